@@ -1,0 +1,3 @@
+"""The version, in its only place."""
+
+__version__ = "2.0.0"

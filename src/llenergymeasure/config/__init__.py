@@ -1,0 +1,1 @@
+"""What to run: models, engine sections, loader, introspection."""

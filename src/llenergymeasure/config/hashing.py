@@ -1,0 +1,22 @@
+"""The hash by which a measurement's configuration is cited."""
+
+import hashlib
+import json
+
+from llenergymeasure.config.models import ExperimentConfig
+
+# Where a result goes and what it is called change nothing about the measurement.
+NOT_MEASURED = frozenset({"name", "output_dir"})
+
+
+def measurement_config_hash(config: ExperimentConfig) -> str:
+    """First 16 hex digits of SHA-256 over the resolved configuration.
+
+    Defaults written out or left out, and the order of keys, make no difference.
+    """
+    resolved = config.model_dump(mode="json", exclude=set(NOT_MEASURED))
+    section = config.engine_section
+    if section is not None:
+        resolved[config.backend] = section.model_dump(mode="json")
+    canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

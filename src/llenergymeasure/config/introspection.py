@@ -1,0 +1,100 @@
+"""What the configuration can hold, derived from the models and written nowhere else."""
+
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig
+
+_BOUNDS: tuple[tuple[type, str], ...] = (
+    (annotated_types.Gt, "gt"),
+    (annotated_types.Ge, "ge"),
+    (annotated_types.Lt, "lt"),
+    (annotated_types.Le, "le"),
+    (annotated_types.MinLen, "min_length"),
+    (annotated_types.MaxLen, "max_length"),
+)
+
+
+def experiment_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of ``ExperimentConfig``."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ExperimentConfig.model_json_schema(),
+    }
+
+
+def field_constraints() -> dict[str, dict[str, Any]]:
+    """Bounds and choices of every field, by dotted name: ``{"n": {"ge": 1}, ...}``."""
+    return {name: _constraints(field) for name, field in _leaves(ExperimentConfig)}
+
+
+def engine_support() -> dict[str, tuple[str, ...] | None]:
+    """Which engines read a field, by dotted name; None means every engine."""
+    return {
+        name: (section,) if (section := name.split(".")[0]) in ENGINE_SECTIONS else None
+        for name, _ in _leaves(ExperimentConfig)
+    }
+
+
+def field_test_values() -> dict[str, list[Any]]:
+    """Valid values to try for a field, by dotted name: its default, its choices, its edges."""
+    values = {}
+    for name, field in _leaves(ExperimentConfig):
+        found: list[Any] = [] if field.is_required() else [field.get_default()]
+        rules = _constraints(field)
+        found += rules.get("choices", [])
+        found += [rules[edge] for edge in ("ge", "le") if edge in rules]
+        if bool in _types(field.annotation):
+            found += [True, False]
+        elif "gt" in rules or "lt" in rules:
+            found.append(_inside(rules))
+        if str in _types(field.annotation) and field.is_required():
+            found.append("example")
+        values[name] = [v for i, v in enumerate(found) if v not in found[:i]]
+    return values
+
+
+def _inside(rules: dict[str, Any]) -> float:
+    low = rules.get("gt", rules.get("ge"))
+    high = rules.get("lt", rules.get("le"))
+    if low is None:
+        return float(high - 1) if high is not None else 0.0
+    return float(low + 1 if high is None else (low + high) / 2)
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        inner = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+        if inner:
+            yield from _leaves(inner[0], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def _types(annotation: Any) -> list[Any]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [t for arg in typing.get_args(annotation) for t in _types(arg)]
+    return [annotation]
+
+
+def _constraints(field: FieldInfo) -> dict[str, Any]:
+    rules: dict[str, Any] = {}
+    for constraint in field.metadata:
+        for kind, name in _BOUNDS:
+            if isinstance(constraint, kind):
+                rules[name] = getattr(constraint, name)
+    choices = [
+        value
+        for option in _types(field.annotation)
+        if typing.get_origin(option) is typing.Literal
+        for value in typing.get_args(option)
+    ]
+    if choices:
+        rules["choices"] = choices
+    return rules
