@@ -1,0 +1,1 @@
+"""Words: frozen data and arithmetic, no input or output."""

@@ -1,0 +1,183 @@
+"""How the processes of one experiment become the figures of one result.
+
+Energies are summed over devices, a device counted once however many processes saw it.
+Tokens are summed under data parallelism and counted once under tensor parallelism, where
+every process works on the same requests.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llenergymeasure.domain.inference import RequestOutput
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyBreakdown,
+    FlopsResult,
+    ThermalThrottleInfo,
+    headline_energy_j,
+)
+from llenergymeasure.domain.process import RawProcessResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregation:
+    """How several processes were put together."""
+
+    n_processes: int
+    parallelism: str
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSummary:
+    """One process of the result, without its per-request rows."""
+
+    process_index: int
+    input_tokens: int
+    output_tokens: int
+    duration_sec: float
+    energy_j: float | None
+    devices: tuple[str, ...]
+
+
+def in_order(raws: Sequence[RawProcessResult]) -> list[RawProcessResult]:
+    """[n] processes by their index.
+
+    Raises:
+        ValueError: none given, of different experiments, or one missing or there twice.
+    """
+    if not raws:
+        raise ValueError("no process results to aggregate")
+    if len({r.experiment_id for r in raws}) > 1:
+        raise ValueError("these process results belong to different experiments")
+    ordered = sorted(raws, key=lambda r: r.process_index)
+    found = [r.process_index for r in ordered]
+    if found != list(range(ordered[0].n_processes)):
+        raise ValueError(f"expected processes 0 to {ordered[0].n_processes - 1}, found {found}")
+    return ordered
+
+
+def distinct_requests(raws: Sequence[RawProcessResult]) -> list[RequestOutput]:
+    """The requests that were really served, each once."""
+    if raws[0].parallelism == "tensor":
+        return list(raws[0].requests)
+    return sorted((q for r in raws for q in r.requests), key=lambda q: q.index)
+
+
+def distinct_devices(raws: Sequence[RawProcessResult]) -> list[DeviceEnergy]:
+    """Every device once; of several readings of one device the longest window's."""
+    chosen: dict[str, tuple[float, DeviceEnergy]] = {}
+    for raw in raws:
+        if raw.energy is None:
+            continue
+        for device in raw.energy.devices:
+            known = chosen.get(device.device)
+            if known is None or raw.energy.duration_sec > known[0]:
+                chosen[device.device] = (raw.energy.duration_sec, device)
+    return [device for _, device in chosen.values()]
+
+
+def total_energy_j(raws: Sequence[RawProcessResult], devices: Sequence[DeviceEnergy]) -> float | None:
+    """The headline energy; None when any process has none, for a part is not the whole."""
+    totals = [None if r.energy is None else r.energy.total_j for r in raws]
+    if any(t is None for t in totals):
+        return None
+    # A source that names no devices can be believed only where there is nothing to deduplicate.
+    if not devices:
+        return totals[0] if len(raws) == 1 else None
+    return headline_energy_j(devices)
+
+
+def duration_sec(raws: Sequence[RawProcessResult]) -> float:
+    """From the first window's start to the last one's end."""
+    return max(r.window_end_s for r in raws) - min(r.window_start_s for r in raws)
+
+
+def combined_breakdown(raws: Sequence[RawProcessResult], raw_j: float | None) -> EnergyBreakdown | None:
+    """Baseline-adjusted energy over all processes, each set of devices counted once."""
+    breakdowns = [r.energy_breakdown for r in raws]
+    known = [b for b in breakdowns if b is not None]
+    if not known:
+        return None
+    if len(raws) == 1:
+        return known[0]
+    powers: dict[frozenset[str], float | None] = {}
+    spent = 0.0
+    for raw in raws:
+        devices = frozenset(d.device for d in raw.energy.devices) if raw.energy else frozenset[str]()
+        power = raw.energy_breakdown.baseline_power_w if raw.energy_breakdown else None
+        if devices not in powers:
+            powers[devices] = power
+            spent += (power or 0.0) * (raw.energy.duration_sec if raw.energy else 0.0)
+    total_w = sum(p for p in powers.values() if p is not None)
+    if raw_j is None or any(p is None for p in powers.values()):
+        return EnergyBreakdown(raw_j=raw_j, adjusted_j=None, baseline_power_w=None, baseline_method="unavailable")
+    return EnergyBreakdown(
+        raw_j=raw_j,
+        adjusted_j=raw_j - spent,
+        baseline_power_w=total_w,
+        baseline_method=known[0].baseline_method,
+        baseline_timestamp=known[0].baseline_timestamp,
+        baseline_cache_age_sec=known[0].baseline_cache_age_sec,
+    )
+
+
+def combined_flops(raws: Sequence[RawProcessResult]) -> FlopsResult | None:
+    """FLOPs of the whole experiment: summed for data parallelism, once for tensor parallelism."""
+    first = raws[0].flops_result
+    results = [r.flops_result for r in raws if r.flops_result is not None]
+    if first is None or len(results) < len(raws):
+        return None
+    if raws[0].parallelism == "tensor":
+        return first
+    return FlopsResult(
+        value=sum(r.value for r in results),
+        method=first.method,
+        confidence=first.confidence,
+        n_parameters=first.n_parameters,
+    )
+
+
+def combined_throttle(raws: Sequence[RawProcessResult]) -> ThermalThrottleInfo | None:
+    """Throttling in any process is throttling."""
+    infos = [r.thermal_throttle for r in raws if r.thermal_throttle is not None]
+    if not infos:
+        return None
+    temperatures = [i.max_temperature_c for i in infos if i.max_temperature_c is not None]
+    return ThermalThrottleInfo(
+        detected=any(i.detected for i in infos),
+        thermal=any(i.thermal for i in infos),
+        power=any(i.power for i in infos),
+        sw_thermal=any(i.sw_thermal for i in infos),
+        hw_thermal=any(i.hw_thermal for i in infos),
+        hw_power=any(i.hw_power for i in infos),
+        throttle_duration_sec=max(i.throttle_duration_sec for i in infos),
+        max_temperature_c=max(temperatures, default=None),
+    )
+
+
+def combined_warnings(raws: Sequence[RawProcessResult]) -> list[str]:
+    """All warnings, each once; of several processes the process is named."""
+    if len(raws) == 1:
+        return list(raws[0].measurement_warnings)
+    found = {f"{w} [process {r.process_index}]": None for r in raws for w in r.measurement_warnings}
+    latest_start = max(r.window_start_s for r in raws)
+    earliest_end = min(r.window_end_s for r in raws)
+    if latest_start >= earliest_end:
+        found["windows_do_not_overlap: the processes measured at different times; run them together"] = None
+    return list(found)
+
+
+def summaries(raws: Sequence[RawProcessResult]) -> list[ProcessSummary]:
+    """[n] processes as short rows."""
+    return [
+        ProcessSummary(
+            process_index=r.process_index,
+            input_tokens=r.input_tokens,
+            output_tokens=r.output_tokens,
+            duration_sec=r.duration_sec,
+            energy_j=r.energy.total_j if r.energy else None,
+            devices=tuple(d.device for d in r.energy.devices) if r.energy else (),
+        )
+        for r in raws
+    ]

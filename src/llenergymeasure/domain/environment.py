@@ -1,0 +1,31 @@
+"""The machine a number comes from."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuInfo:
+    """One NVIDIA GPU as the driver describes it; ``index`` is the driver's own."""
+
+    index: int
+    uuid: str
+    name: str
+    memory_total_mb: float | None = None
+    persistence_mode: bool | None = None
+    power_limit_w: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSnapshot:
+    """Hardware and software at the time of the measurement; None is unknown."""
+
+    python_version: str
+    platform: str
+    cpu_model: str | None
+    n_cpus: int | None
+    memory_total_mb: float | None
+    cuda_version: str | None
+    driver_version: str | None
+    gpus: tuple[GpuInfo, ...] = ()
+    packages: dict[str, str] = field(default_factory=dict)
+    tool_version: str = ""

@@ -1,0 +1,210 @@
+"""Results: what is kept, cited and compared.
+
+Field names and units are the file format (``schema_version``). Absent is None, with the reason in
+``measurement_warnings``. Properties are other names for fields and are not written to files.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from llenergymeasure.domain import assembly
+from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.inference import ModelDescription, latency_statistics
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyBreakdown,
+    FlopsResult,
+    LatencyStatistics,
+    ThermalThrottleInfo,
+    WarmupResult,
+    combined_uncertainty_j,
+    sum_or_none,
+)
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.provenance import reproducibility_notes, sensor_accuracy_pct
+
+__all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
+
+
+class ExperimentResult(BaseModel):
+    """One measured experiment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal["2.0"] = "2.0"
+    experiment_id: str
+    name: str
+    measurement_config_hash: str
+    effective_config: dict[str, Any]
+    start_time: datetime
+    end_time: datetime
+
+    total_energy_j: float | None
+    energy_adjusted_j: float | None
+    energy_per_output_token_j: float | None
+    avg_energy_per_token_j: float | None
+    energy_per_request_j: float | None
+    energy_net_of_loaded_idle_j: float | None
+    idle_loaded_power_w: float | None
+    baseline_power_w: float | None
+    energy_breakdown: EnergyBreakdown | None
+    energy_uncertainty_j: float | None
+    sensor_accuracy_pct: float | None
+    energy_devices: tuple[DeviceEnergy, ...]
+    energy_backend: str | None
+
+    n_requests: int
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    duration_sec: float
+    tokens_per_second: float
+    total_tokens_per_second: float
+    requests_per_second: float
+    latency_stats: LatencyStatistics | None
+    flops_result: FlopsResult | None
+    peak_memory_mb: float | None
+
+    thermal_throttle: ThermalThrottleInfo | None
+    warmup_result: WarmupResult
+    warmup_excluded_samples: int
+    measurement_methodology: Literal["total", "steady_state", "windowed"] = "total"
+    steady_state_window: tuple[float, float] | None = None
+    measurement_warnings: list[str]
+    reproducibility_notes: str
+
+    environment_snapshot: EnvironmentSnapshot
+    model: ModelDescription
+    model_revision: str | None = None
+    weights_digest: str | None = None
+    timeseries: str | None
+    requests: str | None
+    process_results: list[ProcessSummary]
+    aggregation: Aggregation | None
+
+    @property
+    def energy_total_j(self) -> float | None:
+        """The same as ``total_energy_j``."""
+        return self.total_energy_j
+
+    @property
+    def total_flops(self) -> float | None:
+        """The same as ``flops_result.value``."""
+        return self.flops_result.value if self.flops_result else None
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> "ExperimentResult":
+        """The result in a ``result.json``, or in the folder that holds one.
+
+        Raises:
+            ConfigError: the file is missing, torn, or of another schema version.
+        """
+        # The one reader lives above this layer; this method only lends it a convenient name.
+        from llenergymeasure.results.persistence import load_result
+
+        return load_result(Path(path))
+
+    @classmethod
+    def from_processes(cls, raw: Sequence[RawProcessResult]) -> Self:
+        """Put the processes of one experiment together; one process is the case n = 1.
+
+        Raises:
+            ValueError: no process, one missing, or of different experiments.
+        """
+        raws = assembly.in_order(raw)
+        first = raws[0]
+        requests = assembly.distinct_requests(raws)
+        n_input = sum(r.input_tokens for r in requests)
+        n_output = sum(r.output_tokens for r in requests)
+        seconds = assembly.duration_sec(raws)
+        devices = assembly.distinct_devices(raws)
+        total_j = assembly.total_energy_j(raws, devices)
+        breakdown = assembly.combined_breakdown(raws, total_j)
+        idle_w = sum_or_none([r.idle_loaded_power_w for r in raws]) if len(raws) == 1 else None
+        return cls(
+            experiment_id=first.experiment_id,
+            name=first.name,
+            measurement_config_hash=first.measurement_config_hash,
+            effective_config=first.effective_config,
+            start_time=min(r.start_time for r in raws),
+            end_time=max(r.end_time for r in raws),
+            total_energy_j=total_j,
+            energy_adjusted_j=breakdown.adjusted_j if breakdown else None,
+            energy_per_output_token_j=_ratio(total_j, n_output),
+            avg_energy_per_token_j=_ratio(total_j, n_input + n_output),
+            energy_per_request_j=_ratio(total_j, len(requests)),
+            energy_net_of_loaded_idle_j=(None if total_j is None or idle_w is None else total_j - idle_w * seconds),
+            idle_loaded_power_w=idle_w,
+            baseline_power_w=breakdown.baseline_power_w if breakdown else None,
+            energy_breakdown=breakdown,
+            energy_uncertainty_j=combined_uncertainty_j(devices) if total_j is not None else None,
+            sensor_accuracy_pct=sensor_accuracy_pct(devices) if total_j is not None else None,
+            energy_devices=tuple(devices),
+            energy_backend=first.energy_backend,
+            n_requests=len(requests),
+            input_tokens=n_input,
+            output_tokens=n_output,
+            total_tokens=n_input + n_output,
+            duration_sec=seconds,
+            tokens_per_second=n_output / seconds,
+            total_tokens_per_second=(n_input + n_output) / seconds,
+            requests_per_second=len(requests) / seconds,
+            latency_stats=latency_statistics(requests),
+            flops_result=assembly.combined_flops(raws),
+            peak_memory_mb=sum_or_none([r.peak_memory_mb for r in raws]),
+            thermal_throttle=assembly.combined_throttle(raws),
+            warmup_result=first.warmup_result,
+            warmup_excluded_samples=first.warmup_result.iterations_completed,
+            measurement_warnings=assembly.combined_warnings(raws),
+            reproducibility_notes=reproducibility_notes(first.energy_backend, devices, total_j),
+            environment_snapshot=first.environment_snapshot,
+            model=first.model,
+            timeseries=first.timeseries,
+            requests=first.requests_file,
+            process_results=assembly.summaries(raws),
+            aggregation=(
+                Aggregation(n_processes=len(raws), parallelism=first.parallelism, method="sum over devices")
+                if len(raws) > 1
+                else None
+            ),
+        )
+
+
+class ExperimentFailure(BaseModel):
+    """An experiment of a study that gave no result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slot: int
+    name: str
+    measurement_config_hash: str
+    error_type: str
+    message: str
+
+
+class StudyResult(BaseModel):
+    """The experiments of a study, in the order they were run; failed ones apart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal["2.0"] = "2.0"
+    name: str
+    start_time: datetime
+    end_time: datetime
+    experiments: list[ExperimentResult]
+    failures: list[ExperimentFailure]
+    output_dir: Path | None = None
+
+    @property
+    def n_experiments(self) -> int:
+        """Experiments that were tried."""
+        return len(self.experiments) + len(self.failures)
+
+
+def _ratio(numerator: float | None, denominator: int) -> float | None:
+    return None if numerator is None or denominator == 0 else numerator / denominator

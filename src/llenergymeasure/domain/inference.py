@@ -1,0 +1,109 @@
+"""What goes into an engine and what comes out of it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from llenergymeasure.domain.metrics import Distribution, LatencyStatistics
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class ChatMessage:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One request. ``messages`` holds at least one turn; ``token_ids`` comes from the engine."""
+
+    index: int
+    messages: tuple[ChatMessage, ...]
+    chat: bool = False
+    token_ids: tuple[int, ...] | None = None
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        """The turns as plain text, for models without a chat template."""
+        return "\n\n".join(m.content for m in self.messages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOutput:
+    """What the engine did for one request.
+
+    Tokens are the request's own, up to and including its end token, never padding.
+    ``token_times_s`` [output_tokens] are seconds from the start of the batch to each token;
+    engines that cannot tell leave it empty.
+    """
+
+    index: int
+    input_tokens: int
+    output_tokens: int
+    ttft_s: float | None
+    e2e_s: float | None
+    finish_reason: FinishReason
+    output_digest: str
+    token_times_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceOutput:
+    """The requests of one or more ``generate`` calls."""
+
+    requests: tuple[RequestOutput, ...]
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens read, over all requests."""
+        return sum(r.input_tokens for r in self.requests)
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens produced, over all requests."""
+        return sum(r.output_tokens for r in self.requests)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """The loaded model as the engine resolved it.
+
+    ``devices`` are the UUIDs of the GPUs that hold it, empty for a CPU.
+    """
+
+    engine: str
+    engine_version: str | None
+    devices: tuple[str, ...] = ()
+    n_parameters: int | None = None
+    parameters: dict[str, str | int | float | bool | None] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def tokens_digest(token_ids: Sequence[int]) -> str:
+    """SHA-256 of [n] token ids, in hex: equal outputs have equal digests."""
+    return hashlib.sha256(",".join(map(str, token_ids)).encode()).hexdigest()
+
+
+def latency_statistics(requests: Sequence[RequestOutput]) -> LatencyStatistics | None:
+    """Latency figures of [n] requests; None without requests."""
+    if not requests:
+        return None
+    tpot = [
+        (r.e2e_s - r.ttft_s) / (r.output_tokens - 1)
+        for r in requests
+        if r.e2e_s is not None and r.ttft_s is not None and r.output_tokens > 1
+    ]
+    gaps = [b - a for r in requests for a, b in pairwise(r.token_times_s)]
+    return LatencyStatistics(
+        ttft_s=Distribution.of([r.ttft_s for r in requests if r.ttft_s is not None]),
+        tpot_s=Distribution.of(tpot),
+        itl_s=Distribution.of(gaps),
+        e2e_s=Distribution.of([r.e2e_s for r in requests if r.e2e_s is not None]),
+    )

@@ -1,0 +1,148 @@
+"""Measured and derived quantities. SI units, the unit last in the name; None is unknown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+EnergySource = Literal["counter", "integrated", "modelled"]
+DeviceKind = Literal["gpu", "cpu", "dram"]
+BaselineMethod = Literal["fresh", "cached", "unavailable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceEnergy:
+    """Energy of one device over the measured window, and how it was obtained.
+
+    ``device`` is a UUID for a GPU, else the sensor's own name. ``source`` is ``counter`` (a
+    hardware energy counter), ``integrated`` (sampled power) or ``modelled`` (no sensor).
+    """
+
+    device: str
+    kind: DeviceKind
+    energy_j: float | None
+    source: EnergySource
+    uncertainty_j: float | None = None
+    update_period_s: float | None = None
+    field: str | None = None
+
+
+@dataclass(frozen=True)
+class EnergyMeasurement:
+    """What an energy source found over one window; ``total_j`` None has its reason in ``warnings``."""
+
+    total_j: float | None
+    duration_sec: float
+    samples: int
+    per_gpu_j: dict[str, float] | None = None
+    devices: tuple[DeviceEnergy, ...] = ()
+    uncertainty_j: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyBreakdown:
+    """Energy as sensed, and with the idle machine's share taken off."""
+
+    raw_j: float | None
+    adjusted_j: float | None
+    baseline_power_w: float | None
+    baseline_method: BaselineMethod
+    baseline_timestamp: float | None = None
+    baseline_cache_age_sec: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlopsResult:
+    """Floating-point operations, with the way they were counted."""
+
+    value: float
+    method: str
+    confidence: Literal["high", "medium", "low"]
+    n_parameters: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupResult:
+    """How warm-up went. ``final_cv`` and ``target_cv`` are fractions; the CV is None under two latencies."""
+
+    converged: bool
+    final_cv: float | None
+    iterations_completed: int
+    target_cv: float
+    max_prompts: int
+    latencies_ms: tuple[float, ...] = ()
+    thermal_floor_wait_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalThrottleInfo:
+    """Whether and why the device slowed itself down inside the measured window."""
+
+    detected: bool = False
+    thermal: bool = False
+    power: bool = False
+    sw_thermal: bool = False
+    hw_thermal: bool = False
+    hw_power: bool = False
+    throttle_duration_sec: float = 0.0
+    max_temperature_c: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """Mean and percentiles of ``n`` values."""
+
+    n: int
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Distribution | None":
+        """The distribution of [n] values, percentiles by linear interpolation; None for no values."""
+        if not values:
+            return None
+        p50, p90, p95, p99 = (float(p) for p in np.percentile(values, (50, 90, 95, 99)))
+        return cls(n=len(values), mean=float(np.mean(values)), p50=p50, p90=p90, p95=p95, p99=p99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyStatistics:
+    """Latencies of requests in seconds.
+
+    TTFT and E2E run from the start of the request's batch, E2E to its own last token.
+    TPOT is (E2E - TTFT) / (n - 1); ITL are the gaps between a request's tokens.
+    """
+
+    ttft_s: Distribution | None
+    tpot_s: Distribution | None
+    itl_s: Distribution | None
+    e2e_s: Distribution | None
+
+
+def counted_devices(devices: Sequence[DeviceEnergy]) -> list[DeviceEnergy]:
+    """Those of [n] devices whose energies make the total: the GPUs if there are any, else the CPU packages.
+
+    Memory is listed beside them and never added.
+    """
+    return [d for d in devices if d.kind == "gpu"] or [d for d in devices if d.kind == "cpu"]
+
+
+def headline_energy_j(devices: Sequence[DeviceEnergy]) -> float | None:
+    """The total of the counted ones of [n] devices; None when one of them is unknown."""
+    return sum_or_none([d.energy_j for d in counted_devices(devices)])
+
+
+def combined_uncertainty_j(devices: Sequence[DeviceEnergy]) -> float | None:
+    """The sum of the bounds of the counted ones of [n] devices; None when one has none."""
+    return sum_or_none([d.uncertainty_j for d in counted_devices(devices)])
+
+
+def sum_or_none(values: Sequence[float | None]) -> float | None:
+    """The sum of [n] values; None when there are none or one is unknown."""
+    known = [v for v in values if v is not None]
+    return sum(known) if values and len(known) == len(values) else None

@@ -1,0 +1,69 @@
+"""What one process measured: the raw material of a result."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.inference import ModelDescription, RequestOutput
+from llenergymeasure.domain.metrics import (
+    EnergyBreakdown,
+    EnergyMeasurement,
+    FlopsResult,
+    ThermalThrottleInfo,
+    WarmupResult,
+)
+
+Parallelism = Literal["single", "data", "tensor"]
+
+
+class RawProcessResult(BaseModel):
+    """One process of an experiment.
+
+    ``window_start_s`` and ``window_end_s`` are on the machine's monotonic clock, so that the windows of
+    processes on one machine can be laid over each other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment_id: str
+    name: str
+    measurement_config_hash: str
+    effective_config: dict[str, Any]
+    process_index: int = 0
+    n_processes: int = 1
+    parallelism: Parallelism = "single"
+    environment_snapshot: EnvironmentSnapshot
+    model: ModelDescription
+    requests: tuple[RequestOutput, ...]
+    start_time: datetime
+    end_time: datetime
+    window_start_s: float
+    window_end_s: float
+    energy_backend: str | None = None
+    energy: EnergyMeasurement | None = None
+    energy_breakdown: EnergyBreakdown | None = None
+    idle_loaded_power_w: float | None = None
+    flops_result: FlopsResult | None = None
+    warmup_result: WarmupResult
+    thermal_throttle: ThermalThrottleInfo | None = None
+    peak_memory_mb: float | None = None
+    timeseries: str | None = None
+    requests_file: str | None = None
+    measurement_warnings: tuple[str, ...] = ()
+
+    @property
+    def duration_sec(self) -> float:
+        """Length of the measured window."""
+        return self.window_end_s - self.window_start_s
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens read in the window."""
+        return sum(r.input_tokens for r in self.requests)
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens produced in the window."""
+        return sum(r.output_tokens for r in self.requests)

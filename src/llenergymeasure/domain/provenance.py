@@ -1,0 +1,55 @@
+"""Where a joule comes from, in plain words."""
+
+from collections.abc import Sequence
+
+from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
+
+# Steady-state gain errors of on-board GPU sensors against a wall meter reach 5.5 %
+# (Yang, Adamek, Armour, SC24, arXiv 2312.02741); it does not average out.
+SENSOR_ACCURACY_PCT = 5.0
+
+NOT_MEASURED = "not measured"
+
+
+def is_modelled(devices: Sequence[DeviceEnergy]) -> bool:
+    """Whether the total rests on a model instead of a sensor."""
+    return any(d.source == "modelled" for d in counted_devices(devices))
+
+
+def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
+    """How the total was obtained, short enough to stand behind a number."""
+    counted = counted_devices(devices)
+    if backend is None or not counted:
+        return NOT_MEASURED
+    unit = counted[0].kind.upper()
+    where = f"{len(counted)} {unit}s" if len(counted) > 1 else unit
+    if is_modelled(counted):
+        return f"modelled from {unit} load, not sensed ({backend})"
+    if all(d.source == "counter" for d in counted):
+        return f"sensed: energy counter of the {where} ({backend})"
+    return f"sensed: sampled power of the {where}, integrated ({backend})"
+
+
+def sensor_accuracy_pct(devices: Sequence[DeviceEnergy]) -> float | None:
+    """Systematic accuracy of the sensors behind the total, in percent; None where nothing was sensed."""
+    return SENSOR_ACCURACY_PCT if counted_devices(devices) and not is_modelled(devices) else None
+
+
+def reproducibility_notes(backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None) -> str:
+    """What a reader must know to judge or repeat the energy figure. Never empty."""
+    if total_j is None:
+        return (
+            "Energy was not obtained; measurement_warnings say why. "
+            "Throughput, latency and token counts do not depend on it."
+        )
+    origin = f"Energy: {energy_origin(backend, devices)}."
+    if is_modelled(devices):
+        return (
+            f"{origin} A model of load and rated power, with errors of tens of percent against a wall meter; "
+            "compare it with no sensed figure and cite it only as an estimate."
+        )
+    names = ", ".join(d.device for d in counted_devices(devices))
+    return (
+        f"{origin} Devices: {names}. On-board sensors carry a systematic error of about "
+        f"{SENSOR_ACCURACY_PCT:g} % that repeats do not remove; the same card measures itself alike each time."
+    )

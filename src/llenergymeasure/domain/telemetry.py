@@ -1,0 +1,116 @@
+"""Samples of power and device state, and the arithmetic over them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from llenergymeasure.domain.metrics import ThermalThrottleInfo
+
+# Bits of nvmlDeviceGetCurrentClocksEventReasons, from nvml.h.
+SW_POWER_CAP = 0x4
+HW_SLOWDOWN = 0x8
+SW_THERMAL_SLOWDOWN = 0x20
+HW_THERMAL_SLOWDOWN = 0x40
+HW_POWER_BRAKE_SLOWDOWN = 0x80
+_THROTTLE_BITS = SW_POWER_CAP | HW_SLOWDOWN | SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDOWN | HW_POWER_BRAKE_SLOWDOWN
+
+# A failed read is bridged over at most this many sampling periods.
+BRIDGED_PERIODS = 3
+
+
+@dataclass(frozen=True)
+class PowerThermalSample:
+    """State of one GPU at one instant; ``timestamp`` in seconds of a monotonic clock."""
+
+    timestamp: float
+    power_w: float | None = None
+    temperature_c: float | None = None
+    memory_used_mb: float | None = None
+    memory_total_mb: float | None = None
+    sm_utilisation: float | None = None
+    thermal_throttle: bool = False
+    throttle_reasons: int = 0
+    gpu_index: int | None = None
+
+
+def integrate_power_j(
+    time_s: Sequence[float],
+    power_w: Sequence[float | None],
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    period_s: float | None = None,
+) -> float | None:
+    """Energy under a power trace by the trapezoidal rule.
+
+    Args:
+        time_s: [n] seconds, strictly increasing.
+        power_w: [n] watts; None is a failed read, bridged up to three periods.
+        start_s: start of the window, default the first sample; power there is interpolated, or held
+            from the first sample up to three periods later.
+        end_s: end of the window, default the last sample; likewise.
+        period_s: the sampling period; default the median spacing of the samples.
+
+    Returns:
+        Joules; None for a longer gap or fewer than two usable samples.
+
+    Raises:
+        ValueError: the lengths differ, the times do not increase, or the window is reversed.
+    """
+    if len(time_s) != len(power_w):
+        raise ValueError(f"{len(time_s)} times but {len(power_w)} powers")
+    if any(b <= a for a, b in pairwise(time_s)):
+        raise ValueError("sample times must increase strictly")
+    usable = [(t, p) for t, p in zip(time_s, power_w, strict=True) if p is not None]
+    if len(usable) < 2:  # noqa: PLR2004 - one point has no area
+        return None
+    start = time_s[0] if start_s is None else start_s
+    end = time_s[-1] if end_s is None else end_s
+    if end < start:
+        raise ValueError(f"the window ends at {end} before it starts at {start}")
+    period = float(np.median(np.diff(time_s))) if period_s is None else period_s
+    times = np.array([t for t, _ in usable])
+    powers = np.array([p for _, p in usable])
+    # Only gaps that touch the window matter, the held edges among them.
+    inside = times[(times > start) & (times < end)]
+    before = times[times <= start][-1:]
+    after = times[times >= end][:1]
+    anchors = np.concatenate([before if before.size else [start], inside, after if after.size else [end]])
+    if np.diff(anchors).max(initial=0.0) > BRIDGED_PERIODS * period * (1 + 1e-6):
+        return None
+    grid = np.concatenate([[start], inside, [end]])
+    return float(np.trapezoid(np.interp(grid, times, powers), grid))
+
+
+def throttle_info(samples: Sequence[PowerThermalSample]) -> ThermalThrottleInfo | None:
+    """What the throttle bits of [n] samples say; None without samples.
+
+    A sample's state is taken to last until the same GPU's next sample.
+    """
+    if not samples:
+        return None
+    reasons = 0
+    duration = 0.0
+    by_gpu: dict[int | None, PowerThermalSample] = {}
+    for sample in samples:
+        reasons |= sample.throttle_reasons
+        previous = by_gpu.get(sample.gpu_index)
+        if previous is not None and previous.throttle_reasons & _THROTTLE_BITS:
+            duration += sample.timestamp - previous.timestamp
+        by_gpu[sample.gpu_index] = sample
+    temperatures = [s.temperature_c for s in samples if s.temperature_c is not None]
+    sw_thermal = bool(reasons & SW_THERMAL_SLOWDOWN)
+    hw_thermal = bool(reasons & HW_THERMAL_SLOWDOWN)
+    hw_power = bool(reasons & HW_POWER_BRAKE_SLOWDOWN)
+    return ThermalThrottleInfo(
+        detected=bool(reasons & _THROTTLE_BITS),
+        thermal=sw_thermal or hw_thermal,
+        power=hw_power or bool(reasons & SW_POWER_CAP),
+        sw_thermal=sw_thermal,
+        hw_thermal=hw_thermal,
+        hw_power=hw_power,
+        throttle_duration_sec=duration,
+        max_temperature_c=max(temperatures, default=None),
+    )

@@ -1,0 +1,276 @@
+"""Fakes for every seam, for our own tests and for people who write an engine or a sensor.
+
+Each appends what is asked of it to a ``log`` that fakes can share, so that a test can state the
+order of things. ``FakeClock`` makes time pass only when somebody sleeps or works.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.inference import (
+    InferenceOutput,
+    ModelDescription,
+    Prompt,
+    RequestOutput,
+    tokens_digest,
+)
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, FlopsResult, WarmupResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.telemetry import PowerThermalSample
+
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock:
+    """A clock in seconds that moves when told to."""
+
+    def __init__(self, start_s: float = 0.0, log: list[str] | None = None) -> None:
+        self.time_s = start_s
+        self.log = log if log is not None else []
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.time_s
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, and log it."""
+        self.log.append(f"sleep {seconds:g}")
+        self.time_s += seconds
+
+    def now(self) -> datetime:
+        """UTC, counted from 2026-01-01."""
+        return datetime.fromtimestamp(_EPOCH.timestamp() + self.time_s, UTC)
+
+
+@dataclass
+class FakeModel:
+    """A ``LoadedModel`` that takes ``seconds_per_batch`` and says ``tokens_per_request`` tokens."""
+
+    clock: FakeClock
+    log: list[str] = field(default_factory=list)
+    batch_size: int = 2
+    tokens_per_request: int = 4
+    seconds_per_batch: float = 1.0
+    devices: tuple[str, ...] = ()
+    fail_at_batch: int | None = None
+    error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
+    n_batches: int = 0
+
+    def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
+        """Each prompt becomes as many tokens as it has words."""
+        self.log.append("prepare")
+        ready = [replace(p, token_ids=tuple(range(len(p.text.split())))) for p in prompts]
+        size = self.batch_size
+        return [tuple(ready[i : i + size]) for i in range(0, len(ready), size)]
+
+    def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
+        """Let time pass, or raise at the batch that was asked for."""
+        self.log.append("generate")
+        self.n_batches += 1
+        if self.n_batches == self.fail_at_batch:
+            raise self.error
+        self.clock.time_s += self.seconds_per_batch
+        step_s = self.seconds_per_batch / self.tokens_per_request
+        times = tuple(step_s * (i + 1) for i in range(self.tokens_per_request))
+        return InferenceOutput(
+            requests=tuple(
+                RequestOutput(
+                    index=p.index,
+                    input_tokens=len(p.token_ids or ()),
+                    output_tokens=self.tokens_per_request,
+                    ttft_s=times[0],
+                    e2e_s=times[-1],
+                    finish_reason="length",
+                    output_digest=tokens_digest(range(self.tokens_per_request)),
+                    token_times_s=times,
+                )
+                for p in prompts
+            )
+        )
+
+    def synchronize(self) -> None:
+        """Only logged."""
+        self.log.append("synchronize")
+
+    def flops(self, output: InferenceOutput) -> FlopsResult | None:
+        """A thousand per token."""
+        self.log.append("flops")
+        value = 1000.0 * (output.input_tokens + output.output_tokens)
+        return FlopsResult(value=value, method="fake", confidence="low")
+
+    def peak_memory_mb(self) -> float | None:
+        """Always 64 MB."""
+        return 64.0
+
+    def describe(self) -> ModelDescription:
+        """The fake engine on its devices."""
+        return ModelDescription(engine="fake", engine_version="1.0", devices=self.devices)
+
+
+class FakeEngine:
+    """An ``InferenceBackend`` that loads one ``FakeModel``."""
+
+    name = "fake"
+
+    def __init__(self, model: FakeModel) -> None:
+        self.model = model
+
+    def installation_problem(self) -> str | None:
+        """None."""
+        return None
+
+    def problems(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
+        """None."""
+        return []
+
+    def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002
+        """Those of the model."""
+        return self.model.devices
+
+    @contextmanager
+    def load(self, plan: ExperimentPlan) -> Iterator[FakeModel]:  # noqa: ARG002 - the seam's signature
+        """Log loading and unloading around the body."""
+        self.model.log.append("load")
+        try:
+            yield self.model
+        finally:
+            self.model.log.append("unload")
+
+
+class FakeEnergy:
+    """An ``EnergyBackend`` of constant power."""
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        power_w: float | None = 100.0,
+        device: str = "GPU-0",
+        log: list[str] | None = None,
+    ) -> None:
+        self.name = "fake-energy"
+        self.clock = clock
+        self.power_w = power_w
+        self.device = device
+        self.log = log if log is not None else []
+
+    def is_available(self) -> bool:
+        """Whether it has a power."""
+        return self.power_w is not None
+
+    def start_tracking(self) -> float:
+        """The time."""
+        self.log.append("energy on")
+        return self.clock()
+
+    def stop_tracking(self, tracker: float) -> EnergyMeasurement:
+        """Power times time; without power no energy and a reason."""
+        self.log.append("energy off")
+        seconds = self.clock() - tracker
+        if self.power_w is None:
+            return EnergyMeasurement(None, seconds, 0, warnings=("energy_unavailable: the fake lost its sensor",))
+        joules = self.power_w * seconds
+        row = DeviceEnergy(device=self.device, kind="gpu", energy_j=joules, source="integrated")
+        return EnergyMeasurement(joules, seconds, 2, per_gpu_j={self.device: joules}, devices=(row,))
+
+
+class FakeSampler:
+    """A ``TelemetrySampler`` that gives the samples it was made with."""
+
+    def __init__(self, samples: Sequence[PowerThermalSample] = (), log: list[str] | None = None) -> None:
+        self.samples = list(samples)
+        self.log = log if log is not None else []
+
+    def start(self) -> None:
+        """Only logged."""
+        self.log.append("sampler on")
+
+    def stop(self) -> None:
+        """Only logged."""
+        self.log.append("sampler off")
+
+    def get_samples(self) -> list[PowerThermalSample]:
+        """The samples."""
+        return list(self.samples)
+
+
+class FakeLauncher:
+    """A ``Launcher`` that makes raw results, or raises, instead of running anything."""
+
+    def __init__(self, run: Callable[[ExperimentPlan], RawProcessResult] | None = None) -> None:
+        self.plans: list[ExperimentPlan] = []
+        self._run = run or fake_process_result
+
+    def launch(self, plan: ExperimentPlan) -> list[RawProcessResult]:
+        """One process."""
+        self.plans.append(plan)
+        return [self._run(plan)]
+
+
+class MemoryRepository:
+    """A ``ResultsRepository`` that keeps results in a dictionary."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Path, ExperimentResult] = {}
+
+    def save(self, result: ExperimentResult, output_dir: Path) -> Path:
+        """Keep it under its folder."""
+        path = output_dir / "result.json"
+        self.kept[path] = result
+        return path
+
+    def load(self, path: Path) -> ExperimentResult:
+        """The result kept there."""
+        return self.kept[path]
+
+
+def fake_environment() -> EnvironmentSnapshot:
+    """A machine that does not exist."""
+    return EnvironmentSnapshot(
+        python_version="3.11.0",
+        platform="Linux-fake",
+        cpu_model="Fake CPU",
+        n_cpus=4,
+        memory_total_mb=16000.0,
+        cuda_version=None,
+        driver_version=None,
+        packages={"torch": "0.0"},
+        tool_version="0.0",
+    )
+
+
+def fake_process_result(plan: ExperimentPlan) -> RawProcessResult:
+    """One request of 3 input and 4 output tokens in 2 s, without energy."""
+    request = RequestOutput(
+        index=0,
+        input_tokens=3,
+        output_tokens=4,
+        ttft_s=0.5,
+        e2e_s=2.0,
+        finish_reason="length",
+        output_digest=tokens_digest((1, 2, 3, 4)),
+        token_times_s=(0.5, 1.0, 1.5, 2.0),
+    )
+    return RawProcessResult(
+        experiment_id=plan.experiment_id,
+        name=plan.config.display_name,
+        measurement_config_hash=plan.config_hash,
+        effective_config=plan.config.model_dump(mode="json"),
+        environment_snapshot=fake_environment(),
+        model=ModelDescription(engine="fake", engine_version="1.0"),
+        requests=(request,),
+        start_time=_EPOCH,
+        end_time=_EPOCH,
+        window_start_s=10.0,
+        window_end_s=12.0,
+        warmup_result=WarmupResult(
+            converged=True, final_cv=None, iterations_completed=1, target_cv=0.05, max_prompts=1
+        ),
+        measurement_warnings=("energy_unavailable: this is a fake",),
+    )
