@@ -1,0 +1,31 @@
+"""Inference engines. A new one is one file here and one line in ``_ENGINES``."""
+
+from collections.abc import Callable
+
+from llenergymeasure.config.loader import nearest
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.protocols import InferenceBackend
+
+__all__ = ["PyTorchBackend", "engine_names", "get_backend"]
+
+# Best first.
+_ENGINES: dict[str, Callable[[], InferenceBackend]] = {
+    "pytorch": PyTorchBackend,
+}
+
+
+def engine_names() -> tuple[str, ...]:
+    """The engines this package knows."""
+    return tuple(_ENGINES)
+
+
+def get_backend(name: str) -> InferenceBackend:
+    """The engine of this name; whether it is installed is a question for its ``problems``.
+
+    Raises:
+        ConfigError: no such engine.
+    """
+    if name not in _ENGINES:
+        raise ConfigError(f"backend: no engine is called {name!r}; {nearest(name, engine_names())}")
+    return _ENGINES[name]()

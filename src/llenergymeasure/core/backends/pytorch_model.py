@@ -1,0 +1,226 @@
+"""A transformers model in memory: tokenising, generating, counting, timing."""
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch_timing import StepClock
+from llenergymeasure.core.flops import estimate_flops_palm
+from llenergymeasure.core.memory import resident_peak_mb
+from llenergymeasure.core.prompts import in_groups
+from llenergymeasure.domain.inference import (
+    InferenceOutput,
+    ModelDescription,
+    Prompt,
+    RequestOutput,
+    tokens_digest,
+)
+from llenergymeasure.domain.metrics import FlopsResult
+from llenergymeasure.exceptions import ExperimentError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GenerationConfig
+
+
+class PyTorchModel:
+    """Implements ``LoadedModel`` over a ``PreTrainedModel`` and its tokenizer."""
+
+    def __init__(self, model: Any, tokenizer: Any, config: ExperimentConfig, batch_size: int) -> None:
+        import torch
+
+        self._torch = torch
+        self._model = model
+        self._tokenizer = tokenizer
+        self._config = config
+        self._batch_size = batch_size
+        self._on_cuda = model.device.type == "cuda"
+        self._generation = generation_config(model, tokenizer, config)
+        self._end_ids = _end_token_ids(self._generation)
+        if self._on_cuda:
+            for index in range(torch.cuda.device_count()):
+                torch.cuda.reset_peak_memory_stats(index)
+
+    def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
+        """Tokenise, cut to ``max_input_tokens`` (a chat keeps its end), and group into batches."""
+        return in_groups([self._tokenise(p) for p in prompts], self._batch_size)
+
+    def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
+        """Generate for one batch, left-padded.
+
+        Raises:
+            ExperimentError: the engine failed, or ran out of memory.
+        """
+        start = time.perf_counter()
+        steps = StepClock(on_cuda=self._on_cuda)
+        rows = [p.token_ids or () for p in prompts]
+        ids, mask = self._left_padded(rows)
+        try:
+            with self._torch.inference_mode():
+                sequences = self._model.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    generation_config=self._generation,
+                    stopping_criteria=[steps],
+                )
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ExperimentError(_explain(error, len(rows))) from error
+        produced = sequences[:, ids.shape[1] :].tolist()
+        times = steps.seconds_since(start)
+        return InferenceOutput(
+            requests=tuple(
+                self._request(prompt, tokens, times) for prompt, tokens in zip(prompts, produced, strict=True)
+            )
+        )
+
+    def synchronize(self) -> None:
+        """Wait for all CUDA devices; a CPU is never behind."""
+        if self._on_cuda:
+            for index in range(self._torch.cuda.device_count()):
+                self._torch.cuda.synchronize(index)
+
+    def flops(self, output: InferenceOutput) -> FlopsResult | None:
+        """2 N per token over all requests of ``output``."""
+        return estimate_flops_palm(self._model, output.input_tokens, output.output_tokens)
+
+    def peak_memory_mb(self) -> float | None:
+        """Most memory allocated by torch on all CUDA devices; on a CPU the process's largest resident set."""
+        if not self._on_cuda:
+            return resident_peak_mb()
+        cuda = self._torch.cuda
+        return sum(float(cuda.max_memory_allocated(i)) for i in range(cuda.device_count())) / 1e6
+
+    def release(self) -> None:
+        """Let go of the weights; the model is of no use after this."""
+        self._model = None
+
+    def describe(self) -> ModelDescription:
+        """Versions, devices and the settings that transformers arrived at."""
+        import transformers
+
+        config = self._model.config
+        parameters = {
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "attn_implementation": getattr(config, "_attn_implementation", None),
+            "batch_size": self._batch_size,
+            "device": str(self._model.device),
+            "architecture": type(self._model).__name__,
+            "chat_template": bool(getattr(self._tokenizer, "chat_template", None)),
+            "n_threads": self._torch.get_num_threads(),
+            **_decoding(self._generation),
+        }
+        return ModelDescription(
+            engine="pytorch",
+            engine_version=f"torch {self._torch.__version__}, transformers {transformers.__version__}",
+            devices=self._device_uuids(),
+            n_parameters=sum(p.numel() for p in self._model.parameters()),
+            parameters=parameters,
+        )
+
+    def _tokenise(self, prompt: Prompt) -> Prompt:
+        if prompt.chat and getattr(self._tokenizer, "chat_template", None):
+            ids = self._tokenizer.apply_chat_template(
+                [{"role": m.role, "content": m.content} for m in prompt.messages],
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+            )["input_ids"]
+        else:
+            ids = self._tokenizer(prompt.text)["input_ids"]
+        if not ids:
+            # Some tokenizers turn a prompt into nothing; a model has to be given something to continue.
+            ids = [self._generation.bos_token_id or self._generation.pad_token_id]
+        most = self._config.max_input_tokens
+        return Prompt(
+            index=prompt.index,
+            messages=prompt.messages,
+            chat=prompt.chat,
+            token_ids=tuple(ids[-most:] if prompt.chat else ids[:most]),
+            truncated=len(ids) > most,
+        )
+
+    def _left_padded(self, rows: Sequence[Sequence[int]]) -> tuple["torch.Tensor", "torch.Tensor"]:
+        width = max(len(row) for row in rows)
+        pad = self._generation.pad_token_id
+        ids = self._torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
+        mask = self._torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        return ids.to(self._model.device), mask.to(self._model.device)
+
+    def _request(self, prompt: Prompt, tokens: Sequence[int], times: Sequence[float]) -> RequestOutput:
+        own = own_tokens(tokens, self._end_ids)
+        stamps = tuple(times[: len(own)])
+        return RequestOutput(
+            index=prompt.index,
+            input_tokens=len(prompt.token_ids or ()),
+            output_tokens=len(own),
+            ttft_s=stamps[0] if stamps else None,
+            e2e_s=stamps[-1] if stamps else None,
+            finish_reason="stop" if own and own[-1] in self._end_ids else "length",
+            output_digest=tokens_digest(own),
+            token_times_s=stamps,
+        )
+
+    def _device_uuids(self) -> tuple[str, ...]:
+        if not self._on_cuda:
+            return ()
+        used = {p.device.index for p in self._model.parameters() if p.device.type == "cuda"}
+        properties = self._torch.cuda.get_device_properties
+        # torch gives the bare UUID, the driver's has a prefix.
+        return tuple(f"GPU-{properties(index).uuid}" for index in sorted(used))
+
+
+def own_tokens(tokens: Sequence[int], end_ids: frozenset[int]) -> list[int]:
+    """The tokens of one row up to and including its first end token; what follows is padding."""
+    for position, token in enumerate(tokens):
+        if token in end_ids:
+            return list(tokens[: position + 1])
+    return list(tokens)
+
+
+def generation_config(model: Any, tokenizer: Any, config: ExperimentConfig) -> "GenerationConfig":
+    """The model's own generation settings with the experiment's on top."""
+    generation = copy.deepcopy(model.generation_config)
+    decoder = config.decoder
+    generation.max_length = None
+    generation.max_new_tokens = config.max_output_tokens
+    generation.do_sample = decoder.do_sample
+    generation.pad_token_id = tokenizer.pad_token_id
+    if generation.eos_token_id is None:
+        generation.eos_token_id = tokenizer.eos_token_id
+    if not decoder.do_sample:
+        generation.temperature = generation.top_k = generation.top_p = None
+    for name in ("temperature", "top_k", "top_p"):
+        if decoder.do_sample and getattr(decoder, name) is not None:
+            setattr(generation, name, getattr(decoder, name))
+    if decoder.repetition_penalty is not None:
+        generation.repetition_penalty = decoder.repetition_penalty
+    return generation  # type: ignore[no-any-return]
+
+
+def _end_token_ids(generation: "GenerationConfig") -> frozenset[int]:
+    ids = generation.eos_token_id
+    if ids is None:
+        return frozenset()
+    return frozenset(ids) if isinstance(ids, list | tuple) else frozenset([ids])
+
+
+def _decoding(generation: "GenerationConfig") -> dict[str, Any]:
+    names = (
+        "do_sample",
+        "temperature",
+        "top_k",
+        "top_p",
+        "repetition_penalty",
+        "num_beams",
+        "max_new_tokens",
+    )
+    return {name: getattr(generation, name, None) for name in names}
+
+
+def _explain(error: Exception, batch_size: int) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "out of memory" in text.lower():
+        return f"out of memory at batch size {batch_size}: {text}; lower batch_size or the token limits"
+    return f"inference failed: {text}"

@@ -1,0 +1,48 @@
+"""When each token of a batch was there."""
+
+import time
+from typing import Any
+
+
+class StepClock:
+    """Stamps each generation step; handed to ``generate`` as a stopping criterion that never stops.
+
+    On a CPU it is called when the step's tokens are there. On CUDA it is called when the step was
+    queued, and transformers may queue the next one before the device is done; events in the stream give
+    the real times without making the host wait. A step that transformers undoes at the end of a batch
+    leaves a stamp too many, which no row's own tokens reach.
+    """
+
+    def __init__(self, *, on_cuda: bool) -> None:
+        self._on_cuda = on_cuda
+        self._stamps: list[Any] = []
+        self._never: Any = None
+        self._origin_s = time.perf_counter()
+        if on_cuda:
+            self._origin = self._event()
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - the library's signature
+        """Stamp this step; False for every row."""
+        self._stamps.append(self._event() if self._on_cuda else time.perf_counter())
+        if self._never is None:
+            import torch
+
+            self._never = torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+        return self._never
+
+    def seconds_since(self, start_s: float) -> list[float]:
+        """Seconds from ``start_s`` (of ``time.perf_counter``) to each step."""
+        if not self._on_cuda:
+            return [stamp - start_s for stamp in self._stamps]
+        if self._stamps:
+            self._stamps[-1].synchronize()
+        before_s = self._origin_s - start_s
+        return [before_s + self._origin.elapsed_time(event) / 1000 for event in self._stamps]
+
+    @staticmethod
+    def _event() -> Any:
+        import torch
+
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event

@@ -1,0 +1,151 @@
+"""Power of the idle machine, and energy with its share taken off."""
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from llenergymeasure.core.energy_backends.nvml import NVMLBackend
+from llenergymeasure.core.energy_backends.tracking import Tracking
+from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement
+from llenergymeasure.protocols import EnergyBackend
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineCache:
+    """A measured idle baseline. ``timestamp`` is Unix time in seconds."""
+
+    power_w: float
+    timestamp: float
+    duration_sec: float
+    source: str
+    devices: tuple[str, ...]
+    from_cache: bool = False
+
+
+class BaselineStore:
+    """Baselines of one session: in memory, and in a file when processes share them."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._known: dict[str, BaselineCache] = {}
+
+    def get(self, key: str) -> BaselineCache | None:
+        """The last baseline of this key; a file that cannot be read holds none."""
+        self._known.update(self._read())
+        return self._known.get(key)
+
+    def put(self, key: str, baseline: BaselineCache) -> None:
+        """Keep a baseline."""
+        self._known.update(self._read())
+        self._known[key] = baseline
+        if self._path is not None:
+            temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+            with contextlib.suppress(OSError):  # measuring again is all that a lost cache costs
+                temporary.write_text(json.dumps({k: asdict(b) for k, b in self._known.items()}))
+                temporary.replace(self._path)
+
+    def _read(self) -> dict[str, BaselineCache]:
+        if self._path is None:
+            return {}
+        try:
+            records = json.loads(self._path.read_text())
+            return {k: BaselineCache(**{**r, "devices": tuple(r["devices"])}) for k, r in records.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+
+_SESSION = BaselineStore()
+
+
+def measure_idle_power(
+    energy: EnergyBackend, duration_sec: float, sleep: Callable[[float], None] = time.sleep
+) -> EnergyMeasurement:
+    """Do nothing for a while and measure it."""
+    tracking = Tracking(energy)
+    sleep(duration_sec)
+    return tracking.stop(duration_sec)
+
+
+def mean_power_w(measurement: EnergyMeasurement) -> float | None:
+    """Mean power in watts of a measured window; None without energy."""
+    if measurement.total_j is None or measurement.duration_sec <= 0:
+        return None
+    return measurement.total_j / measurement.duration_sec
+
+
+def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the rest by name
+    device_index: int = 0,
+    duration_sec: float = 30.0,
+    *,
+    energy: EnergyBackend | None = None,
+    devices: tuple[str, ...] = (),
+    cache_ttl_sec: float = 3600.0,
+    store: BaselineStore | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.time,
+) -> BaselineCache | None:
+    """Idle power, measured now or within the last ``cache_ttl_sec``.
+
+    Args:
+        device_index: NVML index of the GPU, when ``energy`` is not given.
+        duration_sec: seconds to average over.
+        energy: what to measure with; it must watch exactly the devices of the experiment.
+        devices: UUIDs of those devices, by which a baseline is found again.
+        cache_ttl_sec: age in seconds up to which an earlier baseline of the same devices is used.
+        store: where baselines are kept; default this process.
+        sleep: waits the given seconds.
+        now: Unix time in seconds.
+
+    Returns:
+        The baseline; None when nothing could be read.
+    """
+    source = energy or NVMLBackend(device_index)
+    store = store or _SESSION
+    key = f"{source.name}:{','.join(devices) or device_index}"
+    known = store.get(key)
+    if known is not None and 0 <= now() - known.timestamp <= cache_ttl_sec:
+        return replace(known, from_cache=True)
+    measurement = measure_idle_power(source, duration_sec, sleep)
+    power_w = mean_power_w(measurement)
+    if power_w is None:
+        _log.warning("no idle baseline: %s", "; ".join(measurement.warnings) or "the source gave no energy")
+        return None
+    baseline = BaselineCache(
+        power_w=power_w,
+        timestamp=now(),
+        duration_sec=measurement.duration_sec,
+        source=source.name,
+        devices=tuple(d.device for d in measurement.devices),
+    )
+    store.put(key, baseline)
+    return baseline
+
+
+def create_energy_breakdown(
+    total_j: float | None,
+    baseline: BaselineCache | None,
+    duration_sec: float,
+    *,
+    now: Callable[[], float] = time.time,
+) -> EnergyBreakdown:
+    """Energy as sensed and less the baseline: ``total_j - power_w * duration_sec``, negative values kept."""
+    if baseline is None:
+        return EnergyBreakdown(raw_j=total_j, adjusted_j=None, baseline_power_w=None, baseline_method="unavailable")
+    adjusted_j = None if total_j is None else total_j - baseline.power_w * duration_sec
+    if adjusted_j is not None and adjusted_j < 0:
+        _log.warning("baseline-adjusted energy is negative (%.3f J): the machine was not idle", adjusted_j)
+    return EnergyBreakdown(
+        raw_j=total_j,
+        adjusted_j=adjusted_j,
+        baseline_power_w=baseline.power_w,
+        baseline_method="cached" if baseline.from_cache else "fresh",
+        baseline_timestamp=baseline.timestamp,
+        baseline_cache_age_sec=now() - baseline.timestamp if baseline.from_cache else 0.0,
+    )

@@ -1,0 +1,81 @@
+"""Joule sources, and the choice among them. A new source is one file here and one line in ``_SOURCES``."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from llenergymeasure.config.loader import nearest
+from llenergymeasure.core.energy_backends.codecarbon import CodeCarbonBackend
+from llenergymeasure.core.energy_backends.nvml import NVMLBackend
+from llenergymeasure.core.energy_backends.rapl import RAPLBackend
+from llenergymeasure.core.energy_backends.source import EnergySourceBase, SensorContext, SourceStatus
+from llenergymeasure.core.energy_backends.zeus import ZeusBackend
+from llenergymeasure.domain.metrics import EnergyMeasurement
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.protocols import EnergyBackend
+
+__all__ = [
+    "CodeCarbonBackend",
+    "EnergyMeasurement",
+    "NVMLBackend",
+    "RAPLBackend",
+    "SensorContext",
+    "SourceStatus",
+    "ZeusBackend",
+    "create_source",
+    "probe_sources",
+    "select_energy_backend",
+]
+
+# Best first: this is the order of 'auto'.
+_SOURCES: dict[str, Callable[[SensorContext], EnergySourceBase]] = {
+    "zeus": ZeusBackend.in_context,
+    "nvml": NVMLBackend.in_context,
+    "rapl": RAPLBackend.in_context,
+    "codecarbon": CodeCarbonBackend.in_context,
+}
+
+
+def select_energy_backend(
+    explicit: str | None, *, devices: Sequence[str] | None = None, device_index: int = 0
+) -> EnergyBackend | None:
+    """The energy source to measure with.
+
+    Args:
+        explicit: a source's name, ``"auto"`` for the best that answers, or None for none.
+        devices: UUIDs of the GPUs in use, empty for a CPU; default the GPU of ``device_index``.
+        device_index: NVML's index of the GPU, used when ``devices`` is None.
+
+    Returns:
+        A source that has read a device; None when none is wanted, or ``"auto"`` finds none.
+
+    Raises:
+        ConfigError: the named source is unknown or not usable.
+    """
+    context = SensorContext(devices=None if devices is None else tuple(devices), device_index=device_index)
+    if explicit == "auto":
+        return next((s.source for s in probe_sources(context) if s.problem is None), None)
+    return None if explicit is None else create_source(explicit, context)
+
+
+def create_source(name: str, context: SensorContext) -> EnergySourceBase:
+    """The source of this name.
+
+    Raises:
+        ConfigError: unknown or not usable here.
+    """
+    if name not in _SOURCES:
+        raise ConfigError(f"energy.backend: no source is called {name!r}; {nearest(name, [*_SOURCES, 'auto'])}")
+    source = _SOURCES[name](context)
+    problem = source.problem()
+    if problem is not None:
+        raise ConfigError(f"energy backend {name!r} is not usable: {problem}; {source.remedy}")
+    return source
+
+
+def probe_sources(context: SensorContext) -> Iterator[SourceStatus]:
+    """Try the sources one after another, best first; each is probed when it is asked for."""
+    for name, create in _SOURCES.items():
+        source = create(context)
+        problem = source.problem()
+        if problem is None and context.devices and not source.sees_gpus:
+            problem = "the experiment runs on a GPU and this source sees only the CPU"
+        yield SourceStatus(name=name, source=source, problem=problem, remedy=source.remedy)

@@ -1,0 +1,164 @@
+"""CPU energy from the RAPL counters that Linux shows under /sys/class/powercap."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from llenergymeasure.core.energy_backends.source import (
+    EnergySourceBase,
+    SensorContext,
+    no_energy,
+    only_cpu_seen,
+)
+from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind, EnergyMeasurement, headline_energy_j
+
+_ROOT = Path("/sys/class/powercap")
+# RAPL counters are refreshed about once a millisecond (Intel SDM vol. 3B, 16.10).
+_UPDATE_PERIOD_S = 0.001
+# The smallest common range, 262 kJ, lasts four minutes at 1 kW: this finds every wrap.
+_WRAP_CHECK_S = 20.0
+
+
+@dataclass(frozen=True)
+class _Zone:
+    path: Path
+    label: str
+    kind: DeviceKind
+    range_uj: int
+
+    def read_uj(self) -> int:
+        return int((self.path / "energy_uj").read_text())
+
+
+class _Accumulator(threading.Thread):
+    """Adds up counter differences often enough that no wrap is missed."""
+
+    def __init__(self, zones: Sequence[_Zone]) -> None:
+        super().__init__(name="rapl", daemon=True)
+        self.zones = zones
+        self.total_uj = dict.fromkeys(zones, 0)
+        self.error: str | None = None
+        self.reads = 0
+        self._last = {zone: zone.read_uj() for zone in zones}
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.wait(_WRAP_CHECK_S):
+            self.update()
+
+    def update(self) -> None:
+        try:
+            for zone in self.zones:
+                now = zone.read_uj()
+                difference = now - self._last[zone]
+                self.total_uj[zone] += difference if difference >= 0 else difference + zone.range_uj
+                self._last[zone] = now
+        except (OSError, ValueError) as error:
+            self.error = str(error)
+        self.reads += 1
+
+    def finish(self) -> None:
+        self._stopping.set()
+        self.join()
+        self.update()
+
+
+@dataclass(frozen=True)
+class _Window:
+    start_s: float
+    counters: _Accumulator | None
+    error: str | None = None
+
+
+class RAPLBackend(EnergySourceBase):
+    """Reads CPU packages and their memory; ``psys``, which contains both, is left out."""
+
+    sees_gpus = False
+    remedy = "make the counters readable with 'sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj'"
+
+    def __init__(
+        self,
+        root: Path = _ROOT,
+        *,
+        gpu_in_use: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read the zones under ``root``; with a GPU in use they are listed and no total is given."""
+        self.name = "rapl"
+        self._root = root
+        self._gpu_in_use = gpu_in_use
+        self._clock = clock
+
+    @classmethod
+    def in_context(cls, context: SensorContext) -> Self:
+        """A source that knows whether a GPU is in use."""
+        return cls(gpu_in_use=bool(context.devices))
+
+    def problem(self) -> str | None:
+        """Why no package can be read; None when all were."""
+        zones = self._zones()
+        if not any(zone.kind == "cpu" for zone in zones):
+            return f"there are no CPU package counters under {self._root}"
+        try:
+            for zone in zones:
+                zone.read_uj()
+        except PermissionError:
+            return f"{zone.path / 'energy_uj'} may not be read by this user"
+        except (OSError, ValueError) as error:
+            return f"{zone.path / 'energy_uj'} cannot be read ({error})"
+        return None
+
+    def start_tracking(self) -> _Window:
+        """Read all zones and begin to watch for wraps."""
+        try:
+            counters = _Accumulator(self._zones())
+        except (OSError, ValueError) as error:
+            return _Window(self._clock(), None, str(error))
+        counters.start()
+        return _Window(self._clock(), counters)
+
+    def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
+        """Read all zones again; packages make the total, memory is listed beside them."""
+        duration = self._clock() - tracker.start_s
+        if tracker.counters is None:
+            return no_energy(f"RAPL could not be read: {tracker.error}", duration)
+        tracker.counters.finish()
+        if tracker.counters.error is not None:
+            return no_energy(f"RAPL was lost: {tracker.counters.error}", duration)
+        rows = tuple(
+            DeviceEnergy(
+                device=zone.label,
+                kind=zone.kind,
+                energy_j=microjoules / 1e6,
+                source="counter",
+                update_period_s=_UPDATE_PERIOD_S,
+                field=str(zone.path / "energy_uj"),
+            )
+            for zone, microjoules in tracker.counters.total_uj.items()
+        )
+        if self._gpu_in_use:
+            return only_cpu_seen(rows, duration)
+        return EnergyMeasurement(headline_energy_j(rows), duration, tracker.counters.reads, devices=rows)
+
+    def _zones(self) -> list[_Zone]:
+        found: list[_Zone] = []
+        for path in sorted(self._root.glob("intel-rapl*:*")):
+            try:
+                name = (path / "name").read_text().strip()
+                range_uj = int((path / "max_energy_range_uj").read_text())
+            except (OSError, ValueError):
+                continue
+            kind: DeviceKind
+            if name.startswith("package"):
+                kind, label = "cpu", name
+            elif name == "dram":
+                kind, label = "dram", f"dram-{path.name.split(':')[1]}"
+            else:
+                continue
+            # The MMIO interface shows the same packages a second time.
+            if label not in {zone.label for zone in found}:
+                found.append(_Zone(path, label, kind, range_uj))
+        return found

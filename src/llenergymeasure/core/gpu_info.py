@@ -1,0 +1,85 @@
+"""Which GPUs there are, and which of them this process may use. Creates no CUDA context."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llenergymeasure.core.nvml import NvmlDevice, NvmlUnavailableError, nvml_session
+from llenergymeasure.domain.environment import GpuInfo
+
+
+@dataclass(frozen=True)
+class VisibleGpus:
+    """The GPUs CUDA would show, in CUDA's order, or why that is not known."""
+
+    gpus: tuple[GpuInfo, ...] = ()
+    problem: str | None = None
+
+    @property
+    def uuids(self) -> tuple[str, ...]:
+        """UUIDs in CUDA's order."""
+        return tuple(gpu.uuid for gpu in self.gpus)
+
+
+def list_gpus(library: Any = None) -> tuple[GpuInfo, ...]:
+    """All NVIDIA GPUs of the machine in the driver's order; none without a driver."""
+    try:
+        with nvml_session(library) as nvml:
+            return tuple(_describe(device) for device in nvml.devices())
+    except NvmlUnavailableError:
+        return ()
+
+
+def driver_version(library: Any = None) -> str | None:
+    """Version of the NVIDIA driver; None without one."""
+    try:
+        with nvml_session(library) as nvml:
+            return nvml.driver_version()
+    except NvmlUnavailableError:
+        return None
+
+
+def visible_gpus(environ: Mapping[str, str] | None = None, library: Any = None) -> VisibleGpus:
+    """The GPUs that ``CUDA_VISIBLE_DEVICES`` leaves, by index or by (the start of a) UUID.
+
+    As in CUDA, the list ends at the first entry that names no device. A MIG slice cannot be told
+    from its neighbours by any energy sensor, so it leaves no GPUs and a problem.
+    """
+    gpus = list_gpus(library)
+    listed = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
+    if listed is None or not gpus:
+        return VisibleGpus(gpus)
+    chosen: list[GpuInfo] = []
+    for entry in (part.strip() for part in listed.split(",")):
+        if entry.upper().startswith("MIG"):
+            return VisibleGpus(
+                problem=f"CUDA_VISIBLE_DEVICES names the MIG slice {entry}: no sensor sees the energy of one slice; "
+                "measure on a whole GPU"
+            )
+        gpu = _match(entry, gpus)
+        if gpu is None or gpu in chosen:
+            break
+        chosen.append(gpu)
+    return VisibleGpus(tuple(chosen))
+
+
+def _match(entry: str, gpus: Sequence[GpuInfo]) -> GpuInfo | None:
+    if entry.isdecimal():
+        # CUDA counts by speed unless CUDA_DEVICE_ORDER is PCI_BUS_ID; the driver counts by bus. They
+        # agree on machines whose GPUs are alike, and the engine's own report is checked after loading.
+        return gpus[int(entry)] if int(entry) < len(gpus) else None
+    found = [gpu for gpu in gpus if entry and gpu.uuid.lower().startswith(entry.lower())]
+    return found[0] if len(found) == 1 else None
+
+
+def _describe(device: NvmlDevice) -> GpuInfo:
+    _, total_mb = device.memory_mb()
+    return GpuInfo(
+        index=device.index,
+        uuid=device.uuid,
+        name=device.name(),
+        memory_total_mb=total_mb,
+        persistence_mode=device.persistence_mode(),
+        power_limit_w=device.power_limit_w(),
+    )

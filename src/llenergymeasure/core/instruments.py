@@ -1,0 +1,91 @@
+"""What a session measures with: built once, and replaced piece by piece in tests."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from llenergymeasure.core.baseline import BaselineStore
+from llenergymeasure.core.energy_backends import SensorContext, create_source, probe_sources
+from llenergymeasure.core.energy_backends.source import EnergySourceBase
+from llenergymeasure.core.environment import collect_environment_snapshot
+from llenergymeasure.core.power_thermal import PowerThermalSampler
+from llenergymeasure.core.state import ExperimentState
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.protocols import EnergyBackend, TelemetrySampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruments:
+    """Sensors, clocks and the places to tell.
+
+    ``energy_absent_reason`` is set when ``energy`` is None although some was wanted. ``modelled`` says
+    that ``energy`` has no sensor behind it, so that idle power means nothing. Both clocks give seconds:
+    ``clock`` is monotonic, ``now`` is UTC.
+    """
+
+    energy: EnergyBackend | None
+    sampler: TelemetrySampler
+    energy_absent_reason: str | None = None
+    modelled: bool = False
+    baseline_energy: EnergyBackend | None = None
+    baselines: BaselineStore = field(default_factory=BaselineStore)
+    snapshot: Callable[[], EnvironmentSnapshot] = collect_environment_snapshot
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    show_progress: bool = False
+    on_state: Callable[[ExperimentState], None] | None = None
+
+    @property
+    def senses_energy(self) -> bool:
+        """Whether a real sensor is at hand, so that idle power and temperatures matter."""
+        return self.energy is not None and not self.modelled
+
+
+def build_instruments(
+    plan: ExperimentPlan, *, on_state: Callable[[ExperimentState], None] | None = None
+) -> Instruments:
+    """The instruments of this machine for the devices of a plan.
+
+    Raises:
+        ConfigError: the configuration names an energy source that is not usable.
+    """
+    config = plan.config
+    sampler = PowerThermalSampler(devices=plan.devices)
+    context = SensorContext(devices=plan.devices, sampler=sampler)
+    energy: EnergySourceBase | None = None
+    reason: str | None = None
+    if config.energy.backend == "auto":
+        energy, reason = _best(context)
+    elif config.energy.backend is None:
+        reason = "energy.backend is null: none was asked for"
+    else:
+        energy = create_source(config.energy.backend, context)
+    baseline_energy = None
+    if energy is not None and not energy.modelled and config.baseline.enabled:
+        idle = SensorContext(devices=plan.devices, interval_ms=config.baseline.sample_interval_ms)
+        baseline_energy = create_source(energy.name, idle)
+    return Instruments(
+        energy=energy,
+        energy_absent_reason=reason,
+        modelled=energy is not None and energy.modelled,
+        sampler=sampler,
+        baseline_energy=baseline_energy,
+        baselines=BaselineStore(plan.baseline_cache),
+        show_progress=plan.show_progress,
+        on_state=on_state,
+    )
+
+
+def _best(context: SensorContext) -> tuple[EnergySourceBase | None, str | None]:
+    problems = []
+    for status in probe_sources(context):
+        if status.problem is None:
+            return status.source, None
+        problems.append(f"{status.name}: {status.problem}")
+    return None, (
+        f"no source of energy answered ({'; '.join(problems)}); without a GPU or RAPL an estimate needs "
+        "pip install 'llenergymeasure[codecarbon]'"
+    )

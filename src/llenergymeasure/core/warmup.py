@@ -1,0 +1,110 @@
+"""Inference before the measurement, until the engine runs steadily."""
+
+import itertools
+import logging
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from tqdm import tqdm
+
+from llenergymeasure.config.models import WarmupConfig
+from llenergymeasure.domain.inference import Prompt
+from llenergymeasure.domain.metrics import WarmupResult
+from llenergymeasure.exceptions import LLEMError
+from llenergymeasure.protocols import LoadedModel
+
+_log = logging.getLogger(__name__)
+
+
+def create_warmup_inference_fn(
+    model: LoadedModel, batches: Sequence[Sequence[Prompt]], clock: Callable[[], float] = time.perf_counter
+) -> Callable[[], float]:
+    """A function that runs the next of the prepared batches and returns its latency in milliseconds.
+
+    The batches have the shape of the measured ones, so that what is compiled and cached here is what
+    the measurement will use.
+    """
+    turn = itertools.cycle(batches)
+
+    def run_single_inference() -> float:
+        start = clock()
+        model.generate(next(turn))
+        model.synchronize()
+        return (clock() - start) * 1000
+
+    return run_single_inference
+
+
+def warmup_until_converged(
+    run_single_inference: Callable[[], float], config: WarmupConfig, *, show_progress: bool = True
+) -> WarmupResult:
+    """Warm up for a fixed count, or until latencies are steady.
+
+    Args:
+        run_single_inference: runs once and returns milliseconds; an exception skips that run.
+        config: counts and thresholds.
+        show_progress: show the coefficient of variation against its target on stderr.
+
+    Returns:
+        What happened. Latencies that never became steady are a warning, not an error.
+    """
+    if not config.enabled:
+        return _result(config, [], 0, converged=True)
+    least, most = _limits(config)
+    latencies: list[float] = []
+    converged = not config.convergence_detection
+    done = 0
+    with tqdm(total=most, desc="warm-up", disable=not show_progress, leave=False, mininterval=0.5) as bar:
+        while done < most:
+            done += 1
+            try:
+                latencies.append(run_single_inference())
+            except (LLEMError, RuntimeError, ValueError, OSError) as error:
+                _log.warning("warm-up prompt %d failed and is skipped: %s", done, error)
+            cv = _final_cv(latencies, config.window_size)
+            if cv is not None:
+                bar.set_postfix_str(f"CV {cv:.3f}, target {config.cv_threshold:g}", refresh=False)
+            bar.update()
+            if config.convergence_detection and done >= least and cv is not None and cv < config.cv_threshold:
+                converged = True
+                break
+    if not converged:
+        _log.warning(
+            "warm-up did not converge in %d prompts: CV %s, target %g; raise max_warmup_prompts or cv_threshold",
+            done,
+            _percent(_final_cv(latencies, config.window_size)),
+            config.cv_threshold,
+        )
+    return _result(config, latencies, done, converged=converged and bool(latencies))
+
+
+def _limits(config: WarmupConfig) -> tuple[int, int]:
+    if not config.convergence_detection:
+        return config.n_warmup, config.n_warmup
+    most = config.max_warmup_prompts
+    return min(max(config.n_warmup, config.min_prompts, config.window_size), most), most
+
+
+def _final_cv(latencies: Sequence[float], window_size: int) -> float | None:
+    """Sample standard deviation over mean of the last ``window_size`` latencies; None if there are fewer."""
+    if len(latencies) < window_size:
+        return None
+    window = latencies[-window_size:]
+    mean = statistics.fmean(window)
+    return statistics.stdev(window) / mean if mean > 0 else None
+
+
+def _result(config: WarmupConfig, latencies: Sequence[float], done: int, *, converged: bool) -> WarmupResult:
+    return WarmupResult(
+        converged=converged,
+        final_cv=_final_cv(latencies, config.window_size),
+        iterations_completed=done,
+        target_cv=config.cv_threshold,
+        max_prompts=_limits(config)[1],
+        latencies_ms=tuple(latencies),
+    )
+
+
+def _percent(cv: float | None) -> str:
+    return "unknown" if cv is None else f"{cv:.3f}"
