@@ -1,0 +1,55 @@
+"""The two functions people call from Python."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llenergymeasure.config.loader import load_experiment_config, load_study_config, merged
+from llenergymeasure.config.models import ExperimentConfig, StudyConfig
+from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
+from llenergymeasure.orchestration.study import execute_experiment, execute_study
+
+
+def run_experiment(config: str | Path | ExperimentConfig | None = None, **kwargs: Any) -> ExperimentResult:
+    """Measure one experiment in this process.
+
+    Args:
+        config: a YAML file, a configuration, or None to give everything by keyword.
+        **kwargs: fields of ``ExperimentConfig`` that win over ``config``; a dictionary for a section
+            changes only what it names.
+
+    Returns:
+        The result. Nothing is written unless ``output_dir`` is set.
+
+    Raises:
+        ConfigError: the file or the way it is used is wrong.
+        ValidationError: a value is wrong (pydantic's).
+        PreFlightError: this machine lacks something; nothing was run.
+        BackendError: the model could not be loaded.
+        ExperimentError: inference failed.
+    """
+    return execute_experiment(_experiment_config(config, kwargs)).result
+
+
+def run_study(config: str | Path | StudyConfig) -> StudyResult:
+    """Measure the experiments of a study in their order, each in a fresh process.
+
+    Args:
+        config: a YAML file or a configuration.
+
+    Returns:
+        Results and failures. Nothing is written unless ``output_dir`` is set.
+
+    Raises:
+        ConfigError: the file is wrong.
+        ValidationError: a value is wrong (pydantic's).
+        PreFlightError: this machine lacks something; nothing was run.
+    """
+    return execute_study(config if isinstance(config, StudyConfig) else load_study_config(config))
+
+
+def _experiment_config(config: str | Path | ExperimentConfig | None, overrides: Mapping[str, Any]) -> ExperimentConfig:
+    if isinstance(config, str | Path):
+        return load_experiment_config(config, overrides)
+    base = {} if config is None else config.model_dump(exclude_unset=True)
+    return ExperimentConfig.model_validate(merged(base, overrides))

@@ -1,0 +1,69 @@
+"""The command line: the only place that prints or exits."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from llenergymeasure._version import __version__
+
+_COMMANDS = {
+    "run": "Measure an experiment or a study.",
+    "config": "Show what this machine can measure with.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Loads a command's module when the command is used, so that --help and --version stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"llenergymeasure.cli.{cmd_name}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="llem")
+def cli() -> None:
+    """Measure the energy, throughput, latency and compute of LLM inference."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
+    sys.exit(_exit_code(args))
+
+
+def _exit_code(args: list[str] | None) -> int:
+    try:
+        value: Any = cli.main(args, prog_name="llem", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("llem: interrupted; nothing half-written was kept", err=True)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:  # noqa: BLE001 - the one handler of the program: every error ends here, as text and a code
+        return _report(error)
+    return value if isinstance(value, int) else 0
+
+
+def _report(error: Exception) -> int:
+    # Imported here because only an error needs them.
+    from llenergymeasure.cli.errors import describe
+
+    text, code = describe(error)
+    for line in text.splitlines():
+        click.echo(f"llem: {line}", err=True)
+    return code

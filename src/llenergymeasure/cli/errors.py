@@ -1,0 +1,21 @@
+"""Errors as text and exit codes."""
+
+import logging
+
+from pydantic import ValidationError
+
+from llenergymeasure.config.loader import error_lines
+from llenergymeasure.exceptions import ConfigError, LLEMError
+
+_log = logging.getLogger(__name__)
+
+
+def describe(error: Exception) -> tuple[str, int]:
+    """What to print for an error, and the exit code."""
+    if isinstance(error, ValidationError):
+        notes = getattr(error, "__notes__", None)
+        return "\n".join(notes or error_lines(error)), ConfigError.exit_code
+    if isinstance(error, LLEMError):
+        return str(error), error.exit_code
+    _log.debug("unforeseen error", exc_info=error)
+    return f"unforeseen {type(error).__name__}: {error}; run again with --verbose for the traceback", 1

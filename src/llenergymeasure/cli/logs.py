@@ -1,0 +1,20 @@
+"""Status lines on stderr."""
+
+import logging
+import warnings
+
+
+def configure(*, quiet: bool, verbose: bool) -> None:
+    """One line per step; only errors when quiet, everything with where it comes from when verbose."""
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "llem: %(message)s"))
+    logger = logging.getLogger("llenergymeasure")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(level)
+    if not verbose:
+        # Libraries speak to developers there; what a user has to know is in measurement_warnings.
+        warnings.simplefilter("ignore")
+        for name in ("transformers", "huggingface_hub", "accelerate", "torch"):
+            logging.getLogger(name).setLevel(logging.ERROR)

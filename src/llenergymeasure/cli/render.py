@@ -1,0 +1,252 @@
+"""Results and machines as plain text. A number is never shown without where it comes from."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from tabulate import tabulate
+
+from llenergymeasure.config.hashing import measurement_config_hash
+from llenergymeasure.config.models import ExperimentConfig, StudyConfig
+from llenergymeasure.core.energy_backends import SourceStatus
+from llenergymeasure.core.gpu_info import VisibleGpus
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
+from llenergymeasure.domain.metrics import Distribution
+from llenergymeasure.domain.provenance import energy_origin
+from llenergymeasure.orchestration.inspection import Availability
+
+_WIDTH = 110
+_LABEL = 22
+_NONE = "-"
+
+
+def experiment(result: ExperimentResult, directory: Path | None) -> str:
+    """One result as a two-column table."""
+    rows = [
+        ("environment", _environment_line(result.environment_snapshot)),
+        ("model", _model_line(result)),
+        ("engine", f"{result.model.engine} ({result.model.engine_version or 'version unknown'})"),
+        ("warm-up", _warmup_line(result)),
+        ("tokens", f"{result.input_tokens} in, {result.output_tokens} out, {result.n_requests} requests"),
+        ("throughput", _throughput_line(result)),
+        *_latency_rows(result),
+        *_energy_rows(result),
+        ("FLOPs", _flops_line(result)),
+        ("peak memory", _NONE if result.peak_memory_mb is None else f"{result.peak_memory_mb:,.0f} MB"),
+        *_throttle_rows(result),
+    ]
+    lines = [f"{label:<{_LABEL}}{value}" for label, value in rows]
+    lines += _warning_lines(result.measurement_warnings)
+    lines.append(f"{'result':<{_LABEL}}{directory or 'not written (no output folder)'}")
+    return "\n".join(lines)
+
+
+def study(result: StudyResult) -> str:
+    """A row per experiment, failures and warnings below."""
+    headers = [
+        "experiment",
+        "requests",
+        "out tok",
+        "out tok/s",
+        "TTFT p50 s",
+        "energy J",
+        "J/out tok",
+        "origin",
+    ]
+    rows = [
+        [
+            r.name,
+            r.n_requests,
+            r.output_tokens,
+            f"{r.tokens_per_second:.1f}",
+            _seconds(r.latency_stats.ttft_s.p50 if r.latency_stats and r.latency_stats.ttft_s else None),
+            _number(r.total_energy_j),
+            _number(r.energy_per_output_token_j),
+            energy_origin(r.energy_backend if r.total_energy_j is not None else None, r.energy_devices),
+        ]
+        for r in result.experiments
+    ]
+    rows += [[f.name, "failed", *[_NONE] * 6] for f in result.failures]
+    lines = [tabulate(rows, headers=headers, disable_numparse=True)]
+    for failure in result.failures:
+        lines.append(f"failed: {failure.name}: {failure.error_type}: {failure.message}")
+    flags = {w.split(":")[0] for r in result.experiments for w in r.measurement_warnings}
+    if flags:
+        lines.append(f"warnings: {', '.join(sorted(flags))} (texts are in each result.json)")
+    lines.append(f"{result.n_experiments} experiments, {len(result.failures)} failed")
+    lines.append(f"results: {result.output_dir or 'not written (no output folder)'}")
+    return "\n".join(lines)
+
+
+def plan(config: ExperimentConfig | StudyConfig) -> str:
+    """What would run, with every default filled in."""
+    experiments = config.experiments if isinstance(config, StudyConfig) else [config]
+    parts = []
+    for number, item in enumerate(experiments, 1):
+        resolved = item.model_dump(mode="json", exclude={"output_dir"})
+        if item.engine_section is not None:
+            resolved[item.backend] = item.engine_section.model_dump(mode="json")
+        head = f"# experiment {number} of {len(experiments)}, hash {measurement_config_hash(item)}"
+        parts.append(f"{head}\n{yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True).strip()}")
+    parts.append(f"# everything needed is here; results would go to {config.output_dir}; nothing was run")
+    return "\n".join(parts)
+
+
+def machine(
+    environment: EnvironmentSnapshot,
+    *,
+    visible: VisibleGpus,
+    engines: Sequence[Availability],
+    sources: Sequence[SourceStatus],
+    models: Sequence[Availability],
+    verbose: bool,
+) -> str:
+    """What this machine can measure with."""
+    lines = [f"{'machine':<{_LABEL}}{_environment_line(environment)}"]
+    if not environment.gpus:
+        lines.append(f"{'GPUs':<{_LABEL}}none (no NVIDIA driver answered)")
+    for gpu in environment.gpus:
+        memory = "" if gpu.memory_total_mb is None else f", {gpu.memory_total_mb / 1000:.0f} GB"
+        hidden = "" if gpu.uuid in visible.uuids else ", hidden by CUDA_VISIBLE_DEVICES"
+        lines.append(f"{'GPU ' + str(gpu.index):<{_LABEL}}{gpu.name}{memory}, {gpu.uuid}{hidden}")
+    if visible.problem:
+        lines.append(f"{'':<{_LABEL}}{visible.problem}")
+    lines += [_status("engine " + e.name, e.problem, "") for e in engines]
+    for source in sources:
+        kind = "modelled, not sensed" if source.source.modelled else "sensed"
+        fix = "" if source.problem is None else f"; {source.remedy}"
+        lines.append(_status("energy " + source.name, source.problem, fix, f"usable ({kind})"))
+    best = next((s.name for s in sources if s.problem is None), "none: results will have no energy")
+    lines.append(f"{'energy auto':<{_LABEL}}{best}")
+    lines += [_status("packaged model", m.problem, "", m.name) for m in models]
+    if verbose:
+        lines += [f"{'package':<{_LABEL}}{name} {version}" for name, version in environment.packages.items()]
+    return "\n".join(lines)
+
+
+def _status(label: str, problem: str | None, fix: str, good: str = "usable") -> str:
+    text = good if problem is None else f"not usable: {problem}{fix}"
+    return _wrapped(label, text)
+
+
+def _wrapped(label: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=f"{label:<{_LABEL}}",
+        subsequent_indent=" " * _LABEL,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _environment_line(environment: EnvironmentSnapshot) -> str:
+    memory = "" if environment.memory_total_mb is None else f", {environment.memory_total_mb / 1000:.0f} GB"
+    gpus = ", ".join(gpu.name for gpu in environment.gpus) or "no GPU"
+    driver = f", driver {environment.driver_version}" if environment.driver_version else ""
+    return (
+        f"{environment.cpu_model or 'unknown CPU'}, {environment.n_cpus} CPUs{memory}, {gpus}{driver}, "
+        f"Python {environment.python_version}"
+    )
+
+
+def _model_line(result: ExperimentResult) -> str:
+    config = result.effective_config
+    size = "" if result.model.n_parameters is None else f", {result.model.n_parameters / 1e6:,.1f} M parameters"
+    batch = (result.model.parameters or {}).get("batch_size")
+    return f"{config['model']}{size}, {config['precision']}" + (f", batch {batch}" if batch else "")
+
+
+def _warmup_line(result: ExperimentResult) -> str:
+    warmup = result.warmup_result
+    if not warmup.iterations_completed:
+        text = "none"
+    else:
+        cv = "" if warmup.final_cv is None else f", CV of latency {warmup.final_cv:.3f}"
+        text = f"{warmup.iterations_completed} runs, not in the figures{cv}"
+    if warmup.thermal_floor_wait_s:
+        return f"{text}; then {warmup.thermal_floor_wait_s:g} s of thermal floor"
+    return f"{text}; no thermal floor (energy is not sensed)"
+
+
+def _throughput_line(result: ExperimentResult) -> str:
+    return (
+        f"{result.tokens_per_second:.1f} output tok/s, {result.total_tokens_per_second:.1f} total tok/s, "
+        f"{result.requests_per_second:.2f} req/s over {result.duration_sec:.2f} s"
+    )
+
+
+def _latency_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    stats = result.latency_stats
+    if stats is None:
+        return []
+    kinds = (("TTFT", stats.ttft_s), ("TPOT", stats.tpot_s), ("ITL", stats.itl_s), ("E2E", stats.e2e_s))
+    return [(f"latency {name}", _distribution(d)) for name, d in kinds if d is not None]
+
+
+def _distribution(d: Distribution) -> str:
+    return f"mean {_seconds(d.mean)}, p50 {_seconds(d.p50)}, p90 {_seconds(d.p90)}, p99 {_seconds(d.p99)} s"
+
+
+def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    if result.total_energy_j is None:
+        return [("energy", "none measured; see the warnings")]
+    origin = energy_origin(result.energy_backend, result.energy_devices)
+    accuracy = "" if result.sensor_accuracy_pct is None else f" +-{result.sensor_accuracy_pct:g} % (sensor)"
+    rows = [("energy, raw", f"{_number(result.total_energy_j)} J{accuracy}, {origin}")]
+    if result.energy_adjusted_j is not None:
+        rows.append(
+            (
+                "energy, adjusted",
+                f"{_number(result.energy_adjusted_j)} J after the idle baseline of "
+                f"{_number(result.baseline_power_w)} W",
+            )
+        )
+    if result.energy_net_of_loaded_idle_j is not None:
+        rows.append(
+            (
+                "energy, net",
+                f"{_number(result.energy_net_of_loaded_idle_j)} J after loaded idle of "
+                f"{_number(result.idle_loaded_power_w)} W",
+            )
+        )
+    mark = " (modelled)" if "modelled" in origin else ""
+    rows.append(
+        (
+            "energy per token",
+            f"{_number(result.energy_per_output_token_j)} J per output token, "
+            f"{_number(result.avg_energy_per_token_j)} J per token in or out{mark}",
+        )
+    )
+    return rows
+
+
+def _flops_line(result: ExperimentResult) -> str:
+    flops = result.flops_result
+    if flops is None:
+        return _NONE
+    return f"{flops.value:.3e} ({flops.method}; confidence {flops.confidence})"
+
+
+def _throttle_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    info = result.thermal_throttle
+    if info is None or not info.detected:
+        return []
+    why = " and ".join(name for name, on in (("heat", info.thermal), ("power cap", info.power)) if on)
+    return [("throttling", f"for {info.throttle_duration_sec:.1f} s ({why or 'other reason'})")]
+
+
+def _warning_lines(warnings: Sequence[str]) -> list[str]:
+    if not warnings:
+        return [f"{'warnings':<{_LABEL}}none"]
+    return [_wrapped("warnings" if i == 0 else "", warning) for i, warning in enumerate(warnings)]
+
+
+def _seconds(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.4f}" if value < 1 else f"{value:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return _NONE if value is None else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004

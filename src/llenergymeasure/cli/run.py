@@ -1,0 +1,118 @@
+"""``llem run``."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llenergymeasure.cli import logs, render
+from llenergymeasure.config.loader import (
+    load_experiment_config,
+    load_study_config,
+    merged,
+    read_config_file,
+)
+from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig, StudyConfig
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.orchestration.preflight import check
+from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
+from llenergymeasure.results.export import export_csv
+
+DEFAULT_OUTPUT = Path("results")
+
+
+@click.command("run")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--model", help="Hub id, model directory, GGUF file, or a packaged model's short name.")
+@click.option("--backend", help="Inference engine.")
+@click.option("--dataset", help="Built-in set ('mixed') or path of a .jsonl or .txt file.")
+@click.option("-n", "n", type=int, help="Prompts to run.")
+@click.option("--batch-size", type=int, help="Requests generated together, for engines that have it.")
+@click.option("--precision", help="fp32, fp16 or bf16.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help=f"Folder for results.  [default: ./{DEFAULT_OUTPUT}]",
+)
+@click.option("--export-csv", type=click.Path(path_type=Path), help="Also write the results as CSV to a new file.")
+@click.option("--dry-run", is_flag=True, help="Check everything and show what would run, without running it.")
+@click.option("-q", "--quiet", is_flag=True, help="No status lines and no progress.")
+@click.option("-v", "--verbose", is_flag=True, help="Log in detail.")
+def run_command(
+    config: Path | None, output: Path | None, export_csv: Path | None, dry_run: bool, quiet: bool, verbose: bool,
+    **fields: Any,
+) -> int:  # fmt: skip
+    """Measure the experiment or study in CONFIG (YAML), or the one given by options.
+
+    Options win over the file. Results go to a new folder under the output folder; the table goes to
+    stdout, everything else to stderr.
+    """
+    logs.configure(quiet=quiet, verbose=verbose)
+    given = {name: value for name, value in fields.items() if value is not None}
+    if export_csv is not None and export_csv.exists():
+        raise ConfigError(f"--export-csv {export_csv}: this file exists and is not overwritten; name another")
+    plan = _load(config, given, output)
+    if dry_run:
+        return _dry_run(plan)
+    options = RunOptions(show_progress=not quiet and sys.stderr.isatty())
+    if isinstance(plan, StudyConfig):
+        return _run_study(plan, options, export_csv)
+    saved = execute_experiment(plan, options)
+    click.echo(render.experiment(saved.result, saved.directory))
+    _export([saved.result], export_csv)
+    return 0
+
+
+def _run_study(plan: StudyConfig, options: RunOptions, csv: Path | None) -> int:
+    study = execute_study(plan, options)
+    click.echo(render.study(study))
+    _export(study.experiments, csv)
+    return 1 if study.failures else 0
+
+
+def _export(results: list[ExperimentResult], path: Path | None) -> None:
+    if path is not None:
+        export_csv(results, path)
+
+
+def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
+    experiments = plan.experiments if isinstance(plan, StudyConfig) else [plan]
+    check(experiments, plan.output_dir)
+    click.echo(render.plan(plan))
+    return 0
+
+
+def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:
+    if path is None:
+        if "model" not in flags:
+            raise ConfigError("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
+        return ExperimentConfig.model_validate(_placed(flags, {}, output))
+    file = read_config_file(path)
+    if file.is_study:
+        study = load_study_config(path, _overrides(flags, str(flags.get("backend", "pytorch"))))
+        return study.model_copy(update={"output_dir": output or study.output_dir or DEFAULT_OUTPUT})
+    return load_experiment_config(path, _placed(flags, file.values, output))
+
+
+def _placed(flags: Mapping[str, Any], values: Mapping[str, Any], output: Path | None) -> dict[str, Any]:
+    backend = flags.get("backend") or values.get("backend") or ExperimentConfig.model_fields["backend"].default
+    directory = output or values.get("output_dir") or DEFAULT_OUTPUT
+    return merged(_overrides(flags, str(backend)), {"output_dir": str(directory)})
+
+
+def _overrides(flags: Mapping[str, Any], backend: str) -> dict[str, Any]:
+    """The flags as fields of the configuration."""
+    fields = {name: value for name, value in flags.items() if name != "batch_size"}
+    if "dataset" in fields:
+        # The whole source is replaced, so that a name does not meet the path of the file underneath.
+        fields["dataset"] = str(fields["dataset"])
+    if "batch_size" in flags:
+        section = ENGINE_SECTIONS.get(backend)
+        if section is None or "batch_size" not in section.model_fields:
+            raise ConfigError(f"--batch-size: the engine {backend!r} has no batch size")
+        fields[backend] = {"batch_size": flags["batch_size"]}
+    return fields

@@ -1,0 +1,63 @@
+"""Everything that would keep a plan from running, found at once and before a GPU is touched."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.energy_backends import SensorContext, create_source
+from llenergymeasure.core.gpu_info import visible_gpus
+from llenergymeasure.core.prompts import read_dataset
+from llenergymeasure.exceptions import ConfigError, PreFlightError
+
+
+def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> None:
+    """Check [n] experiments and the place for their results.
+
+    Raises:
+        ConfigError: everything that is wrong is wrong in the configuration.
+        PreFlightError: the machine lacks something; one line for each thing that is wrong.
+    """
+    config_errors: list[str] = []
+    lacking: list[str] = []
+    for experiment in experiments:
+        config_errors += _config_errors(experiment)
+        if not config_errors:
+            lacking += get_backend(experiment.backend).problems(experiment)
+    lacking += _output_problems(output_dir)
+    problems = list(dict.fromkeys(config_errors + lacking))
+    if not problems:
+        return
+    raise (PreFlightError if lacking else ConfigError)("\n".join(problems))
+
+
+def _config_errors(config: ExperimentConfig) -> list[str]:
+    found = []
+    try:
+        get_backend(config.backend)
+    except ConfigError as error:
+        found.append(str(error))
+    try:
+        read_dataset(config.dataset)
+    except ConfigError as error:
+        found.append(str(error))
+    if config.energy.backend not in (None, "auto"):
+        try:
+            create_source(str(config.energy.backend), SensorContext(devices=visible_gpus().uuids))
+        except ConfigError as error:
+            found.append(str(error))
+    return found
+
+
+def _output_problems(output_dir: Path | None) -> list[str]:
+    if output_dir is None:
+        return []
+    existing = output_dir.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        return [f"output {output_dir}: {existing} is a file, not a folder; choose another with --output"]
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return [f"output {output_dir}: {existing} may not be written to; choose another with --output"]
+    return []

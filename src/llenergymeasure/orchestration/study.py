@@ -1,0 +1,179 @@
+"""Carry out experiments one after another, each in its own folder. A single one is a study of one."""
+
+import contextlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
+from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.exceptions import LLEMError
+from llenergymeasure.orchestration.launchers import InProcessLauncher, create_launcher
+from llenergymeasure.orchestration.preflight import check
+from llenergymeasure.protocols import Launcher, ResultsRepository
+from llenergymeasure.results.aggregation import aggregate_processes
+from llenergymeasure.results.persistence import (
+    JsonRepository,
+    create_directory,
+    mark_done,
+    new_run_directory,
+    publish,
+    stamped_name,
+    write_atomically,
+)
+
+_log = logging.getLogger(__name__)
+
+Outcome = ExperimentResult | ExperimentFailure
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to carry something out; nothing here changes what is measured."""
+
+    show_progress: bool = False
+    launcher: Launcher | None = None
+    repository: ResultsRepository = field(default_factory=JsonRepository)
+    preflight: Callable[[Sequence[ExperimentConfig], Path | None], None] = check
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A result and the folder it lies in, None when nothing was to be written."""
+
+    result: ExperimentResult
+    directory: Path | None
+
+
+def execute_experiment(config: ExperimentConfig, options: RunOptions | None = None) -> Saved:
+    """Run one experiment in this process.
+
+    Raises:
+        LLEMError: it could not be run; nothing is left behind.
+    """
+    options = options or RunOptions()
+    options.preflight([config], config.output_dir)
+    launcher = options.launcher or InProcessLauncher()
+    plan = ExperimentPlan.of(config, show_progress=options.show_progress)
+    if config.output_dir is None:
+        return Saved(aggregate_processes(launcher.launch(plan)), None)
+    name = stamped_name(config.display_name, options.now())
+    with new_run_directory(config.output_dir, name) as staging:
+        result = _measure_into(plan, staging, launcher, options)
+        return Saved(result, publish(staging, config.output_dir, name))
+
+
+def execute_study(config: StudyConfig, options: RunOptions | None = None) -> StudyResult:
+    """Run the experiments of a study in their order.
+
+    An experiment that fails is recorded and the next one is run, unless ``execution.on_failure`` is stop.
+
+    Raises:
+        LLEMError: preflight found something wrong; nothing was run.
+    """
+    options = options or RunOptions()
+    options.preflight(config.experiments, config.output_dir)
+    start = options.now()
+    directory = None
+    if config.output_dir is not None:
+        directory = create_directory(config.output_dir, stamped_name(config.name, start))
+    plans = [
+        ExperimentPlan.of(
+            experiment,
+            show_progress=options.show_progress,
+            baseline_cache=directory / "baseline.json" if directory else None,
+        )
+        for experiment in config.experiments
+    ]
+    if directory is not None:
+        _write_plan(directory, config, plans)
+    outcomes = list(_run_slots(plans, directory, config.execution, options))
+    return StudyResult(
+        name=config.name,
+        start_time=start,
+        end_time=options.now(),
+        experiments=[o for o in outcomes if isinstance(o, ExperimentResult)],
+        failures=[o for o in outcomes if isinstance(o, ExperimentFailure)],
+        output_dir=directory,
+    )
+
+
+def _run_slots(
+    plans: Sequence[ExperimentPlan], directory: Path | None, execution: ExecutionConfig, options: RunOptions
+) -> Iterator[Outcome]:
+    launcher = options.launcher or create_launcher(execution.launcher)
+    for slot, plan in enumerate(plans):
+        if slot and execution.pause_seconds:
+            options.sleep(execution.pause_seconds)
+        _log.info("experiment %d of %d: %s", slot + 1, len(plans), plan.config.display_name)
+        with _attempt_directory(directory, slot, plan) as attempt:
+            try:
+                outcome: Outcome = (
+                    aggregate_processes(launcher.launch(plan))
+                    if attempt is None
+                    else _measure_into(plan, attempt, launcher, options)
+                )
+            except LLEMError as error:
+                _log.error("experiment %d of %d failed: %s", slot + 1, len(plans), error)
+                outcome = ExperimentFailure(
+                    slot=slot,
+                    name=plan.config.display_name,
+                    measurement_config_hash=plan.config_hash,
+                    error_type=type(error).__name__,
+                    message=str(error),
+                )
+                if attempt is not None:
+                    write_atomically(attempt / "failure.json", outcome.model_dump_json(indent=2) + "\n")
+            else:
+                if attempt is not None:
+                    mark_done(attempt)
+        yield outcome
+        if isinstance(outcome, ExperimentFailure) and execution.on_failure == "stop":
+            return
+
+
+def _measure_into(plan: ExperimentPlan, directory: Path, launcher: Launcher, options: RunOptions) -> ExperimentResult:
+    plan = replace(plan, output_dir=directory)
+    result = aggregate_processes(launcher.launch(plan))
+    options.repository.save(result, directory)
+    return result
+
+
+@contextlib.contextmanager
+def _attempt_directory(study: Path | None, slot: int, plan: ExperimentPlan) -> Iterator[Path | None]:
+    """The folder of a slot's attempt; an interrupted attempt leaves none."""
+    if study is None:
+        yield None
+        return
+    path = study / "runs" / f"{slot:04d}-{plan.config_hash}" / "attempt-1"
+    path.mkdir(parents=True)
+    try:
+        yield path
+    except BaseException:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+
+
+def _write_plan(directory: Path, config: StudyConfig, plans: Sequence[ExperimentPlan]) -> None:
+    given = config.model_dump(mode="json", exclude_unset=True)
+    write_atomically(directory / "study.yaml", yaml.safe_dump(given, sort_keys=False, allow_unicode=True))
+    slots = [
+        {
+            "slot": slot,
+            "experiment_id": plan.experiment_id,
+            "hash": plan.config_hash,
+            "config": plan.config.model_dump(mode="json"),
+        }
+        for slot, plan in enumerate(plans)
+    ]
+    write_atomically(directory / "plan.json", json.dumps({"slots": slots}, indent=2) + "\n")

@@ -1,0 +1,50 @@
+"""Results as CSV, a row per experiment."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.provenance import energy_origin
+
+_FIELDS = (
+    "experiment_id", "name", "measurement_config_hash", "start_time", "n_requests", "input_tokens",
+    "output_tokens", "duration_sec", "tokens_per_second", "total_tokens_per_second", "requests_per_second",
+    "total_energy_j", "energy_adjusted_j", "energy_per_output_token_j", "avg_energy_per_token_j",
+    "energy_per_request_j", "energy_uncertainty_j", "sensor_accuracy_pct", "energy_backend",
+    "baseline_power_w", "idle_loaded_power_w", "total_flops", "peak_memory_mb",
+)  # fmt: skip
+_PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
+
+
+def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
+    """Write [n] results; an absent value is an empty cell, and ``energy_origin`` says where joules came from.
+
+    Raises:
+        FileExistsError: the file is there already.
+        OSError: it cannot be written.
+    """
+    rows = [_row(result) for result in results]
+    with path.open("x", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=_columns())
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _columns() -> list[str]:
+    latencies = [f"{kind}_{p}_s" for kind in ("ttft", "tpot", "itl", "e2e") for p in _PERCENTILES]
+    return ["model", "backend", "precision", *_FIELDS, "energy_origin", *latencies, "warnings"]
+
+
+def _row(result: ExperimentResult) -> dict[str, object]:
+    row: dict[str, object] = {k: result.effective_config[k] for k in ("model", "backend", "precision")}
+    row |= {name: getattr(result, name) for name in _FIELDS}
+    row["start_time"] = result.start_time.isoformat()
+    row["energy_origin"] = energy_origin(result.energy_backend, result.energy_devices)
+    for kind in ("ttft", "tpot", "itl", "e2e"):
+        distribution = getattr(result.latency_stats, f"{kind}_s", None)
+        for percentile in _PERCENTILES:
+            row[f"{kind}_{percentile}_s"] = getattr(distribution, percentile, None)
+    row["warnings"] = "; ".join(w.split(":")[0] for w in result.measurement_warnings)
+    return row

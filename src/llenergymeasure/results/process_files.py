@@ -1,0 +1,50 @@
+"""Raw results of the processes of one experiment: ``.state/process_{i}.json`` with a completion marker."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.results.persistence import write_atomically
+
+
+def write_process_result(raw: RawProcessResult, state_dir: Path) -> Path:
+    """Write a raw result, then its marker with the SHA-256 of the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    path = state_dir / f"process_{raw.process_index}.json"
+    text = raw.model_dump_json()
+    write_atomically(path, text)
+    write_atomically(path.with_suffix(".done"), hashlib.sha256(text.encode()).hexdigest() + "\n")
+    return path
+
+
+def read_process_results(state_dir: Path, n_processes: int) -> Sequence[RawProcessResult]:
+    """The raw results of processes 0 to ``n_processes`` - 1.
+
+    Raises:
+        ExperimentError: files are missing or torn; it says which.
+    """
+    raws, problems = [], []
+    for index in range(n_processes):
+        path = state_dir / f"process_{index}.json"
+        try:
+            text = path.read_text(encoding="utf-8")
+            marker = path.with_suffix(".done").read_text(encoding="utf-8").strip()
+            if hashlib.sha256(text.encode()).hexdigest() != marker:
+                problems.append(f"{path.name} does not match its completion marker")
+                continue
+            raws.append(RawProcessResult.model_validate_json(text))
+        except OSError as error:
+            problems.append(f"{Path(error.filename or path).name} is missing; process {index} did not finish")
+        except (ValidationError, UnicodeDecodeError) as error:
+            problems.append(f"{path.name} cannot be understood: {str(error).splitlines()[0]}")
+    if problems:
+        raise ExperimentError(f"incomplete experiment in {state_dir}: {'; '.join(problems)}")
+    return raws
