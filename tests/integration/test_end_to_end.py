@@ -1,0 +1,212 @@
+"""The command line on the real packaged model, as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from llenergymeasure import ExperimentResult
+
+OUTPUT_TOKENS = 16
+N = 6
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of the command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def start(arguments: list[str], cache: Path, **environment: str) -> "subprocess.Popen[str]":
+    """``llem`` in a process of its own, with its own cache and no model hub."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "llenergymeasure", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", **environment},
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> Finished:
+    stdout, stderr = process.communicate(timeout=240)
+    return Finished(process.returncode, stdout, stderr)
+
+
+def run_arguments(output: Path, *more: str) -> list[str]:
+    config = output.parent / f"{output.name}.yaml"
+    config.write_text(
+        f"""
+name: real model
+model: smollm2-135m
+max_input_tokens: 128
+max_output_tokens: {OUTPUT_TOKENS}
+warmup: {{n_warmup: 1}}
+pytorch: {{batch_size: 3}}
+"""
+    )
+    return ["run", str(config), "-n", str(N), "-o", str(output), *more]
+
+
+@dataclass(frozen=True)
+class TwoRuns:
+    """The same experiment twice, at the same time, from an empty model cache."""
+
+    cache: Path
+    outputs: tuple[Path, Path]
+    finished: tuple[Finished, Finished]
+
+    def result(self, index: int) -> ExperimentResult:
+        (folder,) = self.outputs[index].iterdir()
+        return ExperimentResult.from_json(folder)
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoRuns]:
+    """Both processes find no converted model, so they also race for the conversion."""
+    root = tmp_path_factory.mktemp("real")
+    cache, first, second = root / "cache", root / "first", root / "second"
+    processes = [start(run_arguments(output, "--quiet"), cache) for output in (first, second)]
+    a, b = (finish(process) for process in processes)
+    yield TwoRuns(cache, (first, second), (a, b))
+
+
+def test_a_real_model_is_measured_and_the_table_says_how(two_runs: TwoRuns) -> None:
+    for finished in two_runs.finished:
+        assert finished.code == 0, finished.stderr
+        assert finished.stderr == ""
+        labels = [line[:22].strip() for line in finished.stdout.splitlines()]
+        for label in ("environment", "model", "engine", "warm-up", "tokens", "throughput", "FLOPs", "result"):
+            assert label in labels
+        assert "134.5 M parameters" in finished.stdout
+        assert "modelled from CPU load, not sensed (codecarbon)" in finished.stdout
+
+
+def test_the_same_configuration_gives_the_same_tokens_twice(two_runs: TwoRuns) -> None:
+    first, second = two_runs.result(0), two_runs.result(1)
+    assert first.n_requests == second.n_requests == N
+    assert (first.input_tokens, first.output_tokens) == (second.input_tokens, second.output_tokens)
+    assert first.measurement_config_hash == second.measurement_config_hash
+    assert first.experiment_id != second.experiment_id
+
+
+def test_what_was_counted_is_what_the_model_can_have_done(two_runs: TwoRuns) -> None:
+    result = two_runs.result(0)
+    assert 0 < result.output_tokens <= N * OUTPUT_TOKENS
+    assert result.tokens_per_second == pytest.approx(result.output_tokens / result.duration_sec)
+    assert result.model.n_parameters == 134_515_008
+    assert result.flops_result is not None
+    # SmolLM2 ties its head to an embedding of 49,152 x 576.
+    n_parameters = 134_515_008 - 49_152 * 576
+    assert result.flops_result.value == 2 * n_parameters * (result.input_tokens + result.output_tokens)
+    assert result.total_energy_j is not None
+    assert result.total_energy_j > 0
+    assert {d.source for d in result.energy_devices} == {"modelled"}
+    assert result.sensor_accuracy_pct is None
+    assert result.baseline_power_w is None
+    assert result.warmup_result.thermal_floor_wait_s == 0
+
+
+def test_every_request_has_a_row_and_rows_add_up(two_runs: TwoRuns) -> None:
+    (folder,) = two_runs.outputs[0].iterdir()
+    result = two_runs.result(0)
+    rows = pq.read_table(folder / "requests.parquet").to_pydict()
+    assert rows["index"] == list(range(N))
+    assert sum(rows["input_tokens"]) == result.input_tokens
+    assert sum(rows["output_tokens"]) == result.output_tokens
+    assert set(rows["finish_reason"]) <= {"stop", "length"}
+    for ttft_s, e2e_s in zip(rows["ttft_s"], rows["e2e_s"], strict=True):
+        assert 0 < ttft_s <= e2e_s <= result.duration_sec
+    assert pq.read_table(folder / "timeseries.parquet").num_rows == 0  # no GPU, no telemetry
+
+
+def test_the_folder_holds_the_result_and_what_it_was_made_of(two_runs: TwoRuns) -> None:
+    (folder,) = two_runs.outputs[0].iterdir()
+    assert folder.name.startswith("real-model_")
+    found = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    assert found == [
+        ".state/process_0.done",
+        ".state/process_0.json",
+        "requests.parquet",
+        "result.json",
+        "timeseries.parquet",
+    ]
+    assert json.loads((folder / "result.json").read_text())["schema_version"] == "2.0"
+
+
+def test_the_model_was_converted_once_and_nothing_else_is_in_the_cache(two_runs: TwoRuns) -> None:
+    models = two_runs.cache / "llenergymeasure" / "models"
+    visible = [p.name for p in models.iterdir() if not p.name.startswith(".")]
+    assert len(visible) == 1
+    assert visible[0].startswith("smollm2-135m-")
+    assert not list(models.glob("*.partial"))
+    assert not list(models.glob(".*.partial"))
+
+
+def test_without_codecarbon_energy_is_null_and_the_run_completes(two_runs: TwoRuns, tmp_path: Path) -> None:
+    # A package of that name that cannot be imported stands for one that is not installed.
+    broken = tmp_path / "broken" / "codecarbon"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('not here')\n")
+    output = tmp_path / "out"
+    arguments = run_arguments(output, "--quiet")
+    done = finish(start(arguments, two_runs.cache, PYTHONPATH=str(broken.parent)))
+    assert done.code == 0, done.stderr
+    (folder,) = output.iterdir()
+    result = ExperimentResult.from_json(folder)
+    assert result.total_energy_j is None
+    assert result.energy_per_output_token_j is None
+    reasons = [w for w in result.measurement_warnings if w.startswith("energy_unavailable")]
+    assert len(reasons) == 1
+    assert "pip install 'llenergymeasure[codecarbon]'" in reasons[0]
+    assert "none measured" in done.stdout
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(two_runs: TwoRuns, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    process = start(run_arguments(output), two_runs.cache)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "warming up" in line:
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.code == 130
+    assert "interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(output.iterdir()) == []
+
+
+def test_a_study_runs_each_experiment_in_a_fresh_process(two_runs: TwoRuns, tmp_path: Path) -> None:
+    config = tmp_path / "study.yaml"
+    experiment = "{model: smollm2-135m, n: 2, max_input_tokens: 32, max_output_tokens: 4, warmup: {n_warmup: 1}}"
+    config.write_text(
+        f"""
+name: two
+experiments:
+  - {experiment}
+  - {experiment.replace("n: 2", "n: 2, precision: fp32")}
+"""
+    )
+    output = tmp_path / "out"
+    done = finish(start(["run", str(config), "-q", "-o", str(output)], two_runs.cache))
+    assert done.code == 0, done.stderr
+    assert "2 experiments, 0 failed" in done.stdout
+    (study,) = output.iterdir()
+    attempts = sorted(study.glob("runs/*/attempt-1"))
+    assert [ExperimentResult.from_json(a).effective_config["precision"] for a in attempts] == ["bf16", "fp32"]
+    for attempt in attempts:
+        assert (attempt / "DONE").is_file()
+        assert "measuring" in (attempt / "log.txt").read_text()

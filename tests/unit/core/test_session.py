@@ -1,0 +1,262 @@
+"""The order of a measurement, and what happens when a part of it fails."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from llenergymeasure.config.models import BaselineConfig, ExperimentConfig, WarmupConfig
+from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.session import run_session
+from llenergymeasure.core.state import ExperimentState
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.inference import InferenceOutput, Prompt
+from llenergymeasure.domain.metrics import FlopsResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.testing import (
+    FakeClock,
+    FakeEnergy,
+    FakeEngine,
+    FakeModel,
+    FakeSampler,
+    fake_environment,
+)
+
+GPU = "GPU-0"
+
+
+@dataclass
+class Bench:
+    """A session on fakes that share one log and one clock."""
+
+    log: list[str] = field(default_factory=list)
+    power_w: float | None = 100.0
+    modelled: bool = False
+    with_energy: bool = True
+    samples: list[PowerThermalSample] = field(default_factory=list)
+    states: list[ExperimentState] = field(default_factory=list)
+    fail_at_batch: int | None = None
+    error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
+    engine_devices: tuple[str, ...] = (GPU,)
+
+    def __post_init__(self) -> None:
+        self.clock = FakeClock(log=self.log)
+        self.model = FakeModel(
+            self.clock,
+            self.log,
+            devices=self.engine_devices,
+            fail_at_batch=self.fail_at_batch,
+            error=self.error,
+        )
+        self.energy = FakeEnergy(self.clock, self.power_w, GPU, self.log)
+
+    def snapshot(self) -> EnvironmentSnapshot:
+        self.log.append("snapshot")
+        return fake_environment()
+
+    def run(self, config: ExperimentConfig, output_dir: Path | None = None) -> RawProcessResult:
+        plan = ExperimentPlan(
+            config=config, experiment_id="x", config_hash="0" * 16, devices=(GPU,), output_dir=output_dir
+        )
+        instruments = Instruments(
+            energy=self.energy if self.with_energy else None,
+            energy_absent_reason=None if self.with_energy else "nothing answered",
+            modelled=self.modelled,
+            sampler=FakeSampler(self.samples, self.log),
+            snapshot=self.snapshot,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+            now=self.clock.now,
+            on_state=self.states.append,
+        )
+        return run_session(plan, FakeEngine(self.model), instruments)
+
+
+def config(n: int = 4, n_warmup: int = 1, **fields: object) -> ExperimentConfig:
+    return ExperimentConfig.model_validate(
+        {"model": "fake", "n": n, "warmup": {"n_warmup": n_warmup}, "energy": {"backend": "nvml"}, **fields}
+    )
+
+
+def test_the_whole_order_with_the_default_floor_and_nobody_waiting() -> None:
+    bench = Bench()
+    bench.run(config())
+    assert bench.log == [
+        "snapshot",
+        *("energy on", "sleep 30", "energy off"),
+        "load",
+        "prepare",
+        *("generate", "synchronize"),
+        *("energy on", "sleep 60", "energy off"),
+        *("sampler on", "energy on"),
+        *("generate", "generate", "synchronize"),
+        *("energy off", "sampler off"),
+        "flops",
+        "unload",
+    ]
+    assert bench.states == ["initialising", "measuring", "done"]
+
+
+def test_energy_time_and_tokens_belong_to_the_same_window() -> None:
+    raw = Bench().run(config(n=6))
+    # Three batches of two requests, one second and four tokens each, at 100 W.
+    assert raw.duration_sec == 3.0
+    assert raw.output_tokens == 24
+    assert raw.energy is not None
+    assert raw.energy.total_j == 300.0
+    assert raw.energy_breakdown is not None
+    assert raw.energy_breakdown.baseline_power_w == pytest.approx(100.0)
+    assert raw.energy_breakdown.adjusted_j == pytest.approx(0.0)
+    assert raw.idle_loaded_power_w == pytest.approx(100.0)
+    assert raw.warmup_result.thermal_floor_wait_s == 60.0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), ValueError("bad"), MemoryError()])
+def test_inference_that_fails_in_the_middle_stops_everything(error: Exception) -> None:
+    bench = Bench(fail_at_batch=3, error=error)  # one warm-up batch, then the second measured one
+    with pytest.raises(ExperimentError, match="inference failed") as caught:
+        bench.run(config())
+    assert caught.value.__cause__ is error
+    assert bench.log[-3:] == ["energy off", "sampler off", "unload"]
+    assert bench.states == ["initialising", "measuring", "failed"]
+
+
+def test_ctrl_c_in_the_window_stops_everything_too() -> None:
+    bench = Bench(fail_at_batch=2, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(config())
+    assert bench.log[-3:] == ["energy off", "sampler off", "unload"]
+    assert bench.states[-1] == "failed"
+
+
+@pytest.mark.parametrize("modelled", [True, False])
+def test_nobody_waits_for_physics_that_nobody_measures(modelled: bool) -> None:
+    bench = Bench(modelled=modelled, with_energy=modelled)
+    raw = bench.run(config())
+    assert not [entry for entry in bench.log if entry.startswith("sleep")]
+    assert raw.warmup_result.thermal_floor_wait_s == 0.0
+    assert raw.idle_loaded_power_w is None
+
+
+def test_modelled_energy_is_said_to_be_modelled() -> None:
+    raw = Bench(modelled=True).run(config())
+    assert [w.split(":")[0] for w in raw.measurement_warnings if "energy" in w] == ["energy_modelled"]
+
+
+def test_no_energy_source_is_a_reason_and_not_a_zero() -> None:
+    raw = Bench(with_energy=False).run(config())
+    assert raw.energy is None
+    assert raw.energy_breakdown is None
+    assert "energy_unavailable: nothing answered" in raw.measurement_warnings
+
+
+def test_a_lost_sensor_costs_the_joules_and_nothing_else() -> None:
+    bench = Bench(power_w=None)
+    raw = bench.run(config())
+    assert raw.output_tokens == 16
+    assert raw.energy is not None
+    assert raw.energy.total_j is None
+    flags = [w.split(":")[0] for w in raw.measurement_warnings]
+    assert "energy_unavailable" in flags
+    assert "baseline_unavailable" in flags
+    assert bench.log[-1] == "unload"
+
+
+class _RaisingEnergy(FakeEnergy):
+    def start_tracking(self) -> float:
+        raise OSError("driver unloaded")
+
+
+def test_a_sensor_that_raises_at_the_start_costs_the_joules_only() -> None:
+    bench = Bench()
+    bench.energy = _RaisingEnergy(bench.clock, 100.0, GPU, bench.log)
+    raw = bench.run(
+        config(),
+    )
+    assert raw.energy is not None
+    assert raw.energy.total_j is None
+    assert any("could not start: driver unloaded" in w for w in raw.measurement_warnings)
+
+
+def test_flops_that_cannot_be_counted_are_absent_with_a_reason() -> None:
+    bench = Bench()
+
+    class Uncounted(FakeModel):
+        def flops(self, output: InferenceOutput) -> FlopsResult | None:
+            raise AttributeError("no such layer")
+
+    bench.model = Uncounted(bench.clock, bench.log, devices=(GPU,))
+    raw = bench.run(config())
+    assert raw.flops_result is None
+    assert "flops_unavailable: AttributeError: no such layer" in raw.measurement_warnings
+
+
+def test_a_required_baseline_that_cannot_be_had_is_an_error_before_loading() -> None:
+    bench = Bench(power_w=None)
+    with pytest.raises(ExperimentError, match=r"baseline\.required"):
+        bench.run(config(baseline={"required": True}))
+    assert "load" not in bench.log
+    assert bench.states == ["initialising", "failed"]
+
+
+def test_energy_of_other_gpus_than_the_engine_used_is_refused() -> None:
+    raw = Bench(engine_devices=("GPU-1",)).run(config())
+    assert raw.energy is not None
+    assert raw.energy.total_j is None
+    assert any("ran on GPU-1, the sensors watched GPU-0" in w for w in raw.measurement_warnings)
+
+
+def test_without_warmup_the_floor_stays() -> None:
+    bench = Bench()
+    raw = bench.run(config(warmup={"enabled": False}))
+    assert "sleep 60" in bench.log
+    assert bench.log.count("generate") == 2
+    assert raw.warmup_result.iterations_completed == 0
+
+
+def test_sidecars_hold_the_window_and_every_request(tmp_path: Path) -> None:
+    bench = Bench(samples=[PowerThermalSample(timestamp=1.0 + i / 10, power_w=100.0, gpu_index=0) for i in range(25)])
+    raw = bench.run(config(n=5), output_dir=tmp_path)
+    assert (raw.timeseries, raw.requests_file) == ("timeseries.parquet", "requests.parquet")
+    assert pq.read_table(tmp_path / "timeseries.parquet").num_rows == 3
+    table = pq.read_table(tmp_path / "requests.parquet").to_pydict()
+    assert table["index"] == [0, 1, 2, 3, 4]
+    assert table["output_tokens"] == [4] * 5
+    assert table["e2e_s"] == [1.0] * 5
+
+
+def test_a_sidecar_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    raw = Bench().run(config(), output_dir=tmp_path / "missing")
+    assert (raw.timeseries, raw.requests_file) == (None, None)
+    assert sum(w.startswith("sidecar_not_written") for w in raw.measurement_warnings) == 2
+
+
+def test_settings_that_change_nothing_are_warned_about() -> None:
+    raw = Bench().run(config(decoder={"temperature": 0.7}))
+    assert any(w.startswith("dormant_decoder_fields: temperature") for w in raw.measurement_warnings)
+
+
+def test_warmup_that_never_settles_is_a_warning() -> None:
+    bench = Bench()
+    seconds = iter([1.0, 5.0] * 50)
+
+    class Unsteady(FakeModel):
+        def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
+            self.seconds_per_batch = next(seconds)
+            return super().generate(prompts)
+
+    bench.model = Unsteady(bench.clock, bench.log, devices=(GPU,))
+    raw = bench.run(config(warmup={"convergence_detection": True, "max_warmup_prompts": 6}))
+    assert raw.warmup_result.iterations_completed == 6
+    assert not raw.warmup_result.converged
+    assert any(w.startswith("warmup_not_converged") for w in raw.measurement_warnings)
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    assert WarmupConfig().thermal_floor_seconds == 60.0
+    assert BaselineConfig().duration_seconds == 30.0
