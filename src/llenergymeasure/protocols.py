@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, Prompt
-from llenergymeasure.domain.metrics import EnergyMeasurement, FlopsResult
+from llenergymeasure.domain.metrics import EnergyMeasurement, FlopsResult, MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
@@ -55,6 +55,10 @@ class InferenceBackend(Protocol):
 
     def problems(self, config: ExperimentConfig) -> Sequence[str]:
         """Everything that would keep ``config`` from running here, found without touching a device."""
+        ...
+
+    def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
+        """What ``config`` will hold in memory, from the model's description alone; None if it cannot be told."""
         ...
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:

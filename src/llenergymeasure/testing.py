@@ -20,7 +20,7 @@ from llenergymeasure.domain.inference import (
     RequestOutput,
     tokens_digest,
 )
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, FlopsResult, WarmupResult
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, FlopsResult, MemoryEstimate, WarmupResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
@@ -51,13 +51,13 @@ class FakeClock:
 
 @dataclass
 class FakeModel:
-    """A ``LoadedModel`` that takes ``seconds_per_batch`` and says ``tokens_per_request`` tokens."""
+    """A ``LoadedModel`` that takes ``batch_s`` and says ``n_tokens`` tokens."""
 
     clock: FakeClock
     log: list[str] = field(default_factory=list)
     batch_size: int = 2
-    tokens_per_request: int = 4
-    seconds_per_batch: float = 1.0
+    n_tokens: int = 4
+    batch_s: float = 1.0
     devices: tuple[str, ...] = ()
     fail_at_batch: int | None = None
     error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
@@ -76,19 +76,19 @@ class FakeModel:
         self.n_batches += 1
         if self.n_batches == self.fail_at_batch:
             raise self.error
-        self.clock.time_s += self.seconds_per_batch
-        step_s = self.seconds_per_batch / self.tokens_per_request
-        times = tuple(step_s * (i + 1) for i in range(self.tokens_per_request))
+        self.clock.time_s += self.batch_s
+        step_s = self.batch_s / self.n_tokens
+        times = tuple(step_s * (i + 1) for i in range(self.n_tokens))
         return InferenceOutput(
             requests=tuple(
                 RequestOutput(
                     index=p.index,
                     input_tokens=len(p.token_ids or ()),
-                    output_tokens=self.tokens_per_request,
+                    output_tokens=self.n_tokens,
                     ttft_s=times[0],
                     e2e_s=times[-1],
                     finish_reason="length",
-                    output_digest=tokens_digest(range(self.tokens_per_request)),
+                    output_digest=tokens_digest(range(self.n_tokens)),
                     token_times_s=times,
                 )
                 for p in prompts
@@ -129,6 +129,10 @@ class FakeEngine:
     def problems(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
         """None."""
         return []
+
+    def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:  # noqa: ARG002
+        """Unknown."""
+        return None
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002
         """Those of the model."""

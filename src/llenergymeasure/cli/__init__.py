@@ -1,6 +1,7 @@
 """The command line: the only place that prints or exits."""
 
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -40,6 +41,8 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
+    # A scheduler's SIGTERM has to clean up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(_exit_code(args))
 
 

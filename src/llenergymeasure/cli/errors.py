@@ -4,7 +4,7 @@ import logging
 
 from pydantic import ValidationError
 
-from llenergymeasure.config.loader import error_lines
+from llenergymeasure.config.errors import error_lines
 from llenergymeasure.exceptions import ConfigError, LLEMError
 
 _log = logging.getLogger(__name__)
@@ -15,7 +15,10 @@ def describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, ValidationError):
         notes = getattr(error, "__notes__", None)
         return "\n".join(notes or error_lines(error)), ConfigError.exit_code
+    _log.debug("the error above all", exc_info=error)
     if isinstance(error, LLEMError):
         return str(error), error.exit_code
-    _log.debug("unforeseen error", exc_info=error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; nothing half-written was kept", 1
     return f"unforeseen {type(error).__name__}: {error}; run again with --verbose for the traceback", 1

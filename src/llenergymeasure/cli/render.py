@@ -13,8 +13,7 @@ from llenergymeasure.core.energy_backends import SourceStatus
 from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
-from llenergymeasure.domain.metrics import Distribution
-from llenergymeasure.domain.provenance import energy_origin
+from llenergymeasure.domain.metrics import Distribution, MemoryEstimate
 from llenergymeasure.orchestration.inspection import Availability
 
 _WIDTH = 110
@@ -64,7 +63,7 @@ def study(result: StudyResult) -> str:
             _seconds(r.latency_stats.ttft_s.p50 if r.latency_stats and r.latency_stats.ttft_s else None),
             _number(r.total_energy_j),
             _number(r.energy_per_output_token_j),
-            energy_origin(r.energy_backend if r.total_energy_j is not None else None, r.energy_devices),
+            r.energy_origin,
         ]
         for r in result.experiments
     ]
@@ -80,16 +79,17 @@ def study(result: StudyResult) -> str:
     return "\n".join(lines)
 
 
-def plan(config: ExperimentConfig | StudyConfig) -> str:
-    """What would run, with every default filled in."""
+def plan(config: ExperimentConfig | StudyConfig, memory: Sequence[MemoryEstimate | None]) -> str:
+    """What would run, with every default filled in, and the memory of each experiment."""
     experiments = config.experiments if isinstance(config, StudyConfig) else [config]
     parts = []
-    for number, item in enumerate(experiments, 1):
+    for number, (item, estimate) in enumerate(zip(experiments, memory, strict=True), 1):
         resolved = item.model_dump(mode="json", exclude={"output_dir"})
         if item.engine_section is not None:
             resolved[item.backend] = item.engine_section.model_dump(mode="json")
         head = f"# experiment {number} of {len(experiments)}, hash {measurement_config_hash(item)}"
-        parts.append(f"{head}\n{yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True).strip()}")
+        head += f"\n# {_memory_line(estimate)}"
+        parts.append(f"{head}\n{yaml.safe_dump(resolved, sort_keys=False, allow_unicode=False).strip()}")
     parts.append(f"# everything needed is here; results would go to {config.output_dir}; nothing was run")
     return "\n".join(parts)
 
@@ -124,6 +124,15 @@ def machine(
     if verbose:
         lines += [f"{'package':<{_LABEL}}{name} {version}" for name, version in environment.packages.items()]
     return "\n".join(lines)
+
+
+def _memory_line(estimate: MemoryEstimate | None) -> str:
+    if estimate is None:
+        return "memory: not known for this model"
+    return (
+        f"memory: {estimate.weights_mb:,.0f} MB of weights and at most {estimate.kv_cache_mb:,.0f} MB of KV cache, "
+        "activations not included"
+    )
 
 
 def _status(label: str, problem: str | None, fix: str, good: str = "usable") -> str:
@@ -193,7 +202,7 @@ def _distribution(d: Distribution) -> str:
 def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     if result.total_energy_j is None:
         return [("energy", "none measured; see the warnings")]
-    origin = energy_origin(result.energy_backend, result.energy_devices)
+    origin = result.energy_origin
     accuracy = "" if result.sensor_accuracy_pct is None else f" +-{result.sensor_accuracy_pct:g} % (sensor)"
     rows = [("energy, raw", f"{_number(result.total_energy_j)} J{accuracy}, {origin}")]
     if result.energy_adjusted_j is not None:

@@ -1,5 +1,6 @@
 """``llem run``."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,13 +9,10 @@ from typing import Any
 import click
 
 from llenergymeasure.cli import logs, render
-from llenergymeasure.config.loader import (
-    load_experiment_config,
-    load_study_config,
-    merged,
-    read_config_file,
-)
+from llenergymeasure.config.loader import experiment_from, merged, study_from
 from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig, StudyConfig
+from llenergymeasure.config.yaml_file import read_config_file
+from llenergymeasure.core.backends import get_backend
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.preflight import check
@@ -53,8 +51,7 @@ def run_command(
     """
     logs.configure(quiet=quiet, verbose=verbose)
     given = {name: value for name, value in fields.items() if value is not None}
-    if export_csv is not None and export_csv.exists():
-        raise ConfigError(f"--export-csv {export_csv}: this file exists and is not overwritten; name another")
+    _check_export(export_csv)
     plan = _load(config, given, output)
     if dry_run:
         return _dry_run(plan)
@@ -79,10 +76,20 @@ def _export(results: list[ExperimentResult], path: Path | None) -> None:
         export_csv(results, path)
 
 
+def _check_export(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.exists():
+        raise ConfigError(f"--export-csv {path}: this exists and is not overwritten; name another file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"--export-csv {path}: {path.parent} is no folder that can be written to")
+
+
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     experiments = plan.experiments if isinstance(plan, StudyConfig) else [plan]
     check(experiments, plan.output_dir)
-    click.echo(render.plan(plan))
+    memory = [get_backend(e.backend).estimate_memory(e) for e in experiments]
+    click.echo(render.plan(plan, memory))
     return 0
 
 
@@ -93,15 +100,17 @@ def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> E
         return ExperimentConfig.model_validate(_placed(flags, {}, output))
     file = read_config_file(path)
     if file.is_study:
-        study = load_study_config(path, _overrides(flags, str(flags.get("backend", "pytorch"))))
+        study = study_from(file, _overrides(flags, str(flags.get("backend", "pytorch"))))
         return study.model_copy(update={"output_dir": output or study.output_dir or DEFAULT_OUTPUT})
-    return load_experiment_config(path, _placed(flags, file.values, output))
+    return experiment_from(file, _placed(flags, file.values, output))
 
 
 def _placed(flags: Mapping[str, Any], values: Mapping[str, Any], output: Path | None) -> dict[str, Any]:
     backend = flags.get("backend") or values.get("backend") or ExperimentConfig.model_fields["backend"].default
-    directory = output or values.get("output_dir") or DEFAULT_OUTPUT
-    return merged(_overrides(flags, str(backend)), {"output_dir": str(directory)})
+    overrides = _overrides(flags, str(backend))
+    if output is not None or values.get("output_dir") is None:
+        overrides = merged(overrides, {"output_dir": output or DEFAULT_OUTPUT})
+    return overrides
 
 
 def _overrides(flags: Mapping[str, Any], backend: str) -> dict[str, Any]:

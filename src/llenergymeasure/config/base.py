@@ -1,6 +1,12 @@
 """The base of all configuration models."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Strict
+
+# YAML says what is a number: neither true nor "5" is one.
+Integer = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
 
 
 class ConfigModel(BaseModel):

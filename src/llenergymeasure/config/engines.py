@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.base import ConfigModel, Integer
 
 
 class PyTorchConfig(ConfigModel):
     """Settings of the PyTorch engine (transformers)."""
 
-    batch_size: int = Field(default=1, ge=1, description="Requests generated together in one batch.")
+    batch_size: Integer = Field(default=1, ge=1, description="Requests generated together in one batch.")
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None = (
         Field(default=None, description="Attention kernel; null lets transformers choose.")
     )

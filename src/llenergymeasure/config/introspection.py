@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig
@@ -48,24 +48,49 @@ def field_test_values() -> dict[str, list[Any]]:
     for name, field in _leaves(ExperimentConfig):
         found: list[Any] = [] if field.is_required() else [field.get_default()]
         rules = _constraints(field)
-        found += rules.get("choices", [])
+        if type(None) in _types(field.annotation):
+            found.append(None)
+        found += [*rules.get("choices", []), *(field.examples or [])]
         found += [rules[edge] for edge in ("ge", "le") if edge in rules]
         if bool in _types(field.annotation):
             found += [True, False]
         elif "gt" in rules or "lt" in rules:
-            found.append(_inside(rules))
+            found.append(_inside(rules, whole=int in _types(field.annotation)))
         if str in _types(field.annotation) and field.is_required():
             found.append("example")
-        values[name] = [v for i, v in enumerate(found) if v not in found[:i]]
+        distinct = [v for i, v in enumerate(found) if (type(v), v) not in [(type(w), w) for w in found[:i]]]
+        values[name] = [v for v in distinct if _is_kept(name, v)]
     return values
 
 
-def _inside(rules: dict[str, Any]) -> float:
-    low = rules.get("gt", rules.get("ge"))
-    high = rules.get("lt", rules.get("le"))
+def _is_kept(name: str, value: Any) -> bool:
+    """Whether a configuration with this value is valid and keeps it."""
+    *above, last = name.split(".")
+    given: dict[str, Any] = {last: value}
+    for part in reversed(above):
+        given = {part: given}
+    if above and above[0] in ENGINE_SECTIONS:
+        given["backend"] = above[0]
+    if above == ["lora"]:
+        given["lora"].setdefault("path", "example")
+    try:
+        found: Any = ExperimentConfig.model_validate({"model": "example", **given})
+    except ValidationError:
+        return False
+    for part in (*above, last):
+        found = getattr(found, part)
+    return bool(found == value)
+
+
+def _inside(rules: dict[str, Any], *, whole: bool) -> int | float:
+    """A value strictly between the bounds."""
+    low: int | float | None = rules.get("gt", rules.get("ge"))
+    high: int | float | None = rules.get("lt", rules.get("le"))
     if low is None:
-        return float(high - 1) if high is not None else 0.0
-    return float(low + 1 if high is None else (low + high) / 2)
+        return high - 1 if high is not None else 0
+    if high is None:
+        return low + 1
+    return (low + high) // 2 if whole else (low + high) / 2
 
 
 def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -7,9 +7,9 @@ description says what happens then. Wrong values raise pydantic's ``ValidationEr
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 
-from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.base import ConfigModel, Integer, Number
 from llenergymeasure.config.engines import PyTorchConfig
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -22,21 +22,21 @@ class DecoderConfig(ConfigModel):
     """How the next token is chosen: greedy unless ``do_sample`` is true."""
 
     do_sample: bool = Field(default=False, description="Sample from the distribution instead of taking its maximum.")
-    temperature: float | None = Field(
+    temperature: Number | None = Field(
         default=None, gt=0, description="Softmax temperature when sampling; null is the model's own default."
     )
-    top_k: int | None = Field(
+    top_k: Integer | None = Field(
         default=None,
         ge=0,
         description="Keep the k likeliest tokens when sampling, 0 for all; null is the model's default.",
     )
-    top_p: float | None = Field(
+    top_p: Number | None = Field(
         default=None,
         gt=0,
         le=1,
         description="Keep the smallest set of this probability when sampling; null as above.",
     )
-    repetition_penalty: float | None = Field(
+    repetition_penalty: Number | None = Field(
         default=None,
         gt=0,
         description="Divide the scores of repeated tokens by this; null is the model's own default.",
@@ -54,26 +54,26 @@ class WarmupConfig(ConfigModel):
     """Inference before the measurement, and the wait that lets temperatures settle after it."""
 
     enabled: bool = Field(default=True, description="Run warm-up inference before measuring.")
-    n_warmup: int = Field(
+    n_warmup: Integer = Field(
         default=5, ge=1, description="Warm-up batches in fixed mode, and the least in convergence mode."
     )
-    thermal_floor_seconds: float = Field(
+    thermal_floor_seconds: Number = Field(
         default=60.0, ge=30, description="Seconds of idling with the model loaded, after warm-up, before measuring."
     )
     convergence_detection: bool = Field(
         default=False, description="Go on until latencies are steady; on by itself when one of its fields is given."
     )
-    cv_threshold: float = Field(
+    cv_threshold: Number = Field(
         default=0.05, gt=0, lt=1, description="Steady means a coefficient of variation under this."
     )
-    max_warmup_prompts: int = Field(
+    max_warmup_prompts: Integer = Field(
         default=20,
         ge=1,
         validation_alias=AliasChoices("max_warmup_prompts", "max_prompts"),
         description="Give up on convergence after this many warm-up batches.",
     )
-    window_size: int = Field(default=5, ge=2, description="Latencies that the coefficient of variation looks at.")
-    min_prompts: int = Field(default=5, ge=1, description="Least number of warm-up batches in convergence mode.")
+    window_size: Integer = Field(default=5, ge=2, description="Latencies that the coefficient of variation looks at.")
+    min_prompts: Integer = Field(default=5, ge=1, description="Least number of warm-up batches in convergence mode.")
 
     @property
     def max_prompts(self) -> int:
@@ -94,9 +94,9 @@ class BaselineConfig(ConfigModel):
 
     enabled: bool = Field(default=True, description="Measure the idle baseline.")
     required: bool = Field(default=False, description="Fail the experiment when the baseline cannot be measured.")
-    duration_seconds: float = Field(default=30.0, ge=1, description="Seconds of idling that are averaged.")
-    sample_interval_ms: int = Field(default=100, ge=10, description="Milliseconds between two power readings.")
-    cache_ttl_sec: float = Field(
+    duration_seconds: Number = Field(default=30.0, ge=1, description="Seconds of idling that are averaged.")
+    sample_interval_ms: Integer = Field(default=100, ge=10, description="Milliseconds between two power readings.")
+    cache_ttl_sec: Number = Field(
         default=3600.0, ge=0, description="Seconds for which a measured baseline is used again."
     )
 
@@ -113,7 +113,11 @@ class EnergyConfig(ConfigModel):
 class DatasetConfig(ConfigModel):
     """The prompts. A plain string is shorthand: the name of a built-in set, or a path."""
 
-    name: str | None = Field(default=None, description="Built-in set: 'mixed'.")
+    name: str | None = Field(
+        default=None,
+        examples=list(BUILT_IN_DATASETS),
+        description="Built-in set; 'mixed' when no path is given either.",
+    )
     path: Path | None = Field(
         default=None, description="Local file: .jsonl (key 'prompt' or 'messages') or .txt (one prompt per line)."
     )
@@ -126,10 +130,17 @@ class DatasetConfig(ConfigModel):
         "rows with 'messages'.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _built_in_unless_said(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("name") is None and data.get("path") is None:
+            return {**data, "name": BUILT_IN_DATASETS[0]}
+        return data
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.name is None) == (self.path is None):
-            raise ValueError("give either name (a built-in set) or path (a local file), not both and not neither")
+        if self.name is not None and self.path is not None:
+            raise ValueError("give either name (a built-in set) or path (a local file), not both")
         if self.name is not None and self.name not in BUILT_IN_DATASETS:
             raise ValueError(
                 f"no built-in dataset is called {self.name!r}; there is: {', '.join(BUILT_IN_DATASETS)}; "
@@ -163,10 +174,10 @@ class ExperimentConfig(ConfigModel):
     backend: str = Field(default="pytorch", min_length=1, description="Inference engine.")
     precision: Precision = Field(default="bf16", description="Number format of weights and activations.")
     dataset: DatasetConfig = Field(default=DatasetConfig(name="mixed"), description="Where prompts come from.")
-    n: int = Field(default=100, ge=1, description="Prompts to run; more than there are means all, with a warning.")
-    max_input_tokens: int = Field(default=512, ge=1, description="Longer prompts are cut to this many tokens.")
-    max_output_tokens: int = Field(default=128, ge=1, description="Most new tokens per request.")
-    random_seed: int = Field(default=42, ge=0, lt=2**32, description="Seed of prompt order and sampling.")
+    n: Integer = Field(default=100, ge=1, description="Prompts to run; more than there are means all, with a warning.")
+    max_input_tokens: Integer = Field(default=512, ge=1, description="Longer prompts are cut to this many tokens.")
+    max_output_tokens: Integer = Field(default=128, ge=1, description="Most new tokens per request.")
+    random_seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of prompt order and sampling.")
     decoder: DecoderConfig = Field(default=DecoderConfig(), description="How tokens are chosen.")
     warmup: WarmupConfig = Field(default=WarmupConfig(), description="Warm-up and thermal floor.")
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="Idle baseline.")
@@ -177,20 +188,22 @@ class ExperimentConfig(ConfigModel):
     )
     pytorch: PyTorchConfig | None = Field(default=None, description="Settings of the PyTorch engine.")
 
-    @field_validator("dataset", mode="before")
+    @field_validator("dataset", mode="before", json_schema_input_type=str | DatasetConfig)
     @classmethod
     def _dataset_shorthand(cls, value: Any) -> Any:
         return DatasetConfig.from_shorthand(value) if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _section_of_its_own_engine(self) -> Self:
-        for section in ENGINE_SECTIONS:
-            if getattr(self, section) is not None and section != self.backend:
-                raise ValueError(
-                    f"section {section!r} belongs to another engine than backend {self.backend!r}; "
-                    f"remove the section or set backend: {section}"
-                )
-        return self
+    @field_validator(*ENGINE_SECTIONS)
+    @classmethod
+    def _section_of_its_own_engine(cls, section: ConfigModel | None, info: ValidationInfo) -> ConfigModel | None:
+        # On the field, so that it is reported together with wrong fields elsewhere.
+        backend = info.data.get("backend")
+        if section is not None and backend is not None and info.field_name != backend:
+            raise ValueError(
+                f"section {info.field_name!r} belongs to another engine than backend {backend!r}; "
+                f"remove the section or set backend: {info.field_name}"
+            )
+        return section
 
     @property
     def engine_section(self) -> ConfigModel | None:
@@ -213,7 +226,7 @@ class ExecutionConfig(ConfigModel):
     on_failure: Literal["continue", "stop"] = Field(
         default="continue", description="After a failed experiment go on with the next, or stop the study."
     )
-    pause_seconds: float = Field(default=0.0, ge=0, description="Seconds of rest between two experiments.")
+    pause_s: Number = Field(default=0.0, ge=0, description="Seconds of rest between two experiments.")
 
 
 class StudyConfig(ConfigModel):
@@ -225,3 +238,11 @@ class StudyConfig(ConfigModel):
     output_dir: Path | None = Field(
         default=None, description="Folder for results; null writes none (the command line has its own default)."
     )
+
+    @field_validator("experiments")
+    @classmethod
+    def _one_place_for_results(cls, experiments: list[ExperimentConfig]) -> list[ExperimentConfig]:
+        for number, experiment in enumerate(experiments):
+            if experiment.output_dir is not None:
+                raise ValueError(f"experiment {number} has an output_dir of its own; give the study one instead")
+        return experiments

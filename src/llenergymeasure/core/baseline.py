@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement
@@ -56,8 +58,8 @@ class BaselineStore:
             return {}
         try:
             records = json.loads(self._path.read_text())
-            return {k: BaselineCache(**{**r, "devices": tuple(r["devices"])}) for k, r in records.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return TypeAdapter(dict[str, BaselineCache]).validate_python(records)
+        except (OSError, ValueError):  # ValidationError is a ValueError
             return {}
 
 
@@ -68,9 +70,9 @@ def measure_idle_power(
     energy: EnergyBackend, duration_sec: float, sleep: Callable[[float], None] = time.sleep
 ) -> EnergyMeasurement:
     """Do nothing for a while and measure it."""
-    tracking = Tracking(energy)
-    sleep(duration_sec)
-    return tracking.stop(duration_sec)
+    with Tracking(energy) as tracking:
+        sleep(duration_sec)
+    return tracking.measurement
 
 
 def mean_power_w(measurement: EnergyMeasurement) -> float | None:

@@ -55,7 +55,7 @@ def installed_packages() -> dict[str, str]:
 def cpu_model(cpuinfo: Path = _CPUINFO) -> str | None:
     """Name of the processor."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
     except OSError:
         found = None
     return found.group(1).strip() if found else platform.processor() or None
@@ -73,8 +73,10 @@ def cuda_version(
 def _torch_cuda_version() -> str | None:
     if util.find_spec("torch") is None:
         return None
-    import torch
-
+    try:
+        import torch
+    except Exception:  # noqa: BLE001 - a broken installation fails in many ways; the engine will say so
+        return None
     return torch.version.cuda
 
 
@@ -84,7 +86,7 @@ def _version_file(home: Path) -> str | None:
         ("version.txt", r"CUDA Version ([\d.]+)"),
     ):
         try:
-            found = re.search(pattern, (home / name).read_text())
+            found = re.search(pattern, (home / name).read_text(errors="replace"))
         except OSError:
             continue
         if found:
@@ -97,7 +99,9 @@ def _nvcc_version(command: str) -> str | None:
     if path is None:
         return None
     try:
-        text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+        text = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, errors="replace", timeout=10, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r"release ([\d.]+)", text)

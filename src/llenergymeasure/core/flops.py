@@ -31,12 +31,12 @@ def estimate_flops_palm(model: Any, n_input_tokens: int, n_output_tokens: int, b
         FLOPs in ``value``; ``confidence`` is high for a known dense architecture, medium for a mixture of
         experts (its router is taken to visit the configured number), low when tensors had to be counted.
     """
-    skeleton = _skeleton(getattr(model, "config", None))
-    n_parameters, mixture = _active_parameters(model if skeleton is None else skeleton)
+    architecture = skeleton(getattr(model, "config", None))
+    n_parameters, mixture = _active_parameters(model if architecture is None else architecture)
     confidence: Literal["high", "medium", "low"] = "high"
     if mixture:
         confidence = "medium"
-    if skeleton is None:
+    if architecture is None:
         confidence = "low"
     tokens = (n_input_tokens + n_output_tokens) * batch_size
     return FlopsResult(
@@ -47,7 +47,7 @@ def estimate_flops_palm(model: Any, n_input_tokens: int, n_output_tokens: int, b
     )
 
 
-def _skeleton(config: Any) -> Any:
+def skeleton(config: Any) -> Any:
     """The same architecture without weights; None when the model is not one of transformers' own."""
     if config is None or not hasattr(config, "to_dict"):
         return None

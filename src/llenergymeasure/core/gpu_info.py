@@ -49,7 +49,7 @@ def visible_gpus(environ: Mapping[str, str] | None = None, library: Any = None) 
     gpus = list_gpus(library)
     listed = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
     if listed is None or not gpus:
-        return VisibleGpus(gpus)
+        return _unless_sliced(gpus)
     chosen: list[GpuInfo] = []
     for entry in (part.strip() for part in listed.split(",")):
         if entry.upper().startswith("MIG"):
@@ -61,7 +61,16 @@ def visible_gpus(environ: Mapping[str, str] | None = None, library: Any = None) 
         if gpu is None or gpu in chosen:
             break
         chosen.append(gpu)
-    return VisibleGpus(tuple(chosen))
+    return _unless_sliced(chosen)
+
+
+def _unless_sliced(gpus: Sequence[GpuInfo]) -> VisibleGpus:
+    sliced = [gpu.uuid for gpu in gpus if gpu.mig_mode]
+    if not sliced:
+        return VisibleGpus(tuple(gpus))
+    return VisibleGpus(
+        problem=f"{', '.join(sliced)} is in MIG mode: no sensor sees the energy of one slice; measure on a whole GPU"
+    )
 
 
 def _match(entry: str, gpus: Sequence[GpuInfo]) -> GpuInfo | None:
@@ -82,4 +91,5 @@ def _describe(device: NvmlDevice) -> GpuInfo:
         memory_total_mb=total_mb,
         persistence_mode=device.persistence_mode(),
         power_limit_w=device.power_limit_w(),
+        mig_mode=device.mig_mode(),
     )

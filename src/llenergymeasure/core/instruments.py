@@ -45,9 +45,17 @@ class Instruments:
 
 
 def build_instruments(
-    plan: ExperimentPlan, *, on_state: Callable[[ExperimentState], None] | None = None
+    plan: ExperimentPlan,
+    *,
+    problem: str | None = None,
+    on_state: Callable[[ExperimentState], None] | None = None,
 ) -> Instruments:
     """The instruments of this machine for the devices of a plan.
+
+    Args:
+        plan: what will run, with its devices.
+        problem: why the devices cannot be measured whatever the source; no energy is tracked then.
+        on_state: is told of every change of state.
 
     Raises:
         ConfigError: the configuration names an energy source that is not usable.
@@ -57,7 +65,9 @@ def build_instruments(
     context = SensorContext(devices=plan.devices, sampler=sampler)
     energy: EnergySourceBase | None = None
     reason: str | None = None
-    if config.energy.backend == "auto":
+    if problem is not None and config.energy.backend is not None:
+        reason = problem
+    elif config.energy.backend == "auto":
         energy, reason = _best(context)
     elif config.energy.backend is None:
         reason = "energy.backend is null: none was asked for"

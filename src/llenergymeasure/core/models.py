@@ -81,6 +81,21 @@ def resolve_model(model: str) -> ModelSource:
     return ModelSource(location=model)
 
 
+def describe_source(model: str) -> ModelSource:
+    """Where the model's description can be read without converting or loading anything.
+
+    Raises:
+        BackendError: a packaged model is not installed.
+    """
+    if model not in PACKAGED_MODELS:
+        return resolve_model(model)
+    copy = _dense_path(model, _cache_dir())
+    file = _packaged_file(PACKAGED_MODELS[model])
+    if copy.exists() or file is None:
+        return ModelSource(location=str(copy))
+    return ModelSource(location=str(file.parent), gguf_file=file.name)
+
+
 def dense_copy(name: str, cache_dir: Path | None = None) -> Path:
     """Directory of the packaged model as dense float32 safetensors, which every engine can read.
 
@@ -94,8 +109,8 @@ def dense_copy(name: str, cache_dir: Path | None = None) -> Path:
     source = _packaged_file(packaged)
     if source is None:
         raise BackendError(f"model {name!r} comes in a package that is not installed; {packaged.install}")
-    root = cache_dir or platformdirs.user_cache_path("llenergymeasure") / "models"
-    target = root / f"{name}-{importlib.metadata.version(packaged.distribution)}"
+    root = cache_dir or _cache_dir()
+    target = _dense_path(name, root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{target.name}.lock"):
@@ -104,6 +119,14 @@ def dense_copy(name: str, cache_dir: Path | None = None) -> Path:
     except OSError as error:
         raise BackendError(f"model {name!r} could not be converted into {root}: {error}") from error
     return target
+
+
+def _cache_dir() -> Path:
+    return platformdirs.user_cache_path("llenergymeasure") / "models"
+
+
+def _dense_path(name: str, root: Path) -> Path:
+    return root / f"{name}-{importlib.metadata.version(PACKAGED_MODELS[name].distribution)}"
 
 
 def _convert(source: Path, target: Path) -> None:

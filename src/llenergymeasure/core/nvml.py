@@ -148,6 +148,11 @@ class NvmlDevice:
         mode = self._nvml.read(self._library.nvmlDeviceGetPersistenceMode, self._handle)
         return None if mode is None else bool(mode)
 
+    def mig_mode(self) -> bool | None:
+        """Whether the GPU is cut into slices."""
+        modes = self._nvml.read(self._library.nvmlDeviceGetMigMode, self._handle)
+        return None if modes is None else bool(modes[0])
+
     def power_limit_w(self) -> float | None:
         """Enforced power limit in watts."""
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetEnforcedPowerLimit, self._handle)

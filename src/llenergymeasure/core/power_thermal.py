@@ -18,6 +18,9 @@ __all__ = ["PowerThermalSample", "PowerThermalSampler"]
 # A driver call that hangs may hold up the end of a window by this much and no more.
 _JOIN_TIMEOUT_S = 1.0
 
+# NVML sessions under a call that never came back: closing them would pull the library from under it.
+_abandoned: list[ExitStack] = []
+
 
 class PowerThermalSampler:
     """Samples GPUs in the background; implements ``TelemetrySampler``.
@@ -42,75 +45,102 @@ class PowerThermalSampler:
         self._uuids = None if devices is None else tuple(devices)
         self._library = library
         self._clock = clock
-        self._samples: list[PowerThermalSample] = []
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._resources = ExitStack()
         self._devices: list[NvmlDevice] = []
+        self._recording: _Recording | None = None
 
     @property
     def devices(self) -> Sequence[NvmlDevice]:
-        """The GPUs being watched; empty before ``start``."""
+        """The GPUs that are or were watched since the last start."""
         return self._devices
 
+    @property
+    def running(self) -> bool:
+        """Whether samples are being taken."""
+        return self._recording is not None and self._recording.is_alive()
+
     def start(self) -> None:
-        """Take a first sample and go on in a thread."""
-        with self._lock:
-            self._samples = []
-        self._stopping.clear()
-        self.problem = None
+        """Take a first sample and go on in a thread; what an earlier start recorded is dropped."""
+        self.stop()
+        self._recording, self._devices, self.problem = None, [], None
         if self._uuids == ():
             self.problem = "no GPU is in use"
             return
+        resources = ExitStack()
         try:
-            nvml = self._resources.enter_context(nvml_session(self._library))
-            self._devices = self._find(nvml)
+            self._devices = self._find(resources.enter_context(nvml_session(self._library)))
         except NvmlUnavailableError as error:
-            self._resources.close()
+            resources.close()
             self.problem = str(error)
             return
-        self._sample()
-        self._thread = threading.Thread(target=self._run, name="power-thermal", daemon=True)
-        self._thread.start()
+        self._recording = _Recording(self._devices, self.interval_s, self._clock, resources)
+        self._recording.sample()
+        self._recording.start()
 
     def stop(self) -> None:
-        """Stop the thread and take a last sample; waits at most a second for a driver that hangs."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        self._stopping.set()
-        thread.join(_JOIN_TIMEOUT_S)
-        if thread.is_alive():
-            # The library must stay loaded under the hanging call; the daemon thread ends with the process.
-            self._resources.pop_all()
+        """End sampling with a last sample; waits at most a second for a driver that hangs."""
+        if self._recording is not None and not self._recording.finish():
             self.problem = f"the driver did not answer within {_JOIN_TIMEOUT_S:g} s"
-            return
-        self._sample()
-        self._resources.close()
 
     def get_samples(self) -> list[PowerThermalSample]:
         """Samples so far, oldest first."""
-        with self._lock:
-            return list(self._samples)
+        return [] if self._recording is None else self._recording.samples()
 
     def _find(self, nvml: Nvml) -> list[NvmlDevice]:
         if self._uuids is None:
             return [nvml.device_by_index(self._index)]
         return [nvml.device_by_uuid(uuid) for uuid in self._uuids]
 
-    def _run(self) -> None:
-        due = self._clock() + self.interval_s
-        while not self._stopping.wait(max(0.0, due - self._clock())):
-            self._sample()
-            # Keep the rhythm; after a slow call skip what was missed instead of catching up.
-            due = max(due + self.interval_s, self._clock())
 
-    def _sample(self) -> None:
-        for device in self._devices:
-            sample = read_sample(device, self._clock)
+class _Recording(threading.Thread):
+    """The samples between one start and its stop; a new start gets a new one."""
+
+    def __init__(
+        self, devices: Sequence[NvmlDevice], interval_s: float, clock: Callable[[], float], resources: ExitStack
+    ) -> None:
+        super().__init__(name="power-thermal", daemon=True)
+        self._watched = devices
+        self._interval_s = interval_s
+        self._clock = clock
+        self._resources = resources
+        self._samples: list[PowerThermalSample] = []
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._finished = False
+
+    def run(self) -> None:
+        """Sample in a steady rhythm; after a slow call skip what was missed instead of catching up."""
+        due = self._clock() + self._interval_s
+        while not self._stopping.wait(max(0.0, due - self._clock())):
+            self.sample()
+            due = max(due + self._interval_s, self._clock())
+        self.sample()  # the edge of the window, here so that a driver that hangs cannot hold up the caller
+
+    def sample(self) -> None:
+        """Read every GPU once."""
+        for device in self._watched:
+            reading = read_sample(device, self._clock)
             with self._lock:
-                self._samples.append(sample)
+                if not self._finished:
+                    self._samples.append(reading)
+
+    def samples(self) -> list[PowerThermalSample]:
+        """A copy of what there is."""
+        with self._lock:
+            return list(self._samples)
+
+    def finish(self) -> bool:
+        """Take the last sample and close; False when the driver does not come back."""
+        if self._finished:
+            return True
+        self._stopping.set()
+        self.join(_JOIN_TIMEOUT_S)
+        with self._lock:
+            self._finished = True
+        if self.is_alive():
+            _abandoned.append(self._resources)
+            return False
+        self._resources.close()
+        return True
 
 
 def read_sample(device: NvmlDevice, clock: Callable[[], float]) -> PowerThermalSample:

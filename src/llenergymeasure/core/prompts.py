@@ -54,7 +54,7 @@ def read_dataset(dataset: DatasetConfig) -> list[tuple[tuple[ChatMessage, ...], 
         return [(messages, dataset.chat is not False) for messages, _ in rows]
     text = _read_file(dataset.path)
     if dataset.path.suffix == ".txt":
-        lines = [line.strip() for line in text.splitlines()]
+        lines = [line.strip() for line in text.split("\n")]
         rows = [((ChatMessage("user", line),), False) for line in lines if line]
     else:
         rows = _read_jsonl(text, str(dataset.path))
@@ -67,7 +67,7 @@ def _read_file(path: Path) -> str:
     if path.suffix not in (".jsonl", ".txt"):
         raise ConfigError(f"dataset {path}: unknown kind of file {path.suffix!r}; use .jsonl or .txt")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"dataset {path}: this is not text in UTF-8") from None
     except OSError as error:

@@ -31,10 +31,7 @@ def measure(plan: ExperimentPlan, backend: InferenceBackend) -> RawProcessResult
     """Measure a plan with the instruments of this machine, on the GPUs this process may see."""
     visible = visible_gpus()
     plan = replace(plan, devices=backend.select_devices(plan.config, visible.uuids))
-    instruments = build_instruments(plan)
-    if visible.problem is not None:
-        instruments = replace(instruments, energy=None, energy_absent_reason=visible.problem)
-    return run_session(plan, backend, instruments)
+    return run_session(plan, backend, build_instruments(plan, problem=visible.problem))
 
 
 def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: Instruments) -> RawProcessResult:
@@ -55,7 +52,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             description = model.describe()
             batches = steps.prepared_prompts(plan, model, warnings)
             warmup = steps.warm_up(plan, model, batches, instruments, warnings)
-            warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments)
+            warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
             state.advance(ExperimentState.MEASURING)
             with _measuring(instruments, warnings) as window:
                 _run_all(model, batches, window, instruments)
@@ -108,12 +105,12 @@ def _measuring(instruments: Instruments, warnings: list[str]) -> Iterator[Window
     _log.info("measuring")
     try:
         steps.attempt("telemetry", instruments.sampler.start, warnings)
-        tracking = Tracking(instruments.energy) if instruments.energy else None
-        window.start_s = window.end_s = instruments.clock()
-        try:
+        if instruments.energy is None:
             yield window
-        finally:
-            window.energy = tracking.stop(window.duration_sec) if tracking else None
+        else:
+            with Tracking(instruments.energy) as tracking:
+                yield window
+            window.energy = tracking.measurement
     finally:
         steps.attempt("telemetry", instruments.sampler.stop, warnings)
         window.samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or []

@@ -1,6 +1,7 @@
 """The steps of a session before and after the measured window."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -135,7 +136,7 @@ def warm_up(
 
 
 def thermal_floor(
-    plan: ExperimentPlan, warmup: WarmupResult, instruments: Instruments
+    plan: ExperimentPlan, warmup: WarmupResult, instruments: Instruments, warnings: list[str]
 ) -> tuple[WarmupResult, float | None]:
     """Idle with the model loaded until temperatures settle; gives the power of that idling in watts."""
     if instruments.energy is None or not instruments.senses_energy:
@@ -143,6 +144,9 @@ def thermal_floor(
     seconds = plan.config.warmup.thermal_floor_seconds
     _log.info("thermal floor: idling for %g s with the model loaded", seconds)
     idle = measure_idle_power(instruments.energy, seconds, instruments.sleep)
+    if idle.total_j is None:
+        reasons = "; ".join(idle.warnings) or "the source gave no energy"
+        warnings.append(f"loaded_idle_unavailable: {reasons}")
     return replace(warmup, thermal_floor_wait_s=seconds), mean_power_w(idle)
 
 
@@ -190,15 +194,14 @@ def collect_warnings(
     """Everything a reader of the figures has to know, with what to do about it."""
     used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
     modes = [gpu.persistence_mode for gpu in used if gpu.persistence_mode is not None]
-    temperatures = [s.temperature_c for s in window.samples if s.temperature_c is not None]
-    n_gpus = len({s.gpu_index for s in window.samples}) or 1
+    first_c, last_c = _largest_drift(window.samples)
     warnings.extend(
         collect_measurement_warnings(
             window.duration_sec,
             all(modes) if modes else None,
-            temperatures[0] if temperatures else None,
-            temperatures[-1] if temperatures else None,
-            len(window.samples) // n_gpus if plan.devices else None,
+            first_c,
+            last_c,
+            _fewest_power_samples(window.samples, len(plan.devices)),
         )
     )
     if instruments.energy is None and instruments.energy_absent_reason is not None:
@@ -216,6 +219,26 @@ def collect_warnings(
             f"dormant_decoder_fields: {', '.join(dormant)} had no effect, because nothing was sampled; "
             "set decoder.do_sample: true or remove them"
         )
+
+
+def _largest_drift(samples: Sequence[PowerThermalSample]) -> tuple[float | None, float | None]:
+    """First and last temperature of the GPU whose temperature changed most."""
+    by_gpu: dict[int | None, list[float]] = {}
+    for sample in samples:
+        if sample.temperature_c is not None:
+            by_gpu.setdefault(sample.gpu_index, []).append(sample.temperature_c)
+    if not by_gpu:
+        return None, None
+    worst = max(by_gpu.values(), key=lambda values: abs(values[-1] - values[0]))
+    return worst[0], worst[-1]
+
+
+def _fewest_power_samples(samples: Sequence[PowerThermalSample], n_gpus: int) -> int | None:
+    """Power readings of the GPU that gave fewest, 0 if one gave none; None without GPUs."""
+    if n_gpus == 0:
+        return None
+    counts = Counter(s.gpu_index for s in samples if s.power_w is not None)
+    return min(counts.values()) if len(counts) >= n_gpus else 0
 
 
 def energy_breakdown(

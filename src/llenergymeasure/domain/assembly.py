@@ -14,7 +14,9 @@ from llenergymeasure.domain.metrics import (
     EnergyBreakdown,
     FlopsResult,
     ThermalThrottleInfo,
+    combined_uncertainty_j,
     headline_energy_j,
+    sum_or_none,
 )
 from llenergymeasure.domain.process import RawProcessResult
 
@@ -88,6 +90,13 @@ def total_energy_j(raws: Sequence[RawProcessResult], devices: Sequence[DeviceEne
     return headline_energy_j(devices)
 
 
+def uncertainty_j(raws: Sequence[RawProcessResult], devices: Sequence[DeviceEnergy]) -> float | None:
+    """The bound of the headline: the devices' own, else what the only process's source says of the whole."""
+    bound = combined_uncertainty_j(devices)
+    only = raws[0].energy if len(raws) == 1 else None
+    return only.uncertainty_j if bound is None and only is not None else bound
+
+
 def duration_sec(raws: Sequence[RawProcessResult]) -> float:
     """From the first window's start to the last one's end."""
     return max(r.window_end_s for r in raws) - min(r.window_start_s for r in raws)
@@ -101,21 +110,23 @@ def combined_breakdown(raws: Sequence[RawProcessResult], raw_j: float | None) ->
         return None
     if len(raws) == 1:
         return known[0]
-    powers: dict[frozenset[str], float | None] = {}
-    spent = 0.0
+    # Of processes that saw the same devices the longest window counts, as for their energy.
+    by_devices: dict[frozenset[str], tuple[float, float | None]] = {}
     for raw in raws:
         devices = frozenset(d.device for d in raw.energy.devices) if raw.energy else frozenset[str]()
-        power = raw.energy_breakdown.baseline_power_w if raw.energy_breakdown else None
-        if devices not in powers:
-            powers[devices] = power
-            spent += (power or 0.0) * (raw.energy.duration_sec if raw.energy else 0.0)
-    total_w = sum(p for p in powers.values() if p is not None)
-    if raw_j is None or any(p is None for p in powers.values()):
+        seconds = raw.energy.duration_sec if raw.energy else 0.0
+        power_w = raw.energy_breakdown.baseline_power_w if raw.energy_breakdown else None
+        if devices not in by_devices or seconds > by_devices[devices][0]:
+            by_devices[devices] = (seconds, power_w)
+    n_distinct = len(frozenset[str]().union(*by_devices))
+    overlapping = sum(map(len, by_devices)) != n_distinct
+    power_sum_w = sum_or_none([power_w for _, power_w in by_devices.values()])
+    if raw_j is None or overlapping or power_sum_w is None:
         return EnergyBreakdown(raw_j=raw_j, adjusted_j=None, baseline_power_w=None, baseline_method="unavailable")
     return EnergyBreakdown(
         raw_j=raw_j,
-        adjusted_j=raw_j - spent,
-        baseline_power_w=total_w,
+        adjusted_j=raw_j - sum(seconds * (power_w or 0.0) for seconds, power_w in by_devices.values()),
+        baseline_power_w=power_sum_w,
         baseline_method=known[0].baseline_method,
         baseline_timestamp=known[0].baseline_timestamp,
         baseline_cache_age_sec=known[0].baseline_cache_age_sec,

@@ -13,6 +13,7 @@ class GpuInfo:
     memory_total_mb: float | None = None
     persistence_mode: bool | None = None
     power_limit_w: float | None = None
+    mig_mode: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

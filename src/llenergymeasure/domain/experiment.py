@@ -22,11 +22,10 @@ from llenergymeasure.domain.metrics import (
     LatencyStatistics,
     ThermalThrottleInfo,
     WarmupResult,
-    combined_uncertainty_j,
     sum_or_none,
 )
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.domain.provenance import reproducibility_notes, sensor_accuracy_pct
+from llenergymeasure.domain.provenance import energy_origin, reproducibility_notes, sensor_accuracy_pct
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
@@ -34,9 +33,9 @@ __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyRe
 class ExperimentResult(BaseModel):
     """One measured experiment."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    schema_version: Literal["2.0"] = "2.0"
+    schema_version: Literal["2.0"]
     experiment_id: str
     name: str
     measurement_config_hash: str
@@ -97,6 +96,11 @@ class ExperimentResult(BaseModel):
         """The same as ``flops_result.value``."""
         return self.flops_result.value if self.flops_result else None
 
+    @property
+    def energy_origin(self) -> str:
+        """Where the joules come from, in plain words."""
+        return energy_origin(self.energy_backend if self.total_energy_j is not None else None, self.energy_devices)
+
     @classmethod
     def from_json(cls, path: str | Path) -> "ExperimentResult":
         """The result in a ``result.json``, or in the folder that holds one.
@@ -114,7 +118,7 @@ class ExperimentResult(BaseModel):
         """Put the processes of one experiment together; one process is the case n = 1.
 
         Raises:
-            ValueError: no process, one missing, or of different experiments.
+            ValueError: no process, one missing, of different experiments, or a window without length.
         """
         raws = assembly.in_order(raw)
         first = raws[0]
@@ -123,10 +127,13 @@ class ExperimentResult(BaseModel):
         n_output = sum(r.output_tokens for r in requests)
         seconds = assembly.duration_sec(raws)
         devices = assembly.distinct_devices(raws)
+        if seconds <= 0:
+            raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
         total_j = assembly.total_energy_j(raws, devices)
         breakdown = assembly.combined_breakdown(raws, total_j)
         idle_w = sum_or_none([r.idle_loaded_power_w for r in raws]) if len(raws) == 1 else None
         return cls(
+            schema_version="2.0",
             experiment_id=first.experiment_id,
             name=first.name,
             measurement_config_hash=first.measurement_config_hash,
@@ -142,7 +149,7 @@ class ExperimentResult(BaseModel):
             idle_loaded_power_w=idle_w,
             baseline_power_w=breakdown.baseline_power_w if breakdown else None,
             energy_breakdown=breakdown,
-            energy_uncertainty_j=combined_uncertainty_j(devices) if total_j is not None else None,
+            energy_uncertainty_j=assembly.uncertainty_j(raws, devices) if total_j is not None else None,
             sensor_accuracy_pct=sensor_accuracy_pct(devices) if total_j is not None else None,
             energy_devices=tuple(devices),
             energy_backend=first.energy_backend,
@@ -178,7 +185,7 @@ class ExperimentResult(BaseModel):
 class ExperimentFailure(BaseModel):
     """An experiment of a study that gave no result."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slot: int
     name: str
@@ -190,7 +197,7 @@ class ExperimentFailure(BaseModel):
 class StudyResult(BaseModel):
     """The experiments of a study, in the order they were run; failed ones apart."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal["2.0"] = "2.0"
     name: str

@@ -64,6 +64,14 @@ class FlopsResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Memory a model will need at most, in MB (10^6 bytes), activations not included."""
+
+    weights_mb: float
+    kv_cache_mb: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class WarmupResult:
     """How warm-up went. ``final_cv`` and ``target_cv`` are fractions; the CV is None under two latencies."""
 
@@ -133,8 +141,11 @@ def counted_devices(devices: Sequence[DeviceEnergy]) -> list[DeviceEnergy]:
 
 
 def headline_energy_j(devices: Sequence[DeviceEnergy]) -> float | None:
-    """The total of the counted ones of [n] devices; None when one of them is unknown."""
-    return sum_or_none([d.energy_j for d in counted_devices(devices)])
+    """The total of the counted ones of [n] devices; None when one is unknown, or some are sensed and some modelled."""
+    counted = counted_devices(devices)
+    if len({d.source == "modelled" for d in counted}) > 1:
+        return None
+    return sum_or_none([d.energy_j for d in counted])
 
 
 def combined_uncertainty_j(devices: Sequence[DeviceEnergy]) -> float | None:

@@ -19,8 +19,10 @@ def is_modelled(devices: Sequence[DeviceEnergy]) -> bool:
 def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
     """How the total was obtained, short enough to stand behind a number."""
     counted = counted_devices(devices)
-    if backend is None or not counted:
+    if backend is None:
         return NOT_MEASURED
+    if not counted:
+        return f"by {backend}, which does not name its devices"
     unit = counted[0].kind.upper()
     where = f"{len(counted)} {unit}s" if len(counted) > 1 else unit
     if is_modelled(counted):
@@ -48,6 +50,8 @@ def reproducibility_notes(backend: str | None, devices: Sequence[DeviceEnergy], 
             f"{origin} A model of load and rated power, with errors of tens of percent against a wall meter; "
             "compare it with no sensed figure and cite it only as an estimate."
         )
+    if not counted_devices(devices):
+        return f"{origin} Nothing is known of the sensor; the source of the figure has to be asked."
     names = ", ".join(d.device for d in counted_devices(devices))
     return (
         f"{origin} Devices: {names}. On-board sensors carry a systematic error of about "

@@ -51,7 +51,7 @@ def integrate_power_j(
         start_s: start of the window, default the first sample; power there is interpolated, or held
             from the first sample up to three periods later.
         end_s: end of the window, default the last sample; likewise.
-        period_s: the sampling period; default the median spacing of the samples.
+        period_s: the sampling period; the median spacing of the samples counts where it is longer.
 
     Returns:
         Joules; None for a longer gap or fewer than two usable samples.
@@ -70,7 +70,8 @@ def integrate_power_j(
     end = time_s[-1] if end_s is None else end_s
     if end < start:
         raise ValueError(f"the window ends at {end} before it starts at {start}")
-    period = float(np.median(np.diff(time_s))) if period_s is None else period_s
+    # A loaded machine samples more slowly than it was told to.
+    period = max(float(np.median(np.diff(time_s))), period_s or 0.0)
     times = np.array([t for t, _ in usable])
     powers = np.array([p for _, p in usable])
     # Only gaps that touch the window matter, the held edges among them.
@@ -87,19 +88,19 @@ def integrate_power_j(
 def throttle_info(samples: Sequence[PowerThermalSample]) -> ThermalThrottleInfo | None:
     """What the throttle bits of [n] samples say; None without samples.
 
-    A sample's state is taken to last until the same GPU's next sample.
+    A sample's state is taken to last until the same GPU's next sample; of several GPUs the longest time counts.
     """
     if not samples:
         return None
     reasons = 0
-    duration = 0.0
-    by_gpu: dict[int | None, PowerThermalSample] = {}
+    durations: dict[int | None, float] = {}
+    last: dict[int | None, PowerThermalSample] = {}
     for sample in samples:
         reasons |= sample.throttle_reasons
-        previous = by_gpu.get(sample.gpu_index)
-        if previous is not None and previous.throttle_reasons & _THROTTLE_BITS:
-            duration += sample.timestamp - previous.timestamp
-        by_gpu[sample.gpu_index] = sample
+        gpu = sample.gpu_index
+        if gpu in last and last[gpu].throttle_reasons & _THROTTLE_BITS:
+            durations[gpu] = durations.get(gpu, 0.0) + sample.timestamp - last[gpu].timestamp
+        last[gpu] = sample
     temperatures = [s.temperature_c for s in samples if s.temperature_c is not None]
     sw_thermal = bool(reasons & SW_THERMAL_SLOWDOWN)
     hw_thermal = bool(reasons & HW_THERMAL_SLOWDOWN)
@@ -111,6 +112,6 @@ def throttle_info(samples: Sequence[PowerThermalSample]) -> ThermalThrottleInfo 
         sw_thermal=sw_thermal,
         hw_thermal=hw_thermal,
         hw_power=hw_power,
-        throttle_duration_sec=duration,
+        throttle_duration_sec=max(durations.values(), default=0.0),
         max_temperature_c=max(temperatures, default=None),
     )

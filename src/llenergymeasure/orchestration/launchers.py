@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from llenergymeasure import exceptions
 from llenergymeasure.core.backends import get_backend
@@ -22,7 +23,8 @@ from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.persistence import STATE_DIR
 from llenergymeasure.results.process_files import read_process_results, write_process_result
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 5.0
+_POLL_S = 0.02
 
 
 class InProcessLauncher:
@@ -62,7 +64,7 @@ class SubprocessLauncher:
             code = _run(self._command(state_dir))
             report = state_dir / ERROR_FILE
             if report.exists():
-                raise _reported(ProcessError.model_validate_json(report.read_bytes()))
+                raise _reported(report)
             if code != 0:
                 raise ExperimentError(f"the measuring process {_ending(code)} without a report")
             raws = list(read_process_results(state_dir, 1))
@@ -100,18 +102,32 @@ def _run(command: list[str]) -> int:
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End the process and whatever it started: asked first, then told."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE_S)
-            return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            process.poll()  # reaps the leader, so that only living members are left in the group
+            os.killpg(process.pid, 0)
+            time.sleep(_POLL_S)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
-def _reported(report: ProcessError) -> LLEMError:
-    kind = getattr(exceptions, report.error_type, ExperimentError)
-    return kind(report.message)
+def _reported(path: Path) -> LLEMError:
+    try:
+        report = ProcessError.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        return ExperimentError(f"the measuring process failed, and its report cannot be read: {error}")
+    kind = getattr(exceptions, report.error_type, None)
+    if isinstance(kind, type) and issubclass(kind, LLEMError):
+        return kind(report.message)
+    return ExperimentError(report.message)
 
 
 def _ending(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # real-time signals have no names
+        return f"was killed by signal {-code}"

@@ -1,11 +1,12 @@
 """Everything that would keep a plan from running, found at once and before a GPU is touched."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.backends import engine_names, get_backend
 from llenergymeasure.core.energy_backends import SensorContext, create_source
 from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.prompts import read_dataset
@@ -23,7 +24,7 @@ def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> N
     lacking: list[str] = []
     for experiment in experiments:
         config_errors += _config_errors(experiment)
-        if not config_errors:
+        if experiment.backend in engine_names():
             lacking += get_backend(experiment.backend).problems(experiment)
     lacking += _output_problems(output_dir)
     problems = list(dict.fromkeys(config_errors + lacking))
@@ -53,11 +54,19 @@ def _config_errors(config: ExperimentConfig) -> list[str]:
 def _output_problems(output_dir: Path | None) -> list[str]:
     if output_dir is None:
         return []
-    existing = output_dir.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        return [f"output {output_dir}: {existing} is a file, not a folder; choose another with --output"]
+    advice = "choose another with --output"
+    try:
+        str(output_dir).encode()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            output_dir.lstat()  # refuses what no file system can name
+        existing = output_dir.absolute()
+        while not os.path.lexists(existing) and existing != existing.parent:
+            existing = existing.parent
+        is_folder = existing.is_dir()
+    except (OSError, ValueError) as error:
+        return [f"output {str(output_dir)[:80]!r} cannot be the name of a folder ({error}); {advice}"]
+    if not is_folder:
+        return [f"output {output_dir}: {existing} is a file, not a folder; {advice}"]
     if not os.access(existing, os.W_OK | os.X_OK):
-        return [f"output {output_dir}: {existing} may not be written to; choose another with --output"]
+        return [f"output {output_dir}: {existing} may not be written to; {advice}"]
     return []

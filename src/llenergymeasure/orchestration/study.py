@@ -60,6 +60,7 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
 
     Raises:
         LLEMError: it could not be run; nothing is left behind.
+        OSError: the result could not be written.
     """
     options = options or RunOptions()
     options.preflight([config], config.output_dir)
@@ -113,8 +114,8 @@ def _run_slots(
 ) -> Iterator[Outcome]:
     launcher = options.launcher or create_launcher(execution.launcher)
     for slot, plan in enumerate(plans):
-        if slot and execution.pause_seconds:
-            options.sleep(execution.pause_seconds)
+        if slot and execution.pause_s:
+            options.sleep(execution.pause_s)
         _log.info("experiment %d of %d: %s", slot + 1, len(plans), plan.config.display_name)
         with _attempt_directory(directory, slot, plan) as attempt:
             try:
@@ -123,7 +124,7 @@ def _run_slots(
                     if attempt is None
                     else _measure_into(plan, attempt, launcher, options)
                 )
-            except LLEMError as error:
+            except (LLEMError, OSError) as error:
                 _log.error("experiment %d of %d failed: %s", slot + 1, len(plans), error)
                 outcome = ExperimentFailure(
                     slot=slot,
@@ -166,7 +167,7 @@ def _attempt_directory(study: Path | None, slot: int, plan: ExperimentPlan) -> I
 
 def _write_plan(directory: Path, config: StudyConfig, plans: Sequence[ExperimentPlan]) -> None:
     given = config.model_dump(mode="json", exclude_unset=True)
-    write_atomically(directory / "study.yaml", yaml.safe_dump(given, sort_keys=False, allow_unicode=True))
+    write_atomically(directory / "study.yaml", yaml.safe_dump(given, sort_keys=False, allow_unicode=False))
     slots = [
         {
             "slot": slot,

@@ -6,6 +6,7 @@ The folder holds the plan; the raw result, or why there is none, is left in it.
 import contextlib
 import ctypes
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ from llenergymeasure.orchestration.handover import ERROR_FILE, PLAN_FILE, Proces
 from llenergymeasure.results.persistence import write_atomically
 from llenergymeasure.results.process_files import write_process_result
 
+# This module runs as __main__, so its name would not be below the package's.
+_log = logging.getLogger("llenergymeasure.worker")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG_FILE = "log.txt"
 
@@ -27,19 +30,22 @@ LOG_FILE = "log.txt"
 def main(state_dir: Path) -> int:
     """Measure the plan in ``state_dir``; the exit code of the process."""
     _die_with_parent()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # what matters to a user is in the warnings
     plan = TypeAdapter(ExperimentPlan).validate_json((state_dir / PLAN_FILE).read_bytes())
     _log_to(plan.output_dir)
     try:
         write_process_result(measure(plan, get_backend(plan.config.backend)), state_dir)
     except LLEMError as error:
         return _report(state_dir, error)
-    except Exception as error:  # the last line of this process: everything is reported
-        logging.getLogger(__name__).exception("unforeseen error")
-        return _report(state_dir, ExperimentError(f"unforeseen {type(error).__name__}: {error}"))
+    except Exception as error:  # noqa: BLE001 - the last line of this process: everything is reported
+        unforeseen = ExperimentError(f"unforeseen {type(error).__name__}: {error}")
+        unforeseen.__cause__ = error
+        return _report(state_dir, unforeseen)
     return 0
 
 
 def _report(state_dir: Path, error: LLEMError) -> int:
+    _log.error("%s: %s", type(error).__name__, error, exc_info=error)
     report = ProcessError(error_type=type(error).__name__, message=str(error))
     write_atomically(state_dir / ERROR_FILE, report.model_dump_json())
     return error.exit_code

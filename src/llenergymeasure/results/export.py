@@ -1,11 +1,12 @@
 """Results as CSV, a row per experiment."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.domain.provenance import energy_origin
+from llenergymeasure.results.persistence import write_atomically
 
 _FIELDS = (
     "experiment_id", "name", "measurement_config_hash", "start_time", "n_requests", "input_tokens",
@@ -25,10 +26,13 @@ def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
         OSError: it cannot be written.
     """
     rows = [_row(result) for result in results]
-    with path.open("x", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=_columns())
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=_columns())
+    writer.writeheader()
+    writer.writerows(rows)
+    if path.exists():
+        raise FileExistsError(f"{path} exists and is not overwritten")
+    write_atomically(path, text.getvalue())
     return path
 
 
@@ -41,7 +45,7 @@ def _row(result: ExperimentResult) -> dict[str, object]:
     row: dict[str, object] = {k: result.effective_config[k] for k in ("model", "backend", "precision")}
     row |= {name: getattr(result, name) for name in _FIELDS}
     row["start_time"] = result.start_time.isoformat()
-    row["energy_origin"] = energy_origin(result.energy_backend, result.energy_devices)
+    row["energy_origin"] = result.energy_origin
     for kind in ("ttft", "tpot", "itl", "e2e"):
         distribution = getattr(result.latency_stats, f"{kind}_s", None)
         for percentile in _PERCENTILES:

@@ -125,8 +125,13 @@ def new_run_directory(parent: Path, name: str) -> Iterator[Path]:
 def publish(staging: Path, parent: Path, name: str) -> Path:
     """Give a finished folder its final name, which is claimed first so that nobody else takes it."""
     target = create_directory(parent, name)
-    # Renaming over an empty directory is atomic on POSIX.
-    return staging.replace(target)
+    try:
+        # Renaming over an empty directory is atomic on POSIX.
+        return staging.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            target.rmdir()
+        raise
 
 
 def mark_done(directory: Path) -> Path:

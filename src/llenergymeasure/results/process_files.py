@@ -42,9 +42,13 @@ def read_process_results(state_dir: Path, n_processes: int) -> Sequence[RawProce
                 continue
             raws.append(RawProcessResult.model_validate_json(text))
         except OSError as error:
-            problems.append(f"{Path(error.filename or path).name} is missing; process {index} did not finish")
+            problems.append(f"{Path(error.filename or path).name} {_why(error)}; process {index} did not finish")
         except (ValidationError, UnicodeDecodeError) as error:
             problems.append(f"{path.name} cannot be understood: {str(error).splitlines()[0]}")
     if problems:
         raise ExperimentError(f"incomplete experiment in {state_dir}: {'; '.join(problems)}")
     return raws
+
+
+def _why(error: OSError) -> str:
+    return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror or error})"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from llenergymeasure.config.loader import nearest
+from llenergymeasure.config.errors import nearest
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.protocols import InferenceBackend

@@ -1,7 +1,9 @@
 """The PyTorch engine: any causal language model that transformers loads."""
 
+import contextlib
 import gc
 import importlib.util
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel
-from llenergymeasure.core.models import ModelSource, model_problem, resolve_model
+from llenergymeasure.core.memory import estimate_memory
+from llenergymeasure.core.models import ModelSource, describe_source, model_problem, resolve_model
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 
@@ -46,6 +50,22 @@ class PyTorchBackend:
         if config.lora is not None and importlib.util.find_spec("peft") is None:
             found.append("lora needs peft; install with pip install 'llenergymeasure[lora]'")
         return found
+
+    def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
+        """Weights and KV cache of the architecture; None when its description cannot be read."""
+        import transformers
+
+        try:
+            source = describe_source(config.model)
+            # Reading a GGUF file draws a bar.
+            with contextlib.redirect_stderr(io.StringIO()):
+                description = transformers.AutoConfig.from_pretrained(
+                    source.location, trust_remote_code=_section(config).trust_remote_code, **_source_args(source)
+                )
+        except (OSError, ValueError, KeyError):
+            return None
+        n_tokens = config.max_input_tokens + config.max_output_tokens
+        return estimate_memory(description, config.precision, n_tokens, _section(config).batch_size)
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
         """None without CUDA in torch or with device_map 'cpu'; the first GPU without a device map; else all."""

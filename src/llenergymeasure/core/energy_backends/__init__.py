@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from llenergymeasure.config.loader import nearest
+from llenergymeasure.config.errors import nearest
 from llenergymeasure.core.energy_backends.codecarbon import CodeCarbonBackend
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.rapl import RAPLBackend

@@ -103,9 +103,10 @@ class CodeCarbonBackend(EnergySourceBase):
         if window.task is None:
             return None, window.error
         try:
-            return self._tracker.stop_task(window.task), None
+            data = self._tracker.stop_task(window.task)
         except Exception as error:  # noqa: BLE001 - as above; the workload goes on without energy
             return None, f"CodeCarbon failed: {error}"
+        return data, None if data is not None else "CodeCarbon returned nothing for this window"
 
 
 def _row(device: str, kind: Any, kwh: float, field: str) -> DeviceEnergy:

@@ -74,7 +74,7 @@ class NVMLBackend(EnergySourceBase):
 
     def start_tracking(self) -> _Window:
         """Begin a window, with a sampler of its own unless one is running."""
-        if self._shared is not None and self._shared.devices:
+        if self._shared is not None and self._shared.running:
             return _Window(self._clock(), self._shared, owned=False)
         sampler = PowerThermalSampler(
             self._index,
@@ -101,7 +101,10 @@ class NVMLBackend(EnergySourceBase):
         in_window = sum(tracker.start_s <= s.timestamp <= end_s for s in samples)
         if total is None:
             lost = ", ".join(row.device for row in rows if row.energy_j is None)
-            reason = tracker.sampler.problem or f"the power of {lost} could not be read throughout the window"
+            reason = tracker.sampler.problem or (
+                f"the power of {lost} was not read often enough over the {duration:.3g} s of the window "
+                f"({in_window} samples); measure for longer, or look after the driver"
+            )
             return no_energy(reason, duration, in_window, rows)
         per_gpu = {row.device: row.energy_j for row in rows if row.energy_j is not None}
         return EnergyMeasurement(total, duration, in_window, per_gpu_j=per_gpu, devices=rows)
@@ -109,14 +112,18 @@ class NVMLBackend(EnergySourceBase):
     def _device_energy(
         self, device: NvmlDevice, samples: Sequence[PowerThermalSample], window: _Window, end_s: float
     ) -> DeviceEnergy:
-        own = [s for s in samples if s.gpu_index == device.index]
-        energy = integrate_power_j(
-            [s.timestamp for s in own],
-            [s.power_w for s in own],
-            start_s=window.start_s,
-            end_s=end_s,
-            period_s=window.sampler.interval_s,
-        )
+        # A clock may be coarser than two reads in a row; of equal times the first counts.
+        own = {s.timestamp: s.power_w for s in reversed(samples) if s.gpu_index == device.index}
+        times = sorted(own)
+        energy = None
+        if end_s > window.start_s:
+            energy = integrate_power_j(
+                times,
+                [own[t] for t in times],
+                start_s=window.start_s,
+                end_s=end_s,
+                period_s=window.sampler.interval_s,
+            )
         return DeviceEnergy(
             device=device.uuid,
             kind="gpu",

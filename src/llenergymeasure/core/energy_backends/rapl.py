@@ -20,6 +20,9 @@ _ROOT = Path("/sys/class/powercap")
 _UPDATE_PERIOD_S = 0.001
 # The smallest common range, 262 kJ, lasts four minutes at 1 kW: this finds every wrap.
 _WRAP_CHECK_S = 20.0
+# Two counters read one after the other are one counter when they differ by less than this: a joule, what
+# a socket takes in some milliseconds, of a range of 262 kJ.
+_SAME_COUNTER_UJ = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -141,24 +144,52 @@ class RAPLBackend(EnergySourceBase):
         )
         if self._gpu_in_use:
             return only_cpu_seen(rows, duration)
-        return EnergyMeasurement(headline_energy_j(rows), duration, tracker.counters.reads, devices=rows)
+        total = headline_energy_j(rows)
+        if not total:
+            return no_energy("the RAPL package counters are missing or stood still", duration, 0, rows)
+        return EnergyMeasurement(total, duration, tracker.counters.reads, devices=rows)
 
     def _zones(self) -> list[_Zone]:
         found: list[_Zone] = []
-        for path in sorted(self._root.glob("intel-rapl*:*")):
-            try:
-                name = (path / "name").read_text().strip()
-                range_uj = int((path / "max_energy_range_uj").read_text())
-            except (OSError, ValueError):
-                continue
-            kind: DeviceKind
-            if name.startswith("package"):
-                kind, label = "cpu", name
-            elif name == "dram":
-                kind, label = "dram", f"dram-{path.name.split(':')[1]}"
-            else:
-                continue
-            # The MMIO interface shows the same packages a second time.
-            if label not in {zone.label for zone in found}:
-                found.append(_Zone(path, label, kind, range_uj))
+        # The MMIO interface shows the same packages a second time; readable zones and the MSR ones go first.
+        for path in sorted(self._root.glob("intel-rapl*:*"), key=lambda p: (not _readable(p), "mmio" in p.name, p)):
+            zone = _zone(path)
+            if zone is not None and zone.label not in {z.label for z in found} and not _mirrors_one_of(zone, found):
+                found.append(zone)
         return found
+
+
+def _zone(path: Path) -> _Zone | None:
+    """The package or memory at this path; None for what is neither, such as psys, cores and graphics."""
+    try:
+        name = (path / "name").read_text().strip()
+        range_uj = int((path / "max_energy_range_uj").read_text())
+    except (OSError, ValueError):
+        return None
+    if name.startswith("package"):
+        return _Zone(path, name, "cpu", range_uj)
+    if name == "dram":
+        return _Zone(path, f"dram-{path.name.split(':')[1]}", "dram", range_uj)
+    return None
+
+
+def _readable(path: Path) -> bool:
+    try:
+        int((path / "energy_uj").read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _mirrors_one_of(zone: _Zone, found: Sequence[_Zone]) -> bool:
+    """Whether a die shows the counter of another die of its socket, which would count it twice.
+
+    Seen on multi-die parts (CodeCarbon issue 1274): one counter behind ``package-0-die-0`` and ``-die-1``.
+    """
+    socket = zone.label.split("-die-")[0]
+    siblings = [z for z in found if "-die-" in zone.label and z.label.split("-die-")[0] == socket]
+    try:
+        value = zone.read_uj()
+        return any(value > 0 and abs(value - z.read_uj()) <= _SAME_COUNTER_UJ for z in siblings)
+    except (OSError, ValueError):
+        return False

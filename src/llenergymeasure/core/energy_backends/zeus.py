@@ -12,7 +12,7 @@ from llenergymeasure.core.energy_backends.source import (
     no_energy,
     quiet_import,
 )
-from llenergymeasure.core.gpu_info import visible_gpus
+from llenergymeasure.core.gpu_info import list_gpus, visible_gpus
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, headline_energy_j
 
 _WINDOW = "llenergymeasure"
@@ -57,9 +57,11 @@ class ZeusBackend(EnergySourceBase):
     @classmethod
     def in_context(cls, context: SensorContext) -> Self:
         """A source for the GPUs of the context."""
-        if context.devices is None:
-            return cls([context.device_index])
-        return cls(devices=context.devices)
+        if context.devices is not None:
+            return cls(devices=context.devices)
+        # The context counts as the driver does, Zeus as CUDA does; the UUID is the same for both.
+        named = [gpu.uuid for gpu in list_gpus() if gpu.index == context.device_index]
+        return cls(devices=named) if named else cls([context.device_index])
 
     def problem(self) -> str | None:
         """Why Zeus reads nothing; None when a window over every GPU came back."""
@@ -119,7 +121,7 @@ class ZeusBackend(EnergySourceBase):
             self._uuid_of = {visible.index(uuid): uuid for uuid in self._devices}
             return None
         indices = range(len(visible)) if self._indices is None else self._indices
-        if any(index >= len(visible) for index in indices):
+        if not all(0 <= index < len(visible) for index in indices):
             return f"GPU indices {list(indices)} were asked for, {len(visible)} are visible"
         self._uuid_of = {index: visible[index] for index in indices}
         return None
