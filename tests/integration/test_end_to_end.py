@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +72,13 @@ class TwoRuns:
 
 
 @pytest.fixture(scope="module")
-def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoRuns]:
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> TwoRuns:
     """Both processes find no converted model, so they also race for the conversion."""
     root = tmp_path_factory.mktemp("real")
     cache, first, second = root / "cache", root / "first", root / "second"
     processes = [start(run_arguments(output, "--quiet"), cache) for output in (first, second)]
     a, b = (finish(process) for process in processes)
-    yield TwoRuns(cache, (first, second), (a, b))
+    return TwoRuns(cache, (first, second), (a, b))
 
 
 def test_a_real_model_is_measured_and_the_table_says_how(two_runs: TwoRuns) -> None:

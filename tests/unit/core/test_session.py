@@ -247,7 +247,7 @@ def test_warmup_that_never_settles_is_a_warning() -> None:
 
     class Unsteady(FakeModel):
         def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
-            self.seconds_per_batch = next(seconds)
+            self.batch_s = next(seconds)
             return super().generate(prompts)
 
     bench.model = Unsteady(bench.clock, bench.log, devices=(GPU,))

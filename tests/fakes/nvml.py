@@ -1,0 +1,186 @@
+# ruff: noqa: N802 - the functions carry the driver library's own names
+"""A stand-in for the module pynvml: GPUs of any power, that fail or hang when told to."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+_POWER_INSTANT = 186
+
+
+class NVMLError(Exception):
+    """What every refused call raises; ``value`` is the driver's code."""
+
+    def __init__(self, value: int = 999) -> None:
+        super().__init__(
+            {1: "Uninitialized", 3: "Not Supported", 6: "Not Found", 15: "GPU is lost"}.get(value, "Unknown")
+        )
+        self.value = value
+
+
+@dataclass
+class FakeGpu:
+    """One GPU; ``power_w`` is constant, or a function of the clock's seconds."""
+
+    uuid: str
+    power_w: float | Callable[[float], float] = 100.0
+    name: str = "Fake GPU"
+    temperature_c: int = 40
+    memory_used: int = 2_000_000_000
+    memory_total: int = 80_000_000_000
+    utilisation_pct: int = 50
+    throttle_reasons: int = 0
+    persistence_mode: int = 1
+    power_limit_w: float = 700.0
+    has_instant_power: bool = True
+    mig_mode: int = 0
+
+
+@dataclass
+class Fault:
+    """A call that goes wrong from its nth time on; a hanging one returns when released, or by itself."""
+
+    function: str
+    from_call: int
+    uuid: str | None
+    value: int = 15
+    hang_s: float | None = None
+    entered: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
+
+
+class FakeNvml:
+    """Give it as ``library``. ``n_open`` is what is initialised and not yet shut down."""
+
+    NVML_SUCCESS = 0
+    NVML_TEMPERATURE_GPU = 0
+    NVMLError = NVMLError
+
+    def __init__(
+        self,
+        *gpus: FakeGpu,
+        clock: Callable[[], float] = time.monotonic,
+        driver: str | bytes = "570.86.15",
+    ) -> None:
+        self.gpus = gpus
+        self.n_open = 0
+        self.calls: Counter[tuple[str, str | None]] = Counter()
+        self._clock = clock
+        self._driver = driver
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def fail(self, function: str, from_call: int = 1, uuid: str | None = None, value: int = 15) -> None:
+        """Refuse a function from the nth call on, counted for one GPU or for all together."""
+        self._faults.append(Fault(function, from_call, uuid, value))
+
+    def hang(self, function: str, from_call: int = 1, seconds: float = 1.5) -> Fault:
+        """Let the nth call, and no other, take ``seconds``."""
+        fault = Fault(function, from_call, None, hang_s=seconds)
+        self._faults.append(fault)
+        return fault
+
+    def nvmlInit(self) -> None:
+        self._enter("nvmlInit")
+        self.n_open += 1
+
+    def nvmlShutdown(self) -> None:
+        self._enter("nvmlShutdown")
+        self.n_open -= 1
+
+    def nvmlSystemGetDriverVersion(self) -> str | bytes:
+        self._enter("nvmlSystemGetDriverVersion")
+        return self._driver
+
+    def nvmlDeviceGetCount(self) -> int:
+        self._enter("nvmlDeviceGetCount")
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:
+        if not 0 <= index < len(self.gpus):
+            raise NVMLError(6)
+        self._enter("nvmlDeviceGetHandleByIndex", self.gpus[index])
+        return self.gpus[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:
+        gpu = next((g for g in self.gpus if g.uuid == uuid), None)
+        self._enter("nvmlDeviceGetHandleByUUID", gpu)
+        if gpu is None:
+            raise NVMLError(6)
+        return gpu
+
+    def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> str:
+        self._enter("nvmlDeviceGetUUID", gpu)
+        return gpu.uuid
+
+    def nvmlDeviceGetIndex(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetIndex", gpu)
+        return self.gpus.index(gpu)
+
+    def nvmlDeviceGetName(self, gpu: FakeGpu) -> str:
+        self._enter("nvmlDeviceGetName", gpu)
+        return gpu.name
+
+    def nvmlDeviceGetPowerUsage(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetPowerUsage", gpu)
+        return self._milliwatts(gpu)
+
+    def nvmlDeviceGetFieldValues(self, gpu: FakeGpu, fields: Sequence[int]) -> list[SimpleNamespace]:
+        self._enter("nvmlDeviceGetFieldValues", gpu)
+        known = [gpu.has_instant_power and number == _POWER_INSTANT for number in fields]
+        return [
+            SimpleNamespace(nvmlReturn=0 if k else 3, value=SimpleNamespace(uiVal=self._milliwatts(gpu) if k else 0))
+            for k in known
+        ]
+
+    def nvmlDeviceGetTemperature(self, gpu: FakeGpu, sensor: int) -> int:
+        self._enter("nvmlDeviceGetTemperature", gpu)
+        return gpu.temperature_c
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:
+        self._enter("nvmlDeviceGetMemoryInfo", gpu)
+        return SimpleNamespace(used=gpu.memory_used, total=gpu.memory_total)
+
+    def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:
+        self._enter("nvmlDeviceGetUtilizationRates", gpu)
+        return SimpleNamespace(gpu=gpu.utilisation_pct, memory=0)
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetCurrentClocksThrottleReasons", gpu)
+        return gpu.throttle_reasons
+
+    def nvmlDeviceGetPersistenceMode(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetPersistenceMode", gpu)
+        return gpu.persistence_mode
+
+    def nvmlDeviceGetMigMode(self, gpu: FakeGpu) -> list[int]:
+        self._enter("nvmlDeviceGetMigMode", gpu)
+        return [gpu.mig_mode, gpu.mig_mode]
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetEnforcedPowerLimit", gpu)
+        return round(gpu.power_limit_w * 1000)
+
+    def _milliwatts(self, gpu: FakeGpu) -> int:
+        power_w = gpu.power_w if isinstance(gpu.power_w, int | float) else gpu.power_w(self._clock())
+        return round(power_w * 1000)
+
+    def _enter(self, function: str, gpu: FakeGpu | None = None) -> None:
+        if self.n_open < 1 and function != "nvmlInit":
+            raise NVMLError(1)
+        with self._lock:
+            self.calls[function, None] += 1
+            if gpu is not None:
+                self.calls[function, gpu.uuid] += 1
+        for fault in self._faults:
+            if fault.function != function or (fault.uuid is not None and (gpu is None or gpu.uuid != fault.uuid)):
+                continue
+            n = self.calls[function, fault.uuid]
+            if fault.hang_s is not None and n == fault.from_call:
+                fault.entered.set()
+                fault.release.wait(fault.hang_s)
+            elif fault.hang_s is None and n >= fault.from_call:
+                raise NVMLError(fault.value)

@@ -1,0 +1,56 @@
+"""The examples load, and those with a packaged model would run here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.config.loader import load_experiment_config, load_study_config
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.yaml_file import read_config_file
+from llenergymeasure.core.models import PACKAGED_MODELS
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml")) + sorted((ROOT / "examples").rglob("*.yml"))
+
+
+def experiments_of(path: Path) -> list[ExperimentConfig]:
+    if read_config_file(path).is_study:
+        return load_study_config(path).experiments
+    return [load_experiment_config(path)]
+
+
+def uses_packaged_models(path: Path) -> bool:
+    return all(experiment.model in PACKAGED_MODELS for experiment in experiments_of(path))
+
+
+def example(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_an_example_with_a_packaged_model() -> None:
+    assert any(map(uses_packaged_models, EXAMPLES))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=example)
+def test_the_example_loads(path: Path) -> None:
+    assert experiments_of(path)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=example)
+def test_a_packaged_example_lacks_nothing_but_packages(path: Path, tmp_path: Path) -> None:
+    if not uses_packaged_models(path):
+        pytest.skip("its model does not come in a package")
+    ran = subprocess.run(
+        [sys.executable, "-c", "from llenergymeasure.cli import main; main()", "run", str(path), "--dry-run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if ran.returncode:
+        assert ran.returncode == 1
+        assert all("pip install" in line for line in ran.stderr.splitlines()), ran.stderr
+    assert list(tmp_path.iterdir()) == []

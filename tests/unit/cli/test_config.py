@@ -1,0 +1,19 @@
+"""``llem config``."""
+
+from collections.abc import Callable
+
+from tests.unit.cli.conftest import Ran
+
+
+def test_it_shows_gpus_engines_energy_sensors_and_models(llem: Callable[..., Ran]) -> None:
+    ran = llem("config", "--verbose")
+    assert (ran.code, ran.err) == (0, "")
+    labels = [line[:22].strip() for line in ran.out.splitlines()]
+    for label in ("machine", "engine pytorch", "energy auto", "packaged model", "package"):
+        assert label in labels
+    assert [name for name in labels if name.startswith("energy ")] == [
+        "energy zeus", "energy nvml", "energy rapl", "energy codecarbon", "energy auto",
+    ]  # fmt: skip
+    assert any(name.startswith("GPU") for name in labels)
+    # Whatever is not usable comes with what to do about it.
+    assert all("; " in part for part in ran.out.replace("\n" + " " * 22, " ").splitlines() if "not usable" in part)

@@ -1,0 +1,122 @@
+"""The program as a process of its own: start, streams, interruption."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure import __version__
+
+ROOT = Path(__file__).parents[3]
+LLEM = [sys.executable, "-c", "from llenergymeasure.cli import main; main()"]
+
+
+def llem(*args: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LLEM, *args], cwd=cwd, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_version(tmp_path: Path) -> None:
+    ran = llem("--version", cwd=tmp_path)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"llem, version {__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_and_version_load_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom llenergymeasure.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "print(sorted({'torch', 'pydantic', 'numpy', 'yaml', 'pynvml', 'pyarrow'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_model_that_does_not_exist_anywhere_is_code_1_and_writes_nothing(tmp_path: Path) -> None:
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    ran = llem("run", "--model", "nobody/no-such-model", cwd=cwd, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "'nobody/no-such-model'" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert list(cwd.iterdir()) == []
+
+
+def test_a_study_with_a_failure_shows_it_and_ends_with_code_1(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "study.yaml").write_text(
+        "name: bad\nexperiments:\n- {name: empty, model: ./model, energy: {backend: null}}\n", encoding="utf-8"
+    )
+    ran = llem("run", "study.yaml", "-o", "out", "--export-csv", "out.csv", cwd=tmp_path)
+    assert ran.returncode == 1
+    assert "failed: empty: BackendError: model './model' could not be loaded" in ran.stdout
+    assert "1 experiments, 1 failed" in ran.stdout
+    assert "experiment 1 of 1" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    (study,) = (tmp_path / "out").iterdir()
+    (attempt,) = (study / "runs").glob("0000-*/attempt-1")
+    assert (attempt / "failure.json").exists()
+    assert not (attempt / "DONE").exists()
+    assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    pipe = tmp_path / "prompts.txt"  # the program waits for prompts to come out of it
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [*LLEM, "run", "--model", str(tmp_path / "model"), "--dataset", str(pipe)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    writer = _opened_for_writing(pipe, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    os.close(writer)
+    assert (process.returncode, out) == (130, "")
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert list(cwd.iterdir()) == []
+
+
+def _opened_for_writing(pipe: Path, reader: subprocess.Popen[str]) -> int:
+    """Succeeds once the other side reads."""
+    end = time.monotonic() + 20
+    while reader.poll() is None and time.monotonic() < end:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.01)
+    raise AssertionError(f"the program did not read the prompts: {reader.communicate()}")
+
+
+def test_a_configuration_may_come_through_a_pipe(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [*LLEM, "run", "/dev/stdin", "--dry-run"],
+        cwd=tmp_path,
+        input="model: ./no-such-model\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 1
+    assert "./no-such-model" in ran.stderr
+
+
+def test_the_page_about_the_command_line_is_in_step_with_it() -> None:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "cli_docs.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -1,0 +1,194 @@
+"""Results as text: no joule without its origin."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from llenergymeasure.cli import render
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.gpu_info import VisibleGpus
+from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyBreakdown,
+    EnergyMeasurement,
+    FlopsResult,
+    ThermalThrottleInfo,
+)
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.orchestration.inspection import Availability
+from llenergymeasure.testing import fake_environment, fake_process_result
+
+Source = Literal["counter", "integrated", "modelled"]
+
+# The fake request: 3 input and 4 output tokens in a window of 2 s.
+
+
+def result(**fields: Any) -> ExperimentResult:
+    plan = ExperimentPlan.of(ExperimentConfig(model="org/a-model", name=fields.pop("name", None)))
+    return ExperimentResult.from_processes([fake_process_result(plan).model_copy(update=fields)])
+
+
+def with_energy(source: Source = "counter", joules: float | None = 80.0, **fields: Any) -> ExperimentResult:
+    """With an energy of one device."""
+    kind: Literal["gpu", "cpu"] = "cpu" if source == "modelled" else "gpu"
+    device = DeviceEnergy(device="A", kind=kind, energy_j=joules, source=source)
+    energy = EnergyMeasurement(joules, 2.0, 2, devices=(device,))
+    return result(energy_backend="a-sensor", energy=energy, **fields)
+
+
+def line(text: str, label: str) -> str:
+    """The one line with this label."""
+    (found,) = [row for row in text.splitlines() if row.startswith(label)]
+    return found
+
+
+def study_of(*outcomes: ExperimentResult | ExperimentFailure, output_dir: Path | None = None) -> str:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return render.study(
+        StudyResult(
+            name="s",
+            start_time=now,
+            end_time=now,
+            experiments=[o for o in outcomes if isinstance(o, ExperimentResult)],
+            failures=[o for o in outcomes if isinstance(o, ExperimentFailure)],
+            output_dir=output_dir,
+        )
+    )
+
+
+def failure(name: str = "broken") -> ExperimentFailure:
+    return ExperimentFailure(
+        slot=1, name=name, measurement_config_hash="0" * 16, error_type="BackendError", message="no such weights"
+    )
+
+
+def test_the_figures_of_an_experiment_are_shown(tmp_path: Path) -> None:
+    text = render.experiment(
+        with_energy(peak_memory_mb=1234.4, flops_result=FlopsResult(value=2e9, method="palm", confidence="low")),
+        tmp_path,
+    )
+    assert "3 in, 4 out, 1 requests" in line(text, "tokens")
+    assert "2.0 output tok/s, 3.5 total tok/s, 0.50 req/s over 2.00 s" in line(text, "throughput")
+    assert "mean 0.5000" in line(text, "latency TTFT")
+    assert "p99 2.000 s" in line(text, "latency E2E")
+    assert "20 J per output token, 11.43 J per token" in line(text, "energy per token")
+    assert "2.000e+09 (palm; confidence low)" in line(text, "FLOPs")
+    assert "1,234 MB" in line(text, "peak memory")
+    assert str(tmp_path) in line(text, "result")
+
+
+@pytest.mark.parametrize(
+    ("source", "origin"), [("counter", "sensed"), ("integrated", "sensed"), ("modelled", "modelled")]
+)
+def test_the_origin_stands_next_to_the_energy(source: Source, origin: str) -> None:
+    row = line(render.experiment(with_energy(source), None), "energy, raw")
+    assert "80 J" in row
+    assert origin in row
+    assert "a-sensor" in row
+    study_row = line(study_of(with_energy(source)), "a-model-pytorch-bf16")
+    assert "80" in study_row
+    assert origin in study_row
+    assert "a-sensor" in study_row
+
+
+def test_a_sensed_energy_says_how_accurate_its_sensor_is_and_a_modelled_one_does_not() -> None:
+    assert "+-5 % (sensor)" in line(render.experiment(with_energy("counter"), None), "energy, raw")
+    assert "%" not in line(render.experiment(with_energy("modelled"), None), "energy, raw")
+
+
+def test_every_line_with_modelled_joules_says_so() -> None:
+    text = render.experiment(with_energy("modelled"), None)
+    rows = [row for row in text.splitlines() if re.search(r"\d J\b", row)]
+    assert len(rows) == 2
+    assert all("modelled" in row for row in rows)
+
+
+def test_an_energy_whose_devices_are_not_known_is_not_called_unmeasured() -> None:
+    known = result(energy_backend="a-sensor", energy=EnergyMeasurement(80.0, 2.0, 2))
+    for text in (line(render.experiment(known, None), "energy, raw"), line(study_of(known), "a-model-pytorch-bf16")):
+        assert "80" in text
+        assert "not measured" not in text
+        assert "a-sensor" in text
+
+
+@pytest.mark.parametrize("lost", [result(), with_energy(joules=None)])
+def test_absent_energy_says_so_and_shows_no_joules(lost: ExperimentResult) -> None:
+    text = render.experiment(lost, None)
+    assert "none measured; see the warnings" in line(text, "energy")
+    assert not re.search(r"\d J\b", text)
+    assert "energy_unavailable" in text
+    row = line(study_of(lost), "a-model-pytorch-bf16")
+    assert "not measured" in row
+    assert "sensed" not in row
+
+
+def test_adjusted_and_net_energy_stand_beside_the_raw_one() -> None:
+    breakdown = EnergyBreakdown(raw_j=80.0, adjusted_j=60.0, baseline_power_w=10.0, baseline_method="fresh")
+    text = render.experiment(with_energy(energy_breakdown=breakdown, idle_loaded_power_w=15.0), None)
+    assert "60 J" in line(text, "energy, adjusted")
+    assert "10 W" in line(text, "energy, adjusted")
+    assert "50 J" in line(text, "energy, net")  # 80 J - 15 W x 2 s
+    assert "15 W" in line(text, "energy, net")
+
+
+def test_every_warning_is_shown_whole_whatever_its_length() -> None:
+    long = "nvml_low_sample_count: " + " ".join(f"word{i}" for i in range(60))
+    text = render.experiment(result(measurement_warnings=("first: do this", long)), None)
+    assert "first: do this" in line(text, "warnings")
+    assert long in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_without_warnings_it_says_none() -> None:
+    assert line(render.experiment(result(measurement_warnings=()), None), "warnings").endswith("none")
+
+
+def test_throttling_is_shown_with_its_reason_only_when_there_was_some() -> None:
+    hot = ThermalThrottleInfo(detected=True, thermal=True, power=True, throttle_duration_sec=1.5)
+    assert line(render.experiment(result(thermal_throttle=hot), None), "throttling").endswith(
+        "for 1.5 s (heat and power cap)"
+    )
+    assert "throttling" not in render.experiment(result(thermal_throttle=ThermalThrottleInfo()), None)
+
+
+def test_failures_are_rows_of_the_study_with_their_reason_below(tmp_path: Path) -> None:
+    text = study_of(with_energy(name="good"), failure(), output_dir=tmp_path)
+    assert "failed" in line(text, "broken")
+    assert line(text, "failed: broken") == "failed: broken: BackendError: no such weights"
+    assert "2 experiments, 1 failed" in text
+    assert str(tmp_path) in text
+    assert "warnings: energy_unavailable" in text
+
+
+def test_a_study_in_which_all_failed_is_still_a_table() -> None:
+    text = study_of(failure("a"), failure("b"))
+    assert "failed" in line(text, "a ")
+    assert "2 experiments, 2 failed" in text
+    assert "not written" in text
+
+
+def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
+    gpus = tuple(GpuInfo(index=i, uuid=f"GPU-{i}", name="Fake GPU", memory_total_mb=80000.0) for i in range(2))
+    text = render.machine(
+        replace(fake_environment(), gpus=gpus),
+        visible=VisibleGpus(gpus[:1]),
+        engines=[Availability("one", None), Availability("two", "is missing; install it")],
+        sources=[],
+        models=[Availability("small", None)],
+        verbose=True,
+    )
+    assert line(text, "GPU 0").endswith("Fake GPU, 80 GB, GPU-0")
+    assert line(text, "GPU 1").endswith("hidden by CUDA_VISIBLE_DEVICES")
+    assert line(text, "engine one").endswith(" usable")
+    assert line(text, "engine two").endswith("not usable: is missing; install it")
+    assert line(text, "energy auto").endswith("none: results will have no energy")
+    assert line(text, "package ").endswith("torch 0.0")
+    bare = render.machine(fake_environment(), visible=VisibleGpus(), engines=[], sources=[], models=[], verbose=False)
+    assert "none" in line(bare, "GPUs")
+    assert "torch 0.0" not in bare

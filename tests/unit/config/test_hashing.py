@@ -1,0 +1,122 @@
+"""The hash by which a configuration is cited: stable, and blind to nothing that is measured."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llenergymeasure.config.hashing import measurement_config_hash
+from llenergymeasure.config.models import ExperimentConfig
+from tests.unit.config.conftest import calm
+
+# Everything that stands for the configuration {"model": "m"}, written out by hand.
+RESOLVED = {
+    "model": "m",
+    "backend": "pytorch",
+    "precision": "bf16",
+    "dataset": {"name": "mixed", "path": None, "order": "shuffled", "chat": None},
+    "n": 100,
+    "max_input_tokens": 512,
+    "max_output_tokens": 128,
+    "random_seed": 42,
+    "decoder": {"do_sample": False, "temperature": None, "top_k": None, "top_p": None, "repetition_penalty": None},
+    "warmup": {
+        "enabled": True,
+        "n_warmup": 5,
+        "thermal_floor_seconds": 60.0,
+        "convergence_detection": False,
+        "cv_threshold": 0.05,
+        "max_warmup_prompts": 20,
+        "window_size": 5,
+        "min_prompts": 5,
+    },
+    "baseline": {
+        "enabled": True,
+        "required": False,
+        "duration_seconds": 30.0,
+        "sample_interval_ms": 100,
+        "cache_ttl_sec": 3600.0,
+    },
+    "energy": {"backend": "auto"},
+    "lora": None,
+    "pytorch": {"batch_size": 1, "attn_implementation": None, "device_map": None, "trust_remote_code": False},
+}
+
+CHANGES: list[dict[str, Any]] = [
+    {"model": "other"},
+    {"precision": "fp32"},
+    {"backend": "vllm"},
+    {"n": 101},
+    {"max_input_tokens": 511},
+    {"max_output_tokens": 129},
+    {"random_seed": 43},
+    {"dataset": "./a.jsonl"},
+    {"dataset": {"name": "mixed", "order": "as_is"}},
+    {"decoder": {"do_sample": True}},
+    {"decoder": {"top_p": 0.5}},
+    {"warmup": {"n_warmup": 6}},
+    {"warmup": {"cv_threshold": 0.05}},  # writing a convergence field is itself a setting
+    {"baseline": {"enabled": False}},
+    {"energy": {"backend": None}},
+    {"energy": {"backend": "nvml"}},
+    {"lora": {"path": "adapter"}},
+    {"pytorch": {"batch_size": 2}},
+    {"pytorch": {"attn_implementation": "eager"}},
+]
+
+
+def hash_of(fields: dict[str, Any]) -> str:
+    return measurement_config_hash(ExperimentConfig.model_validate(fields))
+
+
+def test_the_hash_is_sha_256_over_the_sorted_json_of_everything_resolved() -> None:
+    canonical = json.dumps(RESOLVED, sort_keys=True, separators=(",", ":"))
+    assert hash_of({"model": "m"}) == hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def test_every_change_of_the_measurement_changes_the_hash() -> None:
+    hashes = [hash_of({"model": "m"})] + [hash_of({"model": "m", **change}) for change in CHANGES]
+    assert len(set(hashes)) == len(hashes)
+
+
+@pytest.mark.parametrize("change", [{"name": "mine"}, {"output_dir": Path("elsewhere")}, {"pytorch": {}}])
+def test_names_output_folders_and_empty_sections_do_not_change_it(change: dict[str, Any]) -> None:
+    assert hash_of({"model": "m", **change}) == hash_of({"model": "m"})
+
+
+def test_two_spellings_of_one_setting_have_one_hash() -> None:
+    assert hash_of({"model": "m", "dataset": "./a.txt"}) == hash_of({"model": "m", "dataset": {"path": "a.txt"}})
+    assert hash_of({"model": "m", "warmup": {"max_prompts": 9}}) == hash_of(
+        {"model": "m", "warmup": {"max_warmup_prompts": 9}}
+    )
+    assert hash_of({"model": "m", "warmup": {"thermal_floor_seconds": 45}}) == hash_of(
+        {"model": "m", "warmup": {"thermal_floor_seconds": 45.0}}
+    )
+
+
+@calm
+@given(st.permutations(sorted(RESOLVED)), st.sets(st.sampled_from(sorted(set(RESOLVED) - {"model"}))))
+def test_neither_order_nor_written_out_defaults_change_it(order: list[str], left_out: set[str]) -> None:
+    fields = {key: RESOLVED[key] for key in order if key not in left_out}
+    assert hash_of(fields) == hash_of({"model": "m"})
+
+
+@calm
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_models_have_the_same_hash_exactly_when_they_are_the_same(one: str, other: str) -> None:
+    first, second = hash_of({"model": one}), hash_of({"model": other})
+    assert (first == second) == (one == other)
+    assert len(first) == 16
+    assert int(first, 16) >= 0
+
+
+@calm
+@given(st.integers(1, 10**6), st.floats(30, 1e6))
+def test_a_configuration_read_back_from_json_has_the_same_hash(n: int, floor_s: float) -> None:
+    config = ExperimentConfig.model_validate({"model": "m", "n": n, "warmup": {"thermal_floor_seconds": floor_s}})
+    again = ExperimentConfig.model_validate_json(config.model_dump_json())
+    assert measurement_config_hash(again) == measurement_config_hash(config)

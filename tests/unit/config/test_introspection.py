@@ -1,0 +1,127 @@
+"""What introspection says about the fields holds for the models it speaks of."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from llenergymeasure.config.introspection import (
+    engine_support,
+    experiment_schema,
+    field_constraints,
+    field_test_values,
+)
+from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig
+
+# A configuration in which every section is present.
+FULL = ExperimentConfig.model_validate({"model": "m", "lora": {"path": "a"}, "pytorch": {}}).model_dump()
+FIELDS = sorted(field_constraints())
+EDGES = [(name, rule) for name in FIELDS for rule in sorted(set(field_constraints()[name]) & {"ge", "gt", "le", "lt"})]
+
+
+def with_value(name: str, value: Any) -> ExperimentConfig:
+    """The full configuration with one field changed, given by its dotted name."""
+    fields: dict[str, Any] = deepcopy(FULL)
+    *sections, last = name.split(".")
+    inner = fields
+    for section in sections:
+        inner = inner[section]
+    inner[last] = value
+    if name == "backend":
+        fields = {key: kept for key, kept in fields.items() if key not in ENGINE_SECTIONS}
+    return ExperimentConfig.model_validate(fields)
+
+
+def value_of(config: BaseModel, name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def leaf_names(fields: dict[str, Any], prefix: str = "") -> set[str]:
+    names = set()
+    for key, value in fields.items():
+        names |= leaf_names(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key}
+    return names
+
+
+def test_every_field_of_every_section_is_described_once() -> None:
+    assert set(field_constraints()) == set(engine_support()) == set(field_test_values()) == leaf_names(FULL)
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        ("model", {"min_length": 1}),
+        ("n", {"ge": 1}),
+        ("random_seed", {"ge": 0, "lt": 2**32}),
+        ("precision", {"choices": ["fp32", "fp16", "bf16"]}),
+        ("decoder.top_p", {"gt": 0, "le": 1}),
+        ("warmup.thermal_floor_seconds", {"ge": 30}),
+        ("warmup.cv_threshold", {"gt": 0, "lt": 1}),
+        ("dataset.order", {"choices": ["shuffled", "as_is"]}),
+        ("decoder.do_sample", {}),
+    ],
+)
+def test_constraints_are_those_of_the_field(name: str, rules: dict[str, Any]) -> None:
+    assert field_constraints()[name] == rules
+
+
+@pytest.mark.parametrize(("name", "rule"), EDGES)
+def test_the_models_hold_to_the_edges_that_are_told(name: str, rule: str) -> None:
+    edge = field_constraints()[name][rule]
+    outside = {"ge": edge - 1, "gt": edge, "le": edge + 1, "lt": edge}[rule]
+    with pytest.raises(ValidationError):
+        with_value(name, outside)
+    if rule in ("ge", "le"):
+        assert value_of(with_value(name, edge), name) == edge
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_test_value_is_valid_and_comes_back_as_it_was_given(name: str) -> None:
+    values = field_test_values()[name]
+    assert values
+    for value in values:
+        kept = value_of(with_value(name, value), name)
+        assert kept == value
+        assert not (isinstance(kept, int) and isinstance(value, float)), f"{value!r} is no whole number"
+
+
+def test_test_values_cover_choices_and_both_switch_positions() -> None:
+    values = field_test_values()
+    assert set(values["precision"]) == {"fp32", "fp16", "bf16"}
+    assert set(values["energy.backend"]) >= {"auto", "zeus", "nvml", "rapl", "codecarbon", None}
+    assert set(values["decoder.do_sample"]) == {True, False}
+    assert 1 in values["n"]
+
+
+def test_only_fields_of_an_engine_section_are_limited_to_an_engine() -> None:
+    support = engine_support()
+    assert support["pytorch.batch_size"] == ("pytorch",)
+    assert support["n"] is None
+    limited = {name for name, engines in support.items() if engines is not None}
+    assert limited == {name for name in FIELDS if name.split(".")[0] in ENGINE_SECTIONS}
+
+
+def test_the_schema_is_a_json_schema_that_refuses_unknown_keys_everywhere() -> None:
+    schema = experiment_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["required"] == ["model"]
+    assert set(schema["properties"]) == set(FULL)
+    objects = [schema, *(d for d in schema["$defs"].values() if d["type"] == "object")]
+    assert len(objects) == 8
+    assert all(o["additionalProperties"] is False for o in objects)
+
+
+def test_every_field_of_the_schema_is_documented() -> None:
+    schema = experiment_schema()
+    for model in (schema, *schema["$defs"].values()):
+        # A section that says no more than its own model's description refers to it.
+        assert [n for n, field in model["properties"].items() if not field.keys() & {"description", "$ref"}] == []
+
+
+def test_the_schema_admits_the_shorthand_for_a_dataset() -> None:
+    dataset = experiment_schema()["properties"]["dataset"]
+    assert any(option.get("type") == "string" for option in dataset.get("anyOf", []))

@@ -1,0 +1,45 @@
+"""What the tests of the measuring core share."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from llenergymeasure.core.nvml import NvmlDevice, nvml_session
+from llenergymeasure.core.power_thermal import PowerThermalSample, PowerThermalSampler
+from llenergymeasure.testing import FakeClock
+from tests.fakes.nvml import FakeNvml
+
+# A sampler this slow reads once when it starts and once when it stops.
+NEVER_MS = 3_600_000
+
+
+class ReplayedSampler(PowerThermalSampler):
+    """A running sampler of a fake's GPUs, with the samples it was given."""
+
+    def __init__(self, library: FakeNvml, samples: Sequence[PowerThermalSample], interval_ms: int = 100) -> None:
+        super().__init__(interval_ms=interval_ms, library=library)
+        with nvml_session(library) as nvml:
+            self.watched = nvml.devices()
+        self.replayed = list(samples)
+
+    @property
+    def devices(self) -> Sequence[NvmlDevice]:
+        return self.watched
+
+    @property
+    def running(self) -> bool:
+        return True
+
+    def get_samples(self) -> list[PowerThermalSample]:
+        return list(self.replayed)
+
+
+def sampling_threads() -> list[threading.Thread]:
+    """The threads of samplers that are running now."""
+    return [t for t in threading.enumerate() if t.name == "power-thermal"]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()

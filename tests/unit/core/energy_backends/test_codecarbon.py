@@ -1,0 +1,102 @@
+"""CodeCarbon's figures, from a tracker that stands in for its own."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from llenergymeasure.core.energy_backends import CodeCarbonBackend
+from llenergymeasure.testing import FakeClock
+
+
+class FakeTracker:
+    """Every task takes ``cpu_kwh`` and ``ram_kwh``; raises at the call that ``fail_at`` names."""
+
+    def __init__(self, cpu_kwh: float = 2e-6, ram_kwh: float = 1e-6, fail_at: str = "") -> None:
+        self.cpu_kwh = cpu_kwh
+        self.ram_kwh = ram_kwh
+        self.fail_at = fail_at
+        self.answers = True
+        self.n_created = 0
+        self.tasks: list[str] = []
+
+    def __call__(self) -> "FakeTracker":
+        self.n_created += 1
+        self._do("create")
+        return self
+
+    def start_task(self, name: str) -> None:
+        self._do("start")
+        self.tasks.append(name)
+
+    def stop_task(self, name: str) -> SimpleNamespace | None:
+        self._do("stop")
+        assert name == self.tasks[-1]
+        return SimpleNamespace(cpu_energy=self.cpu_kwh, ram_energy=self.ram_kwh) if self.answers else None
+
+    def _do(self, call: str) -> None:
+        if call == self.fail_at:
+            raise OSError("lscpu was not found")
+
+
+def _backend(tracker: FakeTracker, clock: FakeClock, *, gpu_in_use: bool = False) -> CodeCarbonBackend:
+    return CodeCarbonBackend(gpu_in_use=gpu_in_use, tracker_factory=tracker, clock=clock, sleep=clock.sleep)
+
+
+def test_the_cpu_is_the_total_and_guessed_memory_is_only_listed(clock: FakeClock) -> None:
+    backend = _backend(FakeTracker(), clock)
+    tracker = backend.start_tracking()
+    clock.sleep(3)
+    measured = backend.stop_tracking(tracker)
+    assert measured.total_j == pytest.approx(7.2)  # 2e-6 kWh x 3.6e6 J/kWh
+    assert measured.duration_sec == 3.0
+    cpu, ram = measured.devices
+    assert (cpu.kind, cpu.energy_j, cpu.source) == ("cpu", measured.total_j, "modelled")
+    assert (ram.kind, ram.source) == ("dram", "modelled")
+    assert ram.energy_j == pytest.approx(3.6)
+
+
+def test_the_slow_start_is_paid_once_by_the_probe(clock: FakeClock) -> None:
+    tracker = FakeTracker()
+    backend = _backend(tracker, clock)
+    assert backend.is_available()
+    assert clock.log == ["sleep 0.1"]
+    for _ in range(2):
+        backend.stop_tracking(backend.start_tracking())
+    assert tracker.n_created == 1
+    assert len(set(tracker.tasks)) == 3
+
+
+def test_zero_is_no_measurement(clock: FakeClock) -> None:
+    backend = _backend(FakeTracker(cpu_kwh=0.0), clock)
+    assert backend.problem() == "CodeCarbon found no CPU power"
+    measured = backend.stop_tracking(backend.start_tracking())
+    assert measured.total_j is None
+    assert [d.energy_j for d in measured.devices] == [None, pytest.approx(3.6)]
+    assert measured.warnings[0].startswith("energy_unavailable: ")
+
+
+@pytest.mark.parametrize("fail_at", ["create", "start", "stop"])
+def test_a_library_that_raises_is_a_reason_and_never_an_error(clock: FakeClock, fail_at: str) -> None:
+    backend = _backend(FakeTracker(fail_at=fail_at), clock)
+    assert "lscpu was not found" in (backend.problem() or "")
+    measured = backend.stop_tracking(backend.start_tracking())
+    assert measured.total_j is None
+    assert "lscpu was not found" in measured.warnings[0]
+
+
+def test_a_task_that_codecarbon_does_not_know_is_a_reason_too(clock: FakeClock) -> None:
+    # Its stop_task answers None where start_task gave up without raising.
+    tracker = FakeTracker()
+    backend = _backend(tracker, clock)
+    window = backend.start_tracking()
+    tracker.answers = False
+    assert backend.stop_tracking(window).total_j is None
+    assert not backend.is_available()
+
+
+def test_beside_a_gpu_the_cpu_is_listed_and_is_not_the_total(clock: FakeClock) -> None:
+    backend = _backend(FakeTracker(), clock, gpu_in_use=True)
+    measured = backend.stop_tracking(backend.start_tracking())
+    assert measured.total_j is None
+    assert [d.device for d in measured.devices] == ["cpu", "ram"]
+    assert "ran on a GPU" in measured.warnings[0]

@@ -1,0 +1,210 @@
+"""The idle baseline: measured, kept, and taken off."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llenergymeasure.core.baseline import (
+    BaselineCache,
+    BaselineStore,
+    create_energy_breakdown,
+    measure_baseline_power,
+)
+from llenergymeasure.testing import FakeClock, FakeEnergy
+
+DAY_S = 86400.0
+
+
+class Idle:
+    """Measures 100 W for 30 s on a fake clock, over and over, with one store."""
+
+    def __init__(self, clock: FakeClock, store: BaselineStore | None = None) -> None:
+        self.clock = clock
+        self.energy = FakeEnergy(clock, power_w=100.0, log=clock.log)
+        self.store = store or BaselineStore()
+
+    def measure(
+        self,
+        devices: tuple[str, ...] = ("GPU-0",),
+        ttl_s: float = 3600.0,
+        sleep: Callable[[float], None] | None = None,
+    ) -> BaselineCache | None:
+        return measure_baseline_power(
+            duration_sec=30.0,
+            energy=self.energy,
+            devices=devices,
+            cache_ttl_sec=ttl_s,
+            store=self.store,
+            sleep=sleep or self.clock.sleep,
+            now=lambda: DAY_S + self.clock(),
+        )
+
+
+MEASURED = BaselineCache(
+    power_w=100.0, timestamp=DAY_S + 30.0, duration_sec=30.0, source="fake-energy", devices=("GPU-0",)
+)
+
+
+def test_power_is_energy_over_the_time_that_was_waited(clock: FakeClock) -> None:
+    assert Idle(clock).measure() == MEASURED
+    assert clock.log == ["energy on", "sleep 30", "energy off"]
+
+
+@pytest.mark.parametrize(("age_s", "n_measured"), [(0, 1), (3600, 1), (3601, 2), (-31, 2)])
+def test_a_baseline_is_used_again_up_to_its_ttl_and_never_from_the_future(
+    clock: FakeClock, age_s: float, n_measured: int
+) -> None:
+    idle = Idle(clock)
+    idle.measure()
+    clock.time_s += age_s
+    again = idle.measure()
+    assert again is not None
+    assert clock.log.count("energy on") == n_measured
+    assert again.from_cache == (n_measured == 1)
+    if again.from_cache:
+        assert again == replace(MEASURED, from_cache=True)
+
+
+def test_other_devices_or_another_source_have_a_baseline_of_their_own(clock: FakeClock) -> None:
+    idle = Idle(clock)
+    idle.measure(("GPU-0",))
+    idle.measure(("GPU-0", "GPU-1"))
+    idle.energy.name = "another"
+    idle.measure(("GPU-0",))
+    assert clock.log.count("energy on") == 3
+
+
+def test_two_processes_share_a_baseline_through_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    first, second = Idle(FakeClock(), BaselineStore(path)), Idle(FakeClock(40.0), BaselineStore(path))
+    first.measure()
+    assert second.measure() == replace(MEASURED, from_cache=True)
+    assert second.clock.log == []
+    second.measure(("GPU-1",))
+    assert set(json.loads(path.read_text())) == {"fake-energy:GPU-0", "fake-energy:GPU-1"}
+    assert [p.name for p in tmp_path.iterdir()] == ["baseline.json"]
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(
+        st.text(max_size=8),
+        st.builds(
+            BaselineCache,
+            power_w=st.floats(allow_nan=False),
+            timestamp=st.floats(0, 1e10),
+            duration_sec=st.floats(0, 1e5),
+            source=st.text(max_size=8),
+            devices=st.lists(st.text(max_size=8), max_size=3).map(tuple),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_what_one_store_writes_another_reads(
+    tmp_path_factory: pytest.TempPathFactory, known: dict[str, BaselineCache]
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "baseline.json"
+    writer = BaselineStore(path)
+    for key, baseline in known.items():
+        writer.put(key, baseline)
+    reader = BaselineStore(path)
+    assert {key: reader.get(key) for key in known} == known
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"fake-energy:GPU-0": 3}',
+        b'{"fake-energy:GPU-0": {"power_w": 1.0}}',
+        b'{"fake-energy:GPU-0": {"power_w": "x", "timestamp": "y", "duration_sec": 1, "source": "z", "devices": []}}',
+    ],
+)
+def test_a_file_that_holds_no_baselines_costs_a_measurement_and_no_more(
+    tmp_path: Path, clock: FakeClock, content: bytes
+) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_bytes(content)
+    assert Idle(clock, BaselineStore(path)).measure() == MEASURED
+
+
+def test_a_file_that_cannot_be_written_keeps_the_baseline_in_memory(tmp_path: Path, clock: FakeClock) -> None:
+    idle = Idle(clock, BaselineStore(tmp_path / "missing" / "baseline.json"))
+    assert idle.measure() == MEASURED
+    assert idle.measure() == replace(MEASURED, from_cache=True)
+
+
+def test_a_lost_sensor_gives_no_baseline_and_its_reason(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    idle = Idle(clock)
+    idle.energy.power_w = None
+    assert idle.measure() is None
+    assert "the fake lost its sensor" in caplog.text
+    idle.energy.power_w = 100.0
+    assert idle.measure() is not None
+
+
+def test_a_sensor_that_cannot_start_gives_no_baseline_and_its_reason(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unstartable(FakeEnergy):
+        def start_tracking(self) -> float:
+            raise RuntimeError("the sensor is busy")
+
+    idle = Idle(clock)
+    idle.energy = Unstartable(clock)
+    assert idle.measure() is None
+    assert "the sensor is busy" in caplog.text
+
+
+def test_the_sensor_is_stopped_when_the_wait_is_interrupted(clock: FakeClock) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    idle = Idle(clock)
+    with pytest.raises(KeyboardInterrupt):
+        idle.measure(sleep=interrupted)
+    assert clock.log == ["energy on", "energy off"]
+
+
+def test_the_idle_share_is_taken_off() -> None:
+    breakdown = create_energy_breakdown(1000.0, replace(MEASURED, power_w=60.0), 10.0, now=lambda: DAY_S + 90.0)
+    assert (breakdown.raw_j, breakdown.adjusted_j, breakdown.baseline_power_w) == (1000.0, 400.0, 60.0)
+    assert (breakdown.baseline_method, breakdown.baseline_timestamp) == ("fresh", DAY_S + 30.0)
+    assert breakdown.baseline_cache_age_sec == 0.0
+
+
+def test_a_cached_baseline_says_so_and_how_old_it_is() -> None:
+    breakdown = create_energy_breakdown(1000.0, replace(MEASURED, from_cache=True), 1.0, now=lambda: DAY_S + 90.0)
+    assert (breakdown.baseline_method, breakdown.baseline_cache_age_sec) == ("cached", 60.0)
+
+
+def test_without_a_baseline_or_an_energy_nothing_is_adjusted() -> None:
+    without = create_energy_breakdown(1000.0, None, 10.0)
+    assert (without.raw_j, without.adjusted_j, without.baseline_power_w) == (1000.0, None, None)
+    assert without.baseline_method == "unavailable"
+    lost = create_energy_breakdown(None, MEASURED, 10.0, now=lambda: DAY_S)
+    assert (lost.raw_j, lost.adjusted_j, lost.baseline_power_w) == (None, None, 100.0)
+
+
+def test_a_negative_rest_is_kept_and_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        breakdown = create_energy_breakdown(100.0, replace(MEASURED, power_w=60.0), 10.0)
+    assert breakdown.adjusted_j == -500.0
+    assert "negative (-500.000 J)" in caplog.text
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e5), st.floats(0, 1e6))
+def test_the_arithmetic_is_exact(total_j: float, power_w: float, duration_sec: float) -> None:
+    breakdown = create_energy_breakdown(total_j, replace(MEASURED, power_w=power_w), duration_sec)
+    assert breakdown.adjusted_j == total_j - power_w * duration_sec

@@ -1,0 +1,58 @@
+"""The per-request file."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llenergymeasure.core.requests_table import write_requests_parquet
+from llenergymeasure.domain.inference import RequestOutput
+
+SCHEMA = [
+    ("index", pa.int64()),
+    ("input_tokens", pa.int64()),
+    ("output_tokens", pa.int64()),
+    ("ttft_s", pa.float64()),
+    ("e2e_s", pa.float64()),
+    ("finish_reason", pa.string()),
+    ("output_digest", pa.string()),
+]
+
+
+def _request(index: int, ttft_s: float | None = 0.5, e2e_s: float | None = 2.0) -> RequestOutput:
+    return RequestOutput(
+        index=index,
+        input_tokens=10 + index,
+        output_tokens=4,
+        ttft_s=ttft_s,
+        e2e_s=e2e_s,
+        finish_reason="stop",
+        output_digest=f"digest-{index}",
+        token_times_s=(0.5, 2.0),
+    )
+
+
+@pytest.mark.parametrize("requests", [[], [_request(0, None, None)], [_request(0), _request(1)]])
+def test_columns_and_types_do_not_depend_on_the_rows(tmp_path: Path, requests: list[RequestOutput]) -> None:
+    path = write_requests_parquet(requests, tmp_path / "r.parquet")
+    assert path == tmp_path / "r.parquet"
+    table = pq.read_table(path)
+    assert [(f.name, f.type) for f in table.schema] == SCHEMA
+    assert table.num_rows == len(requests)
+
+
+def test_rows_are_in_the_order_of_the_index_and_unknown_times_are_null(tmp_path: Path) -> None:
+    path = write_requests_parquet([_request(2), _request(0, None), _request(1, None, None)], tmp_path / "r.parquet")
+    assert pq.read_table(path).to_pylist() == [
+        {
+            "index": i,
+            "input_tokens": 10 + i,
+            "output_tokens": 4,
+            "ttft_s": ttft_s,
+            "e2e_s": e2e_s,
+            "finish_reason": "stop",
+            "output_digest": f"digest-{i}",
+        }
+        for i, (ttft_s, e2e_s) in enumerate([(None, 2.0), (None, None), (0.5, 2.0)])
+    ]

@@ -1,0 +1,138 @@
+"""Warm-up in fixed and in convergence mode."""
+
+import itertools
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from llenergymeasure.config.models import WarmupConfig
+from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged
+from llenergymeasure.domain.inference import ChatMessage, Prompt
+from llenergymeasure.domain.metrics import WarmupResult
+from llenergymeasure.exceptions import BackendError
+from llenergymeasure.testing import FakeClock, FakeModel
+
+
+def _returning(latencies: Iterable[float | Exception]) -> Callable[[], float]:
+    turn = iter(latencies)
+
+    def run() -> float:
+        value = next(turn)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    return run
+
+
+def _warm(config: WarmupConfig, latencies: Iterable[float | Exception]) -> WarmupResult:
+    return warmup_until_converged(_returning(latencies), config, show_progress=False)
+
+
+def test_disabled_is_converged_at_once_and_runs_nothing() -> None:
+    result = _warm(WarmupConfig(enabled=False), [])
+    assert (result.converged, result.iterations_completed, result.latencies_ms) == (True, 0, ())
+
+
+def test_fixed_mode_runs_its_count_whatever_the_latencies() -> None:
+    result = _warm(WarmupConfig(n_warmup=3), [900.0, 10.0, 400.0, 1.0])
+    assert (result.converged, result.iterations_completed) == (True, 3)
+    assert result.latencies_ms == (900.0, 10.0, 400.0)
+
+
+def test_convergence_looks_at_the_last_window_only() -> None:
+    config = WarmupConfig(n_warmup=2, min_prompts=2, window_size=2, cv_threshold=0.05)
+    result = _warm(config, [100.0, 50.0, 100.0, 100.0, 7.0])
+    assert (result.converged, result.iterations_completed, result.final_cv) == (True, 4, 0.0)
+    assert (result.target_cv, result.max_prompts) == (0.05, 20)
+
+
+def test_the_coefficient_of_variation_is_the_sample_deviation_over_the_mean() -> None:
+    # 90 and 110: deviation sqrt(200), mean 100
+    config = WarmupConfig(n_warmup=2, min_prompts=2, window_size=2, cv_threshold=0.15)
+    assert _warm(config, [90.0, 110.0]).final_cv == pytest.approx(0.1414213562)
+
+
+@pytest.mark.parametrize(
+    ("n_warmup", "min_prompts", "window_size", "cap", "expected"),
+    [(7, 2, 2, 20, 7), (1, 8, 2, 20, 8), (1, 2, 9, 20, 9), (7, 2, 2, 4, 4), (5, 5, 5, 5, 5)],
+)
+def test_steady_latencies_still_take_the_least_number_or_the_cap(
+    n_warmup: int, min_prompts: int, window_size: int, cap: int, expected: int
+) -> None:
+    config = WarmupConfig(n_warmup=n_warmup, min_prompts=min_prompts, window_size=window_size, max_warmup_prompts=cap)
+    result = _warm(config, itertools.repeat(100.0))
+    assert (result.converged, result.iterations_completed) == (True, expected)
+
+
+def test_latencies_that_never_settle_end_at_the_cap_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    # 100 and 200: deviation 70.71, mean 150
+    config = WarmupConfig(window_size=2, max_warmup_prompts=9)
+    result = _warm(config, itertools.cycle([100.0, 200.0]))
+    assert (result.converged, result.iterations_completed, result.max_prompts) == (False, 9, 9)
+    assert result.final_cv == pytest.approx(0.4714, abs=1e-4)
+    assert "CV 0.471, target 0.05" in caplog.text
+
+
+def test_a_cap_under_the_window_cannot_converge() -> None:
+    result = _warm(WarmupConfig(window_size=5, max_warmup_prompts=3), itertools.repeat(100.0))
+    assert (result.converged, result.iterations_completed, result.final_cv) == (False, 3, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BackendError("x"),
+        RuntimeError("x"),
+        ValueError("x"),
+        OSError("x"),
+        IndexError("x"),
+        KeyError("x"),
+        AssertionError("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_prompt_that_fails_is_logged_and_skipped(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    result = _warm(WarmupConfig(n_warmup=3), [10.0, error, 30.0])
+    assert (result.converged, result.iterations_completed, result.latencies_ms) == (True, 3, (10.0, 30.0))
+    assert "warm-up prompt 2 failed" in caplog.text
+
+
+def test_an_interruption_is_no_failed_prompt() -> None:
+    def interrupted() -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        warmup_until_converged(interrupted, WarmupConfig(), show_progress=False)
+
+
+def test_failed_prompts_are_no_latencies_of_the_window() -> None:
+    config = WarmupConfig(n_warmup=1, min_prompts=1, window_size=2, max_warmup_prompts=10)
+    result = _warm(config, [100.0, RuntimeError("x"), 100.0, 100.0])
+    assert (result.converged, result.iterations_completed) == (True, 3)
+
+
+def test_a_warm_up_of_which_nothing_succeeded_has_not_converged() -> None:
+    result = _warm(WarmupConfig(n_warmup=2), [RuntimeError("x"), RuntimeError("x")])
+    assert (result.converged, result.iterations_completed, result.final_cv) == (False, 2, None)
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_progress_goes_to_stderr_when_it_is_wanted(show: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    warmup_until_converged(_returning([1.0, 1.0]), WarmupConfig(n_warmup=2), show_progress=show)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("warm-up" in err) == show
+
+
+def test_a_run_takes_the_next_batch_and_lasts_until_the_device_is_done(clock: FakeClock) -> None:
+    class SlowToFinish(FakeModel):
+        def synchronize(self) -> None:
+            clock.time_s += 0.5
+            super().synchronize()
+
+    model = SlowToFinish(clock, batch_s=0.25)
+    batches = [(Prompt(index=i, messages=(ChatMessage("user", "hi"),)),) for i in range(2)]
+    run = create_warmup_inference_fn(model, batches, clock)
+    assert [run() for _ in range(3)] == [750.0, 750.0, 750.0]
+    assert model.log == ["generate", "synchronize"] * 3

@@ -1,0 +1,273 @@
+"""The figures of a result from the processes that measured them, added up by hand."""
+
+from datetime import timedelta
+from itertools import permutations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, RawProcessResult, StudyResult
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, FlopsResult, ThermalThrottleInfo
+from tests.unit.domain.conftest import START, MakeProcess, gpu, measured, request
+
+of = ExperimentResult.from_processes
+
+
+def throttled(**flags: bool | float | None) -> ThermalThrottleInfo:
+    return ThermalThrottleInfo(**{"detected": True, **flags})  # type: ignore[arg-type]
+
+
+def test_one_process_is_its_own_result(process: MakeProcess) -> None:
+    # Two requests: 3 + 5 tokens in, 4 + 6 out, 2 s, 100 J; 20 W idle when loaded, 5 W before.
+    raw = process(devices=[gpu("G", 100.0, uncertainty_j=1.5)], baseline_w=5.0, idle_loaded_power_w=20.0)
+    result = of([raw])
+    assert (result.n_requests, result.input_tokens, result.output_tokens, result.total_tokens) == (2, 8, 10, 18)
+    assert result.duration_sec == 2.0
+    assert (result.tokens_per_second, result.total_tokens_per_second, result.requests_per_second) == (5.0, 9.0, 1.0)
+    assert result.total_energy_j == result.energy_total_j == 100.0
+    assert result.energy_per_output_token_j == 10.0
+    assert result.avg_energy_per_token_j == pytest.approx(100 / 18)
+    assert result.energy_per_request_j == 50.0
+    assert (result.baseline_power_w, result.energy_adjusted_j) == (5.0, 90.0)
+    assert (result.idle_loaded_power_w, result.energy_net_of_loaded_idle_j) == (20.0, 60.0)
+    assert (result.energy_uncertainty_j, result.sensor_accuracy_pct) == (1.5, 5.0)
+    assert [d.device for d in result.energy_devices] == ["G"]
+    assert result.warmup_excluded_samples == 5
+    assert result.aggregation is None
+    assert len(result.process_results) == 1
+    assert result.schema_version == "2.0"
+    assert "G" in result.reproducibility_notes
+    assert (result.start_time, result.end_time) == (START + timedelta(seconds=10), START + timedelta(seconds=12))
+
+
+def test_data_parallel_processes_are_summed_over_requests_and_devices(process: MakeProcess) -> None:
+    raws = [
+        process(0, 2, window=(10, 12), devices=[gpu("A", 100.0)], baseline_w=10.0, peak_memory_mb=3.0),
+        process(1, 2, window=(11, 15), devices=[gpu("B", 300.0)], baseline_w=20.0, peak_memory_mb=4.0),
+    ]
+    result = of(raws)
+    assert (result.n_requests, result.input_tokens, result.output_tokens) == (4, 16, 20)
+    assert result.duration_sec == 5.0  # 10 to 15
+    assert result.tokens_per_second == 4.0
+    assert result.total_energy_j == 400.0
+    assert result.energy_per_output_token_j == 20.0
+    assert {d.device: d.energy_j for d in result.energy_devices} == {"A": 100.0, "B": 300.0}
+    # 10 W for 2 s and 20 W for 4 s
+    assert result.energy_adjusted_j == 300.0
+    assert result.baseline_power_w == 30.0
+    assert result.peak_memory_mb == 7.0
+    assert [(p.process_index, p.energy_j, p.devices) for p in result.process_results] == [
+        (0, 100.0, ("A",)),
+        (1, 300.0, ("B",)),
+    ]
+    assert result.aggregation is not None
+    assert (result.aggregation.n_processes, result.aggregation.parallelism) == (2, "data")
+    assert result.latency_stats is not None
+    assert result.latency_stats.e2e_s is not None
+    assert result.latency_stats.e2e_s.n == 4
+    assert result.environment_snapshot.platform == "machine 0"
+
+
+def test_the_order_in_which_processes_arrive_does_not_matter(process: MakeProcess) -> None:
+    raws = [process(i, 3, window=(10, 12 + i), devices=[gpu(f"G{i}", 10.0 * i)], baseline_w=1.0) for i in range(3)]
+    results = [of(order) for order in permutations(raws)]
+    assert all(result == results[0] for result in results)
+    assert results[0].environment_snapshot.platform == "machine 0"
+
+
+def test_tensor_parallel_tokens_count_once_and_energy_per_device(process: MakeProcess) -> None:
+    shared = (request(0), request(1, 5, 6))
+    flops = FlopsResult(value=8.0, method="palm", confidence="high")
+    raws = [
+        process(i, 2, parallelism="tensor", requests=shared, devices=[gpu(f"G{i}", 100.0)], flops_result=flops)
+        for i in range(2)
+    ]
+    result = of(raws)
+    assert (result.n_requests, result.input_tokens, result.output_tokens) == (2, 8, 10)
+    assert result.total_energy_j == 200.0
+    assert result.energy_per_output_token_j == 20.0
+    assert result.total_flops == 8.0
+    assert result.tokens_per_second == 5.0
+
+
+def test_a_device_seen_by_two_processes_counts_once(process: MakeProcess) -> None:
+    raws = [process(i, 2, devices=[gpu("A", 100.0)], baseline_w=10.0) for i in range(2)]
+    result = of(raws)
+    assert result.total_energy_j == 100.0
+    assert len(result.energy_devices) == 1
+    assert (result.baseline_power_w, result.energy_adjusted_j) == (10.0, 80.0)
+
+
+def test_of_two_readings_of_a_device_the_longer_window_counts_for_energy_and_baseline_alike(
+    process: MakeProcess,
+) -> None:
+    raws = [
+        process(0, 2, window=(10, 12), devices=[gpu("A", 100.0)], baseline_w=10.0),
+        process(1, 2, window=(10, 14), devices=[gpu("A", 180.0)], baseline_w=10.0),
+    ]
+    result = of(raws)
+    assert result.total_energy_j == 180.0
+    assert result.energy_adjusted_j == 140.0  # 10 W for the 4 s in which the 180 J were used
+
+
+def test_the_baseline_of_a_device_in_two_overlapping_sets_is_not_taken_off_twice(process: MakeProcess) -> None:
+    # 10 W for each of three devices over 2 s is 60 J; the two sets of two would make it 80 J.
+    raws = [
+        process(0, 2, devices=[gpu("A", 100.0), gpu("B", 100.0)], baseline_w=20.0),
+        process(1, 2, devices=[gpu("B", 100.0), gpu("C", 100.0)], baseline_w=20.0),
+    ]
+    result = of(raws)
+    assert result.total_energy_j == 300.0
+    assert result.energy_adjusted_j is None or result.energy_adjusted_j == pytest.approx(240.0)
+
+
+def test_a_baseline_missing_in_one_process_leaves_the_energy_unadjusted(process: MakeProcess) -> None:
+    raws = [
+        process(0, 2, devices=[gpu("A", 100.0)], baseline_w=10.0),
+        process(1, 2, devices=[gpu("B", 100.0)], baseline_w=None),
+    ]
+    result = of(raws)
+    assert (result.total_energy_j, result.energy_adjusted_j, result.baseline_power_w) == (200.0, None, None)
+    assert result.energy_breakdown is not None
+    assert result.energy_breakdown.baseline_method == "unavailable"
+    assert result.energy_breakdown.raw_j == 200.0
+
+
+@pytest.mark.parametrize("lost", [None, [gpu("B", None)]])
+def test_energy_missing_in_one_process_is_no_energy_at_all(
+    process: MakeProcess, lost: list[DeviceEnergy] | None
+) -> None:
+    result = of([process(0, 2, devices=[gpu("A", 100.0)], baseline_w=10.0), process(1, 2, devices=lost)])
+    absent = (
+        result.total_energy_j,
+        result.energy_adjusted_j,
+        result.energy_per_output_token_j,
+        result.avg_energy_per_token_j,
+        result.energy_per_request_j,
+        result.energy_uncertainty_j,
+        result.sensor_accuracy_pct,
+    )
+    assert absent == (None,) * 7
+    assert "not obtained" in result.reproducibility_notes
+    assert result.output_tokens == 20
+    assert result.tokens_per_second == 10.0
+
+
+def test_no_energy_is_null_and_never_zero(process: MakeProcess) -> None:
+    result = of([process()])
+    assert result.total_energy_j is None
+    assert (result.energy_breakdown, result.energy_devices, result.energy_backend) == (None, (), None)
+    assert result.reproducibility_notes
+
+
+def test_without_output_tokens_there_is_no_energy_per_output_token(process: MakeProcess) -> None:
+    empty = request(0, 3, 1).__class__(
+        index=0, input_tokens=3, output_tokens=0, ttft_s=None, e2e_s=None, finish_reason="stop", output_digest=""
+    )
+    result = of([process(requests=(empty,), devices=[gpu("A", 6.0)])])
+    assert result.energy_per_output_token_j is None
+    assert result.avg_energy_per_token_j == 2.0
+    assert result.tokens_per_second == 0.0
+
+
+def test_the_bound_that_a_source_gives_for_its_total_is_kept(process: MakeProcess) -> None:
+    energy = measured([gpu("A", 100.0)], 2.0, uncertainty_j=1.5)
+    assert of([process(energy=energy, energy_backend="zeus")]).energy_uncertainty_j == 1.5
+
+
+def test_a_source_that_names_no_device_counts_only_in_a_single_process(process: MakeProcess) -> None:
+    bare = EnergyMeasurement(50.0, 2.0, 10)
+    assert of([process(energy=bare, energy_backend="wattmeter")]).total_energy_j == 50.0
+    assert of([process(i, 2, energy=bare, energy_backend="wattmeter") for i in range(2)]).total_energy_j is None
+
+
+def test_flops_are_summed_over_data_parallel_processes_if_all_know_them(process: MakeProcess) -> None:
+    known = [process(i, 2, flops_result=FlopsResult(value=3.0 + i, method="palm", confidence="high")) for i in range(2)]
+    assert of(known).total_flops == 7.0
+    assert of([known[0], process(1, 2)]).total_flops is None
+    assert of([process(0, 2), known[1]]).total_flops is None
+
+
+def test_throttling_in_any_process_is_throttling(process: MakeProcess) -> None:
+    raws = [
+        process(0, 3, thermal_throttle=ThermalThrottleInfo(max_temperature_c=60.0)),
+        process(1, 3, thermal_throttle=throttled(thermal=True, hw_thermal=True, throttle_duration_sec=1.5)),
+        process(2, 3),
+    ]
+    info = of(raws).thermal_throttle
+    assert info == throttled(thermal=True, hw_thermal=True, throttle_duration_sec=1.5, max_temperature_c=60.0)
+    assert of([process()]).thermal_throttle is None
+
+
+def test_warnings_name_their_process_where_there_are_several(process: MakeProcess) -> None:
+    assert of([process(measurement_warnings=("a: x", "b: y"))]).measurement_warnings == ["a: x", "b: y"]
+    raws = [process(0, 2, measurement_warnings=("a: x",)), process(1, 2, measurement_warnings=("a: x",))]
+    assert of(raws).measurement_warnings == ["a: x [process 0]", "a: x [process 1]"]
+
+
+@pytest.mark.parametrize(("second", "warns"), [((11.0, 13.0), False), ((12.0, 14.0), True), ((20.0, 22.0), True)])
+def test_windows_that_do_not_overlap_are_a_warning(
+    process: MakeProcess, second: tuple[float, float], warns: bool
+) -> None:
+    result = of([process(0, 2, window=(10.0, 12.0)), process(1, 2, window=second)])
+    assert [w.split(":")[0] for w in result.measurement_warnings] == (["windows_do_not_overlap"] if warns else [])
+
+
+@pytest.mark.parametrize(
+    ("indices", "n", "says"),
+    [([], 2, "no process"), ([0], 2, "found"), ([1], 2, "found"), ([0, 0], 2, "found"), ([0, 1, 2], 2, "found")],
+)
+def test_a_missing_or_repeated_process_is_refused(process: MakeProcess, indices: list[int], n: int, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        of([process(i, n) for i in indices])
+
+
+def test_processes_of_two_experiments_are_refused(process: MakeProcess) -> None:
+    with pytest.raises(ValueError, match="different experiments"):
+        of([process(0, 2), process(1, 2, experiment_id="other")])
+
+
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    shares=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True), min_size=1, max_size=5),
+    joules=st.lists(st.floats(0, 1e6), min_size=6, max_size=6),
+)
+def test_the_total_is_the_sum_over_distinct_devices(
+    process: MakeProcess, shares: list[list[int]], joules: list[float]
+) -> None:
+    raws: list[RawProcessResult] = [
+        process(i, len(shares), devices=[gpu(f"G{d}", joules[d]) for d in share]) for i, share in enumerate(shares)
+    ]
+    distinct = {d for share in shares for d in share}
+    result = of(raws)
+    assert result.total_energy_j == pytest.approx(sum(joules[d] for d in distinct))
+    assert len(result.energy_devices) == len(distinct)
+
+
+def test_results_are_frozen_and_refuse_unknown_fields(process: MakeProcess) -> None:
+    result = of([process()])
+    with pytest.raises(ValidationError, match="frozen"):
+        result.name = "other"
+    with pytest.raises(ValidationError, match="surprise"):
+        ExperimentResult.model_validate({**result.model_dump(), "surprise": 1})
+
+
+def test_other_names_for_fields_are_not_written(process: MakeProcess) -> None:
+    written = of([process(devices=[gpu("A", 1.0)])]).model_dump(mode="json")
+    assert set(written).isdisjoint({"energy_total_j", "total_flops"})
+    assert written["total_energy_j"] == 1.0
+
+
+def test_a_study_counts_what_was_tried(process: MakeProcess) -> None:
+    failure = ExperimentFailure(
+        slot=1, name="b", measurement_config_hash="0" * 16, error_type="BackendError", message="no such model"
+    )
+    study = StudyResult(name="s", start_time=START, end_time=START, experiments=[of([process()])], failures=[failure])
+    assert study.n_experiments == 2
+    assert (study.schema_version, study.output_dir) == ("2.0", None)

@@ -1,0 +1,71 @@
+"""Latency figures of requests, worked out by hand."""
+
+from typing import Any
+
+import pytest
+
+from llenergymeasure.domain.inference import (
+    ChatMessage,
+    InferenceOutput,
+    Prompt,
+    RequestOutput,
+    latency_statistics,
+    tokens_digest,
+)
+
+
+def row(output_tokens: int, ttft_s: float | None, e2e_s: float | None, times: tuple[float, ...] = ()) -> RequestOutput:
+    fields: dict[str, Any] = {"index": 0, "input_tokens": 3, "finish_reason": "stop", "output_digest": ""}
+    return RequestOutput(**fields, output_tokens=output_tokens, ttft_s=ttft_s, e2e_s=e2e_s, token_times_s=times)
+
+
+def test_latencies_of_two_requests() -> None:
+    found = latency_statistics([row(3, 1.0, 2.0, (1.0, 1.25, 2.0)), row(5, 0.5, 4.5, (0.5, 1.5, 2.5, 3.5, 4.5))])
+    assert found is not None
+    assert found.ttft_s is not None
+    assert found.tpot_s is not None
+    assert found.itl_s is not None
+    assert found.e2e_s is not None
+    assert (found.ttft_s.n, found.ttft_s.mean) == (2, 0.75)
+    # (2 - 1) / 2 and (4.5 - 0.5) / 4
+    assert (found.tpot_s.n, found.tpot_s.mean, found.tpot_s.p50) == (2, 0.75, 0.75)
+    # 0.25, 0.75, and four times 1: 5 s over 6 gaps
+    assert (found.itl_s.n, found.itl_s.p50) == (6, 1.0)
+    assert found.itl_s.mean == pytest.approx(5 / 6)
+    assert (found.e2e_s.n, found.e2e_s.mean) == (2, 3.25)
+
+
+def test_one_token_has_no_time_per_output_token_and_no_gap() -> None:
+    found = latency_statistics([row(1, 1.0, 1.0, (1.0,))])
+    assert found is not None
+    assert (found.tpot_s, found.itl_s) == (None, None)
+    assert found.ttft_s == found.e2e_s
+    assert found.ttft_s is not None
+
+
+def test_what_the_engine_cannot_tell_is_absent_and_not_zero() -> None:
+    found = latency_statistics([row(4, None, 2.0), row(4, None, None)])
+    assert found is not None
+    assert (found.ttft_s, found.tpot_s, found.itl_s) == (None, None, None)
+    assert found.e2e_s is not None
+    assert found.e2e_s.n == 1
+
+
+def test_no_requests_have_no_latencies() -> None:
+    assert latency_statistics([]) is None
+
+
+def test_tokens_are_summed_over_requests() -> None:
+    output = InferenceOutput(requests=(row(4, None, None), row(6, None, None)))
+    assert (output.input_tokens, output.output_tokens) == (6, 10)
+
+
+def test_digests_tell_outputs_apart() -> None:
+    digests = [tokens_digest(ids) for ids in ([], [1], [1, 23], [12, 3], [1, 2, 3], [3, 2, 1])]
+    assert len(set(digests)) == 6
+    assert tokens_digest((1, 23)) == tokens_digest([1, 23])
+
+
+def test_the_text_of_a_prompt_is_its_turns() -> None:
+    turns = (ChatMessage("system", "Be brief."), ChatMessage("user", "Hello"))
+    assert Prompt(index=0, messages=turns).text == "Be brief.\n\nHello"

@@ -1,0 +1,60 @@
+"""What is said about the origin of a joule."""
+
+import pytest
+
+from llenergymeasure.domain.metrics import DeviceEnergy
+from llenergymeasure.domain.provenance import energy_origin, is_modelled, reproducibility_notes, sensor_accuracy_pct
+
+COUNTER = DeviceEnergy(device="GPU-a", kind="gpu", energy_j=5.0, source="counter")
+INTEGRATED = DeviceEnergy(device="GPU-b", kind="gpu", energy_j=5.0, source="integrated")
+PACKAGE = DeviceEnergy(device="package-0", kind="cpu", energy_j=5.0, source="counter")
+MODELLED = DeviceEnergy(device="cpu", kind="cpu", energy_j=5.0, source="modelled")
+MODELLED_RAM = DeviceEnergy(device="ram", kind="dram", energy_j=5.0, source="modelled")
+
+
+@pytest.mark.parametrize(
+    ("backend", "devices", "words"),
+    [
+        ("zeus", [COUNTER], ["sensed", "counter", "GPU", "zeus"]),
+        ("nvml", [INTEGRATED], ["sensed", "sampled power", "GPU", "nvml"]),
+        ("nvml", [COUNTER, INTEGRATED], ["sensed", "sampled power", "2 GPUs"]),
+        ("rapl", [PACKAGE, MODELLED_RAM], ["sensed", "counter", "CPU", "rapl"]),
+        ("codecarbon", [MODELLED], ["modelled", "not sensed", "codecarbon"]),
+        (None, [], ["not measured"]),
+    ],
+)
+def test_the_origin_names_source_device_and_backend(
+    backend: str | None, devices: list[DeviceEnergy], words: list[str]
+) -> None:
+    origin = energy_origin(backend, devices)
+    assert [word for word in words if word not in origin] == []
+
+
+def test_only_what_is_counted_decides_whether_the_total_is_modelled() -> None:
+    assert is_modelled([MODELLED])
+    assert not is_modelled([PACKAGE, MODELLED_RAM])
+    assert not is_modelled([COUNTER, MODELLED])
+    assert not is_modelled([])
+
+
+def test_accuracy_is_five_percent_for_sensors_and_unknown_otherwise() -> None:
+    assert sensor_accuracy_pct([INTEGRATED]) == sensor_accuracy_pct([PACKAGE, MODELLED_RAM]) == 5.0
+    assert sensor_accuracy_pct([MODELLED]) is None
+    assert sensor_accuracy_pct([]) is None
+
+
+def test_notes_describe_the_sensor_that_was_used() -> None:
+    sensed = reproducibility_notes("nvml", [INTEGRATED, PACKAGE], 5.0)
+    assert "GPU-b" in sensed
+    assert "package-0" not in sensed
+    assert "5 %" in sensed
+    modelled = reproducibility_notes("codecarbon", [MODELLED], 5.0)
+    assert "estimate" in modelled
+    assert "On-board sensors" not in modelled
+    assert "Energy was not obtained" in reproducibility_notes("nvml", [INTEGRATED], None)
+
+
+def test_notes_do_not_deny_an_energy_whose_source_names_no_device() -> None:
+    notes = reproducibility_notes("wattmeter", [], 5.0)
+    assert "not measured" not in notes
+    assert "wattmeter" in notes

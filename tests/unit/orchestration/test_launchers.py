@@ -1,0 +1,250 @@
+"""The fresh process of a plan: what it leaves, how it ends, and that nothing survives it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from llenergymeasure.config.models import ExperimentConfig, WarmupConfig
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.exceptions import (
+    BackendError,
+    ConfigError,
+    ExperimentError,
+    LLEMError,
+    PreFlightError,
+    StudyError,
+)
+from llenergymeasure.orchestration.handover import ProcessError
+from llenergymeasure.orchestration.launchers import SubprocessLauncher
+from llenergymeasure.protocols import Launcher
+from llenergymeasure.results.process_files import write_process_result
+from llenergymeasure.testing import fake_process_result
+
+Command = Callable[[Path], list[str]]
+
+
+@pytest.fixture
+def plan() -> ExperimentPlan:
+    """A plan that writes nothing."""
+    return ExperimentPlan.of(ExperimentConfig(model="a/model", warmup=WarmupConfig(max_warmup_prompts=7)))
+
+
+@pytest.fixture
+def prepared(plan: ExperimentPlan, tmp_path: Path) -> Path:
+    """What a process that measured the plan leaves."""
+    folder = tmp_path / "prepared"
+    write_process_result(fake_process_result(plan), folder)
+    return folder
+
+
+def leaving(folder: Path, then: str = "true") -> Command:
+    """A process that leaves copies of what lies in the folder, and ends with a shell command."""
+    return lambda state_dir: ["sh", "-c", f'cp "$0"/* "$1"; {then}', str(folder), str(state_dir)]
+
+
+def shell(script: str) -> Command:
+    """A process that runs a shell script with the state folder as ``$1``."""
+    return lambda state_dir: ["sh", "-c", script, "sh", str(state_dir)]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    """Whether the condition comes true in time."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def pids_in(*files: Path) -> list[int]:
+    """The process ids that shell scripts wrote, once they are all there."""
+    assert until(lambda: all(f.exists() and f.read_text(encoding="utf-8").endswith("\n") for f in files))
+    return [int(f.read_text(encoding="utf-8")) for f in files]
+
+
+def test_it_is_a_launcher() -> None:
+    assert isinstance(SubprocessLauncher(), Launcher)
+
+
+def test_a_raw_result_is_read_and_the_temporary_folder_removed(plan: ExperimentPlan, prepared: Path) -> None:
+    seen: list[Path] = []
+
+    def command(state_dir: Path) -> list[str]:
+        seen.append(state_dir)
+        return leaving(prepared)(state_dir)
+
+    assert SubprocessLauncher(command).launch(plan) == [fake_process_result(plan)]
+    assert not seen[0].exists()
+
+
+def test_raw_results_stay_in_the_state_folder_of_the_output(
+    prepared: Path, plan: ExperimentPlan, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    output.mkdir()
+    plan = ExperimentPlan(
+        config=plan.config, experiment_id=plan.experiment_id, config_hash=plan.config_hash, output_dir=output
+    )
+    assert len(SubprocessLauncher(leaving(prepared)).launch(plan)) == 1
+    assert sorted(str(p.relative_to(output)) for p in output.rglob("*")) == [
+        ".state", ".state/process_0.done", ".state/process_0.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [ConfigError, BackendError, PreFlightError, ExperimentError, StudyError])
+def test_an_error_the_process_reported_is_raised_as_what_it_was(
+    plan: ExperimentPlan, tmp_path: Path, kind: type[LLEMError]
+) -> None:
+    report = ProcessError(error_type=kind.__name__, message="what, and what to do")
+    (tmp_path / "error.json").write_text(report.model_dump_json(), encoding="utf-8")
+    with pytest.raises(LLEMError, match=r"^what, and what to do$") as caught:
+        SubprocessLauncher(leaving(tmp_path, f"exit {kind.exit_code}")).launch(plan)
+    assert caught.type is kind
+
+
+@pytest.mark.parametrize("name", ["SomethingNew", "ValueError", "", "__name__"])
+def test_an_error_of_a_type_nobody_knows_is_an_experiment_error(
+    plan: ExperimentPlan, tmp_path: Path, name: str
+) -> None:
+    report = ProcessError(error_type=name, message="odd")
+    (tmp_path / "error.json").write_text(report.model_dump_json(), encoding="utf-8")
+    with pytest.raises(ExperimentError, match="odd"):
+        SubprocessLauncher(leaving(tmp_path)).launch(plan)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("kill -KILL $$", "killed by SIGKILL"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+        ("exit 3", "exit code 3"),
+        ("exit 0", r"process_0\.json is missing"),
+        ("echo '{' > $1/process_0.json", r"process_0\.done is missing"),
+        ("echo '{' > $1/process_0.json; echo 00 > $1/process_0.done", "does not match"),
+    ],
+)
+def test_a_process_that_ends_without_a_result_says_how(plan: ExperimentPlan, script: str, said: str) -> None:
+    with pytest.raises(ExperimentError, match=said):
+        SubprocessLauncher(shell(script)).launch(plan)
+
+
+def test_a_signal_without_a_name_is_still_an_experiment_error(plan: ExperimentPlan) -> None:
+    with pytest.raises(ExperimentError, match="killed by"):
+        SubprocessLauncher(shell(f"kill -{signal.SIGRTMIN + 3} $$")).launch(plan)
+
+
+def test_a_result_of_a_process_that_then_died_is_not_believed(plan: ExperimentPlan, prepared: Path) -> None:
+    with pytest.raises(ExperimentError, match="exit code 7"):
+        SubprocessLauncher(leaving(prepared, "exit 7")).launch(plan)
+
+
+def test_a_torn_report_is_an_experiment_error(plan: ExperimentPlan) -> None:
+    with pytest.raises(ExperimentError):
+        SubprocessLauncher(shell("printf '{\"error_type\"' > $1/error.json; exit 1")).launch(plan)
+
+
+@pytest.mark.parametrize("ignore", ["", "trap '' TERM;"])
+def test_what_the_process_leaves_running_is_ended(
+    plan: ExperimentPlan, prepared: Path, tmp_path: Path, ignore: str
+) -> None:
+    note = tmp_path / "pid"
+    script = f"({ignore} echo ready > {tmp_path}/ready; exec sleep 60) & echo $! > {note}; "
+    wait = f"while [ ! -e {tmp_path}/ready ]; do :; done"
+    SubprocessLauncher(leaving(prepared, script + wait)).launch(plan)
+    (pid,) = pids_in(note)
+    try:
+        assert until(lambda: not is_running(pid), 1.0)
+    finally:
+        if is_running(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+_PARENT = """
+import sys
+from pathlib import Path
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.orchestration.launchers import SubprocessLauncher
+folder, script = sys.argv[1:]
+plan = ExperimentPlan.of(ExperimentConfig(model="a/model"), output_dir=Path(folder))
+try:
+    SubprocessLauncher(lambda state: ["sh", "-c", script, "sh", str(state)]).launch(plan)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def parent_of(script: str, folder: Path) -> subprocess.Popen[bytes]:
+    """A process that launches a shell script as its measuring process."""
+    return subprocess.Popen([sys.executable, "-c", _PARENT, str(folder), script], start_new_session=True)
+
+
+def test_ctrl_c_ends_the_process_and_what_it_started(tmp_path: Path) -> None:
+    parent = parent_of(f"sleep 60 & echo $! > {tmp_path}/grandchild; echo $$ > {tmp_path}/child; wait", tmp_path)
+    pids = pids_in(tmp_path / "child", tmp_path / "grandchild")
+    assert all(map(is_running, pids))
+    parent.send_signal(signal.SIGINT)
+    assert parent.wait(10) == 130
+    assert until(lambda: not any(map(is_running, pids)), 2.0)
+
+
+def test_a_worker_does_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    # The plan becomes a pipe, so that the real worker waits for it.
+    worker = f"rm $1/plan.json; mkfifo $1/plan.json; echo $$ > {tmp_path}/worker; "
+    run = f'exec {sys.executable} -m llenergymeasure.orchestration.worker "$1"'
+    parent = parent_of(worker + run, tmp_path)
+    (pid,) = pids_in(tmp_path / "worker")
+    # Opening the pipe succeeds only once the worker reads from it.
+    pipe: list[int] = []
+    assert until(lambda: _opened(tmp_path / ".state" / "plan.json", pipe))
+    parent.kill()
+    parent.wait(10)
+    assert until(lambda: not is_running(pid), 2.0)
+    os.close(pipe[0])
+
+
+def _opened(path: Path, into: list[int]) -> bool:
+    try:
+        into.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
+def test_the_real_worker_gets_the_plan_reports_and_logs(tmp_path: Path) -> None:
+    config = ExperimentConfig(model="a/model", backend="pytorhc")
+    plan = ExperimentPlan.of(config, output_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"'pytorhc'; did you mean 'pytorch'\?"):
+        SubprocessLauncher().launch(plan)
+    assert (tmp_path / "log.txt").exists()
+
+
+def test_the_plan_survives_being_handed_over(plan: ExperimentPlan, prepared: Path, tmp_path: Path) -> None:
+    from pydantic import TypeAdapter
+
+    kept = tmp_path / "kept.json"
+    full = ExperimentPlan(
+        config=plan.config,
+        experiment_id=plan.experiment_id,
+        config_hash=plan.config_hash,
+        baseline_cache=tmp_path / "baseline.json",
+        show_progress=True,
+        devices=("GPU-1",),
+    )
+    SubprocessLauncher(leaving(prepared, f'cp "$1"/plan.json {kept}')).launch(full)
+    assert TypeAdapter(ExperimentPlan).validate_json(kept.read_bytes()) == full

@@ -1,0 +1,275 @@
+"""Experiments and studies: order, folders, failures, interruptions."""
+
+import hashlib
+import json
+import re
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llenergymeasure.config.engines import PyTorchConfig
+from llenergymeasure.config.loader import load_study_config
+from llenergymeasure.config.models import (
+    DatasetConfig,
+    DecoderConfig,
+    EnergyConfig,
+    ExecutionConfig,
+    ExperimentConfig,
+    LoRAConfig,
+    StudyConfig,
+    WarmupConfig,
+)
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError
+from llenergymeasure.orchestration.study import execute_experiment, execute_study
+from llenergymeasure.testing import MemoryRepository
+from tests.unit.orchestration.conftest import Bench, no_preflight, study_of
+
+STAMP = "20260101T000000Z"
+
+
+def tree(folder: Path) -> set[str]:
+    """Every file under a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def config(**fields: Any) -> ExperimentConfig:
+    return ExperimentConfig(model="org/a-model", **fields)
+
+
+def test_an_experiment_lands_in_a_folder_of_its_name_and_time(bench: Bench, tmp_path: Path) -> None:
+    saved = execute_experiment(config(name="my run", output_dir=tmp_path / "out"), bench.options())
+    assert saved.directory == tmp_path / "out" / f"my-run_{STAMP}"
+    assert ExperimentResult.from_json(saved.directory) == saved.result
+    assert tree(tmp_path / "out") == {f"my-run_{STAMP}/result.json", f"my-run_{STAMP}/log.txt"}
+
+
+def test_the_default_name_is_model_engine_precision(bench: Bench, tmp_path: Path) -> None:
+    saved = execute_experiment(config(output_dir=tmp_path), bench.options())
+    assert saved.directory == tmp_path / f"a-model-pytorch-bf16_{STAMP}"
+
+
+def test_the_same_experiment_again_gets_a_number(bench: Bench, tmp_path: Path) -> None:
+    names = [execute_experiment(config(name="a", output_dir=tmp_path), bench.options()).directory for _ in range(3)]
+    assert names == [tmp_path / f"a_{STAMP}", tmp_path / f"a_{STAMP}_1", tmp_path / f"a_{STAMP}_2"]
+    assert len({ExperimentResult.from_json(str(name)).experiment_id for name in names}) == 3
+
+
+def test_without_an_output_folder_nothing_is_written(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved = execute_experiment(config(name="a"), bench.options())
+    study = execute_study(study_of("a", "b"), bench.options())
+    assert (saved.directory, study.output_dir) == (None, None)
+    assert study.n_experiments == 2
+    assert [plan.output_dir for plan in bench.launcher.plans] == [None] * 3
+    assert [plan.baseline_cache for plan in bench.launcher.plans] == [None] * 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [ExperimentError("no"), KeyboardInterrupt(), RuntimeError("no"), SystemExit(1)])
+def test_an_experiment_that_fails_leaves_nothing(bench: Bench, tmp_path: Path, error: BaseException) -> None:
+    bench.errors["a"] = error
+    with pytest.raises(type(error)):
+        execute_experiment(config(name="a", output_dir=tmp_path), bench.options())
+    assert bench.log == ["run a"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_cannot_be_saved_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
+    class FullDisk(MemoryRepository):
+        def save(self, result: ExperimentResult, output_dir: Path) -> Path:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        execute_experiment(config(name="a", output_dir=tmp_path), bench.options(repository=FullDisk()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_repository_is_given_the_result_and_its_folder(bench: Bench, tmp_path: Path) -> None:
+    repository = MemoryRepository()
+    study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options(repository=repository))
+    assert list(repository.kept.values()) == study.experiments
+    assert all(path.is_relative_to(tmp_path / f"my-study_{STAMP}" / "runs") for path in repository.kept)
+
+
+def test_a_failed_preflight_runs_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
+    asked: list[tuple[list[str | None], Path | None]] = []
+
+    def refuse(experiments: Any, output_dir: Path | None) -> None:
+        asked.append(([e.name for e in experiments], output_dir))
+        raise PreFlightError("no")
+
+    options = bench.options(preflight=refuse)
+    out = tmp_path / "out"
+    with pytest.raises(PreFlightError):
+        execute_experiment(config(name="x", output_dir=out), options)
+    with pytest.raises(PreFlightError):
+        execute_study(study_of("a", "b", output_dir=out), options)
+    assert asked == [(["x"], out), (["a", "b"], out)]
+    assert bench.log == []
+    assert not out.exists()
+
+
+def test_a_study_runs_in_its_order_and_rests_between(bench: Bench, tmp_path: Path) -> None:
+    execution = ExecutionConfig(pause_s=7.5)
+    study = execute_study(study_of("a", "b", "c", output_dir=tmp_path, execution=execution), bench.options())
+    assert bench.log == ["run a", "sleep 7.5", "run b", "sleep 7.5", "run c"]
+    assert [r.name for r in study.experiments] == ["a", "b", "c"]
+    assert study.failures == []
+    assert study.start_time == datetime(2026, 1, 1, tzinfo=UTC)
+    assert study.end_time - study.start_time == timedelta(seconds=15)
+    assert study.output_dir == tmp_path / f"my-study_{STAMP}"
+
+
+def test_without_a_pause_nothing_sleeps(bench: Bench) -> None:
+    execute_study(study_of("a", "b"), bench.options())
+    assert bench.log == ["run a", "run b"]
+
+
+def test_all_experiments_of_a_study_share_its_baseline_file(bench: Bench, tmp_path: Path) -> None:
+    study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options())
+    assert study.output_dir is not None
+    assert {plan.baseline_cache for plan in bench.launcher.plans} == {study.output_dir / "baseline.json"}
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "log", "done"),
+    [
+        ("continue", ["run a", "sleep 1", "run b", "sleep 1", "run c"], ["a", "c"]),
+        ("stop", ["run a", "sleep 1", "run b"], ["a"]),
+    ],
+)
+def test_after_a_failure_a_study_goes_on_or_stops_as_told(
+    bench: Bench, tmp_path: Path, on_failure: Any, log: list[str], done: list[str]
+) -> None:
+    bench.errors["b"] = BackendError("no such weights")
+    execution = ExecutionConfig(on_failure=on_failure, pause_s=1)
+    study = execute_study(study_of("a", "b", "c", output_dir=tmp_path, execution=execution), bench.options())
+    assert bench.log == log
+    assert [r.name for r in study.experiments] == done
+    (failure,) = study.failures
+    assert (failure.slot, failure.name, failure.error_type, failure.message) == (
+        1, "b", "BackendError", "no such weights",
+    )  # fmt: skip
+    assert study.n_experiments == len(done) + 1
+
+    assert study.output_dir is not None
+    (attempt,) = (study.output_dir / "runs").glob("0001-*/attempt-1")
+    assert attempt.parent.name == f"0001-{failure.measurement_config_hash}"
+    assert tree(attempt) == {"failure.json", "log.txt"}
+    assert json.loads((attempt / "failure.json").read_text(encoding="utf-8")) == failure.model_dump()
+    assert len(list((study.output_dir / "runs").glob("0002-*"))) == len(done) - 1
+
+
+def test_a_finished_attempt_has_a_done_whose_sums_hold(bench: Bench, tmp_path: Path) -> None:
+    study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options())
+    for slot, result in enumerate(study.experiments):
+        attempt = tmp_path / f"my-study_{STAMP}" / "runs" / f"{slot:04d}-{result.measurement_config_hash}" / "attempt-1"
+        sums = json.loads((attempt / "DONE").read_text(encoding="utf-8"))
+        assert sums == {
+            name: hashlib.sha256((attempt / name).read_bytes()).hexdigest() for name in ("log.txt", "result.json")
+        }
+        assert ExperimentResult.from_json(attempt) == result
+
+
+def test_the_plan_names_every_slot_before_any_is_run(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["a"] = KeyboardInterrupt()
+    given = study_of("a", "b", "a", output_dir=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        execute_study(given, bench.options())
+    (plan_file,) = tmp_path.glob("*/plan.json")
+    slots = json.loads(plan_file.read_text(encoding="utf-8"))["slots"]
+    assert [slot["slot"] for slot in slots] == [0, 1, 2]
+    assert [ExperimentConfig.model_validate(slot["config"]) for slot in slots] == given.experiments
+    assert all(re.fullmatch("[0-9a-f]{16}", slot["hash"]) for slot in slots)
+    assert len({slot["experiment_id"] for slot in slots}) == 3
+    assert bench.launcher.plans[0].experiment_id == slots[0]["experiment_id"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), RuntimeError("unforeseen")])
+def test_an_interrupted_attempt_is_removed_and_finished_ones_stay(
+    bench: Bench, tmp_path: Path, error: BaseException
+) -> None:
+    bench.errors["b"] = error
+    with pytest.raises(type(error)):
+        execute_study(study_of("a", "b", "c", output_dir=tmp_path), bench.options())
+    (study,) = tmp_path.iterdir()
+    (slot,) = (study / "runs").iterdir()
+    assert tree(study) == {
+        "study.yaml", "plan.json",
+        *(f"runs/{slot.name}/attempt-1/{name}" for name in ("DONE", "result.json", "log.txt")),
+    }  # fmt: skip
+    assert ExperimentResult.from_json(slot / "attempt-1").name == "a"
+
+
+def test_two_studies_at_the_same_second_get_two_folders(bench: Bench, tmp_path: Path) -> None:
+    folders = [execute_study(study_of("a", output_dir=tmp_path), bench.options()).output_dir for _ in range(2)]
+    assert folders == [tmp_path / f"my-study_{STAMP}", tmp_path / f"my-study_{STAMP}_1"]
+
+
+_NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"), min_size=1, max_size=20)
+_EXPERIMENTS = st.builds(
+    ExperimentConfig,
+    model=_NAMES,
+    name=st.none() | _NAMES,
+    n=st.integers(1, 10**6),
+    random_seed=st.integers(0, 2**32 - 1),
+    dataset=st.sampled_from(["mixed", DatasetConfig(path=Path("a/b.jsonl"), order="as_is", chat=True)]),
+    decoder=st.builds(
+        DecoderConfig, do_sample=st.booleans(), temperature=st.none() | st.floats(1e-300, 1e300), top_k=st.just(0)
+    ),
+    warmup=st.builds(WarmupConfig, cv_threshold=st.floats(1e-9, 0.99))
+    | st.builds(WarmupConfig, max_prompts=st.integers(1, 99), convergence_detection=st.booleans())
+    | st.just(WarmupConfig()),
+    energy=st.builds(EnergyConfig, backend=st.sampled_from([None, "auto", "nvml"])),
+    lora=st.none() | st.builds(LoRAConfig, path=_NAMES),
+    pytorch=st.none()
+    | st.builds(
+        PyTorchConfig,
+        batch_size=st.integers(1, 99),
+        device_map=st.none() | _NAMES | st.dictionaries(_NAMES, st.integers(0, 7) | _NAMES, max_size=2),
+    ),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=_NAMES,
+    experiments=st.lists(_EXPERIMENTS, min_size=1, max_size=2),
+    execution=st.builds(ExecutionConfig, pause_s=st.floats(0, 1e9)),
+)
+def test_the_kept_study_file_loads_as_the_same_study(
+    name: str, experiments: list[ExperimentConfig], execution: ExecutionConfig
+) -> None:
+    bench = Bench()
+    with tempfile.TemporaryDirectory() as folder:
+        given_study = StudyConfig(name=name, experiments=experiments, execution=execution, output_dir=Path(folder))
+        study = execute_study(given_study, bench.options(sleep=lambda _: None, preflight=no_preflight))
+        assert study.output_dir is not None
+        loaded = load_study_config(study.output_dir / "study.yaml")
+        assert loaded == given_study
+        assert [r.measurement_config_hash for r in study.experiments] == [
+            plan.config_hash for plan in bench.launcher.plans
+        ]
+
+
+@pytest.mark.parametrize("name", ["next\x85line", "line\u2028separator", "paragraph\u2029separator", "\x85"])
+def test_names_with_odd_line_breaks_survive_in_the_kept_study_file(bench: Bench, tmp_path: Path, name: str) -> None:
+    given_study = StudyConfig(name=name, experiments=[config(name=name)], output_dir=tmp_path)
+    study = execute_study(given_study, bench.options())
+    assert study.output_dir is not None
+    assert load_study_config(study.output_dir / "study.yaml") == given_study
+
+
+def test_what_was_not_said_stays_unsaid_in_the_kept_study_file(bench: Bench, tmp_path: Path) -> None:
+    study = execute_study(StudyConfig(experiments=[config()], output_dir=tmp_path), bench.options())
+    assert study.output_dir is not None
+    text = (study.output_dir / "study.yaml").read_text(encoding="utf-8")
+    assert text == f"experiments:\n- model: org/a-model\noutput_dir: {tmp_path}\n"

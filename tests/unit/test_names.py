@@ -1,0 +1,100 @@
+"""Quantities say their unit in the last word of their name."""
+
+import dataclasses
+import importlib
+import pkgutil
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import llenergymeasure
+
+UNITS = ("_j", "_w", "_s", "_ms", "_mb", "_pct", "_hz", "_c", "_per_second")
+
+# Spellings that the specification fixed before the rule; this list does not grow.
+SPECIFIED = {
+    "duration_sec", "duration_seconds", "thermal_floor_seconds", "cache_ttl_sec", "throttle_duration_sec",
+    "baseline_cache_age_sec", "timestamp", "baseline_timestamp", "sm_utilisation", "steady_state_window",
+    "input_tokens", "output_tokens", "total_tokens", "max_input_tokens", "max_output_tokens", "samples",
+    "warmup_excluded_samples", "iterations_completed", "max_warmup_prompts", "max_prompts", "min_prompts",
+    "window_size", "n", "batch_size",
+}  # fmt: skip
+
+# Numbers without a unit: ratios, dice, and statistics whose unit is in the name of the field that holds them.
+PURE_NUMBERS = {
+    "final_cv", "target_cv", "cv_threshold", "temperature", "top_k", "top_p", "repetition_penalty", "random_seed",
+    "value", "mean", "p50", "p90", "p95", "p99",
+}  # fmt: skip
+
+# Numbers that count nothing: the name of a place, an identity, or a set of bits.
+ORDINALS = {"index", "slot", "token_ids", "throttle_reasons", "fail_at_batch", "device_map", "parameters"}
+
+
+def holds_a_number(annotation: Any) -> bool:
+    """Whether an annotation has an int or a float in it, as itself or in a container."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return False
+    if isinstance(arguments, tuple) and arguments:
+        return any(holds_a_number(a) for group in arguments for a in (group if isinstance(group, list) else [group]))
+    return annotation in (int, float)
+
+
+def fields_of(kind: type) -> Mapping[str, Any]:
+    """The annotated fields of a dataclass or model; of anything else none."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    if issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    return {}
+
+
+def public_records() -> Iterator[type]:
+    for found in pkgutil.walk_packages(llenergymeasure.__path__, "llenergymeasure."):
+        module = importlib.import_module(found.name)
+        for name, kind in vars(module).items():
+            if (
+                isinstance(kind, type)
+                and kind.__module__ == found.name
+                and not name.startswith("_")
+                and fields_of(kind)
+            ):
+                yield kind
+
+
+RECORDS = sorted(set(public_records()), key=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
+
+
+def numbers_of(kind: type) -> list[str]:
+    callables = ("clock", "sleep", "lines")  # functions and maps of numbers, which are no quantities themselves
+    return [
+        name for name, annotation in fields_of(kind).items() if holds_a_number(annotation) and name not in callables
+    ]
+
+
+def test_the_records_of_every_layer_are_looked_at() -> None:
+    names = {kind.__name__ for kind in RECORDS}
+    assert names >= {"ExperimentConfig", "WarmupConfig", "EnergyMeasurement", "ExperimentResult", "PowerThermalSample"}
+
+
+@pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
+def test_numbers_end_in_their_unit_or_count_from_n(kind: type) -> None:
+    unclear = [
+        name
+        for name in numbers_of(kind)
+        if not name.endswith(UNITS)
+        and not name.startswith("n_")
+        and not name.endswith("_index")
+        and name not in SPECIFIED | PURE_NUMBERS | ORDINALS
+    ]
+    assert unclear == []
+
+
+def test_no_exception_outlives_its_field() -> None:
+    used = {name for kind in RECORDS for name in numbers_of(kind)}
+    # max_prompts is a result's field, and an alias in the configuration.
+    assert (SPECIFIED | PURE_NUMBERS | ORDINALS) - used == set()
