@@ -1,0 +1,76 @@
+"""The CSV of results."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.results.export import export_csv
+
+RawOf = Callable[..., RawProcessResult]
+
+
+def with_energy(raw_of: RawOf, total_j: float | None) -> ExperimentResult:
+    device = DeviceEnergy(device="GPU-0", kind="gpu", energy_j=total_j, source="counter", uncertainty_j=1.5)
+    energy = EnergyMeasurement(total_j, 2.0, 2, devices=(device,))
+    return ExperimentResult.from_processes([raw_of(energy_backend="nvml", energy=energy)])
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_holds_the_numbers_and_where_the_energy_came_from(raw_of: RawOf, tmp_path: Path) -> None:
+    # One request of 3 input and 4 output tokens at 0.5, 1.0, 1.5 and 2.0 s, in a window of 2 s.
+    (row,) = rows_of(export_csv([with_energy(raw_of, 80.0)], tmp_path / "out.csv"))
+    expected = {
+        "model": "a/model",
+        "backend": "pytorch",
+        "precision": "bf16",
+        "n_requests": "1",
+        "input_tokens": "3",
+        "output_tokens": "4",
+        "tokens_per_second": "2.0",
+        "total_energy_j": "80.0",
+        "energy_per_output_token_j": "20.0",
+        "energy_uncertainty_j": "1.5",
+        "energy_adjusted_j": "",
+        "ttft_p50_s": "0.5",
+        "tpot_mean_s": "0.5",
+        "itl_p99_s": "0.5",
+        "e2e_mean_s": "2.0",
+        "start_time": "2026-01-01T00:00:00+00:00",
+        "warnings": "energy_unavailable",
+    }
+    assert {name: row[name] for name in expected} == expected
+    assert "sensed" in row["energy_origin"]
+    assert "nvml" in row["energy_origin"]
+
+
+def test_absent_energy_is_an_empty_cell_and_said_to_be_absent(result: ExperimentResult, tmp_path: Path) -> None:
+    (row,) = rows_of(export_csv([result], tmp_path / "out.csv"))
+    assert row["total_energy_j"] == row["energy_per_output_token_j"] == ""
+    assert row["energy_origin"] == "not measured"
+
+
+def test_a_lost_sensor_is_no_origin(raw_of: RawOf, tmp_path: Path) -> None:
+    (row,) = rows_of(export_csv([with_energy(raw_of, None)], tmp_path / "out.csv"))
+    assert (row["total_energy_j"], row["energy_origin"]) == ("", "not measured")
+
+
+def test_a_row_per_result_in_the_order_given(raw_of: RawOf, tmp_path: Path) -> None:
+    results = [ExperimentResult.from_processes([raw_of(name=name)]) for name in ('a "quoted", name', "b\nc", "")]
+    assert [r["name"] for r in rows_of(export_csv(results, tmp_path / "out.csv"))] == ['a "quoted", name', "b\nc", ""]
+
+
+def test_an_existing_file_is_never_overwritten(result: ExperimentResult, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError):
+        export_csv([result], path)
+    assert path.read_text(encoding="utf-8") == "mine"
