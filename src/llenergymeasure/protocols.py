@@ -22,6 +22,10 @@ class LoadedModel(Protocol):
         """Tokenise [n] prompts and group them as they will be run; outside the measured window."""
         ...
 
+    def seed(self, random_seed: int) -> None:
+        """Start sampling from this seed; called once, just before the measured window."""
+        ...
+
     def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
         """Run one prepared group to its end, in the order given."""
         ...

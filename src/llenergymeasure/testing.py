@@ -70,6 +70,10 @@ class FakeModel:
         size = self.batch_size
         return [tuple(ready[i : i + size]) for i in range(0, len(ready), size)]
 
+    def seed(self, random_seed: int) -> None:
+        """Only logged."""
+        self.log.append(f"seed {random_seed}")
+
     def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
         """Let time pass, or raise at the batch that was asked for."""
         self.log.append("generate")
@@ -265,9 +269,10 @@ def fake_process_result(plan: ExperimentPlan) -> RawProcessResult:
         experiment_id=plan.experiment_id,
         name=plan.config.display_name,
         measurement_config_hash=plan.config_hash,
-        effective_config=plan.config.model_dump(mode="json"),
+        effective_config=plan.config.resolved(),
         environment_snapshot=fake_environment(),
         model=ModelDescription(engine="fake", engine_version="1.0"),
+        prompts_digest="0" * 64,
         requests=(request,),
         start_time=_EPOCH,
         end_time=_EPOCH,

@@ -53,7 +53,7 @@ def _exit_code(args: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("llem: interrupted; nothing half-written was kept", err=True)
+        click.echo("llem: interrupted; what had finished is kept, nothing half-written is", err=True)
         return 130
     except BrokenPipeError:
         return 1

@@ -5,7 +5,7 @@ import warnings
 
 
 def configure(*, quiet: bool, verbose: bool) -> None:
-    """One line per step; only errors when quiet, everything with where it comes from when verbose."""
+    """One line per step; only warnings and errors when quiet, everything with where it comes from when verbose."""
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "llem: %(message)s"))

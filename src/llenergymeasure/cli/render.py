@@ -13,7 +13,7 @@ from llenergymeasure.core.energy_backends import SourceStatus
 from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
-from llenergymeasure.domain.metrics import Distribution, MemoryEstimate
+from llenergymeasure.domain.metrics import Distribution, MemoryEstimate, counted_devices
 from llenergymeasure.orchestration.inspection import Availability
 
 _WIDTH = 110
@@ -28,7 +28,7 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
         ("model", _model_line(result)),
         ("engine", f"{result.model.engine} ({result.model.engine_version or 'version unknown'})"),
         ("warm-up", _warmup_line(result)),
-        ("tokens", f"{result.input_tokens} in, {result.output_tokens} out, {result.n_requests} requests"),
+        ("tokens", _token_line(result)),
         ("throughput", _throughput_line(result)),
         *_latency_rows(result),
         *_energy_rows(result),
@@ -71,6 +71,8 @@ def study(result: StudyResult) -> str:
     lines = [tabulate(rows, headers=headers, disable_numparse=True)]
     for failure in result.failures:
         lines.append(f"failed: {failure.name}: {failure.error_type}: {failure.message}")
+        if result.output_dir is not None:
+            lines.append(f"        log: {result.output_dir}/runs/{failure.slot:04d}-*/attempt-1/log.txt")
     flags = {w.split(":")[0] for r in result.experiments for w in r.measurement_warnings}
     if flags:
         lines.append(f"warnings: {', '.join(sorted(flags))} (texts are in each result.json)")
@@ -79,16 +81,14 @@ def study(result: StudyResult) -> str:
     return "\n".join(lines)
 
 
-def plan(config: ExperimentConfig | StudyConfig, memory: Sequence[MemoryEstimate | None]) -> str:
-    """What would run, with every default filled in, and the memory of each experiment."""
+def plan(config: ExperimentConfig | StudyConfig, notes: Sequence[Sequence[str]]) -> str:
+    """What would run, with every default filled in, and what there is to note of each experiment."""
     experiments = config.experiments if isinstance(config, StudyConfig) else [config]
     parts = []
-    for number, (item, estimate) in enumerate(zip(experiments, memory, strict=True), 1):
-        resolved = item.model_dump(mode="json", exclude={"output_dir"})
-        if item.engine_section is not None:
-            resolved[item.backend] = item.engine_section.model_dump(mode="json")
+    for number, (item, lines) in enumerate(zip(experiments, notes, strict=True), 1):
+        resolved = {key: value for key, value in item.resolved().items() if key != "output_dir"}
         head = f"# experiment {number} of {len(experiments)}, hash {measurement_config_hash(item)}"
-        head += f"\n# {_memory_line(estimate)}"
+        head = "\n# ".join([head, *lines])
         parts.append(f"{head}\n{yaml.safe_dump(resolved, sort_keys=False, allow_unicode=False).strip()}")
     parts.append(f"# everything needed is here; results would go to {config.output_dir}; nothing was run")
     return "\n".join(parts)
@@ -113,20 +113,20 @@ def machine(
         lines.append(f"{'GPU ' + str(gpu.index):<{_LABEL}}{gpu.name}{memory}, {gpu.uuid}{hidden}")
     if visible.problem:
         lines.append(f"{'':<{_LABEL}}{visible.problem}")
-    lines += [_status("engine " + e.name, e.problem, "") for e in engines]
+    lines += [_status("engine " + e.name, e.problem) for e in engines]
     for source in sources:
         kind = "modelled, not sensed" if source.source.modelled else "sensed"
-        fix = "" if source.problem is None else f"; {source.remedy}"
-        lines.append(_status("energy " + source.name, source.problem, fix, f"usable ({kind})"))
+        lines.append(_status("energy " + source.name, source.problem, f"usable ({kind})"))
     best = next((s.name for s in sources if s.problem is None), "none: results will have no energy")
     lines.append(f"{'energy auto':<{_LABEL}}{best}")
-    lines += [_status("packaged model", m.problem, "", m.name) for m in models]
+    lines += [_status("packaged model", m.problem, m.name) for m in models]
     if verbose:
         lines += [f"{'package':<{_LABEL}}{name} {version}" for name, version in environment.packages.items()]
     return "\n".join(lines)
 
 
-def _memory_line(estimate: MemoryEstimate | None) -> str:
+def memory_line(estimate: MemoryEstimate | None) -> str:
+    """What an experiment will hold in memory."""
     if estimate is None:
         return "memory: not known for this model"
     return (
@@ -135,8 +135,8 @@ def _memory_line(estimate: MemoryEstimate | None) -> str:
     )
 
 
-def _status(label: str, problem: str | None, fix: str, good: str = "usable") -> str:
-    text = good if problem is None else f"not usable: {problem}{fix}"
+def _status(label: str, problem: str | None, good: str = "usable") -> str:
+    text = good if problem is None else f"not usable: {problem}"
     return _wrapped(label, text)
 
 
@@ -174,10 +174,16 @@ def _warmup_line(result: ExperimentResult) -> str:
         text = "none"
     else:
         cv = "" if warmup.final_cv is None else f", CV of latency {warmup.final_cv:.3f}"
-        text = f"{warmup.iterations_completed} runs, not in the figures{cv}"
+        noun = "batch" if warmup.iterations_completed == 1 else "batches"
+        text = f"{warmup.iterations_completed} {noun}, not in the figures{cv}"
     if warmup.thermal_floor_wait_s:
         return f"{text}; then {warmup.thermal_floor_wait_s:g} s of thermal floor"
     return f"{text}; no thermal floor (energy is not sensed)"
+
+
+def _token_line(result: ExperimentResult) -> str:
+    limit = f"{result.n_cut_short} of {result.n_requests} requests ended at the limit"
+    return f"{result.input_tokens} in, {result.output_tokens} out; {limit}"
 
 
 def _throughput_line(result: ExperimentResult) -> str:
@@ -221,6 +227,10 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
                 f"{_number(result.idle_loaded_power_w)} W",
             )
         )
+    beside = [d for d in result.energy_devices if d not in counted_devices(result.energy_devices)]
+    for device in beside:
+        kind = "modelled" if device.source == "modelled" else "sensed"
+        rows.append((f"energy, {device.device}", f"{_number(device.energy_j)} J, {kind}; not in the figures here"))
     mark = " (modelled)" if "modelled" in origin else ""
     rows.append(
         (

@@ -13,6 +13,7 @@ from llenergymeasure.config.loader import experiment_from, merged, study_from
 from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig, StudyConfig
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.preflight import check
@@ -59,15 +60,15 @@ def run_command(
     if isinstance(plan, StudyConfig):
         return _run_study(plan, options, export_csv)
     saved = execute_experiment(plan, options)
-    click.echo(render.experiment(saved.result, saved.directory))
     _export([saved.result], export_csv)
+    click.echo(render.experiment(saved.result, saved.directory))
     return 0
 
 
 def _run_study(plan: StudyConfig, options: RunOptions, csv: Path | None) -> int:
     study = execute_study(plan, options)
-    click.echo(render.study(study))
     _export(study.experiments, csv)
+    click.echo(render.study(study))
     return 1 if study.failures else 0
 
 
@@ -88,9 +89,13 @@ def _check_export(path: Path | None) -> None:
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     experiments = plan.experiments if isinstance(plan, StudyConfig) else [plan]
     check(experiments, plan.output_dir)
-    memory = [get_backend(e.backend).estimate_memory(e) for e in experiments]
-    click.echo(render.plan(plan, memory))
+    click.echo(render.plan(plan, [_notes(e) for e in experiments]))
     return 0
+
+
+def _notes(config: ExperimentConfig) -> list[str]:
+    memory = get_backend(config.backend).estimate_memory(config)
+    return [render.memory_line(memory), *select_prompts(config).warnings]
 
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:

@@ -16,6 +16,5 @@ class ConfigModel(BaseModel):
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
-        use_attribute_docstrings=False,
         populate_by_name=True,
     )

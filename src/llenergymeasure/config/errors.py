@@ -52,8 +52,20 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == _EXTRA:
         *above, name = detail["loc"]
-        return f"unknown key; {nearest(str(name), _known_keys(model, above))}"
+        return f"unknown key; {_hint(str(name), model, above)}"
+    if detail["type"] in ("model_type", "dict_type"):
+        return "Input should be a mapping of fields"
     return detail["msg"].removeprefix("Value error, ")
+
+
+def _hint(name: str, model: type[BaseModel], above: Sequence[str | int]) -> str:
+    """The section that has exactly this key, else the nearest key."""
+    if not above:
+        for section, field in model.model_fields.items():
+            inner = _model_in(field.annotation)
+            if inner is not None and name in _keys(inner):
+                return f"did you mean '{section}.{name}'?"
+    return nearest(name, _known_keys(model, above))
 
 
 def _given(error: ValidationError, location: tuple[str | int, ...]) -> str:

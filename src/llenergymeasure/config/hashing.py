@@ -14,9 +14,6 @@ def measurement_config_hash(config: ExperimentConfig) -> str:
 
     Defaults written out or left out, and the order of keys, make no difference.
     """
-    resolved = config.model_dump(mode="json", exclude=set(NOT_MEASURED))
-    section = config.engine_section
-    if section is not None:
-        resolved[config.backend] = section.model_dump(mode="json")
+    resolved = {key: value for key, value in config.resolved().items() if key not in NOT_MEASURED}
     canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -205,6 +205,13 @@ class ExperimentConfig(ConfigModel):
             )
         return section
 
+    def resolved(self) -> dict[str, Any]:
+        """Every setting as plain JSON values, defaults and those of the engine's section filled in."""
+        values = self.model_dump(mode="json")
+        if self.engine_section is not None:
+            values[self.backend] = self.engine_section.model_dump(mode="json")
+        return values
+
     @property
     def engine_section(self) -> ConfigModel | None:
         """The section of the engine in use, with its defaults when it was left out; None if it has none."""

@@ -63,7 +63,7 @@ class BaselineStore:
             return {}
 
 
-_SESSION = BaselineStore()
+SESSION_BASELINES = BaselineStore()
 
 
 def measure_idle_power(
@@ -109,8 +109,8 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
         The baseline; None when nothing could be read.
     """
     source = energy or NVMLBackend(device_index)
-    store = store or _SESSION
-    key = f"{source.name}:{','.join(devices) or device_index}"
+    store = store or SESSION_BASELINES
+    key = f"{source.name}:{','.join(devices) or device_index}:{duration_sec:g}s"
     known = store.get(key)
     if known is not None and 0 <= now() - known.timestamp <= cache_ttl_sec:
         return replace(known, from_cache=True)
@@ -142,7 +142,7 @@ def create_energy_breakdown(
         return EnergyBreakdown(raw_j=total_j, adjusted_j=None, baseline_power_w=None, baseline_method="unavailable")
     adjusted_j = None if total_j is None else total_j - baseline.power_w * duration_sec
     if adjusted_j is not None and adjusted_j < 0:
-        _log.warning("baseline-adjusted energy is negative (%.3f J): the machine was not idle", adjusted_j)
+        _log.warning("baseline-adjusted energy is negative: %.3f J", adjusted_j)
     return EnergyBreakdown(
         raw_j=total_j,
         adjusted_j=adjusted_j,

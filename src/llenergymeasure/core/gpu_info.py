@@ -31,6 +31,15 @@ def list_gpus(library: Any = None) -> tuple[GpuInfo, ...]:
         return ()
 
 
+def has_energy_counter(uuid: str, library: Any = None) -> bool:
+    """Whether this GPU counts its energy (Volta and later)."""
+    try:
+        with nvml_session(library) as nvml:
+            return nvml.device_by_uuid(uuid).energy_counter_j() is not None
+    except NvmlUnavailableError:
+        return False
+
+
 def driver_version(library: Any = None) -> str | None:
     """Version of the NVIDIA driver; None without one."""
     try:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from llenergymeasure.core.baseline import BaselineStore
-from llenergymeasure.core.energy_backends import SensorContext, create_source, probe_sources
+from llenergymeasure.core.baseline import SESSION_BASELINES, BaselineStore
+from llenergymeasure.core.energy_backends import SensorContext, create_source, make_source, probe_sources
 from llenergymeasure.core.energy_backends.source import EnergySourceBase
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.power_thermal import PowerThermalSampler
@@ -76,14 +76,14 @@ def build_instruments(
     baseline_energy = None
     if energy is not None and not energy.modelled and config.baseline.enabled:
         idle = SensorContext(devices=plan.devices, interval_ms=config.baseline.sample_interval_ms)
-        baseline_energy = create_source(energy.name, idle)
+        baseline_energy = make_source(energy.name, idle)
     return Instruments(
         energy=energy,
         energy_absent_reason=reason,
         modelled=energy is not None and energy.modelled,
         sampler=sampler,
         baseline_energy=baseline_energy,
-        baselines=BaselineStore(plan.baseline_cache),
+        baselines=BaselineStore(plan.baseline_cache) if plan.baseline_cache else SESSION_BASELINES,
         show_progress=plan.show_progress,
         on_state=on_state,
     )
@@ -95,7 +95,4 @@ def _best(context: SensorContext) -> tuple[EnergySourceBase | None, str | None]:
         if status.problem is None:
             return status.source, None
         problems.append(f"{status.name}: {status.problem}")
-    return None, (
-        f"no source of energy answered ({'; '.join(problems)}); without a GPU or RAPL an estimate needs "
-        "pip install 'llenergymeasure[codecarbon]'"
-    )
+    return None, f"no source of energy answered ({', '.join(problems)})"

@@ -1,17 +1,35 @@
 """Memory: of this process, and of a model that is not loaded yet."""
 
-import resource
+import re
+from pathlib import Path
 from typing import Any
 
 from llenergymeasure.core.flops import skeleton
 from llenergymeasure.domain.metrics import MemoryEstimate
 
+_PROC = Path("/proc/self")
 BYTES_PER_VALUE = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
-def resident_peak_mb() -> float:
-    """Largest resident set of this process so far, in MB (10^6 bytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+def reset_resident_peak(proc: Path = _PROC) -> bool:
+    """Let the kernel count the largest resident set from now on; False where it cannot.
+
+    ``ru_maxrss`` would not do: it outlives fork and exec, so a child reports its parent's peak.
+    """
+    try:
+        (proc / "clear_refs").write_text("5")  # proc(5): resets VmHWM
+    except OSError:
+        return False
+    return True
+
+
+def resident_peak_mb(proc: Path = _PROC) -> float | None:
+    """Largest resident set since the last reset, in MB (10^6 bytes); None where the kernel does not say."""
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", (proc / "status").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found.group(1)) * 1024 / 1e6 if found else None
 
 
 def estimate_memory(model_config: Any, precision: str, n_tokens: int, batch_size: int) -> MemoryEstimate | None:

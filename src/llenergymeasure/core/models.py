@@ -8,11 +8,12 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from llenergymeasure.exceptions import BackendError
 
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_TIMEOUT_S = 10.0
+_CONVERSION_PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +91,11 @@ def describe_source(model: str) -> ModelSource:
     """
     if model not in PACKAGED_MODELS:
         return resolve_model(model)
-    copy = _dense_path(model, _cache_dir())
     file = _packaged_file(PACKAGED_MODELS[model])
-    if copy.exists() or file is None:
+    if file is None:
+        raise BackendError(f"model {model!r} comes in a package that is not installed")
+    copy = _dense_path(model, _cache_dir())
+    if copy.exists():
         return ModelSource(location=str(copy))
     return ModelSource(location=str(file.parent), gguf_file=file.name)
 
@@ -113,12 +117,31 @@ def dense_copy(name: str, cache_dir: Path | None = None) -> Path:
     target = _dense_path(name, root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{target.name}.lock"):
+        with _conversion_lock(root / f".{target.name}.lock"):
             if not target.exists():
                 _convert(source, target)
+    except Timeout:
+        raise BackendError(
+            f"model {name!r}: another process has been converting it for {_CONVERSION_PATIENCE_S / 60:.0f} minutes; "
+            f"end that process, or remove {root}"
+        ) from None
     except OSError as error:
         raise BackendError(f"model {name!r} could not be converted into {root}: {error}") from error
     return target
+
+
+@contextlib.contextmanager
+def _conversion_lock(path: Path) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        _log.info("waiting for another process to convert the model")
+        lock.acquire(timeout=_CONVERSION_PATIENCE_S)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _cache_dir() -> Path:

@@ -1,10 +1,10 @@
 """The NVIDIA management library, with every failed call turned into None.
 
-Only :func:`nvml_session` and :meth:`NvmlDevice.find` may raise; a device that is lost later answers
+Only :func:`nvml_session` and looking a device up may raise; a device that is lost later answers
 None, and whoever asked decides what a missing value means.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
@@ -85,6 +85,14 @@ class Nvml:
             raise NvmlUnavailableError(f"no GPU with NVML index {index} answers")
         return device
 
+    def find(self, uuids: Sequence[str] | None, index: int) -> list["NvmlDevice"]:
+        """The GPUs of these UUIDs, or the one of this index when none are given.
+
+        Raises:
+            NvmlUnavailableError: one of them does not answer.
+        """
+        return [self.device_by_index(index)] if uuids is None else [self.device_by_uuid(uuid) for uuid in uuids]
+
     def driver_version(self) -> str | None:
         """Version of the driver."""
         return _text(self.read(self.library.nvmlSystemGetDriverVersion))
@@ -122,6 +130,11 @@ class NvmlDevice:
             return self._instant_power_w()
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetPowerUsage, self._handle)
         return None if milliwatts is None else milliwatts / 1000
+
+    def energy_counter_j(self) -> float | None:
+        """The card's energy counter in joules, since the driver was loaded."""
+        millijoules = self._nvml.read(self._library.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+        return None if millijoules is None else millijoules / 1000
 
     def temperature_c(self) -> float | None:
         """Temperature of the die in degrees Celsius."""

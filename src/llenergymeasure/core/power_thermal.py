@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from llenergymeasure.core.nvml import Nvml, NvmlDevice, NvmlUnavailableError, nvml_session
+from llenergymeasure.core.nvml import NvmlDevice, NvmlUnavailableError, nvml_session
 from llenergymeasure.domain.telemetry import (
     HW_THERMAL_SLOWDOWN,
     SW_THERMAL_SLOWDOWN,
@@ -67,7 +67,7 @@ class PowerThermalSampler:
             return
         resources = ExitStack()
         try:
-            self._devices = self._find(resources.enter_context(nvml_session(self._library)))
+            self._devices = resources.enter_context(nvml_session(self._library)).find(self._uuids, self._index)
         except NvmlUnavailableError as error:
             resources.close()
             self.problem = str(error)
@@ -84,11 +84,6 @@ class PowerThermalSampler:
     def get_samples(self) -> list[PowerThermalSample]:
         """Samples so far, oldest first."""
         return [] if self._recording is None else self._recording.samples()
-
-    def _find(self, nvml: Nvml) -> list[NvmlDevice]:
-        if self._uuids is None:
-            return [nvml.device_by_index(self._index)]
-        return [nvml.device_by_uuid(uuid) for uuid in self._uuids]
 
 
 class _Recording(threading.Thread):
@@ -149,7 +144,7 @@ def read_sample(device: NvmlDevice, clock: Callable[[], float]) -> PowerThermalS
     power_w = device.power_w()
     timestamp = (before + clock()) / 2
     used_mb, total_mb = device.memory_mb()
-    reasons = device.throttle_reasons() or 0
+    reasons = device.throttle_reasons()
     return PowerThermalSample(
         timestamp=timestamp,
         power_w=power_w,
@@ -157,7 +152,7 @@ def read_sample(device: NvmlDevice, clock: Callable[[], float]) -> PowerThermalS
         memory_used_mb=used_mb,
         memory_total_mb=total_mb,
         sm_utilisation=device.sm_utilisation_pct(),
-        thermal_throttle=bool(reasons & (SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDOWN)),
+        thermal_throttle=bool((reasons or 0) & (SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDOWN)),
         throttle_reasons=reasons,
         gpu_index=device.index,
     )

@@ -1,5 +1,6 @@
 """Prompts: the built-in set or a local file, in a seeded order."""
 
+import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -20,6 +21,12 @@ class PromptSelection:
     prompts: tuple[Prompt, ...]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the prompts in their order, in hex: a file's name says nothing of its content."""
+        rows = [[p.chat, [[m.role, m.content] for m in p.messages]] for p in self.prompts]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
 
 def select_prompts(config: ExperimentConfig) -> PromptSelection:
     """The first ``n`` prompts of the dataset in its order; all of them, with a warning, if there are fewer.
@@ -33,7 +40,8 @@ def select_prompts(config: ExperimentConfig) -> PromptSelection:
     warnings: tuple[str, ...] = ()
     if len(found) < config.n:
         warnings = (
-            f"dataset_too_small: {config.n} prompts were asked for, there are {len(found)}; all of them were run",
+            f"dataset_too_small: {config.n} prompts are asked for, there are {len(found)}: all of them are run; "
+            "lower n, or give a larger dataset",
         )
     chosen = found[: config.n]
     return PromptSelection(

@@ -5,9 +5,10 @@
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -27,11 +28,15 @@ from llenergymeasure.protocols import InferenceBackend, LoadedModel
 _log = logging.getLogger(__name__)
 
 
-def measure(plan: ExperimentPlan, backend: InferenceBackend) -> RawProcessResult:
+def measure(
+    plan: ExperimentPlan,
+    backend: InferenceBackend,
+    on_state: Callable[[ExperimentState], None] | None = None,
+) -> RawProcessResult:
     """Measure a plan with the instruments of this machine, on the GPUs this process may see."""
     visible = visible_gpus()
     plan = replace(plan, devices=backend.select_devices(plan.config, visible.uuids))
-    return run_session(plan, backend, build_instruments(plan, problem=visible.problem))
+    return run_session(plan, backend, build_instruments(plan, problem=visible.problem, on_state=on_state))
 
 
 def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: Instruments) -> RawProcessResult:
@@ -49,14 +54,16 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         environment = instruments.snapshot()
         baseline = steps.idle_baseline(plan, instruments, warnings)
         with _loaded(plan, backend) as model:
+            batches, prompts_digest = steps.prepared_prompts(plan, model, warnings)
             description = model.describe()
-            batches = steps.prepared_prompts(plan, model, warnings)
             warmup = steps.warm_up(plan, model, batches, instruments, warnings)
             warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
             state.advance(ExperimentState.MEASURING)
-            with _measuring(instruments, warnings) as window:
-                _run_all(model, batches, window, instruments)
-            steps.refuse_wrong_devices(plan, description, window)
+            model.seed(plan.config.random_seed)
+            with _progress(batches, instruments) as bar, _measuring(instruments, warnings) as window:
+                _run_all(model, batches, window, bar)
+            if not steps.sensors_saw_the_model(plan, description, window):
+                baseline, idle_loaded_power_w = None, None
             flops = steps.attempt("flops", lambda: model.flops(window.output), warnings)
             peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
             sidecars = steps.write_sidecars(plan, window, warnings)
@@ -66,9 +73,10 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 experiment_id=plan.experiment_id,
                 name=plan.config.display_name,
                 measurement_config_hash=plan.config_hash,
-                effective_config=plan.config.model_dump(mode="json"),
+                effective_config=plan.config.resolved(),
                 environment_snapshot=environment,
                 model=description,
+                prompts_digest=prompts_digest,
                 requests=window.output.requests,
                 start_time=window.start_time,
                 end_time=window.end_time,
@@ -101,7 +109,7 @@ def _loaded(plan: ExperimentPlan, backend: InferenceBackend) -> Iterator[LoadedM
 def _measuring(instruments: Instruments, warnings: list[str]) -> Iterator[Window]:
     """Energy and telemetry around the body, stopped on every way out."""
     now = instruments.now()
-    window = Window(start_time=now, end_time=now)
+    window = Window(start_time=now, end_time=now, clock=instruments.clock)
     _log.info("measuring")
     try:
         steps.attempt("telemetry", instruments.sampler.start, warnings)
@@ -117,28 +125,26 @@ def _measuring(instruments: Instruments, warnings: list[str]) -> Iterator[Window
         window.end_time = instruments.now()
 
 
-def _run_all(model: LoadedModel, batches: Sequence[Sequence[Prompt]], window: Window, instruments: Instruments) -> None:
+def _progress(batches: Sequence[Sequence[Prompt]], instruments: Instruments) -> "tqdm[NoReturn]":
+    total = sum(len(batch) for batch in batches)
+    return tqdm(
+        total=total, desc="measuring", unit="req", disable=not instruments.show_progress, leave=False, mininterval=0.5
+    )
+
+
+def _run_all(model: LoadedModel, batches: Sequence[Sequence[Prompt]], window: Window, bar: "tqdm[NoReturn]") -> None:
     """The measured loop: from the first batch to the moment the device has finished the last one."""
     requests: list[RequestOutput] = []
-    total = sum(len(batch) for batch in batches)
-    with tqdm(
-        total=total,
-        desc="measuring",
-        unit="req",
-        disable=not instruments.show_progress,
-        leave=False,
-        mininterval=0.5,
-    ) as bar:
-        window.start_s = instruments.clock()
-        try:
-            for batch in batches:
-                requests.extend(model.generate(batch).requests)
-                bar.update(len(batch))
-            model.synchronize()
-        except LLEMError:
-            raise
-        except Exception as error:  # an engine raises whatever its libraries raise
-            raise ExperimentError(f"inference failed: {type(error).__name__}: {error}") from error
-        finally:
-            window.end_s = instruments.clock()
+    window.start_s = window.clock()
+    try:
+        for batch in batches:
+            requests.extend(model.generate(batch).requests)
+            bar.update(len(batch))
+        model.synchronize()
+    except LLEMError:
+        raise
+    except Exception as error:  # an engine raises whatever its libraries raise
+        raise ExperimentError(f"inference failed: {type(error).__name__}: {error}") from error
+    finally:
+        window.end_s = window.clock()
     window.output = InferenceOutput(requests=tuple(requests))

@@ -19,7 +19,7 @@ from llenergymeasure.core.measurement_warnings import collect_measurement_warnin
 from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.core.requests_table import write_requests_parquet
 from llenergymeasure.core.timeseries import write_timeseries_parquet
-from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged
+from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, Prompt
 from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult
@@ -33,6 +33,7 @@ _Value = TypeVar("_Value")
 
 TIMESERIES_FILE = "timeseries.parquet"
 REQUESTS_FILE = "requests.parquet"
+_NO_IDLE = "idle power and thermal floor were left out"
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Window:
 
     start_time: datetime
     end_time: datetime
+    clock: Callable[[], float]
     start_s: float = 0.0
     end_s: float = 0.0
     output: InferenceOutput = field(default_factory=lambda: InferenceOutput(requests=()))
@@ -99,18 +101,28 @@ def idle_baseline(plan: ExperimentPlan, instruments: Instruments, warnings: list
     return baseline
 
 
-def prepared_prompts(plan: ExperimentPlan, model: LoadedModel, warnings: list[str]) -> Sequence[Sequence[Prompt]]:
-    """The prompts as the engine will run them."""
+def prepared_prompts(
+    plan: ExperimentPlan, model: LoadedModel, warnings: list[str]
+) -> tuple[Sequence[Sequence[Prompt]], str]:
+    """The prompts as the engine will run them, and their digest.
+
+    Raises:
+        ConfigError: the dataset cannot be read.
+        ExperimentError: the engine cannot make tokens of it.
+    """
     selection = select_prompts(plan.config)
     warnings.extend(selection.warnings)
-    batches = model.prepare(selection.prompts)
+    try:
+        batches = model.prepare(selection.prompts)
+    except Exception as error:  # templates and tokenizers raise whatever their libraries raise
+        raise ExperimentError(f"the prompts could not be tokenised: {type(error).__name__}: {error}") from error
     n_truncated = sum(prompt.truncated for batch in batches for prompt in batch)
     if n_truncated:
         warnings.append(
             f"prompts_truncated: {n_truncated} of {len(selection.prompts)} prompts were cut to "
             f"{plan.config.max_input_tokens} tokens; raise max_input_tokens to keep them whole"
         )
-    return batches
+    return batches, selection.digest
 
 
 def warm_up(
@@ -126,12 +138,9 @@ def warm_up(
         _log.info("warming up")
     run_one = create_warmup_inference_fn(model, batches, instruments.clock)
     result = warmup_until_converged(run_one, settings, show_progress=instruments.show_progress)
-    if not result.converged:
-        cv = "unknown" if result.final_cv is None else f"{result.final_cv:.3f}"
-        warnings.append(
-            f"warmup_not_converged: latencies still varied after {result.iterations_completed} runs "
-            f"(CV {cv}, target {result.target_cv:g}); raise warmup.max_warmup_prompts or warmup.cv_threshold"
-        )
+    warning = warmup_warning(result)
+    if warning is not None:
+        warnings.append(warning)
     return result
 
 
@@ -150,19 +159,20 @@ def thermal_floor(
     return replace(warmup, thermal_floor_wait_s=seconds), mean_power_w(idle)
 
 
-def refuse_wrong_devices(plan: ExperimentPlan, model: ModelDescription, window: Window) -> None:
-    """Take back the energy if the engine ran on other GPUs than the sensors watched."""
-    if window.energy is None or set(model.devices) == set(plan.devices):
-        return
-    window.energy = replace(
-        window.energy,
-        total_j=None,
-        warnings=(
-            *window.energy.warnings,
+def sensors_saw_the_model(plan: ExperimentPlan, model: ModelDescription, window: Window) -> bool:
+    """Whether the watched GPUs are those the model lies on; if not, what was sensed is taken back."""
+    if set(model.devices) == set(plan.devices):
+        return True
+    window.samples = []
+    if window.energy is not None:
+        reason = (
             f"energy_unavailable: the engine ran on {', '.join(model.devices) or 'the CPU'}, the sensors watched "
-            f"{', '.join(plan.devices) or 'the CPU'}; set CUDA_VISIBLE_DEVICES to the GPUs by UUID",
-        ),
-    )
+            f"{', '.join(plan.devices) or 'the CPU'}; set CUDA_VISIBLE_DEVICES to the GPUs by UUID"
+        )
+        window.energy = EnergyMeasurement(
+            None, window.energy.duration_sec, 0, warnings=(*window.energy.warnings, reason)
+        )
+    return False
 
 
 def write_sidecars(plan: ExperimentPlan, window: Window, warnings: list[str]) -> Sidecars:
@@ -204,14 +214,16 @@ def collect_warnings(
             _fewest_power_samples(window.samples, len(plan.devices)),
         )
     )
+    if plan.devices and not window.samples:
+        warnings.append("telemetry_unavailable: no state of the GPUs was read; throttling is not known")
     if instruments.energy is None and instruments.energy_absent_reason is not None:
-        warnings.append(f"energy_unavailable: {instruments.energy_absent_reason}")
+        warnings.append(f"energy_unavailable: {instruments.energy_absent_reason}; {_NO_IDLE}")
     if window.energy is not None:
         warnings.extend(window.energy.warnings)
         if window.energy.total_j is not None and instruments.modelled:
             warnings.append(
-                "energy_modelled: no sensor was read; joules are an estimate from CPU load and rated power; "
-                "measure on a machine with a GPU or readable RAPL counters before citing them"
+                "energy_modelled: no sensor was read; joules are an estimate; measure on a machine with a GPU or "
+                f"readable RAPL counters before citing them; {_NO_IDLE}"
             )
     dormant = plan.config.decoder.dormant_fields
     if dormant:

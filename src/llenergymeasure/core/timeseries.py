@@ -54,9 +54,10 @@ def write_timeseries_parquet(
 
 
 def _row(second: int, index: int, group: Sequence[PowerThermalSample]) -> dict[str, float | int | None]:
-    reasons = 0
+    reasons: int | None = None
     for sample in group:
-        reasons |= sample.throttle_reasons
+        if sample.throttle_reasons is not None:
+            reasons = (reasons or 0) | sample.throttle_reasons
     means = {column: _mean(getattr(s, name) for s in group) for column, name in _MEANS.items()}
     return {"timestamp_s": float(second), "gpu_index": index, **means, "throttle_reasons": reasons}
 

@@ -46,7 +46,7 @@ def warmup_until_converged(
         show_progress: show the coefficient of variation against its target on stderr.
 
     Returns:
-        What happened. Latencies that never became steady are a warning, not an error.
+        What happened; ``converged`` is False when latencies never became steady, or no run succeeded.
     """
     if not config.enabled:
         return _result(config, [], 0, converged=True)
@@ -68,14 +68,24 @@ def warmup_until_converged(
             if config.convergence_detection and done >= least and cv is not None and cv < config.cv_threshold:
                 converged = True
                 break
-    if not converged:
-        _log.warning(
-            "warm-up did not converge in %d prompts: CV %s, target %g; raise max_warmup_prompts or cv_threshold",
-            done,
-            _percent(_final_cv(latencies, config.window_size)),
-            config.cv_threshold,
-        )
-    return _result(config, latencies, done, converged=converged and bool(latencies))
+    result = _result(config, latencies, done - len(latencies), converged=converged and bool(latencies))
+    warning = warmup_warning(result)
+    if warning is not None:
+        _log.warning(warning)
+    return result
+
+
+def warmup_warning(result: WarmupResult) -> str | None:
+    """What a reader has to know about a warm-up that did not do its work; None if it did."""
+    if result.converged:
+        return None
+    if not result.iterations_completed:
+        return f"warmup_failed: none of {result.n_failed} warm-up runs succeeded; measured cold, see the log"
+    cv = "unknown" if result.final_cv is None else f"{result.final_cv:.3f}"
+    return (
+        f"warmup_not_converged: latencies still varied after {result.iterations_completed} runs "
+        f"(CV {cv}, target {result.target_cv:g}); raise warmup.max_warmup_prompts or warmup.cv_threshold"
+    )
 
 
 def _limits(config: WarmupConfig) -> tuple[int, int]:
@@ -94,16 +104,13 @@ def _final_cv(latencies: Sequence[float], window_size: int) -> float | None:
     return statistics.stdev(window) / mean if mean > 0 else None
 
 
-def _result(config: WarmupConfig, latencies: Sequence[float], done: int, *, converged: bool) -> WarmupResult:
+def _result(config: WarmupConfig, latencies: Sequence[float], n_failed: int, *, converged: bool) -> WarmupResult:
     return WarmupResult(
         converged=converged,
         final_cv=_final_cv(latencies, config.window_size),
-        iterations_completed=done,
+        iterations_completed=len(latencies),
+        n_failed=n_failed,
         target_cv=config.cv_threshold,
         max_prompts=_limits(config)[1],
         latencies_ms=tuple(latencies),
     )
-
-
-def _percent(cv: float | None) -> str:
-    return "unknown" if cv is None else f"{cv:.3f}"

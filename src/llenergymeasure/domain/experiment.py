@@ -58,6 +58,7 @@ class ExperimentResult(BaseModel):
     energy_backend: str | None
 
     n_requests: int
+    n_cut_short: int
     input_tokens: int
     output_tokens: int
     total_tokens: int
@@ -79,6 +80,7 @@ class ExperimentResult(BaseModel):
 
     environment_snapshot: EnvironmentSnapshot
     model: ModelDescription
+    prompts_digest: str
     model_revision: str | None = None
     weights_digest: str | None = None
     timeseries: str | None
@@ -131,7 +133,8 @@ class ExperimentResult(BaseModel):
             raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
         total_j = assembly.total_energy_j(raws, devices)
         breakdown = assembly.combined_breakdown(raws, total_j)
-        idle_w = sum_or_none([r.idle_loaded_power_w for r in raws]) if len(raws) == 1 else None
+        idle_w = first.idle_loaded_power_w if len(raws) == 1 else None
+        tracked_sec = first.energy.duration_sec if first.energy else seconds
         return cls(
             schema_version="2.0",
             experiment_id=first.experiment_id,
@@ -145,7 +148,7 @@ class ExperimentResult(BaseModel):
             energy_per_output_token_j=_ratio(total_j, n_output),
             avg_energy_per_token_j=_ratio(total_j, n_input + n_output),
             energy_per_request_j=_ratio(total_j, len(requests)),
-            energy_net_of_loaded_idle_j=(None if total_j is None or idle_w is None else total_j - idle_w * seconds),
+            energy_net_of_loaded_idle_j=(None if total_j is None or idle_w is None else total_j - idle_w * tracked_sec),
             idle_loaded_power_w=idle_w,
             baseline_power_w=breakdown.baseline_power_w if breakdown else None,
             energy_breakdown=breakdown,
@@ -154,6 +157,7 @@ class ExperimentResult(BaseModel):
             energy_devices=tuple(devices),
             energy_backend=first.energy_backend,
             n_requests=len(requests),
+            n_cut_short=sum(r.finish_reason == "length" for r in requests),
             input_tokens=n_input,
             output_tokens=n_output,
             total_tokens=n_input + n_output,
@@ -171,6 +175,7 @@ class ExperimentResult(BaseModel):
             reproducibility_notes=reproducibility_notes(first.energy_backend, devices, total_j),
             environment_snapshot=first.environment_snapshot,
             model=first.model,
+            prompts_digest=first.prompts_digest,
             timeseries=first.timeseries,
             requests=first.requests_file,
             process_results=assembly.summaries(raws),

@@ -83,7 +83,6 @@ class ModelDescription:
     devices: tuple[str, ...] = ()
     n_parameters: int | None = None
     parameters: dict[str, str | int | float | bool | None] | None = None
-    notes: tuple[str, ...] = ()
 
 
 def tokens_digest(token_ids: Sequence[int]) -> str:

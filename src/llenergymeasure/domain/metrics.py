@@ -16,7 +16,8 @@ class DeviceEnergy:
     """Energy of one device over the measured window, and how it was obtained.
 
     ``device`` is a UUID for a GPU, else the sensor's own name. ``source`` is ``counter`` (a
-    hardware energy counter), ``integrated`` (sampled power) or ``modelled`` (no sensor).
+    hardware energy counter), ``integrated`` (sampled power) or ``modelled`` (no
+    sensor; ``basis`` says from what).
     """
 
     device: str
@@ -26,6 +27,7 @@ class DeviceEnergy:
     uncertainty_j: float | None = None
     update_period_s: float | None = None
     field: str | None = None
+    basis: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ class MemoryEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupResult:
-    """How warm-up went. ``final_cv`` and ``target_cv`` are fractions; the CV is None under two latencies."""
+    """How warm-up went, in runs of one batch each.
+
+    ``final_cv`` and ``target_cv`` are fractions; ``final_cv`` is None when there are too few latencies.
+    """
 
     converged: bool
     final_cv: float | None
@@ -81,6 +86,7 @@ class WarmupResult:
     target_cv: float
     max_prompts: int
     latencies_ms: tuple[float, ...] = ()
+    n_failed: int = 0
     thermal_floor_wait_s: float = 0.0
 
 

@@ -36,6 +36,7 @@ class RawProcessResult(BaseModel):
     parallelism: Parallelism = "single"
     environment_snapshot: EnvironmentSnapshot
     model: ModelDescription
+    prompts_digest: str
     requests: tuple[RequestOutput, ...]
     start_time: datetime
     end_time: datetime

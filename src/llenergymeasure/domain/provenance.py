@@ -26,15 +26,17 @@ def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
     unit = counted[0].kind.upper()
     where = f"{len(counted)} {unit}s" if len(counted) > 1 else unit
     if is_modelled(counted):
-        return f"modelled from {unit} load, not sensed ({backend})"
+        return f"modelled from {counted[0].basis or f'{unit} load'}, not sensed ({backend})"
     if all(d.source == "counter" for d in counted):
         return f"sensed: energy counter of the {where} ({backend})"
     return f"sensed: sampled power of the {where}, integrated ({backend})"
 
 
 def sensor_accuracy_pct(devices: Sequence[DeviceEnergy]) -> float | None:
-    """Systematic accuracy of the sensors behind the total, in percent; None where nothing was sensed."""
-    return SENSOR_ACCURACY_PCT if counted_devices(devices) and not is_modelled(devices) else None
+    """Systematic accuracy of the sensors behind the total, in percent; None where no published figure covers them."""
+    counted = counted_devices(devices)
+    on_board = bool(counted) and all(d.kind == "gpu" and d.source != "modelled" for d in counted)
+    return SENSOR_ACCURACY_PCT if on_board else None
 
 
 def reproducibility_notes(backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None) -> str:
@@ -47,12 +49,14 @@ def reproducibility_notes(backend: str | None, devices: Sequence[DeviceEnergy], 
     origin = f"Energy: {energy_origin(backend, devices)}."
     if is_modelled(devices):
         return (
-            f"{origin} A model of load and rated power, with errors of tens of percent against a wall meter; "
-            "compare it with no sensed figure and cite it only as an estimate."
+            f"{origin} Source: {'; '.join(d.field or d.device for d in counted_devices(devices))}. Such models err by "
+            "tens of percent against a wall meter; compare it with no sensed figure and cite it only as an estimate."
         )
     if not counted_devices(devices):
         return f"{origin} Nothing is known of the sensor; the source of the figure has to be asked."
     names = ", ".join(d.device for d in counted_devices(devices))
+    if sensor_accuracy_pct(devices) is None:
+        return f"{origin} Devices: {names}. Only what these counters cover; no accuracy is published for all of them."
     return (
         f"{origin} Devices: {names}. On-board sensors carry a systematic error of about "
         f"{SENSOR_ACCURACY_PCT:g} % that repeats do not remove; the same card measures itself alike each time."

@@ -22,7 +22,7 @@ BRIDGED_PERIODS = 3
 
 @dataclass(frozen=True)
 class PowerThermalSample:
-    """State of one GPU at one instant; ``timestamp`` in seconds of a monotonic clock."""
+    """State of one GPU at one instant; ``timestamp`` in seconds of a monotonic clock, None is a failed read."""
 
     timestamp: float
     power_w: float | None = None
@@ -31,7 +31,7 @@ class PowerThermalSample:
     memory_total_mb: float | None = None
     sm_utilisation: float | None = None
     thermal_throttle: bool = False
-    throttle_reasons: int = 0
+    throttle_reasons: int | None = 0
     gpu_index: int | None = None
 
 
@@ -86,19 +86,19 @@ def integrate_power_j(
 
 
 def throttle_info(samples: Sequence[PowerThermalSample]) -> ThermalThrottleInfo | None:
-    """What the throttle bits of [n] samples say; None without samples.
+    """What the throttle bits of [n] samples say; None when none was read.
 
     A sample's state is taken to last until the same GPU's next sample; of several GPUs the longest time counts.
     """
-    if not samples:
+    if all(s.throttle_reasons is None for s in samples):
         return None
     reasons = 0
     durations: dict[int | None, float] = {}
     last: dict[int | None, PowerThermalSample] = {}
     for sample in samples:
-        reasons |= sample.throttle_reasons
+        reasons |= sample.throttle_reasons or 0
         gpu = sample.gpu_index
-        if gpu in last and last[gpu].throttle_reasons & _THROTTLE_BITS:
+        if gpu in last and (last[gpu].throttle_reasons or 0) & _THROTTLE_BITS:
             durations[gpu] = durations.get(gpu, 0.0) + sample.timestamp - last[gpu].timestamp
         last[gpu] = sample
     temperatures = [s.temperature_c for s in samples if s.temperature_c is not None]

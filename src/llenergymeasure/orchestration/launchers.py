@@ -21,7 +21,7 @@ from llenergymeasure.exceptions import ExperimentError, LLEMError
 from llenergymeasure.orchestration.handover import ERROR_FILE, PLAN_FILE, ProcessError
 from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.persistence import STATE_DIR
-from llenergymeasure.results.process_files import read_process_results, write_process_result
+from llenergymeasure.results.process_files import read_process_results, write_process_result, write_state
 
 _PATIENCE_S = 5.0
 _POLL_S = 0.02
@@ -36,9 +36,12 @@ class InProcessLauncher:
         Raises:
             LLEMError: as ``run_session``.
         """
-        raw = measure(plan, get_backend(plan.config.backend))
-        if plan.output_dir is not None:
-            write_process_result(raw, plan.output_dir / STATE_DIR)
+        backend = get_backend(plan.config.backend)
+        if plan.output_dir is None:
+            return [measure(plan, backend)]
+        state_dir = plan.output_dir / STATE_DIR
+        raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir))
+        write_process_result(raw, state_dir)
         return [raw]
 
 

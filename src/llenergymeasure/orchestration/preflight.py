@@ -26,6 +26,8 @@ def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> N
         config_errors += _config_errors(experiment)
         if experiment.backend in engine_names():
             lacking += get_backend(experiment.backend).problems(experiment)
+    if not lacking and not config_errors:
+        config_errors += _energy_errors(experiments)
     lacking += _output_problems(output_dir)
     problems = list(dict.fromkeys(config_errors + lacking))
     if not problems:
@@ -43,9 +45,21 @@ def _config_errors(config: ExperimentConfig) -> list[str]:
         read_dataset(config.dataset)
     except ConfigError as error:
         found.append(str(error))
-    if config.energy.backend not in (None, "auto"):
+    return found
+
+
+def _energy_errors(experiments: Sequence[ExperimentConfig]) -> list[str]:
+    """Named sources that do not answer; each is asked once, for the devices its experiments will use."""
+    visible = visible_gpus()
+    wanted = {
+        (e.energy.backend, get_backend(e.backend).select_devices(e, visible.uuids))
+        for e in experiments
+        if e.energy.backend not in (None, "auto") and visible.problem is None
+    }
+    found = []
+    for name, devices in sorted(wanted, key=str):
         try:
-            create_source(str(config.energy.backend), SensorContext(devices=visible_gpus().uuids))
+            create_source(str(name), SensorContext(devices=devices))
         except ConfigError as error:
             found.append(str(error))
     return found

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,6 @@ import yaml
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.exceptions import LLEMError
 from llenergymeasure.orchestration.launchers import InProcessLauncher, create_launcher
 from llenergymeasure.orchestration.preflight import check
 from llenergymeasure.protocols import Launcher, ResultsRepository
@@ -88,17 +88,17 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     directory = None
     if config.output_dir is not None:
         directory = create_directory(config.output_dir, stamped_name(config.name, start))
-    plans = [
-        ExperimentPlan.of(
-            experiment,
-            show_progress=options.show_progress,
-            baseline_cache=directory / "baseline.json" if directory else None,
-        )
-        for experiment in config.experiments
-    ]
-    if directory is not None:
-        _write_plan(directory, config, plans)
-    outcomes = list(_run_slots(plans, directory, config.execution, options))
+        _log.info("what finishes is kept in %s", directory)
+    with contextlib.ExitStack() as stack:
+        # Processes of one study share their idle baseline, also when nothing is to be kept.
+        shared = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llenergymeasure-")))
+        plans = [
+            ExperimentPlan.of(e, show_progress=options.show_progress, baseline_cache=shared / "baseline.json")
+            for e in config.experiments
+        ]
+        if directory is not None:
+            _write_plan(directory, config, plans)
+        outcomes = list(_run_slots(plans, directory, config.execution, options))
     return StudyResult(
         name=config.name,
         start_time=start,
@@ -124,8 +124,9 @@ def _run_slots(
                     if attempt is None
                     else _measure_into(plan, attempt, launcher, options)
                 )
-            except (LLEMError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
                 _log.error("experiment %d of %d failed: %s", slot + 1, len(plans), error)
+                _log.debug("its traceback", exc_info=error)
                 outcome = ExperimentFailure(
                     slot=slot,
                     name=plan.config.display_name,
@@ -173,7 +174,7 @@ def _write_plan(directory: Path, config: StudyConfig, plans: Sequence[Experiment
             "slot": slot,
             "experiment_id": plan.experiment_id,
             "hash": plan.config_hash,
-            "config": plan.config.model_dump(mode="json"),
+            "config": plan.config.resolved(),
         }
         for slot, plan in enumerate(plans)
     ]

@@ -19,7 +19,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError, LLEMError
 from llenergymeasure.orchestration.handover import ERROR_FILE, PLAN_FILE, ProcessError
 from llenergymeasure.results.persistence import write_atomically
-from llenergymeasure.results.process_files import write_process_result
+from llenergymeasure.results.process_files import write_process_result, write_state
 
 # This module runs as __main__, so its name would not be below the package's.
 _log = logging.getLogger("llenergymeasure.worker")
@@ -34,7 +34,9 @@ def main(state_dir: Path) -> int:
     plan = TypeAdapter(ExperimentPlan).validate_json((state_dir / PLAN_FILE).read_bytes())
     _log_to(plan.output_dir)
     try:
-        write_process_result(measure(plan, get_backend(plan.config.backend)), state_dir)
+        backend = get_backend(plan.config.backend)
+        raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir))
+        write_process_result(raw, state_dir)
     except LLEMError as error:
         return _report(state_dir, error)
     except Exception as error:  # noqa: BLE001 - the last line of this process: everything is reported

@@ -1,5 +1,6 @@
 """Raw results of the processes of one experiment: ``.state/process_{i}.json`` with a completion marker."""
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,13 @@ def write_process_result(raw: RawProcessResult, state_dir: Path) -> Path:
     write_atomically(path, text)
     write_atomically(path.with_suffix(".done"), hashlib.sha256(text.encode()).hexdigest() + "\n")
     return path
+
+
+def write_state(state: str, state_dir: Path, process_index: int = 0) -> None:
+    """Say where a process stands, in ``state_{i}``; a disk that is full costs only this."""
+    with contextlib.suppress(OSError):
+        state_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(state_dir / f"state_{process_index}", f"{state}\n")
 
 
 def read_process_results(state_dir: Path, n_processes: int) -> Sequence[RawProcessResult]:

@@ -62,7 +62,7 @@ class PyTorchBackend:
                 description = transformers.AutoConfig.from_pretrained(
                     source.location, trust_remote_code=_section(config).trust_remote_code, **_source_args(source)
                 )
-        except (OSError, ValueError, KeyError):
+        except Exception:  # noqa: BLE001 - an estimate that cannot be had is no error
             return None
         n_tokens = config.max_input_tokens + config.max_output_tokens
         return estimate_memory(description, config.precision, n_tokens, _section(config).batch_size)
@@ -90,7 +90,7 @@ class PyTorchBackend:
             model = _load_model(config, source)
             if config.lora is not None:
                 model = _with_adapter(model, config)
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+        except Exception as error:
             raise BackendError(f"model {config.model!r} could not be loaded: {error}") from error
         loaded = PyTorchModel(model, tokenizer, config, _section(config).batch_size)
         del model  # the last reference, so that release() really frees it
@@ -143,7 +143,6 @@ def _load_model(config: ExperimentConfig, source: ModelSource) -> Any:
     if source.gguf_file is not None:
         arguments["quantization_config"] = transformers.GgufConfig(dequantize=True)
     transformers.utils.logging.disable_progress_bar()
-    transformers.set_seed(config.random_seed)
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(source.location, **arguments)
     if section.device_map is None and torch.cuda.is_available():
         model.to(torch.device("cuda:0"))

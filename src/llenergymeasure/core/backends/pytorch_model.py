@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch_timing import StepClock
 from llenergymeasure.core.flops import estimate_flops_palm
-from llenergymeasure.core.memory import resident_peak_mb
+from llenergymeasure.core.memory import reset_resident_peak, resident_peak_mb
 from llenergymeasure.core.prompts import in_groups
 from llenergymeasure.domain.inference import (
     InferenceOutput,
@@ -38,13 +38,17 @@ class PyTorchModel:
         self._batch_size = batch_size
         self._on_cuda = model.device.type == "cuda"
         self._generation = generation_config(model, tokenizer, config)
+        self._template_use = "no prompts yet"
         self._end_ids = _end_token_ids(self._generation)
+        self._counts_peak = self._on_cuda or reset_resident_peak()
         if self._on_cuda:
             for index in range(torch.cuda.device_count()):
                 torch.cuda.reset_peak_memory_stats(index)
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
         """Tokenise, cut to ``max_input_tokens`` (a chat keeps its end), and group into batches."""
+        templated = sum(self._is_templated(p) for p in prompts)
+        self._template_use = f"applied to {templated} of {len(prompts)} prompts"
         return in_groups([self._tokenise(p) for p in prompts], self._batch_size)
 
     def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
@@ -75,6 +79,12 @@ class PyTorchModel:
             )
         )
 
+    def seed(self, random_seed: int) -> None:
+        """Start sampling from this seed, however much was sampled before."""
+        import transformers
+
+        transformers.set_seed(random_seed)
+
     def synchronize(self) -> None:
         """Wait for all CUDA devices; a CPU is never behind."""
         if self._on_cuda:
@@ -87,6 +97,8 @@ class PyTorchModel:
 
     def peak_memory_mb(self) -> float | None:
         """Most memory allocated by torch on all CUDA devices; on a CPU the process's largest resident set."""
+        if not self._counts_peak:
+            return None
         if not self._on_cuda:
             return resident_peak_mb()
         cuda = self._torch.cuda
@@ -107,7 +119,7 @@ class PyTorchModel:
             "batch_size": self._batch_size,
             "device": str(self._model.device),
             "architecture": type(self._model).__name__,
-            "chat_template": bool(getattr(self._tokenizer, "chat_template", None)),
+            "chat_template": self._template_use,
             "n_threads": self._torch.get_num_threads(),
             **_decoding(self._generation),
         }
@@ -120,7 +132,7 @@ class PyTorchModel:
         )
 
     def _tokenise(self, prompt: Prompt) -> Prompt:
-        if prompt.chat and getattr(self._tokenizer, "chat_template", None):
+        if self._is_templated(prompt):
             ids = self._tokenizer.apply_chat_template(
                 [{"role": m.role, "content": m.content} for m in prompt.messages],
                 add_generation_prompt=True,
@@ -140,6 +152,9 @@ class PyTorchModel:
             token_ids=tuple(ids[-most:] if prompt.chat else ids[:most]),
             truncated=len(ids) > most,
         )
+
+    def _is_templated(self, prompt: Prompt) -> bool:
+        return prompt.chat and bool(getattr(self._tokenizer, "chat_template", None))
 
     def _left_padded(self, rows: Sequence[Sequence[int]]) -> tuple["torch.Tensor", "torch.Tensor"]:
         width = max(len(row) for row in rows)

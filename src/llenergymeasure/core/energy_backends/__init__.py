@@ -21,6 +21,7 @@ __all__ = [
     "SourceStatus",
     "ZeusBackend",
     "create_source",
+    "make_source",
     "probe_sources",
     "select_energy_backend",
 ]
@@ -62,20 +63,34 @@ def create_source(name: str, context: SensorContext) -> EnergySourceBase:
     Raises:
         ConfigError: unknown or not usable here.
     """
+    source = make_source(name, context)
+    problem = _problem(source, context)
+    if problem is not None:
+        advice = "" if source.remedy in problem else f"; {source.remedy}"
+        raise ConfigError(f"energy backend {name!r} is not usable: {problem}{advice}")
+    return source
+
+
+def make_source(name: str, context: SensorContext) -> EnergySourceBase:
+    """The source of this name, whether or not it is usable.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
     if name not in _SOURCES:
         raise ConfigError(f"energy.backend: no source is called {name!r}; {nearest(name, [*_SOURCES, 'auto'])}")
-    source = _SOURCES[name](context)
-    problem = source.problem()
-    if problem is not None:
-        raise ConfigError(f"energy backend {name!r} is not usable: {problem}; {source.remedy}")
-    return source
+    return _SOURCES[name](context)
 
 
 def probe_sources(context: SensorContext) -> Iterator[SourceStatus]:
     """Try the sources one after another, best first; each is probed when it is asked for."""
     for name, create in _SOURCES.items():
         source = create(context)
-        problem = source.problem()
-        if problem is None and context.devices and not source.sees_gpus:
-            problem = "the experiment runs on a GPU and this source sees only the CPU"
-        yield SourceStatus(name=name, source=source, problem=problem, remedy=source.remedy)
+        problem = _problem(source, context)
+        yield SourceStatus(name=name, source=source, problem=problem)
+
+
+def _problem(source: EnergySourceBase, context: SensorContext) -> str | None:
+    if context.devices and not source.sees_gpus:
+        return "the experiment runs on a GPU and this source sees only the CPU"
+    return source.problem()

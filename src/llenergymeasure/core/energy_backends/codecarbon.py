@@ -11,13 +11,15 @@ from llenergymeasure.core.energy_backends.source import (
     EnergySourceBase,
     SensorContext,
     no_energy,
-    only_cpu_seen,
     quiet_import,
 )
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, headline_energy_j
 
 _JOULES_PER_KWH = 3.6e6
 _PROBE_S = 0.1
+# codecarbon.external.hardware.CPU, version 3.3: how cpu_energy came about.
+_SENSING_MODES = ("intel_rapl", "intel_power_gadget", "power_metrics")
+_BASIS = {"cpu_load": "CPU load", "constant": "the CPU's rated power"}
 # Task names must differ within one tracker.
 _task_numbers = itertools.count()
 
@@ -43,28 +45,26 @@ class CodeCarbonBackend(EnergySourceBase):
     def __init__(
         self,
         *,
-        gpu_in_use: bool = False,
         tracker_factory: Callable[[], Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """With a GPU in use CPU and memory are listed and no total is given."""
+        """A tracker, a clock in seconds and a way to wait; default CodeCarbon's and the machine's."""
         self.name = "codecarbon"
-        self._gpu_in_use = gpu_in_use
         self._create = tracker_factory
         self._clock = clock
         self._sleep = sleep
         self._tracker: Any = None
 
     @classmethod
-    def in_context(cls, context: SensorContext) -> Self:
-        """A source that knows whether a GPU is in use."""
-        return cls(gpu_in_use=bool(context.devices))
+    def in_context(cls, context: SensorContext) -> Self:  # noqa: ARG003 - it watches the whole machine
+        """A source for this machine."""
+        return cls()
 
     def problem(self) -> str | None:
         """Why CodeCarbon gives no figure; None when a short task gave one."""
         if self._create is None and util.find_spec("codecarbon") is None:
-            return "the package codecarbon is not installed"
+            return f"the package codecarbon is not installed; {self.remedy}"
         window = self.start_tracking()
         self._sleep(_PROBE_S)
         data, error = self._stop(window)
@@ -88,12 +88,7 @@ class CodeCarbonBackend(EnergySourceBase):
         data, error = self._stop(tracker)
         if error is not None:
             return no_energy(error, duration)
-        rows = (
-            _row("cpu", "cpu", data.cpu_energy, "CodeCarbon cpu_energy"),
-            _row("ram", "dram", data.ram_energy, "CodeCarbon ram_energy"),
-        )
-        if self._gpu_in_use:
-            return only_cpu_seen(rows, duration)
+        rows = (_cpu_row(self._tracker, data.cpu_energy), _ram_row(data.ram_energy))
         total = headline_energy_j(rows)
         if total is None:
             return no_energy("CodeCarbon returned no CPU energy for this window", duration, 0, rows)
@@ -109,11 +104,38 @@ class CodeCarbonBackend(EnergySourceBase):
         return data, None if data is not None else "CodeCarbon returned nothing for this window"
 
 
-def _row(device: str, kind: Any, kwh: float, field: str) -> DeviceEnergy:
-    joules = kwh * _JOULES_PER_KWH
+def _cpu_row(tracker: Any, kwh: float) -> DeviceEnergy:
+    """The processor's row, with the model's own constant: every joule is proportional to it."""
+    # CodeCarbon has no public way to ask how it got its figure.
+    cpu = next((part for part in getattr(tracker, "_hardware", []) if type(part).__name__ == "CPU"), None)
+    mode = getattr(cpu, "_mode", None)
+    rated_w = getattr(cpu, "_tdp", None)
+    sensed = mode in _SENSING_MODES
     return DeviceEnergy(
-        device=device, kind=kind, energy_j=joules if joules > 0 else None, source="modelled", field=field
+        device="cpu",
+        kind="cpu",
+        energy_j=_joules(kwh),
+        source="integrated" if sensed else "modelled",
+        field=f"CodeCarbon cpu_energy, mode {mode or 'unknown'}"
+        + ("" if sensed or rated_w is None else f", rated power {rated_w:g} W"),
+        basis=None if sensed else _BASIS.get(str(mode), "a model of CodeCarbon's"),
     )
+
+
+def _ram_row(kwh: float) -> DeviceEnergy:
+    return DeviceEnergy(
+        device="ram",
+        kind="dram",
+        energy_j=_joules(kwh),
+        source="modelled",
+        field="CodeCarbon ram_energy",
+        basis="the number of memory modules",
+    )
+
+
+def _joules(kwh: float) -> float | None:
+    """Zero is no measurement."""
+    return kwh * _JOULES_PER_KWH if kwh > 0 else None
 
 
 def _offline_tracker() -> Any:

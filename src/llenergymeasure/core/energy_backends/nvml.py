@@ -62,11 +62,7 @@ class NVMLBackend(EnergySourceBase):
             return "no GPU is in use"
         try:
             with nvml_session(self._library) as nvml:
-                found = (
-                    [nvml.device_by_index(self._index)]
-                    if self._uuids is None
-                    else [nvml.device_by_uuid(uuid) for uuid in self._uuids]
-                )
+                found = nvml.find(self._uuids, self._index)
                 silent = [device.uuid for device in found if device.power_w() is None]
         except NvmlUnavailableError as error:
             return str(error)

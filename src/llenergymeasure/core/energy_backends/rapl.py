@@ -11,7 +11,6 @@ from llenergymeasure.core.energy_backends.source import (
     EnergySourceBase,
     SensorContext,
     no_energy,
-    only_cpu_seen,
 )
 from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind, EnergyMeasurement, headline_energy_j
 
@@ -86,19 +85,17 @@ class RAPLBackend(EnergySourceBase):
         self,
         root: Path = _ROOT,
         *,
-        gpu_in_use: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read the zones under ``root``; with a GPU in use they are listed and no total is given."""
+        """Read the zones under ``root``."""
         self.name = "rapl"
         self._root = root
-        self._gpu_in_use = gpu_in_use
         self._clock = clock
 
     @classmethod
-    def in_context(cls, context: SensorContext) -> Self:
-        """A source that knows whether a GPU is in use."""
-        return cls(gpu_in_use=bool(context.devices))
+    def in_context(cls, context: SensorContext) -> Self:  # noqa: ARG003 - it watches the whole machine
+        """A source for this machine."""
+        return cls()
 
     def problem(self) -> str | None:
         """Why no package can be read; None when all were."""
@@ -109,7 +106,7 @@ class RAPLBackend(EnergySourceBase):
             for zone in zones:
                 zone.read_uj()
         except PermissionError:
-            return f"{zone.path / 'energy_uj'} may not be read by this user"
+            return f"{zone.path / 'energy_uj'} may not be read by this user; {self.remedy}"
         except (OSError, ValueError) as error:
             return f"{zone.path / 'energy_uj'} cannot be read ({error})"
         return None
@@ -124,7 +121,7 @@ class RAPLBackend(EnergySourceBase):
         return _Window(self._clock(), counters)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
-        """Read all zones again; packages make the total, memory is listed beside them."""
+        """Read all zones again; packages make the total. A counter that stood still is not believed."""
         duration = self._clock() - tracker.start_s
         if tracker.counters is None:
             return no_energy(f"RAPL could not be read: {tracker.error}", duration)
@@ -135,18 +132,16 @@ class RAPLBackend(EnergySourceBase):
             DeviceEnergy(
                 device=zone.label,
                 kind=zone.kind,
-                energy_j=microjoules / 1e6,
+                energy_j=microjoules / 1e6 if microjoules > 0 else None,
                 source="counter",
                 update_period_s=_UPDATE_PERIOD_S,
                 field=str(zone.path / "energy_uj"),
             )
             for zone, microjoules in tracker.counters.total_uj.items()
         )
-        if self._gpu_in_use:
-            return only_cpu_seen(rows, duration)
         total = headline_energy_j(rows)
-        if not total:
-            return no_energy("the RAPL package counters are missing or stood still", duration, 0, rows)
+        if total is None:
+            return no_energy("a RAPL package counter is missing or stood still", duration, 0, rows)
         return EnergyMeasurement(total, duration, tracker.counters.reads, devices=rows)
 
     def _zones(self) -> list[_Zone]:

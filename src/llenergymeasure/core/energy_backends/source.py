@@ -33,7 +33,6 @@ class SourceStatus:
     name: str
     source: "EnergySourceBase"
     problem: str | None
-    remedy: str
 
 
 class EnergySourceBase(ABC):
@@ -71,15 +70,6 @@ def no_energy(
 ) -> EnergyMeasurement:
     """A window whose energy is not known, and why."""
     return EnergyMeasurement(None, duration_sec, samples, devices=devices, warnings=(f"energy_unavailable: {reason}",))
-
-
-def only_cpu_seen(devices: tuple[DeviceEnergy, ...], duration_sec: float) -> EnergyMeasurement:
-    """CPU rows beside a GPU experiment: listed, but not its energy."""
-    return no_energy(
-        "the experiment ran on a GPU and this source sees only the CPU; use energy.backend: auto",
-        duration_sec,
-        devices=devices,
-    )
 
 
 @contextlib.contextmanager

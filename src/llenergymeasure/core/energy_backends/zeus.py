@@ -12,7 +12,7 @@ from llenergymeasure.core.energy_backends.source import (
     no_energy,
     quiet_import,
 )
-from llenergymeasure.core.gpu_info import list_gpus, visible_gpus
+from llenergymeasure.core.gpu_info import has_energy_counter, list_gpus, visible_gpus
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, headline_energy_j
 
 _WINDOW = "llenergymeasure"
@@ -26,7 +26,7 @@ class _Window:
 
 
 class ZeusBackend(EnergySourceBase):
-    """Reads the GPUs' energy counters through ``zeus.monitor.ZeusMonitor``.
+    """Reads GPU energy through ``zeus.monitor.ZeusMonitor``: counters, or polled power on cards without one.
 
     Zeus answers 0 J where there is no GPU, and a negative number after a counter reset; neither is
     passed on.
@@ -42,6 +42,7 @@ class ZeusBackend(EnergySourceBase):
         devices: Sequence[str] | None = None,
         monitor_factory: Callable[[list[int]], Any] | None = None,
         visible: Callable[[], Sequence[str]] | None = None,
+        has_counter: Callable[[str], bool] = has_energy_counter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Watch GPUs by CUDA's index or by UUID; default all that are visible."""
@@ -50,6 +51,7 @@ class ZeusBackend(EnergySourceBase):
         self._devices = None if devices is None else tuple(devices)
         self._create = monitor_factory
         self._visible = visible or (lambda: visible_gpus().uuids)
+        self._has_counter = has_counter
         self._clock = clock
         self._uuid_of: dict[int, str] = {}
         self._monitor: Any = None
@@ -68,7 +70,7 @@ class ZeusBackend(EnergySourceBase):
         if self._devices == ():
             return "no GPU is in use"
         if self._create is None and util.find_spec("zeus") is None:
-            return "the package zeus is not installed"
+            return f"the package zeus is not installed; {self.remedy}"
         problem = self._resolve()
         if problem is not None:
             return problem
@@ -101,7 +103,13 @@ class ZeusBackend(EnergySourceBase):
         except Exception as error:  # noqa: BLE001 - a sensor lost in mid-run is a missing value, not a crash
             return no_energy(f"Zeus could not read the GPU at the end: {error}", duration)
         rows = tuple(
-            DeviceEnergy(device=uuid, kind="gpu", energy_j=_believable(read.get(index)), source="counter")
+            DeviceEnergy(
+                device=uuid,
+                kind="gpu",
+                energy_j=_believable(read.get(index)),
+                source="counter" if self._has_counter(uuid) else "integrated",
+                field="ZeusMonitor gpu_energy",
+            )
             for index, uuid in self._uuid_of.items()
         )
         total = headline_energy_j(rows)
