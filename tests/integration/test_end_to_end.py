@@ -14,6 +14,18 @@ import pytest
 
 from llenergymeasure import ExperimentResult
 
+WITHOUT_CODECARBON = """
+from importlib.machinery import PathFinder
+
+_find = PathFinder.find_spec
+
+
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] == "codecarbon" else _find(name, path, target)
+
+
+PathFinder.find_spec = find_spec
+"""
 OUTPUT_TOKENS = 16
 N = 6
 
@@ -137,10 +149,12 @@ def test_the_folder_holds_the_result_and_what_it_was_made_of(two_runs: TwoRuns) 
     assert found == [
         ".state/process_0.done",
         ".state/process_0.json",
+        ".state/state_0",
         "requests.parquet",
         "result.json",
         "timeseries.parquet",
     ]
+    assert (folder / ".state" / "state_0").read_text() == "done\n"
     assert json.loads((folder / "result.json").read_text())["schema_version"] == "2.0"
 
 
@@ -154,13 +168,11 @@ def test_the_model_was_converted_once_and_nothing_else_is_in_the_cache(two_runs:
 
 
 def test_without_codecarbon_energy_is_null_and_the_run_completes(two_runs: TwoRuns, tmp_path: Path) -> None:
-    # A package of that name that cannot be imported stands for one that is not installed.
-    broken = tmp_path / "broken" / "codecarbon"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise ImportError('not here')\n")
+    # An environment in which the package cannot be found, as if it were not installed.
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_CODECARBON)
     output = tmp_path / "out"
     arguments = run_arguments(output, "--quiet")
-    done = finish(start(arguments, two_runs.cache, PYTHONPATH=str(broken.parent)))
+    done = finish(start(arguments, two_runs.cache, PYTHONPATH=str(tmp_path)))
     assert done.code == 0, done.stderr
     (folder,) = output.iterdir()
     result = ExperimentResult.from_json(folder)

@@ -17,6 +17,7 @@ from transformers import (
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
 from llenergymeasure.core.flops import estimate_flops_palm
+from llenergymeasure.core.session import measure
 from llenergymeasure.domain.inference import ChatMessage, InferenceOutput, Prompt, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
@@ -44,6 +45,7 @@ def generate(model: Path, texts: list[str], **fields: object) -> InferenceOutput
     )
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
         batches = loaded.prepare(prompts(texts))
+        loaded.seed(config.random_seed)
         return InferenceOutput(requests=tuple(r for batch in batches for r in loaded.generate(batch).requests))
 
 
@@ -161,6 +163,32 @@ def test_sampling_is_repeatable_with_the_same_seed(tiny_llama: Path) -> None:
     digests = [[r.output_digest for r in output.requests] for output in (first, again, other)]
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
+
+
+def test_sampled_tokens_do_not_depend_on_how_often_was_warmed_up(tiny_llama: Path) -> None:
+    def digests(n_warmup: int) -> list[str]:
+        config = ExperimentConfig.model_validate(
+            {
+                "model": str(tiny_llama),
+                "n": 3,
+                "max_output_tokens": 6,
+                "decoder": {"do_sample": True, "temperature": 1.5},
+                "energy": {"backend": None},
+                "warmup": {"n_warmup": n_warmup},
+            }
+        )
+        return [r.output_digest for r in measure(ExperimentPlan.of(config), PyTorchBackend()).requests]
+
+    assert digests(1) == digests(3)
+
+
+def test_the_description_says_how_many_prompts_went_through_the_template(tiny_llama: Path) -> None:
+    config = ExperimentConfig(model=str(tiny_llama))
+    with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
+        loaded.prepare([*prompts(["a"], chat=True), *prompts(["b", "c"])])
+        parameters = loaded.describe().parameters
+    assert parameters is not None
+    assert parameters["chat_template"] == "applied to 1 of 3 prompts"
 
 
 def test_gpt2_small_has_85056000_parameters_that_count() -> None:

@@ -23,3 +23,11 @@ def test_what_has_to_hold_on_main_is_the_test_command_and_the_checks() -> None:
     commands = [line.strip() for line in script.splitlines() if line.strip().startswith("make ")]
     assert {"make check", "make test"} <= set(commands)
     assert re.search(r"^set -e", script, flags=re.MULTILINE)
+
+
+def test_the_readme_shows_the_table_of_a_real_run() -> None:
+    blocks = re.findall(
+        r"^```text\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    labels = {line[:22].strip() for block in blocks for line in block.splitlines()}
+    assert {"environment", "model", "engine", "warm-up", "tokens", "throughput", "energy, raw", "FLOPs"} <= labels

@@ -73,7 +73,7 @@ def test_the_figures_of_an_experiment_are_shown(tmp_path: Path) -> None:
         with_energy(peak_memory_mb=1234.4, flops_result=FlopsResult(value=2e9, method="palm", confidence="low")),
         tmp_path,
     )
-    assert "3 in, 4 out, 1 requests" in line(text, "tokens")
+    assert "3 in, 4 out; 1 of 1 requests ended at the limit" in line(text, "tokens")
     assert "2.0 output tok/s, 3.5 total tok/s, 0.50 req/s over 2.00 s" in line(text, "throughput")
     assert "mean 0.5000" in line(text, "latency TTFT")
     assert "p99 2.000 s" in line(text, "latency E2E")

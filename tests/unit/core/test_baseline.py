@@ -87,7 +87,7 @@ def test_two_processes_share_a_baseline_through_a_file(tmp_path: Path) -> None:
     assert second.measure() == replace(MEASURED, from_cache=True)
     assert second.clock.log == []
     second.measure(("GPU-1",))
-    assert set(json.loads(path.read_text())) == {"fake-energy:GPU-0", "fake-energy:GPU-1"}
+    assert set(json.loads(path.read_text())) == {"fake-energy:GPU-0:30s", "fake-energy:GPU-1:30s"}
     assert [p.name for p in tmp_path.iterdir()] == ["baseline.json"]
 
 
@@ -126,9 +126,9 @@ def test_what_one_store_writes_another_reads(
         b"[]",
         b"null",
         b"\xff\xfe",
-        b'{"fake-energy:GPU-0": 3}',
-        b'{"fake-energy:GPU-0": {"power_w": 1.0}}',
-        b'{"fake-energy:GPU-0": {"power_w": "x", "timestamp": "y", "duration_sec": 1, "source": "z", "devices": []}}',
+        b'{"fake-energy:GPU-0:30s": 3}',
+        b'{"fake-energy:GPU-0:30s": {"power_w": 1.0}}',
+        b'{"fake-energy:GPU-0:30s": {"power_w": "x", "timestamp": "y", "duration_sec": 1, "source": "z"}}',
     ],
 )
 def test_a_file_that_holds_no_baselines_costs_a_measurement_and_no_more(
@@ -201,7 +201,7 @@ def test_a_negative_rest_is_kept_and_warned_about(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING):
         breakdown = create_energy_breakdown(100.0, replace(MEASURED, power_w=60.0), 10.0)
     assert breakdown.adjusted_j == -500.0
-    assert "negative (-500.000 J)" in caplog.text
+    assert "negative: -500.000 J" in caplog.text
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e5), st.floats(0, 1e6))

@@ -11,7 +11,7 @@ from llenergymeasure.core.session_steps import Window, collect_warnings
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.telemetry import PowerThermalSample
-from llenergymeasure.testing import FakeSampler, fake_environment
+from llenergymeasure.testing import FakeClock, FakeSampler, fake_environment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TWO = ("GPU-0", "GPU-1")
@@ -27,7 +27,7 @@ def _flags(
     gpus = tuple(
         GpuInfo(index=i, uuid=f"GPU-{i}", name="Fake GPU", persistence_mode=mode) for i, mode in enumerate(persistence)
     )
-    window = Window(NOW, NOW, start_s=0.0, end_s=60.0, samples=samples)
+    window = Window(NOW, NOW, FakeClock(), start_s=0.0, end_s=60.0, samples=samples)
     found: list[str] = []
     instruments = Instruments(energy=None, sampler=FakeSampler())
     collect_warnings(plan, replace(fake_environment(), gpus=gpus), window, instruments, found)
@@ -46,7 +46,9 @@ def _samples(
     ]
 
 
-@pytest.mark.parametrize(("n", "flags"), [(9, ["nvml_low_sample_count"]), (10, []), (0, ["nvml_low_sample_count"])])
+@pytest.mark.parametrize(
+    ("n", "flags"), [(9, ["nvml_low_sample_count"]), (10, []), (0, ["nvml_low_sample_count", "telemetry_unavailable"])]
+)
 def test_samples_are_counted_per_gpu(n: int, flags: list[str]) -> None:
     assert _flags(_samples(n)) == flags
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from llenergymeasure.config.models import WarmupConfig
-from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged
+from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
 from llenergymeasure.domain.inference import ChatMessage, Prompt
 from llenergymeasure.domain.metrics import WarmupResult
 from llenergymeasure.exceptions import BackendError
@@ -94,7 +94,8 @@ def test_a_cap_under_the_window_cannot_converge() -> None:
 )
 def test_a_prompt_that_fails_is_logged_and_skipped(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     result = _warm(WarmupConfig(n_warmup=3), [10.0, error, 30.0])
-    assert (result.converged, result.iterations_completed, result.latencies_ms) == (True, 3, (10.0, 30.0))
+    assert (result.converged, result.iterations_completed, result.n_failed) == (True, 2, 1)
+    assert result.latencies_ms == (10.0, 30.0)
     assert "warm-up prompt 2 failed" in caplog.text
 
 
@@ -109,12 +110,13 @@ def test_an_interruption_is_no_failed_prompt() -> None:
 def test_failed_prompts_are_no_latencies_of_the_window() -> None:
     config = WarmupConfig(n_warmup=1, min_prompts=1, window_size=2, max_warmup_prompts=10)
     result = _warm(config, [100.0, RuntimeError("x"), 100.0, 100.0])
-    assert (result.converged, result.iterations_completed) == (True, 3)
+    assert (result.converged, result.iterations_completed, result.n_failed) == (True, 2, 1)
 
 
 def test_a_warm_up_of_which_nothing_succeeded_has_not_converged() -> None:
     result = _warm(WarmupConfig(n_warmup=2), [RuntimeError("x"), RuntimeError("x")])
-    assert (result.converged, result.iterations_completed, result.final_cv) == (False, 2, None)
+    assert (result.converged, result.iterations_completed, result.n_failed, result.final_cv) == (False, 0, 2, None)
+    assert (warmup_warning(result) or "").startswith("warmup_failed: none of 2")
 
 
 @pytest.mark.parametrize("show", [True, False])

@@ -90,6 +90,7 @@ def process() -> MakeProcess:
                 driver_version=None,
             ),
             "model": ModelDescription(engine="fake", engine_version="1"),
+            "prompts_digest": "d" * 64,
             "requests": (request(2 * index), request(2 * index + 1, 5, 6)),
             "start_time": START + timedelta(seconds=window[0]),
             "end_time": START + timedelta(seconds=window[1]),

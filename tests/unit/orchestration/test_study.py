@@ -69,7 +69,11 @@ def test_without_an_output_folder_nothing_is_written(
     assert (saved.directory, study.output_dir) == (None, None)
     assert study.n_experiments == 2
     assert [plan.output_dir for plan in bench.launcher.plans] == [None] * 3
-    assert [plan.baseline_cache for plan in bench.launcher.plans] == [None] * 3
+    caches = [plan.baseline_cache for plan in bench.launcher.plans]
+    assert caches[0] is None
+    assert caches[1] == caches[2]
+    assert caches[1] is not None
+    assert not caches[1].parent.exists(), "what the study shared is gone with it"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,13 +191,14 @@ def test_the_plan_names_every_slot_before_any_is_run(bench: Bench, tmp_path: Pat
     (plan_file,) = tmp_path.glob("*/plan.json")
     slots = json.loads(plan_file.read_text(encoding="utf-8"))["slots"]
     assert [slot["slot"] for slot in slots] == [0, 1, 2]
-    assert [ExperimentConfig.model_validate(slot["config"]) for slot in slots] == given.experiments
+    kept = [ExperimentConfig.model_validate(slot["config"]) for slot in slots]
+    assert [k.resolved() for k in kept] == [e.resolved() for e in given.experiments]
     assert all(re.fullmatch("[0-9a-f]{16}", slot["hash"]) for slot in slots)
     assert len({slot["experiment_id"] for slot in slots}) == 3
     assert bench.launcher.plans[0].experiment_id == slots[0]["experiment_id"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), RuntimeError("unforeseen")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_an_interrupted_attempt_is_removed_and_finished_ones_stay(
     bench: Bench, tmp_path: Path, error: BaseException
 ) -> None:
@@ -273,3 +278,10 @@ def test_what_was_not_said_stays_unsaid_in_the_kept_study_file(bench: Bench, tmp
     assert study.output_dir is not None
     text = (study.output_dir / "study.yaml").read_text(encoding="utf-8")
     assert text == f"experiments:\n- model: org/a-model\noutput_dir: {tmp_path}\n"
+
+
+def test_an_unforeseen_error_is_a_failed_experiment_and_not_the_end(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["a"] = RuntimeError("unforeseen")
+    study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options())
+    assert [(f.name, f.error_type, f.message) for f in study.failures] == [("a", "RuntimeError", "unforeseen")]
+    assert [e.name for e in study.experiments] == ["b"]

@@ -38,8 +38,8 @@ class FakeTracker:
             raise OSError("lscpu was not found")
 
 
-def _backend(tracker: FakeTracker, clock: FakeClock, *, gpu_in_use: bool = False) -> CodeCarbonBackend:
-    return CodeCarbonBackend(gpu_in_use=gpu_in_use, tracker_factory=tracker, clock=clock, sleep=clock.sleep)
+def _backend(tracker: FakeTracker, clock: FakeClock) -> CodeCarbonBackend:
+    return CodeCarbonBackend(tracker_factory=tracker, clock=clock, sleep=clock.sleep)
 
 
 def test_the_cpu_is_the_total_and_guessed_memory_is_only_listed(clock: FakeClock) -> None:
@@ -92,11 +92,3 @@ def test_a_task_that_codecarbon_does_not_know_is_a_reason_too(clock: FakeClock) 
     tracker.answers = False
     assert backend.stop_tracking(window).total_j is None
     assert not backend.is_available()
-
-
-def test_beside_a_gpu_the_cpu_is_listed_and_is_not_the_total(clock: FakeClock) -> None:
-    backend = _backend(FakeTracker(), clock, gpu_in_use=True)
-    measured = backend.stop_tracking(backend.start_tracking())
-    assert measured.total_j is None
-    assert [d.device for d in measured.devices] == ["cpu", "ram"]
-    assert "ran on a GPU" in measured.warnings[0]

@@ -32,11 +32,9 @@ class Zone:
         (self.path / "energy_uj").write_text(f"{self.energy_uj}\n")
 
 
-def _window(
-    root: Path, clock: FakeClock, used: Iterable[tuple[Zone, float]], *, gpu_in_use: bool = False
-) -> EnergyMeasurement:
+def _window(root: Path, clock: FakeClock, used: Iterable[tuple[Zone, float]]) -> EnergyMeasurement:
     """Ten seconds in which the zones use so many joules."""
-    backend = RAPLBackend(root, gpu_in_use=gpu_in_use, clock=clock)
+    backend = RAPLBackend(root, clock=clock)
     tracker = backend.start_tracking()
     clock.sleep(10)
     for zone, joules in used:
@@ -153,11 +151,3 @@ def test_a_counter_lost_in_mid_run_is_a_reason_and_never_a_part_of_the_total(tmp
     assert (measured.total_j, measured.duration_sec) == (None, 10.0)
     assert str(lost.path) in measured.warnings[0]
     assert [t for t in threading.enumerate() if t.name == "rapl"] == []
-
-
-def test_beside_a_gpu_the_cpu_is_listed_and_is_not_the_total(tmp_path: Path, clock: FakeClock) -> None:
-    zone = Zone(tmp_path, "intel-rapl:0", "package-0")
-    measured = _window(tmp_path, clock, [(zone, 50)], gpu_in_use=True)
-    assert measured.total_j is None
-    assert [(d.device, d.energy_j) for d in measured.devices] == [("package-0", 50.0)]
-    assert "ran on a GPU" in measured.warnings[0]

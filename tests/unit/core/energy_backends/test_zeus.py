@@ -47,7 +47,14 @@ class FakeMonitor:
 def _backend(
     monitor: FakeMonitor, clock: FakeClock, devices: tuple[str, ...] | None = (A,), indices: list[int] | None = None
 ) -> ZeusBackend:
-    return ZeusBackend(indices, devices=devices, monitor_factory=monitor, visible=lambda: (A, B, C), clock=clock)
+    return ZeusBackend(
+        indices,
+        devices=devices,
+        monitor_factory=monitor,
+        visible=lambda: (A, B, C),
+        has_counter=lambda uuid: uuid != A,
+        clock=clock,
+    )
 
 
 def test_gpus_given_by_uuid_are_watched_by_cudas_index_and_summed(clock: FakeClock) -> None:
@@ -60,8 +67,8 @@ def test_gpus_given_by_uuid_are_watched_by_cudas_index_and_summed(clock: FakeClo
     assert (measured.total_j, measured.duration_sec, measured.warnings) == (345.5, 5.0, ())
     assert measured.per_gpu_j == {C: 300.0, A: 45.5}
     assert measured.devices == (
-        DeviceEnergy(device=C, kind="gpu", energy_j=300.0, source="counter"),
-        DeviceEnergy(device=A, kind="gpu", energy_j=45.5, source="counter"),
+        DeviceEnergy(device=C, kind="gpu", energy_j=300.0, source="counter", field="ZeusMonitor gpu_energy"),
+        DeviceEnergy(device=A, kind="gpu", energy_j=45.5, source="integrated", field="ZeusMonitor gpu_energy"),
     )
 
 
