@@ -26,7 +26,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/cli_docs.py --check
+	$(BIN)/python scripts/generated_docs.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -36,7 +36,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py
 
 docs: $(VENV)/.dev
-	$(BIN)/python scripts/cli_docs.py
+	$(BIN)/python scripts/generated_docs.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

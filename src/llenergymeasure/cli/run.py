@@ -11,6 +11,7 @@ import click
 from llenergymeasure.cli import logs, render
 from llenergymeasure.config.loader import experiment_from, merged, study_from
 from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig, StudyConfig
+from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.prompts import select_prompts
@@ -38,12 +39,19 @@ DEFAULT_OUTPUT = Path("results")
     help=f"Folder for results.  [default: ./{DEFAULT_OUTPUT}]",
 )
 @click.option("--export-csv", type=click.Path(path_type=Path), help="Also write the results as CSV to a new file.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Set any field, such as warmup.n_warmup=3; values as in YAML. Repeat for more.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would run, without running it.")
 @click.option("-q", "--quiet", is_flag=True, help="No status lines and no progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Log in detail.")
 def run_command(
     config: Path | None, output: Path | None, export_csv: Path | None, dry_run: bool, quiet: bool, verbose: bool,
-    **fields: Any,
+    settings: tuple[str, ...], **fields: Any,
 ) -> int:  # fmt: skip
     """Measure the experiment or study in CONFIG (YAML), or the one given by options.
 
@@ -53,7 +61,7 @@ def run_command(
     logs.configure(quiet=quiet, verbose=verbose)
     given = {name: value for name, value in fields.items() if value is not None}
     _check_export(export_csv)
-    plan = _load(config, given, output)
+    plan = _load(config, given | {"settings": parse_settings(settings)}, output)
     if dry_run:
         return _dry_run(plan)
     options = RunOptions(show_progress=not quiet and sys.stderr.isatty())
@@ -100,7 +108,7 @@ def _notes(config: ExperimentConfig) -> list[str]:
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:
     if path is None:
-        if "model" not in flags:
+        if "model" not in flags and "model" not in flags["settings"]:
             raise ConfigError("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
         return ExperimentConfig.model_validate(_placed(flags, {}, output))
     file = read_config_file(path)
@@ -111,7 +119,12 @@ def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> E
 
 
 def _placed(flags: Mapping[str, Any], values: Mapping[str, Any], output: Path | None) -> dict[str, Any]:
-    backend = flags.get("backend") or values.get("backend") or ExperimentConfig.model_fields["backend"].default
+    backend = (
+        flags["settings"].get("backend")
+        or flags.get("backend")
+        or values.get("backend")
+        or ExperimentConfig.model_fields["backend"].default
+    )
     overrides = _overrides(flags, str(backend))
     if output is not None or values.get("output_dir") is None:
         overrides = merged(overrides, {"output_dir": output or DEFAULT_OUTPUT})
@@ -119,8 +132,8 @@ def _placed(flags: Mapping[str, Any], values: Mapping[str, Any], output: Path | 
 
 
 def _overrides(flags: Mapping[str, Any], backend: str) -> dict[str, Any]:
-    """The flags as fields of the configuration."""
-    fields = {name: value for name, value in flags.items() if name != "batch_size"}
+    """The flags as fields of the configuration, with what ``--set`` gives on top."""
+    fields = {name: value for name, value in flags.items() if name not in ("batch_size", "settings")}
     if "dataset" in fields:
         # The whole source is replaced, so that a name does not meet the path of the file underneath.
         fields["dataset"] = str(fields["dataset"])
@@ -129,4 +142,4 @@ def _overrides(flags: Mapping[str, Any], backend: str) -> dict[str, Any]:
         if section is None or "batch_size" not in section.model_fields:
             raise ConfigError(f"--batch-size: the engine {backend!r} has no batch size")
         fields[backend] = {"batch_size": flags["batch_size"]}
-    return fields
+    return merged(fields, flags["settings"])

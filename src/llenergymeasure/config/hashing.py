@@ -14,6 +14,10 @@ def measurement_config_hash(config: ExperimentConfig) -> str:
 
     Defaults written out or left out, and the order of keys, make no difference.
     """
-    resolved = {key: value for key, value in config.resolved().items() if key not in NOT_MEASURED}
+    # A preset is only another way to write the fields that it fills in.
+    decoder = config.decoder.model_dump(mode="json", exclude={"preset"})
+    resolved = {key: value for key, value in config.resolved().items() if key not in NOT_MEASURED} | {
+        "decoder": decoder
+    }
     canonical = json.dumps(resolved, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -29,6 +29,16 @@ def experiment_schema() -> dict[str, Any]:
     }
 
 
+def field_descriptions() -> dict[str, str]:
+    """What every field does, by dotted name."""
+    return {name: field.description or "" for name, field in _leaves(ExperimentConfig)}
+
+
+def field_defaults() -> dict[str, Any]:
+    """The built-in default of every field that has one, by dotted name."""
+    return {name: field.get_default() for name, field in _leaves(ExperimentConfig) if not field.is_required()}
+
+
 def field_constraints() -> dict[str, dict[str, Any]]:
     """Bounds and choices of every field, by dotted name: ``{"n": {"ge": 1}, ...}``."""
     return {name: _constraints(field) for name, field in _leaves(ExperimentConfig)}

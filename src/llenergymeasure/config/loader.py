@@ -69,6 +69,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         below = result.get(key)
         if key == "dataset":
             below = _without_replaced_source(below, given)
+        if key == "decoder" and isinstance(given, Mapping) and given.get("preset") is not None:
+            below = None  # a new preset takes the place of what was chosen before it
         nested = isinstance(given, Mapping) and isinstance(below, Mapping)
         result[key] = merged(below, given) if nested else given  # type: ignore[arg-type]
     return result

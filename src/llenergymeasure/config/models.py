@@ -18,9 +18,21 @@ ENGINE_SECTIONS: dict[str, type[ConfigModel]] = {"pytorch": PyTorchConfig}
 _CONVERGENCE_FIELDS = ("cv_threshold", "max_warmup_prompts", "max_prompts", "window_size", "min_prompts")
 
 
+# What a preset fills in; a field that is given wins over it.
+DECODER_PRESETS: dict[str, dict[str, Any]] = {
+    "deterministic": {"do_sample": False},
+    "factual": {"do_sample": True, "temperature": 0.3, "top_p": 0.9, "top_k": 40},
+    "standard": {"do_sample": True, "temperature": 0.7, "top_p": 0.95, "top_k": 50},
+    "creative": {"do_sample": True, "temperature": 1.1, "top_p": 0.98, "top_k": 0},
+}
+
+
 class DecoderConfig(ConfigModel):
     """How the next token is chosen: greedy unless ``do_sample`` is true."""
 
+    preset: Literal["deterministic", "factual", "standard", "creative"] | None = Field(
+        default=None, description="Fills in the fields below that are not given."
+    )
     do_sample: bool = Field(default=False, description="Sample from the distribution instead of taking its maximum.")
     temperature: Number | None = Field(
         default=None, gt=0, description="Softmax temperature when sampling; null is the model's own default."
@@ -41,6 +53,13 @@ class DecoderConfig(ConfigModel):
         gt=0,
         description="Divide the scores of repeated tokens by this; null is the model's own default.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, data: Any) -> Any:
+        preset = data.get("preset") if isinstance(data, dict) else None
+        filled_in = DECODER_PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+        return {**filled_in, **data} if filled_in else data
 
     @property
     def dormant_fields(self) -> tuple[str, ...]:
@@ -181,7 +200,7 @@ class ExperimentConfig(ConfigModel):
     decoder: DecoderConfig = Field(default=DecoderConfig(), description="How tokens are chosen.")
     warmup: WarmupConfig = Field(default=WarmupConfig(), description="Warm-up and thermal floor.")
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="Idle baseline.")
-    energy: EnergyConfig = Field(default=EnergyConfig(), description="Where joules come from.")
+    energy: EnergyConfig = Field(default=EnergyConfig(), description="Which source of joules to use.")
     lora: LoRAConfig | None = Field(default=None, description="LoRA adapter; null is none.")
     output_dir: Path | None = Field(
         default=None, description="Folder for results; null writes none (the command line has its own default)."

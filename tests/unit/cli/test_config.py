@@ -1,7 +1,9 @@
 """``llem config``."""
 
+import json
 from collections.abc import Callable
 
+from llenergymeasure.config.models import ExperimentConfig
 from tests.unit.cli.conftest import Ran
 
 
@@ -17,3 +19,12 @@ def test_it_shows_gpus_engines_energy_sensors_and_models(llem: Callable[..., Ran
     assert any(name.startswith("GPU") for name in labels)
     # Whatever is not usable says why.
     assert all(len(part.split("not usable: ")[1]) > 10 for part in ran.out.splitlines() if "not usable" in part)
+
+
+def test_the_schema_describes_every_field_and_takes_a_dataset_by_name(llem: Callable[..., Ran]) -> None:
+    ran = llem("config", "--schema")
+    schema = json.loads(ran.out)
+    assert (ran.code, schema["$schema"]) == (0, "https://json-schema.org/draft/2020-12/schema")
+    assert set(schema["properties"]) == set(ExperimentConfig.model_fields)
+    assert all(p.get("description") for p in schema["properties"].values())
+    assert {"type": "string"} in schema["properties"]["dataset"]["anyOf"]

@@ -203,3 +203,25 @@ def test_whatever_the_file_says_there_is_a_message_and_a_code(llem: Llem, folder
     assert ran.code in (1, 2)
     refused(ran, ran.code, "llem: ")
     assert [p.name for p in folder.iterdir()] == ["any.yaml"]
+
+
+def test_set_changes_any_field_and_wins_over_flag_and_file(llem: Llem, folder: Path, model: str) -> None:
+    file = write(folder, f"model: {model}\nn: 5\nwarmup: {{n_warmup: 4}}\n")
+    settings = ["--set", "warmup.thermal_floor_seconds=31", "--set", "n=7", "--set", "pytorch.batch_size=3"]
+    ran = llem("run", file, "--dry-run", "-n", "6", *settings)
+    (shown,) = documents(ran.out)
+    assert (shown["n"], shown["pytorch"]["batch_size"]) == (7, 3)
+    assert (shown["warmup"]["n_warmup"], shown["warmup"]["thermal_floor_seconds"]) == (4, 31)
+
+
+def test_a_wrong_setting_is_refused_like_a_wrong_file(llem: Llem, folder: Path, model: str) -> None:
+    file = write(folder, f"model: {model}\n")
+    refused(
+        llem("run", file, "--set", "warmup.n_warmpu=3"), 2, "warmup.n_warmpu: unknown key; did you mean 'n_warmup'?"
+    )
+    refused(llem("run", file, "--set", "n"), 2, "write it as field=value")
+    refused(llem("run", "--set", "n=0", "--model", model), 2, "n: Input should be greater than or equal to 1")
+
+
+def test_a_model_can_be_set_without_a_file(llem: Llem, folder: Path, model: str) -> None:
+    assert llem("run", "--set", f"model={model}", "--dry-run").code == 0

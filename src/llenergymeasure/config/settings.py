@@ -1,0 +1,39 @@
+"""Single settings from the command line: ``a.b=c`` as nested fields."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from llenergymeasure.config.yaml_file import printable
+from llenergymeasure.exceptions import ConfigError
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """The nested mapping of [n] settings ``a.b=c``; values are read as YAML reads them, the last of equals wins.
+
+    Raises:
+        ConfigError: one has no ``=``, an empty name, a value that is no YAML, or a field that is already a value.
+    """
+    result: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        parts = name.strip().split(".")
+        if not equals or not all(parts):
+            raise ConfigError(f"--set {printable(setting)}: write it as field=value or section.field=value")
+        place = result
+        for part in parts[:-1]:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise ConfigError(
+                    f"--set {printable(setting)}: {part} was set to a value before; it has no fields then"
+                )
+        place[parts[-1]] = _value(setting, text)
+    return result
+
+
+def _value(setting: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError, RecursionError):
+        raise ConfigError(f"--set {printable(setting)}: this value cannot be read; put text in quotes") from None

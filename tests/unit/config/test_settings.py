@@ -1,0 +1,68 @@
+"""Single settings from the command line."""
+
+import contextlib
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llenergymeasure.config.settings import parse_settings
+from llenergymeasure.exceptions import ConfigError
+from tests.unit.config.conftest import calm
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], {}),
+        (["n=3"], {"n": 3}),
+        (["precision=fp32", "precision=fp16"], {"precision": "fp16"}),
+        (["a.b=1.5", "a.c=true", "d=null"], {"a": {"b": 1.5, "c": True}, "d": None}),
+        (["a.b.c=[1, x]"], {"a": {"b": {"c": [1, "x"]}}}),
+        (["model='5'"], {"model": "5"}),
+        (["model=a=b"], {"model": "a=b"}),
+        (["name="], {"name": None}),
+        (["a={b: 1}", "a.c=2"], {"a": {"b": 1, "c": 2}}),
+    ],
+)
+def test_a_setting_is_a_field_with_a_value_as_yaml_reads_it(settings: list[str], expected: dict[str, Any]) -> None:
+    assert parse_settings(settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["n"], "write it as field=value"),
+        (["=3"], "write it as field=value"),
+        (["a..b=3"], "write it as field=value"),
+        (["n=[1"], "cannot be read"),
+        (["n=!!python/object:os.system x"], "cannot be read"),
+        (["n=!!int x"], "cannot be read"),
+        (["a=1", "a.b=2"], "a was set to a value before"),
+    ],
+)
+def test_what_is_no_setting_is_refused_with_what_to_do(settings: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse_settings(settings)
+
+
+@calm
+@given(st.lists(st.text(max_size=30), max_size=4))
+def test_any_text_is_a_mapping_or_a_config_error(settings: list[str]) -> None:
+    with contextlib.suppress(ConfigError):
+        assert isinstance(parse_settings(settings), dict)
+
+
+@calm
+@given(
+    st.lists(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), min_size=1, max_size=4),
+    st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.none(), st.text(max_size=20)),
+)
+def test_a_value_comes_back_at_its_place(parts: list[str], value: Any) -> None:
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+    found: Any = parse_settings([f"{'.'.join(parts)}={text}"])
+    for part in parts:
+        found = found[part]
+    assert found == value
