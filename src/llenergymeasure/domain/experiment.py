@@ -128,13 +128,8 @@ class ExperimentResult(BaseModel):
         n_input = sum(r.input_tokens for r in requests)
         n_output = sum(r.output_tokens for r in requests)
         seconds = assembly.duration_sec(raws)
-        devices = assembly.distinct_devices(raws)
         if seconds <= 0:
             raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
-        total_j = assembly.total_energy_j(raws, devices)
-        breakdown = assembly.combined_breakdown(raws, total_j)
-        idle_w = first.idle_loaded_power_w if len(raws) == 1 else None
-        tracked_sec = first.energy.duration_sec if first.energy else seconds
         return cls(
             schema_version="2.0",
             experiment_id=first.experiment_id,
@@ -143,19 +138,7 @@ class ExperimentResult(BaseModel):
             effective_config=first.effective_config,
             start_time=min(r.start_time for r in raws),
             end_time=max(r.end_time for r in raws),
-            total_energy_j=total_j,
-            energy_adjusted_j=breakdown.adjusted_j if breakdown else None,
-            energy_per_output_token_j=_ratio(total_j, n_output),
-            avg_energy_per_token_j=_ratio(total_j, n_input + n_output),
-            energy_per_request_j=_ratio(total_j, len(requests)),
-            energy_net_of_loaded_idle_j=(None if total_j is None or idle_w is None else total_j - idle_w * tracked_sec),
-            idle_loaded_power_w=idle_w,
-            baseline_power_w=breakdown.baseline_power_w if breakdown else None,
-            energy_breakdown=breakdown,
-            energy_uncertainty_j=assembly.uncertainty_j(raws, devices) if total_j is not None else None,
-            sensor_accuracy_pct=sensor_accuracy_pct(devices) if total_j is not None else None,
-            energy_devices=tuple(devices),
-            energy_backend=first.energy_backend,
+            **_energy_fields(raws, n_input, n_output, len(requests)),
             n_requests=len(requests),
             n_cut_short=sum(r.finish_reason == "length" for r in requests),
             input_tokens=n_input,
@@ -172,7 +155,6 @@ class ExperimentResult(BaseModel):
             warmup_result=first.warmup_result,
             warmup_excluded_samples=first.warmup_result.iterations_completed,
             measurement_warnings=assembly.combined_warnings(raws),
-            reproducibility_notes=reproducibility_notes(first.energy_backend, devices, total_j),
             environment_snapshot=first.environment_snapshot,
             model=first.model,
             prompts_digest=first.prompts_digest,
@@ -220,3 +202,29 @@ class StudyResult(BaseModel):
 
 def _ratio(numerator: float | None, denominator: int) -> float | None:
     return None if numerator is None or denominator == 0 else numerator / denominator
+
+
+def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int, n_requests: int) -> dict[str, Any]:
+    """Everything that follows from the joules, and where they come from."""
+    first = raws[0]
+    devices = assembly.distinct_devices(raws)
+    total_j = assembly.total_energy_j(raws, devices)
+    breakdown = assembly.combined_breakdown(raws, total_j)
+    idle_w = first.idle_loaded_power_w if len(raws) == 1 else None
+    seconds = first.energy.duration_sec if first.energy else 0.0
+    return {
+        "total_energy_j": total_j,
+        "energy_adjusted_j": breakdown.adjusted_j if breakdown else None,
+        "energy_per_output_token_j": _ratio(total_j, n_output),
+        "avg_energy_per_token_j": _ratio(total_j, n_input + n_output),
+        "energy_per_request_j": _ratio(total_j, n_requests),
+        "energy_net_of_loaded_idle_j": (None if total_j is None or idle_w is None else total_j - idle_w * seconds),
+        "idle_loaded_power_w": idle_w,
+        "baseline_power_w": breakdown.baseline_power_w if breakdown else None,
+        "energy_breakdown": breakdown,
+        "energy_uncertainty_j": assembly.uncertainty_j(raws, devices) if total_j is not None else None,
+        "sensor_accuracy_pct": sensor_accuracy_pct(devices) if total_j is not None else None,
+        "energy_devices": tuple(devices),
+        "energy_backend": first.energy_backend,
+        "reproducibility_notes": reproducibility_notes(first.energy_backend, devices, total_j),
+    }
