@@ -20,7 +20,14 @@ from llenergymeasure.domain.inference import (
     RequestOutput,
     tokens_digest,
 )
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, FlopsResult, MemoryEstimate, WarmupResult
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyMeasurement,
+    EnergySource,
+    FlopsResult,
+    MemoryEstimate,
+    WarmupResult,
+)
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
@@ -161,8 +168,10 @@ class FakeEnergy:
         power_w: float | None = 100.0,
         device: str = "GPU-0",
         log: list[str] | None = None,
+        source: EnergySource = "integrated",
     ) -> None:
         self.name = "fake-energy"
+        self.source: EnergySource = source
         self.clock = clock
         self.power_w = power_w
         self.device = device
@@ -184,7 +193,7 @@ class FakeEnergy:
         if self.power_w is None:
             return EnergyMeasurement(None, seconds, 0, warnings=("energy_unavailable: the fake lost its sensor",))
         joules = self.power_w * seconds
-        row = DeviceEnergy(device=self.device, kind="gpu", energy_j=joules, source="integrated")
+        row = DeviceEnergy(device=self.device, kind="gpu", energy_j=joules, source=self.source)
         return EnergyMeasurement(joules, seconds, 2, per_gpu_j={self.device: joules}, devices=(row,))
 
 

@@ -69,10 +69,8 @@ class Nvml:
         Raises:
             NvmlUnavailableError: no such GPU answers.
         """
-        device = self._device(self.read(self.library.nvmlDeviceGetHandleByUUID, uuid))
-        if device is None:
-            raise NvmlUnavailableError(f"GPU {uuid} does not answer")
-        return device
+        handle = self.read(self.library.nvmlDeviceGetHandleByUUID, uuid)
+        return self._required(handle, f"GPU {uuid} does not answer")
 
     def device_by_index(self, index: int) -> "NvmlDevice":
         """The GPU of this NVML index.
@@ -80,10 +78,8 @@ class Nvml:
         Raises:
             NvmlUnavailableError: no such GPU answers.
         """
-        device = self._device(self.read(self.library.nvmlDeviceGetHandleByIndex, index))
-        if device is None:
-            raise NvmlUnavailableError(f"no GPU with NVML index {index} answers")
-        return device
+        handle = self.read(self.library.nvmlDeviceGetHandleByIndex, index)
+        return self._required(handle, f"no GPU with NVML index {index} answers")
 
     def find(self, uuids: Sequence[str] | None, index: int) -> list["NvmlDevice"]:
         """The GPUs of these UUIDs, or the one of this index when none are given.
@@ -96,6 +92,12 @@ class Nvml:
     def driver_version(self) -> str | None:
         """Version of the driver."""
         return _text(self.read(self.library.nvmlSystemGetDriverVersion))
+
+    def _required(self, handle: Any, otherwise: str) -> "NvmlDevice":
+        device = self._device(handle)
+        if device is None:
+            raise NvmlUnavailableError(otherwise)
+        return device
 
     def _device(self, handle: Any) -> "NvmlDevice | None":
         uuid = _text(self.read(self.library.nvmlDeviceGetUUID, handle)) if handle is not None else None

@@ -24,6 +24,7 @@ from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, Prompt
 from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.provenance import is_modelled
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.protocols import LoadedModel
@@ -221,16 +222,23 @@ def collect_warnings(
     if window.energy is not None:
         warnings.extend(window.energy.warnings)
         if window.energy.total_j is not None and instruments.modelled:
-            warnings.append(
-                "energy_modelled: no sensor was read; joules are an estimate; measure on a machine with a GPU or "
-                f"readable RAPL counters before citing them; {_NO_IDLE}"
-            )
+            warnings.append(_about_a_model(window.energy))
     dormant = plan.config.decoder.dormant_fields
     if dormant:
         warnings.append(
             f"dormant_decoder_fields: {', '.join(dormant)} had no effect, because nothing was sampled; "
             "set decoder.do_sample: true or remove them"
         )
+
+
+def _about_a_model(energy: EnergyMeasurement) -> str:
+    """What to say of a source that was taken for a model: whether it was one shows only in what it returned."""
+    if is_modelled(energy.devices):
+        return (
+            "energy_modelled: no sensor was read; joules are an estimate; measure on a machine with a GPU or "
+            f"readable RAPL counters before citing them; {_NO_IDLE}"
+        )
+    return f"idle_unavailable: this source may be a model, so {_NO_IDLE}; energy.backend: rapl measures them"
 
 
 def _largest_drift(samples: Sequence[PowerThermalSample]) -> tuple[float | None, float | None]:

@@ -145,8 +145,17 @@ def test_nobody_waits_for_physics_that_nobody_measures(modelled: bool) -> None:
 
 
 def test_modelled_energy_is_said_to_be_modelled() -> None:
-    raw = Bench(modelled=True).run(config())
+    bench = Bench(modelled=True)
+    bench.energy.source = "modelled"
+    raw = bench.run(config())
     assert [w.split(":")[0] for w in raw.measurement_warnings if "energy" in w] == ["energy_modelled"]
+
+
+def test_a_possible_model_that_read_a_sensor_is_not_called_modelled() -> None:
+    raw = Bench(modelled=True).run(config())  # the fake's joules are integrated
+    flags = [w.split(":")[0] for w in raw.measurement_warnings]
+    assert "energy_modelled" not in flags
+    assert "idle_unavailable" in flags
 
 
 def test_no_energy_source_is_a_reason_and_not_a_zero() -> None:

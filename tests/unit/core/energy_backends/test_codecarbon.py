@@ -92,3 +92,28 @@ def test_a_task_that_codecarbon_does_not_know_is_a_reason_too(clock: FakeClock) 
     tracker.answers = False
     assert backend.stop_tracking(window).total_j is None
     assert not backend.is_available()
+
+
+@pytest.mark.parametrize(
+    ("mode", "source", "basis"),
+    [
+        ("cpu_load", "modelled", "CPU load"),
+        ("constant", "modelled", "the CPU's rated power"),
+        ("something new", "modelled", "a model of CodeCarbon's"),
+        ("intel_rapl", "integrated", None),
+    ],
+)
+def test_how_codecarbon_came_by_its_figure_goes_with_it(
+    clock: FakeClock, mode: str, source: str, basis: str | None
+) -> None:
+    class CPU:
+        _mode = mode
+        _tdp = 65
+
+    tracker = FakeTracker()
+    tracker._hardware = [CPU()]  # type: ignore[attr-defined]
+    backend = _backend(tracker, clock)
+    cpu = backend.stop_tracking(backend.start_tracking()).devices[0]
+    assert (cpu.source, cpu.basis) == (source, basis)
+    assert f"mode {mode}" in (cpu.field or "")
+    assert ("rated power 65 W" in (cpu.field or "")) == (source == "modelled")
