@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from llenergymeasure.cli import cli
+from llenergymeasure.config.decoder import DECODER_PRESETS
 from llenergymeasure.config.introspection import (
     engine_support,
     field_constraints,
     field_defaults,
     field_descriptions,
 )
-from llenergymeasure.config.models import DECODER_PRESETS
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLI_HEAD = """# Command line

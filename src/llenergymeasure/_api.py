@@ -49,7 +49,6 @@ def run_study(config: str | Path | StudyConfig) -> StudyResult:
 
 
 def _experiment_config(config: str | Path | ExperimentConfig | None, overrides: Mapping[str, Any]) -> ExperimentConfig:
-    if isinstance(config, str | Path):
-        return load_experiment_config(config, overrides)
-    base = {} if config is None else config.model_dump(exclude_unset=True)
-    return ExperimentConfig.model_validate(merged(base, overrides))
+    if isinstance(config, ExperimentConfig):
+        return ExperimentConfig.model_validate(merged(config.model_dump(exclude_unset=True), overrides))
+    return load_experiment_config(config, overrides)

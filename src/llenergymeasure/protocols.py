@@ -42,6 +42,10 @@ class LoadedModel(Protocol):
         """Most memory held since loading, in MB (10^6 bytes); of the device, or the process on a CPU."""
         ...
 
+    def warnings(self) -> Sequence[str]:
+        """What a reader has to know of how the engine ran since ``seed``, each with its flag and what to do."""
+        ...
+
     def describe(self) -> ModelDescription:
         """Engine, version, real devices and parameters as the engine resolved them."""
         ...

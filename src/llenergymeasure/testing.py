@@ -68,6 +68,7 @@ class FakeModel:
     devices: tuple[str, ...] = ()
     fail_at_batch: int | None = None
     error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
+    to_warn: tuple[str, ...] = ()
     n_batches: int = 0
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
@@ -119,6 +120,10 @@ class FakeModel:
     def peak_memory_mb(self) -> float | None:
         """Always 64 MB."""
         return 64.0
+
+    def warnings(self) -> tuple[str, ...]:
+        """What it was made with."""
+        return self.to_warn
 
     def describe(self) -> ModelDescription:
         """The fake engine on its devices."""

@@ -3,12 +3,15 @@
 import importlib
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from llenergymeasure._version import __version__
 
+# Below the working directory.
+DEFAULT_OUTPUT = Path("results")
 _COMMANDS = {
     "run": "Measure an experiment or a study.",
     "config": "Show what this machine can measure with.",

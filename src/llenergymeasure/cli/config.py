@@ -4,8 +4,10 @@ import json
 
 import click
 
-from llenergymeasure.cli import logs, render
+from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render
 from llenergymeasure.config.introspection import experiment_schema
+from llenergymeasure.config.loader import effective_defaults
+from llenergymeasure.config.sources import user_file_path
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.energy_backends import SensorContext, probe_sources
 from llenergymeasure.core.environment import collect_environment_snapshot
@@ -14,14 +16,18 @@ from llenergymeasure.orchestration.inspection import engine_status, model_status
 
 
 @click.command("config")
-@click.option("-v", "--verbose", is_flag=True, help="Also the versions of packages that change measurements.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Also versions of packages, and every default with where it comes from."
+)
 @click.option("--schema", is_flag=True, help="Print the JSON schema of an experiment instead, for editors.")
 def config_command(verbose: bool, schema: bool) -> int:
-    """Show this machine's GPUs, engines, energy sensors and packaged models."""
+    """Show this machine's GPUs, engines, energy sensors, packaged models and the user's defaults."""
     if schema:
         click.echo(json.dumps(experiment_schema(), indent=2))
         return 0
     logs.configure(quiet=True, verbose=False)
+    # First, because a wrong default would be wrong in every run.
+    defaults = list(effective_defaults({"output_dir": str(DEFAULT_OUTPUT)}))
     environment = collect_environment_snapshot()
     visible = visible_gpus()
     sources = list(probe_sources(SensorContext(devices=visible.uuids)))
@@ -35,4 +41,7 @@ def config_command(verbose: bool, schema: bool) -> int:
             verbose=verbose,
         )
     )
+    click.echo(render.user_file(user_file_path()))
+    if verbose:
+        click.echo(render.defaults(defaults))
     return 0

@@ -3,6 +3,17 @@
 import logging
 import warnings
 
+# torch sets the level of its own loggers on import, except of those it does not know by name.
+_LIBRARIES = (
+    "transformers",
+    "huggingface_hub",
+    "accelerate",
+    "torch",
+    "torch.utils._pytree",
+    "torchao",
+    "bitsandbytes",
+)
+
 
 def configure(*, quiet: bool, verbose: bool) -> None:
     """One line per step; only warnings and errors when quiet, everything with where it comes from when verbose."""
@@ -16,5 +27,5 @@ def configure(*, quiet: bool, verbose: bool) -> None:
     if not verbose:
         # Libraries speak to developers there; what a user has to know is in measurement_warnings.
         warnings.simplefilter("ignore")
-        for name in ("transformers", "huggingface_hub", "accelerate", "torch"):
+        for name in _LIBRARIES:
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,5 +1,6 @@
 """Results and machines as plain text. A number is never shown without where it comes from."""
 
+import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import yaml
 from tabulate import tabulate
 
 from llenergymeasure.config.hashing import measurement_config_hash
+from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.core.energy_backends import SourceStatus
 from llenergymeasure.core.gpu_info import VisibleGpus
@@ -123,6 +125,17 @@ def machine(
     if verbose:
         lines += [f"{'package':<{_LABEL}}{name} {version}" for name, version in environment.packages.items()]
     return "\n".join(lines)
+
+
+def user_file(path: Path) -> str:
+    """Where the user's defaults are looked for."""
+    return f"{'user file':<{_LABEL}}{path}{'' if path.exists() else ' (none yet)'}"
+
+
+def defaults(origins: Sequence[FieldOrigin]) -> str:
+    """Every field with the value it has unless an experiment says otherwise, and where that comes from."""
+    rows = [(o.name, json.dumps(o.value), o.origin) for o in origins]
+    return "\n" + tabulate(rows, headers=("field", "default here", "from"), disable_numparse=True)
 
 
 def memory_line(estimate: MemoryEstimate | None) -> str:

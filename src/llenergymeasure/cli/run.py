@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from llenergymeasure.cli import logs, render
-from llenergymeasure.config.loader import experiment_from, merged, study_from
-from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig, StudyConfig
+from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render
+from llenergymeasure.config.loader import Overrides, load_config, merged
+from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
-from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.domain.experiment import ExperimentResult
@@ -20,8 +19,6 @@ from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.preflight import check
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
-
-DEFAULT_OUTPUT = Path("results")
 
 
 @click.command("run")
@@ -107,39 +104,16 @@ def _notes(config: ExperimentConfig) -> list[str]:
 
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:
-    if path is None:
-        if "model" not in flags and "model" not in flags["settings"]:
-            raise ConfigError("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
-        return ExperimentConfig.model_validate(_placed(flags, {}, output))
-    file = read_config_file(path)
-    if file.is_study:
-        study = study_from(file, _overrides(flags, str(flags.get("backend", "pytorch"))))
-        return study.model_copy(update={"output_dir": output or study.output_dir or DEFAULT_OUTPUT})
-    return experiment_from(file, _placed(flags, file.values, output))
-
-
-def _placed(flags: Mapping[str, Any], values: Mapping[str, Any], output: Path | None) -> dict[str, Any]:
-    backend = (
-        flags["settings"].get("backend")
-        or flags.get("backend")
-        or values.get("backend")
-        or ExperimentConfig.model_fields["backend"].default
-    )
-    overrides = _overrides(flags, str(backend))
-    if output is not None or values.get("output_dir") is None:
-        overrides = merged(overrides, {"output_dir": output or DEFAULT_OUTPUT})
-    return overrides
-
-
-def _overrides(flags: Mapping[str, Any], backend: str) -> dict[str, Any]:
-    """The flags as fields of the configuration, with what ``--set`` gives on top."""
+    settings = flags["settings"]
     fields = {name: value for name, value in flags.items() if name not in ("batch_size", "settings")}
-    if "dataset" in fields:
-        # The whole source is replaced, so that a name does not meet the path of the file underneath.
-        fields["dataset"] = str(fields["dataset"])
-    if "batch_size" in flags:
-        section = ENGINE_SECTIONS.get(backend)
-        if section is None or "batch_size" not in section.model_fields:
-            raise ConfigError(f"--batch-size: the engine {backend!r} has no batch size")
-        fields[backend] = {"batch_size": flags["batch_size"]}
-    return merged(fields, flags["settings"])
+    engine_fields = {name: flags[name] for name in ("batch_size",) if name in flags}
+    if output is not None:
+        fields["output_dir"] = output
+    if path is None and "model" not in fields and "model" not in settings and not os.environ.get("LLEM_MODEL"):
+        raise ConfigError("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
+    return load_config(
+        path,
+        Overrides(
+            fields=merged(fields, settings), engine_fields=engine_fields, fallbacks={"output_dir": DEFAULT_OUTPUT}
+        ),
+    )

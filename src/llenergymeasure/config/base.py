@@ -1,8 +1,9 @@
 """The base of all configuration models."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Strict
+from pydantic import BaseModel, ConfigDict, Strict, ValidationInfo, field_validator
 
 # YAML says what is a number: neither true nor "5" is one.
 Integer = Annotated[int, Strict()]
@@ -10,7 +11,16 @@ Number = Annotated[float, Strict()]
 
 
 class ConfigModel(BaseModel):
-    """Frozen, no unknown keys, no NaN or infinity, documented field by field."""
+    """Frozen, no unknown keys, no NaN or infinity, documented field by field.
+
+    A model says in two tables how its fields bear on each other:
+
+    - ``conflicts``: ``{field: {earlier field: way out}}``, pairs of which at most one may be on;
+    - ``needs``: ``{field: fields}``, a field that changes nothing unless one of ``fields`` is on.
+
+    A field is on when it is neither null nor false; of those in ``one_is_off`` it must exceed 1. The
+    other side may be narrower: ``"cache=static|fixed"`` is on when ``cache`` is one of the two.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -18,3 +28,53 @@ class ConfigModel(BaseModel):
         allow_inf_nan=False,
         populate_by_name=True,
     )
+
+    conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    one_is_off: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*")
+    @classmethod
+    def _without_conflict(cls, value: Any, info: ValidationInfo) -> Any:
+        # On the field, so that each conflict is reported in its own line and beside all other errors.
+        name = str(info.field_name)
+        for condition, way_out in cls.conflicts.get(name, {}).items():
+            other = condition.partition("=")[0]
+            if cls._is_on(name, value) and cls._is_on(condition, info.data.get(other)):
+                raise ValueError(f"{name} cannot go with {other}: {_plain(info.data[other])}; {way_out}")
+        return value
+
+    def dormant_fields(self) -> dict[str, str]:
+        """Fields that were set but change nothing, each with what it would need."""
+        return {
+            name: f"it needs {' or '.join(map(in_words, wakers))}"
+            for name, wakers in self.needs.items()
+            if getattr(self, name) != type(self).model_fields[name].default and not self._is_awake(name)
+        }
+
+    def is_on(self, condition: str) -> bool:
+        """Whether a field is on, or has one of the values that the condition names."""
+        return self._is_on(condition, getattr(self, condition.partition("=")[0]))
+
+    def _is_awake(self, name: str) -> bool:
+        wakers = self.needs.get(name, ())
+        return not wakers or any(self.is_on(w) and self._is_awake(w.partition("=")[0]) for w in wakers)
+
+    @classmethod
+    def _is_on(cls, condition: str, value: Any) -> bool:
+        name, narrower, choices = condition.partition("=")
+        if narrower:
+            return _plain(value) in choices.split("|")
+        if value is None or value is False:
+            return False
+        return bool(value > 1) if name in cls.one_is_off else True
+
+
+def _plain(value: Any) -> str:
+    """A value as YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def in_words(condition: str) -> str:
+    """``a=b|c`` as ``a: b or c``."""
+    return condition.replace("=", ": ").replace("|", " or ")

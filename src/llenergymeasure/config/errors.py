@@ -4,43 +4,61 @@ import difflib
 import reprlib
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.config.yaml_file import ConfigFile, printable
+from llenergymeasure.config.yaml_file import Location, printable
+from llenergymeasure.exceptions import ConfigError
 
+_Model = TypeVar("_Model", bound=BaseModel)
 _EXTRA = "extra_forbidden"
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 
-def error_lines(
-    error: ValidationError, file: ConfigFile | None = None, overrides: Mapping[str, Any] | None = None
-) -> list[str]:
-    """One line per wrong field: ``file:line: field: what is wrong``.
+def validated(model: type[_Model], values: Mapping[str, Any], place: Callable[[Location], str]) -> _Model:
+    """The model of these values.
 
-    Without a file, or for a value that came from ``overrides``, there is no place.
+    Args:
+        model: a configuration model.
+        values: its fields.
+        place: where the value of a field was given, such as ``file:line``; empty where there is nothing to say.
+
+    Raises:
+        ConfigError: there are unknown keys; one line for every error, wrong values included.
+        ValidationError: keys are right, values are not; the same lines as notes.
     """
-    model = StudyConfig if error.title == "StudyConfig" else ExperimentConfig
-    lines: dict[tuple[str | int, ...], tuple[str, list[str]]] = {}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = error_lines(error, model, place)
+        if any(detail["type"] == _EXTRA for detail in error.errors(include_url=False)):
+            raise ConfigError("\n".join(lines)) from None
+        for line in lines:
+            error.add_note(line)
+        raise
+
+
+def error_lines(
+    error: ValidationError,
+    model: type[BaseModel] | None = None,
+    place: Callable[[Location], str] = lambda _: "",
+) -> list[str]:
+    """One line per wrong field: ``place: field: what is wrong``; default the model is told from the error."""
+    if model is None:
+        model = StudyConfig if error.title == "StudyConfig" else ExperimentConfig
+    lines: dict[Location, tuple[str, list[str]]] = {}
     for detail in error.errors(include_url=False):
         location = _field_location(model, detail["loc"]) if detail["type"] != _EXTRA else detail["loc"]
-        place = ""
-        if file is not None and not _is_overridden(location, overrides or {}):
-            place = f"{file.path}:{file.line_of(location)}: "
+        where = place(location)
         field = ".".join(printable(str(part)) for part in location) or "configuration"
-        _, messages = lines.setdefault(location, (f"{place}{field}", []))
+        _, messages = lines.setdefault(location, (f"{where}: {field}" if where else field, []))
         messages.append(_message(detail, model))
     return [f"{head}: {' or '.join(messages)}{_given(error, at)}" for at, (head, messages) in lines.items()]
-
-
-def has_unknown_keys(error: ValidationError) -> bool:
-    """Whether one of the errors is a key that does not exist."""
-    return any(detail["type"] == _EXTRA for detail in error.errors(include_url=False))
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -72,22 +90,14 @@ def _given(error: ValidationError, location: tuple[str | int, ...]) -> str:
     """What was given, for errors whose value says something."""
     for detail in error.errors(include_url=False):
         quiet = detail["type"] in (_EXTRA, "missing") or isinstance(detail["input"], dict | BaseModel)
-        if detail["loc"][: len(location)] == location and not quiet:
-            return f", got {_SHORT.repr(detail['input'])}"
+        if detail["loc"][: len(location)] == location and not quiet and detail["loc"][-1] != "[key]":
+            return f", got {_shown(detail['input'])}"
     return ""
 
 
-def _is_overridden(location: Sequence[str | int], overrides: Mapping[str, Any]) -> bool:
-    if location[:1] == ("experiments",):
-        location = location[2:]
-    here: Any = overrides
-    for part in location:
-        if not isinstance(here, Mapping):
-            return True
-        if part not in here:
-            return False
-        here = here[part]
-    return bool(location)
+def _shown(value: Any) -> str:
+    """A value as it would be written in YAML, and not too long."""
+    return {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else _SHORT.repr(value)
 
 
 def _field_location(model: type[BaseModel], location: Sequence[str | int]) -> tuple[str | int, ...]:
@@ -101,7 +111,12 @@ def _field_location(model: type[BaseModel], location: Sequence[str | int]) -> tu
         if current is None or part not in _keys(current):
             break
         found.append(part)
-        current = _model_in(_field_type(current, part))
+        kind = _field_type(current, part)
+        current = _model_in(kind)
+        if typing.get_origin(kind) is dict:
+            # A mapping of the user's own keys: the next part is one of them.
+            found += location[len(found) : len(found) + 1]
+            break
     return tuple(found)
 
 

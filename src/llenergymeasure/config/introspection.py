@@ -9,7 +9,9 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig
+from llenergymeasure.config.decoder import DecoderConfig
+from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.models import ExperimentConfig
 
 _BOUNDS: tuple[tuple[type, str], ...] = (
     (annotated_types.Gt, "gt"),
@@ -46,10 +48,7 @@ def field_constraints() -> dict[str, dict[str, Any]]:
 
 def engine_support() -> dict[str, tuple[str, ...] | None]:
     """Which engines read a field, by dotted name; None means every engine."""
-    return {
-        name: (section,) if (section := name.split(".")[0]) in ENGINE_SECTIONS else None
-        for name, _ in _leaves(ExperimentConfig)
-    }
+    return {name: _engines_of(name) for name, _ in _leaves(ExperimentConfig)}
 
 
 def field_test_values() -> dict[str, list[Any]]:
@@ -71,6 +70,16 @@ def field_test_values() -> dict[str, list[Any]]:
         distinct = [v for i, v in enumerate(found) if (type(v), v) not in [(type(w), w) for w in found[:i]]]
         values[name] = [v for v in distinct if _is_kept(name, v)]
     return values
+
+
+def _engines_of(name: str) -> tuple[str, ...] | None:
+    section, _, field = name.partition(".")
+    if section in ENGINE_SECTIONS:
+        return (section,)
+    if section != "decoder" or field not in DecoderConfig.model_fields:
+        return None
+    having = tuple(e for e, engine in ENGINE_SECTIONS.items() if field not in engine.lacks_decoder_fields)
+    return None if len(having) == len(ENGINE_SECTIONS) else having
 
 
 def _is_kept(name: str, value: Any) -> bool:

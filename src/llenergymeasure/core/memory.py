@@ -32,7 +32,9 @@ def resident_peak_mb(proc: Path = _PROC) -> float | None:
     return int(found.group(1)) * 1024 / 1e6 if found else None
 
 
-def estimate_memory(model_config: Any, precision: str, n_tokens: int, batch_size: int) -> MemoryEstimate | None:
+def estimate_memory(
+    model_config: Any, precision: str, n_tokens: int, batch_size: int, weight_bits: int | None = None
+) -> MemoryEstimate | None:
     """Weights and key-value cache of an architecture.
 
     Args:
@@ -40,6 +42,8 @@ def estimate_memory(model_config: Any, precision: str, n_tokens: int, batch_size
         precision: number format of weights and cache.
         n_tokens: longest sequence, input and output.
         batch_size: sequences at once.
+        weight_bits: bits of a weight in the linear layers, the output head apart, when they are quantised;
+            scales and zero points are not counted.
 
     Returns:
         The estimate; None for an architecture transformers does not know.
@@ -56,4 +60,14 @@ def estimate_memory(model_config: Any, precision: str, n_tokens: int, batch_size
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     # A key and a value per layer, head and token.
     kv_values = 2 * n_layers * n_kv_heads * head_size * n_tokens * batch_size
-    return MemoryEstimate(weights_mb=n_parameters * size / 1e6, kv_cache_mb=kv_values * size / 1e6)
+    n_quantised = 0 if weight_bits is None else _linear_weights(model)
+    weights_bytes = (n_parameters - n_quantised) * size + n_quantised * (weight_bits or 0) / 8
+    return MemoryEstimate(weights_mb=weights_bytes / 1e6, kv_cache_mb=kv_values * size / 1e6)
+
+
+def _linear_weights(model: Any) -> int:
+    import torch
+
+    head = model.get_output_embeddings()
+    linear = (m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head)
+    return sum(m.weight.numel() for m in linear)

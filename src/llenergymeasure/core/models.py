@@ -63,10 +63,15 @@ def model_problem(model: str) -> str | None:
     if path.is_dir():
         return None if (path / "config.json").is_file() else f"model directory {model} has no config.json in it"
     if path.is_file():
-        return None if path.suffix == ".gguf" else f"model file {model} is not a GGUF file; give its directory"
+        return None if is_gguf(model) else f"model file {model} is not a GGUF file; give its directory"
     if _looks_like_path(model):
         return f"model {model!r}: there is no such directory or GGUF file"
     return _hub_problem(model)
+
+
+def is_gguf(model: str) -> bool:
+    """Whether a model is named as a GGUF file."""
+    return model.endswith(".gguf")
 
 
 def resolve_model(model: str) -> ModelSource:
@@ -190,7 +195,7 @@ def _packaged_file(packaged: PackagedModel) -> Path | None:
 
 
 def _looks_like_path(model: str) -> bool:
-    return model.startswith((".", "/", "~")) or model.endswith(".gguf") or _HUB_ID.fullmatch(model) is None
+    return model.startswith((".", "/", "~")) or is_gguf(model) or _HUB_ID.fullmatch(model) is None
 
 
 def _hub_problem(model: str) -> str | None:

@@ -66,6 +66,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 baseline, idle_loaded_power_w = None, None
             flops = steps.attempt("flops", lambda: model.flops(window.output), warnings)
             peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
+            warnings.extend(steps.attempt("engine_warnings", model.warnings, warnings) or ())
             sidecars = steps.write_sidecars(plan, window, warnings)
             steps.collect_warnings(plan, environment, window, instruments, warnings)
             breakdown = steps.energy_breakdown(window, baseline, instruments, warnings)

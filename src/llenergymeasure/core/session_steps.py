@@ -223,12 +223,10 @@ def collect_warnings(
         warnings.extend(window.energy.warnings)
         if window.energy.total_j is not None and instruments.modelled:
             warnings.append(_about_a_model(window.energy))
-    dormant = plan.config.decoder.dormant_fields
+    dormant = plan.config.dormant_fields()
     if dormant:
-        warnings.append(
-            f"dormant_decoder_fields: {', '.join(dormant)} had no effect, because nothing was sampled; "
-            "set decoder.do_sample: true or remove them"
-        )
+        listed = ", ".join(f"{name} ({why})" for name, why in dormant.items())
+        warnings.append(f"dormant_fields: set without any effect: {listed}; give what they need, or remove them")
 
 
 def _about_a_model(energy: EnergyMeasurement) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.models import ExperimentConfig
 from tests.unit.config.conftest import calm
@@ -23,7 +24,19 @@ RESOLVED = {
     "max_input_tokens": 512,
     "max_output_tokens": 128,
     "random_seed": 42,
-    "decoder": {"do_sample": False, "temperature": None, "top_k": None, "top_p": None, "repetition_penalty": None},
+    "decoder": {
+        "do_sample": False,
+        "temperature": None,
+        "top_k": None,
+        "top_p": None,
+        "min_p": None,
+        "repetition_penalty": None,
+        "no_repeat_ngram_size": None,
+        "min_output_tokens": None,
+        "num_beams": 1,
+        "length_penalty": None,
+        "early_stopping": None,
+    },
     "warmup": {
         "enabled": True,
         "n_warmup": 5,
@@ -43,7 +56,14 @@ RESOLVED = {
     },
     "energy": {"backend": "auto"},
     "lora": None,
-    "pytorch": {"batch_size": 1, "attn_implementation": None, "device_map": None, "trust_remote_code": False},
+    "passthrough_kwargs": {},
+    "pytorch": {
+        **dict.fromkeys(set(PyTorchConfig.model_fields)),
+        "batch_size": 1,
+        "trust_remote_code": False,
+        "load_in_8bit": False,
+        "load_in_4bit": False,
+    },
 }
 
 CHANGES: list[dict[str, Any]] = [
@@ -66,6 +86,9 @@ CHANGES: list[dict[str, Any]] = [
     {"lora": {"path": "adapter"}},
     {"pytorch": {"batch_size": 2}},
     {"pytorch": {"attn_implementation": "eager"}},
+    {"pytorch": {"load_in_4bit": True}},
+    {"decoder": {"num_beams": 2}},
+    {"passthrough_kwargs": {"rope_theta": 5}},
 ]
 
 

@@ -6,24 +6,33 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.introspection import (
     engine_support,
     experiment_schema,
     field_constraints,
     field_test_values,
 )
-from llenergymeasure.config.models import ENGINE_SECTIONS, ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig
 
-# A configuration in which every section is present.
-FULL = ExperimentConfig.model_validate({"model": "m", "lora": {"path": "a"}, "pytorch": {}}).model_dump()
+
+def full(engine: str) -> dict[str, Any]:
+    """The fields of a configuration in which every section of an engine is present."""
+    fields = ExperimentConfig.model_validate({"model": "m", "backend": engine, "lora": {"path": "a"}, engine: {}})
+    return fields.model_dump(exclude=set(ENGINE_SECTIONS) - {engine})
+
+
+# Every section of every engine, which no single configuration could have.
+FULL = {name: value for engine in ENGINE_SECTIONS for name, value in full(engine).items()}
 FIELDS = sorted(field_constraints())
 EDGES = [(name, rule) for name in FIELDS for rule in sorted(set(field_constraints()[name]) & {"ge", "gt", "le", "lt"})]
 
 
 def with_value(name: str, value: Any) -> ExperimentConfig:
     """The full configuration with one field changed, given by its dotted name."""
-    fields: dict[str, Any] = deepcopy(FULL)
     *sections, last = name.split(".")
+    engine = sections[0] if sections and sections[0] in ENGINE_SECTIONS else "pytorch"
+    fields: dict[str, Any] = deepcopy(full(engine))
     inner = fields
     for section in sections:
         inner = inner[section]
@@ -43,7 +52,7 @@ def value_of(config: BaseModel, name: str) -> Any:
 def leaf_names(fields: dict[str, Any], prefix: str = "") -> set[str]:
     names = set()
     for key, value in fields.items():
-        names |= leaf_names(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key}
+        names |= leaf_names(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key}
     return names
 
 
@@ -110,8 +119,9 @@ def test_the_schema_is_a_json_schema_that_refuses_unknown_keys_everywhere() -> N
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["required"] == ["model"]
     assert set(schema["properties"]) == set(FULL)
-    objects = [schema, *(d for d in schema["$defs"].values() if d["type"] == "object")]
-    assert len(objects) == 8
+    objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
+    # The experiment, its seven parts and a section for each engine.
+    assert len(objects) == 8 - 1 + len(ENGINE_SECTIONS)
     assert all(o["additionalProperties"] is False for o in objects)
 
 
@@ -119,7 +129,9 @@ def test_every_field_of_the_schema_is_documented() -> None:
     schema = experiment_schema()
     for model in (schema, *schema["$defs"].values()):
         # A section that says no more than its own model's description refers to it.
-        assert [n for n, field in model["properties"].items() if not field.keys() & {"description", "$ref"}] == []
+        assert [
+            n for n, field in model.get("properties", {}).items() if not field.keys() & {"description", "$ref"}
+        ] == []
 
 
 def test_the_schema_admits_the_shorthand_for_a_dataset() -> None:

@@ -199,9 +199,9 @@ def test_the_name_is_made_of_model_engine_and_precision(fields: dict[str, Any], 
 
 
 def test_sampling_fields_of_a_greedy_decoder_are_dormant() -> None:
-    assert DecoderConfig(top_k=5, temperature=0.7).dormant_fields == ("temperature", "top_k")
-    assert DecoderConfig(repetition_penalty=1.1).dormant_fields == ()
-    assert DecoderConfig(do_sample=True, top_k=5).dormant_fields == ()
+    assert set(DecoderConfig(top_k=5, temperature=0.7).dormant_fields()) == {"temperature", "top_k"}
+    assert DecoderConfig(repetition_penalty=1.1).dormant_fields() == {}
+    assert DecoderConfig(do_sample=True, top_k=5).dormant_fields() == {}
 
 
 def test_a_study_has_at_least_one_experiment_and_its_defaults() -> None:

@@ -248,7 +248,8 @@ def test_a_sidecar_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
 
 def test_settings_that_change_nothing_are_warned_about() -> None:
     raw = Bench().run(config(decoder={"temperature": 0.7}))
-    assert any(w.startswith("dormant_decoder_fields: temperature") for w in raw.measurement_warnings)
+    (said,) = [w for w in raw.measurement_warnings if w.startswith("dormant_fields: ")]
+    assert "decoder.temperature (it needs do_sample)" in said
 
 
 def test_warmup_that_never_settles_is_a_warning() -> None:

@@ -3,13 +3,25 @@
 import contextlib
 import gc
 import importlib.util
-import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch_generation import set_draft
+from llenergymeasure.core.backends.pytorch_loading import (
+    INSTALL,
+    has_cuda,
+    load_tokenizer,
+    loading_arguments,
+    missing_parts,
+    read_description,
+    section_of,
+    torch_dtype,
+    unknown_passthrough,
+    weight_bits,
+)
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel
 from llenergymeasure.core.memory import estimate_memory
 from llenergymeasure.core.models import ModelSource, describe_source, model_problem, resolve_model
@@ -20,10 +32,9 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 _PACKAGES = ("torch", "transformers", "accelerate")
-_INSTALL = "pip install 'llenergymeasure[pytorch]'"
 
 
 class PyTorchBackend:
@@ -34,120 +45,141 @@ class PyTorchBackend:
     def installation_problem(self) -> str | None:
         """The packages that are missing, and how to get them."""
         missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-        return f"the pytorch engine needs {', '.join(missing)}; install with {_INSTALL}" if missing else None
+        how = INSTALL.format(extra="pytorch")
+        return f"the pytorch engine needs {', '.join(missing)}; install with {how}" if missing else None
 
     def problems(self, config: ExperimentConfig) -> list[str]:
-        """What is missing on this machine: packages, the model, the adapter."""
+        """What is missing on this machine: packages, the model, the adapter; and keys that nobody knows."""
         not_installed = self.installation_problem()
         if not_installed is not None:
             return [not_installed]
-        found = []
         problem = model_problem(config.model)
+        found = missing_parts(config)
         if problem is not None:
-            found.append(problem)
-        if config.model.endswith(".gguf") and importlib.util.find_spec("gguf") is None:
-            found.append(f"reading a GGUF file needs gguf; install with {_INSTALL}")
-        if config.lora is not None and importlib.util.find_spec("peft") is None:
-            found.append("lora needs peft; install with pip install 'llenergymeasure[lora]'")
+            return [problem, *found]
+        # A description that cannot be read is found, and told better, on loading.
+        with contextlib.suppress(Exception):
+            found += unknown_passthrough(config, describe_source(config.model))
         return found
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
         """Weights and KV cache of the architecture; None when its description cannot be read."""
-        import transformers
-
         try:
-            source = describe_source(config.model)
-            # Reading a GGUF file draws a bar.
-            with contextlib.redirect_stderr(io.StringIO()):
-                description = transformers.AutoConfig.from_pretrained(
-                    source.location, trust_remote_code=_section(config).trust_remote_code, **_source_args(source)
-                )
+            description = read_description(config, describe_source(config.model))
         except Exception:  # noqa: BLE001 - an estimate that cannot be had is no error
             return None
         n_tokens = config.max_input_tokens + config.max_output_tokens
-        return estimate_memory(description, config.precision, n_tokens, _section(config).batch_size)
+        n_sequences = section_of(config).batch_size * config.decoder.num_beams
+        return estimate_memory(description, config.precision, n_tokens, n_sequences, weight_bits(section_of(config)))
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
-        """None without CUDA in torch or with device_map 'cpu'; the first GPU without a device map; else all."""
+        """None without CUDA in torch or with device_map 'cpu'; all with another; else this process's one GPU."""
         import torch
 
-        device_map = _section(config).device_map
-        if not torch.backends.cuda.is_built() or device_map == "cpu":
+        section = section_of(config)
+        if not torch.backends.cuda.is_built() or section.device_map == "cpu":
             return ()
-        return tuple(visible[:1]) if device_map is None else tuple(visible)
+        if section.device_map is not None:
+            return tuple(visible)
+        rank = int(os.environ.get("LOCAL_RANK", "0")) if section.tp_plan is not None else 0
+        return tuple(visible[rank : rank + 1])
 
     @contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[PyTorchModel]:
-        """Load model and tokenizer; on leaving, the device's memory is given back.
+        """Load model and tokenizer; on leaving, the device's memory and torch's settings are given back.
 
         Raises:
-            BackendError: the model, its tokenizer or the adapter cannot be loaded.
+            BackendError: the model, its tokenizer, its draft or the adapter cannot be loaded.
         """
         config = plan.config
-        source = resolve_model(config.model)
-        try:
-            tokenizer = _load_tokenizer(config, source)
-            model = _load_model(config, source)
-            if config.lora is not None:
-                model = _with_adapter(model, config)
-        except Exception as error:
-            raise BackendError(f"model {config.model!r} could not be loaded: {error}") from error
-        loaded = PyTorchModel(model, tokenizer, config, _section(config).batch_size)
-        del model  # the last reference, so that release() really frees it
-        try:
-            yield loaded
-        finally:
-            loaded.release()
-            _free()
+        with _torch_settings(config):
+            source = resolve_model(config.model)
+            try:
+                tokenizer = load_tokenizer(config, source)
+                model = _load_model(config, source)
+                if config.lora is not None:
+                    model = _with_adapter(model, config)
+                draft = _load_draft(config, model)
+                _compile(config, model)
+            except BackendError:
+                raise
+            except Exception as error:
+                raise BackendError(f"model {config.model!r} could not be loaded: {error}") from error
+            loaded = PyTorchModel(model, tokenizer, config, draft)
+            del model, draft  # the last references, so that release() really frees them
+            try:
+                yield loaded
+            finally:
+                loaded.release()
+                _free()
 
     def run(self, config: ExperimentConfig) -> ExperimentResult:
         """Measure ``config`` in this process, writing nothing."""
         return ExperimentResult.from_processes([measure(ExperimentPlan.of(config), self)])
 
 
-def _section(config: ExperimentConfig) -> PyTorchConfig:
-    return config.pytorch or PyTorchConfig()
+@contextmanager
+def _torch_settings(config: ExperimentConfig) -> Iterator[None]:
+    """The settings that torch keeps for the whole process, put back afterwards."""
+    import torch
 
-
-def _source_args(source: ModelSource) -> dict[str, Any]:
-    return {} if source.gguf_file is None else {"gguf_file": source.gguf_file}
-
-
-def _load_tokenizer(config: ExperimentConfig, source: ModelSource) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.location, trust_remote_code=_section(config).trust_remote_code, **_source_args(source)
-    )
-    if tokenizer.pad_token_id is None:
-        # Padding is masked out and never counted, so any token will do.
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-    return tokenizer
+    section = section_of(config)
+    n_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    try:
+        if section.num_threads is not None:
+            torch.set_num_threads(section.num_threads)
+        if section.float32_matmul_precision is not None:
+            torch.set_float32_matmul_precision(section.float32_matmul_precision)
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+        torch.set_float32_matmul_precision(precision)
 
 
 def _load_model(config: ExperimentConfig, source: ModelSource) -> Any:
     import torch
     import transformers
 
-    section = _section(config)
-    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[config.precision]
-    arguments: dict[str, Any] = {
-        "dtype": dtype,
-        "trust_remote_code": section.trust_remote_code,
-        **_source_args(source),
-    }
-    if section.attn_implementation is not None:
-        arguments["attn_implementation"] = section.attn_implementation
-    if section.device_map is not None:
-        arguments["device_map"] = section.device_map
-    if source.gguf_file is not None:
-        arguments["quantization_config"] = transformers.GgufConfig(dequantize=True)
     transformers.utils.logging.disable_progress_bar()
+    arguments = loading_arguments(config, source)
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(source.location, **arguments)
-    if section.device_map is None and torch.cuda.is_available():
+    if "device_map" not in arguments and "distributed_config" not in arguments and has_cuda():
         model.to(torch.device("cuda:0"))
     model.eval()
     return model
+
+
+def _load_draft(config: ExperimentConfig, model: Any) -> Any:
+    """The draft model beside the model, told how to draft; None when there is none."""
+    import transformers
+
+    section = section_of(config)
+    if section.assistant_model is None:
+        set_draft(model, section)
+        return None
+    source = resolve_model(section.assistant_model)
+    arguments = {} if source.gguf_file is None else {"gguf_file": source.gguf_file}
+    draft: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        source.location,
+        dtype=torch_dtype(config.precision),
+        trust_remote_code=section.trust_remote_code,
+        **arguments,
+    )
+    draft.to(model.device)
+    draft.eval()
+    set_draft(draft, section)
+    return draft
+
+
+def _compile(config: ExperimentConfig, model: Any) -> None:
+    section = section_of(config)
+    if section.compile:
+        options = {"mode": section.compile_mode, "dynamic": section.compile_dynamic}
+        model.compile(
+            fullgraph=bool(section.compile_fullgraph),
+            backend=section.compile_backend or "inductor",
+            **{name: value for name, value in options.items() if value is not None},
+        )
 
 
 def _with_adapter(model: "PreTrainedModel", config: ExperimentConfig) -> Any:

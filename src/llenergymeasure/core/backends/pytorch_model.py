@@ -1,12 +1,14 @@
 """A transformers model in memory: tokenising, generating, counting, timing."""
 
-import copy
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch_timing import StepClock
+from llenergymeasure.core.backends.pytorch_generation import described, generation_config
+from llenergymeasure.core.backends.pytorch_loading import section_of
+from llenergymeasure.core.backends.pytorch_timing import CompileWatch, StepClock
 from llenergymeasure.core.flops import estimate_flops_palm
 from llenergymeasure.core.memory import reset_resident_peak, resident_peak_mb
 from llenergymeasure.core.prompts import in_groups
@@ -28,14 +30,16 @@ if TYPE_CHECKING:
 class PyTorchModel:
     """Implements ``LoadedModel`` over a ``PreTrainedModel`` and its tokenizer."""
 
-    def __init__(self, model: Any, tokenizer: Any, config: ExperimentConfig, batch_size: int) -> None:
+    def __init__(self, model: Any, tokenizer: Any, config: ExperimentConfig, draft: Any = None) -> None:
         import torch
 
         self._torch = torch
         self._model = model
         self._tokenizer = tokenizer
         self._config = config
-        self._batch_size = batch_size
+        self._draft = draft
+        self._batch_size = section_of(config).batch_size
+        self._compiles = CompileWatch()
         self._on_cuda = model.device.type == "cuda"
         self._generation = generation_config(model, tokenizer, config)
         self._template_use = "no prompts yet"
@@ -68,14 +72,17 @@ class PyTorchModel:
                     attention_mask=mask,
                     generation_config=self._generation,
                     stopping_criteria=[steps],
+                    assistant_model=self._draft,
                 )
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise ExperimentError(_explain(error, len(rows))) from error
         produced = sequences[:, ids.shape[1] :].tolist()
-        times = steps.seconds_since(start)
+        # A beam search settles on its tokens only when it ends.
+        end_s = time.perf_counter() - start if self._config.decoder.num_beams > 1 else None
+        times = steps.token_times(start, ids.shape[1]) if end_s is None else []
         return InferenceOutput(
             requests=tuple(
-                self._request(prompt, tokens, times) for prompt, tokens in zip(prompts, produced, strict=True)
+                self._request(prompt, tokens, times, end_s) for prompt, tokens in zip(prompts, produced, strict=True)
             )
         )
 
@@ -84,6 +91,17 @@ class PyTorchModel:
         import transformers
 
         transformers.set_seed(random_seed)
+        self._compiles.restart()
+
+    def warnings(self) -> list[str]:
+        """What was compiled since ``seed``: it took time and energy that inference did not."""
+        n_graphs = self._compiles.count()
+        if not n_graphs:
+            return []
+        return [
+            f"compiled_in_window: torch compiled {n_graphs} graphs while measuring, because batches had shapes that "
+            "warm-up had not; raise warmup.n_warmup, or set pytorch.compile_dynamic: true"
+        ]
 
     def synchronize(self) -> None:
         """Wait for all CUDA devices; a CPU is never behind."""
@@ -92,8 +110,12 @@ class PyTorchModel:
                 self._torch.cuda.synchronize(index)
 
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
-        """2 N per token over all requests of ``output``."""
-        return estimate_flops_palm(self._model, output.input_tokens, output.output_tokens)
+        """2 N per token over all requests of ``output``, every beam counted; drafts are not."""
+        n_beams = self._config.decoder.num_beams
+        result = estimate_flops_palm(self._model, output.input_tokens, output.output_tokens, n_beams)
+        if self._generation.get_generation_mode(self._draft) == "assisted_generation":
+            return replace(result, method=f"{result.method}; drafted tokens not counted", confidence="low")
+        return result
 
     def peak_memory_mb(self) -> float | None:
         """Most memory allocated by torch on all CUDA devices; on a CPU the process's largest resident set."""
@@ -106,7 +128,7 @@ class PyTorchModel:
 
     def release(self) -> None:
         """Let go of the weights; the model is of no use after this."""
-        self._model = None
+        self._model = self._draft = None
 
     def describe(self) -> ModelDescription:
         """Versions, devices and the settings that transformers arrived at."""
@@ -121,7 +143,8 @@ class PyTorchModel:
             "architecture": type(self._model).__name__,
             "chat_template": self._template_use,
             "n_threads": self._torch.get_num_threads(),
-            **_decoding(self._generation),
+            **self._quantisation(),
+            **described(self._generation),
         }
         return ModelDescription(
             engine="pytorch",
@@ -130,6 +153,11 @@ class PyTorchModel:
             n_parameters=sum(p.numel() for p in self._model.parameters()),
             parameters=parameters,
         )
+
+    def _quantisation(self) -> dict[str, str | None]:
+        settings = getattr(self._model.config, "quantization_config", None)
+        method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
+        return {} if method is None else {"quantization": str(getattr(method, "value", method))}
 
     def _tokenise(self, prompt: Prompt) -> Prompt:
         if self._is_templated(prompt):
@@ -163,7 +191,9 @@ class PyTorchModel:
         mask = self._torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
         return ids.to(self._model.device), mask.to(self._model.device)
 
-    def _request(self, prompt: Prompt, tokens: Sequence[int], times: Sequence[float]) -> RequestOutput:
+    def _request(
+        self, prompt: Prompt, tokens: Sequence[int], times: Sequence[float], end_s: float | None
+    ) -> RequestOutput:
         own = own_tokens(tokens, self._end_ids)
         stamps = tuple(times[: len(own)])
         return RequestOutput(
@@ -171,7 +201,7 @@ class PyTorchModel:
             input_tokens=len(prompt.token_ids or ()),
             output_tokens=len(own),
             ttft_s=stamps[0] if stamps else None,
-            e2e_s=stamps[-1] if stamps else None,
+            e2e_s=stamps[-1] if stamps else end_s,
             finish_reason="stop" if own and own[-1] in self._end_ids else "length",
             output_digest=tokens_digest(own),
             token_times_s=stamps,
@@ -194,44 +224,11 @@ def own_tokens(tokens: Sequence[int], end_ids: frozenset[int]) -> list[int]:
     return list(tokens)
 
 
-def generation_config(model: Any, tokenizer: Any, config: ExperimentConfig) -> "GenerationConfig":
-    """The model's own generation settings with the experiment's on top."""
-    generation = copy.deepcopy(model.generation_config)
-    decoder = config.decoder
-    generation.max_length = None
-    generation.max_new_tokens = config.max_output_tokens
-    generation.do_sample = decoder.do_sample
-    generation.pad_token_id = tokenizer.pad_token_id
-    if generation.eos_token_id is None:
-        generation.eos_token_id = tokenizer.eos_token_id
-    if not decoder.do_sample:
-        generation.temperature = generation.top_k = generation.top_p = None
-    for name in ("temperature", "top_k", "top_p"):
-        if decoder.do_sample and getattr(decoder, name) is not None:
-            setattr(generation, name, getattr(decoder, name))
-    if decoder.repetition_penalty is not None:
-        generation.repetition_penalty = decoder.repetition_penalty
-    return generation  # type: ignore[no-any-return]
-
-
 def _end_token_ids(generation: "GenerationConfig") -> frozenset[int]:
     ids = generation.eos_token_id
     if ids is None:
         return frozenset()
     return frozenset(ids) if isinstance(ids, list | tuple) else frozenset([ids])
-
-
-def _decoding(generation: "GenerationConfig") -> dict[str, Any]:
-    names = (
-        "do_sample",
-        "temperature",
-        "top_k",
-        "top_p",
-        "repetition_penalty",
-        "num_beams",
-        "max_new_tokens",
-    )
-    return {name: getattr(generation, name, None) for name in names}
 
 
 def _explain(error: Exception, batch_size: int) -> str:

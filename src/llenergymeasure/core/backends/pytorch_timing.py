@@ -1,5 +1,6 @@
-"""When each token of a batch was there."""
+"""When each token of a batch was there, and whether torch was compiling meanwhile."""
 
+import sys
 import time
 from typing import Any
 
@@ -7,15 +8,17 @@ from typing import Any
 class StepClock:
     """Stamps each generation step; handed to ``generate`` as a stopping criterion that never stops.
 
-    On a CPU it is called when the step's tokens are there. On CUDA it is called when the step was
-    queued, and transformers may queue the next one before the device is done; events in the stream give
-    the real times without making the host wait. A step that transformers undoes at the end of a batch
-    leaves a stamp too many, which no row's own tokens reach.
+    A step brings one token, or several when tokens were drafted, so the length is kept beside the time. On a
+    CPU it is called when the step's tokens are there. On CUDA it is called when the step was queued, and
+    transformers may queue the next one before the device is done; events in the stream give the real times
+    without making the host wait. A step that transformers undoes at the end of a batch leaves a stamp too
+    many, which no row's own tokens reach.
     """
 
     def __init__(self, *, on_cuda: bool) -> None:
         self._on_cuda = on_cuda
         self._stamps: list[Any] = []
+        self._lengths: list[int] = []
         self._never: Any = None
         self._origin_s = time.perf_counter()
         if on_cuda:
@@ -24,14 +27,21 @@ class StepClock:
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - the library's signature
         """Stamp this step; False for every row."""
         self._stamps.append(self._event() if self._on_cuda else time.perf_counter())
+        self._lengths.append(input_ids.shape[1])
         if self._never is None:
             import torch
 
             self._never = torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
         return self._never
 
-    def seconds_since(self, start_s: float) -> list[float]:
-        """Seconds from ``start_s`` (of ``time.perf_counter``) to each step."""
+    def token_times(self, start_s: float, prompt_width: int) -> list[float]:
+        """Seconds from ``start_s`` (of ``time.perf_counter``) to each token after the padded prompt."""
+        times: list[float] = []
+        for seconds, length in zip(self._seconds_since(start_s), self._lengths, strict=True):
+            times += [seconds] * (length - prompt_width - len(times))
+        return times
+
+    def _seconds_since(self, start_s: float) -> list[float]:
         if not self._on_cuda:
             return [stamp - start_s for stamp in self._stamps]
         if self._stamps:
@@ -46,3 +56,24 @@ class StepClock:
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
+
+
+class CompileWatch:
+    """Counts the graphs that torch.compile makes."""
+
+    def __init__(self) -> None:
+        self._before = self._graphs()
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self._before = self._graphs()
+
+    def count(self) -> int:
+        """Graphs compiled since the start."""
+        return self._graphs() - self._before
+
+    @staticmethod
+    def _graphs() -> int:
+        # Where nothing was compiled the compiler has not been imported, and is not for this.
+        dynamo = sys.modules.get("torch._dynamo.utils")
+        return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])

@@ -1,0 +1,11 @@
+"""Engine sections of an experiment: what only one engine understands. A new one is a file here and a line below."""
+
+from llenergymeasure.config.engines.pytorch import PyTorchConfig
+from llenergymeasure.config.engines.section import EngineSection
+
+__all__ = ["ENGINE_SECTIONS", "EngineSection", "PyTorchConfig"]
+
+# By the name of the engine, which is also the name of its section.
+ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
+    "pytorch": PyTorchConfig,
+}

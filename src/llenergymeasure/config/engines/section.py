@@ -1,0 +1,47 @@
+"""What all engine sections have in common."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from llenergymeasure.config.base import ConfigModel, in_words
+from llenergymeasure.config.decoder import DecoderConfig
+
+
+class EngineSection(ConfigModel):
+    """What only one engine understands; in a section ``None`` leaves the choice to the engine's own default.
+
+    Beside its fields a section says what its engine can do:
+
+    - ``precisions``: the values of ``precision`` that it has;
+    - ``lacks_decoder_fields``: fields of ``decoder`` that it has no equivalent of;
+    - ``library_names``: ``{name in the engine's own interface: field here that sets it}``, so that
+      ``passthrough_kwargs`` cannot set one thing twice; its own fields need not be listed;
+    - ``refused_names``: ``{name in the engine's own interface: why it may not be passed through}``;
+    - ``decoder_conflicts`` and ``decoder_needs``: as ``conflicts`` and ``needs``, with fields of ``decoder``
+      on the other side.
+    """
+
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
+    lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset()
+    library_names: ClassVar[Mapping[str, str]] = {}
+    refused_names: ClassVar[Mapping[str, str]] = {}
+    decoder_conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def clashes_with(self, decoder: DecoderConfig) -> list[str]:
+        """The fields that cannot go with this decoder, each with a way out."""
+        return [
+            f"{name} cannot go with decoder.{in_words(condition)}; {way_out}"
+            for name, others in self.decoder_conflicts.items()
+            if self.is_on(name)
+            for condition, way_out in others.items()
+            if decoder.is_on(condition)
+        ]
+
+    def asleep_under(self, decoder: DecoderConfig) -> dict[str, str]:
+        """Fields that were set but change nothing under this decoder, each with what it would need."""
+        return {
+            name: f"it needs {' or '.join(f'decoder.{in_words(waker)}' for waker in wakers)}"
+            for name, wakers in self.decoder_needs.items()
+            if self.is_on(name) and not any(decoder.is_on(waker) for waker in wakers)
+        }

@@ -1,0 +1,91 @@
+"""How to measure: warm-up, idle baseline, source of energy."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import AliasChoices, Field, model_validator
+
+from llenergymeasure.config.base import ConfigModel, Integer, Number
+
+_CONVERGENCE_FIELDS = ("cv_threshold", "max_warmup_prompts", "max_prompts", "window_size", "min_prompts")
+
+
+class WarmupConfig(ConfigModel):
+    """Inference before the measurement, and the wait that lets temperatures settle after it."""
+
+    enabled: bool = Field(default=True, description="Run warm-up inference before measuring.")
+    n_warmup: Integer = Field(
+        default=5, ge=1, description="Warm-up batches in fixed mode, and the least in convergence mode."
+    )
+    thermal_floor_seconds: Number = Field(
+        default=60.0, ge=30, description="Seconds of idling with the model loaded, after warm-up, before measuring."
+    )
+    convergence_detection: bool = Field(
+        default=False, description="Go on until latencies are steady; on by itself when one of its fields is given."
+    )
+    cv_threshold: Number = Field(
+        default=0.05, gt=0, lt=1, description="Steady means a coefficient of variation under this."
+    )
+    max_warmup_prompts: Integer = Field(
+        default=20,
+        ge=1,
+        validation_alias=AliasChoices("max_warmup_prompts", "max_prompts"),
+        description="Give up on convergence after this many warm-up batches.",
+    )
+    window_size: Integer = Field(default=5, ge=2, description="Latencies that the coefficient of variation looks at.")
+    min_prompts: Integer = Field(default=5, ge=1, description="Least number of warm-up batches in convergence mode.")
+
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "n_warmup": ("enabled",),
+        "convergence_detection": ("enabled",),
+        "cv_threshold": ("convergence_detection",),
+        "max_warmup_prompts": ("convergence_detection",),
+        "window_size": ("convergence_detection",),
+        "min_prompts": ("convergence_detection",),
+    }
+
+    @property
+    def max_prompts(self) -> int:
+        """The same as ``max_warmup_prompts``."""
+        return self.max_warmup_prompts
+
+    @model_validator(mode="before")
+    @classmethod
+    def _convergence_fields_switch_it_on(cls, data: Any) -> Any:
+        unsaid = isinstance(data, dict) and "convergence_detection" not in data
+        if unsaid and any(name in data for name in _CONVERGENCE_FIELDS):
+            return {**data, "convergence_detection": True}
+        return data
+
+
+class BaselineConfig(ConfigModel):
+    """Power of the idle machine before the model is loaded, for baseline-adjusted energy."""
+
+    enabled: bool = Field(default=True, description="Measure the idle baseline.")
+    required: bool = Field(default=False, description="Fail the experiment when the baseline cannot be measured.")
+    duration_seconds: Number = Field(default=30.0, ge=1, description="Seconds of idling that are averaged.")
+    sample_interval_ms: Integer = Field(default=100, ge=10, description="Milliseconds between two power readings.")
+    cache_ttl_sec: Number = Field(
+        default=3600.0, ge=0, description="Seconds for which a measured baseline is used again."
+    )
+
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "duration_seconds": ("enabled",),
+        "sample_interval_ms": ("enabled",),
+        "cache_ttl_sec": ("enabled",),
+    }
+
+    @model_validator(mode="after")
+    def _required_means_enabled(self) -> Self:
+        if self.required and not self.enabled:
+            raise ValueError("required: true cannot go with enabled: false; change one of them")
+        return self
+
+
+class EnergyConfig(ConfigModel):
+    """Where joules come from."""
+
+    backend: Literal["auto", "zeus", "nvml", "rapl", "codecarbon"] | None = Field(
+        default="auto",
+        description="Energy source; 'auto' takes the best that answers (zeus, nvml, rapl, codecarbon), null none.",
+    )

@@ -1,0 +1,111 @@
+"""Where settings come from beside the experiment's own file: the user's file and the environment."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from llenergymeasure.config.errors import validated
+from llenergymeasure.config.settings import nested
+from llenergymeasure.config.user_file import UserConfig
+from llenergymeasure.config.yaml_file import ConfigFile, Location, read_config_file
+
+PREFIX = "LLEM_"
+_SEPARATOR = "__"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Settings from one place, as nested fields of an experiment, with where each was given.
+
+    An ``ambient`` one was not written for the experiment at hand, so what it says of other engines, or of
+    carrying out studies, does not concern a single experiment.
+    """
+
+    values: Mapping[str, Any]
+    place: Callable[[Location], str]
+    ambient: bool = False
+
+    def gives(self, location: Location) -> bool:
+        """Whether it sets this field, or a value in place of the section around it."""
+        here: Any = self.values
+        for part in location:
+            if isinstance(here, list) and isinstance(part, int) and part < len(here):
+                here = here[part]
+            elif not isinstance(here, Mapping):
+                return True
+            elif part in here:
+                here = here[part]
+            else:
+                return False
+        return bool(location)
+
+    def without(self, fields: Iterable[str]) -> Mapping[str, Any]:
+        """Its settings except for these fields."""
+        left_out = set(fields)
+        return {name: value for name, value in self.values.items() if name not in left_out}
+
+
+def user_file_path() -> Path:
+    """Where the user's defaults are looked for: ``~/.config/llenergymeasure/config.yaml`` on Linux."""
+    return platformdirs.user_config_path("llenergymeasure") / "config.yaml"
+
+
+def user_source(path: Path | None = None) -> Source:
+    """The user's defaults; empty when there is no such file.
+
+    Raises:
+        ConfigError: the file cannot be read, or has unknown keys.
+        ValidationError: keys are right, values are not; notes say where.
+    """
+    path = user_file_path() if path is None else path
+    if not os.path.lexists(path):
+        return Source(values={}, place=lambda _: str(path), ambient=True)
+    file = read_config_file(path, may_be_empty=True)
+    validated(UserConfig, file.values, file_place(file))
+    values = {**(file.values.get("measurement") or {}), "execution": file.values.get("execution") or {}}
+    directory = (file.values.get("output") or {}).get("dir")
+    if directory is not None:
+        values["output_dir"] = str(Path(directory).expanduser())
+
+    def place(location: Location) -> str:
+        inside = ("output", "dir") if location[:1] == ("output_dir",) else ("measurement", *location)
+        return file_place(file)(location if location[:1] == ("execution",) else inside)
+
+    return Source(values=values, place=place, ambient=True)
+
+
+def nowhere(_: Location) -> str:
+    """The place of what was given in no file and by no variable: nothing to show."""
+    return ""
+
+
+def environment_source(environ: Mapping[str, str] | None = None) -> Source:
+    """The variables ``LLEM_FIELD`` and ``LLEM_SECTION__FIELD``, their values read as YAML; empty ones are unset.
+
+    Raises:
+        ConfigError: a value cannot be read, or a field is given both whole and in parts.
+    """
+    environ = os.environ if environ is None else environ
+    given = {
+        tuple(name.removeprefix(PREFIX).lower().split(_SEPARATOR)): (name, text)
+        for name, text in environ.items()
+        if name.startswith(PREFIX) and text.strip()
+    }
+
+    def place(location: Location) -> str:
+        parts = tuple(map(str, location))
+        found = [path for path in given if path[: len(parts)] == parts or parts[: len(path)] == path]
+        return " and ".join(sorted(given[path][0] for path in found)) or "environment"
+
+    return Source(
+        values=nested((name, path, text) for path, (name, text) in sorted(given.items())), place=place, ambient=True
+    )
+
+
+def file_place(file: ConfigFile) -> Callable[[Location], str]:
+    """Gives ``file:line`` of a field."""
+    return lambda location: f"{file.path}:{file.line_of(location)}"

@@ -1,0 +1,45 @@
+"""The user's own defaults: what ``~/.config/llenergymeasure/config.yaml`` may hold."""
+
+from pathlib import Path
+
+from pydantic import Field, create_model, field_validator
+
+from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
+
+# What an experiment is about is said by the experiment.
+_OF_THE_EXPERIMENT = frozenset({"model", "name", "dataset", "lora", "passthrough_kwargs", "output_dir"})
+
+MeasurementDefaults = create_model(
+    "MeasurementDefaults",
+    __base__=ConfigModel,
+    __doc__="Defaults for the fields of an experiment, apart from what it is about.",
+    **{
+        name: (field.annotation, field)
+        for name, field in ExperimentConfig.model_fields.items()
+        if name not in _OF_THE_EXPERIMENT
+    },  # type: ignore[call-overload]
+)
+
+
+class OutputDefaults(ConfigModel):
+    """Where results go."""
+
+    dir: Path | None = Field(default=None, description="Folder for results; absolute, or from ~ on.")
+
+    @field_validator("dir")
+    @classmethod
+    def _same_from_everywhere(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.expanduser().is_absolute():
+            raise ValueError("a default must not depend on the working directory; write it from / or ~ on")
+        return path
+
+
+class UserConfig(ConfigModel):
+    """The user's file; every section may be left out."""
+
+    output: OutputDefaults = Field(default=OutputDefaults(), description="Where results go.")
+    measurement: MeasurementDefaults = Field(  # type: ignore[valid-type]
+        default=MeasurementDefaults(), description="Defaults for fields of an experiment."
+    )
+    execution: ExecutionConfig = Field(default=ExecutionConfig(), description="Defaults for carrying out studies.")

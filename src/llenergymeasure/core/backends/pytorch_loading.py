@@ -1,0 +1,269 @@
+"""What ``from_pretrained`` is told, and what of an experiment could not be told to it."""
+
+import contextlib
+import difflib
+import importlib.util
+import io
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llenergymeasure.config.engines import PyTorchConfig
+from llenergymeasure.config.engines.pytorch_left_out import HANDED_ON
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch_generation import known_names
+from llenergymeasure.core.models import ModelSource, is_gguf, model_problem
+from llenergymeasure.exceptions import BackendError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+INSTALL = "pip install 'llenergymeasure[{extra}]'"
+_HUB_FIELDS = ("revision", "subfolder")
+_LOADING_FIELDS = (
+    *_HUB_FIELDS,
+    "variant",
+    "use_safetensors",
+    "device_map",
+    "offload_folder",
+    "offload_buffers",
+    "attn_implementation",
+    "experts_implementation",
+    "use_kernels",
+)
+_BNB_FIELDS = (
+    "load_in_8bit",
+    "load_in_4bit",
+    "bnb_4bit_quant_type",
+    "bnb_4bit_use_double_quant",
+    "llm_int8_threshold",
+    "llm_int8_skip_modules",
+    "llm_int8_enable_fp32_cpu_offload",
+)
+# Our name: torchao's class, and the bits of a weight.
+_TORCHAO = {
+    "int4_weight_only": ("Int4WeightOnlyConfig", 4),
+    "int8_weight_only": ("Int8WeightOnlyConfig", 8),
+    "int8_dynamic_activation_int8_weight": ("Int8DynamicActivationInt8WeightConfig", 8),
+    "int8_dynamic_activation_int4_weight": ("Int8DynamicActivationIntxWeightConfig", 4),
+    "float8_weight_only": ("Float8WeightOnlyConfig", 8),
+    "float8_dynamic_activation_float8_weight": ("Float8DynamicActivationFloat8WeightConfig", 8),
+    "float8_dynamic_activation_int4_weight": ("Float8DynamicActivationInt4WeightConfig", 4),
+}
+
+
+def section_of(config: ExperimentConfig) -> PyTorchConfig:
+    """The section, with its defaults when it was left out."""
+    return config.pytorch or PyTorchConfig()
+
+
+def torch_dtype(precision: str) -> "torch.dtype":
+    """Torch's name for one of our number formats."""
+    import torch
+
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def source_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
+    """What finds the files of a model, its tokenizer and its description alike."""
+    section = section_of(config)
+    found: dict[str, Any] = {name: value for name in _HUB_FIELDS if (value := getattr(section, name)) is not None}
+    found["trust_remote_code"] = section.trust_remote_code
+    if source.gguf_file is not None:
+        found["gguf_file"] = source.gguf_file
+    return found
+
+
+def load_tokenizer(config: ExperimentConfig, source: ModelSource) -> "PreTrainedTokenizerBase":
+    """The model's tokenizer, with something to pad with."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source.location, **source_arguments(config, source))
+    if tokenizer.pad_token_id is None:
+        # Padding is masked out and never counted, so any token will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def read_description(config: ExperimentConfig, source: ModelSource) -> Any:
+    """The model's transformers configuration, read without its weights."""
+    from transformers import AutoConfig
+
+    # Reading a GGUF file draws a bar.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return AutoConfig.from_pretrained(source.location, **source_arguments(config, source))
+
+
+def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
+    """The keyword arguments of ``from_pretrained``.
+
+    Raises:
+        BackendError: a passed-through key that nobody knows, or a checkpoint without what is asked of it.
+    """
+    import transformers
+
+    section = section_of(config)
+    arguments: dict[str, Any] = {"dtype": torch_dtype(config.precision), **source_arguments(config, source)}
+    arguments |= {name: value for name in _LOADING_FIELDS if (value := getattr(section, name)) is not None}
+    if section.max_memory is not None:
+        arguments["max_memory"] = {int(k) if k.isdecimal() else k: v for k, v in section.max_memory.items()}
+    if section.tp_plan is not None:
+        arguments["distributed_config"] = transformers.DistributedConfig(
+            tp_plan=section.tp_plan, tp_size=section.tp_size
+        )
+    quantisation = _quantisation(config, source)
+    if quantisation is not None:
+        arguments["quantization_config"] = quantisation
+        if section.device_map is None and section.tp_plan is None and has_cuda():
+            arguments["device_map"] = {"": 0}  # quantised weights cannot be moved afterwards
+    unknown = unknown_passthrough(config, source)
+    if unknown:
+        raise BackendError("\n".join(unknown))
+    of_generate = known_names()
+    return arguments | {k: v for k, v in config.passthrough_kwargs.items() if k not in of_generate}
+
+
+def unknown_passthrough(config: ExperimentConfig, source: ModelSource) -> list[str]:
+    """A line for each key of ``passthrough_kwargs`` that neither transformers nor the model knows."""
+    rest = [name for name in config.passthrough_kwargs if name not in known_names() and name not in HANDED_ON]
+    if not rest:
+        return []
+    known = [*known_names(), *HANDED_ON, *vars(read_description(config, source))]
+    return [
+        f"passthrough_kwargs.{name}: neither generate, nor from_pretrained, nor the configuration of this model has "
+        f"such a parameter{_like(name, known)}"
+        for name in rest
+        if name not in known
+    ]
+
+
+def _like(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else "; remove it, or check its spelling"
+
+
+def missing_parts(config: ExperimentConfig) -> list[str]:
+    """Packages, files and launchers that the experiment needs and this machine lacks."""
+    section = section_of(config)
+    found = [
+        f"{wanted_by} needs {module}; install with {install}"
+        for wanted_by, module, install in _packages(config, section)
+        if not _is_installed(module)
+    ]
+    if section.assistant_model is not None:
+        problem = model_problem(section.assistant_model)
+        if problem is not None:
+            found.append(f"pytorch.assistant_model: {problem}")
+    if section.tp_plan is not None and "WORLD_SIZE" not in os.environ:
+        found.append("pytorch.tp_plan needs several processes; start llem with torchrun, or remove it")
+    quantised_by = _quantised_by(section)
+    if is_gguf(config.model) and quantised_by is not None:
+        found.append(
+            f"pytorch.{quantised_by}: a GGUF file ({config.model}) is unpacked on loading and cannot be quantised "
+            "again; give the directory of a dense model"
+        )
+    return found
+
+
+def _packages(config: ExperimentConfig, section: PyTorchConfig) -> Iterator[tuple[str, str, str]]:
+    """Optional packages: the field that wants one, its module, and how to get it."""
+    quantised_by = _quantised_by(section)
+    if quantised_by is not None:
+        module = "torchao" if quantised_by == "torchao" else "bitsandbytes"
+        yield f"pytorch.{quantised_by}", module, INSTALL.format(extra="quantization")
+    if section.cache_implementation == "quantized":
+        if section.cache_backend == "hqq":
+            yield "pytorch.cache_backend: hqq", "hqq", "pip install hqq"
+        else:
+            yield "pytorch.cache_implementation: quantized", "optimum.quanto", INSTALL.format(extra="quantization")
+    if section.use_kernels:
+        yield "pytorch.use_kernels", "kernels", "pip install kernels"
+    if config.lora is not None:
+        yield "lora", "peft", INSTALL.format(extra="lora")
+    if is_gguf(config.model):
+        yield "reading a GGUF file", "gguf", INSTALL.format(extra="pytorch")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it is missing
+        return False
+
+
+def _quantised_by(section: PyTorchConfig) -> str | None:
+    """The field that quantises dense weights on loading."""
+    return next((name for name in ("load_in_4bit", "load_in_8bit", "torchao") if getattr(section, name)), None)
+
+
+def _quantisation(config: ExperimentConfig, source: ModelSource) -> Any:
+    import transformers
+
+    section = section_of(config)
+    quantised_by = _quantised_by(section)
+    if source.gguf_file is not None:
+        return transformers.GgufConfig(dequantize=True)
+    if quantised_by == "torchao":
+        return _torchao(section)
+    if quantised_by is not None:
+        given = {name: value for name in _BNB_FIELDS if (value := getattr(section, name)) is not None}
+        if section.bnb_4bit_compute_dtype is not None:
+            given["bnb_4bit_compute_dtype"] = torch_dtype(section.bnb_4bit_compute_dtype)
+        return transformers.BitsAndBytesConfig(**given)
+    return _checkpoint_quantisation(config, source)
+
+
+def _torchao(section: PyTorchConfig) -> Any:
+    import torch
+    import torchao.quantization
+    import transformers
+
+    options: dict[str, Any] = {}
+    if section.torchao == "int4_weight_only" and section.torchao_group_size is not None:
+        options["group_size"] = section.torchao_group_size
+    if section.torchao == "int8_dynamic_activation_int4_weight":
+        options["weight_dtype"] = torch.int4  # type: ignore[attr-defined]
+    kind = getattr(torchao.quantization, _TORCHAO[str(section.torchao)][0])
+    return transformers.TorchAoConfig(kind(**options))
+
+
+def _checkpoint_quantisation(config: ExperimentConfig, source: ModelSource) -> Any:
+    """How a checkpoint that is quantised already is to be run; None leaves that to transformers."""
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    section = section_of(config)
+    choices = {"backend": section.checkpoint_backend, "dequantize": section.checkpoint_dequantize}
+    given = {name: value for name, value in choices.items() if value is not None}
+    if not given:
+        return None
+    stored = getattr(read_description(config, source), "quantization_config", None)
+    if stored is None:
+        raise BackendError(
+            f"pytorch.checkpoint_{next(iter(given))}: this checkpoint is not quantised; remove the field"
+        )
+    stored = stored if isinstance(stored, dict) else stored.to_dict()
+    method = str(stored.get("quant_method"))
+    known: Any = AUTO_QUANTIZATION_CONFIG_MAPPING.get(method)
+    ours = None if known is None else known.from_dict({**stored, **given})
+    for name in given:
+        if ours is None or not hasattr(ours, "get_loading_attributes") or name not in ours.get_loading_attributes():
+            raise BackendError(
+                f"pytorch.checkpoint_{name}: transformers lets nobody choose that for a checkpoint of kind {method!r}; "
+                "remove the field"
+            )
+    return ours
+
+
+def weight_bits(section: PyTorchConfig) -> int | None:
+    """Bits that a weight of a linear layer is quantised to on loading; None when it is not."""
+    if section.torchao is not None:
+        return _TORCHAO[section.torchao][1]
+    return 4 if section.load_in_4bit else 8 if section.load_in_8bit else None
+
+
+def has_cuda() -> bool:
+    """Whether torch sees a GPU."""
+    import torch
+
+    return torch.cuda.is_available()
