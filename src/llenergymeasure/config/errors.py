@@ -90,7 +90,7 @@ def _given(error: ValidationError, location: tuple[str | int, ...]) -> str:
     """What was given, for errors whose value says something."""
     for detail in error.errors(include_url=False):
         quiet = detail["type"] in (_EXTRA, "missing") or isinstance(detail["input"], dict | BaseModel)
-        if detail["loc"][: len(location)] == location and not quiet and detail["loc"][-1] != "[key]":
+        if detail["loc"][: len(location)] == location and not quiet and detail["loc"][-1:] != ("[key]",):
             return f", got {_shown(detail['input'])}"
     return ""
 

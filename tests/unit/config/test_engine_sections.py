@@ -123,7 +123,7 @@ def test_a_name_of_the_library_is_a_field_or_mapped_or_refused_but_never_two_of_
         (LlamaCppConfig, "n_gpu_layers", "all"),
         (LlamaCppConfig, "n_threads", 0),
         (LlamaCppConfig, "n_threads", 513),
-        (LlamaCppConfig, "cpumask", "0b11"),
+        (LlamaCppConfig, "cpumask", "0-3"),
         (LlamaCppConfig, "poll", 101),
         (LlamaCppConfig, "cache_type_k", "q2_k"),
         (LlamaCppConfig, "cache_ram_mib", -2),
