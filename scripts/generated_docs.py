@@ -1,6 +1,7 @@
-"""Write docs/cli.md and docs/parameters.md from the code, or check that they are in step."""
+"""Write the pages of docs/ that come from the code, or check that they are in step with it."""
 
 import argparse
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -10,12 +11,16 @@ import click
 
 from llenergymeasure.cli import cli
 from llenergymeasure.config.decoder import DECODER_PRESETS
+from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.introspection import (
     engine_support,
+    experiment_schema,
     field_constraints,
     field_defaults,
     field_descriptions,
+    field_kinds,
 )
+from llenergymeasure.core.backends import engine_names
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLI_HEAD = """# Command line
@@ -30,12 +35,26 @@ PARAMETERS_HEAD = """# Fields of an experiment
 Written from the configuration models by `make docs`; do not edit.
 
 In YAML a dot is a section: `warmup.n_warmup` is `warmup: {n_warmup: 3}`. On the command line any field is
-`--set warmup.n_warmup=3`. `llem config --schema` prints the same as JSON schema; an editor that knows the line
-`# yaml-language-server: $schema=experiment.schema.json` completes from it.
+`--set warmup.n_warmup=3`, in the environment `LLEM_WARMUP__N_WARMUP=3`, in the user's file it stands under
+`measurement:`. Who wins: command line, environment, experiment file, user's file, built-in; `llem config --verbose`
+shows each default and where it comes from.
 
-| field | default | allowed | engines | what it does |
+An editor completes and checks the YAML of an experiment when its first line is
+`# yaml-language-server: $schema=PATH/experiment.schema.json`. The schema lies [beside this
+page](experiment.schema.json), and `llem config --schema` prints it.
+
+A field that is set but changes nothing, such as a temperature without sampling, is a warning in the result.
+
+## Shared by all engines
+
+"""
+SHARED_TABLE = """| field | default | allowed | engines | what it does |
 |---|---|---|---|---|
 """
+ENGINE_TABLE = """| field | default | allowed | what it does |
+|---|---|---|---|
+"""
+NOT_RUN = "*Can be configured and checked; this version cannot run this engine yet.*\n\n"
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=", "max_length": "length <="}
 
 
@@ -52,25 +71,52 @@ def cli_page() -> str:
 
 
 def parameters_page() -> str:
-    """A row per field, and what the presets stand for."""
-    constraints, defaults, engines = field_constraints(), field_defaults(), engine_support()
-    rows = []
-    for name, description in field_descriptions().items():
-        default = _code(defaults[name]) if name in defaults else "required"
-        read_by = ", ".join(engines[name] or ("all",))
-        rows.append(f"| `{name}` | {default} | {_allowed(constraints[name])} | {read_by} | {description} |")
-    presets = [
-        f"| `{name}` | {', '.join(f'`{k}: {_plain(v)}`' for k, v in p.items())} |"
+    """A row per field, shared ones first, then a table per engine; and what the presets stand for."""
+    parts = [PARAMETERS_HEAD, SHARED_TABLE]
+    parts += [_row(name, engines=True) for name in field_descriptions() if name.split(".")[0] not in ENGINE_SECTIONS]
+    parts.append("\n## Decoder presets\n\nA field that is given wins over the preset.\n\n")
+    parts.append("| preset | stands for |\n|---|---|\n")
+    parts += [
+        f"| `{name}` | {', '.join(f'`{k}: {_plain(v)}`' for k, v in p.items())} |\n"
         for name, p in DECODER_PRESETS.items()
     ]
-    head = "\n## Decoder presets\n\nA field that is given wins over the preset.\n\n| preset | stands for |\n|---|---|\n"
-    return PARAMETERS_HEAD + "\n".join(rows) + "\n" + head + "\n".join(presets) + "\n"
+    for engine, section in ENGINE_SECTIONS.items():
+        parts.append(f"\n## {engine}\n\n")
+        if engine not in engine_names():
+            parts.append(NOT_RUN)
+        # The first paragraph describes the class to programmers, as its name does.
+        parts += [f"{_unwrapped(p)}\n\n" for p in (inspect.getdoc(section) or "").split("\n\n")[1:]]
+        parts.append("`null` leaves the choice to the engine.\n\n" + ENGINE_TABLE)
+        parts += [_row(name) for name in field_descriptions() if name.startswith(f"{engine}.")]
+    return "".join(parts)
 
 
-def _allowed(rules: dict[str, Any]) -> str:
-    if "choices" in rules:
-        return ", ".join(_code(choice) for choice in rules["choices"])
-    return ", ".join(f"{SIGNS[rule]} {bound}" for rule, bound in rules.items())
+def schema_page() -> str:
+    """The JSON schema of an experiment, for editors."""
+    return json.dumps(experiment_schema(), indent=1) + "\n"
+
+
+def _row(name: str, *, engines: bool = False) -> str:
+    defaults = field_defaults()
+    cells = [
+        f"`{name}`",
+        _code(defaults[name]) if name in defaults else "required",
+        _allowed(name),
+    ]
+    if engines:
+        cells.append(", ".join(engine_support()[name] or ("all",)))
+    return f"| {' | '.join([*cells, field_descriptions()[name]])} |\n"
+
+
+def _unwrapped(paragraph: str) -> str:
+    return " ".join(paragraph.replace("``", "`").split())
+
+
+def _allowed(name: str) -> str:
+    rules = field_constraints()[name]
+    parts = [_code(choice) for choice in rules.pop("choices", [])]
+    parts += [*field_kinds()[name], *(f"{SIGNS[rule]} {bound}" for rule, bound in rules.items())]
+    return ", ".join(parts)
 
 
 def _code(value: Any) -> str:
@@ -91,7 +137,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="fail when a page is not in step")
     check = parser.parse_args().check
     stale = []
-    for name, page in (("cli.md", cli_page()), ("parameters.md", parameters_page())):
+    for name, page in (
+        ("cli.md", cli_page()),
+        ("parameters.md", parameters_page()),
+        ("experiment.schema.json", schema_page()),
+    ):
         path = DOCS / name
         if not check:
             path.write_text(page, encoding="utf-8")

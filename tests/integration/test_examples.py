@@ -1,14 +1,19 @@
 """The examples load, and those with a packaged model would run here."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from llenergymeasure.config.loader import load_experiment_config, load_study_config
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.yaml_file import read_config_file
+from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.models import PACKAGED_MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +44,24 @@ def test_the_example_loads(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=example)
+def test_the_example_keeps_to_the_schema_that_its_first_line_names(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if read_config_file(path).is_study:
+        assert "yaml-language-server" not in text
+        return
+    schema_line = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
+    assert schema_line is not None
+    schema = json.loads((path.parent / schema_line[1]).read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=example)
+def test_every_line_that_says_something_new_is_explained(path: Path) -> None:
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    assert sum("#" in line for line in lines) >= 3
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=example)
 def test_a_packaged_example_lacks_nothing_but_packages(path: Path, tmp_path: Path) -> None:
     if not uses_packaged_models(path):
         pytest.skip("its model does not come in a package")
@@ -50,7 +73,11 @@ def test_a_packaged_example_lacks_nothing_but_packages(path: Path, tmp_path: Pat
         check=False,
         timeout=60,
     )
-    if ran.returncode:
+    not_yet_run = [e.backend for e in experiments_of(path) if e.backend not in engine_names()]
+    if not_yet_run:
+        assert ran.returncode == 2
+        assert all("cannot run it yet" in line for line in ran.stderr.splitlines()), ran.stderr
+    elif ran.returncode:
         assert ran.returncode == 1
         assert all("pip install" in line for line in ran.stderr.splitlines()), ran.stderr
     assert list(tmp_path.iterdir()) == []

@@ -177,8 +177,12 @@ def _environment_line(environment: EnvironmentSnapshot) -> str:
 def _model_line(result: ExperimentResult) -> str:
     config = result.effective_config
     size = "" if result.model.n_parameters is None else f", {result.model.n_parameters / 1e6:,.1f} M parameters"
-    batch = (result.model.parameters or {}).get("batch_size")
-    return f"{config['model']}{size}, {config['precision']}" + (f", batch {batch}" if batch else "")
+    parameters = result.model.parameters or {}
+    batch, quantised = parameters.get("batch_size"), parameters.get("quantization")
+    parts = [f"{config['model']}{size}, {config['precision']}"]
+    parts += [f"weights quantised ({quantised})"] if quantised else []
+    parts += [f"batch {batch}"] if batch else []
+    return ", ".join(parts)
 
 
 def _warmup_line(result: ExperimentResult) -> str:

@@ -3,6 +3,7 @@
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import annotated_types
@@ -21,6 +22,16 @@ _BOUNDS: tuple[tuple[type, str], ...] = (
     (annotated_types.MinLen, "min_length"),
     (annotated_types.MaxLen, "max_length"),
 )
+_KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+    str: "text",
+    Path: "path",
+    list: "list",
+    tuple: "list",
+    dict: "mapping",
+}
 
 
 def experiment_schema() -> dict[str, Any]:
@@ -44,6 +55,16 @@ def field_defaults() -> dict[str, Any]:
 def field_constraints() -> dict[str, dict[str, Any]]:
     """Bounds and choices of every field, by dotted name: ``{"n": {"ge": 1}, ...}``."""
     return {name: _constraints(field) for name, field in _leaves(ExperimentConfig)}
+
+
+def field_kinds() -> dict[str, tuple[str, ...]]:
+    """The kinds of value that every field takes beside its choices and null, by dotted name, in plain words."""
+    return {
+        name: tuple(
+            dict.fromkeys(_KINDS[kind] for kind in map(_plain_type, _types(field.annotation)) if kind in _KINDS)
+        )
+        for name, field in _leaves(ExperimentConfig)
+    }
 
 
 def engine_support() -> dict[str, tuple[str, ...] | None]:
@@ -125,6 +146,13 @@ def _types(annotation: Any) -> list[Any]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return [t for arg in typing.get_args(annotation) for t in _types(arg)]
     return [annotation]
+
+
+def _plain_type(annotation: Any) -> Any:
+    """The type behind ``Annotated`` and ``list[...]``."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _plain_type(typing.get_args(annotation)[0])
+    return typing.get_origin(annotation) or annotation
 
 
 def _constraints(field: FieldInfo) -> dict[str, Any]:

@@ -12,7 +12,14 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_val
 
 from llenergymeasure.config.base import ConfigModel, Integer, Number
 from llenergymeasure.config.decoder import DecoderConfig
-from llenergymeasure.config.engines import ENGINE_SECTIONS, EngineSection, PyTorchConfig
+from llenergymeasure.config.engines import (
+    ENGINE_SECTIONS,
+    EngineSection,
+    LlamaCppConfig,
+    PyTorchConfig,
+    TensorRTConfig,
+    VLLMConfig,
+)
 from llenergymeasure.config.measurement import BaselineConfig, EnergyConfig, WarmupConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 
@@ -81,6 +88,9 @@ class ExperimentConfig(ConfigModel):
         default=None, description="Folder for results; null writes none (the command line has its own default)."
     )
     pytorch: PyTorchConfig | None = Field(default=None, description="Settings of the PyTorch engine.")
+    vllm: VLLMConfig | None = Field(default=None, description="Settings of the vLLM engine.")
+    tensorrt: TensorRTConfig | None = Field(default=None, description="Settings of the TensorRT-LLM engine.")
+    llamacpp: LlamaCppConfig | None = Field(default=None, description="Settings of the llama.cpp engine.")
 
     @field_validator("dataset", mode="before", json_schema_input_type=str | DatasetConfig)
     @classmethod

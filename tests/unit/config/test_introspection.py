@@ -106,11 +106,15 @@ def test_test_values_cover_choices_and_both_switch_positions() -> None:
     assert 1 in values["n"]
 
 
-def test_only_fields_of_an_engine_section_are_limited_to_an_engine() -> None:
+def test_fields_of_a_section_are_for_its_engine_and_decoding_for_those_that_have_it() -> None:
     support = engine_support()
     assert support["pytorch.batch_size"] == ("pytorch",)
+    assert support["vllm.max_num_seqs"] == ("vllm",)
     assert support["n"] is None
-    limited = {name for name, engines in support.items() if engines is not None}
+    assert support["decoder.temperature"] is None
+    # vLLM and llama.cpp have no beam search.
+    assert support["decoder.num_beams"] == ("pytorch", "tensorrt")
+    limited = {name for name, engines in support.items() if engines is not None and not name.startswith("decoder.")}
     assert limited == {name for name in FIELDS if name.split(".")[0] in ENGINE_SECTIONS}
 
 

@@ -208,8 +208,8 @@ class LlamaCppConfig(EngineSection):
         description="Samplers in their order, such as 'top_k;temperature'; null is llama.cpp's order.",
     )
     backend_sampling: bool | None = Field(default=None, description="Choose tokens on the GPU; null is off.")
-    mirostat: Literal[1, 2] | None = Field(
-        default=None, description="Steer perplexity by Mirostat 1 or 2; null is off."
+    mirostat: Integer | None = Field(
+        default=None, ge=1, le=2, description="Steer perplexity by Mirostat 1 or 2; null is off."
     )
     mirostat_tau: Number | None = Field(default=None, gt=0, description="Entropy aimed at; null is 5.")
     mirostat_eta: Number | None = Field(default=None, gt=0, le=1, description="Learning rate; null is 0.1.")

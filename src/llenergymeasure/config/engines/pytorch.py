@@ -149,8 +149,8 @@ class PyTorchConfig(EngineSection):
     cache_backend: Literal["quanto", "hqq"] | None = Field(
         default=None, description="Library behind a quantized cache; null is quanto."
     )
-    cache_nbits: Literal[1, 2, 3, 4, 8] | None = Field(
-        default=None, description="Bits per value of a quantized cache; null is 4."
+    cache_nbits: Integer | None = Field(
+        default=None, ge=1, le=8, description="Bits per value of a quantized cache: 1, 2, 3, 4 or 8; null is 4."
     )
     cache_group_size: Integer | None = Field(
         default=None, ge=1, description="Values that share a scale in a quantized cache; null is 64."

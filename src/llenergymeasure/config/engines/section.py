@@ -31,7 +31,7 @@ class EngineSection(ConfigModel):
     def clashes_with(self, decoder: DecoderConfig) -> list[str]:
         """The fields that cannot go with this decoder, each with a way out."""
         return [
-            f"{name} cannot go with decoder.{in_words(condition)}; {way_out}"
+            f"{in_words(name)} cannot go with decoder.{in_words(condition)}; {way_out}"
             for name, others in self.decoder_conflicts.items()
             if self.is_on(name)
             for condition, way_out in others.items()

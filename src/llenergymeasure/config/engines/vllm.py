@@ -25,11 +25,9 @@ _CacheOfCodebooks = Literal["turboquant_k8v4", "turboquant_4bit_nc", "turboquant
 CacheDtype = Literal[_CacheOf16Or8Bits, _CacheOfFewBits, _CacheOfCodebooks, "ultraquant_4bit"]
 
 _QuantisedOnLoading = Literal["fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "mxfp8", "nvfp4_per_token"]
-_IntegerWeights = Literal[
-    "gptq", "auto_gptq", "gptq_marlin", "awq", "auto_awq", "awq_marlin", "moe_wna16", "humming", "inc"
-]
+_IntegerWeights = Literal["gptq", "auto_gptq", "gptq_marlin", "awq", "auto_awq", "awq_marlin", "moe_wna16", "humming"]
 _Toolkit = Literal["modelopt", "modelopt_fp4", "modelopt_mxfp8", "modelopt_mixed", "compressed-tensors", "quark"]
-_Quantised = Literal[_IntegerWeights, _Toolkit, "torchao", "fp8", "mxfp4", "experts_int8"]
+_Quantised = Literal[_IntegerWeights, _Toolkit, "torchao", "inc", "fp8", "mxfp4", "experts_int8"]
 Quantization = Literal[_Quantised, _QuantisedOnLoading, "int8_per_channel_weight_only"]
 
 _FlashInferMoe = Literal["flashinfer_trtllm", "flashinfer_cutlass", "flashinfer_cutedsl", "flashinfer_b12x"]
@@ -43,7 +41,6 @@ SpeculativeMethod = Literal["draft_model", _DraftHead, "ngram", "ngram_gpu", "su
 GraphSizes = Annotated[list[Annotated[Integer, Field(ge=1)]], Field(min_length=1)]
 
 _EAGER = {"enforce_eager": "it rules out graphs and compilation; remove one of them"}
-_NO_DRAFT_MODEL = "it drafts without a model; remove one of them"
 _DRAFTED = ("spec_method", "spec_model")
 
 
@@ -162,12 +159,15 @@ class VLLMConfig(EngineSection):
 
     # Compilation, graphs and kernels.
     enforce_eager: bool | None = Field(default=None, description="Neither compile nor capture graphs.")
-    optimization_level: Literal[0, 1, 2, 3] | None = Field(default=None, description="From none to all; null is 2.")
+    optimization_level: Integer | None = Field(default=None, ge=0, le=3, description="From none to all; null is 2.")
     performance_mode: Literal["balanced", "interactivity", "throughput"] | None = Field(
         default=None, description="Favour latency or throughput; null is balanced."
     )
-    compilation_mode: Literal[0, 1, 2, 3] | None = Field(
-        default=None, description="0 none, 1 stock torch.compile, 2 trace once, 3 vLLM's own; null is the level's."
+    compilation_mode: Integer | None = Field(
+        default=None,
+        ge=0,
+        le=3,
+        description="0 none, 1 stock torch.compile, 2 one trace, 3 vLLM's; null is the level's.",
     )
     compile_sizes: GraphSizes | None = Field(default=None, description="Batch sizes compiled for on their own.")
     cudagraph_mode: Literal["NONE", "PIECEWISE", "FULL", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"] | None = Field(
@@ -180,7 +180,7 @@ class VLLMConfig(EngineSection):
     fuse_attn_quant: bool | None = Field(default=None, description="Fuse attention with quantisation.")
     fuse_allreduce_rms: bool | None = Field(default=None, description="Fuse reduction over ranks with normalisation.")
     attention_backend: AttentionBackend | None = Field(default=None, description="Attention kernel; null: vLLM's.")
-    flash_attn_version: Literal[2, 3, 4] | None = Field(default=None, description="Version of FlashAttention.")
+    flash_attn_version: Integer | None = Field(default=None, ge=2, le=4, description="Version of FlashAttention.")
     moe_backend: Literal[_FlashInferMoe, _OtherMoe, "aiter", "flydsl", "hpc"] | None = Field(
         default=None, description="Kernel for mixtures of experts; null is vLLM's choice."
     )
@@ -221,7 +221,7 @@ class VLLMConfig(EngineSection):
     suffix_decoding_min_token_prob: Number | None = Field(default=None, ge=0, le=1, description="Least likely draft.")
 
     # The adapter of `lora`.
-    max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] | None = Field(
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] | None = Field(
         default=None, description="Rank that room is made for; null is 16."
     )
     fully_sharded_loras: bool | None = Field(default=None, description="Split both halves of an adapter over ranks.")
@@ -248,7 +248,7 @@ class VLLMConfig(EngineSection):
             **_EAGER,
             "cudagraph_capture_sizes": "the largest of the list is the most; remove one of them",
         },
-        "spec_model": {"spec_method=ngram|ngram_gpu|suffix": _NO_DRAFT_MODEL},
+        "spec_model": {"spec_method=ngram|ngram_gpu|suffix": "it drafts without a model; remove one of them"},
     }
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "disable_custom_all_reduce": ("tensor_parallel_size",),

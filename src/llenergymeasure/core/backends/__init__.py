@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.errors import nearest
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.exceptions import ConfigError
@@ -24,8 +25,13 @@ def get_backend(name: str) -> InferenceBackend:
     """The engine of this name; whether it is installed is a question for its ``problems``.
 
     Raises:
-        ConfigError: no such engine.
+        ConfigError: no such engine, or one that can be configured and not yet run.
     """
+    if name in ENGINE_SECTIONS and name not in _ENGINES:
+        raise ConfigError(
+            f"backend: the engine {name!r} can be configured, but this version cannot run it yet; "
+            f"it runs: {', '.join(engine_names())}"
+        )
     if name not in _ENGINES:
         raise ConfigError(f"backend: no engine is called {name!r}; {nearest(name, engine_names())}")
     return _ENGINES[name]()

@@ -9,7 +9,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch_generation import described, generation_config
 from llenergymeasure.core.backends.pytorch_loading import section_of
 from llenergymeasure.core.backends.pytorch_timing import CompileWatch, StepClock
-from llenergymeasure.core.flops import estimate_flops_palm
+from llenergymeasure.core.flops import estimate_flops_palm, skeleton
 from llenergymeasure.core.memory import reset_resident_peak, resident_peak_mb
 from llenergymeasure.core.prompts import in_groups
 from llenergymeasure.domain.inference import (
@@ -150,9 +150,16 @@ class PyTorchModel:
             engine="pytorch",
             engine_version=f"torch {self._torch.__version__}, transformers {transformers.__version__}",
             devices=self._device_uuids(),
-            n_parameters=sum(p.numel() for p in self._model.parameters()),
+            n_parameters=self._n_parameters(),
             parameters=parameters,
         )
+
+    def _n_parameters(self) -> int | None:
+        if self._quantisation():
+            # Packed tensors hold several weights in one number.
+            dense = skeleton(self._model.config)
+            return None if dense is None else _numel(dense)
+        return _numel(self._model)
 
     def _quantisation(self) -> dict[str, str | None]:
         settings = getattr(self._model.config, "quantization_config", None)
@@ -214,6 +221,10 @@ class PyTorchModel:
         properties = self._torch.cuda.get_device_properties
         # torch gives the bare UUID, the driver's has a prefix.
         return tuple(f"GPU-{properties(index).uuid}" for index in sorted(used))
+
+
+def _numel(model: Any) -> int:
+    return sum(int(p.numel()) for p in model.parameters())
 
 
 def own_tokens(tokens: Sequence[int], end_ids: frozenset[int]) -> list[int]:
