@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.config.loader import load_experiment_config, load_study_config, merged
+from llenergymeasure.config.loader import load_experiment_config, load_study_config
+from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.orchestration.study import execute_experiment, execute_study

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from transformers import BitsAndBytesConfig, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import QuantizedCache
 from transformers.generation import configuration_utils
+from transformers.integrations.finegrained_fp8 import FP8ExpertsInterface
+from transformers.integrations.moe import ExpertsInterface
 from transformers.modeling_utils import AttentionInterface
 from transformers.models.auto.auto_factory import _BaseAutoModelClass
 
@@ -89,6 +92,15 @@ def test_settings_of_a_quantized_cache_are_complete() -> None:
         (
             "pytorch.attn_implementation",
             {"eager", *(name for name in AttentionInterface._global_mapping if not name.startswith("paged"))},
+        ),
+        (
+            "pytorch.experts_implementation",
+            {"eager", *ExpertsInterface._global_mapping, *FP8ExpertsInterface._global_mapping},
+        ),
+        # The library names them nowhere but in its code.
+        (
+            "pytorch.cache_backend",
+            set(re.findall(r'if backend == "(\w+)":\n\s+layer_class', inspect.getsource(QuantizedCache.__init__))),
         ),
     ],
 )

@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render
-from llenergymeasure.config.loader import Overrides, load_config, merged
+from llenergymeasure.config.loader import Overrides, load_config
+from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
+from llenergymeasure.config.sources import environment_source
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.domain.experiment import ExperimentResult
@@ -100,7 +102,8 @@ def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
 
 def _notes(config: ExperimentConfig) -> list[str]:
     memory = get_backend(config.backend).estimate_memory(config)
-    return [render.memory_line(memory), *select_prompts(config).warnings]
+    dormant = [f"dormant: {name} changes nothing: {why}" for name, why in config.dormant_fields().items()]
+    return [render.memory_line(memory), *select_prompts(config).warnings, *dormant]
 
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:
@@ -109,11 +112,14 @@ def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> E
     engine_fields = {name: flags[name] for name in ("batch_size",) if name in flags}
     if output is not None:
         fields["output_dir"] = output
-    if path is None and "model" not in fields and "model" not in settings and not os.environ.get("LLEM_MODEL"):
+    if path is None and "model" not in {**environment_source().values, **fields, **settings}:
         raise ConfigError("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
     return load_config(
         path,
         Overrides(
-            fields=merged(fields, settings), engine_fields=engine_fields, fallbacks={"output_dir": DEFAULT_OUTPUT}
+            fields=merged(fields, settings),
+            engine_fields=engine_fields,
+            fallbacks={"output_dir": DEFAULT_OUTPUT},
+            origin="command line",
         ),
     )

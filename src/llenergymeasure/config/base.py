@@ -1,13 +1,23 @@
 """The base of all configuration models."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-# YAML says what is a number: neither true nor "5" is one.
+# YAML says what is a number: neither true nor "5" is one, and neither 1 nor "yes" is true.
 Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+
+# The type of the errors that ``conflict`` makes.
+CONFLICT = "conflict"
+
+
+def conflict(message: str, field: str) -> PydanticCustomError:
+    """An error of a section as a whole that is to be told at one of its fields."""
+    return PydanticCustomError(CONFLICT, "{message}", {"message": message, "field": field})
 
 
 class ConfigModel(BaseModel):
@@ -38,27 +48,37 @@ class ConfigModel(BaseModel):
     def _without_conflict(cls, value: Any, info: ValidationInfo) -> Any:
         # On the field, so that each conflict is reported in its own line and beside all other errors.
         name = str(info.field_name)
-        for condition, way_out in cls.conflicts.get(name, {}).items():
-            other = condition.partition("=")[0]
-            if cls._is_on(name, value) and cls._is_on(condition, info.data.get(other)):
-                raise ValueError(f"{name} cannot go with {other}: {_plain(info.data[other])}; {way_out}")
+        found = [
+            f"{name} cannot go with {other}: {_plain(info.data[other])}; {way_out}"
+            for condition, way_out in cls.conflicts.get(name, {}).items()
+            if (other := condition.partition("=")[0]) in info.data
+            and cls._is_on(name, value)
+            and cls._is_on(condition, info.data[other])
+        ]
+        if found:
+            raise ValueError("; also, ".join(found))
         return value
 
     def dormant_fields(self) -> dict[str, str]:
         """Fields that were set but change nothing, each with what it would need."""
+        return self.dormant_beside(())
+
+    def dormant_beside(self, asleep: Collection[str]) -> dict[str, str]:
+        """As ``dormant_fields``, where the fields ``asleep`` change nothing for a reason outside of this model."""
         return {
             name: f"it needs {' or '.join(map(in_words, wakers))}"
             for name, wakers in self.needs.items()
-            if getattr(self, name) != type(self).model_fields[name].default and not self._is_awake(name)
+            if getattr(self, name) != type(self).model_fields[name].default and not self._is_awake(name, asleep)
         }
 
     def is_on(self, condition: str) -> bool:
         """Whether a field is on, or has one of the values that the condition names."""
         return self._is_on(condition, getattr(self, condition.partition("=")[0]))
 
-    def _is_awake(self, name: str) -> bool:
+    def _is_awake(self, name: str, asleep: Collection[str]) -> bool:
         wakers = self.needs.get(name, ())
-        return not wakers or any(self.is_on(w) and self._is_awake(w.partition("=")[0]) for w in wakers)
+        awake = not wakers or any(self.is_on(w) and self._is_awake(w.partition("=")[0], asleep) for w in wakers)
+        return awake and name not in asleep
 
     @classmethod
     def _is_on(cls, condition: str, value: Any) -> bool:

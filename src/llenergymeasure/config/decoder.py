@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from llenergymeasure.config.base import ConfigModel, Integer, Number
+from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number
 
 # What a preset fills in; a field that is given wins over it.
 DECODER_PRESETS: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ class DecoderConfig(ConfigModel):
     preset: Literal["deterministic", "factual", "standard", "creative"] | None = Field(
         default=None, description="Fills in the fields below that are not given."
     )
-    do_sample: bool = Field(default=False, description="Sample from the distribution instead of taking its maximum.")
+    do_sample: Flag = Field(default=False, description="Sample from the distribution instead of taking its maximum.")
     temperature: Number | None = Field(
         default=None, gt=0, description="Softmax temperature when sampling; null is the model's own default."
     )
@@ -61,7 +61,7 @@ class DecoderConfig(ConfigModel):
         default=None,
         description="Exponent of the length that a beam's score is divided by; null is the model's own default.",
     )
-    early_stopping: bool | Literal["never"] | None = Field(
+    early_stopping: Flag | Literal["never"] | None = Field(
         default=None,
         description="End a beam search when num_beams candidates are complete (true), when a better one is unlikely "
         "(false), or when none is possible ('never'); null is the model's own default.",

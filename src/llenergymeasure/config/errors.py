@@ -1,23 +1,28 @@
 """Configuration errors as lines a person can act on."""
 
 import difflib
+import functools
+import re
 import reprlib
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from llenergymeasure.config.base import CONFLICT
+from llenergymeasure.config.fields import keys_of, members, model_at, model_in, takes_mapping, takes_null, type_of
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.yaml_file import Location, printable
 from llenergymeasure.exceptions import ConfigError
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
 _EXTRA = "extra_forbidden"
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+# Finding the nearest key takes time; whoever has more wrong keys than this has another kind of file.
+_MOST_HINTS = 50
 
 
 def validated(model: type[_Model], values: Mapping[str, Any], place: Callable[[Location], str]) -> _Model:
@@ -48,17 +53,28 @@ def error_lines(
     model: type[BaseModel] | None = None,
     place: Callable[[Location], str] = lambda _: "",
 ) -> list[str]:
-    """One line per wrong field: ``place: field: what is wrong``; default the model is told from the error."""
+    """One line per wrong field, ``place: field: what is wrong``, those of a file in the order of its lines.
+
+    Args:
+        error: pydantic's error.
+        model: the model that was validated; default the experiment or the study, as the error says.
+        place: where the value of a field was given.
+    """
     if model is None:
         model = StudyConfig if error.title == "StudyConfig" else ExperimentConfig
-    lines: dict[Location, tuple[str, list[str]]] = {}
+    by_location: dict[Location, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        location = _field_location(model, detail["loc"]) if detail["type"] != _EXTRA else detail["loc"]
+        by_location.setdefault(_field_location(model, detail), []).append(detail)
+    hint = _Hints(model)
+    lines = []
+    for location, details in by_location.items():
         where = place(location)
         field = ".".join(printable(str(part)) for part in location) or "configuration"
-        _, messages = lines.setdefault(location, (f"{where}: {field}" if where else field, []))
-        messages.append(_message(detail, model))
-    return [f"{head}: {' or '.join(messages)}{_given(error, at)}" for at, (head, messages) in lines.items()]
+        messages = dict.fromkeys(_message(detail, location, model, hint) for detail in details)
+        lines.append((where, f"{field}: {' or '.join(messages)}{_given(details)}"))
+    # Stable: what has no line keeps its order and comes first.
+    lines.sort(key=lambda line: _line_number(line[0]))
+    return [f"{where}: {text}" if where else text for where, text in lines]
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -67,84 +83,95 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
 
-def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    if detail["type"] == _EXTRA:
-        *above, name = detail["loc"]
-        return f"unknown key; {_hint(str(name), model, above)}"
-    if detail["type"] in ("model_type", "dict_type"):
+def _line_number(place: str) -> int:
+    line = re.search(r":(\d+)$", place)
+    return int(line[1]) if line else 0
+
+
+def _message(detail: ErrorDetails, location: Location, model: type[BaseModel], hint: "_Hints") -> str:
+    kind = detail["type"]
+    if kind == _EXTRA:
+        return f"unknown key{hint(str(location[-1]), location[:-1])}"
+    if kind in ("model_type", "dict_type"):
         return "Input should be a mapping of fields"
-    return detail["msg"].removeprefix("Value error, ")
+    above = model_at(model, location[:-1])
+    field = above.model_fields.get(keys_of(above).get(str(location[-1]), "")) if above and location else None
+    if kind == "string_pattern_mismatch" and field is not None:
+        return f"this is not of the form that the field takes ({field.description})"
+    if kind == "missing" and location == ("model",):
+        return "Field required; give a hub id, a directory, a GGUF file, or a packaged model's short name"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{message}, or null" if kind == "literal_error" and field and takes_null(field.annotation) else message
 
 
-def _hint(name: str, model: type[BaseModel], above: Sequence[str | int]) -> str:
-    """The section that has exactly this key, else the nearest key."""
-    if not above:
-        for section, field in model.model_fields.items():
-            inner = _model_in(field.annotation)
-            if inner is not None and name in _keys(inner):
-                return f"did you mean '{section}.{name}'?"
-    return nearest(name, _known_keys(model, above))
+class _Hints:
+    """What an unknown key may have been meant for; nothing once there were too many to be mistakes of spelling."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._model = model
+        self._n_given = 0
+        self._nearest = functools.cache(nearest)
+
+    def __call__(self, name: str, above: Location) -> str:
+        self._n_given += 1
+        if self._n_given > _MOST_HINTS:
+            return ""
+        model = model_at(self._model, above)
+        if model is None:
+            return ""
+        if name in keys_of(model):
+            return f"; it is another name of {keys_of(model)[name]!r}, which is given too; keep one of them"
+        if model is StudyConfig and name in keys_of(ExperimentConfig):
+            return "; it belongs into an experiment, below 'experiments:'"
+        for section, field in model.model_fields.items() if model is ExperimentConfig else ():
+            inner = model_in(field.annotation)
+            if inner is not None and name in keys_of(inner):
+                return f"; did you mean '{section}.{name}'?"
+        known = (*keys_of(model), *(("experiments",) if model is ExperimentConfig and not above else ()))
+        return f"; {self._nearest(name, known)}"
 
 
-def _given(error: ValidationError, location: tuple[str | int, ...]) -> str:
+def _given(details: Sequence[ErrorDetails]) -> str:
     """What was given, for errors whose value says something."""
-    for detail in error.errors(include_url=False):
-        quiet = detail["type"] in (_EXTRA, "missing") or isinstance(detail["input"], dict | BaseModel)
-        if detail["loc"][: len(location)] == location and not quiet and detail["loc"][-1:] != ("[key]",):
+    for detail in details:
+        quiet = detail["type"] in (_EXTRA, "missing", CONFLICT) or isinstance(detail["input"], dict | BaseModel)
+        if not quiet and detail["loc"][-1:] != ("[key]",):
             return f", got {_shown(detail['input'])}"
     return ""
 
 
 def _shown(value: Any) -> str:
     """A value as it would be written in YAML, and not too long."""
-    return {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else _SHORT.repr(value)
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    text = _SHORT.repr(value)
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return f"{text}, which YAML reads as text; write it as {float(value)!r}"
+    return text
 
 
-def _field_location(model: type[BaseModel], location: Sequence[str | int]) -> tuple[str | int, ...]:
+def _field_location(model: type[BaseModel], detail: ErrorDetails) -> Location:
     """The location as far as it names fields; pydantic goes on with the branches of a union."""
+    location = detail["loc"]
+    if detail["type"] == _EXTRA:
+        return location
     found: list[str | int] = []
     current: type[BaseModel] | None = model
     for part in location:
         if isinstance(part, int):
             found.append(part)
             continue
-        if current is None or part not in _keys(current):
+        if current is None or part not in keys_of(current):
             break
         found.append(part)
-        kind = _field_type(current, part)
-        current = _model_in(kind)
-        if typing.get_origin(kind) is dict:
-            # A mapping of the user's own keys: the next part is one of them.
-            found += location[len(found) : len(found) + 1]
+        kind = type_of(current, part)
+        current = model_in(kind)
+        if takes_mapping(kind):
+            # A mapping of the user's own keys: next comes one of them, behind the branch if it is a union.
+            branch = len(set(members(kind)) - {type(None)}) > 1
+            if not branch or "dict[" in "".join(map(str, location[len(found) : len(found) + 1])):
+                found += location[len(found) + branch : len(found) + branch + 1]
             break
-    return tuple(found)
-
-
-def _known_keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    current: type[BaseModel] | None = model
-    for part in location:
-        if current is not None and isinstance(part, str):
-            current = _model_in(_field_type(current, part))
-    return list(_keys(current)) if current else []
-
-
-def _keys(model: type[BaseModel]) -> dict[str, str]:
-    """Every key a mapping for ``model`` may have, with the field it stands for."""
-    keys = {name: name for name in model.model_fields}
-    for name, field in model.model_fields.items():
-        if isinstance(field.validation_alias, AliasChoices):
-            keys |= {str(alias): name for alias in field.validation_alias.choices}
-    return keys
-
-
-def _field_type(model: type[BaseModel], key: str) -> Any:
-    name = _keys(model).get(key)
-    return model.model_fields[name].annotation if name else None
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list):
-        return next((m for m in map(_model_in, typing.get_args(annotation)) if m), None)
-    return None
+    # A conflict inside of a section is found when the section is there as a whole.
+    inside = detail.get("ctx", {}).get("field") if detail["type"] == CONFLICT else None
+    return (*found, inside) if inside else tuple(found)

@@ -1,9 +1,8 @@
 """The hash by which a measurement's configuration is cited."""
 
 import hashlib
-import json
 
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, canonical
 
 
 def measurement_config_hash(config: ExperimentConfig) -> str:
@@ -12,5 +11,4 @@ def measurement_config_hash(config: ExperimentConfig) -> str:
     Defaults written out or left out, the order of keys, and 1 or 1.0 where a field is a float make no
     difference; neither do names and places of results.
     """
-    canonical = json.dumps(config.identity(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical(config.identity()).encode()).hexdigest()[:16]

@@ -1,6 +1,5 @@
 """What the configuration can hold, derived from the models and written nowhere else."""
 
-import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.fields import keys_of, members, metadata
 from llenergymeasure.config.models import ExperimentConfig
 
 _BOUNDS: tuple[tuple[type, str], ...] = (
@@ -36,10 +36,17 @@ _KINDS: dict[Any, str] = {
 
 def experiment_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of ``ExperimentConfig``."""
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **ExperimentConfig.model_json_schema(),
     }
+    for model in (
+        type(part) for part in vars(ExperimentConfig(model="example")).values() if isinstance(part, BaseModel)
+    ):
+        properties = schema["$defs"][model.__name__]["properties"]
+        for alias, name in keys_of(model).items():
+            properties.setdefault(alias, properties[name])
+    return schema
 
 
 def field_descriptions() -> dict[str, str]:
@@ -143,24 +150,22 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
 
 
 def _types(annotation: Any) -> list[Any]:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [t for arg in typing.get_args(annotation) for t in _types(arg)]
-    return [annotation]
+    return list(members(annotation))
 
 
 def _plain_type(annotation: Any) -> Any:
-    """The type behind ``Annotated`` and ``list[...]``."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _plain_type(typing.get_args(annotation)[0])
+    """``list`` of ``list[int]``."""
     return typing.get_origin(annotation) or annotation
 
 
 def _constraints(field: FieldInfo) -> dict[str, Any]:
     rules: dict[str, Any] = {}
-    for constraint in field.metadata:
+    for constraint in (*field.metadata, *metadata(field.annotation)):
+        found = constraint.metadata if isinstance(constraint, FieldInfo) else [constraint]
         for kind, name in _BOUNDS:
-            if isinstance(constraint, kind):
-                rules[name] = getattr(constraint, name)
+            for each in found:
+                if isinstance(each, kind):
+                    rules[name] = getattr(each, name)
     choices = [
         value
         for option in _types(field.annotation)

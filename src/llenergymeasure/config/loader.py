@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure.config.decoder import DECODER_PRESETS
 from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.errors import validated
+from llenergymeasure.config.fields import keys_of
 from llenergymeasure.config.introspection import field_defaults
-from llenergymeasure.config.models import DatasetConfig, ExperimentConfig, StudyConfig
+from llenergymeasure.config.measurement import CONVERGENCE_FIELDS, WarmupConfig
+from llenergymeasure.config.merging import merged
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
 from llenergymeasure.config.sources import Source, environment_source, file_place, nowhere, user_source
 from llenergymeasure.config.yaml_file import ConfigFile, Location, read_config_file
 from llenergymeasure.exceptions import ConfigError
@@ -26,12 +30,14 @@ _OF_THE_STUDY = ("execution", "output_dir")
 class Overrides:
     """What wins over every file: fields, and fields of whichever engine's section is in use.
 
-    ``fallbacks`` are fields of the caller's that everything else wins over, built-in defaults apart.
+    ``fallbacks`` are fields of the caller's that everything else wins over, built-in defaults apart;
+    ``origin`` is what an error in the overrides is said to come from.
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     engine_fields: Mapping[str, Any] = field(default_factory=dict)
     fallbacks: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,35 +105,18 @@ def effective_defaults(fallbacks: Mapping[str, Any]) -> Iterator[FieldOrigin]:
     resolved = config.resolved()
     for name in field_defaults():
         location: Location = tuple(name.split("."))
-        if location[0] in ENGINE_SECTIONS and location[0] != config.backend:
+        section = location[0]
+        if section in ENGINE_SECTIONS and section != config.backend:
+            continue
+        if section == "lora" and config.lora is None:
             continue
         value: Any = resolved
         for part in location:
-            value = None if value is None else value[part]
-        yield FieldOrigin(name, value, layers.place(location) or "built-in")
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``over`` on top, section by section."""
-    result = dict(base)
-    for key, given in over.items():
-        below = result.get(key)
-        if key == "dataset":
-            below = _without_replaced_source(below, given)
-        if key == "decoder" and isinstance(given, Mapping) and given.get("preset") is not None:
-            below = None  # a new preset takes the place of what was chosen before it
-        nested = isinstance(given, Mapping) and isinstance(below, Mapping)
-        result[key] = merged(below, given) if nested else given  # type: ignore[arg-type]
-    return result
-
-
-def _without_replaced_source(below: Any, given: Any) -> Any:
-    """The dataset underneath; a new name or path takes the place of both."""
-    if isinstance(below, str):
-        below = DatasetConfig.from_shorthand(below)
-    if isinstance(below, Mapping) and isinstance(given, Mapping) and given.keys() & {"name", "path"}:
-        return {key: value for key, value in below.items() if key not in ("name", "path")}
-    return below
+            value = value[part]
+        yield FieldOrigin(name, value, layers.origin(location))
+    execution = layers.execution()
+    for name, value in execution.model_dump(mode="json").items():
+        yield FieldOrigin(f"execution.{name}", value, layers.origin(("execution", name)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +133,7 @@ class _Layers:
         return cls(
             below=(Source(values=overrides.fallbacks, place=nowhere), user_source()),
             file=file,
-            above=(environment_source(), Source(values=overrides.fields, place=nowhere)),
+            above=(environment_source(), Source(values=overrides.fields, place=lambda _: overrides.origin)),
             engine_fields=overrides.engine_fields,
         )
 
@@ -152,12 +141,17 @@ class _Layers:
         own = {} if self.file is None else self.file.values
         return validated(ExperimentConfig, self._experiment(own), self.place)
 
+    def execution(self) -> ExecutionConfig:
+        values: dict[str, Any] = {}
+        for source in self._ordered({}):
+            values = merged(values, source.values.get("execution") or {})
+        return validated(ExecutionConfig, values, self.place)
+
     def study(self) -> StudyConfig:
         assert self.file is not None
         values: dict[str, Any] = {}
         for source in self._ordered(self.file.values):
-            is_file = source.values is self.file.values
-            left_out = () if is_file else [name for name in source.values if name not in _OF_THE_STUDY]
+            left_out = () if source.of_the_file else [name for name in source.values if name not in _OF_THE_STUDY]
             values = merged(values, source.without(left_out))
         items = values["experiments"]
         if isinstance(items, list):
@@ -169,18 +163,32 @@ class _Layers:
 
     def place(self, location: Location) -> str:
         """Where the value of a field was given; where it is missing, the nearest thing around it in the file."""
-        inside = location[2:] if location[:1] == ("experiments",) else location
-        in_file = nowhere if self.file is None else file_place(self.file)
-        own = {} if self.file is None else self.file.values
-        for source in reversed(self._ordered(own)):
-            if source.values is own and source.gives(location):
-                return in_file(location)
-            if source.values is not own and source.gives(inside):
-                return source.place(inside)
-        return in_file(location)
+        in_a_study = self.file is not None and self.file.is_study and location[:1] == ("experiments",)
+        inside = location[2:] if in_a_study else location
+        for source in reversed(self._ordered({} if self.file is None else self.file.values)):
+            if source.gives(location if source.of_the_file else inside):
+                return source.place(location if source.of_the_file else inside)
+        return nowhere(location) if self.file is None else file_place(self.file)(location)
+
+    def origin(self, location: Location) -> str:
+        """Where a default comes from: the place of the field, of another name of it, or of what implies it."""
+        section, name = location[0], location[-1]
+        implied_by: list[str] = []
+        if section == "decoder" and self._preset_fills_in(str(name)):
+            implied_by = ["preset"]
+        if section == "warmup":
+            implied_by = [key for key, field in keys_of(WarmupConfig).items() if field == name]
+            implied_by += CONVERGENCE_FIELDS if name == "convergence_detection" else ()
+        places = (self.place(location), *(self.place((section, other)) for other in implied_by))
+        return next((place for place in places if place), "built-in")
+
+    def _preset_fills_in(self, name: str) -> bool:
+        decoders = [source.values["decoder"] for source in self._ordered({}) if source.gives(("decoder", "preset"))]
+        return bool(decoders) and name in DECODER_PRESETS.get(str(decoders[-1].get("preset")), {})
 
     def _ordered(self, own: Mapping[str, Any]) -> tuple[Source, ...]:
-        return (*self.below, Source(values=own, place=nowhere), *self.above)
+        place = nowhere if self.file is None else file_place(self.file)
+        return (*self.below, Source(values=own, place=place, of_the_file=True), *self.above)
 
     def _backend(self, own: Mapping[str, Any]) -> str:
         default = ExperimentConfig.model_fields["backend"].default
@@ -196,10 +204,10 @@ class _Layers:
             left_out: set[str] = set()
             if source.ambient:
                 left_out = elsewhere | {"execution"}
-            elif source.values is not own:
+            elif not source.of_the_file:
                 # What is asked of another engine is for the experiments that run on it.
                 left_out = elsewhere & (study_engines or set())
-            if study_engines is not None and source.values is not own:
+            if study_engines is not None and not source.of_the_file:
                 left_out |= set(_OF_THE_STUDY)
             if source is self.above[-1]:
                 values = merged(values, self._for_engine(backend))
@@ -208,7 +216,9 @@ class _Layers:
 
     def _for_engine(self, backend: str) -> dict[str, Any]:
         section = ENGINE_SECTIONS.get(backend)
+        if section is None or not self.engine_fields:
+            return {}  # an engine that does not exist is told with all other errors
         for name in self.engine_fields:
-            if section is None or name not in section.model_fields:
+            if name not in section.model_fields:
                 raise ConfigError(f"--{name.replace('_', '-')}: the engine {backend!r} has no field {name}")
-        return {backend: self.engine_fields} if self.engine_fields else {}
+        return {backend: self.engine_fields}

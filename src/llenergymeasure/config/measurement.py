@@ -5,22 +5,22 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
-from llenergymeasure.config.base import ConfigModel, Integer, Number
+from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number, conflict
 
-_CONVERGENCE_FIELDS = ("cv_threshold", "max_warmup_prompts", "max_prompts", "window_size", "min_prompts")
+CONVERGENCE_FIELDS = ("cv_threshold", "max_warmup_prompts", "max_prompts", "window_size", "min_prompts")
 
 
 class WarmupConfig(ConfigModel):
     """Inference before the measurement, and the wait that lets temperatures settle after it."""
 
-    enabled: bool = Field(default=True, description="Run warm-up inference before measuring.")
+    enabled: Flag = Field(default=True, description="Run warm-up inference before measuring.")
     n_warmup: Integer = Field(
         default=5, ge=1, description="Warm-up batches in fixed mode, and the least in convergence mode."
     )
     thermal_floor_seconds: Number = Field(
         default=60.0, ge=30, description="Seconds of idling with the model loaded, after warm-up, before measuring."
     )
-    convergence_detection: bool = Field(
+    convergence_detection: Flag = Field(
         default=False, description="Go on until latencies are steady; on by itself when one of its fields is given."
     )
     cv_threshold: Number = Field(
@@ -52,17 +52,21 @@ class WarmupConfig(ConfigModel):
     @model_validator(mode="before")
     @classmethod
     def _convergence_fields_switch_it_on(cls, data: Any) -> Any:
-        unsaid = isinstance(data, dict) and "convergence_detection" not in data
-        if unsaid and any(name in data for name in _CONVERGENCE_FIELDS):
-            return {**data, "convergence_detection": True}
-        return data
+        return with_implied(data) if isinstance(data, dict) else data
+
+
+def with_implied(warmup: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a warm-up with what they imply: one about convergence asks for its detection."""
+    if "convergence_detection" not in warmup and any(name in warmup for name in CONVERGENCE_FIELDS):
+        return {**warmup, "convergence_detection": True}
+    return dict(warmup)
 
 
 class BaselineConfig(ConfigModel):
     """Power of the idle machine before the model is loaded, for baseline-adjusted energy."""
 
-    enabled: bool = Field(default=True, description="Measure the idle baseline.")
-    required: bool = Field(default=False, description="Fail the experiment when the baseline cannot be measured.")
+    enabled: Flag = Field(default=True, description="Measure the idle baseline.")
+    required: Flag = Field(default=False, description="Fail the experiment when the baseline cannot be measured.")
     duration_seconds: Number = Field(default=30.0, ge=1, description="Seconds of idling that are averaged.")
     sample_interval_ms: Integer = Field(default=100, ge=10, description="Milliseconds between two power readings.")
     cache_ttl_sec: Number = Field(
@@ -78,7 +82,7 @@ class BaselineConfig(ConfigModel):
     @model_validator(mode="after")
     def _required_means_enabled(self) -> Self:
         if self.required and not self.enabled:
-            raise ValueError("required: true cannot go with enabled: false; change one of them")
+            raise conflict("required: true cannot go with enabled: false; change one of them", "required")
         return self
 
 

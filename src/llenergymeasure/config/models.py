@@ -4,13 +4,15 @@ Units are the last word of a field's name. ``None`` means that the field is not 
 description says what happens then. Wrong values raise pydantic's ``ValidationError``.
 """
 
-from collections.abc import Iterator
+import difflib
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
-from llenergymeasure.config.base import ConfigModel, Integer, Number
+from llenergymeasure.config.base import ConfigModel, Integer, Number, conflict
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import (
     ENGINE_SECTIONS,
@@ -42,6 +44,11 @@ NOT_MEASURED = frozenset({"name", "output_dir"})
 _IDLE_FIELDS = {"baseline": tuple(BaselineConfig.model_fields), "warmup": ("thermal_floor_seconds",)}
 
 
+def canonical(values: Mapping[str, Any]) -> str:
+    """Plain values as text that does not depend on the order of keys."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 def _free_to_pass(name: str, info: ValidationInfo) -> str:
     """A key of ``passthrough_kwargs`` that sets nothing which a field sets."""
     section = ENGINE_SECTIONS.get(str(info.data.get("backend")), EngineSection)
@@ -67,7 +74,9 @@ class ExperimentConfig(ConfigModel):
     name: str | None = Field(
         default=None, min_length=1, max_length=128, description="Name of the run; null is model-backend-precision."
     )
-    backend: str = Field(default="pytorch", min_length=1, description="Inference engine.")
+    backend: str = Field(
+        default="pytorch", description="Inference engine.", json_schema_extra={"enum": list(ENGINE_SECTIONS)}
+    )
     precision: Precision = Field(default="bf16", description="Number format of weights and activations.")
     dataset: DatasetConfig = Field(default=DatasetConfig(name="mixed"), description="Where prompts come from.")
     n: Integer = Field(default=100, ge=1, description="Prompts to run; more than there are means all, with a warning.")
@@ -97,6 +106,15 @@ class ExperimentConfig(ConfigModel):
     def _dataset_shorthand(cls, value: Any) -> Any:
         return DatasetConfig.from_shorthand(value) if isinstance(value, str) else value
 
+    @field_validator("backend")
+    @classmethod
+    def _an_engine(cls, backend: str) -> str:
+        if backend not in ENGINE_SECTIONS:
+            close = difflib.get_close_matches(backend, ENGINE_SECTIONS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(ENGINE_SECTIONS)}"
+            raise ValueError(f"no engine is called {backend!r}; {hint}")
+        return backend
+
     @field_validator("precision")
     @classmethod
     def _precision_of_the_engine(cls, precision: str, info: ValidationInfo) -> str:
@@ -115,9 +133,10 @@ class ExperimentConfig(ConfigModel):
         defaults = DecoderConfig()
         lacking = [f for f in sorted(section.lacks_decoder_fields) if getattr(decoder, f) != getattr(defaults, f)]
         if lacking:
-            raise ValueError(
+            raise conflict(
                 f"{', '.join(lacking)} cannot go with backend: {info.data['backend']}, which has nothing like it; "
-                f"remove it, or change the backend"
+                "remove it, or change the backend",
+                lacking[0],
             )
         return decoder
 
@@ -126,8 +145,9 @@ class ExperimentConfig(ConfigModel):
     def _baseline_of_some_energy(cls, baseline: BaselineConfig, info: ValidationInfo) -> BaselineConfig:
         energy = info.data.get("energy")
         if baseline.required and energy is not None and energy.backend is None:
-            raise ValueError(
-                "required: true cannot go with energy.backend: null, which measures nothing; change one of them"
+            raise conflict(
+                "required: true cannot go with energy.backend: null, which measures nothing; change one of them",
+                "required",
             )
         return baseline
 
@@ -144,15 +164,14 @@ class ExperimentConfig(ConfigModel):
         decoder = info.data.get("decoder")
         clashes = section.clashes_with(decoder) if section is not None and decoder is not None else []
         if clashes:
-            raise ValueError("; ".join(clashes))
+            raise conflict("; also, ".join(message for _, message in clashes), clashes[0][0])
         return section
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain JSON values, defaults and those of the engine's section filled in."""
         others = set(ENGINE_SECTIONS) - {self.backend}
         values = self.model_dump(mode="json", exclude=others)
-        if self.engine_section is not None:
-            values[self.backend] = self.engine_section.model_dump(mode="json")
+        values[self.backend] = self.engine_section.model_dump(mode="json")
         return values
 
     def identity(self) -> dict[str, Any]:
@@ -170,7 +189,8 @@ class ExperimentConfig(ConfigModel):
         """Whether both would be run alike: they differ at most in names, places and dormant fields."""
         return self._awake() == other._awake()
 
-    def _awake(self) -> dict[str, Any]:
+    def _awake(self) -> str:
+        """What is left without dormant fields, as text: in Python 1, 1.0 and true would be equal."""
         values = self.identity()
         for name, _, default in self._dormant():
             *sections, field = name.split(".")
@@ -178,7 +198,7 @@ class ExperimentConfig(ConfigModel):
             for section in sections:
                 place = place[section]
             place[field] = default
-        return values
+        return canonical(values)
 
     def _dormant(self) -> Iterator[tuple[str, str, Any]]:
         """Dormant fields with the reason and their default."""
@@ -186,13 +206,12 @@ class ExperimentConfig(ConfigModel):
             name: value for name in type(self).model_fields if isinstance(value := getattr(self, name), ConfigModel)
         }
         for name, part in parts.items():
-            found = part.dormant_fields()
-            if isinstance(part, EngineSection):
-                found |= part.asleep_under(self.decoder)
+            asleep = part.asleep_under(self.decoder) if isinstance(part, EngineSection) else {}
             if self.energy.backend is None:
-                found |= dict.fromkeys(
+                asleep |= dict.fromkeys(
                     _IDLE_FIELDS.get(name, ()), "it needs a source of energy, energy.backend is null"
                 )
+            found = part.dormant_beside(asleep) | asleep
             for field, why in found.items():
                 default = type(part).model_fields[field].default
                 if getattr(part, field) != default:
@@ -202,10 +221,10 @@ class ExperimentConfig(ConfigModel):
             yield "random_seed", "it needs decoder.do_sample or dataset.order: shuffled", default
 
     @property
-    def engine_section(self) -> EngineSection | None:
-        """The section of the engine in use, with its defaults when it was left out; None if it has none."""
-        model = ENGINE_SECTIONS.get(self.backend)
-        return None if model is None else getattr(self, self.backend) or model()
+    def engine_section(self) -> EngineSection:
+        """The section of the engine in use, with its defaults when it was left out."""
+        section: EngineSection | None = getattr(self, self.backend)
+        return ENGINE_SECTIONS[self.backend]() if section is None else section
 
     @property
     def display_name(self) -> str:

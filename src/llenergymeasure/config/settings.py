@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import yaml
-
-from llenergymeasure.config.yaml_file import printable
+from llenergymeasure.config.yaml_file import parse_value, printable
 from llenergymeasure.exceptions import ConfigError
 
 
@@ -38,12 +36,5 @@ def nested(settings: Iterable[tuple[str, Sequence[str], str]]) -> dict[str, Any]
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise ConfigError(f"{called}: {printable(part)} was set to a value before; it has no fields then")
-        place[parts[-1]] = _value(called, text)
+        place[parts[-1]] = parse_value(text, called)
     return result
-
-
-def _value(called: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError, RecursionError):
-        raise ConfigError(f"{called}: this value cannot be read; put text in quotes") from None

@@ -10,11 +10,13 @@ import platformdirs
 
 from llenergymeasure.config.errors import validated
 from llenergymeasure.config.settings import nested
-from llenergymeasure.config.user_file import UserConfig
+from llenergymeasure.config.user_file import LeftAside, UserConfig
 from llenergymeasure.config.yaml_file import ConfigFile, Location, read_config_file
+from llenergymeasure.exceptions import ConfigError
 
 PREFIX = "LLEM_"
 _SEPARATOR = "__"
+_LEFT_ASIDE = tuple(LeftAside.model_fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +24,14 @@ class Source:
     """Settings from one place, as nested fields of an experiment, with where each was given.
 
     An ``ambient`` one was not written for the experiment at hand, so what it says of other engines, or of
-    carrying out studies, does not concern a single experiment.
+    carrying out studies, does not concern a single experiment. ``of_the_file`` are the fields of an experiment
+    or a study in the file that is loaded.
     """
 
     values: Mapping[str, Any]
     place: Callable[[Location], str]
     ambient: bool = False
+    of_the_file: bool = False
 
     def gives(self, location: Location) -> bool:
         """Whether it sets this field, or a value in place of the section around it."""
@@ -65,9 +69,10 @@ def user_source(path: Path | None = None) -> Source:
     if not os.path.lexists(path):
         return Source(values={}, place=lambda _: str(path), ambient=True)
     file = read_config_file(path, may_be_empty=True)
-    validated(UserConfig, file.values, file_place(file))
-    values = {**(file.values.get("measurement") or {}), "execution": file.values.get("execution") or {}}
-    directory = (file.values.get("output") or {}).get("dir")
+    given = {section: fields for section, fields in file.values.items() if fields is not None}
+    validated(UserConfig, given, file_place(file))
+    values = {**given.get("measurement", {}), "execution": given.get("execution", {})}
+    directory = given.get("output", {}).get("dir")
     if directory is not None:
         values["output_dir"] = str(Path(directory).expanduser())
 
@@ -87,23 +92,29 @@ def environment_source(environ: Mapping[str, str] | None = None) -> Source:
     """The variables ``LLEM_FIELD`` and ``LLEM_SECTION__FIELD``, their values read as YAML; empty ones are unset.
 
     Raises:
-        ConfigError: a value cannot be read, or a field is given both whole and in parts.
+        ConfigError: a value cannot be read, a field is given twice or both whole and in parts, or a key of an engine's
+            section or of ``execution`` is unknown.
+        ValidationError: a value there is wrong; notes say where.
     """
     environ = os.environ if environ is None else environ
-    given = {
-        tuple(name.removeprefix(PREFIX).lower().split(_SEPARATOR)): (name, text)
-        for name, text in environ.items()
-        if name.startswith(PREFIX) and text.strip()
-    }
+    given: dict[tuple[str, ...], tuple[str, str]] = {}
+    for name, text in environ.items():
+        if name.startswith(PREFIX) and text.strip():
+            path = tuple(name.removeprefix(PREFIX).lower().split(_SEPARATOR))
+            if path in given:
+                raise ConfigError(f"{given[path][0]} and {name} set the same field; unset one of them")
+            given[path] = (name, text)
 
     def place(location: Location) -> str:
         parts = tuple(map(str, location))
         found = [path for path in given if path[: len(parts)] == parts or parts[: len(path)] == path]
         return " and ".join(sorted(given[path][0] for path in found)) or "environment"
 
-    return Source(
-        values=nested((name, path, text) for path, (name, text) in sorted(given.items())), place=place, ambient=True
-    )
+    values = nested((name, path, text) for path, (name, text) in sorted(given.items()))
+    # The parts that a single experiment leaves aside would otherwise never be looked at.
+    aside = {name: values[name] for name in _LEFT_ASIDE if name in values}
+    validated(LeftAside, aside, place)
+    return Source(values=values, place=place, ambient=True)
 
 
 def file_place(file: ConfigFile) -> Callable[[Location], str]:

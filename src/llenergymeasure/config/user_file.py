@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, create_model, field_validator
 
 from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 
 # What an experiment is about is said by the experiment.
@@ -22,6 +23,16 @@ MeasurementDefaults = create_model(
 )
 
 
+# What an experiment on another engine, or one outside of a study, does not look at.
+LeftAside = create_model(
+    "LeftAside",
+    __base__=ConfigModel,
+    __doc__="The sections of all engines, and how to carry out studies.",
+    execution=(ExecutionConfig, ExecutionConfig()),
+    **{name: (section | None, None) for name, section in ENGINE_SECTIONS.items()},  # type: ignore[call-overload]
+)
+
+
 class OutputDefaults(ConfigModel):
     """Where results go."""
 
@@ -30,7 +41,13 @@ class OutputDefaults(ConfigModel):
     @field_validator("dir")
     @classmethod
     def _same_from_everywhere(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.expanduser().is_absolute():
+        if path is None:
+            return None
+        try:
+            expanded = path.expanduser()
+        except RuntimeError:
+            raise ValueError("there is no such user; write it from / or ~/ on") from None
+        if not expanded.is_absolute():
             raise ValueError("a default must not depend on the working directory; write it from / or ~ on")
         return path
 

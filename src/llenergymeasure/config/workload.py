@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.base import ConfigModel, Flag
 
 BUILT_IN_DATASETS = ("mixed",)
 
@@ -24,7 +24,7 @@ class DatasetConfig(ConfigModel):
     order: Literal["shuffled", "as_is"] = Field(
         default="shuffled", description="Order before the first n are taken; 'shuffled' is seeded with random_seed."
     )
-    chat: bool | None = Field(
+    chat: Flag | None = Field(
         default=None,
         description="Wrap prompts in the model's chat template; null does so for the built-in set and for JSONL "
         "rows with 'messages'.",
@@ -59,4 +59,4 @@ class LoRAConfig(ConfigModel):
     """A LoRA adapter on top of the model (needs the extra ``lora``)."""
 
     path: str = Field(min_length=1, description="Adapter directory or hub id.")
-    merge: bool = Field(default=True, description="Fold the adapter into the weights before measuring.")
+    merge: Flag = Field(default=True, description="Fold the adapter into the weights before measuring.")

@@ -1,5 +1,7 @@
 """A YAML file with the line of every value, read so that no file can hang or crash the program."""
 
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,15 @@ from llenergymeasure.exceptions import ConfigError
 _MAX_FILE_BYTES = 256 * 1024
 # Anchors count each time they are used, so that a file cannot unfold into more than this.
 _MAX_VALUES = 20_000
+# A key and a value each, and room for what opens and closes.
+_MAX_EVENTS = 3 * _MAX_VALUES
+_MAX_DEPTH = 50
+_MAX_DIGITS = 400
+_MAX_BITS = 256
+_PIPE_PATIENCE_S = 1.0
+_PIPE_POLL_S = 0.01
 _MERGE_TAG = "tag:yaml.org,2002:merge"
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 Location = tuple[str | int, ...]
@@ -49,19 +59,7 @@ def read_config_file(path: str | Path, *, may_be_empty: bool = False) -> ConfigF
             a mapping; one line for each thing that is wrong.
     """
     path = Path(path)
-    text = _read_text(path)
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = {} if root is None else _lines(root, path)
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ConfigError(f"{path}:{line}: this is not valid YAML: {error.problem or error.context}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}:1: this is not valid YAML for a configuration: it is nested too deeply") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}:1: this is not valid YAML: {str(error).splitlines()[0]}") from None
+    values, lines = _parse(_read_text(path), str(path))
     if values is None and may_be_empty:
         values = {}
     if not isinstance(values, dict):
@@ -70,21 +68,88 @@ def read_config_file(path: str | Path, *, may_be_empty: bool = False) -> ConfigF
     return ConfigFile(path, values, lines)
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader that knows the line of every scalar it cannot build."""
+def parse_value(text: str, called: str) -> Any:
+    """A single value written as YAML, with the defences of a file.
+
+    Raises:
+        ConfigError: it cannot be read; the message starts with ``called``.
+    """
+    if len(text) > _MAX_FILE_BYTES:
+        raise ConfigError(f"{called}: this value is too long")
+    try:
+        return _parse(text, called)[0]
+    except ConfigError as error:
+        reason = str(error).partition(": ")[2].splitlines()[0]
+        raise ConfigError(f"{called}: this value cannot be read ({reason}); put text in quotes") from None
+
+
+def _parse(text: str, name: str) -> tuple[Any, dict[Location, int]]:
+    loader = _Loader(text)
+    try:
+        _check_size(text, name)
+        root = loader.get_single_node()
+        if root is None:
+            return None, {}
+        lines = _lines(root, name)
+        return loader.construct_document(root), lines
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line if mark else 0
+        there = printable("".join(text.splitlines()[line : line + 1]).strip(" "))
+        problem = error.problem or error.context
+        raise ConfigError(f"{name}:{line + 1}: this is not valid YAML: {problem}, in '{there}'") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}:1: this is not valid YAML: {str(error).splitlines()[0]}") from None
+    finally:
+        loader.dispose()
+
+
+def _check_size(text: str, name: str) -> None:
+    """Refuse deep nesting and endless lists before anything that recurses or builds sees them."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=_Parser)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH or number > _MAX_EVENTS:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            problem = "it is nested too deeply" if depth > _MAX_DEPTH else f"too many values (over {_MAX_VALUES})"
+            raise ConfigError(f"{name}:{line}: this is not valid YAML for a configuration: {problem}")
+
+
+# libyaml's parser, some ten times as fast, where PyYAML was built with it.
+_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Parser):  # type: ignore[misc]
+    """A safe loader that knows the line of every scalar it cannot build, and builds none that no file can hold."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag in _NUMBER_TAGS and len(str(node.value)) > _MAX_DIGITS:
+            raise self._unreadable(node, "a number of too many digits")
         try:
-            return super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
         except (ValueError, LookupError, AttributeError, OverflowError) as error:
-            problem = f"this value cannot be read ({error})"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+            raise self._unreadable(node, str(error)) from None
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise self._unreadable(node, "a number of too many digits")
+        if isinstance(value, str) and not _is_whole(value):
+            raise self._unreadable(node, "it holds half a character, a lone surrogate")
+        return value
+
+    @staticmethod
+    def _unreadable(node: yaml.Node, why: str) -> yaml.constructor.ConstructorError:
+        return yaml.constructor.ConstructorError(None, None, f"this value cannot be read ({why})", node.start_mark)
+
+
+def _is_whole(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
+        content = _read_pipe(path) if path.is_fifo() else _read_file(path)
         if len(content) > _MAX_FILE_BYTES:
             raise ConfigError(f"{path}: too large for a configuration (over {_MAX_FILE_BYTES // 1024} KiB)")
         return content.decode("utf-8")
@@ -96,16 +161,46 @@ def _read_text(path: Path) -> str:
         raise ConfigError(f"{str(path)!r}: cannot be read: {error}") from None
 
 
-def _lines(root: yaml.Node, path: Path) -> dict[Location, int]:
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MAX_FILE_BYTES + 1)
+
+
+def _read_pipe(path: Path) -> bytes:
+    """What is written into a named pipe; a pipe that nobody opens for writing is given up soon."""
+    deadline = time.monotonic() + _PIPE_PATIENCE_S
+    content = b""
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while len(content) <= _MAX_FILE_BYTES:
+            try:
+                chunk = os.read(pipe, _MAX_FILE_BYTES)
+            except BlockingIOError:  # somebody has it open and is still at work
+                deadline = time.monotonic() + _PIPE_PATIENCE_S
+                time.sleep(_PIPE_POLL_S)
+                continue
+            content += chunk
+            if not chunk and (content or time.monotonic() > deadline):
+                break
+            if not chunk:
+                time.sleep(_PIPE_POLL_S)
+    finally:
+        os.close(pipe)
+    if not content:
+        raise ConfigError(f"{path}: cannot be read: nobody writes into this pipe")
+    return content
+
+
+def _lines(root: yaml.Node, name: str) -> dict[Location, int]:
     """The line of every value; done before any value is built, so that nothing unfolds unseen."""
     lines: dict[Location, int] = {}
     problems: list[str] = []
     for location, node, line in _walk(root, (), frozenset()):
         if len(lines) >= _MAX_VALUES:
-            raise ConfigError(f"{path}:1: too many values (over {_MAX_VALUES}; an anchor counts wherever it is used)")
+            raise ConfigError(f"{name}:1: too many values (over {_MAX_VALUES}; an anchor counts wherever it is used)")
         lines[location] = line
         if isinstance(node, yaml.MappingNode):
-            problems += _key_problems(node, path)
+            problems += _key_problems(node, name)
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return lines
@@ -128,14 +223,16 @@ def _walk(node: yaml.Node, location: Location, above: frozenset[int]) -> Iterato
             yield from _walk(value, (*location, index), below)
 
 
-def _key_problems(node: yaml.MappingNode, path: Path) -> Iterator[str]:
+def _key_problems(node: yaml.MappingNode, name: str) -> Iterator[str]:
     seen: set[str] = set()
     for key, _ in node.value:
-        place = f"{path}:{key.start_mark.line + 1}"
+        place = f"{name}:{key.start_mark.line + 1}"
         if key.tag == _MERGE_TAG:
             continue
         if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT_TAG:
             yield f"{place}: {printable(str(key.value))}: a key must be text; put it in quotes if it is meant as one"
+        elif not _is_whole(key.value):
+            yield f"{place}: {printable(key.value)}: this key holds half a character, a lone surrogate"
         elif key.value in seen:
             yield f"{place}: {printable(key.value)}: this key is there twice; keep one of them"
         seen.add(str(key.value))

@@ -1,6 +1,7 @@
 """Memory: of this process, and of a model that is not loaded yet."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def estimate_memory(
         model_config: a transformers configuration.
         precision: number format of weights and cache.
         n_tokens: longest sequence, input and output.
-        batch_size: sequences at once.
+        batch_size: sequences at once; 0 when no cache is kept.
         weight_bits: bits of a weight in the linear layers, the output head apart, when they are quantised;
             scales and zero points are not counted.
 
@@ -63,6 +64,16 @@ def estimate_memory(
     n_quantised = 0 if weight_bits is None else _linear_weights(model)
     weights_bytes = (n_parameters - n_quantised) * size + n_quantised * (weight_bits or 0) / 8
     return MemoryEstimate(weights_mb=weights_bytes / 1e6, kv_cache_mb=kv_values * size / 1e6)
+
+
+def sum_of(parts: Sequence[MemoryEstimate | None]) -> MemoryEstimate | None:
+    """Of models that lie in memory together; None when one is not known."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return MemoryEstimate(
+        weights_mb=sum(part.weights_mb for part in known), kv_cache_mb=sum(part.kv_cache_mb for part in known)
+    )
 
 
 def _linear_weights(model: Any) -> int:

@@ -53,20 +53,26 @@ PACKAGED_MODELS = {
 }
 
 
-def model_problem(model: str) -> str | None:
-    """Why this model cannot be had; None if it can. Asks the hub only for what is not on this machine."""
+def model_problem(model: str, subfolder: str | None = None) -> str | None:
+    """Why this model cannot be had; None if it can. Asks the hub only for what is not on this machine.
+
+    Args:
+        model: its name.
+        subfolder: folder inside the directory or repository that holds it.
+    """
     if model in PACKAGED_MODELS:
         if _packaged_file(PACKAGED_MODELS[model]) is None:
             return f"model {model!r} comes in a package that is not installed; {PACKAGED_MODELS[model].install}"
         return None
     path = Path(model)
     if path.is_dir():
-        return None if (path / "config.json").is_file() else f"model directory {model} has no config.json in it"
+        inner = path / (subfolder or "")
+        return None if (inner / "config.json").is_file() else f"model directory {inner} has no config.json in it"
     if path.is_file():
         return None if is_gguf(model) else f"model file {model} is not a GGUF file; give its directory"
-    if _looks_like_path(model):
+    if looks_like_path(model):
         return f"model {model!r}: there is no such directory or GGUF file"
-    return _hub_problem(model)
+    return _hub_problem(model, f"{subfolder}/config.json" if subfolder else "config.json")
 
 
 def is_gguf(model: str) -> bool:
@@ -194,11 +200,12 @@ def _packaged_file(packaged: PackagedModel) -> Path | None:
     return None
 
 
-def _looks_like_path(model: str) -> bool:
+def looks_like_path(model: str) -> bool:
+    """Whether a name can only be that of a directory or file here, not a hub id."""
     return model.startswith((".", "/", "~")) or is_gguf(model) or _HUB_ID.fullmatch(model) is None
 
 
-def _hub_problem(model: str) -> str | None:
+def _hub_problem(model: str, description: str) -> str | None:
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -207,7 +214,7 @@ def _hub_problem(model: str) -> str | None:
     )
 
     try:
-        if isinstance(try_to_load_from_cache(model, "config.json"), str):
+        if isinstance(try_to_load_from_cache(model, description), str):
             return None
         HfApi().model_info(model, timeout=_HUB_TIMEOUT_S)
     except HFValidationError:

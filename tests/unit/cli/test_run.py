@@ -49,7 +49,11 @@ def documents(text: str) -> list[dict[str, Any]]:
         (["run", "--model", ""], ["model"]),
         (["run", "--model", "./m", "--dataset", "mixd"], ["dataset", "'mixd'", "mixed"]),
         (["run", "--model", "./m", "--batch-size", "0"], ["pytorch.batch_size", "0"]),
-        (["run", "--model", "./m", "--batch-size", "4", "--backend", "slow"], ["--batch-size", "'slow'"]),
+        (["run", "--model", "./m", "--batch-size", "4", "--backend", "vllm"], ["--batch-size", "'vllm'"]),
+        (
+            ["run", "--model", "./m", "--batch-size", "4", "--backend", "slow"],
+            ["called 'slow'"],
+        ),
         (["run", "--bach-size", "4"], ["--bach-size", "--batch-size"]),
         (["rum"], ["'rum'"]),
     ],

@@ -347,7 +347,8 @@ def test_fields_that_change_nothing_say_what_they_need(
 def test_a_clash_with_the_decoder_names_both(
     section: EngineSection, decoder: dict[str, Any], clashes: list[str]
 ) -> None:
-    (message,) = section.clashes_with(DecoderConfig.model_validate(decoder))
+    ((field, message),) = section.clashes_with(DecoderConfig.model_validate(decoder))
+    assert field in type(section).model_fields
     assert all(name in message for name in clashes)
 
 

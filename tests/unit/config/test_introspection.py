@@ -28,6 +28,10 @@ FIELDS = sorted(field_constraints())
 EDGES = [(name, rule) for name in FIELDS for rule in sorted(set(field_constraints()[name]) & {"ge", "gt", "le", "lt"})]
 
 
+# What a field needs beside it for all of its values to be accepted.
+NEIGHBOURS: dict[str, dict[str, Any]] = {"pytorch.cache_nbits": {"cache_backend": "hqq"}}
+
+
 def with_value(name: str, value: Any) -> ExperimentConfig:
     """The full configuration with one field changed, given by its dotted name."""
     *sections, last = name.split(".")
@@ -36,7 +40,7 @@ def with_value(name: str, value: Any) -> ExperimentConfig:
     inner = fields
     for section in sections:
         inner = inner[section]
-    inner[last] = value
+    inner |= {last: value, **NEIGHBOURS.get(name, {})}
     if name == "backend":
         fields = {key: kept for key, kept in fields.items() if key not in ENGINE_SECTIONS}
     return ExperimentConfig.model_validate(fields)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from llenergymeasure.config.errors import nearest
-from llenergymeasure.config.loader import load_experiment_config, load_study_config, merged
+from llenergymeasure.config.loader import load_experiment_config, load_study_config
+from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.exceptions import ConfigError
@@ -166,7 +167,7 @@ def test_a_key_given_twice_is_a_config_error(write_config: WriteConfig, text: st
         ("# only a comment\n", 1, "empty"),
         ("- model: m\n", 1, "list"),
         ("just words\n", 1, "str"),
-        ("model: m\n\tn: 3\n", 2, r"'\\t'"),
+        ("model: m\n\tn: 3\n", 2, r"character.*in '\\tn: 3'"),
         ("model: m\nn: [1, 2\n", 3, "not valid YAML"),
         ("model: m\n---\nmodel: n\n", 2, "document"),
         ("model: m\nn: *nowhere\n", 2, "nowhere"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from llenergymeasure.config.engines import PyTorchConfig
+from llenergymeasure.config.engines import PyTorchConfig, VLLMConfig
 from llenergymeasure.config.models import (
     BaselineConfig,
     DatasetConfig,
@@ -183,7 +183,30 @@ def test_the_section_of_the_engine_is_there_even_when_it_was_left_out() -> None:
     assert ExperimentConfig(model="m").engine_section == PyTorchConfig(batch_size=1)
     section = PyTorchConfig(batch_size=4)
     assert ExperimentConfig(model="m", pytorch=section).engine_section == section
-    assert ExperimentConfig(model="m", backend="of-a-plugin").engine_section is None
+    assert ExperimentConfig(model="m", backend="vllm").engine_section == VLLMConfig()
+
+
+def test_an_engine_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ValidationError, match=r"'pytorhc'; did you mean 'pytorch'"):
+        ExperimentConfig(model="m", backend="pytorhc")
+    with pytest.raises(ValidationError, match=r"there are: pytorch, vllm, tensorrt, llamacpp"):
+        ExperimentConfig(model="m", backend="zzz")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"decoder": {"do_sample": "yes"}},
+        {"decoder": {"do_sample": 1}},
+        {"warmup": {"enabled": "off"}},
+        {"dataset": {"chat": 0}},
+        {"pytorch": {"load_in_4bit": 1}},
+    ],
+    ids=str,
+)
+def test_what_is_no_truth_value_is_not_taken_for_one(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="valid boolean"):
+        ExperimentConfig.model_validate({"model": "m", **fields})
 
 
 @pytest.mark.parametrize(

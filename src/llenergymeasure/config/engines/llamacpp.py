@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from llenergymeasure.config.base import Integer, Number
+from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.section import EngineSection
 
 _Quantised = Literal["q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl"]
@@ -44,7 +44,7 @@ class LlamaCppConfig(EngineSection):
     n_parallel: Integer | None = Field(default=None, ge=1, description="Requests decoded together; null is 1.")
     n_batch: Integer | None = Field(default=None, ge=1, description="Most tokens handed over at once; null is 2048.")
     n_ubatch: Integer | None = Field(default=None, ge=1, description="Most tokens computed at once; null is 512.")
-    cont_batching: bool | None = Field(default=None, description="Let requests join a running batch; null is on.")
+    cont_batching: Flag | None = Field(default=None, description="Let requests join a running batch; null is on.")
 
     # The KV cache.
     cache_type_k: CacheType | None = Field(default=None, description="Format of cached keys; null is f16.")
@@ -52,12 +52,12 @@ class LlamaCppConfig(EngineSection):
     flash_attn_type: Literal["enabled", "disabled"] | None = Field(
         default=None, description="FlashAttention; null is where the device can."
     )
-    kv_unified: bool | None = Field(default=None, description="One cache for all requests instead of equal parts.")
-    swa_full: bool | None = Field(
+    kv_unified: Flag | None = Field(default=None, description="One cache for all requests instead of equal parts.")
+    swa_full: Flag | None = Field(
         default=None, description="Cache all of a sliding window's past, not only the window."
     )
-    no_kv_offload: bool | None = Field(default=None, description="Keep the cache in CPU memory.")
-    cache_prompt: bool | None = Field(
+    no_kv_offload: Flag | None = Field(default=None, description="Keep the cache in CPU memory.")
+    cache_prompt: Flag | None = Field(
         default=None, description="Keep the cache of a prompt for the next that begins alike; null is on."
     )
     n_cache_reuse: Integer | None = Field(
@@ -66,7 +66,7 @@ class LlamaCppConfig(EngineSection):
     cache_ram_mib: Integer | None = Field(
         default=None, ge=-1, description="MiB of CPU memory for past prompts; 0 is none, -1 no limit, null 8192."
     )
-    cache_idle_slots: bool | None = Field(default=None, description="Move idle requests' cache there; null is on.")
+    cache_idle_slots: Flag | None = Field(default=None, description="Move idle requests' cache there; null is on.")
     slot_prompt_similarity: Number | None = Field(
         default=None, ge=0, le=1, description="Share of a prompt that must agree to reuse its cache; null is 0.1."
     )
@@ -87,7 +87,7 @@ class LlamaCppConfig(EngineSection):
     cpumask: Annotated[str, Field(pattern=r"^(0x)?[0-9a-fA-F]+$")] | None = Field(
         default=None, description="Cores that threads may use, as a hexadecimal mask; null is any."
     )
-    strict_cpu: bool | None = Field(default=None, description="Tie each thread to one core of the mask.")
+    strict_cpu: Flag | None = Field(default=None, description="Tie each thread to one core of the mask.")
     poll: Integer | None = Field(
         default=None, ge=0, le=100, description="How busily threads wait, from 0 to 100; null is 50."
     )
@@ -109,7 +109,7 @@ class LlamaCppConfig(EngineSection):
     main_gpu: Integer | None = Field(
         default=None, ge=0, description="GPU for all, or for what is not split; null is 0."
     )
-    fit_params: bool | None = Field(default=None, description="Fit what is null to free memory; null is on.")
+    fit_params: Flag | None = Field(default=None, description="Fit what is null to free memory; null is on.")
     fit_params_min_ctx: Integer | None = Field(default=None, ge=1, description="Least n_ctx of a fit; null is 4096.")
     tensor_buft_overrides: str | None = Field(
         default=None,
@@ -117,9 +117,9 @@ class LlamaCppConfig(EngineSection):
         description="Where tensors lie by pattern, such as 'exps=CPU'.",
     )
     moe_cache_size: Integer | None = Field(default=None, ge=1, description="Bytes on the GPU for experts of the CPU.")
-    no_op_offload: bool | None = Field(default=None, description="Compute on the CPU with the weights that lie there.")
-    no_host: bool | None = Field(default=None, description="Go round the host buffer, so that weights can be repacked.")
-    no_extra_bufts: bool | None = Field(default=None, description="Do not repack weights for the CPU.")
+    no_op_offload: Flag | None = Field(default=None, description="Compute on the CPU with the weights that lie there.")
+    no_host: Flag | None = Field(default=None, description="Go round the host buffer, so that weights can be repacked.")
+    no_extra_bufts: Flag | None = Field(default=None, description="Do not repack weights for the CPU.")
 
     # Loading, and positions beyond what the model was trained for.
     load_mode: Literal["none", "mmap", "mlock", "mmap_mlock", "direct_io"] | None = Field(
@@ -162,10 +162,10 @@ class LlamaCppConfig(EngineSection):
     draft_p_split: Number | None = Field(
         default=None, ge=0, le=1, description="Branch a draft where others are this likely; null is 0.1."
     )
-    draft_probabilistic: bool | None = Field(
+    draft_probabilistic: Flag | None = Field(
         default=None, description="Sample drafts and accept them by probability; null is off."
     )
-    draft_backend_sampling: bool | None = Field(
+    draft_backend_sampling: Flag | None = Field(
         default=None, description="Choose drafted tokens on the GPU; null is on."
     )
     draft_n_gpu_layers: Integer | None = Field(default=None, ge=-2, description="As n_gpu_layers, for the draft.")
@@ -207,13 +207,13 @@ class LlamaCppConfig(EngineSection):
         pattern=rf"^{_SAMPLER}(;{_SAMPLER})*$",
         description="Samplers in their order, such as 'top_k;temperature'; null is llama.cpp's order.",
     )
-    backend_sampling: bool | None = Field(default=None, description="Choose tokens on the GPU; null is off.")
+    backend_sampling: Flag | None = Field(default=None, description="Choose tokens on the GPU; null is off.")
     mirostat: Integer | None = Field(
         default=None, ge=1, le=2, description="Steer perplexity by Mirostat 1 or 2; null is off."
     )
     mirostat_tau: Number | None = Field(default=None, gt=0, description="Entropy aimed at; null is 5.")
     mirostat_eta: Number | None = Field(default=None, gt=0, le=1, description="Learning rate; null is 0.1.")
-    ignore_eos: bool | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
+    ignore_eos: Flag | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
 
     # A GGUF file holds any of the three (ggml_type); see above for what `precision` means here.
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")

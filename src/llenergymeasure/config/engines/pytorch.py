@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from llenergymeasure.config.base import Integer, Number
-from llenergymeasure.config.engines.pytorch_left_out import UNSAFE
+from llenergymeasure.config.base import Flag, Integer, Number
+from llenergymeasure.config.engines.pytorch_left_out import ANOTHER_MODEL, UNSAFE
 from llenergymeasure.config.engines.section import EngineSection
 
 HubKernel = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+(@[\w./-]+)?(:\w+)?$")]
@@ -24,8 +24,16 @@ _ONE_SPECULATION = "tokens are drafted one way; remove one of them"
 _ASSISTED = {
     "batch_size": "transformers drafts tokens for one sequence at a time; set batch_size: 1 or remove the draft",
     "use_cache=false": "drafted tokens are checked against the cache; remove one of them",
-    "cache_implementation=static|offloaded_static": "a draft is taken back from the cache, which must be dynamic",
+    "cache_implementation=static|offloaded_static|quantized": (
+        "a draft is taken back from the cache, which must be dynamic"
+    ),
+    "prefill_chunk_size": "with a draft the prompt is read whole; remove one of them",
 }
+_GROUP_WISE = {"cache_backend=fp8": "it has one scale per tensor and always 8 bits; remove one of them"}
+_DRAFT_MODELS = ("assistant_model", "assistant_early_exit")
+_DRAFTS = (*_DRAFT_MODELS, "prompt_lookup_num_tokens")
+# quanto, which null stands for, and hqq pack values in these widths.
+_CACHE_BITS = {"quanto": (2, 4), "hqq": (1, 2, 3, 4, 8)}
 
 
 class PyTorchConfig(EngineSection):
@@ -42,10 +50,10 @@ class PyTorchConfig(EngineSection):
     subfolder: str | None = Field(
         default=None, min_length=1, description="Folder inside the repository or directory that holds the model."
     )
-    use_safetensors: bool | None = Field(
+    use_safetensors: Flag | None = Field(
         default=None, description="Read only safetensors files (true) or only pickled ones (false)."
     )
-    trust_remote_code: bool = Field(
+    trust_remote_code: Flag = Field(
         default=False, description="Run Python code that comes with the model. Off unless you trust its authors."
     )
     device_map: str | dict[str, int | str] | None = Field(
@@ -57,7 +65,7 @@ class PyTorchConfig(EngineSection):
         default=None, description='Most memory per device for device_map, such as {"0": 20GiB, cpu: 60GiB}.'
     )
     offload_folder: Path | None = Field(default=None, description="Folder for layers that device_map puts on disk.")
-    offload_buffers: bool | None = Field(default=None, description="Offload buffers together with parameters.")
+    offload_buffers: Flag | None = Field(default=None, description="Offload buffers together with parameters.")
     tp_plan: Literal["auto"] | None = Field(
         default=None,
         description="Tensor-parallel plan of the model itself; needs torchrun. *Not yet run on hardware.*",
@@ -70,11 +78,11 @@ class PyTorchConfig(EngineSection):
         | HubKernel
         | None
     ) = Field(default=None, description="Attention kernel, or one of the hub as 'owner/name'; null lets it choose.")
-    experts_implementation: Literal["eager", "batched_mm", "grouped_mm", "deepgemm", "sonicmoe"] | None = Field(
-        default=None, description="Kernel for mixtures of experts; null lets transformers choose."
-    )
-    use_kernels: bool | None = Field(default=None, description="Replace layers by kernels of the hub (needs kernels).")
-    compile: bool | None = Field(
+    experts_implementation: (
+        Literal["eager", "batched_mm", "grouped_mm", "deepgemm", "deepgemm_megamoe", "sonicmoe"] | None
+    ) = Field(default=None, description="Kernel for mixtures of experts; null lets transformers choose.")
+    use_kernels: Flag | None = Field(default=None, description="Replace layers by kernels of the hub (needs kernels).")
+    compile: Flag | None = Field(
         default=None,
         description="torch.compile the forward pass (true) or nothing (false); null compiles the decoding step where "
         "transformers does so by itself: with a static cache on a GPU.",
@@ -85,8 +93,8 @@ class PyTorchConfig(EngineSection):
     compile_backend: str | None = Field(
         default=None, min_length=1, description="Backend of torch.compile; null is inductor."
     )
-    compile_fullgraph: bool | None = Field(default=None, description="Fail where the graph would break.")
-    compile_dynamic: bool | None = Field(
+    compile_fullgraph: Flag | None = Field(default=None, description="Fail where the graph would break.")
+    compile_dynamic: Flag | None = Field(
         default=None, description="Compile for any shape (true) or for each (false); null lets torch find out."
     )
     float32_matmul_precision: Literal["highest", "high", "medium"] | None = Field(
@@ -95,22 +103,22 @@ class PyTorchConfig(EngineSection):
     num_threads: Integer | None = Field(default=None, ge=1, description="CPU threads of torch; null is torch's choice.")
 
     # Quantisation. A checkpoint that is quantised already (GPTQ, AWQ, FP8, ...) needs none of these.
-    load_in_8bit: bool = Field(default=False, description="Quantise to 8 bits with bitsandbytes.")
-    load_in_4bit: bool = Field(default=False, description="Quantise to 4 bits with bitsandbytes.")
+    load_in_8bit: Flag = Field(default=False, description="Quantise to 8 bits with bitsandbytes.")
+    load_in_4bit: Flag = Field(default=False, description="Quantise to 4 bits with bitsandbytes.")
     bnb_4bit_quant_type: Literal["fp4", "nf4"] | None = Field(
         default=None, description="4-bit format; null is bitsandbytes' fp4."
     )
     bnb_4bit_compute_dtype: Literal["fp32", "fp16", "bf16"] | None = Field(
         default=None, description="Number format that 4-bit weights are multiplied in; null is fp32."
     )
-    bnb_4bit_use_double_quant: bool | None = Field(default=None, description="Quantise the 4-bit scales too.")
+    bnb_4bit_use_double_quant: Flag | None = Field(default=None, description="Quantise the 4-bit scales too.")
     llm_int8_threshold: Number | None = Field(
         default=None, ge=0, description="Activations above this are multiplied in 16 bits; null is 6.0."
     )
     llm_int8_skip_modules: list[str] | None = Field(
         default=None, description="Modules that bitsandbytes leaves as they are; null is the output head."
     )
-    llm_int8_enable_fp32_cpu_offload: bool | None = Field(
+    llm_int8_enable_fp32_cpu_offload: Flag | None = Field(
         default=None, description="Keep what device_map puts on the CPU in fp32 instead of refusing it."
     )
     torchao: (
@@ -133,24 +141,28 @@ class PyTorchConfig(EngineSection):
         min_length=1,
         description="Kernels for a GPTQ or AWQ checkpoint, such as 'marlin'. *Not yet run on hardware.*",
     )
-    checkpoint_dequantize: bool | None = Field(
+    checkpoint_dequantize: Flag | None = Field(
         default=None,
         description="Unpack an FP8, MXFP4 or compressed-tensors checkpoint on loading. *Not yet run on hardware.*",
     )
 
     # The key-value cache.
-    use_cache: bool | None = Field(default=None, description="Keep keys and values of earlier tokens; null does.")
+    use_cache: Flag | None = Field(default=None, description="Keep keys and values of earlier tokens; null does.")
     cache_implementation: Literal["dynamic", "static", "offloaded", "offloaded_static", "quantized"] | None = Field(
         default=None, description="Kind of key-value cache; null is the model's own, mostly dynamic."
     )
     max_cache_len: Integer | None = Field(
         default=None, ge=1, description="Tokens that a static cache is made for; null is what each batch needs."
     )
-    cache_backend: Literal["quanto", "hqq"] | None = Field(
+    cache_backend: Literal["quanto", "hqq", "fp8"] | None = Field(
         default=None, description="Library behind a quantized cache; null is quanto."
     )
     cache_nbits: Integer | None = Field(
-        default=None, ge=1, le=8, description="Bits per value of a quantized cache: 1, 2, 3, 4 or 8; null is 4."
+        default=None,
+        ge=1,
+        le=8,
+        examples=[2, 4],
+        description="Bits per value of a quantized cache: 2 or 4 with quanto, 1, 2, 3, 4 or 8 with hqq; null is 4.",
     )
     cache_group_size: Integer | None = Field(
         default=None, ge=1, description="Values that share a scale in a quantized cache; null is 64."
@@ -168,6 +180,9 @@ class PyTorchConfig(EngineSection):
         min_length=1,
         description="Draft model, named as `model` is; it must have the same tokenizer.",
     )
+    assistant_revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of assistant_model; null is its main branch."
+    )
     prompt_lookup_num_tokens: Integer | None = Field(
         default=None, ge=1, description="Draft this many tokens by looking them up in the prompt."
     )
@@ -177,7 +192,6 @@ class PyTorchConfig(EngineSection):
     assistant_early_exit: Integer | None = Field(
         default=None, ge=1, description="Draft with the first so many layers, for models trained for it."
     )
-    use_mtp: bool | None = Field(default=None, description="Draft with the model's own multi-token heads.")
     num_assistant_tokens: Integer | None = Field(
         default=None, ge=1, description="Tokens drafted at a time; null is the draft model's own, mostly 20."
     )
@@ -215,8 +229,8 @@ class PyTorchConfig(EngineSection):
     forced_eos_token_id: Annotated[Integer, Field(ge=0)] | None = Field(
         default=None, description="Token id that ends a request at max_output_tokens."
     )
-    renormalize_logits: bool | None = Field(default=None, description="Normalise scores after changing them.")
-    remove_invalid_values: bool | None = Field(default=None, description="Replace NaN and infinite scores; slower.")
+    renormalize_logits: Flag | None = Field(default=None, description="Normalise scores after changing them.")
+    remove_invalid_values: Flag | None = Field(default=None, description="Replace NaN and infinite scores; slower.")
 
     one_is_off: ClassVar[frozenset[str]] = frozenset({"batch_size"})
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
@@ -224,6 +238,10 @@ class PyTorchConfig(EngineSection):
         "load_in_4bit": {"load_in_8bit": _ONE_QUANTISATION},
         "torchao": {"load_in_8bit": _ONE_QUANTISATION, "load_in_4bit": _ONE_QUANTISATION},
         "cache_implementation": {"use_cache=false": "there is no cache then; remove one of them"},
+        "cache_nbits": _GROUP_WISE,
+        "cache_group_size": _GROUP_WISE,
+        "cache_residual_length": _GROUP_WISE,
+        "prefill_chunk_size": {"use_cache=false": "the prompt is read into the cache; remove one of them"},
         "assistant_model": _ASSISTED,
         "prompt_lookup_num_tokens": {**_ASSISTED, "assistant_model": _ONE_SPECULATION},
         "assistant_early_exit": {
@@ -231,15 +249,12 @@ class PyTorchConfig(EngineSection):
             "assistant_model": _ONE_SPECULATION,
             "prompt_lookup_num_tokens": _ONE_SPECULATION,
         },
-        "use_mtp": {
-            **_ASSISTED,
-            "assistant_model": _ONE_SPECULATION,
-            "prompt_lookup_num_tokens": _ONE_SPECULATION,
-            "assistant_early_exit": _ONE_SPECULATION,
+        "assistant_ensemble_weight": {
+            "prompt_lookup_num_tokens": "looked-up tokens have no probabilities to mix; remove one of them"
         },
     }
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "max_memory": ("device_map",),
+        "max_memory": ("device_map=auto|balanced|balanced_low_0|sequential",),
         "offload_folder": ("device_map",),
         "offload_buffers": ("device_map",),
         "tp_size": ("tp_plan",),
@@ -259,15 +274,16 @@ class PyTorchConfig(EngineSection):
         "cache_nbits": ("cache_implementation=quantized",),
         "cache_group_size": ("cache_implementation=quantized",),
         "cache_residual_length": ("cache_implementation=quantized",),
+        "assistant_revision": ("assistant_model",),
         "max_matching_ngram_size": ("prompt_lookup_num_tokens",),
-        "num_assistant_tokens": ("assistant_model", "assistant_early_exit", "use_mtp"),
-        "num_assistant_tokens_schedule": ("assistant_model", "assistant_early_exit", "use_mtp"),
-        "assistant_confidence_threshold": ("assistant_model", "assistant_early_exit", "use_mtp"),
-        "assistant_ensemble_weight": ("assistant_model", "assistant_early_exit", "use_mtp"),
+        "num_assistant_tokens": _DRAFT_MODELS,
+        "num_assistant_tokens_schedule": _DRAFT_MODELS,
+        "assistant_confidence_threshold": _DRAFT_MODELS,
+        "assistant_ensemble_weight": _DRAFT_MODELS,
     }
     decoder_conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         name: {"num_beams": "transformers drafts tokens without beams; set decoder.num_beams: 1 or remove the draft"}
-        for name in ("assistant_model", "prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
+        for name in _DRAFTS
     }
     decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
         ("typical_p", "top_h", "epsilon_cutoff", "eta_cutoff"), ("do_sample",)
@@ -288,4 +304,36 @@ class PyTorchConfig(EngineSection):
         "distributed_config": "pytorch.tp_plan",
         "seed": "random_seed",
     }
-    refused_names: ClassVar[Mapping[str, str]] = UNSAFE
+    refused_names: ClassVar[Mapping[str, str]] = {**UNSAFE, **ANOTHER_MODEL}
+
+    @field_validator("compile_backend")
+    @classmethod
+    def _backend_with_a_mode(cls, backend: str | None, info: ValidationInfo) -> str | None:
+        mode = info.data.get("compile_mode")
+        if backend not in (None, "inductor") and mode is not None:
+            raise ValueError(
+                f"compile_backend {backend} cannot go with compile_mode: {mode}, which only inductor has; "
+                "remove one of them"
+            )
+        return backend
+
+    @field_validator("cache_nbits")
+    @classmethod
+    def _bits_of_the_backend(cls, n_bits: int | None, info: ValidationInfo) -> int | None:
+        backend = info.data.get("cache_backend") or "quanto"
+        choices = _CACHE_BITS.get(backend)
+        if n_bits is not None and choices is not None and n_bits not in choices:
+            raise ValueError(
+                f"cache_nbits {n_bits} cannot go with cache_backend: {backend}, which has "
+                f"{', '.join(map(str, choices))}; change one of them"
+            )
+        return n_bits
+
+    @field_validator("forced_eos_token_id")
+    @classmethod
+    def _forced_and_suppressed(cls, token: int | None, info: ValidationInfo) -> int | None:
+        if token is not None and token in (info.data.get("suppress_tokens") or ()):
+            raise ValueError(
+                f"forced_eos_token_id {token} cannot go with suppress_tokens, which has it too; remove it from one"
+            )
+        return token

@@ -1,22 +1,27 @@
 """Parameters of ``from_pretrained`` and ``generate`` that are no field of ours, each with the reason.
 
 ``UNSAFE`` ones would make the counts wrong or take something out of our hands, so ``passthrough_kwargs``
-refuses them; the others it hands on.
+refuses them, and so it does attributes of the model's configuration that make ``ANOTHER_MODEL`` of it; the
+others it hands on. A reason is what follows after "NAME may not be passed through: it".
 """
 
 _LOADING = "decides how weights are fetched or read, which is outside the measured window"
 _TENSORS = "is an object of Python, which a file cannot hold"
 _NESTED = "has settings of its own; passthrough_kwargs hands them on"
 _TOKENS = "belongs to one vocabulary and changes neither speed nor length; passthrough_kwargs hands it on"
-_GONE = "transformers 5 no longer acts on it"
+_GONE = "is no longer acted on by transformers 5"
 _ENCODER = "concerns encoder-decoder models, which this engine does not load"
 
 UNSAFE: dict[str, str] = {
-    "num_return_sequences": "one request has one answer here; repeat the prompt in the dataset instead",
+    "num_return_sequences": "gives one request several answers; repeat the prompt in the dataset instead",
     "stop_strings": "ends a row without an end token, so that its own length could not be told from padding",
     "max_time": "would make the number of tokens depend on the machine",
     "token_healing": "changes the prompt after its tokens were counted",
     "continuous_batching_config": "belongs to another way of running than generate's",
+    "use_mtp": "has transformers read the drafting heads from disk again for every batch, inside the measured window",
+    "ignore_mismatched_sizes": "would fill weights of another shape with random numbers",
+    "token": "would be written into results; log in with 'hf auth login'",
+    "kernel_config": _TENSORS,
     "is_assistant": "is set by transformers on the draft model",
     "speculation_type": "needs a draft model made for it, and a cache that rewinds",
     "assistant_lookbehind": "concerns draft models with another tokenizer, which are not offered",
@@ -60,20 +65,32 @@ UNSAFE: dict[str, str] = {
     "from_flax": _GONE,
 }
 
+_SHAPE = "is fixed by the weights, and would make another model of it"
+
+ANOTHER_MODEL: dict[str, str] = {
+    **dict.fromkeys(
+        ("model_type", "architectures", "auto_map", "is_encoder_decoder"), "would make another model of it"
+    ),
+    **dict.fromkeys(("text_config", "transformers_weights", "extra_files"), "would make another model of it"),
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer", "n_layers", "layer_types"), _SHAPE),
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim", "embedding_size"), _SHAPE),
+    **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "moe_intermediate_size"), _SHAPE),
+    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head", "head_dim"), _SHAPE),
+    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts", "n_shared_experts"), _SHAPE),
+    **dict.fromkeys(("vocab_size", "n_positions", "tie_word_embeddings"), _SHAPE),
+}
+
 HANDED_ON: dict[str, str] = {
     "cache_dir": _LOADING,
     "force_download": _LOADING,
     "local_files_only": _LOADING,
-    "token": _LOADING,
     "proxies": _LOADING,
     "weights_only": _LOADING,
     "disable_mmap": _LOADING,
     "key_mapping": _LOADING,
     "code_revision": "matters only with trust_remote_code; passthrough_kwargs hands it on",
-    "ignore_mismatched_sizes": "is for training on another head",
     "adapter_kwargs": "goes with adapters found in the model's own folder; ours are `lora`",
     "adapter_name": "goes with adapters found in the model's own folder; ours are `lora`",
-    "kernel_config": _NESTED,
     "fusion_config": _NESTED,
     "allow_all_kernels": "lets unverified code run; passthrough_kwargs hands it on",
     "watermarking_config": _NESTED,

@@ -28,10 +28,10 @@ class EngineSection(ConfigModel):
     decoder_conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    def clashes_with(self, decoder: DecoderConfig) -> list[str]:
-        """The fields that cannot go with this decoder, each with a way out."""
+    def clashes_with(self, decoder: DecoderConfig) -> list[tuple[str, str]]:
+        """The fields that cannot go with this decoder, each with what to say of it."""
         return [
-            f"{in_words(name)} cannot go with decoder.{in_words(condition)}; {way_out}"
+            (name.partition("=")[0], f"{in_words(name)} cannot go with decoder.{in_words(condition)}; {way_out}")
             for name, others in self.decoder_conflicts.items()
             if self.is_on(name)
             for condition, way_out in others.items()

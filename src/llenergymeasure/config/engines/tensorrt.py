@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from llenergymeasure.config.base import Integer, Number
+from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.section import EngineSection
 
 Sizes = Annotated[list[Annotated[Integer, Field(ge=1)]], Field(min_length=1)]
@@ -38,13 +38,13 @@ class TensorRTConfig(EngineSection):
     revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit; null is the main one.")
     tokenizer_revision: str | None = Field(default=None, min_length=1, description="The same for the tokenizer.")
     tokenizer_mode: Literal["auto", "slow"] | None = Field(default=None, description="slow avoids the fast one.")
-    trust_remote_code: bool = Field(
+    trust_remote_code: Flag = Field(
         default=False, description="Run Python code that comes with the model. Off unless you trust its authors."
     )
     load_format: Literal["auto", "dummy"] | None = Field(
         default=None, description="dummy makes random weights; null is auto."
     )
-    disable_mm_encoder: bool | None = Field(default=None, description="Leave image and audio encoders unloaded.")
+    disable_mm_encoder: Flag | None = Field(default=None, description="Leave image and audio encoders unloaded.")
     max_batch_size: Integer | None = Field(default=None, ge=1, description="Most requests in one step; null is 2048.")
     max_num_tokens: Integer | None = Field(default=None, ge=1, description="Most tokens in one step; null is 8192.")
     max_seq_len: Integer | None = Field(
@@ -64,11 +64,11 @@ class TensorRTConfig(EngineSection):
     allreduce_strategy: _AllReduce | None = Field(
         default=None, description="Reduction over ranks; null lets it choose."
     )
-    enable_attention_dp: bool | None = Field(default=None, description="Give each rank the attention of some requests.")
-    enable_lm_head_tp_in_adp: bool | None = Field(
+    enable_attention_dp: Flag | None = Field(default=None, description="Give each rank the attention of some requests.")
+    enable_lm_head_tp_in_adp: Flag | None = Field(
         default=None, description="Split the output head between ranks even so."
     )
-    attention_dp_enable_balance: bool | None = Field(default=None, description="Wait until ranks have equal work.")
+    attention_dp_enable_balance: Flag | None = Field(default=None, description="Wait until ranks have equal work.")
     attention_dp_batching_wait_iters: Integer | None = Field(
         default=None, ge=0, description="Steps to wait for a fuller batch; null is 10."
     )
@@ -87,20 +87,20 @@ class TensorRTConfig(EngineSection):
     )
     tokens_per_block: Integer | None = Field(default=None, ge=1, description="Tokens in a block; null is 32.")
     max_attention_window: Sizes | None = Field(default=None, description="Tokens attended to, layer by layer.")
-    enable_block_reuse: bool | None = Field(
+    enable_block_reuse: Flag | None = Field(
         default=None, description="Keep the cache of prompts for others that begin alike; null is on."
     )
-    enable_partial_reuse: bool | None = Field(default=None, description="Reuse parts of blocks too; null is on.")
-    copy_on_partial_reuse: bool | None = Field(default=None, description="Copy such blocks when in use; null is on.")
+    enable_partial_reuse: Flag | None = Field(default=None, description="Reuse parts of blocks too; null is on.")
+    copy_on_partial_reuse: Flag | None = Field(default=None, description="Copy such blocks when in use; null is on.")
     host_cache_size: Integer | None = Field(default=None, ge=1, description="Bytes of CPU memory that take KV cache.")
-    use_uvm: bool | None = Field(default=None, description="Put the cache into unified memory.")
-    use_kv_cache_manager_v2: bool | None = Field(default=None, description="Newer manager; null is the model's choice.")
+    use_uvm: Flag | None = Field(default=None, description="Put the cache into unified memory.")
+    use_kv_cache_manager_v2: Flag | None = Field(default=None, description="Newer manager; null is the model's choice.")
     mamba_ssm_cache_dtype: Literal["float16", "bfloat16", "float32"] | None = Field(
         default=None, description="Format of state-space layers' state; null is the model's."
     )
 
     # Which requests run together.
-    enable_chunked_prefill: bool | None = Field(
+    enable_chunked_prefill: Flag | None = Field(
         default=None, description="Let a prompt take several steps; null is off."
     )
     capacity_scheduler_policy: Literal["MAX_UTILIZATION", "GUARANTEED_NO_EVICT", "STATIC_BATCH"] | None = Field(
@@ -112,13 +112,13 @@ class TensorRTConfig(EngineSection):
     waiting_queue_policy: Literal["fcfs", "priority"] | None = Field(
         default=None, description="Order of waiting requests; null is fcfs."
     )
-    use_python_scheduler: bool | None = Field(default=None, description="Plan in Python instead of C++.")
-    enable_prefix_aware_scheduling: bool | None = Field(default=None, description="Plan for reuse; null is on.")
-    disable_overlap_scheduler: bool | None = Field(default=None, description="Plan a step only when the last is done.")
-    enable_early_first_token_response: bool | None = Field(
+    use_python_scheduler: Flag | None = Field(default=None, description="Plan in Python instead of C++.")
+    enable_prefix_aware_scheduling: Flag | None = Field(default=None, description="Plan for reuse; null is on.")
+    disable_overlap_scheduler: Flag | None = Field(default=None, description="Plan a step only when the last is done.")
+    enable_early_first_token_response: Flag | None = Field(
         default=None, description="Hand a first token over before the next step ends."
     )
-    enable_low_latency_host_dispatch: bool | None = Field(
+    enable_low_latency_host_dispatch: Flag | None = Field(
         default=None, description="Spin on a core while waiting for the GPU, to go on sooner."
     )
     batch_wait_timeout_ms: Number | None = Field(default=None, ge=0, description="Wait so long for a full batch.")
@@ -132,26 +132,26 @@ class TensorRTConfig(EngineSection):
     num_postprocess_workers: Integer | None = Field(default=None, ge=0, description="Processes that detokenise.")
 
     # Graphs, compilation and kernels.
-    cuda_graph: bool | None = Field(default=None, description="Decode in CUDA graphs; null is on.")
+    cuda_graph: Flag | None = Field(default=None, description="Decode in CUDA graphs; null is on.")
     cuda_graph_batch_sizes: Sizes | None = Field(default=None, description="Batch sizes that get a graph.")
     cuda_graph_max_batch_size: Integer | None = Field(default=None, ge=1, description="Largest of them; null is 128.")
-    cuda_graph_enable_padding: bool | None = Field(default=None, description="Fill up to the next graph's size.")
+    cuda_graph_enable_padding: Flag | None = Field(default=None, description="Fill up to the next graph's size.")
     prefill_cuda_graph_backend: Literal["disabled", "piecewise", "breakable"] | None = Field(
         default=None, description="Graphs for prefill; null is disabled."
     )
     prefill_capture_num_tokens: Sizes | None = Field(default=None, description="Token counts that get such a graph.")
-    torch_compile: bool | None = Field(
+    torch_compile: Flag | None = Field(
         default=None, description="Run torch.compile; null does for piecewise graphs only."
     )
-    torch_compile_enable_fullgraph: bool | None = Field(
+    torch_compile_enable_fullgraph: Flag | None = Field(
         default=None, description="Compile one whole graph; null is on."
     )
-    torch_compile_enable_inductor: bool | None = Field(default=None, description="Compile with inductor; null is off.")
-    torch_compile_enable_userbuffers: bool | None = Field(default=None, description="Use user buffers; null is on.")
+    torch_compile_enable_inductor: Flag | None = Field(default=None, description="Compile with inductor; null is off.")
+    torch_compile_enable_userbuffers: Flag | None = Field(default=None, description="Use user buffers; null is on.")
     torch_compile_max_num_streams: Integer | None = Field(default=None, ge=1, description="CUDA streams; null is 3.")
-    enable_in_graph_sampling: bool | None = Field(default=None, description="Choose tokens inside the graph.")
-    enable_autotuner: bool | None = Field(default=None, description="Try kernels on loading; null is on.")
-    enable_min_latency: bool | None = Field(default=None, description="Favour latency, for models that can.")
+    enable_in_graph_sampling: Flag | None = Field(default=None, description="Choose tokens inside the graph.")
+    enable_autotuner: Flag | None = Field(default=None, description="Try kernels on loading; null is on.")
+    enable_min_latency: Flag | None = Field(default=None, description="Favour latency, for models that can.")
     attn_backend: Literal["TRTLLM", "FLASHINFER", "VANILLA"] | None = Field(
         default=None, description="Attention kernel; null is TRTLLM."
     )
@@ -159,16 +159,16 @@ class TensorRTConfig(EngineSection):
         default=None, description="Kernel for mixtures of experts; null is the library's choice for the model."
     )
     moe_max_num_tokens: Integer | None = Field(default=None, ge=1, description="Most tokens that it takes at a time.")
-    moe_disable_finalize_fusion: bool | None = Field(
+    moe_disable_finalize_fusion: Flag | None = Field(
         default=None, description="Leave its last step unfused, for equal results each time."
     )
-    moe_use_low_precision_moe_combine: bool | None = Field(default=None, description="Combine coarsely (NVFP4).")
+    moe_use_low_precision_moe_combine: Flag | None = Field(default=None, description="Combine coarsely (NVFP4).")
     nvfp4_gemm_allowed_backends: Annotated[list[_Fp4Kernel], Field(min_length=1)] | None = Field(
         default=None, description="Kernels to choose from for NVFP4; null is cutlass, cublaslt and cuda_core."
     )
-    use_cute_dsl_blockscaling_mm: bool | None = Field(default=None, description="FP8 products by CuTe DSL.")
-    use_cute_dsl_bf16_gemm: bool | None = Field(default=None, description="BF16 linear layers by CuTe DSL (Blackwell).")
-    force_dynamic_quantization: bool | None = Field(default=None, description="Scale activations as they come.")
+    use_cute_dsl_blockscaling_mm: Flag | None = Field(default=None, description="FP8 products by CuTe DSL.")
+    use_cute_dsl_bf16_gemm: Flag | None = Field(default=None, description="BF16 linear layers by CuTe DSL (Blackwell).")
+    force_dynamic_quantization: Flag | None = Field(default=None, description="Scale activations as they come.")
 
     # Speculative decoding.
     decoding_type: Literal[_DraftedByModel, "NGram", "SA", "AUTO"] | None = Field(
@@ -177,20 +177,20 @@ class TensorRTConfig(EngineSection):
     speculative_model: str | None = Field(default=None, min_length=1, description="Draft model: hub id or directory.")
     max_draft_len: Integer | None = Field(default=None, ge=1, description="Tokens drafted, or depth of a tree.")
     speculative_max_concurrency: Integer | None = Field(default=None, ge=1, description="Larger batches draft nothing.")
-    use_dynamic_tree: bool | None = Field(default=None, description="Draft a tree instead of a chain.")
+    use_dynamic_tree: Flag | None = Field(default=None, description="Draft a tree instead of a chain.")
     dynamic_tree_max_topk: Integer | None = Field(default=None, ge=1, description="Branches at each token of a tree.")
     max_total_draft_tokens: Integer | None = Field(default=None, ge=1, description="Most tokens in a tree.")
-    use_rejection_sampling: bool | None = Field(
+    use_rejection_sampling: Flag | None = Field(
         default=None, description="Accept drafted tokens by their probability, not only equal ones."
     )
-    enable_penalty: bool | None = Field(default=None, description="Make room for penalties beside drafted tokens.")
+    enable_penalty: Flag | None = Field(default=None, description="Make room for penalties beside drafted tokens.")
     acceptance_rate_window_size: Integer | None = Field(default=None, ge=1, description="Steps averaged over.")
     acceptance_rate_threshold: Number | None = Field(default=None, ge=0, le=1, description="Stop drafting below this.")
     max_matching_ngram_size: Integer | None = Field(default=None, ge=1, description="Longest match that is looked up.")
-    is_keep_all: bool | None = Field(default=None, description="Keep every match of a pattern, not one; null is on.")
-    is_use_oldest: bool | None = Field(default=None, description="Draft from the oldest match; null is on.")
-    is_public_pool: bool | None = Field(default=None, description="Look up other requests' tokens too; null is on.")
-    enable_global_pool: bool | None = Field(
+    is_keep_all: Flag | None = Field(default=None, description="Keep every match of a pattern, not one; null is on.")
+    is_use_oldest: Flag | None = Field(default=None, description="Draft from the oldest match; null is on.")
+    is_public_pool: Flag | None = Field(default=None, description="Look up other requests' tokens too; null is on.")
+    enable_global_pool: Flag | None = Field(
         default=None, description="Look up suffixes of other requests too; null is off."
     )
 
@@ -200,7 +200,7 @@ class TensorRTConfig(EngineSection):
     top_p_decay: Number | None = Field(default=None, gt=0, le=1, description="Factor of top_p at each token.")
     top_p_min: Number | None = Field(default=None, gt=0, le=1, description="Where it stops.")
     beam_search_diversity_rate: Number | None = Field(default=None, ge=0, description="Keep beams apart by this.")
-    ignore_eos: bool | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
+    ignore_eos: Flag | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
 
     # `dtype` takes float32 too, but the fused attention kernels are for fp16 and bf16 only (AttentionOp).
     precisions: ClassVar[tuple[str, ...]] = ("fp16", "bf16")

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from llenergymeasure.config.base import Integer, Number
+from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.section import EngineSection
 
 # Backends made for one model or one kind of layer are left out: the model selects them itself.
@@ -57,7 +57,7 @@ class VLLMConfig(EngineSection):
     tokenizer_mode: Literal["hf", "mistral", "deepseek_v32", "deepseek_v4", "inkling", "kimi_k3", "cohere"] | None = (
         Field(default=None, description="Implementation of the tokenizer; null lets vLLM choose.")
     )
-    trust_remote_code: bool = Field(
+    trust_remote_code: Flag = Field(
         default=False, description="Run Python code that comes with the model. Off unless you trust its authors."
     )
     load_format: Literal["hf", "safetensors", "pt", "mistral", "sharded_state", "fastsafetensors", "dummy"] | None = (
@@ -66,11 +66,11 @@ class VLLMConfig(EngineSection):
     model_impl: Literal["vllm", "transformers", "terratorch"] | None = Field(
         default=None, description="Whose model code runs; null is vLLM's where there is one."
     )
-    language_model_only: bool | None = Field(default=None, description="Leave image and audio encoders unloaded.")
+    language_model_only: Flag | None = Field(default=None, description="Leave image and audio encoders unloaded.")
     max_model_len: Integer | None = Field(
         default=None, ge=1, description="Most tokens of a request, prompt and output; null is the model's own most."
     )
-    disable_sliding_window: bool | None = Field(default=None, description="Cap the length at the sliding window.")
+    disable_sliding_window: Flag | None = Field(default=None, description="Cap the length at the sliding window.")
 
     # Several devices.
     tensor_parallel_size: Integer | None = Field(default=None, ge=1, description="GPUs that share a layer; null is 1.")
@@ -83,18 +83,18 @@ class VLLMConfig(EngineSection):
     distributed_executor_backend: Literal["mp", "ray", "uni"] | None = Field(
         default=None, description="What starts the workers; null is uni for one GPU, else mp."
     )
-    disable_custom_all_reduce: bool | None = Field(default=None, description="Reduce with NCCL instead.")
-    numa_bind: bool | None = Field(default=None, description="Bind each worker to the NUMA node of its GPU.")
-    enable_expert_parallel: bool | None = Field(default=None, description="Split experts over ranks, not each expert.")
+    disable_custom_all_reduce: Flag | None = Field(default=None, description="Reduce with NCCL instead.")
+    numa_bind: Flag | None = Field(default=None, description="Bind each worker to the NUMA node of its GPU.")
+    enable_expert_parallel: Flag | None = Field(default=None, description="Split experts over ranks, not each expert.")
     expert_placement_strategy: Literal["linear", "round_robin"] | None = Field(
         default=None, description="Which rank has which experts; null is linear."
     )
     all2all_backend: Literal[_DeepEp, _OtherAllToAll, "moonep", "nixl_ep"] | None = Field(
         default=None, description="How tokens get to their experts; null is allgather_reducescatter."
     )
-    enable_eplb: bool | None = Field(default=None, description="Move experts about as load asks for it.")
+    enable_eplb: Flag | None = Field(default=None, description="Move experts about as load asks for it.")
     num_redundant_experts: Integer | None = Field(default=None, ge=0, description="Copies of busy experts; null is 0.")
-    enable_dbo: bool | None = Field(default=None, description="Overlap two half batches, computing and communicating.")
+    enable_dbo: Flag | None = Field(default=None, description="Overlap two half batches, computing and communicating.")
     dbo_decode_token_threshold: Integer | None = Field(
         default=None, ge=0, description="Halve decode batches of more tokens than this; null is 32."
     )
@@ -111,16 +111,16 @@ class VLLMConfig(EngineSection):
     )
     block_size: Integer | None = Field(default=None, ge=1, description="Tokens in a block; null suits the backend.")
     kv_cache_dtype: CacheDtype | None = Field(default=None, description="Format of the KV cache; null is precision.")
-    enable_prefix_caching: bool | None = Field(
+    enable_prefix_caching: Flag | None = Field(
         default=None, description="Keep the cache of prompts for others that begin alike; null is on."
     )
     prefix_caching_hash_algo: Literal["sha256", "sha256_cbor", "xxhash", "xxhash_cbor"] | None = Field(
         default=None, description="Hash that prefixes are found by; null is sha256."
     )
-    disable_hybrid_kv_cache_manager: bool | None = Field(
+    disable_hybrid_kv_cache_manager: Flag | None = Field(
         default=None, description="Give layers with a sliding window as much cache as the others."
     )
-    kv_sharing_fast_prefill: bool | None = Field(default=None, description="Skip prefill in layers that share a cache.")
+    kv_sharing_fast_prefill: Flag | None = Field(default=None, description="Skip prefill in layers that share a cache.")
     mamba_cache_dtype: Literal["float16", "bfloat16", "float32"] | None = Field(
         default=None, description="Format of state-space layers' cache; null is the model's."
     )
@@ -141,16 +141,16 @@ class VLLMConfig(EngineSection):
     # Which requests run together.
     max_num_seqs: Integer | None = Field(default=None, ge=1, description="Most requests in one step.")
     max_num_batched_tokens: Integer | None = Field(default=None, ge=1, description="Most tokens in one step.")
-    enable_chunked_prefill: bool | None = Field(default=None, description="Let a prompt take several steps.")
+    enable_chunked_prefill: Flag | None = Field(default=None, description="Let a prompt take several steps.")
     long_prefill_token_threshold: Integer | None = Field(
         default=None, ge=1, description="Most tokens that a step takes of one prompt; null sets no limit."
     )
     scheduling_policy: Literal["fcfs", "priority"] | None = Field(
         default=None, description="Order of waiting requests; null is fcfs."
     )
-    scheduler_reserve_full_isl: bool | None = Field(default=None, description="Admit only whole prompts; null is on.")
+    scheduler_reserve_full_isl: Flag | None = Field(default=None, description="Admit only whole prompts; null is on.")
     watermark: Number | None = Field(default=None, ge=0, lt=1, description="Share of cache kept free on admitting.")
-    async_scheduling: bool | None = Field(
+    async_scheduling: Flag | None = Field(
         default=None, description="Plan a step while the one before runs; null does so where vLLM can."
     )
     stream_interval: Integer | None = Field(
@@ -158,7 +158,7 @@ class VLLMConfig(EngineSection):
     )
 
     # Compilation, graphs and kernels.
-    enforce_eager: bool | None = Field(default=None, description="Neither compile nor capture graphs.")
+    enforce_eager: Flag | None = Field(default=None, description="Neither compile nor capture graphs.")
     optimization_level: Integer | None = Field(default=None, ge=0, le=3, description="From none to all; null is 2.")
     performance_mode: Literal["balanced", "interactivity", "throughput"] | None = Field(
         default=None, description="Favour latency or throughput; null is balanced."
@@ -175,10 +175,10 @@ class VLLMConfig(EngineSection):
     )
     cudagraph_capture_sizes: GraphSizes | None = Field(default=None, description="Batch sizes that get a graph.")
     max_cudagraph_capture_size: Integer | None = Field(default=None, ge=1, description="Largest batch with a graph.")
-    fuse_norm_quant: bool | None = Field(default=None, description="Fuse normalisation with quantisation.")
-    fuse_act_quant: bool | None = Field(default=None, description="Fuse activation with quantisation.")
-    fuse_attn_quant: bool | None = Field(default=None, description="Fuse attention with quantisation.")
-    fuse_allreduce_rms: bool | None = Field(default=None, description="Fuse reduction over ranks with normalisation.")
+    fuse_norm_quant: Flag | None = Field(default=None, description="Fuse normalisation with quantisation.")
+    fuse_act_quant: Flag | None = Field(default=None, description="Fuse activation with quantisation.")
+    fuse_attn_quant: Flag | None = Field(default=None, description="Fuse attention with quantisation.")
+    fuse_allreduce_rms: Flag | None = Field(default=None, description="Fuse reduction over ranks with normalisation.")
     attention_backend: AttentionBackend | None = Field(default=None, description="Attention kernel; null: vLLM's.")
     flash_attn_version: Integer | None = Field(default=None, ge=2, le=4, description="Version of FlashAttention.")
     moe_backend: Literal[_FlashInferMoe, _OtherMoe, "aiter", "flydsl", "hpc"] | None = Field(
@@ -190,7 +190,7 @@ class VLLMConfig(EngineSection):
     mamba_backend: Literal["triton", "flashinfer", "cpu"] | None = Field(
         default=None, description="State-space kernel."
     )
-    enable_flashinfer_autotune: bool | None = Field(default=None, description="Try FlashInfer's kernels on loading.")
+    enable_flashinfer_autotune: Flag | None = Field(default=None, description="Try FlashInfer's kernels on loading.")
 
     # Quantisation.
     quantization: Quantization | None = Field(default=None, description="Method; null is what the checkpoint says.")
@@ -213,7 +213,7 @@ class VLLMConfig(EngineSection):
     rejection_sample_method: Literal["standard", "block"] | None = Field(
         default=None, description="Check drafted tokens one by one or as a block; null is standard."
     )
-    parallel_drafting: bool | None = Field(default=None, description="Draft all tokens at once, if trained for it.")
+    parallel_drafting: Flag | None = Field(default=None, description="Draft all tokens at once, if trained for it.")
     prompt_lookup_min: Integer | None = Field(default=None, ge=1, description="Shortest match that is looked up.")
     prompt_lookup_max: Integer | None = Field(default=None, ge=1, description="Longest such match; null is 5.")
     suffix_decoding_max_tree_depth: Integer | None = Field(default=None, ge=1, description="Tokens of match and draft.")
@@ -224,12 +224,12 @@ class VLLMConfig(EngineSection):
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] | None = Field(
         default=None, description="Rank that room is made for; null is 16."
     )
-    fully_sharded_loras: bool | None = Field(default=None, description="Split both halves of an adapter over ranks.")
+    fully_sharded_loras: Flag | None = Field(default=None, description="Split both halves of an adapter over ranks.")
 
     # Scores of tokens, beyond what `decoder` has.
     presence_penalty: Number | None = Field(default=None, ge=-2, le=2, description="Taken off tokens produced before.")
     frequency_penalty: Number | None = Field(default=None, ge=-2, le=2, description="The same for each time produced.")
-    ignore_eos: bool | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
+    ignore_eos: Flag | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
 
     # ModelDType and the platforms' supported_dtypes; GPUs before Ampere have no bf16.
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")

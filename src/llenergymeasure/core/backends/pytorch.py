@@ -1,6 +1,5 @@
 """The PyTorch engine: any causal language model that transformers loads."""
 
-import contextlib
 import gc
 import importlib.util
 import os
@@ -9,22 +8,24 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch_generation import set_draft
+from llenergymeasure.core.backends.pytorch_checks import problems_of
+from llenergymeasure.core.backends.pytorch_generation import reset_own_settings, set_draft
 from llenergymeasure.core.backends.pytorch_loading import (
     INSTALL,
+    check_loaded,
+    draft_arguments,
     has_cuda,
     load_tokenizer,
     loading_arguments,
-    missing_parts,
     read_description,
+    read_draft_description,
     section_of,
-    torch_dtype,
-    unknown_passthrough,
     weight_bits,
 )
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel
-from llenergymeasure.core.memory import estimate_memory
-from llenergymeasure.core.models import ModelSource, describe_source, model_problem, resolve_model
+from llenergymeasure.core.backends.pytorch_placement import devices_of
+from llenergymeasure.core.memory import estimate_memory, sum_of
+from llenergymeasure.core.models import ModelSource, describe_source, resolve_model
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import MemoryEstimate
@@ -51,36 +52,32 @@ class PyTorchBackend:
     def problems(self, config: ExperimentConfig) -> list[str]:
         """What is missing on this machine: packages, the model, the adapter; and keys that nobody knows."""
         not_installed = self.installation_problem()
-        if not_installed is not None:
-            return [not_installed]
-        problem = model_problem(config.model)
-        found = missing_parts(config)
-        if problem is not None:
-            return [problem, *found]
-        # A description that cannot be read is found, and told better, on loading.
-        with contextlib.suppress(Exception):
-            found += unknown_passthrough(config, describe_source(config.model))
-        return found
+        return problems_of(config) if not_installed is None else [not_installed]
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
-        """Weights and KV cache of the architecture; None when its description cannot be read."""
+        """Weights and KV cache of the model and its draft; None when a description cannot be read."""
+        section = section_of(config)
+        n_tokens = config.max_input_tokens + config.max_output_tokens
+        n_sequences = 0 if section.use_cache is False else section.batch_size * config.decoder.num_beams
         try:
             description = read_description(config, describe_source(config.model))
+            parts = [estimate_memory(description, config.precision, n_tokens, n_sequences, weight_bits(section))]
+            if section.assistant_model is not None:
+                draft = read_draft_description(config, describe_source(section.assistant_model))
+                parts.append(estimate_memory(draft, config.precision, n_tokens, n_sequences))
         except Exception:  # noqa: BLE001 - an estimate that cannot be had is no error
             return None
-        n_tokens = config.max_input_tokens + config.max_output_tokens
-        n_sequences = section_of(config).batch_size * config.decoder.num_beams
-        return estimate_memory(description, config.precision, n_tokens, n_sequences, weight_bits(section_of(config)))
+        return sum_of(parts)
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
-        """None without CUDA in torch or with device_map 'cpu'; all with another; else this process's one GPU."""
+        """None without CUDA in torch; those that device_map names, or all that it may use; else this process's one."""
         import torch
 
-        section = section_of(config)
-        if not torch.backends.cuda.is_built() or section.device_map == "cpu":
+        if not torch.backends.cuda.is_built():
             return ()
+        section = section_of(config)
         if section.device_map is not None:
-            return tuple(visible)
+            return devices_of(section.device_map, visible)
         rank = int(os.environ.get("LOCAL_RANK", "0")) if section.tp_plan is not None else 0
         return tuple(visible[rank : rank + 1])
 
@@ -97,15 +94,16 @@ class PyTorchBackend:
             try:
                 tokenizer = load_tokenizer(config, source)
                 model = _load_model(config, source)
+                overridden = reset_own_settings(model, config)
                 if config.lora is not None:
                     model = _with_adapter(model, config)
-                draft = _load_draft(config, model)
+                draft, of_draft = _load_draft(config, model)
                 _compile(config, model)
+                loaded = PyTorchModel(model, tokenizer, config, draft, [*overridden, *of_draft])
             except BackendError:
                 raise
             except Exception as error:
                 raise BackendError(f"model {config.model!r} could not be loaded: {error}") from error
-            loaded = PyTorchModel(model, tokenizer, config, draft)
             del model, draft  # the last references, so that release() really frees them
             try:
                 yield loaded
@@ -142,40 +140,45 @@ def _load_model(config: ExperimentConfig, source: ModelSource) -> Any:
 
     transformers.utils.logging.disable_progress_bar()
     arguments = loading_arguments(config, source)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(source.location, **arguments)
+    model, info = _from_pretrained(source, arguments)
+    check_loaded(config.model, info)
     if "device_map" not in arguments and "distributed_config" not in arguments and has_cuda():
         model.to(torch.device("cuda:0"))
     model.eval()
     return model
 
 
-def _load_draft(config: ExperimentConfig, model: Any) -> Any:
-    """The draft model beside the model, told how to draft; None when there is none."""
-    import transformers
+def _from_pretrained(source: ModelSource, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A model, and which of its weights were in its files."""
+    from transformers import AutoModelForCausalLM
 
+    loaded: Any = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **arguments)
+    return loaded[0], loaded[1]
+
+
+def _load_draft(config: ExperimentConfig, model: Any) -> tuple[Any, list[str]]:
+    """The draft model beside the model, told how to draft, with what was reset of its own; None without one."""
     section = section_of(config)
     if section.assistant_model is None:
         set_draft(model, section)
-        return None
+        return None, []
     source = resolve_model(section.assistant_model)
-    arguments = {} if source.gguf_file is None else {"gguf_file": source.gguf_file}
-    draft: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        source.location,
-        dtype=torch_dtype(config.precision),
-        trust_remote_code=section.trust_remote_code,
-        **arguments,
-    )
+    draft, info = _from_pretrained(source, draft_arguments(config, source))
+    check_loaded(section.assistant_model, info)
     draft.to(model.device)
     draft.eval()
+    overridden = reset_own_settings(draft, config, is_draft=True)
     set_draft(draft, section)
-    return draft
+    return draft, [f"{setting} (of the draft model)" for setting in overridden]
 
 
 def _compile(config: ExperimentConfig, model: Any) -> None:
     section = section_of(config)
     if section.compile:
         options = {"mode": section.compile_mode, "dynamic": section.compile_dynamic}
-        model.compile(
+        # An adapter's wrapper is not what generate runs.
+        inner = model if config.lora is None or config.lora.merge else model.get_base_model()
+        inner.compile(
             fullgraph=bool(section.compile_fullgraph),
             backend=section.compile_backend or "inductor",
             **{name: value for name, value in options.items() if value is not None},

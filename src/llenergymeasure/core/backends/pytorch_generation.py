@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.engines import PyTorchConfig
+from llenergymeasure.config.engines.pytorch_left_out import UNSAFE
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.exceptions import BackendError
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
@@ -13,8 +15,20 @@ if TYPE_CHECKING:
 # Ours to theirs; everything else in the two sections has its name in transformers.
 _DECODER_NAMES = {"min_output_tokens": "min_new_tokens"}
 _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+# Set by fields that always have a value, so what the model brings along is no surprise.
+_LENGTHS = ("max_length", "max_new_tokens")
+_LEAST_LENGTHS = ("min_length", "min_new_tokens")
 # transformers reads these from the model that drafts, not from what generate is given.
 _DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
+_DRAFTING = (
+    "prompt_lookup_num_tokens",
+    "max_matching_ngram_size",
+    "assistant_early_exit",
+    "assistant_ensemble_weight",
+)
+_TOKEN_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+# Caches that a rejected draft can be taken back from; transformers reads "hybrid" as null.
+_REWINDING_CACHES = (None, "dynamic", "offloaded", "hybrid")
 _CACHE_SETTINGS = {
     "backend": "cache_backend",
     "nbits": "cache_nbits",
@@ -23,40 +37,112 @@ _CACHE_SETTINGS = {
 }
 
 
+def reset_own_settings(model: Any, config: ExperimentConfig, *, is_draft: bool = False) -> list[str]:
+    """Take out of a model's generation_config.json what an experiment may not set, or has not set.
+
+    It has to go from the model itself: ``generate`` fills every null that it is given from there.
+
+    Args:
+        model: the model, or the draft beside it.
+        config: the experiment.
+        is_draft: the model is a draft, which also needs a cache that rewinds.
+
+    Returns:
+        What would have changed the run, as "name: value".
+
+    Raises:
+        BackendError: the model's own kind of cache cannot go with a draft.
+    """
+    own = model.generation_config
+    if not is_draft:
+        _check_own_cache(own, config)
+    names = [*(name for name in vars(own) if name in UNSAFE and name not in _TOKEN_IDS), *_LEAST_LENGTHS, *_DRAFTING]
+    if is_draft:
+        names += ["cache_implementation", "use_cache"]
+    defaults = own._get_default_generation_params()
+    taken = {name: value for name in names if (value := getattr(own, name, None)) is not None}
+    for name in (*names, *_LENGTHS, *(() if config.decoder.do_sample else _SAMPLING)):
+        setattr(own, name, None)
+    return [f"{name}: {value}" for name, value in taken.items() if value not in (False, defaults.get(name))]
+
+
 def generation_config(model: Any, tokenizer: Any, config: ExperimentConfig) -> "GenerationConfig":
-    """The ``GenerationConfig`` of an experiment; fields that are null keep the model's own value."""
+    """The ``GenerationConfig`` of an experiment; fields that are null keep the model's own value.
+
+    Raises:
+        BackendError: a passed-through value that transformers cannot take.
+    """
     generation = copy.deepcopy(model.generation_config)
     section = config.pytorch or PyTorchConfig()
-    generation.max_length = generation.min_length = None
     generation.max_new_tokens = config.max_output_tokens
     generation.pad_token_id = tokenizer.pad_token_id
     if generation.eos_token_id is None:
         generation.eos_token_id = tokenizer.eos_token_id
     for name, value in _given(config, section).items():
         setattr(generation, name, value)
-    if not config.decoder.do_sample:
-        # The model's own would only make transformers warn: greedy decoding reads none of them.
-        for name in _SAMPLING:
-            setattr(generation, name, None)
     return generation  # type: ignore[no-any-return]
 
 
 def set_draft(drafting_model: Any, section: PyTorchConfig) -> None:
     """Tell the model that drafts how to: a draft model, or the model itself when it exits early."""
-    for name in _DRAFT_FIELDS:
-        value = getattr(section, name)
-        if value is not None:
-            setattr(drafting_model.generation_config, name, value)
+    restore_draft(drafting_model, {name: v for name in _DRAFT_FIELDS if (v := getattr(section, name)) is not None})
+
+
+def draft_settings(drafting_model: Any) -> dict[str, Any]:
+    """How the model drafts."""
+    return {name: getattr(drafting_model.generation_config, name) for name in _DRAFT_FIELDS}
+
+
+def restore_draft(drafting_model: Any, settings: Mapping[str, Any]) -> None:
+    """Let the model draft as at first: with the heuristic schedule transformers leaves its last count there."""
+    for name, value in settings.items():
+        setattr(drafting_model.generation_config, name, value)
+
+
+def effective(model: Any, generation: "GenerationConfig") -> "GenerationConfig":
+    """What ``generate`` makes of it: nulls filled in from the model, then from transformers' defaults."""
+    return model._prepare_generation_config(generation)[0]  # type: ignore[no-any-return]
 
 
 def described(generation: "GenerationConfig") -> dict[str, Any]:
-    """The settings that are not at their default, as plain values."""
+    """The settings in effect that are not at transformers' defaults, and the main ones in any case."""
     shown = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "num_beams", "max_new_tokens")
     found = {name: getattr(generation, name, None) for name in shown}
+    defaults = generation._get_default_generation_params()
+    hidden = {*_LENGTHS, "min_length", *(() if generation.do_sample else _SAMPLING)}
     for name, value in generation.to_diff_dict().items():
-        if name not in found and not name.endswith("_token_id") and not name.startswith(("_", "transformers_")):
-            found[name] = value if isinstance(value, str | int | float | bool | None) else str(value)
-    return found
+        if name in found or name in hidden or (name in defaults and value == defaults[name]):
+            continue
+        if not name.endswith("_token_id") and not name.startswith(("_", "transformers_")):
+            plain = value.to_dict() if hasattr(value, "to_dict") else value
+            found[name] = plain if isinstance(plain, str | int | float | bool | None) else str(plain)
+    # Without sampling none of them is looked at.
+    return found | (dict.fromkeys(set(found) & set(_SAMPLING)) if not generation.do_sample else {})
+
+
+def has_draft(section: PyTorchConfig) -> bool:
+    """Whether tokens are drafted, in whatever way."""
+    return any(
+        getattr(section, name) is not None
+        for name in ("assistant_model", "prompt_lookup_num_tokens", "assistant_early_exit")
+    )
+
+
+def _check_own_cache(own: "GenerationConfig", config: ExperimentConfig) -> None:
+    section = config.pytorch or PyTorchConfig()
+    if not has_draft(section):
+        return
+    kind = own.cache_implementation
+    if section.cache_implementation is None and kind not in _REWINDING_CACHES:
+        raise BackendError(
+            f"cache_implementation: {kind} in generation_config.json of model {config.model!r} cannot go with a "
+            "draft, which is taken back from the cache; set pytorch.cache_implementation: dynamic or remove the draft"
+        )
+    if section.use_cache is None and own.use_cache is False:
+        raise BackendError(
+            f"use_cache: false in generation_config.json of model {config.model!r} cannot go with a draft, which is "
+            "checked against the cache; set pytorch.use_cache: true or remove the draft"
+        )
 
 
 def _given(config: ExperimentConfig, section: PyTorchConfig) -> dict[str, Any]:
@@ -73,7 +159,24 @@ def _given(config: ExperimentConfig, section: PyTorchConfig) -> dict[str, Any]:
     if section.compile is not None:
         # Compiled once as a whole or not at all: transformers' own compilation of the decoding step stays out.
         given["disable_compile"] = True
-    return given | {k: v for k, v in config.passthrough_kwargs.items() if k in known}
+    passed = {name: value for name, value in config.passthrough_kwargs.items() if name in known}
+    return given | {name: _as_object(name, value) for name, value in passed.items()}
+
+
+def _as_object(name: str, value: Any) -> Any:
+    """A value of a file as the library wants it."""
+    from transformers import WatermarkingConfig
+
+    try:
+        if name == "watermarking_config" and isinstance(value, dict):
+            return WatermarkingConfig.from_dict(value)
+        if name == "sequence_bias":
+            # The library takes a mapping only with keys that no file can hold, and a bias only as a float.
+            return [[ids, float(bias)] for ids, bias in value]
+    except (TypeError, ValueError) as error:
+        form = "a list of pairs such as [[5, 6], -1.0]" if name == "sequence_bias" else "a mapping of its settings"
+        raise BackendError(f"passthrough_kwargs.{name}: {error}; give {form}") from error
+    return value
 
 
 def known_names() -> Mapping[str, Any]:

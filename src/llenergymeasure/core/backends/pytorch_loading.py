@@ -1,18 +1,15 @@
-"""What ``from_pretrained`` is told, and what of an experiment could not be told to it."""
+"""What ``from_pretrained`` is told, and what it loaded."""
 
 import contextlib
-import difflib
-import importlib.util
 import io
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.engines import PyTorchConfig
-from llenergymeasure.config.engines.pytorch_left_out import HANDED_ON
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch_generation import known_names
-from llenergymeasure.core.models import ModelSource, is_gguf, model_problem
+from llenergymeasure.core.backends.pytorch_passthrough import unknown_passthrough
+from llenergymeasure.core.models import ModelSource
 from llenergymeasure.exceptions import BackendError
 
 if TYPE_CHECKING:
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'llenergymeasure[{extra}]'"
 _HUB_FIELDS = ("revision", "subfolder")
+_FETCHING = ("cache_dir", "force_download", "local_files_only", "proxies", "code_revision")
 _LOADING_FIELDS = (
     *_HUB_FIELDS,
     "variant",
@@ -65,11 +63,17 @@ def torch_dtype(precision: str) -> "torch.dtype":
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
+def hub_arguments(config: ExperimentConfig) -> dict[str, Any]:
+    """What decides how files are fetched and trusted, of whatever repository."""
+    passed = {name: value for name, value in config.passthrough_kwargs.items() if name in _FETCHING}
+    return {"trust_remote_code": section_of(config).trust_remote_code, **passed}
+
+
 def source_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
     """What finds the files of a model, its tokenizer and its description alike."""
     section = section_of(config)
-    found: dict[str, Any] = {name: value for name in _HUB_FIELDS if (value := getattr(section, name)) is not None}
-    found["trust_remote_code"] = section.trust_remote_code
+    found = {name: value for name in _HUB_FIELDS if (value := getattr(section, name)) is not None}
+    found |= hub_arguments(config)
     if source.gguf_file is not None:
         found["gguf_file"] = source.gguf_file
     return found
@@ -95,6 +99,52 @@ def read_description(config: ExperimentConfig, source: ModelSource) -> Any:
         return AutoConfig.from_pretrained(source.location, **source_arguments(config, source))
 
 
+def read_draft_description(config: ExperimentConfig, source: ModelSource) -> Any:
+    """As ``read_description``, of the draft model."""
+    from transformers import AutoConfig
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        return AutoConfig.from_pretrained(source.location, **draft_source_arguments(config, source))
+
+
+def draft_source_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
+    """What finds the files of the draft model."""
+    found = hub_arguments(config)
+    if (revision := section_of(config).assistant_revision) is not None:
+        found["revision"] = revision
+    if source.gguf_file is not None:
+        found["gguf_file"] = source.gguf_file
+    return found
+
+
+def draft_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
+    """The keyword arguments of ``from_pretrained`` for the draft model."""
+    found = {"dtype": torch_dtype(config.precision), **draft_source_arguments(config, source)}
+    if (attention := section_of(config).attn_implementation) is not None:
+        found["attn_implementation"] = attention
+    return found
+
+
+def check_loaded(name: str, info: dict[str, Any]) -> None:
+    """Refuse a model whose weights did not all come from its files.
+
+    Args:
+        name: the model, for the message.
+        info: what ``from_pretrained`` says of its loading.
+
+    Raises:
+        BackendError: weights are missing, or have another shape, and were filled with random numbers.
+    """
+    mismatched: Iterable[Any] = info.get("mismatched_keys") or ()
+    random = sorted({*(info.get("missing_keys") or ()), *(str(key[0]) for key in mismatched)})
+    if random:
+        more = f" and {len(random) - 3} more" if len(random) > 3 else ""  # noqa: PLR2004 - as many as are listed
+        raise BackendError(
+            f"model {name!r} has no weights in its files for {', '.join(random[:3])}{more}, which would be random "
+            "numbers; check that the files are whole and that its config.json and passthrough_kwargs fit them"
+        )
+
+
 def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
     """The keyword arguments of ``from_pretrained``.
 
@@ -117,82 +167,14 @@ def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str
         arguments["quantization_config"] = quantisation
         if section.device_map is None and section.tp_plan is None and has_cuda():
             arguments["device_map"] = {"": 0}  # quantised weights cannot be moved afterwards
-    unknown = unknown_passthrough(config, source)
+    unknown = unknown_passthrough(config, lambda: read_description(config, source))
     if unknown:
         raise BackendError("\n".join(unknown))
     of_generate = known_names()
     return arguments | {k: v for k, v in config.passthrough_kwargs.items() if k not in of_generate}
 
 
-def unknown_passthrough(config: ExperimentConfig, source: ModelSource) -> list[str]:
-    """A line for each key of ``passthrough_kwargs`` that neither transformers nor the model knows."""
-    rest = [name for name in config.passthrough_kwargs if name not in known_names() and name not in HANDED_ON]
-    if not rest:
-        return []
-    known = [*known_names(), *HANDED_ON, *vars(read_description(config, source))]
-    return [
-        f"passthrough_kwargs.{name}: neither generate, nor from_pretrained, nor the configuration of this model has "
-        f"such a parameter{_like(name, known)}"
-        for name in rest
-        if name not in known
-    ]
-
-
-def _like(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else "; remove it, or check its spelling"
-
-
-def missing_parts(config: ExperimentConfig) -> list[str]:
-    """Packages, files and launchers that the experiment needs and this machine lacks."""
-    section = section_of(config)
-    found = [
-        f"{wanted_by} needs {module}; install with {install}"
-        for wanted_by, module, install in _packages(config, section)
-        if not _is_installed(module)
-    ]
-    if section.assistant_model is not None:
-        problem = model_problem(section.assistant_model)
-        if problem is not None:
-            found.append(f"pytorch.assistant_model: {problem}")
-    if section.tp_plan is not None and "WORLD_SIZE" not in os.environ:
-        found.append("pytorch.tp_plan needs several processes; start llem with torchrun, or remove it")
-    quantised_by = _quantised_by(section)
-    if is_gguf(config.model) and quantised_by is not None:
-        found.append(
-            f"pytorch.{quantised_by}: a GGUF file ({config.model}) is unpacked on loading and cannot be quantised "
-            "again; give the directory of a dense model"
-        )
-    return found
-
-
-def _packages(config: ExperimentConfig, section: PyTorchConfig) -> Iterator[tuple[str, str, str]]:
-    """Optional packages: the field that wants one, its module, and how to get it."""
-    quantised_by = _quantised_by(section)
-    if quantised_by is not None:
-        module = "torchao" if quantised_by == "torchao" else "bitsandbytes"
-        yield f"pytorch.{quantised_by}", module, INSTALL.format(extra="quantization")
-    if section.cache_implementation == "quantized":
-        if section.cache_backend == "hqq":
-            yield "pytorch.cache_backend: hqq", "hqq", "pip install hqq"
-        else:
-            yield "pytorch.cache_implementation: quantized", "optimum.quanto", INSTALL.format(extra="quantization")
-    if section.use_kernels:
-        yield "pytorch.use_kernels", "kernels", "pip install kernels"
-    if config.lora is not None:
-        yield "lora", "peft", INSTALL.format(extra="lora")
-    if is_gguf(config.model):
-        yield "reading a GGUF file", "gguf", INSTALL.format(extra="pytorch")
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it is missing
-        return False
-
-
-def _quantised_by(section: PyTorchConfig) -> str | None:
+def quantised_by(section: PyTorchConfig) -> str | None:
     """The field that quantises dense weights on loading."""
     return next((name for name in ("load_in_4bit", "load_in_8bit", "torchao") if getattr(section, name)), None)
 
@@ -201,12 +183,12 @@ def _quantisation(config: ExperimentConfig, source: ModelSource) -> Any:
     import transformers
 
     section = section_of(config)
-    quantised_by = _quantised_by(section)
+    way = quantised_by(section)
     if source.gguf_file is not None:
         return transformers.GgufConfig(dequantize=True)
-    if quantised_by == "torchao":
+    if way == "torchao":
         return _torchao(section)
-    if quantised_by is not None:
+    if way is not None:
         given = {name: value for name in _BNB_FIELDS if (value := getattr(section, name)) is not None}
         if section.bnb_4bit_compute_dtype is not None:
             given["bnb_4bit_compute_dtype"] = torch_dtype(section.bnb_4bit_compute_dtype)

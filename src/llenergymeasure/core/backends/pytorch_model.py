@@ -2,14 +2,21 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch_generation import described, generation_config
+from llenergymeasure.core.backends.pytorch_flops import generation_flops
+from llenergymeasure.core.backends.pytorch_generation import (
+    described,
+    draft_settings,
+    effective,
+    generation_config,
+    has_draft,
+    restore_draft,
+)
 from llenergymeasure.core.backends.pytorch_loading import section_of
 from llenergymeasure.core.backends.pytorch_timing import CompileWatch, StepClock
-from llenergymeasure.core.flops import estimate_flops_palm, skeleton
+from llenergymeasure.core.flops import skeleton
 from llenergymeasure.core.memory import reset_resident_peak, resident_peak_mb
 from llenergymeasure.core.prompts import in_groups
 from llenergymeasure.domain.inference import (
@@ -30,7 +37,10 @@ if TYPE_CHECKING:
 class PyTorchModel:
     """Implements ``LoadedModel`` over a ``PreTrainedModel`` and its tokenizer."""
 
-    def __init__(self, model: Any, tokenizer: Any, config: ExperimentConfig, draft: Any = None) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, config: ExperimentConfig, draft: Any = None, overridden: Sequence[str] = ()
+    ) -> None:
+        """``overridden``: settings of the model's own that were reset, as "name: value"."""
         import torch
 
         self._torch = torch
@@ -41,7 +51,10 @@ class PyTorchModel:
         self._batch_size = section_of(config).batch_size
         self._compiles = CompileWatch()
         self._on_cuda = model.device.type == "cuda"
+        self._overridden = overridden
+        self._draft_settings = draft_settings(model if draft is None else draft)
         self._generation = generation_config(model, tokenizer, config)
+        self._effective = effective(model, self._generation)
         self._template_use = "no prompts yet"
         self._end_ids = _end_token_ids(self._generation)
         self._counts_peak = self._on_cuda or reset_resident_peak()
@@ -87,21 +100,25 @@ class PyTorchModel:
         )
 
     def seed(self, random_seed: int) -> None:
-        """Start sampling from this seed, however much was sampled before."""
+        """Start sampling and drafting as at first, however much was generated before."""
         import transformers
 
         transformers.set_seed(random_seed)
+        restore_draft(self._model if self._draft is None else self._draft, self._draft_settings)
         self._compiles.restart()
 
     def warnings(self) -> list[str]:
-        """What was compiled since ``seed``: it took time and energy that inference did not."""
+        """Settings of the model that were left out, and what was compiled since ``seed``, which is no inference."""
+        found = []
+        if self._overridden:
+            found.append(
+                f"generation_config_overridden: the model's generation_config.json has {', '.join(self._overridden)}, "
+                "which was not followed; what has a field of its own can be set there"
+            )
         n_graphs = self._compiles.count()
-        if not n_graphs:
-            return []
-        return [
-            f"compiled_in_window: torch compiled {n_graphs} graphs while measuring, because batches had shapes that "
-            "warm-up had not; raise warmup.n_warmup, or set pytorch.compile_dynamic: true"
-        ]
+        if n_graphs:
+            found.append(_about_graphs(n_graphs))
+        return found
 
     def synchronize(self) -> None:
         """Wait for all CUDA devices; a CPU is never behind."""
@@ -110,12 +127,8 @@ class PyTorchModel:
                 self._torch.cuda.synchronize(index)
 
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
-        """2 N per token over all requests of ``output``, every beam counted; drafts are not."""
-        n_beams = self._config.decoder.num_beams
-        result = estimate_flops_palm(self._model, output.input_tokens, output.output_tokens, n_beams)
-        if self._generation.get_generation_mode(self._draft) == "assisted_generation":
-            return replace(result, method=f"{result.method}; drafted tokens not counted", confidence="low")
-        return result
+        """2 N per token over all requests of ``output``, every beam counted; drafts and guidance are not."""
+        return generation_flops(self._model, output, self._effective, has_draft=has_draft(section_of(self._config)))
 
     def peak_memory_mb(self) -> float | None:
         """Most memory allocated by torch on all CUDA devices; on a CPU the process's largest resident set."""
@@ -144,7 +157,7 @@ class PyTorchModel:
             "chat_template": self._template_use,
             "n_threads": self._torch.get_num_threads(),
             **self._quantisation(),
-            **described(self._generation),
+            **described(self._effective),
         }
         return ModelDescription(
             engine="pytorch",
@@ -221,6 +234,13 @@ class PyTorchModel:
         properties = self._torch.cuda.get_device_properties
         # torch gives the bare UUID, the driver's has a prefix.
         return tuple(f"GPU-{properties(index).uuid}" for index in sorted(used))
+
+
+def _about_graphs(n_graphs: int) -> str:
+    return (
+        f"compiled_in_window: torch compiled {n_graphs} graphs while measuring, because batches had shapes that "
+        "warm-up had not; raise warmup.n_warmup, or set pytorch.compile_dynamic: true"
+    )
 
 
 def _numel(model: Any) -> int:

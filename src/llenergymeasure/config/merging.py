@@ -1,0 +1,84 @@
+"""Settings from several places as one: the higher over the lower, section by section."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llenergymeasure.config.decoder import DecoderConfig
+from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.fields import keys_of, model_in, takes_mapping, type_of
+from llenergymeasure.config.measurement import WarmupConfig, with_implied
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.workload import DatasetConfig
+
+# A preset says how to sample, so a new one takes the place of all that was said of it before.
+_OF_SAMPLING = {"preset", "do_sample", *(name for name, wakers in DecoderConfig.needs.items() if "do_sample" in wakers)}
+
+
+_SECTIONS = frozenset(
+    name
+    for name, field in ExperimentConfig.model_fields.items()
+    if name != "dataset" and model_in(field.annotation) is not None
+)
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``over`` on top: fields of an experiment, in the forms that a file may give them."""
+    result = dict(base)
+    for key, given in over.items():
+        below = result.get(key)
+        if key in _SECTIONS and isinstance(given, Mapping) and not isinstance(below, Mapping | None):
+            continue  # a wrong value in place of a section must not be hidden by what lies over it
+        if key == "dataset":
+            result[key] = _dataset(below, given)
+        elif key == "decoder" and isinstance(given, Mapping):
+            result[key] = _sections(_decoder_below(below, given), given)
+        elif key == "warmup" and isinstance(given, Mapping):
+            result[key] = _sections(_without_aliases(below, given), with_implied(given))
+        elif key in ENGINE_SECTIONS and isinstance(given, Mapping):
+            result[key] = _sections(below, given, whole=_mappings_of(key))
+        else:
+            result[key] = _sections(below, given)
+    return result
+
+
+def _sections(below: Any, given: Any, whole: frozenset[str] = frozenset()) -> Any:
+    """A section over a section field by field, those in ``whole`` as they are; anything else replaces."""
+    if not isinstance(below, Mapping) or not isinstance(given, Mapping):
+        return given
+    result = dict(below)
+    for key, value in given.items():
+        result[key] = value if key in whole else _sections(below, value)
+    return result
+
+
+def _dataset(below: Any, given: Any) -> Any:
+    """A new name or path takes the place of both, and leaves order and the like."""
+    if isinstance(below, str):
+        below = DatasetConfig.from_shorthand(below)
+    full = DatasetConfig.from_shorthand(given) if isinstance(given, str) else given
+    if not isinstance(below, Mapping) or not isinstance(full, Mapping):
+        return given
+    replaced = {"name", "path"} if full.keys() & {"name", "path"} else set()
+    rest = {key: value for key, value in below.items() if key not in replaced}
+    return {**rest, **full} if rest else given
+
+
+def _decoder_below(below: Any, given: Mapping[str, Any]) -> Any:
+    if given.get("preset") is None or not isinstance(below, Mapping):
+        return below
+    return {key: value for key, value in below.items() if key not in _OF_SAMPLING}
+
+
+def _without_aliases(below: Any, given: Mapping[str, Any]) -> Any:
+    """What lies below without fields that are given under another name."""
+    if not isinstance(below, Mapping):
+        return below
+    names = keys_of(WarmupConfig)
+    set_above = {names.get(key) for key in given}
+    return {key: value for key, value in below.items() if key in given or names.get(key) not in set_above}
+
+
+def _mappings_of(engine: str) -> frozenset[str]:
+    """Fields of a section that are mappings of the user's own keys: half of one and half of another is neither."""
+    section = ENGINE_SECTIONS[engine]
+    return frozenset(name for name in section.model_fields if takes_mapping(type_of(section, name)))

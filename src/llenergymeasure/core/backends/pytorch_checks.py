@@ -1,0 +1,159 @@
+"""What an experiment needs and this machine, or the model, lacks; found before anything is loaded."""
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from llenergymeasure.config.engines import PyTorchConfig
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch_loading import (
+    INSTALL,
+    has_cuda,
+    quantised_by,
+    read_description,
+    read_draft_description,
+    section_of,
+)
+from llenergymeasure.core.backends.pytorch_passthrough import unknown_passthrough
+from llenergymeasure.core.models import describe_source, is_gguf, looks_like_path, model_problem
+
+# transformers takes kernels of the hub where the package is missing.
+_FLASH_PACKAGES = {
+    "flash_attention_2": ("flash_attn", "flash-attn"),
+    "flash_attention_3": ("flash_attn_interface", "flash-attn-3"),
+    "flash_attention_4": ("flash_attn", "flash-attn-4"),
+}
+
+
+def problems_of(config: ExperimentConfig) -> list[str]:
+    """Everything that is missing, or does not fit, one line each."""
+    problem = model_problem(config.model, section_of(config).subfolder)
+    draft_problem = _draft_problem(config)
+    found = [p for p in (problem, draft_problem) if p is not None]
+    found += missing_parts(config)
+    # A description that cannot be read is found, and told better, on loading.
+    with contextlib.suppress(Exception):
+        if problem is None:
+            found += unknown_passthrough(config, lambda: read_description(config, describe_source(config.model)))
+    with contextlib.suppress(Exception):
+        if problem is None:
+            found += _unlike_the_model(config, draft_is_here=draft_problem is None)
+    return found
+
+
+def missing_parts(config: ExperimentConfig) -> list[str]:
+    """Packages, devices, files and launchers that are missing."""
+    section = section_of(config)
+    found = [
+        f"{wanted_by} needs {module}; install with {install}"
+        for wanted_by, module, install in _packages(config, section)
+        if not _is_installed(module)
+    ]
+    if not has_cuda():
+        found += [
+            f"{wanted_by} needs a CUDA device, and torch sees none; remove it" for wanted_by in _for_gpus(section)
+        ]
+    if section.tp_plan is not None and "WORLD_SIZE" not in os.environ:
+        found.append("pytorch.tp_plan needs several processes; start llem with torchrun, or remove it")
+    way = quantised_by(section)
+    if is_gguf(config.model) and way is not None:
+        found.append(
+            f"pytorch.{way}: a GGUF file ({config.model}) is unpacked on loading and cannot be quantised "
+            "again; give the directory of a dense model"
+        )
+    return [*found, *_unknown_compiler(section), *_adapter_problems(config)]
+
+
+def _packages(config: ExperimentConfig, section: PyTorchConfig) -> Iterator[tuple[str, str, str]]:
+    """Optional packages: the field that wants one, its module, and how to get it."""
+    way = quantised_by(section)
+    if way is not None:
+        yield f"pytorch.{way}", "torchao" if way == "torchao" else "bitsandbytes", INSTALL.format(extra="quantization")
+    if section.torchao == "int4_weight_only":
+        # torchao packs 4-bit weights with it, on any device.
+        yield "pytorch.torchao: int4_weight_only", "mslk", "pip install mslk"
+    if section.cache_implementation == "quantized":
+        if section.cache_backend == "hqq":
+            yield "pytorch.cache_backend: hqq", "hqq", "pip install hqq"
+        elif section.cache_backend != "fp8":
+            yield "pytorch.cache_implementation: quantized", "optimum.quanto", INSTALL.format(extra="quantization")
+    if section.use_kernels:
+        yield "pytorch.use_kernels", "kernels", "pip install kernels"
+    attention = section.attn_implementation
+    if attention is not None and "/" in attention:
+        yield f"pytorch.attn_implementation: {attention}", "kernels", "pip install kernels"
+    if attention in _FLASH_PACKAGES and not _is_installed("kernels"):
+        module, distribution = _FLASH_PACKAGES[attention]
+        yield f"pytorch.attn_implementation: {attention}", module, f"pip install {distribution} (or kernels)"
+    if config.lora is not None:
+        yield "lora", "peft", INSTALL.format(extra="lora")
+    if is_gguf(config.model):
+        yield "reading a GGUF file", "gguf", INSTALL.format(extra="pytorch")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package around it is missing
+        return False
+
+
+def _for_gpus(section: PyTorchConfig) -> Iterator[str]:
+    """Fields whose value only a GPU can follow."""
+    if section.cache_implementation in ("offloaded", "offloaded_static"):
+        yield f"pytorch.cache_implementation: {section.cache_implementation}"
+    if section.attn_implementation in _FLASH_PACKAGES:
+        yield f"pytorch.attn_implementation: {section.attn_implementation}"
+
+
+def _unknown_compiler(section: PyTorchConfig) -> list[str]:
+    if section.compile_backend in (None, "inductor") or not section.compile:
+        return []
+    import torch._dynamo
+
+    known = torch._dynamo.list_backends(None)
+    if section.compile_backend in known:
+        return []
+    return [f"pytorch.compile_backend: torch has none called {section.compile_backend!r}; it has {', '.join(known)}"]
+
+
+def _adapter_problems(config: ExperimentConfig) -> list[str]:
+    if config.lora is None:
+        return []
+    path = Path(config.lora.path)
+    if path.is_dir():
+        has_it = (path / "adapter_config.json").is_file()
+        return [] if has_it else [f"lora.path: directory {path} has no adapter_config.json in it"]
+    if path.exists() or looks_like_path(config.lora.path):
+        return [f"lora.path: there is no directory {path}; give an adapter's directory or hub id"]
+    return []
+
+
+def _draft_problem(config: ExperimentConfig) -> str | None:
+    draft = section_of(config).assistant_model
+    problem = None if draft is None else model_problem(draft)
+    return None if problem is None else f"pytorch.assistant_model: {problem}"
+
+
+def _unlike_the_model(config: ExperimentConfig, *, draft_is_here: bool) -> list[str]:
+    """What is asked of a model that it is not made for; reads its description only where it is needed."""
+    section = section_of(config)
+    asked = [f"checkpoint_{n}" for n in ("backend", "dequantize") if getattr(section, f"checkpoint_{n}") is not None]
+    compares_draft = section.assistant_model is not None and draft_is_here
+    if not asked and not compares_draft:
+        return []
+    description = read_description(config, describe_source(config.model))
+    found = []
+    if getattr(description, "quantization_config", None) is None:
+        found += [f"pytorch.{name}: this checkpoint is not quantised; remove the field" for name in asked]
+    if compares_draft:
+        draft = read_draft_description(config, describe_source(str(section.assistant_model)))
+        ours, theirs = description.get_text_config().vocab_size, draft.get_text_config().vocab_size
+        if ours != theirs:
+            found.append(
+                f"pytorch.assistant_model: {section.assistant_model} has a vocabulary of {theirs} tokens and "
+                f"{config.model} one of {ours}; a draft needs the same tokenizer"
+            )
+    return found

@@ -1,0 +1,194 @@
+"""What cannot work is told before anything is loaded: by the configuration, or by problems()."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from pydantic import ValidationError
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch_placement import devices_of
+from tests.integration.conftest import save_tiny_llama, tiny_tokenizer
+from tests.integration.test_pytorch_engine import TEXTS
+from tests.integration.test_pytorch_options import config_of, run
+
+GPUS = ["GPU-a", "GPU-b", "GPU-c"]
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+
+
+def without(module: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(importlib.util.find_spec(module) is not None, reason=f"{module} is here")
+
+
+@pytest.mark.parametrize(
+    ("device_map", "devices"),
+    [
+        ("cuda", GPUS[:1]),
+        ("cuda:0", GPUS[:1]),
+        ("cuda:2", GPUS[2:]),
+        ("cuda:9", []),
+        ("cpu", []),
+        ("disk", []),
+        ("auto", GPUS),
+        ("balanced", GPUS),
+        ("balanced_low_0", GPUS),
+        ("sequential", GPUS),
+        ({"": 1}, GPUS[1:2]),
+        ({"a": "cuda:2", "b": 0, "c": "cpu", "d": "disk", "e": 0}, ["GPU-a", "GPU-c"]),
+        ({"a": "cuda", "b": "1"}, ["GPU-a", "GPU-b"]),
+        ({"": "cpu"}, []),
+    ],
+    ids=str,
+)
+def test_devices_are_those_that_the_map_names(device_map: Any, devices: list[str]) -> None:
+    assert devices_of(device_map, GPUS) == tuple(devices)
+
+
+DRAFT = {"assistant_model": "draft"}
+QUANTISED = {"cache_implementation": "quantized"}
+
+
+@pytest.mark.parametrize(
+    ("section", "names"),
+    [
+        ({"assistant_ensemble_weight": 0.5, "prompt_lookup_num_tokens": 3}, "prompt_lookup_num_tokens"),
+        ({**QUANTISED, **DRAFT}, "cache_implementation"),
+        ({**QUANTISED, "prompt_lookup_num_tokens": 3}, "cache_implementation"),
+        ({"prefill_chunk_size": 8, "use_cache": False}, "prefill_chunk_size"),
+        ({"prefill_chunk_size": 8, "prompt_lookup_num_tokens": 3}, "prefill_chunk_size"),
+        ({"compile": True, "compile_mode": "max-autotune", "compile_backend": "eager"}, "compile_mode"),
+        ({**QUANTISED, "cache_backend": "fp8", "cache_nbits": 4}, "cache_nbits"),
+        ({**QUANTISED, "cache_backend": "fp8", "cache_group_size": 64}, "cache_group_size"),
+        ({**QUANTISED, "cache_nbits": 8}, "cache_backend: quanto, which has 2, 4"),
+        ({**QUANTISED, "cache_backend": "quanto", "cache_nbits": 1}, "which has 2, 4"),
+        ({**QUANTISED, "cache_backend": "hqq", "cache_nbits": 5}, "which has 1, 2, 3, 4, 8"),
+        ({**QUANTISED, "cache_nbits": True}, "cache_nbits"),
+        ({"suppress_tokens": [3, 5], "forced_eos_token_id": 5}, "forced_eos_token_id 5 cannot go with suppress_tokens"),
+        ({"use_mtp": True}, "use_mtp"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_go_together_are_refused(section: dict[str, Any], names: str) -> None:
+    with pytest.raises(ValidationError, match=names):
+        config_of(Path("m"), pytorch=section)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"compile": True, "compile_mode": "max-autotune", "compile_backend": "inductor"},
+        {**QUANTISED, "cache_backend": "fp8"},
+        {**QUANTISED, "cache_backend": "hqq", "cache_nbits": 8},
+        {"suppress_tokens": [3], "forced_eos_token_id": 5},
+        {"experts_implementation": "deepgemm_megamoe"},
+        {**DRAFT, "assistant_revision": "main", "assistant_ensemble_weight": 0.5},
+        {"device_map": "sequential", "max_memory": {"cpu": "1GB"}},
+    ],
+    ids=str,
+)
+def test_settings_that_can_go_together_are_taken_and_all_awake(section: dict[str, Any]) -> None:
+    assert config_of(Path("m"), pytorch=section).dormant_fields() == {}
+
+
+@pytest.mark.parametrize("device_map", ["cpu", {"": 0}], ids=str)
+def test_most_memory_is_only_asked_for_by_a_strategy(device_map: Any) -> None:
+    config = config_of(Path("m"), pytorch={"device_map": device_map, "max_memory": {"cpu": "1GB"}})
+    assert set(config.dormant_fields()) == {"pytorch.max_memory"}
+
+
+def problems(model: Path, **fields: Any) -> list[str]:
+    return PyTorchBackend().problems(config_of(model, **fields))
+
+
+@without_cuda
+@pytest.mark.parametrize("kind", ["offloaded", "offloaded_static"])
+def test_an_offloaded_cache_needs_a_gpu(tiny_llama: Path, kind: str) -> None:
+    (problem,) = problems(tiny_llama, pytorch={"cache_implementation": kind})
+    assert problem.startswith(f"pytorch.cache_implementation: {kind} needs a CUDA device")
+
+
+@without("flash_attn")
+@without("kernels")
+@without_cuda
+def test_flash_attention_needs_a_package_and_a_gpu(tiny_llama: Path) -> None:
+    package, device = problems(tiny_llama, pytorch={"attn_implementation": "flash_attention_2"})
+    assert "flash_attn; install with pip install flash-attn" in package
+    assert device.startswith("pytorch.attn_implementation: flash_attention_2 needs a CUDA device")
+
+
+@without("kernels")
+def test_a_kernel_of_the_hub_needs_the_package_that_fetches_it(tiny_llama: Path) -> None:
+    (problem,) = problems(tiny_llama, pytorch={"attn_implementation": "kernels-community/flash-attn"})
+    assert problem.endswith("needs kernels; install with pip install kernels")
+
+
+@without("mslk")
+def test_4_bit_weights_of_torchao_need_a_package_of_their_own(tiny_llama: Path) -> None:
+    (problem,) = problems(tiny_llama, pytorch={"torchao": "int4_weight_only"})
+    assert problem == "pytorch.torchao: int4_weight_only needs mslk; install with pip install mslk"
+
+
+@pytest.mark.parametrize(("backend", "n_problems"), [("eagre", 1), ("eager", 0), ("inductor", 0), (None, 0)])
+def test_a_compiler_that_torch_does_not_have(tiny_llama: Path, backend: str | None, n_problems: int) -> None:
+    found = problems(tiny_llama, pytorch={"compile": True, "compile_backend": backend})
+    assert len(found) == n_problems
+    assert all("'eagre'" in problem and "inductor" in problem for problem in found)
+
+
+def test_an_adapter_that_is_not_there_or_is_none(tiny_llama: Path, tmp_path: Path) -> None:
+    (missing,) = problems(tiny_llama, lora={"path": str(tmp_path / "missing")})
+    assert "there is no directory" in missing
+    (empty,) = problems(tiny_llama, lora={"path": str(tmp_path)})
+    assert "has no adapter_config.json" in empty
+
+
+def test_a_dense_checkpoint_has_nothing_to_choose_kernels_for(tiny_llama: Path) -> None:
+    (problem,) = problems(tiny_llama, pytorch={"checkpoint_backend": "marlin"})
+    assert problem == "pytorch.checkpoint_backend: this checkpoint is not quantised; remove the field"
+
+
+def test_a_model_is_looked_for_in_its_subfolder(tmp_path: Path) -> None:
+    save_tiny_llama(tmp_path / "inner")
+    assert problems(tmp_path, pytorch={"subfolder": "inner"}) == []
+    (without_it,) = problems(tmp_path)
+    assert without_it == f"model directory {tmp_path} has no config.json in it"
+    (elsewhere,) = problems(tmp_path, pytorch={"subfolder": "outer"})
+    assert elsewhere == f"model directory {tmp_path / 'outer'} has no config.json in it"
+    output, _ = run(tmp_path, TEXTS[:1], max_output_tokens=2, pytorch={"subfolder": "inner"})
+    assert output.output_tokens == 2
+
+
+def test_a_draft_with_another_vocabulary_is_told(tiny_llama: Path, tmp_path: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=100, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    (problem,) = problems(tiny_llama, pytorch={"assistant_model": str(tmp_path)})
+    assert "has a vocabulary of 100 tokens" in problem
+    assert "one of 320" in problem
+    assert problems(tiny_llama, pytorch={"assistant_model": str(tiny_llama)}) == []
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_a_model_with_an_adapter_is_compiled_merged_or_not(tiny_llama: Path, tmp_path: Path, merge: bool) -> None:
+    from torch._dynamo.utils import counters
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"])).save_pretrained(str(tmp_path))
+    torch._dynamo.reset()
+    before = counters["stats"]["unique_graphs"]
+    section = {"compile": True, "compile_backend": "eager"}
+    run(tiny_llama, TEXTS[:1], max_output_tokens=2, lora={"path": str(tmp_path), "merge": merge}, pytorch=section)
+    assert counters["stats"]["unique_graphs"] > before
+
+
+def test_a_cache_of_8_bit_floats_runs(tiny_llama: Path) -> None:
+    output, description = run(tiny_llama, TEXTS[:1], pytorch={**QUANTISED, "cache_backend": "fp8"})
+    assert output.output_tokens == 12
+    assert json.dumps((description.parameters or {})["cache_config"]) == "\"{'backend': 'fp8'}\""
