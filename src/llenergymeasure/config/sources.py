@@ -69,8 +69,8 @@ def user_source(path: Path | None = None) -> Source:
     if not os.path.lexists(path):
         return Source(values={}, place=lambda _: str(path), ambient=True)
     file = read_config_file(path, may_be_empty=True)
+    validated(UserConfig, file.values, file_place(file))
     given = {section: fields for section, fields in file.values.items() if fields is not None}
-    validated(UserConfig, given, file_place(file))
     values = {**given.get("measurement", {}), "execution": given.get("execution", {})}
     directory = given.get("output", {}).get("dir")
     if directory is not None:

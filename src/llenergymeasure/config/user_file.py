@@ -1,8 +1,9 @@
 """The user's own defaults: what ``~/.config/llenergymeasure/config.yaml`` may hold."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, create_model, field_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from llenergymeasure.config.base import ConfigModel
 from llenergymeasure.config.engines import ENGINE_SECTIONS
@@ -60,3 +61,9 @@ class UserConfig(ConfigModel):
         default=MeasurementDefaults(), description="Defaults for fields of an experiment."
     )
     execution: ExecutionConfig = Field(default=ExecutionConfig(), description="Defaults for carrying out studies.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_sections(cls, data: Any) -> Any:
+        # A heading with all of its lines commented out.
+        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
