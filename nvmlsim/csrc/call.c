@@ -111,7 +111,8 @@ static bool meets(const struct fault *fault, enum symbol symbol, int gpu, int64_
     if (fault->symbol != symbol || (fault->gpu >= 0 && fault->gpu != gpu))
         return false;
     double n = n_calls[symbol][fault->gpu >= 0 ? 1 + gpu : 0];
-    return n >= fault->from_call && n <= fault->to_call && now_ns >= fault->during.from_ns && now_ns < fault->during.until_ns;
+    return n >= fault->from_call && n <= fault->to_call && now_ns >= fault->during.from_ns &&
+           now_ns < fault->during.until_ns;
 }
 
 static nvmlReturn_t first_error(enum symbol symbol, enum symbol group, int gpu, int64_t now_ns, double *slow_s)

@@ -60,11 +60,26 @@ NVML nvmlShutdown(void)
 EXPORT const char *nvmlErrorString(nvmlReturn_t result)
 {
     static const char *const texts[] = {
-        "Success", "Uninitialized", "Invalid Argument", "Not Supported", "Insufficient Permissions", "Already Initialized",
-        "Not Found", "Insufficient Size", "Insufficient External Power", "Driver Not Loaded", "Timeout",
-        "Interrupt Request Issue", "NVML Shared Library Not Found", "Function Not Found", "Corrupted infoROM", "GPU is lost",
-        "GPU requires restart", "The operating system has blocked the request.",
-        "RM has detected an NVML/RM version mismatch.", "In use", "Insufficient Memory", "No data"};
+        "Success",
+        "Uninitialized",
+        "Invalid Argument",
+        "Not Supported",
+        "Insufficient Permissions",
+        "Already Initialized",
+        "Not Found",
+        "Insufficient Size",
+        "Insufficient External Power",
+        "Driver Not Loaded",
+        "Timeout",
+        "Interrupt Request Issue",
+        "NVML Shared Library Not Found",
+        "Function Not Found",
+        "Corrupted infoROM",
+        "GPU is lost",
+        "GPU requires restart",
+        "The operating system has blocked the request.",
+        "RM has detected an NVML/RM version mismatch.",
+    };
     return (size_t)result < sizeof texts / sizeof *texts ? texts[result] : "Unknown Error";
 }
 
@@ -172,18 +187,17 @@ NVML nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *info)
 
 /* ---- Functions that give one number ---- */
 
-#define DEVICE_NUMBER(name, type, support, number)                                 \
-    NVML name(nvmlDevice_t device, type *out)                                      \
-    {                                                                              \
-        struct call call;                                                          \
-        nvmlReturn_t result = enter(SYMBOL_##name, index_of(device), &call);       \
-        const struct gpu *gpu = call.gpu;                                          \
-        if (result || !out)                                                        \
-            return leave(result ? result : NVML_ERROR_INVALID_ARGUMENT);           \
-        if (!(support))                                                            \
-            return leave(NVML_ERROR_NOT_SUPPORTED);                                \
-        *out = (type)(number);                                                     \
-        return leave(NVML_SUCCESS);                                                \
+#define DEVICE_NUMBER(name, type, supported, number)                            \
+    NVML name(nvmlDevice_t device, type *out)                                   \
+    {                                                                           \
+        struct call call;                                                       \
+        nvmlReturn_t result = enter(SYMBOL_##name, index_of(device), &call);    \
+        if (result || !out)                                                     \
+            return leave(result ? result : NVML_ERROR_INVALID_ARGUMENT);        \
+        if (!(supported))                                                       \
+            return leave(NVML_ERROR_NOT_SUPPORTED);                             \
+        *out = (type)(number);                                                  \
+        return leave(NVML_SUCCESS);                                             \
     }
 
 static const struct sensor *power_usage(const struct gpu *gpu)
@@ -201,19 +215,20 @@ static unsigned long long counter_now_mj(const struct call *call)
     return counter_mj(&call->gpu->traces[POWER_W], &call->gpu->counter, call->now_ns);
 }
 
-DEVICE_NUMBER(nvmlDeviceGetIndex, unsigned, gpu, call.index)
-DEVICE_NUMBER(nvmlDeviceGetMinorNumber, unsigned, gpu, call.index)
-DEVICE_NUMBER(nvmlDeviceGetArchitecture, unsigned, gpu, NVML_DEVICE_ARCH_KEPLER + gpu->architecture)
-DEVICE_NUMBER(nvmlDeviceGetTotalEnergyConsumption, unsigned long long, gpu->counter.tick_ns, counter_now_mj(&call))
-DEVICE_NUMBER(nvmlDeviceGetPowerUsage, unsigned, gpu->power_usage != FIELD_NONE && power_usage(gpu)->update_ns,
-              sensor_now_mw(&call, power_usage(gpu)))
-DEVICE_NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, gpu, now_value(&call, THROTTLE_BITS))
-DEVICE_NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, gpu, now_value(&call, THROTTLE_BITS))
-DEVICE_NUMBER(nvmlDeviceGetEnforcedPowerLimit, unsigned, gpu, mw(gpu->limit_w))
-DEVICE_NUMBER(nvmlDeviceGetPowerManagementLimit, unsigned, gpu, mw(gpu->limit_w))
-DEVICE_NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, gpu, mw(gpu->limit_default_w))
-DEVICE_NUMBER(nvmlDeviceGetPersistenceMode, unsigned, gpu, gpu->persistence)
-DEVICE_NUMBER(nvmlDeviceGetComputeMode, unsigned, gpu, gpu->compute_mode)
+DEVICE_NUMBER(nvmlDeviceGetIndex, unsigned, true, call.index)
+DEVICE_NUMBER(nvmlDeviceGetMinorNumber, unsigned, true, call.index)
+DEVICE_NUMBER(nvmlDeviceGetArchitecture, unsigned, true, NVML_DEVICE_ARCH_KEPLER + call.gpu->architecture)
+DEVICE_NUMBER(nvmlDeviceGetTotalEnergyConsumption, unsigned long long, call.gpu->counter.tick_ns, counter_now_mj(&call))
+DEVICE_NUMBER(nvmlDeviceGetPowerUsage, unsigned,
+              call.gpu->power_usage != FIELD_NONE && power_usage(call.gpu)->update_ns,
+              sensor_now_mw(&call, power_usage(call.gpu)))
+DEVICE_NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, true, now_value(&call, THROTTLE_BITS))
+DEVICE_NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, true, now_value(&call, THROTTLE_BITS))
+DEVICE_NUMBER(nvmlDeviceGetEnforcedPowerLimit, unsigned, true, mw(call.gpu->limit_w))
+DEVICE_NUMBER(nvmlDeviceGetPowerManagementLimit, unsigned, true, mw(call.gpu->limit_w))
+DEVICE_NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, true, mw(call.gpu->limit_default_w))
+DEVICE_NUMBER(nvmlDeviceGetPersistenceMode, unsigned, true, call.gpu->persistence)
+DEVICE_NUMBER(nvmlDeviceGetComputeMode, unsigned, true, call.gpu->compute_mode)
 
 NVML nvmlDeviceGetC2cModeInfoV(nvmlDevice_t device, nvmlC2cModeInfo_v1_t *info)
 {
@@ -254,29 +269,32 @@ NVML nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_v1_t *reques
 
 /* ---- Functions that give two or more numbers ---- */
 
-static nvmlReturn_t two_numbers(nvmlReturn_t result, unsigned *a, unsigned *b, double value_a, double value_b)
+static nvmlReturn_t give(unsigned *a, double value_a, unsigned *b, double value_b)
 {
-    if (result || !a || !b)
-        return leave(result ? result : NVML_ERROR_INVALID_ARGUMENT);
+    if (!a || !b)
+        return NVML_ERROR_INVALID_ARGUMENT;
     *a = (unsigned)value_a;
     *b = (unsigned)value_b;
-    return leave(NVML_SUCCESS);
+    return NVML_SUCCESS;
 }
 
 NVML nvmlDeviceGetCudaComputeCapability(nvmlDevice_t device, int *major, int *minor)
 {
     struct call call;
     nvmlReturn_t result = enter(SYMBOL_nvmlDeviceGetCudaComputeCapability, index_of(device), &call);
-    const double *capability = result ? NULL : call.gpu->compute_capability;
-    return result ? leave(result) : two_numbers(result, (unsigned *)major, (unsigned *)minor, capability[0], capability[1]);
+    if (!result)
+        result = give((unsigned *)major, call.gpu->compute_capability[0], (unsigned *)minor,
+                      call.gpu->compute_capability[1]);
+    return leave(result);
 }
 
 NVML nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t device, unsigned *least_mw, unsigned *most_mw)
 {
     struct call call;
     nvmlReturn_t result = enter(SYMBOL_nvmlDeviceGetPowerManagementLimitConstraints, index_of(device), &call);
-    return result ? leave(result)
-                  : two_numbers(result, least_mw, most_mw, mw(call.gpu->limit_min_w), mw(call.gpu->limit_max_w));
+    if (!result)
+        result = give(least_mw, mw(call.gpu->limit_min_w), most_mw, mw(call.gpu->limit_max_w));
+    return leave(result);
 }
 
 NVML nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned *current, unsigned *pending)
@@ -285,7 +303,9 @@ NVML nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned *current, unsigned *pend
     nvmlReturn_t result = enter(SYMBOL_nvmlDeviceGetMigMode, index_of(device), &call);
     if (!result && call.gpu->mig == UNSUPPORTED)
         result = NVML_ERROR_NOT_SUPPORTED;
-    return result ? leave(result) : two_numbers(result, current, pending, call.gpu->mig, call.gpu->mig);
+    if (!result)
+        result = give(current, call.gpu->mig, pending, call.gpu->mig);
+    return leave(result);
 }
 
 NVML nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *rates)
@@ -294,8 +314,9 @@ NVML nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *rates
     nvmlReturn_t result = enter(SYMBOL_nvmlDeviceGetUtilizationRates, index_of(device), &call);
     if (result || !rates)
         return leave(result ? result : NVML_ERROR_INVALID_ARGUMENT);
-    return two_numbers(result, &rates->gpu, &rates->memory, now_value(&call, GPU_UTILISATION_PCT),
-                       now_value(&call, MEMORY_UTILISATION_PCT));
+    rates->gpu = (unsigned)now_value(&call, GPU_UTILISATION_PCT);
+    rates->memory = (unsigned)now_value(&call, MEMORY_UTILISATION_PCT);
+    return leave(NVML_SUCCESS);
 }
 
 static nvmlReturn_t clock_mhz(enum symbol symbol, nvmlDevice_t device, unsigned type, unsigned *mhz)

@@ -1,4 +1,4 @@
-/* The part of NVIDIA's binary interface that is simulated: layouts and numbers as nvidia-ml-py 13.615.71 declares them. */
+/* The part of NVIDIA's binary interface that is simulated, as nvidia-ml-py 13.615.71 declares it. */
 #ifndef NVML_ABI_H
 #define NVML_ABI_H
 

@@ -1,11 +1,13 @@
-/* A simulated NVIDIA driver: what its three parts share.
+/* A simulated NVIDIA driver: what its parts share.
  *
- *   scenario.c  reads the scenario file
- *   physics.c   power, sensors and counters in closed form
- *   driver.c    the nvml* functions
+ *   words.c, scenario.c   read the scenario file
+ *   physics.c             power, sensors and counters in closed form
+ *   call.c, driver.c      the nvml* functions
+ *   truth.c               the nvmlsim_* functions
  *
- * Inside, time is a whole number of nanoseconds since the scenario's epoch: sensor refreshes and counter ticks then fall
- * on exact instants, and its Python twin (../_trace.py, ../_physics.py) gives the same figures to the last digit.
+ * Inside, time is a whole number of nanoseconds since the scenario's epoch. Sensor refreshes and counter ticks then
+ * fall on exact instants, and the Python twin of physics.c (../_trace.py, ../_windows.py, ../_physics.py) gives the
+ * same figures to the last digit.
  */
 #ifndef NVMLSIM_H
 #define NVMLSIM_H
@@ -111,19 +113,21 @@ struct gpu {
 
 /* ---- Faults ---- */
 
-/* What a fault can be tied to: a function's name without its version suffix, or one field of nvmlDeviceGetFieldValues. */
+/* What a fault can be tied to: a function's name without its version suffix, or one field. */
 #define SYMBOLS(X) \
     X(nvmlInit) X(nvmlShutdown) X(nvmlSystemGetDriverVersion) X(nvmlSystemGetNVMLVersion) \
-    X(nvmlSystemGetCudaDriverVersion) X(nvmlDeviceGetCount) X(nvmlDeviceGetHandleByIndex) X(nvmlDeviceGetHandleByUUID) \
-    X(nvmlDeviceGetIndex) X(nvmlDeviceGetMinorNumber) X(nvmlDeviceGetName) X(nvmlDeviceGetUUID) X(nvmlDeviceGetPciInfo) \
-    X(nvmlDeviceGetArchitecture) X(nvmlDeviceGetCudaComputeCapability) X(nvmlDeviceGetTotalEnergyConsumption) \
-    X(nvmlDeviceGetPowerUsage) X(nvmlDeviceGetFieldValues) X(nvmlDeviceGetMemoryInfo) X(nvmlDeviceGetTemperature) \
-    X(nvmlDeviceGetTemperatureV) X(nvmlDeviceGetUtilizationRates) X(nvmlDeviceGetClockInfo) X(nvmlDeviceGetMaxClockInfo) \
-    X(nvmlDeviceGetCurrentClocksThrottleReasons) X(nvmlDeviceGetCurrentClocksEventReasons) \
-    X(nvmlDeviceGetEnforcedPowerLimit) X(nvmlDeviceGetPowerManagementLimit) X(nvmlDeviceGetPowerManagementDefaultLimit) \
-    X(nvmlDeviceGetPowerManagementLimitConstraints) X(nvmlDeviceGetPersistenceMode) X(nvmlDeviceGetComputeMode) \
-    X(nvmlDeviceGetMigMode) X(nvmlDeviceGetC2cModeInfoV) X(nvmlDeviceGetComputeRunningProcesses) \
-    X(nvmlDeviceGetGraphicsRunningProcesses)
+    X(nvmlSystemGetCudaDriverVersion) X(nvmlDeviceGetCount) X(nvmlDeviceGetHandleByIndex) \
+    X(nvmlDeviceGetHandleByUUID) X(nvmlDeviceGetIndex) X(nvmlDeviceGetMinorNumber) X(nvmlDeviceGetName) \
+    X(nvmlDeviceGetUUID) X(nvmlDeviceGetPciInfo) X(nvmlDeviceGetArchitecture) \
+    X(nvmlDeviceGetCudaComputeCapability) X(nvmlDeviceGetTotalEnergyConsumption) X(nvmlDeviceGetPowerUsage) \
+    X(nvmlDeviceGetFieldValues) X(nvmlDeviceGetMemoryInfo) X(nvmlDeviceGetTemperature) \
+    X(nvmlDeviceGetTemperatureV) X(nvmlDeviceGetUtilizationRates) X(nvmlDeviceGetClockInfo) \
+    X(nvmlDeviceGetMaxClockInfo) X(nvmlDeviceGetCurrentClocksThrottleReasons) \
+    X(nvmlDeviceGetCurrentClocksEventReasons) X(nvmlDeviceGetEnforcedPowerLimit) \
+    X(nvmlDeviceGetPowerManagementLimit) X(nvmlDeviceGetPowerManagementDefaultLimit) \
+    X(nvmlDeviceGetPowerManagementLimitConstraints) X(nvmlDeviceGetPersistenceMode) \
+    X(nvmlDeviceGetComputeMode) X(nvmlDeviceGetMigMode) X(nvmlDeviceGetC2cModeInfoV) \
+    X(nvmlDeviceGetComputeRunningProcesses) X(nvmlDeviceGetGraphicsRunningProcesses)
 
 #define SYMBOL_ENUM(name) SYMBOL_##name,
 enum symbol {
@@ -158,10 +162,12 @@ struct scenario {
     size_t n_faults;
 };
 
+/* words.c */
+int64_t to_ns(double seconds);
+
 /* scenario.c */
 struct scenario *scenario_load(const char *path, int fd, char error[ERROR_SIZE]); /* NULL and a message */
 void scenario_free(struct scenario *scenario);
-int64_t to_ns(double seconds);
 
 /* physics.c */
 void trace_prepare(struct trace *trace); /* sorts the steps and fills in what is derived from them */

@@ -1,12 +1,13 @@
-/* Power, sensors and counters: closed forms of a piecewise-constant power trace. ../_trace.py and ../_physics.py are the same in Python. */
+/* Power, sensors and counters: closed forms of a piecewise-constant power trace. The same in Python: ../_trace.py,
+ * ../_windows.py and ../_physics.py. */
 #include "nvmlsim.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Sums over millions of refreshes and periods need more than 64 bits, and some more than 128. Those are modular: they may
- * wrap around, and their difference, which is small, is exact all the same. */
+/* Sums over millions of refreshes and periods need more than 64 bits, and some more than 128. Those are modular: they
+ * may wrap around, and their difference, which is small, is exact all the same. */
 __extension__ typedef __int128 wide;
 __extension__ typedef unsigned __int128 modular;
 
@@ -133,9 +134,9 @@ unsigned sensor_mw(const struct trace *power, const struct sensor *sensor, int64
 
 /* ---- What a sensor has seen in total ----
  *
- * The sum of all readings of a part-time sensor would be a loop over refreshes. It is turned inside out: each stretch of
- * constant power counts with the time that windows spent inside it. The window time before an instant is a sum of ramps
- * in closed form, and its sum over the repetitions of a period a sum of floors, which the Euclidean algorithm gives. */
+ * The sum of all readings of a part-time sensor would be a loop over refreshes. It is turned inside out: each stretch
+ * of constant power counts with the time that windows spent inside it. The window time before an instant is a sum of
+ * ramps; its sum over the repetitions of a period is a sum of floors, which Euclid's algorithm gives. */
 
 /* n_windows windows; the first ends at first_end_ns, and each update_ns after the one before. */
 struct windows {
@@ -258,7 +259,8 @@ static double sensed_energy(const struct trace *power, const struct sensor *sens
     int64_t repeat_end_ns = last < n ? (int64_t)least(end_ns, steps[last].time_ns) : end_ns;
     int64_t n_periods = 0;
 
-    double sum = seen_steps(power, &windows, 0, first, 0, first < n ? (int64_t)least(end_ns, power->repeat_ns) : end_ns);
+    int64_t before_repeat_ns = first < n ? (int64_t)least(end_ns, power->repeat_ns) : end_ns;
+    double sum = seen_steps(power, &windows, 0, first, 0, before_repeat_ns);
     if (first < n)
         n_periods = (int64_t)greatest(0, floor_div(repeat_end_ns - power->repeat_ns, power->period_ns));
     for (size_t i = first; i < last && n_periods > 0; i++) {

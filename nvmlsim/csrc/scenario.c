@@ -390,7 +390,8 @@ struct scenario *scenario_load(const char *path, int fd, char error[ERROR_SIZE])
     else
         words_fail(&words, "cannot be read: %s", strerror(errno));
     char *line = content;
-    for (char *end; good && (end = strchr(line, '\n')); line = end + 1) { /* a last line without its end is still being written */
+    for (char *end; good && (end = strchr(line, '\n')); line = end + 1) {
+        /* What follows the last '\n' is still being written. */
         char *copy = as_written + (line - content);
         *end = copy[end - line] = 0;
         words.line++;

@@ -1,5 +1,6 @@
-/* What the nvml* functions are compared with. Times are CLOCK_MONOTONIC in seconds; NAN, or -1 from the counter, stands
- * for no such GPU, no such sensor or no readable scenario. None of these counts as a call, and no fault touches them. */
+/* What the nvml* functions are compared with. Times are CLOCK_MONOTONIC in seconds; NAN, or -1 from the counter,
+ * stands for no such GPU, no such sensor or no readable scenario. None of these counts as a call, and no fault of the
+ * driver touches them. */
 #include "call.h"
 
 #include <math.h>

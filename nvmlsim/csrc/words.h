@@ -36,9 +36,12 @@ __attribute__((format(printf, 2, 3))) bool words_fail(struct words *words, const
 char *words_take(struct words *words);
 bool words_end(struct words *words);
 bool words_rest(struct words *words, char destination[TEXT_SIZE]); /* what follows, spaces included */
-int words_choose(struct words *words, const char *const *list);    /* the index of the next word in a list that ends with NULL */
-bool words_values(struct words *words, const struct field *fields, size_t n);  /* all fields in this order, then the end */
-bool words_options(struct words *words, const struct field *fields, size_t n); /* name=value, any of them, then the end */
+/* The index of the next word in a list that ends with NULL. */
+int words_choose(struct words *words, const char *const *list);
+/* All fields in this order, then the end. */
+bool words_values(struct words *words, const struct field *fields, size_t n);
+/* Any fields in any order as name=value, then the end. */
+bool words_options(struct words *words, const struct field *fields, size_t n);
 
 bool words_cut(struct words *words, char *line, const char *as_written);
 

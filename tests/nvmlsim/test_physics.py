@@ -29,6 +29,7 @@ def test_energy_of_a_square_wave_by_hand() -> None:
     assert nvmlsim.true_energy_j(gpu, 2, 3) == pytest.approx(300)
     assert nvmlsim.true_energy_j(gpu, 1, 2.01) == pytest.approx(100 + 0.01 * 500)
     assert nvmlsim.true_energy_j(gpu, 2.04, 2.06) == pytest.approx(0.01 * 100 + 0.01 * 500)
+    assert [nvmlsim.true_power_w(gpu, t) for t in (2.049999999, 2.05, 2.075, 3.02)] == [100, 500, 100, 100]
     assert nvmlsim.true_energy_j(gpu, 3, 4) == pytest.approx(0.02 * 500 + 0.98 * 100)  # cut off in its high half
 
 

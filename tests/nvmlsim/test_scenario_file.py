@@ -95,6 +95,16 @@ def test_a_changed_file_is_read_again_and_a_broken_one_is_an_error_until_it_is_m
     assert "No such file" in stderr
 
 
+def test_a_file_that_was_away_is_read_when_it_is_back(driver: Driver) -> None:
+    client = driver.start(started_ago(10, constant(100, sensors=PERFECT)))
+    away = driver.path.with_suffix(".away")
+    seen = client.codes("PowerUsage", 1)
+    for source, target in ((driver.path, away), (away, driver.path)):
+        source.rename(target)
+        seen += client.codes("PowerUsage", 1)
+    assert seen == [0, UNKNOWN, 0]
+
+
 def test_a_broken_file_is_complained_about_once(driver: Driver) -> None:
     client = driver.start(started_ago(10, constant(100)))
     driver.path.write_text("nonsense\n")
