@@ -94,8 +94,10 @@ def _parse(text: str, name: str) -> tuple[Any, dict[Location, int]]:
         return loader.construct_document(root), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line if mark else 0
-        there = printable("".join(text.splitlines()[line : line + 1]).strip(" "))
+        lines_of_text = text.splitlines() or [""]
+        # libyaml puts what is missing at the end of the text on a line after the last.
+        line = min(mark.line if mark else 0, len(lines_of_text) - 1)
+        there = printable(lines_of_text[line].strip(" "))
         problem = error.problem or error.context
         raise ConfigError(f"{name}:{line + 1}: this is not valid YAML: {problem}, in '{there}'") from None
     except yaml.YAMLError as error:

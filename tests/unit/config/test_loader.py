@@ -168,7 +168,7 @@ def test_a_key_given_twice_is_a_config_error(write_config: WriteConfig, text: st
         ("- model: m\n", 1, "list"),
         ("just words\n", 1, "str"),
         ("model: m\n\tn: 3\n", 2, r"character.*in '\\tn: 3'"),
-        ("model: m\nn: [1, 2\n", 3, "not valid YAML"),
+        ("model: m\nn: [1, 2\n", 2, "not valid YAML"),
         ("model: m\n---\nmodel: n\n", 2, "document"),
         ("model: m\nn: *nowhere\n", 2, "nowhere"),
         ("model: m\n? [a, b]\n: 1\n", 2, "key"),
@@ -421,6 +421,7 @@ def assert_a_config_or_its_own_errors(path: Path, n_lines: int) -> None:
 @example(text='model: "\\ud800"\n')
 @example(text='"\\ud800": m\n')
 @example(text="experiments: !!set {a, b}\n")
+@example(text="model: m\nn: 5\n[")
 def test_a_broken_file_gives_only_errors_of_configuration(write_config: WriteConfig, text: str) -> None:
     content = text.encode(errors="surrogatepass")
     assert_a_config_or_its_own_errors(write_config(content), n_lines=len(re.split("\r\n|[\n\r\x85\u2028\u2029]", text)))
