@@ -37,6 +37,11 @@ class FakeGpu:
     power_limit_w: float = 700.0
     has_instant_power: bool = True
     mig_mode: int = 0
+    power_limit_default_w: float = 700.0
+    compute_pids: tuple[int, ...] = ()
+    graphics_pids: tuple[int, ...] = ()
+    architecture: int = 8
+    counter_mj: Callable[[float], int] | None = None
 
 
 @dataclass
@@ -163,6 +168,28 @@ class FakeNvml:
     def nvmlDeviceGetEnforcedPowerLimit(self, gpu: FakeGpu) -> int:
         self._enter("nvmlDeviceGetEnforcedPowerLimit", gpu)
         return round(gpu.power_limit_w * 1000)
+
+    def nvmlDeviceGetPowerManagementDefaultLimit(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetPowerManagementDefaultLimit", gpu)
+        return round(gpu.power_limit_default_w * 1000)
+
+    def nvmlDeviceGetArchitecture(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetArchitecture", gpu)
+        return gpu.architecture
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:
+        self._enter("nvmlDeviceGetComputeRunningProcesses", gpu)
+        return [SimpleNamespace(pid=pid) for pid in gpu.compute_pids]
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:
+        self._enter("nvmlDeviceGetGraphicsRunningProcesses", gpu)
+        return [SimpleNamespace(pid=pid) for pid in gpu.graphics_pids]
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetTotalEnergyConsumption", gpu)
+        if gpu.counter_mj is None:
+            raise NVMLError(3)
+        return gpu.counter_mj(self._clock())
 
     def _milliwatts(self, gpu: FakeGpu) -> int:
         power_w = gpu.power_w if isinstance(gpu.power_w, int | float) else gpu.power_w(self._clock())

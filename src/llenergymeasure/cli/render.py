@@ -194,7 +194,8 @@ def _warmup_line(result: ExperimentResult) -> str:
         noun = "batch" if warmup.iterations_completed == 1 else "batches"
         text = f"{warmup.iterations_completed} {noun}, not in the figures{cv}"
     if warmup.thermal_floor_wait_s:
-        return f"{text}; then {warmup.thermal_floor_wait_s:g} s of thermal floor"
+        early = ", ended early" if warmup.thermal_floor_ended_early else ""
+        return f"{text}; then {warmup.thermal_floor_wait_s:.4g} s of thermal floor{early}"
     return f"{text}; no thermal floor (energy is not sensed)"
 
 

@@ -20,6 +20,10 @@ class WarmupConfig(ConfigModel):
     thermal_floor_seconds: Number = Field(
         default=60.0, ge=30, description="Seconds of idling with the model loaded, after warm-up, before measuring."
     )
+    thermal_floor_early_end: Flag = Field(
+        default=False,
+        description="End the thermal floor once temperature and power of every GPU have settled; the result says so.",
+    )
     convergence_detection: Flag = Field(
         default=False, description="Go on until latencies are steady; on by itself when one of its fields is given."
     )
@@ -92,4 +96,10 @@ class EnergyConfig(ConfigModel):
     backend: Literal["auto", "zeus", "nvml", "rapl", "codecarbon"] | None = Field(
         default="auto",
         description="Energy source; 'auto' takes the best that answers (zeus, nvml, rapl, codecarbon), null none.",
+    )
+    sample_interval_ms: Integer = Field(
+        default=100,
+        ge=10,
+        le=10_000,
+        description="Milliseconds between two readings of the GPUs' power and state while measuring.",
     )

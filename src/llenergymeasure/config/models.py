@@ -41,7 +41,10 @@ Precision = Literal["fp32", "fp16", "bf16"]
 # Where a result goes and what it is called change nothing about the measurement.
 NOT_MEASURED = frozenset({"name", "output_dir"})
 # What idling is done for: without a source of energy nobody idles.
-_IDLE_FIELDS = {"baseline": tuple(BaselineConfig.model_fields), "warmup": ("thermal_floor_seconds",)}
+_IDLE_FIELDS = {
+    "baseline": tuple(BaselineConfig.model_fields),
+    "warmup": ("thermal_floor_seconds", "thermal_floor_early_end"),
+}
 
 
 def canonical(values: Mapping[str, Any]) -> str:
@@ -85,7 +88,9 @@ class ExperimentConfig(ConfigModel):
     random_seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of prompt order and sampling.")
     decoder: DecoderConfig = Field(default=DecoderConfig(), description="How tokens are chosen.")
     warmup: WarmupConfig = Field(default=WarmupConfig(), description="Warm-up and thermal floor.")
-    energy: EnergyConfig = Field(default=EnergyConfig(), description="Which source of joules to use.")
+    energy: EnergyConfig = Field(
+        default=EnergyConfig(), description="Which source of joules to use, and how often to read it."
+    )
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="Idle baseline.")
     lora: LoRAConfig | None = Field(default=None, description="LoRA adapter; null is none.")
     passthrough_kwargs: dict[Annotated[str, AfterValidator(_free_to_pass)], JsonValue] = Field(

@@ -13,10 +13,15 @@ from pydantic import TypeAdapter
 
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
+from llenergymeasure.core.measurement_warnings import baseline_drift_warning
 from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement
 from llenergymeasure.protocols import EnergyBackend
 
 _log = logging.getLogger(__name__)
+
+# A cached baseline is checked for this long before it is used. At the default interval that is 50 power
+# readings, and two edges of a 0.1 s energy counter are 4 % of it: well inside the drift that counts.
+SPOT_CHECK_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,7 @@ SESSION_BASELINES = BaselineStore()
 def measure_idle_power(
     energy: EnergyBackend, duration_sec: float, sleep: Callable[[float], None] = time.sleep
 ) -> EnergyMeasurement:
-    """Do nothing for a while and measure it."""
+    """Do nothing for a while and measure it; ``sleep`` may return before that time is over."""
     with Tracking(energy) as tracking:
         sleep(duration_sec)
     return tracking.measurement
@@ -92,8 +97,12 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
     store: BaselineStore | None = None,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.time,
+    warn: Callable[[str], None] = _log.warning,
 ) -> BaselineCache | None:
-    """Idle power, measured now or within the last ``cache_ttl_sec``.
+    """Idle power, measured now, or within the last ``cache_ttl_sec`` and still true.
+
+    A cached baseline is checked by a short measurement. One that has drifted, or that cannot be checked,
+    is measured again in full.
 
     Args:
         device_index: NVML index of the GPU, when ``energy`` is not given.
@@ -104,6 +113,7 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
         store: where baselines are kept; default this process.
         sleep: waits the given seconds.
         now: Unix time in seconds.
+        warn: is told of a baseline that drifted, and why there is none.
 
     Returns:
         The baseline; None when nothing could be read.
@@ -112,12 +122,18 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
     store = store or SESSION_BASELINES
     key = f"{source.name}:{','.join(devices) or device_index}:{duration_sec:g}s"
     known = store.get(key)
-    if known is not None and 0 <= now() - known.timestamp <= cache_ttl_sec:
-        return replace(known, from_cache=True)
+    if known is not None and 0 <= (age_s := now() - known.timestamp) <= cache_ttl_sec:
+        power_w = mean_power_w(measure_idle_power(source, min(SPOT_CHECK_S, duration_sec), sleep))
+        drift = None if power_w is None else baseline_drift_warning(known.power_w, power_w, age_s)
+        if power_w is not None and drift is None:
+            return replace(known, from_cache=True)
+        if drift is not None:
+            warn(drift)
     measurement = measure_idle_power(source, duration_sec, sleep)
     power_w = mean_power_w(measurement)
     if power_w is None:
-        _log.warning("no idle baseline: %s", "; ".join(measurement.warnings) or "the source gave no energy")
+        reasons = "; ".join(measurement.warnings) or "the source gave no energy"
+        warn(f"baseline_unavailable: {reasons}; energy is given unadjusted")
         return None
     baseline = BaselineCache(
         power_w=power_w,

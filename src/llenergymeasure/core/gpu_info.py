@@ -93,6 +93,7 @@ def _match(entry: str, gpus: Sequence[GpuInfo]) -> GpuInfo | None:
 
 def _describe(device: NvmlDevice) -> GpuInfo:
     _, total_mb = device.memory_mb()
+    pids = device.running_pids()
     return GpuInfo(
         index=device.index,
         uuid=device.uuid,
@@ -100,5 +101,8 @@ def _describe(device: NvmlDevice) -> GpuInfo:
         memory_total_mb=total_mb,
         persistence_mode=device.persistence_mode(),
         power_limit_w=device.power_limit_w(),
+        power_limit_default_w=device.default_power_limit_w(),
         mig_mode=device.mig_mode(),
+        architecture=device.architecture(),
+        running_pids=None if pids is None else tuple(pids),
     )

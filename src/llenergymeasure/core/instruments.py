@@ -21,20 +21,25 @@ class Instruments:
     """Sensors, clocks and the places to tell.
 
     ``energy_absent_reason`` is set when ``energy`` is None although some was wanted. ``modelled`` says
-    that ``energy`` has no sensor behind it, so that idle power means nothing. Both clocks give seconds:
-    ``clock`` is monotonic, ``now`` is UTC.
+    that ``energy`` has no sensor behind it, so that idle power means nothing. ``beside`` gives devices that are
+    listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
+    that reading sensors has taken so far, ``gpu_pids`` the processes on the GPUs when sampling ended. Both clocks
+    give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
 
     energy: EnergyBackend | None
     sampler: TelemetrySampler
     energy_absent_reason: str | None = None
     modelled: bool = False
+    beside: EnergyBackend | None = None
     baseline_energy: EnergyBackend | None = None
     baselines: BaselineStore = field(default_factory=BaselineStore)
     snapshot: Callable[[], EnvironmentSnapshot] = collect_environment_snapshot
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    cpu_time_s: Callable[[], float] = lambda: 0.0
+    gpu_pids: Callable[[], frozenset[int] | None] = lambda: None
     show_progress: bool = False
     on_state: Callable[[ExperimentState], None] | None = None
 
@@ -61,8 +66,9 @@ def build_instruments(
         ConfigError: the configuration names an energy source that is not usable.
     """
     config = plan.config
-    sampler = PowerThermalSampler(devices=plan.devices)
-    context = SensorContext(devices=plan.devices, sampler=sampler)
+    interval_ms = config.energy.sample_interval_ms
+    sampler = PowerThermalSampler(devices=plan.devices, interval_ms=interval_ms)
+    context = SensorContext(devices=plan.devices, interval_ms=interval_ms, sampler=sampler)
     energy: EnergySourceBase | None = None
     reason: str | None = None
     if problem is not None and config.energy.backend is not None:
@@ -82,11 +88,20 @@ def build_instruments(
         energy_absent_reason=reason,
         modelled=energy is not None and energy.modelled,
         sampler=sampler,
+        beside=_processors(context) if energy is not None and energy.sees_gpus else None,
+        cpu_time_s=lambda: sampler.cpu_time_s,
+        gpu_pids=sampler.running_pids,
         baseline_energy=baseline_energy,
         baselines=BaselineStore(plan.baseline_cache) if plan.baseline_cache else SESSION_BASELINES,
         show_progress=plan.show_progress,
         on_state=on_state,
     )
+
+
+def _processors(context: SensorContext) -> EnergySourceBase | None:
+    """What senses the processors beside the GPUs; None where nothing does, which is no fault of the measurement."""
+    rapl = make_source("rapl", context)
+    return rapl if rapl.is_available() else None
 
 
 def _best(context: SensorContext) -> tuple[EnergySourceBase | None, str | None]:

@@ -1,7 +1,23 @@
-"""What a reader of the number has to know about the way it was taken. Warnings inform, they never block."""
+"""What a reader of the number has to know about the way it was taken. Warnings inform, they never block.
+
+Each function looks at one thing and returns ``flag: what was seen; what to do``, or None where there is
+nothing to say. What the GPUs themselves did is in ``gpu_warnings``.
+"""
+
+import math
+from collections.abc import Sequence
+
+from llenergymeasure.core.gpu_sensors import PowerSensor, aliasing_of
+from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 
 SHORT_MEASUREMENT_SEC = 10.0
 FEW_SAMPLES = 10
+# A window may be wrong by a period at its edges: of twenty periods that is 5 %, as much as the sensor's own accuracy.
+FEW_SENSOR_PERIODS = 20
+# What a tool that tells apart differences of a percent may not let pass silently.
+ALIASING_RESIDUAL_PCT = 1.0
+# Idle power of a machine at rest repeats to a few percent; more has a cause, such as a process or another clock.
+BASELINE_DRIFT = 0.10
 
 
 def collect_measurement_warnings(
@@ -39,3 +55,60 @@ def collect_measurement_warnings(
             f"nvml_low_sample_count: {nvml_sample_count} power samples, under {FEW_SAMPLES}; measure for longer"
         )
     return found
+
+
+def baseline_drift_warning(cached_w: float, now_w: float, age_s: float) -> str | None:
+    """Whether idle power is no longer what it was when the baseline was measured, ``age_s`` ago."""
+    drift_w = now_w - cached_w
+    if abs(drift_w) <= BASELINE_DRIFT * abs(cached_w):
+        return None
+    return (
+        f"baseline_drift: idle power was {cached_w:.1f} W {age_s:.0f} s ago and is {now_w:.1f} W now, over "
+        f"{BASELINE_DRIFT:.0%} apart, so the baseline was measured again; let the machine rest between experiments "
+        "(execution.pause_s), and look for other processes"
+    )
+
+
+def thermal_floor_warning(waited_s: float, asked_s: float, *, ended_early: bool) -> str | None:
+    """Whether the wait before the measurement was cut short."""
+    if not ended_early:
+        return None
+    return (
+        f"thermal_floor_ended_early: it ended after {waited_s:.0f} of {asked_s:g} s, when temperature and power had "
+        "settled; compare with results that waited as long, or leave warmup.thermal_floor_early_end out"
+    )
+
+
+def few_sensor_periods_warning(devices: Sequence[DeviceEnergy], window_s: float) -> str | None:
+    """Whether the window is too short for the slowest sensor behind the total."""
+    periods_s = [d.update_period_s for d in counted_devices(devices) if d.update_period_s is not None]
+    slowest_s = max(periods_s, default=0.0)
+    if window_s >= FEW_SENSOR_PERIODS * slowest_s:
+        return None
+    return (
+        f"few_sensor_periods: the window of {window_s:.2f} s holds {window_s / slowest_s:.1f} periods of the sensor "
+        f"({slowest_s:g} s), under {FEW_SENSOR_PERIODS}; raise n or max_output_tokens"
+    )
+
+
+def aliasing_warning(workload_period_s: float | None, sensor: PowerSensor | None, window_s: float) -> str | None:
+    """Whether a sensor that looks only part of the time may keep seeing the same part of a periodic load.
+
+    Args:
+        workload_period_s: period of the load, in decoding the time from token to token; None if there is none.
+        sensor: what looks, as it is polled; None where nobody knows.
+        window_s: length of the measurement.
+    """
+    if workload_period_s is None or workload_period_s <= 0 or sensor is None or not sensor.part_time:
+        return None
+    found = aliasing_of(workload_period_s, sensor, window_s)
+    if found is None or found.residual_pct <= ALIASING_RESIDUAL_PCT:
+        return None
+    phases = "1 moment is" if found.n_phases == 1 else f"{found.n_phases} moments are"
+    wander = "standing still" if math.isinf(found.beat_s) else f"wandering through it in {found.beat_s:.1f} s"
+    return (
+        f"aliasing: the power sensor sees {sensor.window_s * 1e3:g} of every {sensor.update_s * 1e3:g} ms, the load "
+        f"repeats every {workload_period_s * 1e3:.2f} ms, and {phases} seen of it, {wander}: mean power over "
+        f"{window_s:.0f} s may be off by up to {found.residual_pct:.1f} %; measure for longer, or compare with runs "
+        "of another batch size"
+    )

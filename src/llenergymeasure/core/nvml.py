@@ -122,6 +122,11 @@ class NvmlDevice:
         """Which of the driver's power readings :meth:`power_w` gives."""
         return "NVML_FI_DEV_POWER_INSTANT" if self._has_instant_power else "nvmlDeviceGetPowerUsage"
 
+    @property
+    def has_instant_power(self) -> bool:
+        """Whether :meth:`power_w` is the instantaneous field."""
+        return self._has_instant_power
+
     def name(self) -> str:
         """Product name."""
         return _text(self._nvml.read(self._library.nvmlDeviceGetName, self._handle)) or "unknown GPU"
@@ -172,6 +177,23 @@ class NvmlDevice:
         """Enforced power limit in watts."""
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetEnforcedPowerLimit, self._handle)
         return None if milliwatts is None else milliwatts / 1000
+
+    def default_power_limit_w(self) -> float | None:
+        """Power limit in watts that the card has without anybody's setting."""
+        milliwatts = self._nvml.read(self._library.nvmlDeviceGetPowerManagementDefaultLimit, self._handle)
+        return None if milliwatts is None else milliwatts / 1000
+
+    def architecture(self) -> int | None:
+        """NVML_DEVICE_ARCH_*, from nvml.h: 4 Pascal, 5 Volta, 6 Turing, 7 Ampere, 8 Ada, 9 Hopper, 10 Blackwell."""
+        return self._nvml.read(self._library.nvmlDeviceGetArchitecture, self._handle)
+
+    def running_pids(self) -> list[int] | None:
+        """Processes with a context on the GPU, compute and graphics; None where the driver refuses to say."""
+        compute = self._nvml.read(self._library.nvmlDeviceGetComputeRunningProcesses, self._handle)
+        if compute is None:
+            return None
+        graphics = self._nvml.read(self._library.nvmlDeviceGetGraphicsRunningProcesses, self._handle) or []
+        return sorted({process.pid for process in [*compute, *graphics]})
 
     def _instant_power_w(self) -> float | None:
         values = self._nvml.read(self._library.nvmlDeviceGetFieldValues, self._handle, [_FIELD_POWER_INSTANT])

@@ -1,25 +1,22 @@
-"""Power, temperature, memory and throttle state of GPUs over time, read through NVML in one thread."""
+"""Power, energy counters and state of GPUs over time, read through NVML in one thread and one session."""
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any
 
-from llenergymeasure.core.nvml import NvmlDevice, NvmlUnavailableError, nvml_session
-from llenergymeasure.domain.telemetry import (
-    HW_THERMAL_SLOWDOWN,
-    SW_THERMAL_SLOWDOWN,
-    PowerThermalSample,
-)
+from llenergymeasure.core.energy_counter import CounterRead
+from llenergymeasure.core.gpu_energy import CardFacts
+from llenergymeasure.core.gpu_recorder import GpuRecorder
+from llenergymeasure.core.nvml import Nvml, NvmlDevice, NvmlUnavailableError, nvml_session
+from llenergymeasure.domain.telemetry import PowerThermalSample
 
 __all__ = ["PowerThermalSample", "PowerThermalSampler"]
 
-# A driver call that hangs may hold up the end of a window by this much and no more.
-_JOIN_TIMEOUT_S = 1.0
-
-# NVML sessions under a call that never came back: closing them would pull the library from under it.
-_abandoned: list[ExitStack] = []
+# A driver call that hangs may hold up the start or the end of a window by this much and no more.
+_PATIENCE_S = 1.0
+_SLOW = f"the driver did not answer within {_PATIENCE_S:g} s"
 
 
 class PowerThermalSampler:
@@ -45,114 +42,146 @@ class PowerThermalSampler:
         self._uuids = None if devices is None else tuple(devices)
         self._library = library
         self._clock = clock
-        self._devices: list[NvmlDevice] = []
         self._recording: _Recording | None = None
 
     @property
     def devices(self) -> Sequence[NvmlDevice]:
         """The GPUs that are or were watched since the last start."""
-        return self._devices
+        return [] if self._recording is None else self._recording.recorder.devices
 
     @property
     def running(self) -> bool:
         """Whether samples are being taken."""
         return self._recording is not None and self._recording.is_alive()
 
+    @property
+    def cpu_time_s(self) -> float:
+        """Processor time that reading has taken since the last start, in seconds."""
+        return 0.0 if self._recording is None else self._recording.cpu_time_s
+
     def start(self) -> None:
         """Take a first sample and go on in a thread; what an earlier start recorded is dropped."""
         self.stop()
-        self._recording, self._devices, self.problem = None, [], None
+        self._recording, self.problem = None, None
         if self._uuids == ():
             self.problem = "no GPU is in use"
             return
-        resources = ExitStack()
-        try:
-            self._devices = resources.enter_context(nvml_session(self._library)).find(self._uuids, self._index)
-        except NvmlUnavailableError as error:
-            resources.close()
-            self.problem = str(error)
-            return
-        self._recording = _Recording(self._devices, self.interval_s, self._clock, resources)
-        self._recording.sample()
-        self._recording.start()
+        recording = _Recording(
+            self._library, lambda nvml: nvml.find(self._uuids, self._index), self.interval_s, self._clock
+        )
+        recording.start()
+        self._recording = recording
+        self.problem = recording.problem if recording.ready.wait(_PATIENCE_S) else _SLOW
+
+    def watch_edge(self) -> None:
+        """Poll the energy counters closely until each has ticked twice; waits at most a second.
+
+        Call it right before a window and right after it; the workload itself is never waited for.
+        """
+        if self._recording is not None and self._recording.is_alive() and not self._recording.watch_edge():
+            self.problem = _SLOW
 
     def stop(self) -> None:
         """End sampling with a last sample; waits at most a second for a driver that hangs."""
-        if self._recording is not None and not self._recording.finish():
-            self.problem = f"the driver did not answer within {_JOIN_TIMEOUT_S:g} s"
+        if self._recording is None:
+            return
+        if not self._recording.finish():
+            self.problem = _SLOW
+        elif self.problem is None:
+            self.problem = self._recording.problem
 
     def get_samples(self) -> list[PowerThermalSample]:
         """Samples so far, oldest first."""
-        return [] if self._recording is None else self._recording.samples()
+        return [] if self._recording is None else self._recording.recorder.samples()
+
+    def counter_reads(self, uuid: str) -> list[CounterRead]:
+        """Reads so far of the energy counter of a watched GPU, oldest first."""
+        return [] if self._recording is None else self._recording.recorder.counter_reads(uuid)
+
+    def card(self, uuid: str) -> CardFacts | None:
+        """What the readings of a watched GPU are; None for one that is not watched."""
+        return None if self._recording is None else self._recording.recorder.cards.get(uuid)
+
+    def running_pids(self) -> frozenset[int] | None:
+        """Processes that were on the GPUs when sampling ended; None where the driver says of none."""
+        return None if self._recording is None else self._recording.recorder.pids
 
 
 class _Recording(threading.Thread):
-    """The samples between one start and its stop; a new start gets a new one."""
+    """What is read between one start and its stop; a new start gets a new one.
+
+    The NVML session belongs to the thread, so that a call which hangs keeps its library until it returns.
+    """
 
     def __init__(
-        self, devices: Sequence[NvmlDevice], interval_s: float, clock: Callable[[], float], resources: ExitStack
+        self,
+        library: Any,
+        find: Callable[[Nvml], Sequence[NvmlDevice]],
+        interval_s: float,
+        clock: Callable[[], float],
     ) -> None:
         super().__init__(name="power-thermal", daemon=True)
-        self._watched = devices
+        self.recorder = GpuRecorder([])
+        self.problem: str | None = None
+        self.ready = threading.Event()
+        self.cpu_time_s = 0.0
+        self._library = library
+        self._find = find
         self._interval_s = interval_s
         self._clock = clock
-        self._resources = resources
-        self._samples: list[PowerThermalSample] = []
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._commands: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+        self._edge: threading.Event | None = None
         self._finished = False
 
     def run(self) -> None:
         """Sample in a steady rhythm; after a slow call skip what was missed instead of catching up."""
-        due = self._clock() + self._interval_s
-        while not self._stopping.wait(max(0.0, due - self._clock())):
-            self.sample()
-            due = max(due + self._interval_s, self._clock())
-        self.sample()  # the edge of the window, here so that a driver that hangs cannot hold up the caller
+        try:
+            with nvml_session(self._library) as nvml:
+                self.recorder = GpuRecorder(self._find(nvml), self._clock)
+                self.recorder.sample()
+                self.ready.set()
+                self._record()
+        except NvmlUnavailableError as error:
+            self.problem = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever the binding raises costs the samples, not the run
+            self.problem = f"reading the GPUs failed: {type(error).__name__}: {error}"
+        finally:
+            self.ready.set()
 
-    def sample(self) -> None:
-        """Read every GPU once."""
-        for device in self._watched:
-            reading = read_sample(device, self._clock)
-            with self._lock:
-                if not self._finished:
-                    self._samples.append(reading)
-
-    def samples(self) -> list[PowerThermalSample]:
-        """A copy of what there is."""
-        with self._lock:
-            return list(self._samples)
+    def watch_edge(self) -> bool:
+        """Have the counters polled closely; False when that does not end in time."""
+        self._edge = threading.Event()
+        self._commands.put(self._edge)
+        return self._edge.wait(_PATIENCE_S)
 
     def finish(self) -> bool:
         """Take the last sample and close; False when the driver does not come back."""
         if self._finished:
             return True
-        self._stopping.set()
-        self.join(_JOIN_TIMEOUT_S)
-        with self._lock:
-            self._finished = True
-        if self.is_alive():
-            _abandoned.append(self._resources)
-            return False
-        self._resources.close()
-        return True
+        self._finished = True
+        self._commands.put(None)
+        # Whoever waited for a hanging driver at an edge has waited already.
+        hanging = self._edge is not None and not self._edge.is_set()
+        self.join(0.0 if hanging else _PATIENCE_S)
+        self.recorder.close()
+        return not self.is_alive()
 
-
-def read_sample(device: NvmlDevice, clock: Callable[[], float]) -> PowerThermalSample:
-    """One reading of everything; the time stamp is the middle of the power call."""
-    before = clock()
-    power_w = device.power_w()
-    timestamp = (before + clock()) / 2
-    used_mb, total_mb = device.memory_mb()
-    reasons = device.throttle_reasons()
-    return PowerThermalSample(
-        timestamp=timestamp,
-        power_w=power_w,
-        temperature_c=device.temperature_c(),
-        memory_used_mb=used_mb,
-        memory_total_mb=total_mb,
-        sm_utilisation=device.sm_utilisation_pct(),
-        thermal_throttle=bool((reasons or 0) & (SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDOWN)),
-        throttle_reasons=reasons,
-        gpu_index=device.index,
-    )
+    def _record(self) -> None:
+        due_s = self._clock() + self._interval_s
+        while True:
+            self.cpu_time_s = time.thread_time()
+            try:
+                command = self._commands.get(timeout=max(0.0, due_s - self._clock()))
+            except queue.Empty:
+                self.recorder.sample()
+                due_s = max(due_s + self._interval_s, self._clock())
+                continue
+            if command is None:
+                break
+            self.recorder.watch_edge()
+            command.set()
+            # The edge was a tick: half a period later a poll in step with the ticks never meets one.
+            due_s = self._clock() + self._interval_s / 2
+        self.recorder.sample()
+        self.recorder.read_pids()
+        self.cpu_time_s = time.thread_time()

@@ -6,18 +6,18 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import NoReturn
 
 from tqdm import tqdm
 
 from llenergymeasure.core import session_steps as steps
-from llenergymeasure.core.energy_backends.tracking import Tracking
+from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
 from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
-from llenergymeasure.core.session_steps import Window
 from llenergymeasure.core.state import ExperimentState, StateMachine
+from llenergymeasure.core.window import Window
 from llenergymeasure.domain.inference import InferenceOutput, Prompt, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
@@ -57,11 +57,13 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             batches, prompts_digest = steps.prepared_prompts(plan, model, warnings)
             description = model.describe()
             warmup = steps.warm_up(plan, model, batches, instruments, warnings)
-            warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
-            state.advance(ExperimentState.MEASURING)
-            model.seed(plan.config.random_seed)
-            with _progress(batches, instruments) as bar, _measuring(instruments, warnings) as window:
-                _run_all(model, batches, window, bar)
+            with _telemetry(instruments, warnings):
+                warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
+                state.advance(ExperimentState.MEASURING)
+                model.seed(plan.config.random_seed)
+                with _progress(batches, instruments) as bar, _measuring(instruments) as window:
+                    _run_all(model, batches, window, bar)
+            window.keep_samples(steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or ())
             if not steps.sensors_saw_the_model(plan, description, window):
                 baseline, idle_loaded_power_w = None, None
             flops = steps.attempt("flops", lambda: model.flops(window.output), warnings)
@@ -90,6 +92,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 flops_result=flops,
                 warmup_result=warmup,
                 thermal_throttle=throttle_info(window.samples),
+                instrument_cpu_s=window.instrument_cpu_s,
                 peak_memory_mb=peak_memory_mb,
                 timeseries=sidecars.timeseries,
                 requests_file=sidecars.requests,
@@ -107,23 +110,38 @@ def _loaded(plan: ExperimentPlan, backend: InferenceBackend) -> Iterator[LoadedM
 
 
 @contextmanager
-def _measuring(instruments: Instruments, warnings: list[str]) -> Iterator[Window]:
-    """Energy and telemetry around the body, stopped on every way out."""
+def _telemetry(instruments: Instruments, warnings: list[str]) -> Iterator[None]:
+    """The sampler, running from before the thermal floor on and stopped on every way out."""
+    steps.attempt("telemetry", instruments.sampler.start, warnings)
+    try:
+        yield
+    finally:
+        steps.attempt("telemetry", instruments.sampler.stop, warnings)
+
+
+@contextmanager
+def _measuring(instruments: Instruments) -> Iterator[Window]:
+    """Energy around the body, stopped on every way out."""
     now = instruments.now()
     window = Window(start_time=now, end_time=now, clock=instruments.clock)
     _log.info("measuring")
+    sources = [source for source in (instruments.beside, instruments.energy) if source is not None]
+    trackings = [Tracking(source) for source in sources]
+    spent_s = instruments.cpu_time_s()
     try:
-        steps.attempt("telemetry", instruments.sampler.start, warnings)
-        if instruments.energy is None:
+        with ExitStack() as stack:
+            for tracking in trackings:
+                stack.enter_context(tracking)
+            # Work begins where the tracking does, not where the edge of the window was looked for.
+            window.start_time = instruments.now()
             yield window
-        else:
-            with Tracking(instruments.energy) as tracking:
-                yield window
-            window.energy = tracking.measurement
     finally:
-        steps.attempt("telemetry", instruments.sampler.stop, warnings)
-        window.samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or []
         window.end_time = instruments.now()
+    window.instrument_cpu_s = instruments.cpu_time_s() - spent_s if trackings else None
+    if instruments.energy is not None:
+        window.energy = trackings[-1].measurement
+        if instruments.beside is not None:
+            window.energy = with_rows_of(window.energy, trackings[0].measurement)
 
 
 def _progress(batches: Sequence[Sequence[Prompt]], instruments: Instruments) -> "tqdm[NoReturn]":

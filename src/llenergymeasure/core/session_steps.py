@@ -1,10 +1,8 @@
 """The steps of a session before and after the measured window."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from llenergymeasure.core.baseline import (
@@ -12,20 +10,22 @@ from llenergymeasure.core.baseline import (
     create_energy_breakdown,
     mean_power_w,
     measure_baseline_power,
-    measure_idle_power,
 )
+from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.measurement_warnings import collect_measurement_warnings
+from llenergymeasure.core.measurement_warnings import thermal_floor_warning
 from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.core.requests_table import write_requests_parquet
+from llenergymeasure.core.session_warnings import warnings_of_the_window
+from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled
 from llenergymeasure.core.timeseries import write_timeseries_parquet
 from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
+from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, Prompt
+from llenergymeasure.domain.inference import ModelDescription, Prompt
 from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
-from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.protocols import LoadedModel
 
@@ -35,25 +35,6 @@ _Value = TypeVar("_Value")
 TIMESERIES_FILE = "timeseries.parquet"
 REQUESTS_FILE = "requests.parquet"
 _NO_IDLE = "idle power and thermal floor were left out"
-
-
-@dataclass
-class Window:
-    """The measured window, filled in as it goes; ``_s`` on the instruments' monotonic clock."""
-
-    start_time: datetime
-    end_time: datetime
-    clock: Callable[[], float]
-    start_s: float = 0.0
-    end_s: float = 0.0
-    output: InferenceOutput = field(default_factory=lambda: InferenceOutput(requests=()))
-    energy: EnergyMeasurement | None = None
-    samples: list[PowerThermalSample] = field(default_factory=list)
-
-    @property
-    def duration_sec(self) -> float:
-        """Length of the window."""
-        return self.end_s - self.start_s
 
 
 @dataclass(frozen=True)
@@ -91,9 +72,8 @@ def idle_baseline(plan: ExperimentPlan, instruments: Instruments, warnings: list
             store=instruments.baselines,
             sleep=instruments.sleep,
             now=lambda: instruments.now().timestamp(),
+            warn=warnings.append,
         )
-        if baseline is None:
-            warnings.append("baseline_unavailable: the idle power could not be read; energy is given unadjusted")
     if baseline is None and settings.required:
         raise ExperimentError(
             "baseline.required is true, but no idle baseline could be measured: "
@@ -148,28 +128,54 @@ def warm_up(
 def thermal_floor(
     plan: ExperimentPlan, warmup: WarmupResult, instruments: Instruments, warnings: list[str]
 ) -> tuple[WarmupResult, float | None]:
-    """Idle with the model loaded until temperatures settle; gives the power of that idling in watts."""
+    """Idle with the model loaded until temperatures settle; gives the power of that idling in watts.
+
+    The floor ends early only where the configuration allows it and the running sampler shows every GPU settled.
+    """
     if instruments.energy is None or not instruments.senses_energy:
         return warmup, None
-    seconds = plan.config.warmup.thermal_floor_seconds
-    _log.info("thermal floor: idling for %g s with the model loaded", seconds)
-    idle = measure_idle_power(instruments.energy, seconds, instruments.sleep)
+    settings = plan.config.warmup
+    _log.info("thermal floor: idling for %g s with the model loaded", settings.thermal_floor_seconds)
+    with Tracking(instruments.energy) as tracking:
+        wait = _wait_out_the_floor(plan, instruments)
+    idle = tracking.measurement
     if idle.total_j is None:
         reasons = "; ".join(idle.warnings) or "the source gave no energy"
         warnings.append(f"loaded_idle_unavailable: {reasons}")
-    return replace(warmup, thermal_floor_wait_s=seconds), mean_power_w(idle)
+    shortened = thermal_floor_warning(wait.waited_s, settings.thermal_floor_seconds, ended_early=wait.ended_early)
+    if shortened is not None:
+        warnings.append(shortened)
+    done = replace(warmup, thermal_floor_wait_s=wait.waited_s, thermal_floor_ended_early=wait.ended_early)
+    return done, mean_power_w(idle)
+
+
+def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> FloorWait:
+    seconds = plan.config.warmup.thermal_floor_seconds
+    if plan.config.warmup.thermal_floor_early_end:
+        return wait_until_settled(
+            seconds, len(plan.devices), instruments.sampler.get_samples, instruments.clock, instruments.sleep
+        )
+    instruments.sleep(seconds)
+    return FloorWait(seconds, ended_early=False)
 
 
 def sensors_saw_the_model(plan: ExperimentPlan, model: ModelDescription, window: Window) -> bool:
-    """Whether the watched GPUs are those the model lies on; if not, what was sensed is taken back."""
+    """Whether the watched GPUs are those the model lies on; if not, what was sensed is taken back.
+
+    Raises:
+        ExperimentError: a baseline is required, and there is none of those GPUs.
+    """
     if set(model.devices) == set(plan.devices):
         return True
+    seen = (
+        f"the engine ran on {', '.join(model.devices) or 'the CPU'}, the sensors watched "
+        f"{', '.join(plan.devices) or 'the CPU'}; set CUDA_VISIBLE_DEVICES to the GPUs by UUID"
+    )
+    if plan.config.baseline.required:
+        raise ExperimentError(f"baseline.required is true, but the idle baseline is of other devices: {seen}")
     window.samples = []
     if window.energy is not None:
-        reason = (
-            f"energy_unavailable: the engine ran on {', '.join(model.devices) or 'the CPU'}, the sensors watched "
-            f"{', '.join(plan.devices) or 'the CPU'}; set CUDA_VISIBLE_DEVICES to the GPUs by UUID"
-        )
+        reason = f"energy_unavailable: {seen}"
         window.energy = EnergyMeasurement(
             None, window.energy.duration_sec, 0, warnings=(*window.energy.warnings, reason)
         )
@@ -204,17 +210,7 @@ def collect_warnings(
 ) -> None:
     """Everything a reader of the figures has to know, with what to do about it."""
     used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
-    modes = [gpu.persistence_mode for gpu in used if gpu.persistence_mode is not None]
-    first_c, last_c = _largest_drift(window.samples)
-    warnings.extend(
-        collect_measurement_warnings(
-            window.duration_sec,
-            all(modes) if modes else None,
-            first_c,
-            last_c,
-            _fewest_power_samples(window.samples, len(plan.devices)),
-        )
-    )
+    warnings.extend(warnings_of_the_window(plan, used, window, instruments.gpu_pids()))
     if plan.devices and not window.samples:
         warnings.append("telemetry_unavailable: no state of the GPUs was read; throttling is not known")
     if instruments.energy is None and instruments.energy_absent_reason is not None:
@@ -237,26 +233,6 @@ def _about_a_model(energy: EnergyMeasurement) -> str:
             f"readable RAPL counters before citing them; {_NO_IDLE}"
         )
     return f"idle_unavailable: this source may be a model, so {_NO_IDLE}; energy.backend: rapl measures them"
-
-
-def _largest_drift(samples: Sequence[PowerThermalSample]) -> tuple[float | None, float | None]:
-    """First and last temperature of the GPU whose temperature changed most."""
-    by_gpu: dict[int | None, list[float]] = {}
-    for sample in samples:
-        if sample.temperature_c is not None:
-            by_gpu.setdefault(sample.gpu_index, []).append(sample.temperature_c)
-    if not by_gpu:
-        return None, None
-    worst = max(by_gpu.values(), key=lambda values: abs(values[-1] - values[0]))
-    return worst[0], worst[-1]
-
-
-def _fewest_power_samples(samples: Sequence[PowerThermalSample], n_gpus: int) -> int | None:
-    """Power readings of the GPU that gave fewest, 0 if one gave none; None without GPUs."""
-    if n_gpus == 0:
-        return None
-    counts = Counter(s.gpu_index for s in samples if s.power_w is not None)
-    return min(counts.values()) if len(counts) >= n_gpus else 0
 
 
 def energy_breakdown(

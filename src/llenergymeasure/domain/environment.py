@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class GpuInfo:
-    """One NVIDIA GPU as the driver describes it; ``index`` is the driver's own."""
+    """One NVIDIA GPU as the driver describes it; ``index`` is the driver's own.
+
+    ``power_limit_w`` is in force, ``power_limit_default_w`` what the card comes with. ``architecture`` is
+    NVML's constant. ``running_pids`` were on the GPU at that time, as the driver counts them.
+    """
 
     index: int
     uuid: str
@@ -13,7 +17,10 @@ class GpuInfo:
     memory_total_mb: float | None = None
     persistence_mode: bool | None = None
     power_limit_w: float | None = None
+    power_limit_default_w: float | None = None
     mig_mode: bool | None = None
+    architecture: int | None = None
+    running_pids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,7 @@ class ExperimentResult(BaseModel):
     flops_result: FlopsResult | None
     peak_memory_mb: float | None
 
+    instrument_cpu_s: float | None = None
     thermal_throttle: ThermalThrottleInfo | None
     warmup_result: WarmupResult
     warmup_excluded_samples: int
@@ -151,6 +152,7 @@ class ExperimentResult(BaseModel):
             latency_stats=latency_statistics(requests),
             flops_result=assembly.combined_flops(raws),
             peak_memory_mb=sum_or_none([r.peak_memory_mb for r in raws]),
+            instrument_cpu_s=sum_or_none([r.instrument_cpu_s for r in raws]),
             thermal_throttle=assembly.combined_throttle(raws),
             warmup_result=first.warmup_result,
             warmup_excluded_samples=first.warmup_result.iterations_completed,
@@ -226,5 +228,5 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
         "sensor_accuracy_pct": sensor_accuracy_pct(devices) if total_j is not None else None,
         "energy_devices": tuple(devices),
         "energy_backend": first.energy_backend,
-        "reproducibility_notes": reproducibility_notes(first.energy_backend, devices, total_j),
+        "reproducibility_notes": reproducibility_notes(first.energy_backend, devices, total_j, first.warmup_result),
     }

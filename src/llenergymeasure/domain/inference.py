@@ -1,6 +1,7 @@
 """What goes into an engine and what comes out of it."""
 
 import hashlib
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -83,6 +84,15 @@ class ModelDescription:
     devices: tuple[str, ...] = ()
     n_parameters: int | None = None
     parameters: dict[str, str | int | float | bool | None] | None = None
+
+
+def decode_period_s(requests: Sequence[RequestOutput]) -> float | None:
+    """Median time from one token to the next over [n] requests; None where no engine told.
+
+    Tokens that came together, such as drafted ones, have no time between them.
+    """
+    gaps_s = [gap for r in requests for a, b in pairwise(r.token_times_s) if (gap := b - a) > 0]
+    return statistics.median(gaps_s) if gaps_s else None
 
 
 def tokens_digest(token_ids: Sequence[int]) -> str:

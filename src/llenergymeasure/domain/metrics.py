@@ -17,7 +17,9 @@ class DeviceEnergy:
 
     ``device`` is a UUID for a GPU, else the sensor's own name. ``source`` is ``counter`` (a
     hardware energy counter), ``integrated`` (sampled power) or ``modelled`` (no
-    sensor; ``basis`` says from what).
+    sensor; ``basis`` says from what). ``uncertainty_j`` is the bound of what edges, ticks and
+    integration leave open, not the sensor's own error. ``witness_j`` is what a second reading of the
+    same device gave for the same window.
     """
 
     device: str
@@ -28,6 +30,7 @@ class DeviceEnergy:
     update_period_s: float | None = None
     field: str | None = None
     basis: str | None = None
+    witness_j: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class WarmupResult:
     """How warm-up went, in runs of one batch each.
 
     ``final_cv`` and ``target_cv`` are fractions; ``final_cv`` is None when there are too few latencies.
+    ``thermal_floor_wait_s`` is what was waited, less than what was asked for where the floor ended early.
     """
 
     converged: bool
@@ -88,6 +92,7 @@ class WarmupResult:
     latencies_ms: tuple[float, ...] = ()
     n_failed: int = 0
     thermal_floor_wait_s: float = 0.0
+    thermal_floor_ended_early: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,7 @@ class RawProcessResult(BaseModel):
     warmup_result: WarmupResult
     thermal_throttle: ThermalThrottleInfo | None = None
     peak_memory_mb: float | None = None
+    instrument_cpu_s: float | None = None
     timeseries: str | None = None
     requests_file: str | None = None
     measurement_warnings: tuple[str, ...] = ()

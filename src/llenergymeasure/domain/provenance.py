@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
+from llenergymeasure.domain.metrics import DeviceEnergy, WarmupResult, counted_devices
 
 # Steady-state gain errors of on-board GPU sensors against a wall meter reach 5.5 %
 # (Yang, Adamek, Armour, SC24, arXiv 2312.02741); it does not average out.
@@ -39,8 +39,20 @@ def sensor_accuracy_pct(devices: Sequence[DeviceEnergy]) -> float | None:
     return SENSOR_ACCURACY_PCT if on_board else None
 
 
-def reproducibility_notes(backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None) -> str:
+def reproducibility_notes(
+    backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None, warmup: WarmupResult | None = None
+) -> str:
     """What a reader must know to judge or repeat the energy figure. Never empty."""
+    notes = _about_the_energy(backend, devices, total_j)
+    if warmup is None or not warmup.thermal_floor_ended_early:
+        return notes
+    return (
+        f"{notes} The thermal floor ended early, after {warmup.thermal_floor_wait_s:.0f} s, when temperature and power "
+        "had settled; repeats may wait for another time."
+    )
+
+
+def _about_the_energy(backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None) -> str:
     if total_j is None:
         return (
             "Energy was not obtained; measurement_warnings say why. "

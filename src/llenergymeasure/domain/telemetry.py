@@ -1,5 +1,6 @@
 """Samples of power and device state, and the arithmetic over them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -83,6 +84,40 @@ def integrate_power_j(
         return None
     grid = np.concatenate([[start], inside, [end]])
     return float(np.trapezoid(np.interp(grid, times, powers), grid))
+
+
+def integration_uncertainty_j(
+    time_s: Sequence[float], power_w: Sequence[float | None], *, start_s: float, end_s: float, lag_s: float = 0.0
+) -> float | None:
+    """How far the trapezoids of a window may be off because power between two samples was not seen.
+
+    A step of power somewhere between two samples moves their trapezoid by at most half the step times
+    their distance; such errors of either sign are added as squares, and twice their root is given (95 %
+    where they are many). A reading that is up to ``lag_s`` old adds the step at either edge times the lag.
+    What a sensor that looks only part of the time never sees is not in it.
+
+    Args:
+        time_s: [n] seconds, strictly increasing.
+        power_w: [n] watts; None is a failed read.
+        start_s: start of the window in seconds.
+        end_s: its end.
+        lag_s: how old a reading may be, in seconds.
+
+    Returns:
+        Joules; None with fewer than two usable samples.
+    """
+    usable = [(t, p) for t, p in zip(time_s, power_w, strict=True) if p is not None]
+    if len(usable) < 2:  # noqa: PLR2004 - one sample says nothing of a change
+        return None
+    squares_j2, edges_j = 0.0, 0.0
+    for (a_s, a_w), (b_s, b_w) in pairwise(usable):
+        if b_s <= start_s or a_s >= end_s:
+            continue
+        step_w = abs(b_w - a_w)
+        squares_j2 += (step_w * (min(b_s, end_s) - max(a_s, start_s)) / 2) ** 2
+        if a_s <= start_s + lag_s or b_s >= end_s - lag_s:
+            edges_j += step_w * lag_s
+    return 2 * math.sqrt(squares_j2) + edges_j
 
 
 def throttle_info(samples: Sequence[PowerThermalSample]) -> ThermalThrottleInfo | None:

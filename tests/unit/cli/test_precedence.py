@@ -177,7 +177,7 @@ def test_a_wrong_variable_is_code_2_and_named(
         ("measurement:\n  model: m\n", [":2: measurement.model: unknown key; "]),
         ("output:\n  dir: here\nmeasurment: {}\n", [":2: output.dir: ", ":3: measurment: unknown key; did you mean "]),
         ("- 1\n", [":1: "]),
-        ("a: [\n", [":2: this is not valid YAML"]),
+        ("a: [\n", [":1: this is not valid YAML"]),
     ],
 )
 def test_a_wrong_user_file_is_code_2_with_its_lines(

@@ -19,6 +19,7 @@ from llenergymeasure.domain.metrics import (
     EnergyMeasurement,
     FlopsResult,
     ThermalThrottleInfo,
+    WarmupResult,
 )
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.orchestration.inspection import Availability
@@ -192,3 +193,19 @@ def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
     bare = render.machine(fake_environment(), visible=VisibleGpus(), engines=[], sources=[], models=[], verbose=False)
     assert "none" in line(bare, "GPUs")
     assert "torch 0.0" not in bare
+
+
+@pytest.mark.parametrize(
+    ("early", "said"), [(False, "; then 60 s of thermal floor"), (True, "; then 60 s of thermal floor, ended early")]
+)
+def test_a_floor_that_ended_early_is_said_to_have(early: bool, said: str) -> None:
+    warmup = WarmupResult(
+        converged=True,
+        final_cv=None,
+        iterations_completed=1,
+        target_cv=0.05,
+        max_prompts=1,
+        thermal_floor_wait_s=60.0,
+        thermal_floor_ended_early=early,
+    )
+    assert line(render.experiment(with_energy(warmup_result=warmup), None), "warm-up").endswith(said)

@@ -222,6 +222,10 @@ def test_the_hash_tells_dormant_fields_apart_all_the_same(
         ({"pytorch": {"typical_p": 0.5}}, {"pytorch.typical_p": "decoder.do_sample"}),
         ({**NO_ENERGY, "baseline": {"cache_ttl_sec": 1}}, {"baseline.cache_ttl_sec": "energy"}),
         (
+            {**NO_ENERGY, "warmup": {"thermal_floor_early_end": True}},
+            {"warmup.thermal_floor_early_end": "energy"},
+        ),
+        (
             {"warmup": {"enabled": False, "window_size": 3}},
             {"warmup.convergence_detection": "enabled", "warmup.window_size": "convergence_detection"},
         ),

@@ -41,6 +41,7 @@ RESOLVED = {
         "enabled": True,
         "n_warmup": 5,
         "thermal_floor_seconds": 60.0,
+        "thermal_floor_early_end": False,
         "convergence_detection": False,
         "cv_threshold": 0.05,
         "max_warmup_prompts": 20,
@@ -54,7 +55,7 @@ RESOLVED = {
         "sample_interval_ms": 100,
         "cache_ttl_sec": 3600.0,
     },
-    "energy": {"backend": "auto"},
+    "energy": {"backend": "auto", "sample_interval_ms": 100},
     "lora": None,
     "passthrough_kwargs": {},
     "pytorch": {
@@ -80,8 +81,10 @@ CHANGES: list[dict[str, Any]] = [
     {"decoder": {"top_p": 0.5}},
     {"warmup": {"n_warmup": 6}},
     {"warmup": {"cv_threshold": 0.05}},  # writing a convergence field is itself a setting
+    {"warmup": {"thermal_floor_early_end": True}},
     {"baseline": {"enabled": False}},
     {"energy": {"backend": None}},
+    {"energy": {"sample_interval_ms": 50}},
     {"energy": {"backend": "nvml"}},
     {"lora": {"path": "adapter"}},
     {"pytorch": {"batch_size": 2}},

@@ -128,7 +128,7 @@ def test_a_misspelt_key_is_refused_at_any_depth_with_the_nearest_name(
 
 def test_a_key_like_no_other_lists_the_known_ones(write_config: WriteConfig) -> None:
     (error,) = errors_of(write_config("model: m\nenergy:\n  zzz: 1\n"))
-    assert error.endswith("unknown key; known: backend")
+    assert error.endswith("unknown key; known: backend, sample_interval_ms")
 
 
 def test_nearest_takes_the_closest_of_several_names() -> None:

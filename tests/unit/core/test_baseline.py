@@ -28,6 +28,7 @@ class Idle:
         self.clock = clock
         self.energy = FakeEnergy(clock, power_w=100.0, log=clock.log)
         self.store = store or BaselineStore()
+        self.warned: list[str] = []
 
     def measure(
         self,
@@ -43,6 +44,7 @@ class Idle:
             store=self.store,
             sleep=sleep or self.clock.sleep,
             now=lambda: DAY_S + self.clock(),
+            warn=self.warned.append,
         )
 
 
@@ -65,10 +67,55 @@ def test_a_baseline_is_used_again_up_to_its_ttl_and_never_from_the_future(
     clock.time_s += age_s
     again = idle.measure()
     assert again is not None
-    assert clock.log.count("energy on") == n_measured
+    assert clock.log.count("sleep 30") == n_measured
     assert again.from_cache == (n_measured == 1)
     if again.from_cache:
         assert again == replace(MEASURED, from_cache=True)
+        assert clock.log[3:] == ["energy on", "sleep 5", "energy off"]
+    assert idle.warned == []
+
+
+@pytest.mark.parametrize("power_w", [89.9, 110.1, 1000.0])
+def test_a_cached_baseline_that_has_drifted_is_measured_again_and_said(clock: FakeClock, power_w: float) -> None:
+    idle = Idle(clock)
+    idle.measure()
+    idle.energy.power_w = power_w
+    again = idle.measure()
+    assert clock.log[3:] == ["energy on", "sleep 5", "energy off", "energy on", "sleep 30", "energy off"]
+    # The first ended at 30 s, the look at it at 35, the second at 65.
+    assert again is not None
+    assert again.power_w == pytest.approx(power_w)
+    assert replace(again, power_w=100.0) == replace(MEASURED, timestamp=DAY_S + 65.0)
+    (said,) = idle.warned
+    assert said.startswith(f"baseline_drift: idle power was 100.0 W 0 s ago and is {power_w:.1f} W now, ")
+    assert idle.measure() == replace(again, from_cache=True)
+
+
+@pytest.mark.parametrize("power_w", [90.1, 109.9])
+def test_a_cached_baseline_within_a_tenth_keeps_its_own_figure(clock: FakeClock, power_w: float) -> None:
+    idle = Idle(clock)
+    idle.measure()
+    idle.energy.power_w = power_w
+    assert idle.measure() == replace(MEASURED, from_cache=True)
+    assert idle.warned == []
+
+
+def test_a_short_baseline_is_looked_at_no_longer_than_it_took() -> None:
+    clock = FakeClock()
+    energy, store = FakeEnergy(clock, log=clock.log), BaselineStore()
+    for _ in range(2):
+        measure_baseline_power(
+            duration_sec=2.0, energy=energy, devices=("GPU-0",), store=store, sleep=clock.sleep, now=clock
+        )
+    assert [entry for entry in clock.log if entry.startswith("sleep")] == ["sleep 2", "sleep 2"]
+
+
+def test_a_cached_baseline_that_cannot_be_checked_is_not_used(clock: FakeClock) -> None:
+    idle = Idle(clock)
+    idle.measure()
+    idle.energy.power_w = None
+    assert idle.measure() is None
+    assert [w.split(":")[0] for w in idle.warned] == ["baseline_unavailable"]
 
 
 def test_other_devices_or_another_source_have_a_baseline_of_their_own(clock: FakeClock) -> None:
@@ -85,7 +132,7 @@ def test_two_processes_share_a_baseline_through_a_file(tmp_path: Path) -> None:
     first, second = Idle(FakeClock(), BaselineStore(path)), Idle(FakeClock(40.0), BaselineStore(path))
     first.measure()
     assert second.measure() == replace(MEASURED, from_cache=True)
-    assert second.clock.log == []
+    assert second.clock.log == ["energy on", "sleep 5", "energy off"]
     second.measure(("GPU-1",))
     assert set(json.loads(path.read_text())) == {"fake-energy:GPU-0:30s", "fake-energy:GPU-1:30s"}
     assert [p.name for p in tmp_path.iterdir()] == ["baseline.json"]
@@ -145,18 +192,18 @@ def test_a_file_that_cannot_be_written_keeps_the_baseline_in_memory(tmp_path: Pa
     assert idle.measure() == replace(MEASURED, from_cache=True)
 
 
-def test_a_lost_sensor_gives_no_baseline_and_its_reason(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_sensor_gives_no_baseline_and_its_reason(clock: FakeClock) -> None:
     idle = Idle(clock)
     idle.energy.power_w = None
     assert idle.measure() is None
-    assert "the fake lost its sensor" in caplog.text
+    (said,) = idle.warned
+    assert said.startswith("baseline_unavailable: ")
+    assert "the fake lost its sensor; energy is given unadjusted" in said
     idle.energy.power_w = 100.0
     assert idle.measure() is not None
 
 
-def test_a_sensor_that_cannot_start_gives_no_baseline_and_its_reason(
-    clock: FakeClock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_sensor_that_cannot_start_gives_no_baseline_and_its_reason(clock: FakeClock) -> None:
     class Unstartable(FakeEnergy):
         def start_tracking(self) -> float:
             raise RuntimeError("the sensor is busy")
@@ -164,7 +211,13 @@ def test_a_sensor_that_cannot_start_gives_no_baseline_and_its_reason(
     idle = Idle(clock)
     idle.energy = Unstartable(clock)
     assert idle.measure() is None
-    assert "the sensor is busy" in caplog.text
+    assert "the sensor is busy" in idle.warned[0]
+
+
+def test_who_listens_to_nothing_finds_it_in_the_log(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    lost = FakeEnergy(clock, power_w=None)
+    assert measure_baseline_power(energy=lost, store=BaselineStore(), sleep=clock.sleep, now=clock) is None
+    assert "baseline_unavailable: " in caplog.text
 
 
 def test_the_sensor_is_stopped_when_the_wait_is_interrupted(clock: FakeClock) -> None:

@@ -23,9 +23,18 @@ def _no_driver() -> FakeNvml:
 
 def test_gpus_are_described_in_the_drivers_order() -> None:
     library = FakeNvml(
-        FakeGpu(A, name="H100", memory_total=80_000_000_000, power_limit_w=700),
-        FakeGpu(B, name="T4", memory_total=16_000_000_000, power_limit_w=70, persistence_mode=0),
+        FakeGpu(A, name="H100", memory_total=80_000_000_000, power_limit_w=500, architecture=9, compute_pids=(7,)),
+        FakeGpu(
+            B,
+            name="T4",
+            memory_total=16_000_000_000,
+            power_limit_w=70,
+            power_limit_default_w=70,
+            persistence_mode=0,
+            architecture=6,
+        ),
     )
+    library.fail("nvmlDeviceGetComputeRunningProcesses", uuid=B, value=3)
     assert list_gpus(library) == (
         GpuInfo(
             index=0,
@@ -33,8 +42,11 @@ def test_gpus_are_described_in_the_drivers_order() -> None:
             name="H100",
             memory_total_mb=80_000.0,
             persistence_mode=True,
-            power_limit_w=700.0,
+            power_limit_w=500.0,
+            power_limit_default_w=700.0,
             mig_mode=False,
+            architecture=9,
+            running_pids=(7,),
         ),
         GpuInfo(
             index=1,
@@ -43,7 +55,10 @@ def test_gpus_are_described_in_the_drivers_order() -> None:
             memory_total_mb=16_000.0,
             persistence_mode=False,
             power_limit_w=70.0,
+            power_limit_default_w=70.0,
             mig_mode=False,
+            architecture=6,
+            running_pids=None,
         ),
     )
     assert library.n_open == 0

@@ -2,7 +2,15 @@
 
 import pytest
 
-from llenergymeasure.core.measurement_warnings import collect_measurement_warnings
+from llenergymeasure.core.gpu_sensors import PowerSensor
+from llenergymeasure.core.measurement_warnings import (
+    aliasing_warning,
+    baseline_drift_warning,
+    collect_measurement_warnings,
+    few_sensor_periods_warning,
+    thermal_floor_warning,
+)
+from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind
 
 FLAGS = ["short_measurement_duration", "gpu_persistence_mode_off", "thermal_drift_detected", "nvml_low_sample_count"]
 
@@ -47,3 +55,81 @@ def test_the_limits_themselves_are_good_enough(
 def test_the_drift_that_is_allowed_can_be_chosen() -> None:
     assert collect_measurement_warnings(60.0, True, 30.0, 45.0, 100, thermal_drift_threshold_c=15.0) == []
     assert _flags(collect_measurement_warnings(60.0, True, 30.0, 32.0, 100, 1.0)) == FLAGS[2:3]
+
+
+@pytest.mark.parametrize(
+    ("cached_w", "now_w", "drifted"),
+    [(100.0, 110.0, False), (100.0, 110.1, True), (100.0, 90.0, False), (100.0, 89.9, True), (0.0, 0.0, False)],
+)
+def test_an_idle_power_that_moved_by_more_than_a_tenth_has_drifted(
+    cached_w: float, now_w: float, drifted: bool
+) -> None:
+    assert (baseline_drift_warning(cached_w, now_w, 60.0) is not None) == drifted
+
+
+def test_a_drift_says_both_figures() -> None:
+    warning = baseline_drift_warning(60.0, 71.25, 300.0)
+    assert warning is not None
+    assert warning.startswith("baseline_drift: idle power was 60.0 W 300 s ago and is 71.2 W now, ")
+
+
+def test_a_floor_that_ended_early_says_when() -> None:
+    assert thermal_floor_warning(60.0, 60.0, ended_early=False) is None
+    warning = thermal_floor_warning(27.0, 60.0, ended_early=True)
+    assert (warning or "").startswith("thermal_floor_ended_early: it ended after 27 of 60 s, ")
+
+
+def _device(update_period_s: float | None, kind: DeviceKind = "gpu") -> DeviceEnergy:
+    return DeviceEnergy(device="d", kind=kind, energy_j=1.0, source="counter", update_period_s=update_period_s)
+
+
+@pytest.mark.parametrize(
+    ("devices", "window_s", "warned"),
+    [
+        ([_device(0.1)], 1.99, True),
+        ([_device(0.1)], 2.0, False),
+        ([_device(0.1), _device(0.5)], 9.0, True),
+        ([_device(None), _device(0.1)], 2.0, False),
+        ([_device(None)], 0.1, False),
+        ([_device(0.1), _device(9.0, "dram")], 2.0, False),  # memory is not in the total
+        ([], 0.1, False),
+    ],
+)
+def test_the_window_holds_twenty_periods_of_the_slowest_sensor(
+    devices: list[DeviceEnergy], window_s: float, warned: bool
+) -> None:
+    warning = few_sensor_periods_warning(devices, window_s)
+    assert (warning is not None) == warned
+    assert warning is None or warning.startswith("few_sensor_periods: the window of ")
+
+
+A100 = PowerSensor(0.1, 0.025)
+
+
+@pytest.mark.parametrize(
+    ("period_s", "sensor", "window_s", "said"),
+    [
+        (0.05, A100, 60.0, "1 moment is seen of it, standing still: mean power over 60 s may be off by up to 66.7 %"),
+        (0.04, A100, 60.0, "2 moments are seen of it, standing still"),
+        # A beat of 5.5 s leaves half of it, 65.993 % * 5.5 / 120 = 3.02 %, and in ten minutes a tenth of that.
+        (0.0495, A100, 60.0, "wandering through it in 5.5 s: mean power over 60 s may be off by up to 3.0 %"),
+        (0.0495, A100, 600.0, None),
+        (0.0005, A100, 60.0, None),  # fifty periods in each look
+        (0.025, A100, 60.0, None),  # a whole one
+        (0.05, PowerSensor(0.1, 0.1), 60.0, None),
+        (0.05, None, 60.0, None),
+        (None, A100, 60.0, None),
+        (0.0, A100, 60.0, None),
+    ],
+)
+def test_a_load_in_step_with_a_part_time_sensor_is_said(
+    period_s: float | None, sensor: PowerSensor | None, window_s: float, said: str | None
+) -> None:
+    warning = aliasing_warning(period_s, sensor, window_s)
+    if said is None:
+        assert warning is None
+        return
+    assert warning is not None
+    assert warning.startswith("aliasing: the power sensor sees 25 of every 100 ms, ")
+    assert said in warning
+    assert "; measure for longer" in warning

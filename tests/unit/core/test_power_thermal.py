@@ -211,3 +211,27 @@ def test_a_thread_that_hung_does_not_go_on_sampling_for_the_next_start() -> None
     still_sampling = old.is_alive()
     sampler.stop()
     assert not still_sampling
+
+
+def _pids_at_the_end(library: FakeNvml, *uuids: str) -> frozenset[int] | None:
+    sampler = PowerThermalSampler(devices=uuids, interval_ms=NEVER_MS, library=library)
+    sampler.start()
+    assert sampler.running_pids() is None
+    sampler.stop()
+    return sampler.running_pids()
+
+
+def test_compute_and_graphics_processes_of_all_gpus_are_listed_once() -> None:
+    library = FakeNvml(
+        FakeGpu("GPU-a", compute_pids=(7, 8), graphics_pids=(8, 9)), FakeGpu("GPU-b", compute_pids=(7, 5))
+    )
+    assert _pids_at_the_end(library, "GPU-a", "GPU-b") == frozenset({5, 7, 8, 9})
+    assert _pids_at_the_end(library, "GPU-b") == frozenset({5, 7})
+
+
+def test_a_driver_that_does_not_say_is_no_empty_gpu() -> None:
+    library = FakeNvml(FakeGpu("GPU-a", compute_pids=(7,)), FakeGpu("GPU-b", compute_pids=(5,)))
+    library.fail("nvmlDeviceGetComputeRunningProcesses", uuid="GPU-a", value=3)
+    assert _pids_at_the_end(library, "GPU-a") is None
+    assert _pids_at_the_end(library, "GPU-a", "GPU-b") == frozenset({5})
+    assert _pids_at_the_end(library, "GPU-c") is None

@@ -92,9 +92,10 @@ def test_the_whole_order_with_the_default_floor_and_nobody_waiting() -> None:
         "load",
         "prepare",
         *("generate", "synchronize"),
+        "sampler on",
         *("energy on", "sleep 60", "energy off"),
         "seed 42",
-        *("sampler on", "energy on"),
+        "energy on",
         *("generate", "generate", "synchronize"),
         *("energy off", "sampler off"),
         "flops",
@@ -230,7 +231,9 @@ def test_without_warmup_the_floor_stays() -> None:
 
 
 def test_sidecars_hold_the_window_and_every_request(tmp_path: Path) -> None:
-    bench = Bench(samples=[PowerThermalSample(timestamp=1.0 + i / 10, power_w=100.0, gpu_index=0) for i in range(25)])
+    # The window is from 91 to 94 s: an idle baseline of 30 s, a batch of warm-up, 60 s of thermal floor before it.
+    times = [*range(30, 91), *(91.05 + i / 10 for i in range(25)), 94.5]
+    bench = Bench(samples=[PowerThermalSample(timestamp=t, power_w=100.0, gpu_index=0) for t in times])
     raw = bench.run(config(n=5), output_dir=tmp_path)
     assert (raw.timeseries, raw.requests_file) == ("timeseries.parquet", "requests.parquet")
     assert pq.read_table(tmp_path / "timeseries.parquet").num_rows == 3

@@ -1,5 +1,6 @@
-"""What is said about a window that several GPUs were watched in."""
+"""The steps around the window, and what is said about a window that GPUs were watched in."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -7,11 +8,16 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.session_steps import Window, collect_warnings
+from llenergymeasure.core.session_steps import collect_warnings, sensors_saw_the_model, thermal_floor
+from llenergymeasure.core.session_warnings import warnings_of_the_window
+from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, RequestOutput
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergySource, WarmupResult
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.domain.telemetry import PowerThermalSample
-from llenergymeasure.testing import FakeClock, FakeSampler, fake_environment
+from llenergymeasure.domain.telemetry import SW_POWER_CAP, PowerThermalSample
+from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.testing import FakeClock, FakeEnergy, FakeSampler, fake_environment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TWO = ("GPU-0", "GPU-1")
@@ -77,3 +83,131 @@ def test_one_gpu_without_persistence_mode_is_enough_and_unused_gpus_do_not_matte
 
 def test_without_a_gpu_nothing_about_gpus_is_said() -> None:
     assert _flags([], devices=(), persistence=()) == []
+
+
+A100 = GpuInfo(
+    index=0,
+    uuid="GPU-0",
+    name="NVIDIA A100-SXM4-80GB",
+    architecture=7,
+    power_limit_w=400.0,
+    power_limit_default_w=400.0,
+    running_pids=(),
+)
+
+
+def _about(
+    gpu: GpuInfo = A100,
+    samples: list[PowerThermalSample] | None = None,
+    *,
+    token_s: float = 0.0137,
+    window_s: float = 60.0,
+    source: EnergySource = "counter",
+    interval_ms: int = 100,
+    pids: list[int] | None = None,
+    tick_s: float = 0.1,
+) -> list[str]:
+    """Warnings about a window on one A100, by default a good one; the counter ticks every 100 ms."""
+    config = ExperimentConfig.model_validate({"model": "m", "energy": {"sample_interval_ms": interval_ms}})
+    plan = replace(ExperimentPlan.of(config), devices=("GPU-0",))
+    request = RequestOutput(
+        index=0,
+        input_tokens=1,
+        output_tokens=5,
+        ttft_s=token_s,
+        e2e_s=5 * token_s,
+        finish_reason="stop",
+        output_digest="",
+        token_times_s=tuple(token_s * (i + 1) for i in range(5)),
+    )
+    row = DeviceEnergy(device="GPU-0", kind="gpu", energy_j=1.0, source=source, update_period_s=tick_s)
+    window = Window(NOW, NOW, FakeClock(), start_s=0.0, end_s=window_s)
+    window.samples = _busy() if samples is None else samples
+    window.energy = EnergyMeasurement(1.0, window_s, 600, devices=(row,))
+    window.output = InferenceOutput(requests=(request,))
+    return warnings_of_the_window(plan, [gpu], window, pids)
+
+
+def _busy(pct: float = 95.0, reasons: int = 0) -> list[PowerThermalSample]:
+    return [
+        PowerThermalSample(float(i), 300.0, 60.0, sm_utilisation=pct, throttle_reasons=reasons, gpu_index=0)
+        for i in range(61)
+    ]
+
+
+def test_a_good_window_gets_no_warning() -> None:
+    assert _about(pids=[os.getpid()]) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "flag"),
+    [
+        (_about(pids=[os.getpid(), 1]), "foreign_process"),
+        (_about(replace(A100, running_pids=(1,))), "foreign_process"),
+        (_about(samples=_busy(reasons=SW_POWER_CAP)), "gpu_throttled"),
+        (_about(replace(A100, power_limit_w=300.0)), "power_cap_below_default"),
+        (_about(samples=_busy(pct=79.0)), "host_bound"),
+        (_about(tick_s=3.1), "few_sensor_periods"),
+        (_about(token_s=0.05), "aliasing"),
+        (_about(replace(A100, architecture=None), token_s=0.05), "aliasing"),
+        (_about(replace(A100, name="NVIDIA GeForce RTX 4090"), token_s=0.04, source="integrated", interval_ms=1000),
+         "aliasing"),
+    ],
+)  # fmt: skip
+def test_each_fault_of_a_window_has_its_warning_and_no_other(found: list[str], flag: str) -> None:
+    assert [warning.split(": ")[0] for warning in found] == [flag]
+    assert "; " in found[0]
+
+
+def test_a_card_whose_sensor_nobody_knows_or_that_looks_all_the_time_cannot_alias() -> None:
+    assert _about(replace(A100, name="NVIDIA A10"), token_s=0.05) == []
+    assert _about(replace(A100, name="NVIDIA GeForce RTX 4090"), token_s=0.04, source="integrated") == []
+
+
+class _Watching(FakeSampler):
+    """Samples every second since its clock's start: 80 W and 40 C."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def get_samples(self) -> list[PowerThermalSample]:
+        return [PowerThermalSample(float(i), 80.0, 40.0, gpu_index=0) for i in range(int(self.clock()) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "waited_s", "early"),
+    [
+        ({"thermal_floor_early_end": True}, 20.0, True),
+        ({"thermal_floor_early_end": True, "thermal_floor_seconds": 600}, 20.0, True),
+        ({"thermal_floor_seconds": 45}, 45.0, False),
+        ({}, 60.0, False),
+    ],
+)
+def test_the_floor_ends_early_by_request_only_and_says_so(
+    fields: dict[str, object], waited_s: float, early: bool
+) -> None:
+    clock = FakeClock()
+    plan = ExperimentPlan.of(ExperimentConfig.model_validate({"model": "m", "warmup": fields}))
+    instruments = Instruments(
+        energy=FakeEnergy(clock, 80.0, log=clock.log), sampler=_Watching(clock), clock=clock, sleep=clock.sleep
+    )
+    before = WarmupResult(
+        converged=False, final_cv=0.2, iterations_completed=2, target_cv=0.05, max_prompts=2, latencies_ms=(1.0, 2.0)
+    )
+    warnings: list[str] = []
+    result, power_w = thermal_floor(replace(plan, devices=("GPU-0",)), before, instruments, warnings)
+    assert result == replace(before, thermal_floor_wait_s=waited_s, thermal_floor_ended_early=early)
+    assert power_w == pytest.approx(80.0)
+    assert (clock.log[0], clock.log[-1], clock()) == ("energy on", "energy off", waited_s)
+    assert [w.split(":")[0] for w in warnings] == (["thermal_floor_ended_early"] if early else [])
+
+
+def test_a_required_baseline_of_other_devices_is_an_error() -> None:
+    config = ExperimentConfig.model_validate({"model": "m", "baseline": {"required": True}})
+    plan = replace(ExperimentPlan.of(config), devices=("GPU-0",))
+    window = Window(NOW, NOW, FakeClock())
+    there = ModelDescription(engine="fake", engine_version=None, devices=("GPU-0",))
+    assert sensors_saw_the_model(plan, there, window)
+    with pytest.raises(ExperimentError, match=r"baseline\.required is true, but .* ran on GPU-1, the sensors"):
+        sensors_saw_the_model(plan, replace(there, devices=("GPU-1",)), window)

@@ -9,6 +9,7 @@ from llenergymeasure.domain.inference import (
     InferenceOutput,
     Prompt,
     RequestOutput,
+    decode_period_s,
     latency_statistics,
     tokens_digest,
 )
@@ -53,6 +54,15 @@ def test_what_the_engine_cannot_tell_is_absent_and_not_zero() -> None:
 
 def test_no_requests_have_no_latencies() -> None:
     assert latency_statistics([]) is None
+
+
+def test_the_period_of_decoding_is_the_median_gap_and_tokens_that_come_together_have_none() -> None:
+    assert decode_period_s([]) is None
+    assert decode_period_s([row(1, 1.0, 1.0, (1.0,)), row(4, None, 2.0)]) is None
+    # gaps 0.25, 0.5 and 1, then 0.25 twice with a drafted token between
+    rows = [row(4, 1.0, 2.75, (1.0, 1.25, 1.75, 2.75)), row(4, 0.5, 1.0, (0.5, 0.75, 0.75, 1.0))]
+    assert decode_period_s(rows) == 0.25
+    assert decode_period_s(rows[:1]) == 0.5
 
 
 def test_tokens_are_summed_over_requests() -> None:

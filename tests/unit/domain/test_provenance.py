@@ -1,8 +1,10 @@
 """What is said about the origin of a joule."""
 
+from dataclasses import replace
+
 import pytest
 
-from llenergymeasure.domain.metrics import DeviceEnergy
+from llenergymeasure.domain.metrics import DeviceEnergy, WarmupResult
 from llenergymeasure.domain.provenance import energy_origin, is_modelled, reproducibility_notes, sensor_accuracy_pct
 
 COUNTER = DeviceEnergy(device="GPU-a", kind="gpu", energy_j=5.0, source="counter")
@@ -59,3 +61,15 @@ def test_notes_do_not_deny_an_energy_whose_source_names_no_device() -> None:
     notes = reproducibility_notes("wattmeter", [], 5.0)
     assert "not measured" not in notes
     assert "wattmeter" in notes
+
+
+def test_notes_say_when_the_thermal_floor_ended_early() -> None:
+    waited = WarmupResult(
+        converged=True, final_cv=None, iterations_completed=1, target_cv=0.05, max_prompts=1, thermal_floor_wait_s=27.0
+    )
+    early = replace(waited, thermal_floor_ended_early=True)
+    plain = reproducibility_notes("nvml", [INTEGRATED], 5.0)
+    assert reproducibility_notes("nvml", [INTEGRATED], 5.0, waited) == plain
+    assert reproducibility_notes("nvml", [INTEGRATED], 5.0, early).startswith(
+        f"{plain} The thermal floor ended early, after 27 s"
+    )

@@ -25,6 +25,10 @@ class SensorContext:
     interval_ms: int = 100
     sampler: PowerThermalSampler | None = None
 
+    def own_sampler(self) -> PowerThermalSampler:
+        """A new sampler of the same GPUs."""
+        return PowerThermalSampler(self.device_index, devices=self.devices, interval_ms=self.interval_ms)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceStatus:

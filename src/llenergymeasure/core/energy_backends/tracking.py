@@ -1,5 +1,6 @@
 """One window of an energy source, whatever the source does."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 from llenergymeasure.domain.metrics import EnergyMeasurement
@@ -40,3 +41,9 @@ class Tracking:
                 self._problem = f"could not stop: {error}"
         reason = f"energy_unavailable: {self._energy.name} {self._problem}"
         return EnergyMeasurement(None, 0.0, 0, warnings=(reason,))
+
+
+def with_rows_of(headline: EnergyMeasurement, beside: EnergyMeasurement) -> EnergyMeasurement:
+    """A measurement with the devices of another one listed beside its own; the total stays what it is."""
+    lost = () if beside.total_j is not None else tuple(f"not_in_the_total: {reason}" for reason in beside.warnings)
+    return replace(headline, devices=(*headline.devices, *beside.devices), warnings=(*headline.warnings, *lost))

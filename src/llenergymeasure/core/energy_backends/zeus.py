@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import util
 from typing import Any, Self
 
+from llenergymeasure.core.energy_backends.gpu_window import GpuWindow
 from llenergymeasure.core.energy_backends.source import (
     EnergySourceBase,
     SensorContext,
     no_energy,
     quiet_import,
 )
+from llenergymeasure.core.gpu_energy import DISAGREEMENT_PCT, GpuEnergy
 from llenergymeasure.core.gpu_info import has_energy_counter, list_gpus, visible_gpus
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, headline_energy_j
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, combined_uncertainty_j, headline_energy_j
 
 _WINDOW = "llenergymeasure"
 
@@ -22,6 +24,7 @@ _WINDOW = "llenergymeasure"
 class _Window:
     start_s: float
     monitor: Any
+    witness: GpuWindow | None
     error: str | None = None
 
 
@@ -29,7 +32,8 @@ class ZeusBackend(EnergySourceBase):
     """Reads GPU energy through ``zeus.monitor.ZeusMonitor``: counters, or polled power on cards without one.
 
     Zeus answers 0 J where there is no GPU, and a negative number after a counter reset; neither is
-    passed on.
+    passed on. Its figures are plain differences of counter reads, off by up to a tick at either end: NVML's
+    timed ticks and sampled power run beside it, bound its error, and take its place where it has no figure.
     """
 
     sees_gpus = True
@@ -43,15 +47,17 @@ class ZeusBackend(EnergySourceBase):
         monitor_factory: Callable[[list[int]], Any] | None = None,
         visible: Callable[[], Sequence[str]] | None = None,
         has_counter: Callable[[str], bool] = has_energy_counter,
+        context: SensorContext | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Watch GPUs by CUDA's index or by UUID; default all that are visible."""
+        """Watch GPUs by CUDA's index or by UUID, default all that are visible; a ``context`` gives the witness."""
         self.name = "zeus"
         self._indices = None if gpu_indices is None else list(gpu_indices)
         self._devices = None if devices is None else tuple(devices)
         self._create = monitor_factory
         self._visible = visible or (lambda: visible_gpus().uuids)
         self._has_counter = has_counter
+        self._context = context
         self._clock = clock
         self._uuid_of: dict[int, str] = {}
         self._monitor: Any = None
@@ -60,10 +66,10 @@ class ZeusBackend(EnergySourceBase):
     def in_context(cls, context: SensorContext) -> Self:
         """A source for the GPUs of the context."""
         if context.devices is not None:
-            return cls(devices=context.devices)
+            return cls(devices=context.devices, context=context)
         # The context counts as the driver does, Zeus as CUDA does; the UUID is the same for both.
         named = [gpu.uuid for gpu in list_gpus() if gpu.index == context.device_index]
-        return cls(devices=named) if named else cls([context.device_index])
+        return cls(devices=named, context=context) if named else cls([context.device_index], context=context)
 
     def problem(self) -> str | None:
         """Why Zeus reads nothing; None when a window over every GPU came back."""
@@ -86,37 +92,58 @@ class ZeusBackend(EnergySourceBase):
     def start_tracking(self) -> _Window:
         """Begin a window; probes first if nobody has."""
         problem = self.problem() if self._monitor is None else None
+        witness = None
+        if problem is None and self._context is not None:
+            witness = GpuWindow.open(self._context.sampler, self._context.own_sampler, self._clock)
         if problem is None:
             try:
                 self._monitor.begin_window(_WINDOW, sync_execution=False)
             except Exception as error:  # noqa: BLE001 - as above; the workload goes on without energy
                 problem = f"Zeus could not begin: {error}"
-        return _Window(self._clock(), self._monitor, problem)
+        return _Window(self._clock(), self._monitor, witness, problem)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
-        """End the window; what Zeus returns is believed only if every GPU gave a positive figure."""
-        duration = self._clock() - tracker.start_s
-        if tracker.error is not None:
-            return no_energy(tracker.error, duration)
-        try:
-            read = tracker.monitor.end_window(_WINDOW, sync_execution=False).gpu_energy
-        except Exception as error:  # noqa: BLE001 - a sensor lost in mid-run is a missing value, not a crash
-            return no_energy(f"Zeus could not read the GPU at the end: {error}", duration)
-        rows = tuple(
-            DeviceEnergy(
-                device=uuid,
-                kind="gpu",
-                energy_j=_believable(read.get(index)),
-                source="counter" if self._has_counter(uuid) else "integrated",
-                field="ZeusMonitor gpu_energy",
-            )
+        """End the window; a figure of Zeus is believed only if it is positive and the witness allows it."""
+        end_s = self._clock()
+        error, read = tracker.error, dict[int, float]()
+        if error is None:
+            try:
+                read = tracker.monitor.end_window(_WINDOW, sync_execution=False).gpu_energy
+            except Exception as raised:  # noqa: BLE001 - a sensor lost in mid-run is a missing value, not a crash
+                error = f"Zeus could not read the GPU at the end: {raised}"
+        duration = end_s - tracker.start_s
+        seen = {} if tracker.witness is None else {g.row.device: g for g in tracker.witness.close().gpus}
+        if error is not None and not seen:
+            return no_energy(error, duration)
+        judged = [
+            judge(self._row(uuid, read.get(index)), seen.get(uuid), error or f"Zeus returned {read.get(index)!r} J")
             for index, uuid in self._uuid_of.items()
-        )
+        ]
+        rows = tuple(row for row, _ in judged)
+        warnings = tuple(warning for _, told in judged for warning in told)
         total = headline_energy_j(rows)
         if total is None:
-            return no_energy(f"Zeus returned {read!r}, which no GPU can have used", duration, 0, rows)
+            lost = no_energy(error or f"Zeus returned {read!r}, which no GPU can have used", duration, 0, rows)
+            return replace(lost, warnings=(*lost.warnings, *warnings))
         per_gpu = {row.device: row.energy_j for row in rows if row.energy_j is not None}
-        return EnergyMeasurement(total, duration, 2, per_gpu_j=per_gpu, devices=rows)
+        return EnergyMeasurement(
+            total,
+            duration,
+            2,
+            per_gpu_j=per_gpu,
+            devices=rows,
+            uncertainty_j=combined_uncertainty_j(rows),
+            warnings=warnings,
+        )
+
+    def _row(self, uuid: str, energy_j: float | None) -> DeviceEnergy:
+        return DeviceEnergy(
+            device=uuid,
+            kind="gpu",
+            energy_j=energy_j if energy_j is not None and energy_j > 0 else None,
+            source="counter" if self._has_counter(uuid) else "integrated",
+            field="ZeusMonitor gpu_energy",
+        )
 
     def _resolve(self) -> str | None:
         visible = list(self._visible())
@@ -135,8 +162,42 @@ class ZeusBackend(EnergySourceBase):
         return None
 
 
-def _believable(energy_j: float | None) -> float | None:
-    return energy_j if energy_j is not None and energy_j > 0 else None
+def judge(zeus: DeviceEnergy, witness: GpuEnergy | None, what: str) -> tuple[DeviceEnergy, tuple[str, ...]]:
+    """The row to believe of a GPU, with warnings: Zeus's with the witness's bound, or the witness's own.
+
+    Args:
+        zeus: Zeus's figure; without energy where it is none.
+        witness: what NVML's ticks and power gave for the same window; None where nothing ran beside Zeus.
+        what: what Zeus said, for the warning.
+    """
+    if witness is None:
+        return zeus, ()
+    known_j = witness.row.energy_j
+    if known_j is None:
+        missing = f"energy_witness_unavailable: Zeus alone measured {zeus.device}: {witness.problem}"
+        return zeus, (*witness.warnings, missing) if zeus.energy_j is not None else ()
+    counter_refused = zeus.source == "counter" and witness.row.source != "counter"
+    if zeus.energy_j is None or counter_refused:
+        instead = (
+            f"zeus_refused: {what} for {zeus.device}"
+            + (", from a counter that is not to be believed" if counter_refused else "")
+            + f"; its joules are NVML's ({witness.row.source}) instead"
+        )
+        return witness.row, (*witness.warnings, instead)
+    apart_j = abs(zeus.energy_j - known_j)
+    row = replace(
+        zeus,
+        uncertainty_j=apart_j + (witness.row.uncertainty_j or 0.0),
+        update_period_s=witness.row.update_period_s,
+        witness_j=known_j,
+    )
+    if apart_j <= known_j * DISAGREEMENT_PCT / 100:
+        return row, witness.warnings
+    warning = (
+        f"counter_disagreement: Zeus says {zeus.energy_j:.6g} J for {zeus.device}, NVML {known_j:.6g} J with its ticks "
+        f"timed ({apart_j / known_j:.1%} apart); measure for longer, or use energy.backend: nvml"
+    )
+    return row, (*witness.warnings, warning)
 
 
 def _zeus_monitor(indices: list[int]) -> Any:

@@ -36,11 +36,13 @@ def test_three_samples_of_100_w_over_two_tenths_of_a_second_are_20_j() -> None:
     assert (measured.duration_sec, measured.samples, measured.warnings) == (0.2, 3, ())
     assert measured.per_gpu_j == pytest.approx({"GPU-a": 20.0})
     (row,) = measured.devices
+    assert row.uncertainty_j == pytest.approx(0.0002)  # the driver's whole milliwatts over 0.2 s
     assert row == DeviceEnergy(
         device="GPU-a",
         kind="gpu",
         energy_j=row.energy_j,
         source="integrated",
+        uncertainty_j=row.uncertainty_j,
         update_period_s=0.1,
         field="NVML_FI_DEV_POWER_INSTANT",
     )

@@ -1,0 +1,96 @@
+"""Every warning about a measured window, from what the session knows of it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from llenergymeasure.core.gpu_processes import foreign_processes, own_pids, pids_before
+from llenergymeasure.core.gpu_sensors import power_sensor_of
+from llenergymeasure.core.gpu_warnings import (
+    foreign_process_warning,
+    gpu_throttled_warning,
+    host_bound_warning,
+    power_cap_warning,
+)
+from llenergymeasure.core.measurement_warnings import (
+    aliasing_warning,
+    collect_measurement_warnings,
+    few_sensor_periods_warning,
+)
+from llenergymeasure.core.window import Window
+from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.domain.inference import decode_period_s
+from llenergymeasure.domain.metrics import counted_devices
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.telemetry import PowerThermalSample, throttle_info
+
+
+def warnings_of_the_window(
+    plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window, pids_at_end: Iterable[int] | None
+) -> list[str]:
+    """What the window, the GPUs and their sensors did that bears on the figures.
+
+    Args:
+        plan: what was run.
+        used: the GPUs in use, as they were before the model was loaded.
+        window: what was measured.
+        pids_at_end: processes on those GPUs with the model still loaded; None where the driver does not say.
+    """
+    modes = [gpu.persistence_mode for gpu in used if gpu.persistence_mode is not None]
+    first_c, last_c = _largest_drift(window.samples)
+    found: list[str | None] = [
+        *collect_measurement_warnings(
+            window.duration_sec,
+            all(modes) if modes else None,
+            first_c,
+            last_c,
+            _fewest_power_samples(window.samples, len(plan.devices)),
+        ),
+        *_about_the_sensors(plan, used, window),
+    ]
+    if plan.devices:
+        found += _about_the_gpus(used, window, pids_at_end)
+    return [warning for warning in found if warning is not None]
+
+
+def _about_the_gpus(used: Sequence[GpuInfo], window: Window, pids_at_end: Iterable[int] | None) -> list[str | None]:
+    foreign = foreign_processes(pids_before(used), pids_at_end, own_pids())
+    return [
+        foreign_process_warning(foreign),
+        gpu_throttled_warning(throttle_info(window.samples), window.duration_sec),
+        power_cap_warning(used),
+        host_bound_warning(window.samples, window.start_s, window.end_s),
+    ]
+
+
+def _about_the_sensors(plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window) -> Iterator[str | None]:
+    """Whether the window is long enough for the sensors behind the total, and no multiple of the load's rhythm."""
+    if window.energy is None or window.energy.total_j is None:
+        return
+    devices = counted_devices(window.energy.devices)
+    yield few_sensor_periods_warning(devices, window.duration_sec)
+    period_s = decode_period_s(window.output.requests)
+    polled_s = {d.device: plan.config.energy.sample_interval_ms / 1000 * (d.source == "integrated") for d in devices}
+    sensors = [(power_sensor_of(g.name, g.architecture), polled_s[g.uuid]) for g in used if g.uuid in polled_s]
+    for sensor, interval_s in dict.fromkeys(sensors):
+        seen_as = None if sensor is None else sensor.polled_every(interval_s)
+        yield aliasing_warning(period_s, seen_as, window.duration_sec)
+
+
+def _largest_drift(samples: Sequence[PowerThermalSample]) -> tuple[float | None, float | None]:
+    """First and last temperature of the GPU whose temperature changed most."""
+    by_gpu: dict[int | None, list[float]] = {}
+    for sample in samples:
+        if sample.temperature_c is not None:
+            by_gpu.setdefault(sample.gpu_index, []).append(sample.temperature_c)
+    if not by_gpu:
+        return None, None
+    worst = max(by_gpu.values(), key=lambda values: abs(values[-1] - values[0]))
+    return worst[0], worst[-1]
+
+
+def _fewest_power_samples(samples: Sequence[PowerThermalSample], n_gpus: int) -> int | None:
+    """Power readings of the GPU that gave fewest, 0 if one gave none; None without GPUs."""
+    if n_gpus == 0:
+        return None
+    counts = Counter(s.gpu_index for s in samples if s.power_w is not None)
+    return min(counts.values()) if len(counts) >= n_gpus else 0
