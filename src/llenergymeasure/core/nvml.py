@@ -70,6 +70,10 @@ class Nvml:
             NvmlUnavailableError: no such GPU answers.
         """
         handle = self.read(self.library.nvmlDeviceGetHandleByUUID, uuid)
+        if handle is None:
+            listed = next((device for device in self.devices() if device.uuid == uuid), None)
+            if listed is not None:
+                return listed
         return self._required(handle, f"GPU {uuid} does not answer")
 
     def device_by_index(self, index: int) -> "NvmlDevice":

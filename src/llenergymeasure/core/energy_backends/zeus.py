@@ -112,7 +112,8 @@ class ZeusBackend(EnergySourceBase):
             except Exception as raised:  # noqa: BLE001 - a sensor lost in mid-run is a missing value, not a crash
                 error = f"Zeus could not read the GPU at the end: {raised}"
         duration = end_s - tracker.start_s
-        seen = {} if tracker.witness is None else {g.row.device: g for g in tracker.witness.close().gpus}
+        witness = None if tracker.witness is None else tracker.witness.close()
+        seen = {} if witness is None else {gpu.row.device: gpu for gpu in witness.gpus}
         if error is not None and not seen:
             return no_energy(error, duration)
         judged = [
@@ -121,6 +122,8 @@ class ZeusBackend(EnergySourceBase):
         ]
         rows = tuple(row for row, _ in judged)
         warnings = tuple(warning for _, told in judged for warning in told)
+        if witness is not None and not seen:
+            warnings = (f"energy_witness_unavailable: nothing ran beside Zeus: {witness.problem}", *warnings)
         total = headline_energy_j(rows)
         if total is None:
             lost = no_energy(error or f"Zeus returned {read!r}, which no GPU can have used", duration, 0, rows)

@@ -1,0 +1,1 @@
+"""Measurements of the package on simulated GPUs, whose true energy is known."""

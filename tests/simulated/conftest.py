@@ -1,0 +1,136 @@
+"""The simulated driver, compiled once, and a process that measures on it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+import nvmlsim
+from nvmlsim import Fault, Gpu, Scenario
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A raw result as it is written, with the joules and the UUID of each GPU."""
+
+    raw: dict[str, Any]
+    true_j: tuple[float, ...]
+    uuids: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return float(self.raw["window_end_s"] - self.raw["window_start_s"])
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The devices whose energy was asked for; none without a source."""
+        return [] if self.raw["energy"] is None else list(self.raw["energy"]["devices"])
+
+    @property
+    def flags(self) -> set[str]:
+        """What the warnings begin with."""
+        return {warning.partition(":")[0] for warning in self.raw["measurement_warnings"]}
+
+    @property
+    def said(self) -> str:
+        """All warnings."""
+        return "\n".join(self.raw["measurement_warnings"])
+
+
+class Measuring:
+    """A process that measures on simulated GPUs; :meth:`run` may be called again and again."""
+
+    def __init__(self, library: Path, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "scenario.txt"
+        environment = {**os.environ, **nvmlsim.environment(library, self.path)}
+        server = Path(__file__).with_name("session_server.py")
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            [sys.executable, str(server)], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def run(self, *gpus: Gpu, faults: tuple[Fault, ...] = (), **request: Any) -> Outcome:
+        """What an experiment on these GPUs found, and the truth."""
+        scenario = Scenario(gpus=gpus, faults=faults)
+        scenario.write(self.path)
+        defaults = {"backend": "nvml", "batch_s": 0.4, "n_batches": 2, "n_gpus": 1, "in_window": "", "visible": None}
+        asked = {**defaults, "output_dir": None, "scenario": str(self.path), **request}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, self._process.communicate()[1]
+        answer: dict[str, Any] = json.loads(line)
+        assert "error" not in answer, answer["error"]
+        start_s, end_s = (answer[edge] - scenario.epoch_s for edge in ("window_start_s", "window_end_s"))
+        traces = nvmlsim.read_power_w(self.path)
+        true_j = tuple(traces[i].integral(start_s, end_s) for i in range(len(gpus)))
+        return Outcome(answer, true_j, tuple(scenario.uuid(i) for i in range(len(gpus))))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Crew:
+    """Several processes that measure at the same time: measurements wait more than they work."""
+
+    def __init__(self, library: Path, folder: Path, n: int = 6) -> None:
+        self._idle: SimpleQueue[Measuring] = SimpleQueue()
+        self._all = []
+        for number in range(n):
+            (folder / str(number)).mkdir()
+            self._all.append(Measuring(library, folder / str(number)))
+            self._idle.put(self._all[-1])
+        self._pool = ThreadPoolExecutor(n)
+
+    def submit(self, case: Callable[[Measuring], Outcome]) -> "Future[Outcome]":
+        """Run a case on the next idle process."""
+        return self._pool.submit(self._run, case)
+
+    def _run(self, case: Callable[[Measuring], Outcome]) -> Outcome:
+        process = self._idle.get()
+        try:
+            return case(process)
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """End all processes."""
+        self._pool.shutdown(cancel_futures=True)
+        for process in self._all:
+            process.close()
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of libnvidia-ml.so.1."""
+    return nvmlsim.build(tmp_path_factory.mktemp("nvmlsim"))
+
+
+@pytest.fixture(scope="module")
+def crew(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+    """Processes for cases that may run side by side."""
+    processes = Crew(library, tmp_path_factory.mktemp("crew"))
+    yield processes
+    processes.close()
+
+
+@pytest.fixture(scope="module")
+def measuring(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measuring]:
+    """A process that sees the simulated driver and measures, for all tests of a module."""
+    process = Measuring(library, tmp_path_factory.mktemp("simulated"))
+    yield process
+    process.close()

@@ -1,0 +1,254 @@
+"""Each fault of the driver in turn: the experiment completes, and its joules are right, or null with the reason.
+
+Most cases run side by side, started when the first of them is asked for.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nvmlsim
+from nvmlsim import Fault, Gpu, Process, Trace
+from tests.simulated.conftest import Crew, Measuring, Outcome
+
+IDLE_W, LOAD_W = 60.0, 380.0
+LOAD = f"gpu 0 power_w {{now}} {LOAD_W}"
+NO_PERMISSION, UNKNOWN = 4, 999
+COUNTER = "nvmlDeviceGetTotalEnergyConsumption"
+
+# Every function of the driver that a measurement calls, as nvmlsim names them.
+CALLS = (
+    "nvmlInit",
+    "nvmlShutdown",
+    "nvmlSystemGetDriverVersion",
+    "nvmlSystemGetCudaDriverVersion",
+    "nvmlDeviceGetCount",
+    "nvmlDeviceGetHandleByIndex",
+    "nvmlDeviceGetHandleByUUID",
+    "nvmlDeviceGetUUID",
+    "nvmlDeviceGetIndex",
+    "nvmlDeviceGetName",
+    "nvmlDeviceGetArchitecture",
+    COUNTER,
+    "nvmlDeviceGetPowerUsage",
+    "nvmlDeviceGetFieldValues",
+    "field.186",
+    "nvmlDeviceGetMemoryInfo",
+    "nvmlDeviceGetTemperature",
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetCurrentClocksThrottleReasons",
+    "nvmlDeviceGetPersistenceMode",
+    "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetEnforcedPowerLimit",
+    "nvmlDeviceGetPowerManagementDefaultLimit",
+    "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetGraphicsRunningProcesses",
+)
+
+LIES = {
+    "reset": ("gpu 0 counter_reset {now}", "went back"),
+    "stuck": ("gpu 0 counter_stuck {now} 1000000", "stood still"),
+    "jump": ("gpu 0 counter_jump {now} 500000", "jumped"),
+    "refused": (f"fault {COUNTER} error={NO_PERMISSION} from_s={{now}}", "no tick was seen"),
+}
+LOSSES = {
+    "lost": "gpu 0 lost {now}",
+    "driver unloaded": "unloaded {now} 1",
+    "driver not loaded": "unloaded {now} 9",
+}
+TELEMETRY = (
+    "nvmlDeviceGetTemperature",
+    "nvmlDeviceGetMemoryInfo",
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetCurrentClocksThrottleReasons",
+    "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetEnforcedPowerLimit",
+    "nvmlDeviceGetMigMode",
+)
+
+
+def card(**more: Any) -> Gpu:
+    """A card that idles."""
+    return Gpu(power_w=Trace.constant(IDLE_W), **more)
+
+
+def sees_everything() -> Gpu:
+    """A card that idles, with a power sensor that sees all of the time."""
+    return card(sensors=nvmlsim.RTX40, name="NVIDIA GeForce RTX 4090", architecture="ada")
+
+
+def case(*gpus: Gpu, faults: tuple[Fault, ...] = (), **request: Any) -> Callable[[Measuring], Outcome]:
+    """A measurement, to be run when a process is free; the load begins with the measured window."""
+    asked = {"in_window": LOAD, **request}
+    return lambda process: process.run(*(gpus or (card(),)), faults=faults, **asked)
+
+
+CASES = {
+    **{f"{call} from the start": case(faults=(Fault(symbol=call, error=UNKNOWN),), backend="auto") for call in CALLS},
+    **{
+        f"{call} in the window": case(in_window=f"{LOAD}\nfault {call} error={UNKNOWN} from_s={{now}}")
+        for call in CALLS
+    },
+    **{f"healthy, {backend}": case(backend=backend) for backend in ("nvml", "zeus")},
+    **{
+        f"{lie}, {backend}": case(sees_everything(), backend=backend, in_window=f"{LOAD}\n{line}", batch_s=0.5)
+        for lie, (line, _) in LIES.items()
+        for backend in ("nvml", "zeus")
+    },
+    **{
+        f"{loss}, {backend}": case(backend=backend, in_window=f"{LOAD}\n{line}")
+        for loss, line in LOSSES.items()
+        for backend in ("nvml", "zeus")
+    },
+    "lost early": case(card(lost_at_s=0.0), backend="auto"),
+    "slow": case(in_window=f"{LOAD}\nfault nvmlDeviceGetTemperature slow_s=0.25 from_s={{now}}", batch_s=1.0),
+    "no permission": case(faults=tuple(Fault(symbol=name, error=NO_PERMISSION) for name in TELEMETRY)),
+    "MIG": case(card(mig=True), backend="auto"),
+    "one of two lost": case(card(), card(), n_gpus=2, in_window=f"{LOAD}\ngpu 1 lost {{now}}"),
+    "stranger": case(card(processes=(Process(pid=1, memory_mb=500),))),
+    "second process": case(),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(crew: Crew) -> "dict[str, Future[Outcome]]":
+    """Every case, being run."""
+    return {name: crew.submit(run) for name, run in CASES.items()}
+
+
+Outcomes = dict[str, "Future[Outcome]"]
+
+
+def assert_right_or_null(outcome: Outcome) -> float | None:
+    """The joules of the GPU: within their own bound, or null with a reason."""
+    total_j = None if outcome.raw["energy"] is None else outcome.raw["energy"]["total_j"]
+    if total_j is None:
+        assert "energy_unavailable" in outcome.flags
+        return None
+    if all(row["kind"] != "gpu" for row in outcome.rows):
+        assert outcome.raw["model"]["devices"] == []
+        return None
+    assert abs(total_j - outcome.true_j[0]) <= outcome.raw["energy"]["uncertainty_j"]
+    return float(total_j)
+
+
+@pytest.mark.parametrize("when", ["from the start", "in the window"])
+@pytest.mark.parametrize("call", CALLS)
+def test_an_error_in_any_call_gives_the_right_number_or_none(outcomes: Outcomes, call: str, when: str) -> None:
+    outcome = outcomes[f"{call} {when}"].result()
+    assert_right_or_null(outcome)
+    assert len(outcome.raw["requests"]) == 2
+
+
+@pytest.mark.parametrize("backend", ["nvml", "zeus"])
+def test_without_faults_the_number_is_there(outcomes: Outcomes, backend: str) -> None:
+    outcome = outcomes[f"healthy, {backend}"].result()
+    # One tick of 0.1 s at 380 W is 38 J of 304; NVML's is timed, Zeus's is not.
+    assert assert_right_or_null(outcome) == pytest.approx(outcome.true_j[0], abs=38 if backend == "zeus" else 10)
+    (row,) = outcome.rows
+    assert (row["device"], row["source"]) == (outcome.uuids[0], "counter")
+    assert outcome.raw["instrument_cpu_s"] > 0
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("backend", ["nvml", "zeus"])
+def test_a_counter_that_lies_is_replaced_by_the_integral(outcomes: Outcomes, backend: str, lie: str) -> None:
+    outcome = outcomes[f"{lie}, {backend}"].result()
+    assert assert_right_or_null(outcome) is not None
+    assert outcome.rows[0]["source"] == "integrated"
+    assert LIES[lie][1] in outcome.said
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("backend", ["nvml", "zeus"])
+def test_a_gpu_or_driver_lost_in_the_window_leaves_no_number_and_says_so(
+    outcomes: Outcomes, backend: str, loss: str
+) -> None:
+    outcome = outcomes[f"{loss}, {backend}"].result()
+    assert outcome.raw["energy"]["total_j"] is None
+    assert "energy_unavailable" in outcome.flags
+    assert len(outcome.raw["requests"]) == 2
+
+
+def test_a_gpu_that_was_lost_early_is_not_measured(outcomes: Outcomes) -> None:
+    assert all(row["kind"] != "gpu" for row in outcomes["lost early"].result().rows)
+
+
+def test_slow_calls_in_a_longer_window_cost_neither_window_nor_number(outcomes: Outcomes) -> None:
+    outcome = outcomes["slow"].result()
+    assert assert_right_or_null(outcome) is not None
+    assert outcome.seconds == pytest.approx(2.0, abs=0.2)
+
+
+def test_no_permission_for_anything_but_power_and_energy_costs_only_the_telemetry(outcomes: Outcomes) -> None:
+    outcome = outcomes["no permission"].result()
+    assert assert_right_or_null(outcome) is not None
+    assert outcome.raw["thermal_throttle"] is None
+
+
+def test_a_gpu_in_slices_gives_no_number(outcomes: Outcomes) -> None:
+    outcome = outcomes["MIG"].result()
+    assert outcome.raw["energy"] is None
+    assert "MIG" in outcome.said
+
+
+def test_one_of_two_gpus_lost_leaves_no_total_and_the_other_ones_row(outcomes: Outcomes) -> None:
+    outcome = outcomes["one of two lost"].result()
+    assert outcome.raw["energy"]["total_j"] is None
+    first, second = outcome.rows
+    assert first["energy_j"] == pytest.approx(outcome.true_j[0], abs=first["uncertainty_j"])
+    assert second["energy_j"] is None
+
+
+def test_another_process_on_the_gpu_is_told(outcomes: Outcomes) -> None:
+    assert "foreign_process" in outcomes["stranger"].result().flags
+    assert "foreign_process" not in outcomes["healthy, nvml"].result().flags
+
+
+def test_two_processes_that_measure_one_gpu_are_both_right(library: Path, tmp_path: Path) -> None:
+    processes = []
+    try:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            processes.append(Measuring(library, tmp_path / name))
+        constant = Gpu(power_w=Trace.constant(LOAD_W))
+        for outcome in (process.run(constant) for process in processes):
+            assert assert_right_or_null(outcome) is not None
+            assert outcome.rows[0]["device"] == outcome.uuids[0]
+    finally:
+        for process in processes:
+            process.close()
+
+
+@pytest.mark.parametrize("by_uuid", [False, True])
+def test_of_two_gpus_only_the_visible_one_is_measured(measuring: Measuring, by_uuid: bool) -> None:
+    gpus = (Gpu(power_w=Trace.constant(700)), card())
+    visible = nvmlsim.Scenario(gpus=gpus).uuid(1) if by_uuid else "1"
+    outcome = measuring.run(*gpus, visible=visible, in_window=LOAD.replace("gpu 0", "gpu 1"))
+    (row,) = outcome.rows
+    assert row["device"] == outcome.uuids[1]
+    assert row["energy_j"] == pytest.approx(outcome.true_j[1], abs=row["uncertainty_j"])
+
+
+@pytest.mark.parametrize("call", [COUNTER, "nvmlDeviceGetFieldValues", "nvmlDeviceGetTemperature"])
+def test_a_call_of_two_seconds_delays_the_end_by_one_at_most_and_the_workload_never(
+    measuring: Measuring, call: str
+) -> None:
+    quick = measuring.run(card(), in_window=LOAD)
+    slow = measuring.run(card(), in_window=f"{LOAD}\nfault {call} slow_s=2 from_s={{now}}")
+    assert slow.seconds == pytest.approx(quick.seconds, abs=0.1)
+    assert slow.raw["took_s"] - quick.raw["took_s"] < 1.3
+    assert slow.raw["energy"]["total_j"] is None
+    assert "energy_unavailable" in slow.flags
+
+
+def test_a_full_disk_costs_the_sidecar_and_not_the_experiment(measuring: Measuring, tmp_path: Path) -> None:
+    (tmp_path / "timeseries.parquet").symlink_to("/dev/full")
+    outcome = measuring.run(card(), in_window=LOAD, output_dir=str(tmp_path))
+    assert outcome.raw["timeseries"] is None
+    assert outcome.raw["requests_file"] == "requests.parquet"
+    assert "sidecar_not_written" in outcome.flags
+    assert assert_right_or_null(outcome) is not None
