@@ -5,16 +5,17 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from pydantic import TypeAdapter
 
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.measurement_warnings import baseline_drift_warning
-from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement
+from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, sum_or_none
 from llenergymeasure.protocols import EnergyBackend
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,14 @@ class BaselineCache:
     duration_sec: float
     source: str
     devices: tuple[str, ...]
+    power_by_device_w: dict[str, float] = field(default_factory=dict)
     from_cache: bool = False
+
+    def of(self, devices: Sequence[str]) -> Self | None:
+        """The baseline of some of its devices; None where one was not measured by itself."""
+        known = [self.power_by_device_w.get(device) for device in devices]
+        power_w = sum_or_none(known)
+        return None if power_w is None else replace(self, power_w=power_w, devices=tuple(devices))
 
 
 class BaselineStore:
@@ -141,6 +149,9 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
         duration_sec=measurement.duration_sec,
         source=source.name,
         devices=tuple(d.device for d in measurement.devices),
+        power_by_device_w={
+            d.device: d.energy_j / measurement.duration_sec for d in measurement.devices if d.energy_j is not None
+        },
     )
     store.put(key, baseline)
     return baseline

@@ -13,6 +13,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from llenergymeasure.core import session_steps as steps
+from llenergymeasure.core.device_check import watch_the_model
 from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
 from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
@@ -56,6 +57,8 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         with _loaded(plan, backend) as model:
             batches, prompts_digest = steps.prepared_prompts(plan, model, warnings)
             description = model.describe()
+            watched = watch_the_model(plan, description, instruments, baseline)
+            plan, instruments, baseline = watched.plan, watched.instruments, watched.baseline
             warmup = steps.warm_up(plan, model, batches, instruments, warnings)
             with _telemetry(instruments, warnings):
                 warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
@@ -63,9 +66,8 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 model.seed(plan.config.random_seed)
                 with _progress(batches, instruments) as bar, _measuring(instruments) as window:
                     _run_all(model, batches, window, bar)
-            window.keep_samples(steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or ())
-            if not steps.sensors_saw_the_model(plan, description, window):
-                baseline, idle_loaded_power_w = None, None
+            samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or ()
+            window.keep(samples, plan.devices, environment.gpus)
             flops = steps.attempt("flops", lambda: model.flops(window.output), warnings)
             peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
             warnings.extend(steps.attempt("engine_warnings", model.warnings, warnings) or ())

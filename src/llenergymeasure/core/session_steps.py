@@ -22,8 +22,8 @@ from llenergymeasure.core.timeseries import write_timeseries_parquet
 from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.inference import ModelDescription, Prompt
-from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult
+from llenergymeasure.domain.inference import Prompt
+from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult, only_gpus
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
 from llenergymeasure.exceptions import ExperimentError
@@ -146,7 +146,7 @@ def thermal_floor(
     if shortened is not None:
         warnings.append(shortened)
     done = replace(warmup, thermal_floor_wait_s=wait.waited_s, thermal_floor_ended_early=wait.ended_early)
-    return done, mean_power_w(idle)
+    return done, mean_power_w(only_gpus(idle, plan.devices))
 
 
 def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> FloorWait:
@@ -157,29 +157,6 @@ def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> Floor
         )
     instruments.sleep(seconds)
     return FloorWait(seconds, ended_early=False)
-
-
-def sensors_saw_the_model(plan: ExperimentPlan, model: ModelDescription, window: Window) -> bool:
-    """Whether the watched GPUs are those the model lies on; if not, what was sensed is taken back.
-
-    Raises:
-        ExperimentError: a baseline is required, and there is none of those GPUs.
-    """
-    if set(model.devices) == set(plan.devices):
-        return True
-    seen = (
-        f"the engine ran on {', '.join(model.devices) or 'the CPU'}, the sensors watched "
-        f"{', '.join(plan.devices) or 'the CPU'}; set CUDA_VISIBLE_DEVICES to the GPUs by UUID"
-    )
-    if plan.config.baseline.required:
-        raise ExperimentError(f"baseline.required is true, but the idle baseline is of other devices: {seen}")
-    window.samples = []
-    if window.energy is not None:
-        reason = f"energy_unavailable: {seen}"
-        window.energy = EnergyMeasurement(
-            None, window.energy.duration_sec, 0, warnings=(*window.energy.warnings, reason)
-        )
-    return False
 
 
 def write_sidecars(plan: ExperimentPlan, window: Window, warnings: list[str]) -> Sidecars:

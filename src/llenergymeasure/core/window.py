@@ -1,11 +1,12 @@
 """The measured window and what was seen in it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import InferenceOutput
-from llenergymeasure.domain.metrics import EnergyMeasurement
+from llenergymeasure.domain.metrics import EnergyMeasurement, only_gpus
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
 
@@ -23,9 +24,18 @@ class Window:
     samples: list[PowerThermalSample] = field(default_factory=list)
     instrument_cpu_s: float | None = None
 
-    def keep_samples(self, samples: Iterable[PowerThermalSample]) -> None:
-        """Of all samples those of the window: what was read before and after it is outside."""
-        self.samples = [s for s in samples if self.start_s <= s.timestamp <= self.end_s]
+    def keep(self, samples: Iterable[PowerThermalSample], devices: Sequence[str], gpus: Sequence[GpuInfo]) -> None:
+        """Keep of samples and joules what belongs to the window and to the GPUs in use.
+
+        Args:
+            samples: everything the sampler read; what was read before and after the window is outside.
+            devices: UUIDs of the GPUs in use.
+            gpus: all GPUs of the machine, which say the index of each.
+        """
+        others = {gpu.index for gpu in gpus if gpu.uuid not in devices}
+        self.samples = [s for s in samples if self.start_s <= s.timestamp <= self.end_s and s.gpu_index not in others]
+        if self.energy is not None:
+            self.energy = only_gpus(self.energy, devices)
 
     @property
     def duration_sec(self) -> float:

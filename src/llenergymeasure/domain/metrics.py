@@ -1,7 +1,7 @@
 """Measured and derived quantities. SI units, the unit last in the name; None is unknown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -162,6 +162,20 @@ def headline_energy_j(devices: Sequence[DeviceEnergy]) -> float | None:
 def combined_uncertainty_j(devices: Sequence[DeviceEnergy]) -> float | None:
     """The sum of the bounds of the counted ones of [n] devices; None when one has none."""
     return sum_or_none([d.uncertainty_j for d in counted_devices(devices)])
+
+
+def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMeasurement:
+    """A measurement without the GPUs that are not among [n] UUIDs; devices of other kinds stay."""
+    rows = tuple(d for d in measurement.devices if d.kind != "gpu" or d.device in uuids)
+    if rows == measurement.devices:
+        return measurement
+    return replace(
+        measurement,
+        total_j=headline_energy_j(rows),
+        per_gpu_j={d.device: d.energy_j for d in rows if d.kind == "gpu" and d.energy_j is not None},
+        devices=rows,
+        uncertainty_j=combined_uncertainty_j(rows),
+    )
 
 
 def sum_or_none(values: Sequence[float | None]) -> float | None:

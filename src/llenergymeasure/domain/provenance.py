@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from llenergymeasure.domain.metrics import DeviceEnergy, WarmupResult, counted_devices
+from llenergymeasure.domain.metrics import DeviceEnergy, WarmupResult, combined_uncertainty_j, counted_devices
 
 # Steady-state gain errors of on-board GPU sensors against a wall meter reach 5.5 %
 # (Yang, Adamek, Armour, SC24, arXiv 2312.02741); it does not average out.
@@ -70,6 +70,25 @@ def _about_the_energy(backend: str | None, devices: Sequence[DeviceEnergy], tota
     if sensor_accuracy_pct(devices) is None:
         return f"{origin} Devices: {names}. Only what these counters cover; no accuracy is published for all of them."
     return (
-        f"{origin} Devices: {names}. On-board sensors carry a systematic error of about "
-        f"{SENSOR_ACCURACY_PCT:g} % that repeats do not remove; the same card measures itself alike each time."
+        f"{origin} Devices: {names}.{_about_the_reading(counted_devices(devices))} On-board sensors carry a systematic "
+        f"error of about {SENSOR_ACCURACY_PCT:g} % that repeats do not remove; the same card measures itself alike "
+        "each time."
     )
+
+
+def _about_the_reading(counted: Sequence[DeviceEnergy]) -> str:
+    """What was read and how often, what that leaves open, and what a second reading said."""
+    fields = ", ".join(dict.fromkeys(d.field for d in counted if d.field is not None))
+    periods_s = [d.update_period_s for d in counted if d.update_period_s is not None]
+    read = f" Read: {fields}{f', new every {max(periods_s):.3g} s' if periods_s else ''}." if fields else ""
+    bound_j = combined_uncertainty_j(counted)
+    bound = (
+        ""
+        if bound_j is None
+        else f" Edges of the window, ticks and integration leave {bound_j:.3g} J open (energy_uncertainty_j)."
+    )
+    apart_pct = [
+        100 * abs(d.energy_j - d.witness_j) / d.energy_j for d in counted if d.energy_j and d.witness_j is not None
+    ]
+    witness = f" A second reading of the same card came within {max(apart_pct):.2g} %." if apart_pct else ""
+    return f"{read}{bound}{witness}"

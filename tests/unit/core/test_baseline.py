@@ -49,7 +49,12 @@ class Idle:
 
 
 MEASURED = BaselineCache(
-    power_w=100.0, timestamp=DAY_S + 30.0, duration_sec=30.0, source="fake-energy", devices=("GPU-0",)
+    power_w=100.0,
+    timestamp=DAY_S + 30.0,
+    duration_sec=30.0,
+    source="fake-energy",
+    devices=("GPU-0",),
+    power_by_device_w={"GPU-0": 100.0},
 )
 
 
@@ -85,7 +90,10 @@ def test_a_cached_baseline_that_has_drifted_is_measured_again_and_said(clock: Fa
     # The first ended at 30 s, the look at it at 35, the second at 65.
     assert again is not None
     assert again.power_w == pytest.approx(power_w)
-    assert replace(again, power_w=100.0) == replace(MEASURED, timestamp=DAY_S + 65.0)
+    assert again.power_by_device_w["GPU-0"] == pytest.approx(power_w)
+    assert replace(again, power_w=100.0, power_by_device_w={"GPU-0": 100.0}) == replace(
+        MEASURED, timestamp=DAY_S + 65.0
+    )
     (said,) = idle.warned
     assert said.startswith(f"baseline_drift: idle power was 100.0 W 0 s ago and is {power_w:.1f} W now, ")
     assert idle.measure() == replace(again, from_cache=True)

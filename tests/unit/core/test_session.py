@@ -216,10 +216,12 @@ def test_a_required_baseline_that_cannot_be_had_is_an_error_before_loading() -> 
 
 
 def test_energy_of_other_gpus_than_the_engine_used_is_refused() -> None:
-    raw = Bench(engine_devices=("GPU-1",)).run(config())
-    assert raw.energy is not None
-    assert raw.energy.total_j is None
-    assert any("ran on GPU-1, the sensors watched GPU-0" in w for w in raw.measurement_warnings)
+    bench = Bench(engine_devices=("GPU-1",), samples=[PowerThermalSample(timestamp=31.5, power_w=9.0, gpu_index=0)])
+    raw = bench.run(config())
+    assert (raw.energy, raw.energy_breakdown, raw.idle_loaded_power_w) == (None, None, None)
+    assert any("runs on GPU-1, the sensors watch GPU-0" in w for w in raw.measurement_warnings)
+    assert raw.thermal_throttle is None
+    assert "sleep 60" not in bench.log
 
 
 def test_without_warmup_the_floor_stays() -> None:

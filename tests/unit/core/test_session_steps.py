@@ -8,15 +8,14 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.session_steps import collect_warnings, sensors_saw_the_model, thermal_floor
+from llenergymeasure.core.session_steps import collect_warnings, thermal_floor
 from llenergymeasure.core.session_warnings import warnings_of_the_window
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, RequestOutput
+from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergySource, WarmupResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.telemetry import SW_POWER_CAP, PowerThermalSample
-from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.testing import FakeClock, FakeEnergy, FakeSampler, fake_environment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -201,13 +200,3 @@ def test_the_floor_ends_early_by_request_only_and_says_so(
     assert power_w == pytest.approx(80.0)
     assert (clock.log[0], clock.log[-1], clock()) == ("energy on", "energy off", waited_s)
     assert [w.split(":")[0] for w in warnings] == (["thermal_floor_ended_early"] if early else [])
-
-
-def test_a_required_baseline_of_other_devices_is_an_error() -> None:
-    config = ExperimentConfig.model_validate({"model": "m", "baseline": {"required": True}})
-    plan = replace(ExperimentPlan.of(config), devices=("GPU-0",))
-    window = Window(NOW, NOW, FakeClock())
-    there = ModelDescription(engine="fake", engine_version=None, devices=("GPU-0",))
-    assert sensors_saw_the_model(plan, there, window)
-    with pytest.raises(ExperimentError, match=r"baseline\.required is true, but .* ran on GPU-1, the sensors"):
-        sensors_saw_the_model(plan, replace(there, devices=("GPU-1",)), window)

@@ -12,7 +12,13 @@ from llenergymeasure.core.energy_backends.source import (
     SensorContext,
     no_energy,
 )
-from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind, EnergyMeasurement, headline_energy_j
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    DeviceKind,
+    EnergyMeasurement,
+    combined_uncertainty_j,
+    headline_energy_j,
+)
 
 _ROOT = Path("/sys/class/powercap")
 # RAPL counters are refreshed about once a millisecond (Intel SDM vol. 3B, 16.10).
@@ -134,6 +140,7 @@ class RAPLBackend(EnergySourceBase):
                 kind=zone.kind,
                 energy_j=microjoules / 1e6 if microjoules > 0 else None,
                 source="counter",
+                uncertainty_j=_edges_j(microjoules, duration),
                 update_period_s=_UPDATE_PERIOD_S,
                 field=str(zone.path / "energy_uj"),
             )
@@ -142,7 +149,9 @@ class RAPLBackend(EnergySourceBase):
         total = headline_energy_j(rows)
         if total is None:
             return no_energy("a RAPL package counter is missing or stood still", duration, 0, rows)
-        return EnergyMeasurement(total, duration, tracker.counters.reads, devices=rows)
+        return EnergyMeasurement(
+            total, duration, tracker.counters.reads, devices=rows, uncertainty_j=combined_uncertainty_j(rows)
+        )
 
     def _zones(self) -> list[_Zone]:
         found: list[_Zone] = []
@@ -152,6 +161,13 @@ class RAPLBackend(EnergySourceBase):
             if zone is not None and zone.label not in {z.label for z in found} and not _mirrors_one_of(zone, found):
                 found.append(zone)
         return found
+
+
+def _edges_j(microjoules: int, duration_s: float) -> float | None:
+    """What two reads that are each up to one refresh old leave open, at mean power."""
+    if microjoules <= 0 or duration_s <= 0:
+        return None
+    return 2 * _UPDATE_PERIOD_S * microjoules / 1e6 / duration_s
 
 
 def _zone(path: Path) -> _Zone | None:
