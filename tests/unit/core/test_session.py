@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure.config.models import BaselineConfig, ExperimentConfig, WarmupConfig
+from llenergymeasure.core.energy_backends import RAPLBackend
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.session import run_session
 from llenergymeasure.core.state import ExperimentState
@@ -18,6 +19,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.protocols import EnergyBackend
 from llenergymeasure.testing import (
     FakeClock,
     FakeEnergy,
@@ -43,6 +45,7 @@ class Bench:
     fail_at_batch: int | None = None
     error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
     engine_devices: tuple[str, ...] = (GPU,)
+    beside: EnergyBackend | None = None
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(log=self.log)
@@ -68,6 +71,7 @@ class Bench:
             energy_absent_reason=None if self.with_energy else "nothing answered",
             modelled=self.modelled,
             sampler=FakeSampler(self.samples, self.log),
+            beside=self.beside,
             snapshot=self.snapshot,
             clock=self.clock,
             sleep=self.clock.sleep,
@@ -276,3 +280,25 @@ def test_warmup_that_never_settles_is_a_warning() -> None:
 def test_defaults_are_those_of_the_contract() -> None:
     assert WarmupConfig().thermal_floor_seconds == 60.0
     assert BaselineConfig().duration_seconds == 30.0
+
+
+def test_processors_have_rows_beside_the_gpus_and_are_not_in_the_total(tmp_path: Path) -> None:
+    zone = tmp_path / "intel-rapl:0"
+    zone.mkdir()
+    for name, text in {"name": "package-0", "max_energy_range_uj": "262143328850", "energy_uj": "5000000"}.items():
+        (zone / name).write_text(text)
+
+    class Drawing(FakeModel):
+        def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
+            (zone / "energy_uj").write_text(str(int((zone / "energy_uj").read_text()) + 20_000_000))
+            return super().generate(prompts)
+
+    bench = Bench()
+    bench.model = Drawing(bench.clock, bench.log, devices=(GPU,))
+    bench.beside = RAPLBackend(tmp_path, clock=bench.clock)
+    raw = bench.run(config())
+    assert raw.energy is not None
+    gpu, package = raw.energy.devices
+    # Two batches of a second at 100 W, and of 20 J of the processor's each.
+    assert (raw.energy.total_j, gpu.energy_j) == (200.0, 200.0)
+    assert (package.device, package.kind, package.energy_j) == ("package-0", "cpu", 40.0)

@@ -1,0 +1,48 @@
+"""The benchmarks that need no hardware do run, and see what the simulated cards really do."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nvmlsim
+from nvmlsim import Counter, Gpu, Scenario, Trace
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(script: str, *arguments: str, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(ROOT / "bench" / script), *arguments],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_counter_check_finds_the_tick_and_the_refresh(library: Path, tmp_path: Path) -> None:
+    wave = Trace.square(280, 320, period_s=0.37)
+    gpu = Gpu(power_w=wave, sensors=nvmlsim.RTX40, counter=Counter(tick_s=0.08), name="NVIDIA GeForce RTX 4090")
+    path = tmp_path / "scenario.txt"
+    Scenario(gpus=(gpu,)).write(path)
+    done = _run(
+        "counter_check.py",
+        *("--loads", "idle", "--seconds", "1", "--watch-seconds", "2"),
+        environment=nvmlsim.environment(library, path),
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    (seen,) = found["readings"].values()
+    assert seen["counter_changes_every_s"] == pytest.approx(0.08, abs=0.01)
+    assert seen["power_changes_every_s"] == pytest.approx(0.1, abs=0.02)
+    (row,) = found["rows"]
+    assert row["source"] == "counter"
+    assert row["tick_s"] == pytest.approx(0.08, abs=0.01)
+    assert abs(row["energy_j"] - 300 * row["duration_s"]) < 10
+    assert row["integral_j"] == pytest.approx(row["energy_j"], rel=0.1)
