@@ -227,8 +227,9 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     if result.total_energy_j is None:
         return [("energy", "none measured; see the warnings")]
     origin = result.energy_origin
+    bound = "" if result.energy_uncertainty_j is None else f" +-{_number(result.energy_uncertainty_j)} J (window)"
     accuracy = "" if result.sensor_accuracy_pct is None else f" +-{result.sensor_accuracy_pct:g} % (sensor)"
-    rows = [("energy, raw", f"{_number(result.total_energy_j)} J{accuracy}, {origin}")]
+    rows = [("energy, raw", f"{_number(result.total_energy_j)} J{bound}{accuracy}, {origin}")]
     if result.energy_adjusted_j is not None:
         rows.append(
             (
@@ -257,6 +258,9 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
             f"{_number(result.avg_energy_per_token_j)} J per token in or out{mark}",
         )
     )
+    if result.instrument_cpu_s:
+        share_pct = 100 * result.instrument_cpu_s / result.duration_sec
+        rows.append(("reading sensors", f"{result.instrument_cpu_s:.3f} s of processor time, {share_pct:.2f} % of a core"))
     return rows
 
 

@@ -103,6 +103,17 @@ def test_a_sensed_energy_says_how_accurate_its_sensor_is_and_a_modelled_one_does
     assert "%" not in line(render.experiment(with_energy("modelled"), None), "energy, raw")
 
 
+def test_the_bound_of_the_window_and_the_cost_of_reading_are_shown_where_they_are_known() -> None:
+    text = render.experiment(with_energy("counter"), None)
+    assert "(window)" not in line(text, "energy, raw")
+    assert "reading sensors" not in text
+    sensed = with_energy("counter").model_copy(update={"energy_uncertainty_j": 1.25, "instrument_cpu_s": 0.03})
+    text = render.experiment(sensed, None)
+    assert "80 J +-1.25 J (window) +-5 % (sensor)" in line(text, "energy, raw")
+    # 0.03 s in a window of 2 s.
+    assert "0.030 s of processor time, 1.50 % of a core" in line(text, "reading sensors")
+
+
 def test_every_line_with_modelled_joules_says_so() -> None:
     text = render.experiment(with_energy("modelled"), None)
     rows = [row for row in text.splitlines() if re.search(r"\d J\b", row)]
