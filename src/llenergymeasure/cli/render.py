@@ -260,7 +260,9 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     )
     if result.instrument_cpu_s:
         share_pct = 100 * result.instrument_cpu_s / result.duration_sec
-        rows.append(("reading sensors", f"{result.instrument_cpu_s:.3f} s of processor time, {share_pct:.2f} % of a core"))
+        rows.append(
+            ("reading sensors", f"{result.instrument_cpu_s:.3f} s of processor time, {share_pct:.2f} % of a core")
+        )
     return rows
 
 

@@ -12,27 +12,13 @@ import yaml
 from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.introspection import field_defaults
 from tests.unit.cli.conftest import Ran
+from tests.unit.conftest import WriteUserFile
 
 Llem = Callable[..., Ran]
-WriteUserFile = Callable[[str], Path]
 
 # From the one that wins over all others downwards, with the batch size that each of them gives below.
 GIVES = {"--set": 61, "--batch-size": 62, "environment": 63, "file": 64, "user file": 65}
 SUBSETS = [subset for size in range(len(GIVES) + 1) for subset in itertools.combinations(GIVES, size)]
-
-
-@pytest.fixture
-def write_user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteUserFile:
-    """Write the user's file and give its path."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-
-    def write(text: str) -> Path:
-        path = tmp_path / "xdg" / "llenergymeasure" / "config.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
 
 
 def shown(ran: Ran) -> list[dict[str, Any]]:

@@ -17,8 +17,7 @@ from llenergymeasure.config.models import DecoderConfig, ExperimentConfig, Study
 from llenergymeasure.config.sources import environment_source, user_file_path
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from tests.unit.config.conftest import WriteConfig
-
-WriteUserFile = Callable[[str], Path]
+from tests.unit.conftest import WriteUserFile
 
 # From the one that wins over all others downwards, with the number that each of them gives below.
 GIVES = {"flags": 61, "environment": 62, "file": 63, "user file": 64}
@@ -28,20 +27,6 @@ SUBSETS = [subset for size in range(len(GIVES) + 1) for subset in itertools.comb
 each_field = pytest.mark.parametrize("field", BUILT_IN)
 each_subset = pytest.mark.parametrize("given", SUBSETS, ids=lambda given: "+".join(given) or "none")
 with_vllm = pytest.mark.skipif("vllm" not in ENGINE_SECTIONS, reason="the section of vLLM is not registered")
-
-
-@pytest.fixture
-def write_user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteUserFile:
-    """Write the user's file and give its path."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-
-    def write(text: str) -> Path:
-        path = tmp_path / "xdg" / "llenergymeasure" / "config.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch_checks import problems_of
-from llenergymeasure.core.backends.pytorch_generation import reset_own_settings, set_draft
+from llenergymeasure.core.backends.pytorch_generation import reset_own_settings, section_of, set_draft
 from llenergymeasure.core.backends.pytorch_loading import (
     INSTALL,
     check_loaded,
@@ -19,7 +19,6 @@ from llenergymeasure.core.backends.pytorch_loading import (
     loading_arguments,
     read_description,
     read_draft_description,
-    section_of,
     weight_bits,
 )
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch_generation import section_of
 from llenergymeasure.core.backends.pytorch_loading import (
     INSTALL,
     has_cuda,
     quantised_by,
     read_description,
     read_draft_description,
-    section_of,
 )
 from llenergymeasure.core.backends.pytorch_passthrough import unknown_passthrough
 from llenergymeasure.core.models import describe_source, is_gguf, looks_like_path, model_problem

@@ -37,6 +37,11 @@ _CACHE_SETTINGS = {
 }
 
 
+def section_of(config: ExperimentConfig) -> PyTorchConfig:
+    """The section, with its defaults when it was left out."""
+    return config.pytorch or PyTorchConfig()
+
+
 def reset_own_settings(model: Any, config: ExperimentConfig, *, is_draft: bool = False) -> list[str]:
     """Take out of a model's generation_config.json what an experiment may not set, or has not set.
 
@@ -73,7 +78,7 @@ def generation_config(model: Any, tokenizer: Any, config: ExperimentConfig) -> "
         BackendError: a passed-through value that transformers cannot take.
     """
     generation = copy.deepcopy(model.generation_config)
-    section = config.pytorch or PyTorchConfig()
+    section = section_of(config)
     generation.max_new_tokens = config.max_output_tokens
     generation.pad_token_id = tokenizer.pad_token_id
     if generation.eos_token_id is None:
@@ -129,7 +134,7 @@ def has_draft(section: PyTorchConfig) -> bool:
 
 
 def _check_own_cache(own: "GenerationConfig", config: ExperimentConfig) -> None:
-    section = config.pytorch or PyTorchConfig()
+    section = section_of(config)
     if not has_draft(section):
         return
     kind = own.cache_implementation

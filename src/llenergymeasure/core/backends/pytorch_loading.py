@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch_generation import known_names
+from llenergymeasure.core.backends.pytorch_generation import known_names, section_of
 from llenergymeasure.core.backends.pytorch_passthrough import unknown_passthrough
 from llenergymeasure.core.models import ModelSource
 from llenergymeasure.exceptions import BackendError
@@ -49,11 +49,6 @@ _TORCHAO = {
     "float8_dynamic_activation_float8_weight": ("Float8DynamicActivationFloat8WeightConfig", 8),
     "float8_dynamic_activation_int4_weight": ("Float8DynamicActivationInt4WeightConfig", 4),
 }
-
-
-def section_of(config: ExperimentConfig) -> PyTorchConfig:
-    """The section, with its defaults when it was left out."""
-    return config.pytorch or PyTorchConfig()
 
 
 def torch_dtype(precision: str) -> "torch.dtype":

@@ -13,8 +13,8 @@ from llenergymeasure.core.backends.pytorch_generation import (
     generation_config,
     has_draft,
     restore_draft,
+    section_of,
 )
-from llenergymeasure.core.backends.pytorch_loading import section_of
 from llenergymeasure.core.backends.pytorch_timing import CompileWatch, StepClock
 from llenergymeasure.core.flops import skeleton
 from llenergymeasure.core.memory import reset_resident_peak, resident_peak_mb
