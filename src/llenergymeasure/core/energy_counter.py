@@ -67,7 +67,17 @@ class _Power(NamedTuple):
     limit_w: float
     unseen_s: float
 
-    def unseen_j(self, mean_w: float) -> float:
+    def most_j(self, seconds: float) -> float:
+        """The most energy there can be in a time."""
+        return min(self.high_w * seconds + self._unseen_j(self.high_w), self.limit_w * seconds)
+
+    def least_j(self, seconds: float) -> float:
+        """The least energy there must be in a time; negative where the time may lie on the other side."""
+        if seconds < 0:
+            return -self.most_j(-seconds)
+        return max(0.0, self.low_w * seconds - self._unseen_j(self.low_w))
+
+    def _unseen_j(self, mean_w: float) -> float:
         """The most by which energy may be ahead of or behind that of a steady ``mean_w``.
 
         Power that is at the limit for a part of ``unseen_s`` and nothing for the rest, so that its mean
@@ -119,9 +129,10 @@ def counter_energy(
     tick_s = _tick_period_s(stamps)
     if tick_s is None:
         raise CounterRefusedError(f"its ticks were not seen ({len(stamps)} in {len(known)} reads)")
-    _check_rise(changes, ABOVE_LIMIT * limit_w)
+    _check_rise(changes, ABOVE_LIMIT * limit_w, known[0].before_s - tick_s)
     _check_standstill(known, changes, tick_s, start_s, end_s)
-    ticks = _dated(known, stamps, tick_s)
+    # Between reads that are further apart than a tick there may be two.
+    ticks = _dated(known, [stamp for stamp in stamps if 2 * stamp.width_s <= tick_s], tick_s)
     near = (t for t in pairwise(ticks) if t[1].time_s > start_s - _NEAR_S and t[0].time_s < end_s + _NEAR_S)
     seen_w = [*(_power_w(a, b) for a, b in near), *power_w]
     if not seen_w:
@@ -142,8 +153,7 @@ def _changes(known: Sequence[CounterRead]) -> Iterator[_Change]:
             yield _Change(a.before_s, b.after_s, a.energy_j, b.energy_j)
 
 
-def _check_rise(changes: Sequence[_Change], max_power_w: float) -> None:
-    earlier_s = -math.inf
+def _check_rise(changes: Sequence[_Change], max_power_w: float, earlier_s: float) -> None:
     for change in changes:
         if change.to_j < change.from_j:
             raise CounterRefusedError(f"it went back by {change.from_j - change.to_j:.6g} J, as after a reset")
@@ -164,31 +174,37 @@ def _check_standstill(
     moved_s = [known[0].after_s, *(c.before_s for c in changes)]
     still_s = [*(c.after_s for c in changes), known[-1].before_s]
     for since_s, until_s in zip(moved_s, still_s, strict=True):
-        still_for_s = min(until_s, end_s) - max(since_s, start_s)
-        if still_for_s > longest_s:
-            raise CounterRefusedError(f"it stood still for {still_for_s:.3g} s")
+        # What it missed while it stood still before the window may show in it.
+        if until_s - since_s > longest_s and until_s > start_s and since_s < end_s:
+            raise CounterRefusedError(f"it stood still for {until_s - since_s:.3g} s")
 
 
 def _tick_period_s(stamps: Sequence[_Tick]) -> float | None:
     """Median distance of ticks that were timed one after the other; None where there are none."""
-    gaps = [b.time_s - a.time_s for a, b in pairwise(stamps)]
-    close = [gap for gap in gaps if gap <= _STANDSTILL_S]
-    return float(np.median(close)) if close else None
+    gaps = [(a.width_s + b.width_s, b.time_s - a.time_s) for a, b in pairwise(stamps)]
+    close = [(width_s, gap_s) for width_s, gap_s in gaps if gap_s <= _STANDSTILL_S]
+    if not close:
+        return None
+    # Polling between the edges that is just close enough to time ticks times them badly and passes some over.
+    narrowest_s = min(width_s for width_s, _ in close)
+    return float(np.median([gap_s for width_s, gap_s in close if width_s <= 2 * narrowest_s]))
 
 
 def _dated(known: Sequence[CounterRead], stamps: Sequence[_Tick], tick_s: float) -> list[_Tick]:
     """The timed ticks, and those that other reads saw the value of, dated by their distance from a timed one."""
     ticks = {stamp.time_s: stamp for stamp in stamps}
     times = [stamp.time_s for stamp in stamps]
+    near_s = _DATED_TICKS * tick_s
     for read in known:
-        i = bisect_right(times, read.before_s)
-        for anchor in stamps[max(0, i - 1) : i + 1]:
+        first, last = (bisect_right(times, read.before_s + far_s) for far_s in (-near_s, near_s))
+        for anchor in stamps[first:last]:
             # The error of the period, as far as two stamps can have it, adds up from tick to tick.
-            n_away = abs(read.before_s - anchor.time_s) / tick_s
-            width_s = anchor.width_s * (1 + n_away)
-            n = math.floor((read.before_s - anchor.time_s - width_s) / tick_s)
-            same = n == math.floor((read.after_s - anchor.time_s + width_s) / tick_s)
-            if n_away > _DATED_TICKS or n == 0 or not same or read.energy_j is None:
+            away_s = read.before_s - anchor.time_s
+            n = math.floor(away_s / tick_s)
+            width_s = anchor.width_s * (1 + 2 * abs(n))
+            earliest, latest = away_s - width_s, read.after_s - anchor.time_s + width_s
+            same = math.floor(earliest / tick_s) == n == math.floor(latest / tick_s)
+            if n == 0 or not same or read.energy_j is None:
                 continue
             ticks[anchor.time_s + n * tick_s] = _Tick(anchor.time_s + n * tick_s, width_s, read.energy_j)
     return _one_per_tick(sorted(ticks.values()), tick_s)
@@ -198,10 +214,11 @@ def _one_per_tick(ticks: Sequence[_Tick], tick_s: float) -> list[_Tick]:
     """Of several datings of one tick the narrowest; one whose value does not rise with time is dropped."""
     kept: list[_Tick] = []
     for tick in ticks:
-        if not kept or tick.time_s - kept[-1].time_s > tick_s / 2:
-            if not kept or tick.energy_j >= kept[-1].energy_j:
-                kept.append(tick)
-        elif tick.width_s < kept[-1].width_s:
+        # Badly timed, a tick may seem to be two; what it shows is the same.
+        same = kept and (tick.time_s - kept[-1].time_s <= tick_s / 2 or tick.energy_j == kept[-1].energy_j)
+        if not same and (not kept or tick.energy_j > kept[-1].energy_j):
+            kept.append(tick)
+        elif same and tick.width_s < kept[-1].width_s:
             kept[-1] = tick
     return kept
 
@@ -228,30 +245,25 @@ def _edge(ticks: Sequence[_Tick], at_s: float, power: _Power, tick_s: float) -> 
         raise CounterRefusedError("no tick was seen near an edge of the window")
     before_w = _power_w(*before) if len(before) == 2 else None  # noqa: PLR2004
     after_w = _power_w(*after) if len(after) == 2 else None  # noqa: PLR2004
-    rates_w = [w for w in (before_w, after_w) if w is not None]
-    if before and after:
-        rates_w.append(_power_w(before[-1], after[0]))
-    unseen_j = max((power.unseen_j(w) for w in rates_w), default=power.limit_w * power.unseen_s)
     seen, possible = [], []
     middle_w = (power.low_w + power.high_w) / 2
     if before:
         a, elapsed_s = before[-1], at_s - before[-1].time_s
         estimate_j = a.energy_j + (middle_w if before_w is None else before_w) * elapsed_s
-        seen.append((a.energy_j + power.low_w * elapsed_s, a.energy_j + power.high_w * elapsed_s))
-        possible.append((a.energy_j, a.energy_j + power.limit_w * elapsed_s))
+        shortest_s, longest_s = elapsed_s - a.width_s, elapsed_s + a.width_s
+        seen.append((a.energy_j + power.low_w * shortest_s, a.energy_j + power.high_w * longest_s))
+        possible.append((a.energy_j + power.least_j(shortest_s), a.energy_j + power.most_j(longest_s)))
     if after:
         b, left_s = after[0], after[0].time_s - at_s
         estimate_j = b.energy_j - (middle_w if after_w is None else after_w) * left_s
-        seen.append((b.energy_j - power.high_w * left_s, b.energy_j - power.low_w * left_s))
-        possible.append((b.energy_j - power.limit_w * left_s, b.energy_j))
+        shortest_s, longest_s = left_s - b.width_s, left_s + b.width_s
+        seen.append((b.energy_j - power.high_w * longest_s, b.energy_j - power.low_w * shortest_s))
+        possible.append((b.energy_j - power.most_j(longest_s), b.energy_j - power.least_j(shortest_s)))
     if before and after:
         estimate_j = _between(a, b, at_s, before_w, after_w)
     estimate_j = _within(estimate_j, seen)
-    low_j = max(low for low, _ in [*possible, *((low - unseen_j, high) for low, high in seen)])
-    high_j = min(high for _, high in [*possible, *((low, high + unseen_j) for low, high in seen)])
-    width_s = max(tick.width_s for tick in [*before[-1:], *after[:1]])
-    stamp_j = width_s * max(rates_w, default=power.high_w)
-    return estimate_j, max(high_j - estimate_j, estimate_j - low_j, 0.0) + stamp_j
+    low_j, high_j = max(low for low, _ in possible), min(high for _, high in possible)
+    return estimate_j, max(high_j - estimate_j, estimate_j - low_j, 0.0)
 
 
 def _within(value: float, ranges: Sequence[tuple[float, float]]) -> float:

@@ -1,5 +1,6 @@
 """What is read of GPUs in a window, and of their energy counters, more closely, at its edges."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -16,6 +17,8 @@ CLOSE_S = 0.0005
 # Two ticks at each edge, then give up.
 _TICKS_WANTED = 2
 _CLOSE_POLLING_S = 0.5
+# Temperature, memory and utilisation: the driver averages the last over up to a second, the others are as slow.
+_SLOW_S = 0.5
 # A counter that fails this often in a row will not be waited for.
 _FAILURES = 3
 
@@ -33,6 +36,7 @@ class GpuRecorder:
         self.devices = devices
         self.cards = {device.uuid: _card(device) for device in devices}
         self.pids: frozenset[int] | None = None
+        self._full_at_s = -math.inf
         self._clock = clock
         self._sleep = sleep
         self._samples: list[PowerThermalSample] = []
@@ -55,11 +59,14 @@ class GpuRecorder:
         with self._lock:
             self._closed = True
 
-    def sample(self) -> None:
-        """Read everything of every GPU once."""
+    def sample(self, *, in_full: bool = True) -> None:
+        """Read every GPU once; unless in full, what changes slowly only when it was not read for half a second."""
+        in_full = in_full or self._clock() - self._full_at_s >= _SLOW_S
+        if in_full:
+            self._full_at_s = self._clock()
         for device in self.devices:
             self._read_counter(device)
-            reading = read_sample(device, self._clock)
+            reading = read_sample(device, self._clock, in_full=in_full)
             with self._lock:
                 if not self._closed:
                     self._samples.append(reading)
@@ -82,7 +89,7 @@ class GpuRecorder:
             for uuid, energy_j in self.read_counters().items():
                 ticks[uuid].see(energy_j)
             if n_polls == 0:
-                self.sample()
+                self.sample(in_full=False)
             if all(seen.done for seen in ticks.values()) or self._clock() > give_up_s:
                 break
             self._sleep(CLOSE_S)
@@ -134,20 +141,20 @@ class _Ticks:
         self._last_j = energy_j
 
 
-def read_sample(device: NvmlDevice, clock: Callable[[], float]) -> PowerThermalSample:
-    """One reading of everything; the time stamp is the middle of the power call."""
+def read_sample(device: NvmlDevice, clock: Callable[[], float], *, in_full: bool) -> PowerThermalSample:
+    """One reading, stamped in the middle of the power call; unless in full without what changes slowly."""
     before = clock()
     power_w = device.power_w()
     timestamp = (before + clock()) / 2
-    used_mb, total_mb = device.memory_mb()
+    used_mb, total_mb = device.memory_mb() if in_full else (None, None)
     reasons = device.throttle_reasons()
     return PowerThermalSample(
         timestamp=timestamp,
         power_w=power_w,
-        temperature_c=device.temperature_c(),
+        temperature_c=device.temperature_c() if in_full else None,
         memory_used_mb=used_mb,
         memory_total_mb=total_mb,
-        sm_utilisation=device.sm_utilisation_pct(),
+        sm_utilisation=device.sm_utilisation_pct() if in_full else None,
         thermal_throttle=bool((reasons or 0) & (SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDOWN)),
         throttle_reasons=reasons,
         gpu_index=device.index,

@@ -23,7 +23,8 @@ class PowerThermalSampler:
     """Samples GPUs in the background; implements ``TelemetrySampler``.
 
     Starting without a driver or without devices is no error: there are no samples then, and
-    ``problem`` says why. A failed read is a sample with None in its place.
+    ``problem`` says why. A failed read is a sample with None in its place; temperature, memory and utilisation
+    are read twice a second at most, and None in between.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class _Recording(threading.Thread):
             try:
                 command = self._commands.get(timeout=max(0.0, due_s - self._clock()))
             except queue.Empty:
-                self.recorder.sample()
+                self.recorder.sample(in_full=False)
                 due_s = max(due_s + self._interval_s, self._clock())
                 continue
             if command is None:

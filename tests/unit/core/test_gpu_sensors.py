@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llenergymeasure.core.gpu_sensors import PowerSensor, aliasing_of, power_sensor_of
+from llenergymeasure.core.gpu_sensors import PowerSensor, aliasing_of, power_sensor_of, usage_lag_s
 
 A100 = PowerSensor(0.1, 0.025)
 V100 = PowerSensor(0.02, 0.01)
@@ -39,6 +39,32 @@ def test_the_card_tells_its_sensor_and_of_unknown_cards_nothing_is_claimed(
     name: str, architecture: int | None, expected: PowerSensor | None
 ) -> None:
     assert power_sensor_of(name, architecture) == expected
+
+
+# NVIDIA's documentation of nvmlDeviceGetPowerUsage: on Ampere (except GA100) or newer GPUs, power averaged over 1 s.
+@pytest.mark.parametrize(
+    ("name", "architecture", "lag_s"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 7, 0.1),
+        ("NVIDIA A30", 7, 0.1),
+        ("NVIDIA A800-SXM4-80GB", 7, 0.1),
+        ("NVIDIA A10", 7, 1.0),
+        ("NVIDIA RTX A6000", 7, 1.0),
+        ("NVIDIA A1000", 7, 1.0),
+        ("NVIDIA GeForce RTX 4090", 8, 1.0),
+        ("NVIDIA H100 80GB HBM3", 9, 1.0),
+        ("NVIDIA B200", 10, 1.0),
+        ("Tesla V100-SXM2-16GB", 5, 0.1),
+        ("Tesla T4", 6, 0.1),
+        ("Tesla P100-PCIE-16GB", 4, 0.1),
+        ("Tesla V100-SXM2-16GB", None, 1.0),
+        ("unknown GPU", None, 1.0),
+    ],
+)
+def test_what_power_usage_shows_is_a_second_old_where_it_is_an_average_or_nobody_knows(
+    name: str, architecture: int | None, lag_s: float
+) -> None:
+    assert usage_lag_s(name, architecture) == lag_s
 
 
 def test_a_sensor_that_is_polled_slowly_sees_less() -> None:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from llenergymeasure.core.energy_counter import CounterRead
+from llenergymeasure.core.gpu_energy import CardFacts
+from llenergymeasure.core.gpu_sensors import PowerSensor
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.protocols import TelemetrySampler
 from llenergymeasure.testing import FakeClock
@@ -211,6 +214,120 @@ def test_a_thread_that_hung_does_not_go_on_sampling_for_the_next_start() -> None
     still_sampling = old.is_alive()
     sampler.stop()
     assert not still_sampling
+
+
+def _counter_mj(time_s: float) -> int:
+    """300 W, a tick every 20 ms."""
+    return 6000 * int(time_s / 0.02)
+
+
+def test_an_edge_is_watched_until_the_counter_ticked_twice() -> None:
+    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=FakeNvml(FakeGpu("GPU-a", counter_mj=_counter_mj)))
+    sampler.start()
+    begin = time.monotonic()
+    sampler.watch_edge()
+    end = time.monotonic()
+    reads = sampler.counter_reads("GPU-a")
+    sampler.stop()
+    # Two ticks take 20 to 40 ms, and a busy machine as long as it likes.
+    assert len({r.energy_j for r in reads if r.before_s >= begin}) >= 3
+    assert all(begin <= r.before_s <= r.after_s <= end for r in reads[1:])
+    assert len(reads) > 5
+    assert [r.energy_j for r in reads] == sorted(r.energy_j or 0.0 for r in reads)
+    assert sampler.problem is None
+
+
+def test_edges_of_a_sampler_that_does_not_run_are_not_waited_for() -> None:
+    library = FakeNvml(FakeGpu("GPU-a", counter_mj=lambda _: 5))
+    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library)
+    begin = time.monotonic()
+    sampler.watch_edge()
+    sampler.start()
+    sampler.stop()
+    sampler.watch_edge()
+    assert time.monotonic() - begin < 0.4
+    assert len(sampler.counter_reads("GPU-a")) == 2
+
+
+def test_a_driver_that_hangs_at_an_edge_holds_it_up_by_a_second_and_the_end_no_further() -> None:
+    library = FakeNvml(FakeGpu("GPU-a", counter_mj=_counter_mj))
+    hang = library.hang("nvmlDeviceGetTotalEnergyConsumption", from_call=2, seconds=5)
+    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library)
+    sampler.start()
+    begin = time.monotonic()
+    sampler.watch_edge()
+    edge_s = time.monotonic() - begin
+    sampler.stop()
+    both_s = time.monotonic() - begin
+    reads = sampler.counter_reads("GPU-a")
+    hang.release.set()
+    assert 0.9 < edge_s < 1.3
+    assert both_s - edge_s < 0.3
+    assert "did not answer within 1 s" in (sampler.problem or "")
+    assert len(reads) == 1
+
+
+def test_a_driver_that_hangs_at_the_start_holds_it_up_by_a_second() -> None:
+    library = FakeNvml(FakeGpu("GPU-a"))
+    hang = library.hang("nvmlInit", seconds=5)
+    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library)
+    begin = time.monotonic()
+    sampler.start()
+    took_s = time.monotonic() - begin
+    told = sampler.problem
+    hang.release.set()
+    sampler.stop()
+    assert 0.9 < took_s < 1.3
+    assert "did not answer within 1 s" in (told or "")
+
+
+def test_what_the_readings_of_a_card_are_is_told_for_watched_ones_alone() -> None:
+    gpus = FakeGpu("GPU-a", name="NVIDIA H100 80GB HBM3", architecture=9), FakeGpu("GPU-b")
+    sampler = PowerThermalSampler(devices=("GPU-a",), interval_ms=NEVER_MS, library=FakeNvml(*gpus))
+    assert sampler.card("GPU-a") is None
+    assert sampler.counter_reads("GPU-a") == []
+    sampler.start()
+    sampler.stop()
+    assert sampler.card("GPU-b") is None
+    assert sampler.card("GPU-a") == CardFacts(
+        power_field="NVML_FI_DEV_POWER_INSTANT",
+        power_lag_s=0.1,
+        power_limit_w=700.0,
+        sensor=PowerSensor(0.1, 0.025),
+    )
+
+
+def test_every_sample_reads_the_counter_as_well(clock: FakeClock) -> None:
+    library = FakeNvml(FakeGpu("GPU-a", counter_mj=lambda t: round(300_000 * t)), clock=clock)
+    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library, clock=clock)
+    sampler.start()
+    clock.sleep(7)
+    sampler.stop()
+    assert sampler.counter_reads("GPU-a") == [CounterRead(0, 0, 0.0), CounterRead(7, 7, 2100.0)]
+
+
+def test_the_processor_time_of_reading_grows_and_begins_anew_with_a_start() -> None:
+    def busy(_: float) -> float:
+        end = time.thread_time() + 0.01
+        while time.thread_time() < end:
+            pass
+        return 100.0
+
+    sampler = PowerThermalSampler(interval_ms=10, library=FakeNvml(FakeGpu("GPU-a", busy)))
+    assert sampler.cpu_time_s == 0.0
+    sampler.start()
+    assert _until(lambda: sampler.cpu_time_s > 0.02)
+    seen_s = sampler.cpu_time_s
+    assert _until(lambda: sampler.cpu_time_s > seen_s + 0.02)
+    sampler.stop()
+    stopped_s = sampler.cpu_time_s
+    # One reading takes 10 ms, and so does the question for the field.
+    assert stopped_s >= 0.009 * len(sampler.get_samples())
+    time.sleep(0.03)
+    assert sampler.cpu_time_s == stopped_s
+    sampler.start()
+    assert sampler.cpu_time_s < stopped_s
+    sampler.stop()
 
 
 def _pids_at_the_end(library: FakeNvml, *uuids: str) -> frozenset[int] | None:

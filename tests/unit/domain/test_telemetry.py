@@ -1,10 +1,17 @@
 """The integral under a power trace, and what throttle bits say."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llenergymeasure.domain.telemetry import PowerThermalSample, integrate_power_j, throttle_info
+from llenergymeasure.domain.telemetry import (
+    PowerThermalSample,
+    integrate_power_j,
+    integration_uncertainty_j,
+    throttle_info,
+)
 from tests.unit.domain.conftest import calm
 
 PERIOD_S = 0.1
@@ -162,6 +169,76 @@ def test_unequal_lengths_and_reversed_times_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"times|window"):
         integrate_power_j(times, powers, **window)
+
+
+def test_power_that_never_changes_leaves_nothing_open() -> None:
+    assert integration_uncertainty_j([0, 1, 2], [100.0] * 3, start_s=0.3, end_s=1.7, lag_s=1.0) == 0.0
+
+
+def test_a_step_between_two_samples_is_off_by_half_of_it_at_most_and_twice_that_is_given() -> None:
+    # 100 W x 0.5 s / 2, twice.
+    assert integration_uncertainty_j([0, 0.5, 1.0], [50.0, 150.0, 150.0], start_s=0, end_s=1) == pytest.approx(50)
+
+
+def test_steps_add_up_as_squares() -> None:
+    # Half of 60 W x 1 s and half of 80 W x 1 s, up or down: 30 and 40, 50 in all, twice.
+    for powers in ([0.0, 60.0, 140.0], [100.0, 40.0, 120.0]):
+        assert integration_uncertainty_j([0, 1, 2], powers, start_s=0, end_s=2) == pytest.approx(100)
+
+
+def test_of_an_interval_at_an_edge_only_what_lies_in_the_window_counts() -> None:
+    # 100 W x 0.25 s / 2 of the first interval and 40 W x 0.5 s / 2 of the last: 12.5 and 10.
+    found = integration_uncertainty_j([0, 1, 2, 3], [0.0, 100.0, 100.0, 60.0], start_s=0.75, end_s=2.5)
+    assert found == pytest.approx(2 * math.hypot(12.5, 10))
+
+
+@pytest.mark.parametrize("powers", [[0.0, 100.0, 100.0, 100.0, 100.0], [100.0, 100.0, 100.0, 100.0, 0.0]])
+def test_a_step_outside_the_window_does_not_count(powers: list[float | None]) -> None:
+    assert integration_uncertainty_j([0, 1, 2, 3, 4], powers, start_s=1.0, end_s=3.0) == 0.0
+
+
+def test_old_readings_add_the_steps_within_the_lag_of_either_edge_times_the_lag() -> None:
+    times: list[float] = [0, 1, 2, 3, 4, 5, 6]
+    # Steps of 10 W from 1 to 2 s, of 40 W from 3 to 4 s and of 20 W from 5 to 6 s.
+    powers: list[float | None] = [0, 0, 10, 10, 50, 50, 30]
+    plain_j = 2 * math.sqrt(5**2 + 20**2 + 10**2)
+    assert integration_uncertainty_j(times, powers, start_s=0, end_s=6) == pytest.approx(plain_j)
+    # A lag of 1.5 s reaches the first and the last of them, one of 4 s all.
+    for lag_s, near_w in ((0.5, 20), (1.5, 30), (4.0, 70)):
+        found = integration_uncertainty_j(times, powers, start_s=0, end_s=6, lag_s=lag_s)
+        assert found == pytest.approx(plain_j + near_w * lag_s)
+
+
+def test_over_a_failed_read_the_step_lasts_as_long_as_the_gap() -> None:
+    assert integration_uncertainty_j([0, 1, 2], [0.0, None, 100.0], start_s=0, end_s=2) == pytest.approx(200)
+
+
+@pytest.mark.parametrize(("times", "powers"), [([], []), ([0.0], [5.0]), ([0.0, 1.0], [None, 5.0])])
+def test_one_sample_says_nothing_of_what_was_not_seen(times: list[float], powers: list[float | None]) -> None:
+    assert integration_uncertainty_j(times, powers, start_s=0, end_s=1) is None
+
+
+@calm
+@given(
+    step_at=st.floats(0, 4.99),
+    levels_w=st.tuples(st.floats(0, 700), st.floats(0, 700)),
+    phase=st.floats(0, 1),
+    start_s=st.floats(0.2, 1),
+    length_s=st.floats(0.5, 3),
+)
+def test_a_single_step_anywhere_is_within_the_bound(
+    step_at: float, levels_w: tuple[float, float], phase: float, start_s: float, length_s: float
+) -> None:
+    (low_w, high_w), end_s = levels_w, start_s + length_s
+    times = [(i + phase) * PERIOD_S for i in range(50)]
+    powers: list[float | None] = [low_w if t < step_at else high_w for t in times]
+    before_s = min(max(step_at - start_s, 0.0), length_s)
+    true_j = low_w * before_s + high_w * (length_s - before_s)
+    found = integrate_power_j(times, powers, start_s=start_s, end_s=end_s, period_s=PERIOD_S)
+    bound = integration_uncertainty_j(times, powers, start_s=start_s, end_s=end_s)
+    assert found is not None
+    assert bound is not None
+    assert abs(found - true_j) <= bound + 1e-6
 
 
 def sample(

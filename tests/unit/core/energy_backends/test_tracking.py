@@ -2,8 +2,8 @@
 
 import pytest
 
-from llenergymeasure.core.energy_backends.tracking import Tracking
-from llenergymeasure.domain.metrics import EnergyMeasurement
+from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.testing import FakeClock, FakeEnergy
 
 
@@ -48,3 +48,37 @@ def test_an_interrupt_stops_the_source(clock: FakeClock) -> None:
     with pytest.raises(KeyboardInterrupt), Tracking(energy):
         raise KeyboardInterrupt
     assert energy.log == ["energy on", "energy off"]
+
+
+GPU = DeviceEnergy(device="GPU-0", kind="gpu", energy_j=300.0, source="counter", uncertainty_j=2.0)
+CPU = DeviceEnergy(device="package-0", kind="cpu", energy_j=80.0, source="counter", uncertainty_j=0.5)
+MEMORY = DeviceEnergy(device="dram-0", kind="dram", energy_j=10.0, source="counter")
+HEADLINE = EnergyMeasurement(
+    300.0, 4.0, 40, per_gpu_j={"GPU-0": 300.0}, devices=(GPU,), uncertainty_j=2.0, warnings=("of the GPU",)
+)
+
+
+def test_rows_of_another_source_are_listed_after_the_headlines_own_and_not_added() -> None:
+    beside = EnergyMeasurement(80.0, 4.0, 2, devices=(CPU, MEMORY), uncertainty_j=0.5)
+    assert with_rows_of(HEADLINE, beside) == EnergyMeasurement(
+        300.0,
+        4.0,
+        40,
+        per_gpu_j={"GPU-0": 300.0},
+        devices=(GPU, CPU, MEMORY),
+        uncertainty_j=2.0,
+        warnings=("of the GPU",),
+    )
+
+
+def test_a_source_beside_that_was_lost_says_that_the_total_does_not_depend_on_it() -> None:
+    beside = EnergyMeasurement(
+        None, 4.0, 0, devices=(MEMORY,), warnings=("energy_unavailable: no counter", "it wrapped")
+    )
+    both = with_rows_of(HEADLINE, beside)
+    assert (both.total_j, both.devices) == (300.0, (GPU, MEMORY))
+    assert both.warnings == (
+        "of the GPU",
+        "not_in_the_total: energy_unavailable: no counter",
+        "not_in_the_total: it wrapped",
+    )

@@ -1,13 +1,21 @@
 """What is believed of what Zeus returns, with a monitor that stands in for Zeus's."""
 
 import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
 
 from llenergymeasure.core.energy_backends import ZeusBackend
-from llenergymeasure.domain.metrics import DeviceEnergy
+from llenergymeasure.core.energy_backends.source import SensorContext
+from llenergymeasure.core.energy_backends.zeus import judge
+from llenergymeasure.core.gpu_energy import GpuEnergy
+from llenergymeasure.core.power_thermal import PowerThermalSampler
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.testing import FakeClock
+from tests.fakes.nvml import FakeGpu, FakeNvml
 
 A, B, C = "GPU-a", "GPU-b", "GPU-c"
 
@@ -147,3 +155,198 @@ def test_without_a_visible_gpu_zeus_is_not_even_asked(clock: FakeClock) -> None:
     backend = ZeusBackend(monitor_factory=monitor, visible=tuple, clock=clock)
     assert backend.problem() == "no NVIDIA GPU answered"
     assert monitor.log == []
+
+
+ZEUS = DeviceEnergy(device=A, kind="gpu", energy_j=310.0, source="counter", field="ZeusMonitor gpu_energy")
+NVML = DeviceEnergy(
+    device=A, kind="gpu", energy_j=300.0, source="counter", uncertainty_j=4.0, update_period_s=0.1, witness_j=298.0
+)
+NVML_SAID = GpuEnergy(row=NVML, warnings=("what the witness said",))
+
+
+def test_without_a_witness_zeus_stands_as_it_is() -> None:
+    assert judge(ZEUS, None, "") == (ZEUS, ())
+    lost = replace(ZEUS, energy_j=None)
+    assert judge(lost, None, "") == (lost, ())
+
+
+def test_a_figure_that_the_witness_allows_is_bounded_by_how_far_apart_they_are_and_its_own_bound() -> None:
+    row, warnings = judge(ZEUS, NVML_SAID, "")
+    assert row == replace(ZEUS, uncertainty_j=14.0, update_period_s=0.1, witness_j=300.0)
+    assert warnings == ("what the witness said",)
+
+
+@pytest.mark.parametrize(("energy_j", "warned"), [(285.0, False), (284.9, True), (315.0, False), (315.1, True)])
+def test_five_percent_of_the_witness_is_no_disagreement_and_more_is(energy_j: float, warned: bool) -> None:
+    row, warnings = judge(replace(ZEUS, energy_j=energy_j), NVML_SAID, "")
+    assert row.energy_j == energy_j
+    assert row.uncertainty_j == pytest.approx(abs(energy_j - 300) + 4)
+    assert [w.partition(":")[0] for w in warnings[1:]] == (["counter_disagreement"] if warned else [])
+
+
+def test_how_far_apart_they_are_is_told() -> None:
+    _, (_, told) = judge(replace(ZEUS, energy_j=330.0), NVML_SAID, "")
+    for part in ("330 J", A, "300 J", "10.0% apart"):
+        assert part in told
+
+
+def test_what_zeus_did_not_measure_is_the_witnesss() -> None:
+    row, warnings = judge(replace(ZEUS, energy_j=None), NVML_SAID, "Zeus returned -5.0 J")
+    assert row == NVML
+    assert warnings[0] == "what the witness said"
+    assert warnings[1].startswith("zeus_refused: Zeus returned -5.0 J for GPU-a")
+    assert "NVML's (counter)" in warnings[1]
+    assert len(warnings) == 2
+
+
+def test_a_counter_that_the_witness_refused_is_refused_from_zeus_too() -> None:
+    integrated = replace(NVML_SAID, row=replace(NVML, source="integrated", witness_j=None))
+    row, warnings = judge(ZEUS, integrated, "Zeus returned 310.0 J")
+    assert row == integrated.row
+    assert "not to be believed" in warnings[1]
+    assert "NVML's (integrated)" in warnings[1]
+
+
+def test_zeus_without_a_counter_polls_power_as_the_witness_does_and_is_not_refused() -> None:
+    integrated = replace(NVML_SAID, row=replace(NVML, source="integrated", witness_j=None))
+    row, warnings = judge(replace(ZEUS, source="integrated"), integrated, "")
+    assert (row.energy_j, row.source, row.uncertainty_j) == (310.0, "integrated", 14.0)
+    assert warnings == ("what the witness said",)
+
+
+def test_a_witness_without_a_bound_leaves_how_far_apart_they_are() -> None:
+    row, _ = judge(ZEUS, replace(NVML_SAID, row=replace(NVML, uncertainty_j=None)), "")
+    assert row.uncertainty_j == 10.0
+
+
+def test_zeus_alone_is_said_to_be_alone() -> None:
+    blind = GpuEnergy(row=replace(NVML, energy_j=None), warnings=("first",), problem="the power was not read")
+    row, warnings = judge(ZEUS, blind, "")
+    assert row == ZEUS
+    assert warnings == ("first", "energy_witness_unavailable: Zeus alone measured GPU-a: the power was not read")
+
+
+def test_where_neither_knows_there_is_no_energy() -> None:
+    blind = GpuEnergy(row=replace(NVML, energy_j=None), problem="the power was not read")
+    lost = replace(ZEUS, energy_j=None)
+    assert judge(lost, blind, "") == (lost, ())
+
+
+class TimedMonitor(FakeMonitor):
+    """Gives watts times the time between begin and end."""
+
+    def __init__(self, power_w: float, fail_at: str = "") -> None:
+        super().__init__({}, fail_at)
+        self.power_w = power_w
+        self.begun_s = 0.0
+
+    def begin_window(self, key: str, sync_execution: bool = True) -> None:
+        super().begin_window(key, sync_execution)
+        self.begun_s = time.monotonic()
+
+    def end_window(self, key: str, sync_execution: bool = True) -> SimpleNamespace:
+        self.energies = {0: self.power_w * (time.monotonic() - self.begun_s)}
+        return super().end_window(key, sync_execution)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoDriver(SensorContext):
+    """Its own samplers find nothing."""
+
+    def own_sampler(self) -> PowerThermalSampler:
+        library = FakeNvml()
+        library.fail("nvmlInit")
+        return PowerThermalSampler(devices=self.devices, library=library)
+
+
+def _ticking_mj(time_s: float) -> int:
+    """300 W, a tick every 20 ms."""
+    return 6000 * int(time_s / 0.02)
+
+
+@pytest.fixture
+def watched() -> Iterator[Callable[[FakeGpu], SensorContext]]:
+    """A context whose sampler already watches a card."""
+    running: list[PowerThermalSampler] = []
+
+    def watch(gpu: FakeGpu) -> SensorContext:
+        running.append(PowerThermalSampler(devices=(gpu.uuid,), library=FakeNvml(gpu)))
+        running[-1].start()
+        return SensorContext(devices=(gpu.uuid,), sampler=running[-1])
+
+    yield watch
+    for sampler in running:
+        sampler.stop()
+
+
+def _beside(monitor: FakeMonitor, context: SensorContext) -> EnergyMeasurement:
+    """What is measured over a quarter of a second."""
+    backend = ZeusBackend(
+        devices=(A,), monitor_factory=monitor, visible=lambda: (A,), has_counter=lambda _: True, context=context
+    )
+    monitor.fail_at, fail_at = "", monitor.fail_at
+    assert backend.problem() is None
+    monitor.fail_at = fail_at
+    tracker = backend.start_tracking()
+    time.sleep(0.25)
+    return backend.stop_tracking(tracker)
+
+
+def test_beside_zeus_timed_ticks_bound_its_error(watched: Callable[[FakeGpu], SensorContext]) -> None:
+    context = watched(FakeGpu(A, 300.0, counter_mj=_ticking_mj))
+    measured = _beside(TimedMonitor(309.0), context)
+    (row,) = measured.devices
+    assert (row.source, row.field) == ("counter", "ZeusMonitor gpu_energy")
+    assert row.witness_j == pytest.approx(300 * measured.duration_sec, rel=0.02)
+    assert row.energy_j == measured.total_j == pytest.approx(309 * measured.duration_sec, rel=0.02)
+    # 3 % of 75 J, and the witness's own.
+    assert row.uncertainty_j is not None
+    assert row.uncertainty_j > abs((row.energy_j or 0) - (row.witness_j or 0))
+    assert measured.uncertainty_j == row.uncertainty_j
+    assert measured.warnings == ()
+    assert context.sampler is not None
+    assert context.sampler.running
+
+
+@pytest.mark.parametrize(
+    ("monitor", "said"),
+    [
+        (TimedMonitor(-100.0), "Zeus returned -"),
+        (TimedMonitor(0.0), "Zeus returned 0.0 J"),
+        (TimedMonitor(300.0, "begin"), "Zeus could not begin"),
+        (TimedMonitor(300.0, "end"), "Zeus could not read the GPU at the end"),
+    ],
+)
+def test_where_zeus_has_no_figure_the_timed_ticks_take_its_place(
+    watched: Callable[[FakeGpu], SensorContext], monitor: TimedMonitor, said: str
+) -> None:
+    measured = _beside(monitor, watched(FakeGpu(A, 300.0, counter_mj=_ticking_mj)))
+    (row,) = measured.devices
+    assert (row.source, row.field) == ("counter", "nvmlDeviceGetTotalEnergyConsumption")
+    assert measured.total_j == row.energy_j == pytest.approx(300 * measured.duration_sec, rel=0.02)
+    assert measured.per_gpu_j == {A: row.energy_j}
+    (told,) = measured.warnings
+    assert told.startswith("zeus_refused: ")
+    assert said in told
+
+
+def test_a_counter_that_stands_still_costs_zeus_its_figure(watched: Callable[[FakeGpu], SensorContext]) -> None:
+    measured = _beside(TimedMonitor(123.0), watched(FakeGpu(A, 300.0, counter_mj=lambda _: 5)))
+    (row,) = measured.devices
+    assert row.source == "integrated"
+    assert measured.total_j == pytest.approx(300 * measured.duration_sec, rel=1e-3)
+    assert [w.partition(":")[0] for w in measured.warnings] == ["energy_counter_refused", "zeus_refused"]
+
+
+def test_without_a_witness_zeus_alone_is_believed_and_that_is_said() -> None:
+    measured = _beside(TimedMonitor(300.0), NoDriver(devices=(A,)))
+    assert measured.total_j == pytest.approx(300 * measured.duration_sec, rel=0.02)
+    assert measured.uncertainty_j is None
+    (told,) = measured.warnings
+    assert told.startswith("energy_witness_unavailable: nothing ran beside Zeus: no NVIDIA driver answered")
+
+
+def test_with_neither_zeus_nor_a_witness_there_is_no_energy() -> None:
+    measured = _beside(TimedMonitor(300.0, "end"), NoDriver(devices=(A,)))
+    assert measured.total_j is None
+    assert measured.warnings[0].startswith("energy_unavailable: Zeus could not read the GPU at the end")

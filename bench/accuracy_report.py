@@ -1,0 +1,240 @@
+"""Tables, the page ``docs/accuracy.md`` and the result file of ``bench/accuracy.py``."""
+
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tabulate import tabulate
+
+from bench.accuracy_cases import CARDS, LOADS, WINDOWS_S, Card, unresolvable
+from bench.accuracy_grid import NAIVE_COUNTER, NAIVE_POLLING, OURS, Timing
+from bench.accuracy_realtime import CODECARBON, ZEUS
+from bench.accuracy_verdicts import Group, Verdict
+
+_COLUMNS: dict[Timing, tuple[str, ...]] = {
+    "injected": (OURS, NAIVE_COUNTER, NAIVE_POLLING),
+    "real time": (OURS, ZEUS, CODECARBON),
+}
+_PACKAGES = {ZEUS: "zeus", CODECARBON: "codecarbon"}
+
+
+def as_json(groups: Sequence[Group], judged: Sequence[Verdict], machine: dict[str, Any]) -> dict[str, Any]:
+    """The result file: worst and mean of each group beside the errors that they come from, in percent."""
+    rows = []
+    for group in groups:
+        row = asdict(group)
+        row["errors_pct"] = [None if e is None else round(e, 4) for e in group.errors_pct]
+        complete = math.isfinite(group.worst_pct)
+        row["worst_pct"] = round(group.worst_pct, 4) if complete else None
+        row["mean_pct"] = round(group.mean_pct, 4) if complete else None
+        row["share_in_bound"] = group.share_in_bound
+        rows.append(row)
+    return {
+        "bench": "accuracy",
+        "what": "measured over true energy on simulated NVIDIA GPUs, less one, in percent, for each phase",
+        "verdicts": [asdict(verdict) for verdict in judged],
+        "machine": machine,
+        "groups": rows,
+    }
+
+
+def from_json(result: dict[str, Any]) -> list[Group]:
+    """The groups that :func:`as_json` wrote."""
+    derived = ("worst_pct", "mean_pct", "share_in_bound")
+    groups = []
+    for row in result["groups"]:
+        fields: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in row.items() if key not in derived
+        }
+        groups.append(Group(**fields))
+    return groups
+
+
+def verdict_lines(judged: Iterable[Verdict]) -> list[str]:
+    """One line for each promise."""
+    return [f"{v.word}: {v.promise}: {v.seen}" for v in judged]
+
+
+def error_tables(groups: Sequence[Group], *, statistic: str = "worst") -> list[tuple[str, str]]:
+    """[n] (title, Markdown table): one for each clock and window; rows are loads, columns cards.
+
+    Args:
+        groups: what to show.
+        statistic: "worst" or "mean" absolute error over the phases.
+    """
+    tables = []
+    for timing, columns in _COLUMNS.items():
+        tools = [t for t in columns if any(g.tool == t and g.timing == timing for g in groups)]
+        for window_s in WINDOWS_S:
+            chosen = [g for g in groups if g.timing == timing and g.window_s == window_s]
+            if chosen:
+                title = f"{window_s:g} s, {'injected clock' if timing == 'injected' else timing}: {' / '.join(tools)}"
+                tables.append((title, _table(chosen, tools, statistic)))
+    return tables
+
+
+def _table(groups: Sequence[Group], tools: Sequence[str], statistic: str) -> str:
+    of = {(g.load, g.card, g.tool): g for g in groups}
+    cards = [card for card in CARDS if any(g.card == card for g in groups)]
+    rows = []
+    for load in (name for name in LOADS if any(g.load == name for g in groups)):
+        cells = [_cell([of.get((load, card, tool)) for tool in tools], statistic) for card in cards]
+        rows.append([load, *cells])
+    return tabulate(rows, ["load", *cards], tablefmt="github", disable_numparse=True)
+
+
+def _cell(groups: Sequence[Group | None], statistic: str) -> str:
+    mark = "\\*" if any(g is not None and g.unresolvable for g in groups) else ""
+    return " / ".join("-" if g is None else _pct(getattr(g, f"{statistic}_pct")) for g in groups) + mark
+
+
+def _pct(value: float) -> str:
+    if math.isinf(value):
+        return "none"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
+
+
+def bound_table(groups: Sequence[Group]) -> str:
+    """Share of cases inside the package's own bound, all windows and both clocks together."""
+    ours = [g for g in groups if g.tool == OURS]
+    cards = [card for card in CARDS if any(g.card == card for g in ours)]
+    rows = []
+    for load in (name for name in LOADS if any(g.load == name for g in ours)):
+        cells = []
+        for card in cards:
+            inside = [cell is True for g in ours if (g.load, g.card) == (load, card) for cell in g.in_bound]
+            named = any(g.unresolvable for g in ours if (g.load, g.card) == (load, card))
+            cells.append((f"{100 * sum(inside) / len(inside):.0f}" if inside else "-") + ("\\*" if named else ""))
+        rows.append([load, *cells])
+    return tabulate(rows, ["load", *cards], tablefmt="github", disable_numparse=True)
+
+
+def page(groups: Sequence[Group], judged: Sequence[Verdict], machine: dict[str, Any]) -> str:
+    """``docs/accuracy.md``."""
+    versions = ", ".join(f"{t} {machine['packages'][p]}" for t, p in _PACKAGES.items() if p in machine["packages"])
+    n_phases = max(len(group.errors_pct) for group in groups)
+    tables = "\n\n".join(f"### {title}\n\n{table}" for title, table in error_tables(groups))
+    rows = [
+        [
+            verdict.promise,
+            verdict.word if verdict.kept or not verdict.binding else f"**{verdict.word}**",
+            verdict.seen.replace("|", "/"),
+        ]
+        for verdict in judged
+    ]
+    return f"""# Accuracy against a known truth
+
+Written by `bench/accuracy.py`; do not edit.
+
+The tools measure simulated NVIDIA GPUs ([nvmlsim](../nvmlsim/README.md)) whose true power is a formula, so each
+figure has an error. llenergymeasure {machine["llenergymeasure"]}, {versions or "no other tool installed"}, Python
+{machine["python"]}, {machine["n_cpus"]} cores of {machine["cpu"]}.
+
+## What was run
+
+{_loads()}
+
+{_cards()}
+
+Windows of {", ".join(f"{w:g}" for w in WINDOWS_S)} s: no multiple of a tick, of a refresh or of a load's period.
+Each case is run at {n_phases} phases, which shift the sensor's refresh, the counter's tick and the load against the
+window's start by fractions of their periods that are not in step with each other.
+
+On the **injected clock** no real time passes, every call to the driver takes 20 us, and the window stands where it
+stands. *{OURS}* is the package's GPU source. *{NAIVE_COUNTER}* is the difference of two reads of
+`nvmlDeviceGetTotalEnergyConsumption` at the window's ends. *{NAIVE_POLLING}* reads `nvmlDeviceGetPowerUsage` every
+100 ms and at the end, and adds up power x time since the reading before; on H100 and RTX40 that call is a one-second
+average.
+
+In **real time** every phase is one of {n_phases} GPUs of one machine, on the simulated driver library, in a process of
+its own. The window is what the program around a tool sees: from the moment its begin call has returned until its end
+call is made; truth is the energy of exactly that. What is idle outside the window is idle until 5 ms or more after
+the begin call, so that no tool is read before the load is written down. The package starts a window right after a tick
+of the last of its GPUs. Zeus is a `ZeusMonitor` window, inside the package's; CodeCarbon an offline tracker's task,
+not its first, whose GPU figures are taken before it adds them up.
+
+## What it shows
+
+{tabulate(rows, ["promise", "", "seen"], tablefmt="github")}
+
+## Worst error, percent
+
+Absolute, over the phases. \\* is a case of the named set below.
+
+{tables}
+
+## Share inside the package's own bound, percent
+
+`uncertainty_j` of each device, over windows, phases and both clocks.
+
+{bound_table(groups)}
+
+## The named set: what the readings taken do not resolve
+
+{_named_set()}
+
+## Run it again
+
+```sh
+python bench/accuracy.py --save --write-docs   # all of it; --quick is a small part
+```
+
+It needs Linux and gcc, `pip install 'llenergymeasure[zeus,codecarbon]'` for those two, and no GPU. Exit code 1: a
+promise was not kept. `--save` writes every error to `bench/results/`.
+
+## Limits
+
+- Simulated sensors have no noise, no gain error and no lag beyond their window. A real card's gain is off by about 5 %
+  (Yang, Adamek, Armour, SC24, arXiv 2312.02741), which no bound here holds: it stands beside every result as
+  `sensor_accuracy_pct`.
+- Nobody has published what feeds the energy counters of A100 and H100. Here it is the sensor that looks 25 % of the
+  time. If it is more, both the package and the naive counter are better there than these tables.
+- The H100's one-second average sees all of the time in these simulations, and tells the mean of a load that goes on,
+  as the figures of {NAIVE_POLLING} show. The package takes energy from the counter and from instant power, so the
+  named set holds these cases.
+- Refreshes and ticks are exact to the nanosecond; those of real cards wander, which breaks some of the locks shown
+  here.
+- Loads are formulas with jitter, not recordings. Real time was a shared machine.
+"""
+
+
+def _loads() -> str:
+    rows = [[load.name, load.what] for load in LOADS.values()]
+    return tabulate(rows, ["load", "power"], tablefmt="github")
+
+
+def _cards() -> str:
+    return tabulate(
+        [_card_row(card) for card in CARDS.values()],
+        ["card", "instant power: every / sees, ms", "nvmlDeviceGetPowerUsage", "counter's tick, ms", "counter counts"],
+        tablefmt="github",
+        disable_numparse=True,
+    )
+
+
+def _card_row(card: Card) -> list[str]:
+    sensors, counter = card.model.sensors, card.model.counter
+    assert sensors.instant is not None
+    assert counter is not None
+    return [
+        card.name,
+        f"{sensors.instant.update_s * 1000:.0f} / {sensors.instant.window_s * 1000:.0f}",
+        sensors.power_usage or "-",
+        f"{counter.tick_s * 1000:.0f}",
+        "the truth" if counter.fed_by is None else "the instant sensor's readings",
+    ]
+
+
+def _named_set() -> str:
+    paragraphs = inspect.cleandoc(unresolvable.__doc__ or "").split("\n\n")[1:]
+    held: dict[str, list[str]] = {}
+    for load in LOADS.values():
+        for card in CARDS.values():
+            windows = [w for w in WINDOWS_S if unresolvable(load, card, w)]
+            if windows:
+                which = "all windows" if len(windows) == len(WINDOWS_S) else f"{', '.join(f'{w:g}' for w in windows)} s"
+                held.setdefault(f"{load.name}, {which}", []).append(card.name)
+    members = "; ".join(f"{load}: {', '.join(cards)}" for load, cards in held.items())
+    return "\n\n".join([*paragraphs, f"Here it holds {members}."]).replace("``", "`")
