@@ -195,7 +195,9 @@ promise was not kept. `--save` writes every error to `bench/results/`.
   as the figures of {NAIVE_POLLING} show. The package takes energy from the counter and from instant power, so the
   named set holds these cases.
 - Refreshes and ticks are exact to the nanosecond; those of real cards wander, which breaks some of the locks shown
-  here.
+  here. That the bound holds with ticks that are up to 20 % early or late is a unit test.
+- The warning of aliasing is the package's, worked out from the load's period. A session takes that from the time
+  between tokens; a load without tokens, such as these square waves, would pass without the warning.
 - Loads are formulas with jitter, not recordings. Real time was a shared machine.
 """
 

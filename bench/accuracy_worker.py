@@ -160,16 +160,21 @@ def _write(path: Path, card: str, load: Load, n_phases: int) -> list[str]:
 def _window(
     path: Path, card: str, load: Load, window_s: float, n_phases: int, running: Sequence[tuple[str, Tool]]
 ) -> dict[str, Any]:
-    """One window: the load, how late it was written down, and for each tool its figures and the true joules."""
+    """One window: the load, and for each tool its figures and the true joules.
+
+    Raises:
+        RuntimeError: the load was written down after it had begun, so that a tool may not have seen it.
+    """
     _write(path, card, load, n_phases)
     begun_s, ended_s, found = {}, {}, {}
     for name, tool in running:
         tool.begin()
         begun_s[name] = time.monotonic()
     end_s = begun_s[running[-1][0]] + window_s
-    late_s = 0.0
     if not load.goes_on:
         end_s, late_s = _append(path, load, window_s, n_phases)
+        if late_s > 0:
+            raise RuntimeError(f"the load was written {late_s:.3f} s after it began: the machine is too busy")
     time.sleep(max(0.0, end_s - time.monotonic()))
     for name, tool in reversed(running):
         ended_s[name] = time.monotonic()
@@ -178,7 +183,6 @@ def _window(
     return {
         "load": load.name,
         "window_s": window_s,
-        "late_s": late_s,
         "true_j": {
             name: [traces[i].integral(begun_s[name] - epoch_s, ended_s[name] - epoch_s) for i in range(n_phases)]
             for name, _ in running

@@ -128,6 +128,8 @@ def running(load: str) -> Iterator[None]:
     time.sleep(2)
     try:
         yield
+        if not thread.is_alive():
+            raise RuntimeError(f"the load {load!r} ended before its windows did")
     finally:
         stop.set()
         thread.join()

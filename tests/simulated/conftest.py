@@ -63,6 +63,10 @@ class Measuring:
         """What an experiment on these GPUs found, and the truth."""
         scenario = Scenario(gpus=gpus, faults=faults)
         scenario.write(self.path)
+        return self.run_on(scenario, **request)
+
+    def run_on(self, scenario: Scenario, **request: Any) -> Outcome:
+        """What an experiment found in a scenario whose file is there, and the truth."""
         defaults = {"backend": "nvml", "batch_s": 0.4, "n_batches": 2, "n_gpus": 1, "in_window": "", "visible": None}
         asked = {**defaults, "output_dir": None, "scenario": str(self.path), **request}
         assert self._process.stdin is not None
@@ -75,8 +79,8 @@ class Measuring:
         assert "error" not in answer, answer["error"]
         start_s, end_s = (answer[edge] - scenario.epoch_s for edge in ("window_start_s", "window_end_s"))
         traces = nvmlsim.read_power_w(self.path)
-        true_j = tuple(traces[i].integral(start_s, end_s) for i in range(len(gpus)))
-        return Outcome(answer, true_j, tuple(scenario.uuid(i) for i in range(len(gpus))))
+        true_j = tuple(traces[i].integral(start_s, end_s) for i in range(len(scenario.gpus)))
+        return Outcome(answer, true_j, tuple(scenario.uuid(i) for i in range(len(scenario.gpus))))
 
     def close(self) -> None:
         """End the process."""

@@ -4,7 +4,7 @@ Most cases run side by side, started when the first of them is asked for.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,30 @@ IDLE_W, LOAD_W = 60.0, 380.0
 LOAD = f"gpu 0 power_w {{now}} {LOAD_W}"
 NO_PERMISSION, UNKNOWN = 4, 999
 COUNTER = "nvmlDeviceGetTotalEnergyConsumption"
+
+USEFUL = 0.4
+# What a figure does not depend on: with any of these failing it must be there.
+HARMLESS = {
+    "nvmlShutdown",
+    "nvmlSystemGetDriverVersion",
+    "nvmlSystemGetCudaDriverVersion",
+    "nvmlDeviceGetHandleByUUID",
+    "nvmlDeviceGetName",
+    "nvmlDeviceGetArchitecture",
+    "nvmlDeviceGetPowerUsage",
+    "nvmlDeviceGetFieldValues",
+    "field.186",
+    "nvmlDeviceGetMemoryInfo",
+    "nvmlDeviceGetTemperature",
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetCurrentClocksThrottleReasons",
+    "nvmlDeviceGetPersistenceMode",
+    "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetEnforcedPowerLimit",
+    "nvmlDeviceGetPowerManagementDefaultLimit",
+    "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetGraphicsRunningProcesses",
+}
 
 # Every function of the driver that a measurement calls, as nvmlsim names them.
 CALLS = (
@@ -109,7 +133,6 @@ CASES = {
     "MIG": case(card(mig=True), backend="auto"),
     "one of two lost": case(card(), card(), n_gpus=2, in_window=f"{LOAD}\ngpu 1 lost {{now}}"),
     "stranger": case(card(processes=(Process(pid=1, memory_mb=500),))),
-    "second process": case(),
 }
 
 
@@ -131,7 +154,11 @@ def assert_right_or_null(outcome: Outcome) -> float | None:
     if all(row["kind"] != "gpu" for row in outcome.rows):
         assert outcome.raw["model"]["devices"] == []
         return None
-    assert abs(total_j - outcome.true_j[0]) <= outcome.raw["energy"]["uncertainty_j"]
+    bound_j = outcome.raw["energy"]["uncertainty_j"]
+    # Two ticks of 0.1 s at 380 W are the worst that an untimed counter can be off, 76 J of 304; a step that is
+    # sampled every 0.1 s leaves as much.
+    assert bound_j <= USEFUL * outcome.true_j[0]
+    assert abs(total_j - outcome.true_j[0]) <= bound_j
     return float(total_j)
 
 
@@ -139,7 +166,8 @@ def assert_right_or_null(outcome: Outcome) -> float | None:
 @pytest.mark.parametrize("call", CALLS)
 def test_an_error_in_any_call_gives_the_right_number_or_none(outcomes: Outcomes, call: str, when: str) -> None:
     outcome = outcomes[f"{call} {when}"].result()
-    assert_right_or_null(outcome)
+    measured = assert_right_or_null(outcome)
+    assert measured is not None or call not in HARMLESS, outcome.said
     assert len(outcome.raw["requests"]) == 2
 
 
@@ -174,7 +202,10 @@ def test_a_gpu_or_driver_lost_in_the_window_leaves_no_number_and_says_so(
 
 
 def test_a_gpu_that_was_lost_early_is_not_measured(outcomes: Outcomes) -> None:
-    assert all(row["kind"] != "gpu" for row in outcomes["lost early"].result().rows)
+    outcome = outcomes["lost early"].result()
+    assert outcome.raw["model"]["devices"] == []
+    assert all(row["kind"] != "gpu" for row in outcome.rows)
+    assert outcome.raw["environment_snapshot"]["gpus"] == []
 
 
 def test_slow_calls_in_a_longer_window_cost_neither_window_nor_number(outcomes: Outcomes) -> None:
@@ -208,19 +239,20 @@ def test_another_process_on_the_gpu_is_told(outcomes: Outcomes) -> None:
     assert "foreign_process" not in outcomes["healthy, nvml"].result().flags
 
 
-def test_two_processes_that_measure_one_gpu_are_both_right(library: Path, tmp_path: Path) -> None:
-    processes = []
+def test_two_processes_that_measure_one_gpu_at_once_are_both_right(library: Path, tmp_path: Path) -> None:
+    processes = [Measuring(library, tmp_path) for _ in range(2)]
     try:
-        for name in ("a", "b"):
-            (tmp_path / name).mkdir()
-            processes.append(Measuring(library, tmp_path / name))
-        constant = Gpu(power_w=Trace.constant(LOAD_W))
-        for outcome in (process.run(constant) for process in processes):
-            assert assert_right_or_null(outcome) is not None
-            assert outcome.rows[0]["device"] == outcome.uuids[0]
+        scenario = nvmlsim.Scenario(gpus=(Gpu(power_w=Trace.constant(LOAD_W)),))
+        scenario.write(tmp_path / "scenario.txt")
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda process: process.run_on(scenario, batch_s=1.0), processes))
     finally:
         for process in processes:
             process.close()
+    for outcome in found:
+        assert assert_right_or_null(outcome) is not None
+        assert outcome.rows[0]["device"] == outcome.uuids[0]
+    assert max(o.raw["window_start_s"] for o in found) < min(o.raw["window_end_s"] for o in found)
 
 
 @pytest.mark.parametrize("by_uuid", [False, True])
@@ -233,16 +265,21 @@ def test_of_two_gpus_only_the_visible_one_is_measured(measuring: Measuring, by_u
     assert row["energy_j"] == pytest.approx(outcome.true_j[1], abs=row["uncertainty_j"])
 
 
+@pytest.mark.parametrize("backend", ["nvml", "zeus"])
 @pytest.mark.parametrize("call", [COUNTER, "nvmlDeviceGetFieldValues", "nvmlDeviceGetTemperature"])
 def test_a_call_of_two_seconds_delays_the_end_by_one_at_most_and_the_workload_never(
-    measuring: Measuring, call: str
+    measuring: Measuring, call: str, backend: str
 ) -> None:
-    quick = measuring.run(card(), in_window=LOAD)
-    slow = measuring.run(card(), in_window=f"{LOAD}\nfault {call} slow_s=2 from_s={{now}}")
+    quick = measuring.run(card(), in_window=LOAD, backend=backend)
+    slow = measuring.run(card(), in_window=f"{LOAD}\nfault {call} slow_s=2 from_s={{now}}", backend=backend)
     assert slow.seconds == pytest.approx(quick.seconds, abs=0.1)
     assert slow.raw["took_s"] - quick.raw["took_s"] < 1.3
     # Temperature is read twice a second only, so that the window may end before the call that is slow.
-    assert assert_right_or_null(slow) is None or call == "nvmlDeviceGetTemperature"
+    # Zeus may come through where only the sampler is held up, with nothing to bound its figure.
+    if backend == "nvml":
+        assert assert_right_or_null(slow) is None or call == "nvmlDeviceGetTemperature"
+    elif slow.raw["energy"]["total_j"] is not None:
+        assert slow.raw["energy"]["total_j"] == pytest.approx(slow.true_j[0], abs=76)
 
 
 def test_a_full_disk_costs_the_sidecar_and_not_the_experiment(measuring: Measuring, tmp_path: Path) -> None:

@@ -131,9 +131,9 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
     key = f"{source.name}:{','.join(devices) or device_index}:{duration_sec:g}s"
     known = store.get(key)
     if known is not None and 0 <= (age_s := now() - known.timestamp) <= cache_ttl_sec:
-        power_w = mean_power_w(measure_idle_power(source, min(SPOT_CHECK_S, duration_sec), sleep))
-        drift = None if power_w is None else baseline_drift_warning(known.power_w, power_w, age_s)
-        if power_w is not None and drift is None:
+        check = measure_idle_power(source, min(SPOT_CHECK_S, duration_sec), sleep)
+        drift = _drift(known, check, age_s)
+        if check.total_j is not None and drift is None:
             return replace(known, from_cache=True)
         if drift is not None:
             warn(drift)
@@ -149,12 +149,25 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
         duration_sec=measurement.duration_sec,
         source=source.name,
         devices=tuple(d.device for d in measurement.devices),
-        power_by_device_w={
-            d.device: d.energy_j / measurement.duration_sec for d in measurement.devices if d.energy_j is not None
-        },
+        power_by_device_w=_power_by_device_w(measurement),
     )
     store.put(key, baseline)
     return baseline
+
+
+def _power_by_device_w(measurement: EnergyMeasurement) -> dict[str, float]:
+    seconds = measurement.duration_sec
+    return {d.device: d.energy_j / seconds for d in measurement.devices if d.energy_j is not None and seconds > 0}
+
+
+def _drift(known: BaselineCache, check: EnergyMeasurement, age_s: float) -> str | None:
+    """What to say of the whole that has drifted, or else of a device, whose drift the others may hide."""
+    power_w = mean_power_w(check)
+    found = [None if power_w is None else baseline_drift_warning(known.power_w, power_w, age_s)]
+    for device, now_w in _power_by_device_w(check).items():
+        if device in known.power_by_device_w:
+            found.append(baseline_drift_warning(known.power_by_device_w[device], now_w, age_s, device))
+    return next((warning for warning in found if warning is not None), None)
 
 
 def create_energy_breakdown(

@@ -9,6 +9,11 @@ from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError
 
+_NO_PARTS = (
+    "baseline_unavailable: the idle power was measured of all visible GPUs together, and the model is on some of them; "
+    "set CUDA_VISIBLE_DEVICES to those"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
@@ -17,6 +22,7 @@ class Watched:
     plan: ExperimentPlan
     instruments: Instruments
     baseline: BaselineCache | None
+    warnings: tuple[str, ...] = ()
 
 
 def watch_the_model(
@@ -34,7 +40,8 @@ def watch_the_model(
     if used and used < watched:
         of_those = None if baseline is None else baseline.of(model.devices)
         if of_those is not None or not plan.config.baseline.required:
-            return Watched(plan=found, instruments=instruments, baseline=of_those)
+            lost = () if of_those is not None or baseline is None else (_NO_PARTS,)
+            return Watched(plan=found, instruments=instruments, baseline=of_those, warnings=lost)
     seen = (
         f"the engine runs on {', '.join(model.devices) or 'the CPU'}, the sensors watch "
         f"{', '.join(plan.devices) or 'the CPU'}; set CUDA_VISIBLE_DEVICES to the GPUs by UUID"

@@ -7,25 +7,32 @@ energy up to an edge is interpolated between the tick before it and the tick aft
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from llenergymeasure.core.gpu_sensors import REFRESH_S
+
 # Two reads further apart than this do not time the tick between them. Close polling aims at 1 ms; a
 # driver that takes longer for a call gives wider stamps, and wider bounds with them.
 _STAMP_WIDTH_S = 0.05
+# Half the distance of the two reads around a tick, in ticks, up to which it counts as timed in any case.
+_TIMED = 1 / 8
+# Few gaps are seen, and those of real cards have not been published: ticks are not taken to be steadier than this.
+_LEAST_SPREAD = 0.02
 # How far a tick seen by close polling dates the ticks around it: the error of the period adds up.
 _DATED_TICKS = 5
-# A counter on a card at work changes at every tick, about 0.1 s on real cards.
+# A counter on a card changes at every tick, idle or not. Ticks are about 0.1 s apart (Zeus project notes); five
+# of them without a change are no jitter.
 _STANDSTILL_S = 0.5
 _STANDSTILL_TICKS = 5
 # Cards exceed their limit for milliseconds; what would be more than this multiple of it is an error.
 ABOVE_LIMIT = 1.5
-# Power this close to the window counts for how much it varies.
-_NEAR_S = 1.0
+# Power this close to the window counts for how much it varies, and reads this close make up the edges.
+NEAR_S = 1.0
 # The counter shows whole millijoules.
 _RESOLUTION_J = 0.001
 
@@ -126,14 +133,14 @@ def counter_energy(
         for c in changes
         if c.before_s - c.after_s <= _STAMP_WIDTH_S
     ]
-    tick_s = _tick_period_s(stamps)
-    if tick_s is None:
+    period = _period(stamps)
+    if period is None:
         raise CounterRefusedError(f"its ticks were not seen ({len(stamps)} in {len(known)} reads)")
-    _check_rise(changes, ABOVE_LIMIT * limit_w, known[0].before_s - tick_s)
+    tick_s = period.tick_s
+    _check_rise(changes, _most_between_reads_j(power_w, limit_w, unseen_s), known[0].before_s - tick_s)
     _check_standstill(known, changes, tick_s, start_s, end_s)
-    # Between reads that are further apart than a tick there may be two.
-    ticks = _dated(known, [stamp for stamp in stamps if 2 * stamp.width_s <= tick_s], tick_s)
-    near = (t for t in pairwise(ticks) if t[1].time_s > start_s - _NEAR_S and t[0].time_s < end_s + _NEAR_S)
+    ticks = _dated(known, _well_timed(stamps, tick_s), period)
+    near = (t for t in pairwise(ticks) if t[1].time_s > start_s - NEAR_S and t[0].time_s < end_s + NEAR_S)
     seen_w = [*(_power_w(a, b) for a, b in near), *power_w]
     if not seen_w:
         raise CounterRefusedError("no tick was seen near the window")
@@ -153,15 +160,30 @@ def _changes(known: Sequence[CounterRead]) -> Iterator[_Change]:
             yield _Change(a.before_s, b.after_s, a.energy_j, b.energy_j)
 
 
-def _check_rise(changes: Sequence[_Change], max_power_w: float, earlier_s: float) -> None:
+def _most_between_reads_j(power_w: Sequence[float], limit_w: float, unseen_s: float) -> Callable[[float], float]:
+    """The most joules that a card can have drawn in a time, given the powers that were seen around it.
+
+    Never more than half as much again as the limit; and not more than the highest power seen, but for a swing up
+    to the limit that was too short to be seen.
+    """
+    high_w = max(power_w, default=ABOVE_LIMIT * limit_w)
+    hidden_s = max(unseen_s, REFRESH_S)
+    if math.isinf(limit_w):
+        return lambda _: math.inf
+    return lambda seconds: min(
+        ABOVE_LIMIT * limit_w * seconds, high_w * seconds + max(0.0, limit_w - high_w) * hidden_s
+    )
+
+
+def _check_rise(changes: Sequence[_Change], most_j: Callable[[float], float], earlier_s: float) -> None:
     for change in changes:
         if change.to_j < change.from_j:
             raise CounterRefusedError(f"it went back by {change.from_j - change.to_j:.6g} J, as after a reset")
-        rise_w = (change.to_j - change.from_j) / (change.before_s - earlier_s)
-        if rise_w > max_power_w:
+        rise_j, seconds = change.to_j - change.from_j, change.before_s - earlier_s
+        if rise_j > most_j(seconds):
             raise CounterRefusedError(
-                f"it jumped by {change.to_j - change.from_j:.6g} J, which would be {rise_w:.6g} W; "
-                f"the card cannot draw more than {max_power_w:.6g} W"
+                f"it jumped by {rise_j:.6g} J within {seconds:.3g} s, in which the card can have drawn "
+                f"{most_j(seconds):.6g} J at most"
             )
         earlier_s = change.after_s
 
@@ -179,29 +201,49 @@ def _check_standstill(
             raise CounterRefusedError(f"it stood still for {until_s - since_s:.3g} s")
 
 
-def _tick_period_s(stamps: Sequence[_Tick]) -> float | None:
-    """Median distance of ticks that were timed one after the other; None where there are none."""
+def _well_timed(stamps: Sequence[_Tick], tick_s: float) -> list[_Tick]:
+    """The stamps that tell the time of a tick, not only which of the reads saw it first.
+
+    Those to an eighth of a tick, or, where the driver is too slow for that, about the best there are; but never
+    wider than a tick, within which there may be two.
+    """
+    enough_s = max(_TIMED * tick_s, 2 * min(stamp.width_s for stamp in stamps))
+    return [stamp for stamp in stamps if stamp.width_s <= min(enough_s, tick_s / 2)]
+
+
+class _Period(NamedTuple):
+    """Median distance of ticks in seconds, and how much one distance may differ from it."""
+
+    tick_s: float
+    spread_s: float
+
+
+def _period(stamps: Sequence[_Tick]) -> _Period | None:
+    """The rhythm of ticks that were timed one after the other; None where there are none."""
     gaps = [(a.width_s + b.width_s, b.time_s - a.time_s) for a, b in pairwise(stamps)]
     close = [(width_s, gap_s) for width_s, gap_s in gaps if gap_s <= _STANDSTILL_S]
     if not close:
         return None
     # Polling between the edges that is just close enough to time ticks times them badly and passes some over.
     narrowest_s = min(width_s for width_s, _ in close)
-    return float(np.median([gap_s for width_s, gap_s in close if width_s <= 2 * narrowest_s]))
+    best_s = [gap_s for width_s, gap_s in close if width_s <= 2 * narrowest_s]
+    tick_s = float(np.median(best_s))
+    return _Period(tick_s, max(max(best_s) - min(best_s), _LEAST_SPREAD * tick_s))
 
 
-def _dated(known: Sequence[CounterRead], stamps: Sequence[_Tick], tick_s: float) -> list[_Tick]:
+def _dated(known: Sequence[CounterRead], stamps: Sequence[_Tick], period: _Period) -> list[_Tick]:
     """The timed ticks, and those that other reads saw the value of, dated by their distance from a timed one."""
     ticks = {stamp.time_s: stamp for stamp in stamps}
     times = [stamp.time_s for stamp in stamps]
+    tick_s = period.tick_s
     near_s = _DATED_TICKS * tick_s
     for read in known:
         first, last = (bisect_right(times, read.before_s + far_s) for far_s in (-near_s, near_s))
         for anchor in stamps[first:last]:
-            # The error of the period, as far as two stamps can have it, adds up from tick to tick.
+            # What two stamps leave open of the period, and what ticks differ among themselves, adds up.
             away_s = read.before_s - anchor.time_s
             n = math.floor(away_s / tick_s)
-            width_s = anchor.width_s * (1 + 2 * abs(n))
+            width_s = anchor.width_s * (1 + 2 * abs(n)) + abs(n) * period.spread_s
             earliest, latest = away_s - width_s, read.after_s - anchor.time_s + width_s
             same = math.floor(earliest / tick_s) == n == math.floor(latest / tick_s)
             if n == 0 or not same or read.energy_j is None:

@@ -9,24 +9,24 @@ from dataclasses import dataclass, replace
 
 from llenergymeasure.core.energy_counter import (
     ABOVE_LIMIT,
+    NEAR_S,
     CounterEnergy,
     CounterRead,
     CounterRefusedError,
     counter_energy,
 )
-from llenergymeasure.core.gpu_sensors import PowerSensor
+from llenergymeasure.core.gpu_sensors import REFRESH_S, PowerSensor
 from llenergymeasure.domain.metrics import DeviceEnergy
 from llenergymeasure.domain.telemetry import PowerThermalSample, integrate_power_j, integration_uncertainty_j
 
 # Counter and integral this far apart do not describe the same window.
 DISAGREEMENT_PCT = 5.0
+# The worst of those that were measured (Yang et al., arXiv 2312.02741): A100 and H100.
 _UNKNOWN_SENSOR = PowerSensor(0.1, 0.025)
-# Where no limit can be read: several times what any card so far draws.
+# Where no limit can be read: more than any module so far may draw.
 _NO_CARD_DRAWS_W = 5000.0
-# Power readings are refreshed every 0.1 s on all cards but Volta and Pascal (Yang et al., arXiv 2312.02741).
-REFRESH_S = 0.1
 COUNTER_FIELD = "nvmlDeviceGetTotalEnergyConsumption"
-_AROUND_S = 1.0
+# NVML gives whole milliwatts.
 _RESOLUTION_W = 0.001
 
 
@@ -52,6 +52,17 @@ class GpuRecord:
     samples: Sequence[PowerThermalSample]
     counter_reads: Sequence[CounterRead]
     interval_s: float
+
+    @property
+    def power_period_s(self) -> float:
+        """How often power can be new: as often as it is sampled, but not more often than the card refreshes it."""
+        return max(self.interval_s, REFRESH_S if self.card.sensor is None else self.card.sensor.update_s)
+
+    @property
+    def unseen_s(self) -> float:
+        """How long power may swing without any sample showing it: what one reading averages over."""
+        averaged_s = REFRESH_S if self.card.sensor is None else self.card.sensor.window_s
+        return averaged_s if self.card.power_lag_s <= REFRESH_S else self.card.power_lag_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +92,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     counter, refusal = _counter(record, start_s, end_s, trace, limit_w)
     if counter is not None:
         warnings += _against_witness(record.uuid, counter, integral_j, integral_bound_j)
+        counter = _as_far_as_the_witness(record.card.sensor, counter, integral_j, integral_bound_j)
         row = DeviceEnergy(
             device=record.uuid,
             kind="gpu",
@@ -98,7 +110,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
         energy_j=integral_j,
         source="integrated",
         uncertainty_j=integral_bound_j,
-        update_period_s=record.interval_s,
+        update_period_s=record.power_period_s,
         field=record.card.power_field,
     )
     if integral_j is None:
@@ -136,7 +148,9 @@ def _power_trace(samples: Sequence[PowerThermalSample], limit_w: float) -> _Trac
 def _integral(trace: _Trace, start_s: float, end_s: float, record: GpuRecord) -> tuple[float | None, float | None]:
     if end_s <= start_s:
         return None, None
-    energy_j = integrate_power_j(trace.time_s, trace.power_w, start_s=start_s, end_s=end_s, period_s=record.interval_s)
+    energy_j = integrate_power_j(
+        trace.time_s, trace.power_w, start_s=start_s, end_s=end_s, period_s=record.power_period_s
+    )
     if energy_j is None:
         return None, None
     unseen_j = integration_uncertainty_j(
@@ -153,15 +167,15 @@ def _counter(
     if all(read.energy_j is None for read in reads):
         return None, None
     # What was read long before or after may have been another window's trouble.
-    near = [r for r in reads if start_s - _AROUND_S <= r.before_s and r.after_s <= end_s + _AROUND_S]
+    near = [r for r in reads if start_s - NEAR_S <= r.before_s and r.after_s <= end_s + NEAR_S]
     try:
         found = counter_energy(
             near,
             start_s,
             end_s,
-            power_w=trace.seen_w(start_s - _AROUND_S, end_s + _AROUND_S),
+            power_w=trace.seen_w(start_s - NEAR_S, end_s + NEAR_S),
             limit_w=limit_w,
-            unseen_s=REFRESH_S if record.card.sensor is None else record.card.sensor.window_s,
+            unseen_s=record.unseen_s,
         )
     except CounterRefusedError as error:
         return None, str(error)
@@ -205,6 +219,16 @@ def _against_witness(
         f"{integral_j:.6g} J ({apart_j / counter.energy_j:.1%} apart); one of the two sensors is wrong or sees only "
         "part of the time: measure for longer, and compare with a meter before citing"
     ]
+
+
+def _as_far_as_the_witness(
+    sensor: PowerSensor | None, counter: CounterEnergy, integral_j: float | None, integral_bound_j: float | None
+) -> CounterEnergy:
+    """The figure with a bound that reaches to what a sensor saw that sees all of the time."""
+    if sensor is None or sensor.part_time or integral_j is None or integral_bound_j is None:
+        return counter
+    least_j = abs(counter.energy_j - integral_j) - integral_bound_j
+    return replace(counter, uncertainty_j=max(counter.uncertainty_j, least_j))
 
 
 def _why_none(record: GpuRecord, trace: _Trace, start_s: float, end_s: float, refusal: str | None) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from llenergymeasure.core.energy_counter import CounterRead
-from llenergymeasure.core.gpu_energy import REFRESH_S, CardFacts
-from llenergymeasure.core.gpu_sensors import power_sensor_of, usage_lag_s
+from llenergymeasure.core.gpu_energy import CardFacts
+from llenergymeasure.core.gpu_sensors import REFRESH_S, power_sensor_of, usage_lag_s
 from llenergymeasure.core.nvml import NvmlDevice
 from llenergymeasure.domain.telemetry import HW_THERMAL_SLOWDOWN, SW_THERMAL_SLOWDOWN, PowerThermalSample
 
@@ -35,7 +35,7 @@ class GpuRecorder:
         """Only what does not change is read yet."""
         self.devices = devices
         self.cards = {device.uuid: _card(device) for device in devices}
-        self.pids: frozenset[int] | None = None
+        self.pids: dict[str, frozenset[int]] = {}
         self._full_at_s = -math.inf
         self._clock = clock
         self._sleep = sleep
@@ -72,10 +72,9 @@ class GpuRecorder:
                     self._samples.append(reading)
 
     def read_pids(self) -> None:
-        """Read which processes are on the GPUs; None where the driver says of none."""
-        told = [device.running_pids() for device in self.devices]
-        known = [pids for pids in told if pids is not None]
-        self.pids = frozenset(pid for pids in known for pid in pids) if known else None
+        """Read which processes are on the GPUs; a GPU of which the driver does not say is left out."""
+        told = {device.uuid: device.running_pids() for device in self.devices}
+        self.pids = {uuid: frozenset(pids) for uuid, pids in told.items() if pids is not None}
 
     def watch_edge(self) -> None:
         """Read the counters twice a millisecond until each has ticked twice, for half a second at most.
@@ -114,7 +113,7 @@ def _card(device: NvmlDevice) -> CardFacts:
     return CardFacts(
         power_field=device.power_field,
         power_lag_s=REFRESH_S if device.has_instant_power else usage_lag_s(name, architecture),
-        power_limit_w=device.power_limit_w(),
+        power_limit_w=device.power_limit_w() or None,  # no card has a limit of nothing
         sensor=power_sensor_of(name, architecture),
     )
 

@@ -8,6 +8,8 @@ import math
 import re
 from dataclasses import dataclass
 
+# How often power readings are new on all cards but Volta and Pascal, and what the averaging ones average over.
+REFRESH_S, _AVERAGED_S = 0.1, 1.0
 # NVML_DEVICE_ARCH_*, nvml.h.
 PASCAL, VOLTA, AMPERE, HOPPER = 4, 5, 7, 9
 
@@ -76,7 +78,7 @@ def usage_lag_s(name: str, architecture: int | None) -> float:
         architecture: NVML's constant; None where the driver does not say.
     """
     averages = architecture is None or (architecture >= AMPERE and not _GA100.search(name))
-    return 1.0 if averages else 0.1
+    return _AVERAGED_S if averages else REFRESH_S
 
 
 @dataclass(frozen=True, kw_only=True)

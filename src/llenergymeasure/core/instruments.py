@@ -1,7 +1,7 @@
 """What a session measures with: built once, and replaced piece by piece in tests."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ class Instruments:
     ``energy_absent_reason`` is set when ``energy`` is None although some was wanted. ``modelled`` says
     that ``energy`` has no sensor behind it, so that idle power means nothing. ``beside`` gives devices that are
     listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
-    that reading sensors has taken so far, ``gpu_pids`` the processes on the GPUs when sampling ended. Both clocks
+    that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended. Both clocks
     give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
 
@@ -39,7 +39,7 @@ class Instruments:
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     cpu_time_s: Callable[[], float] = lambda: 0.0
-    gpu_pids: Callable[[], frozenset[int] | None] = lambda: None
+    gpu_pids: Callable[[Sequence[str]], frozenset[int] | None] = lambda _: None
     show_progress: bool = False
     on_state: Callable[[ExperimentState], None] | None = None
 

@@ -57,13 +57,14 @@ def collect_measurement_warnings(
     return found
 
 
-def baseline_drift_warning(cached_w: float, now_w: float, age_s: float) -> str | None:
-    """Whether idle power is no longer what it was when the baseline was measured, ``age_s`` ago."""
+def baseline_drift_warning(cached_w: float, now_w: float, age_s: float, device: str | None = None) -> str | None:
+    """Whether idle power, of one device or of all, is no longer what it was when it was measured ``age_s`` ago."""
     drift_w = now_w - cached_w
     if abs(drift_w) <= BASELINE_DRIFT * abs(cached_w):
         return None
+    of = "" if device is None else f" of {device}"
     return (
-        f"baseline_drift: idle power was {cached_w:.1f} W {age_s:.0f} s ago and is {now_w:.1f} W now, over "
+        f"baseline_drift: idle power{of} was {cached_w:.1f} W {age_s:.0f} s ago and is {now_w:.1f} W now, over "
         f"{BASELINE_DRIFT:.0%} apart, so the baseline was measured again; let the machine rest between experiments "
         "(execution.pause_s), and look for other processes"
     )

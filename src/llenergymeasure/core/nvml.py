@@ -5,7 +5,7 @@ None, and whoever asked decides what a missing value means.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -36,6 +36,18 @@ def nvml_session(library: Any = None) -> Iterator["Nvml"]:
         yield nvml
     finally:
         nvml.read(nvml.library.nvmlShutdown)
+
+
+@contextmanager
+def nvml_held(library: Any = None) -> Iterator[None]:
+    """Keep the driver up, where there is one, so that sessions inside the body begin at once.
+
+    Without persistence mode a driver without clients comes up anew for each of them, which takes seconds.
+    """
+    with ExitStack() as stack:
+        with suppress(NvmlUnavailableError):
+            stack.enter_context(nvml_session(library))
+        yield
 
 
 def _pynvml() -> ModuleType:

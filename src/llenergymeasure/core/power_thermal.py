@@ -77,9 +77,13 @@ class PowerThermalSampler:
     def watch_edge(self) -> None:
         """Poll the energy counters closely until each has ticked twice; waits at most a second.
 
-        Call it right before a window and right after it; the workload itself is never waited for.
+        Call it right before a window and right after it; the workload itself is never waited for. While the
+        driver has not come up there is nothing to wait for.
         """
-        if self._recording is not None and self._recording.is_alive() and not self._recording.watch_edge():
+        recording = self._recording
+        if recording is None or not recording.is_alive() or not recording.ready.is_set():
+            return
+        if not recording.watch_edge():
             self.problem = _SLOW
 
     def stop(self) -> None:
@@ -99,13 +103,19 @@ class PowerThermalSampler:
         """Reads so far of the energy counter of a watched GPU, oldest first."""
         return [] if self._recording is None else self._recording.recorder.counter_reads(uuid)
 
-    def card(self, uuid: str) -> CardFacts | None:
-        """What the readings of a watched GPU are; None for one that is not watched."""
-        return None if self._recording is None else self._recording.recorder.cards.get(uuid)
+    def card(self, uuid: str) -> CardFacts:
+        """What the readings of a GPU in ``devices`` are.
 
-    def running_pids(self) -> frozenset[int] | None:
-        """Processes that were on the GPUs when sampling ended; None where the driver says of none."""
-        return None if self._recording is None else self._recording.recorder.pids
+        Raises:
+            KeyError: it is not watched.
+        """
+        return ({} if self._recording is None else self._recording.recorder.cards)[uuid]
+
+    def running_pids(self, uuids: Sequence[str]) -> frozenset[int] | None:
+        """Processes that were on these GPUs when sampling ended; None where the driver says of none of them."""
+        seen = {} if self._recording is None else self._recording.recorder.pids
+        told = [seen[uuid] for uuid in uuids if uuid in seen]
+        return frozenset[int]().union(*told) if told else None
 
 
 class _Recording(threading.Thread):
@@ -139,9 +149,11 @@ class _Recording(threading.Thread):
         try:
             with nvml_session(self._library) as nvml:
                 self.recorder = GpuRecorder(self._find(nvml), self._clock)
-                self.recorder.sample()
-                self.ready.set()
-                self._record()
+                # Nobody waits any more where the driver took too long to come up.
+                if not self._finished:
+                    self.recorder.sample()
+                    self.ready.set()
+                    self._record()
         except NvmlUnavailableError as error:
             self.problem = str(error)
         except Exception as error:  # noqa: BLE001 - whatever the binding raises costs the samples, not the run
@@ -180,6 +192,7 @@ class _Recording(threading.Thread):
             if command is None:
                 break
             self.recorder.watch_edge()
+            self.cpu_time_s = time.thread_time()
             command.set()
             # The edge was a tick: half a period later a poll in step with the ticks never meets one.
             due_s = self._clock() + self._interval_s / 2

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -17,6 +18,7 @@ from llenergymeasure.core.device_check import watch_the_model
 from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
 from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
+from llenergymeasure.core.nvml import nvml_held
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.inference import InferenceOutput, Prompt, RequestOutput
@@ -35,9 +37,10 @@ def measure(
     on_state: Callable[[ExperimentState], None] | None = None,
 ) -> RawProcessResult:
     """Measure a plan with the instruments of this machine, on the GPUs this process may see."""
-    visible = visible_gpus()
-    plan = replace(plan, devices=backend.select_devices(plan.config, visible.uuids))
-    return run_session(plan, backend, build_instruments(plan, problem=visible.problem, on_state=on_state))
+    with nvml_held():
+        visible = visible_gpus()
+        plan = replace(plan, devices=backend.select_devices(plan.config, visible.uuids))
+        return run_session(plan, backend, build_instruments(plan, problem=visible.problem, on_state=on_state))
 
 
 def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: Instruments) -> RawProcessResult:
@@ -59,6 +62,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             description = model.describe()
             watched = watch_the_model(plan, description, instruments, baseline)
             plan, instruments, baseline = watched.plan, watched.instruments, watched.baseline
+            warnings.extend(watched.warnings)
             warmup = steps.warm_up(plan, model, batches, instruments, warnings)
             with _telemetry(instruments, warnings):
                 warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
@@ -138,7 +142,8 @@ def _measuring(instruments: Instruments) -> Iterator[Window]:
             window.start_time = instruments.now()
             yield window
     finally:
-        window.end_time = instruments.now()
+        # Of the sources' last readings none belongs to the window.
+        window.end_time = window.start_time + timedelta(seconds=window.duration_sec)
     window.instrument_cpu_s = instruments.cpu_time_s() - spent_s if trackings else None
     if instruments.energy is not None:
         window.energy = trackings[-1].measurement

@@ -187,7 +187,7 @@ def collect_warnings(
 ) -> None:
     """Everything a reader of the figures has to know, with what to do about it."""
     used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
-    warnings.extend(warnings_of_the_window(plan, used, window, instruments.gpu_pids()))
+    warnings.extend(warnings_of_the_window(plan, used, window, instruments.gpu_pids(plan.devices)))
     if plan.devices and not window.samples:
         warnings.append("telemetry_unavailable: no state of the GPUs was read; throttling is not known")
     if instruments.energy is None and instruments.energy_absent_reason is not None:

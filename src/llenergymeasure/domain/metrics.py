@@ -165,16 +165,26 @@ def combined_uncertainty_j(devices: Sequence[DeviceEnergy]) -> float | None:
 
 
 def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMeasurement:
-    """A measurement without the GPUs that are not among [n] UUIDs; devices of other kinds stay."""
+    """A measurement without the GPUs that are not among [n] UUIDs, and what was said of them alone.
+
+    Devices of other kinds stay.
+    """
     rows = tuple(d for d in measurement.devices if d.kind != "gpu" or d.device in uuids)
     if rows == measurement.devices:
         return measurement
+    others = [d.device for d in measurement.devices if d not in rows]
+    said = tuple(
+        warning
+        for warning in measurement.warnings
+        if not any(uuid in warning for uuid in others) or any(uuid in warning for uuid in uuids)
+    )
     return replace(
         measurement,
         total_j=headline_energy_j(rows),
         per_gpu_j={d.device: d.energy_j for d in rows if d.kind == "gpu" and d.energy_j is not None},
         devices=rows,
         uncertainty_j=combined_uncertainty_j(rows),
+        warnings=said,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from llenergymeasure.core.gpu_energy import CardFacts
 from llenergymeasure.core.nvml import NvmlDevice, nvml_session
 from llenergymeasure.core.power_thermal import PowerThermalSample, PowerThermalSampler
 from llenergymeasure.testing import FakeClock
@@ -30,6 +31,10 @@ class ReplayedSampler(PowerThermalSampler):
     @property
     def running(self) -> bool:
         return True
+
+    def card(self, uuid: str) -> CardFacts:
+        (device,) = (d for d in self.watched if d.uuid == uuid)
+        return CardFacts(power_field=device.power_field, power_lag_s=0.1)
 
     def get_samples(self) -> list[PowerThermalSample]:
         return list(self.replayed)

@@ -16,6 +16,7 @@ from llenergymeasure.core.baseline import (
     create_energy_breakdown,
     measure_baseline_power,
 )
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.testing import FakeClock, FakeEnergy
 
 DAY_S = 86400.0
@@ -269,3 +270,32 @@ def test_a_negative_rest_is_kept_and_warned_about(caplog: pytest.LogCaptureFixtu
 def test_the_arithmetic_is_exact(total_j: float, power_w: float, duration_sec: float) -> None:
     breakdown = create_energy_breakdown(total_j, replace(MEASURED, power_w=power_w), duration_sec)
     assert breakdown.adjusted_j == total_j - power_w * duration_sec
+
+
+class EightCards(FakeEnergy):
+    """Eight GPUs of 70 W each, the last of which may draw more."""
+
+    more_w = 0.0
+
+    def stop_tracking(self, tracker: float) -> EnergyMeasurement:
+        seconds = self.clock() - tracker
+        powers_w = [70.0] * 7 + [70.0 + self.more_w]
+        rows = tuple(
+            DeviceEnergy(device=f"GPU-{i}", kind="gpu", energy_j=p * seconds, source="counter")
+            for i, p in enumerate(powers_w)
+        )
+        return EnergyMeasurement(sum(powers_w) * seconds, seconds, 2, devices=rows)
+
+
+def test_a_drift_of_one_card_is_not_hidden_by_the_others(clock: FakeClock) -> None:
+    idle = Idle(clock)
+    idle.energy = cards = EightCards(clock)
+    idle.measure()
+    # 50 W on one card are 8.9 % of the 560 W of all.
+    cards.more_w = 50.0
+    again = idle.measure()
+    assert again is not None
+    assert not again.from_cache
+    assert again.power_w == pytest.approx(610.0)
+    (warning,) = idle.warned
+    assert "idle power of GPU-7 was 70.0 W" in warning

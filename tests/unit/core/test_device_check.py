@@ -51,7 +51,9 @@ def test_some_of_them_narrow_plan_and_baseline_and_the_sensors_go_on() -> None:
 def test_a_baseline_that_does_not_know_its_parts_is_none_of_them() -> None:
     whole = BaselineCache(power_w=150.0, timestamp=0.0, duration_sec=30.0, source="nvml", devices=(A, B, C))
     assert _watch((A,), whole)[0].baseline is None
+    assert _watch((A,), whole)[0].warnings[0].startswith("baseline_unavailable: ")
     assert _watch((A,), None)[0].baseline is None
+    assert _watch((A,), None)[0].warnings == _watch((A,))[0].warnings == ()
 
 
 @pytest.mark.parametrize("used", [(), ("GPU-z",), (A, "GPU-z")])
@@ -80,8 +82,9 @@ def test_joules_of_gpus_that_took_no_part_are_not_in_the_total() -> None:
         DeviceEnergy(device=B, kind="gpu", energy_j=None, source="counter"),
         DeviceEnergy(device="package-0", kind="cpu", energy_j=7.0, source="counter"),
     )
-    whole = EnergyMeasurement(None, 2.0, 20, per_gpu_j={A: 10.0}, devices=rows)
+    said = (f"energy_unavailable: {B} was lost", f"absurd_power: 3 of {A}", "nothing of a card")
+    whole = EnergyMeasurement(None, 2.0, 20, per_gpu_j={A: 10.0}, devices=rows, warnings=said)
     assert only_gpus(whole, (A, B)) is whole
     assert only_gpus(whole, (A,)) == EnergyMeasurement(
-        10.0, 2.0, 20, per_gpu_j={A: 10.0}, devices=(rows[0], rows[2]), uncertainty_j=0.5
+        10.0, 2.0, 20, per_gpu_j={A: 10.0}, devices=(rows[0], rows[2]), uncertainty_j=0.5, warnings=said[1:]
     )

@@ -291,3 +291,15 @@ def test_the_true_energy_is_within_the_bound_of_either_figure(phase_s: float) ->
         assert row.uncertainty_j is not None
         assert abs(row.energy_j - 840) <= row.uncertainty_j
     assert counter.energy_j == pytest.approx(840, rel=1e-3)
+
+
+def test_beside_a_sensor_that_sees_everything_the_bound_reaches_to_what_it_saw() -> None:
+    # The counter runs 8 % fast: 600 J of 300 W for 2 s become 648; power says 600 and misses nothing.
+    full_time, part_time = PowerSensor(0.1, 0.1), PowerSensor(0.1, 0.025)
+    fast = tilted(1.08)
+    told = found(replace(fast, card=replace(fast.card, sensor=full_time))).row
+    assert told.energy_j == pytest.approx(648, rel=2e-3)
+    assert told.uncertainty_j == pytest.approx(48, abs=1.5)
+    untold = found(replace(fast, card=replace(fast.card, sensor=part_time))).row
+    assert untold.uncertainty_j is not None
+    assert untold.uncertainty_j < 30

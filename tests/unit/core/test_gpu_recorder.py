@@ -208,9 +208,9 @@ def test_processes_are_those_of_the_last_look(session: ExitStack, clock: FakeClo
     gpu = FakeGpu("GPU-a", compute_pids=(7,), graphics_pids=(9,))
     library = FakeNvml(gpu, clock=clock)
     watched = recorder(session, library, clock)
-    assert watched.pids is None
+    assert watched.pids == {}
     watched.read_pids()
-    assert watched.pids == frozenset({7, 9})
+    assert watched.pids == {"GPU-a": frozenset({7, 9})}
     library.fail("nvmlDeviceGetComputeRunningProcesses", from_call=2)
     watched.read_pids()
-    assert watched.pids is None
+    assert watched.pids == {}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llenergymeasure.core.nvml import NvmlDevice, NvmlUnavailableError, nvml_session
+from llenergymeasure.core.nvml import NvmlDevice, NvmlUnavailableError, nvml_held, nvml_session
 from tests.fakes.nvml import FakeGpu, FakeNvml
 
 POWER_FIELD = "nvmlDeviceGetFieldValues"
@@ -106,3 +106,15 @@ def test_every_reading_of_a_lost_gpu_is_none() -> None:
 def test_text_is_text_in_old_and_new_bindings(version: str | bytes) -> None:
     with nvml_session(FakeNvml(driver=version)) as nvml:
         assert nvml.driver_version() == "570.86.15"
+
+
+def test_a_held_driver_stays_up_between_sessions_and_one_that_is_not_there_is_no_error() -> None:
+    library = FakeNvml(FakeGpu("GPU-a"))
+    with nvml_held(library):
+        with nvml_session(library):
+            assert library.n_open == 2
+        assert library.n_open == 1
+    assert library.n_open == 0
+    library.fail("nvmlInit")
+    with nvml_held(library):
+        assert library.n_open == 0

@@ -284,11 +284,11 @@ def test_a_driver_that_hangs_at_the_start_holds_it_up_by_a_second() -> None:
 def test_what_the_readings_of_a_card_are_is_told_for_watched_ones_alone() -> None:
     gpus = FakeGpu("GPU-a", name="NVIDIA H100 80GB HBM3", architecture=9), FakeGpu("GPU-b")
     sampler = PowerThermalSampler(devices=("GPU-a",), interval_ms=NEVER_MS, library=FakeNvml(*gpus))
-    assert sampler.card("GPU-a") is None
     assert sampler.counter_reads("GPU-a") == []
     sampler.start()
     sampler.stop()
-    assert sampler.card("GPU-b") is None
+    with pytest.raises(KeyError):
+        sampler.card("GPU-b")
     assert sampler.card("GPU-a") == CardFacts(
         power_field="NVML_FI_DEV_POWER_INSTANT",
         power_lag_s=0.1,
@@ -333,9 +333,10 @@ def test_the_processor_time_of_reading_grows_and_begins_anew_with_a_start() -> N
 def _pids_at_the_end(library: FakeNvml, *uuids: str) -> frozenset[int] | None:
     sampler = PowerThermalSampler(devices=uuids, interval_ms=NEVER_MS, library=library)
     sampler.start()
-    assert sampler.running_pids() is None
+    assert sampler.running_pids(uuids) is None
     sampler.stop()
-    return sampler.running_pids()
+    assert sampler.running_pids(("GPU-other",)) is None
+    return sampler.running_pids(uuids)
 
 
 def test_compute_and_graphics_processes_of_all_gpus_are_listed_once() -> None:

@@ -1,10 +1,10 @@
 """One window over GPUs, seen by a sampler: what every source that reads NVIDIA GPUs goes by or is guarded by."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
-from llenergymeasure.core.gpu_energy import REFRESH_S, CardFacts, GpuEnergy, GpuRecord, gpu_energy
+from llenergymeasure.core.gpu_energy import GpuEnergy, GpuRecord, gpu_energy
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 
 
@@ -45,9 +45,13 @@ class GpuWindow:
         sampler.watch_edge()
         return cls(sampler=sampler, owned=owned, clock=clock, start_s=clock())
 
-    def close(self) -> SeenGpus:
-        """End the window; what is polled from here on tells only where in a tick it ended."""
-        end_s = self.clock()
+    def from_now(self) -> Self:
+        """The same window, beginning now."""
+        return replace(self, start_s=self.clock())
+
+    def close(self, end_s: float | None = None) -> SeenGpus:
+        """End the window, now or at ``end_s``; what is polled from here on tells only where in a tick it ended."""
+        end_s = self.clock() if end_s is None else end_s
         sampler = self.sampler
         sampler.watch_edge()
         if self.owned:
@@ -59,7 +63,7 @@ class GpuWindow:
                     uuid=device.uuid,
                     samples=[s for s in samples if s.gpu_index == device.index],
                     counter_reads=sampler.counter_reads(device.uuid),
-                    card=sampler.card(device.uuid) or CardFacts(power_field=device.power_field, power_lag_s=REFRESH_S),
+                    card=sampler.card(device.uuid),
                     interval_s=sampler.interval_s,
                 ),
                 self.start_s,

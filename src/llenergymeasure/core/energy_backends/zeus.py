@@ -1,5 +1,6 @@
 """GPU energy through Zeus (extra ``zeus``)."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,12 @@ from llenergymeasure.core.energy_backends.source import (
 )
 from llenergymeasure.core.gpu_energy import DISAGREEMENT_PCT, GpuEnergy
 from llenergymeasure.core.gpu_info import has_energy_counter, list_gpus, visible_gpus
+from llenergymeasure.core.patience import Pending
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, combined_uncertainty_j, headline_energy_j
 
 _WINDOW = "llenergymeasure"
+# A call that hangs may hold up the start or the end of a window by this much.
+_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class ZeusBackend(EnergySourceBase):
         self._context = context
         self._clock = clock
         self._uuid_of: dict[int, str] = {}
+        self._counts: dict[str, bool] = {}
         self._monitor: Any = None
 
     @classmethod
@@ -80,12 +85,18 @@ class ZeusBackend(EnergySourceBase):
         problem = self._resolve()
         if problem is not None:
             return problem
+        # Asked now and kept: at the end of a window the driver may not answer.
+        self._counts = {uuid: self._has_counter(uuid) for uuid in self._uuid_of.values()}
         try:
             self._monitor = self._monitor or (self._create or _zeus_monitor)(list(self._uuid_of))
-            self._monitor.begin_window(_WINDOW, sync_execution=False)
-            read = self._monitor.end_window(_WINDOW, sync_execution=False).gpu_energy
+            self._begin()
+            read = self._end(self._monitor)
         except Exception as error:  # noqa: BLE001 - Zeus raises whatever its vendor libraries raise
-            return f"Zeus cannot read the GPU: {error}"
+            listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+            named = (
+                "" if listed.replace(",", "").strip().isdecimal() or not listed else f" (CUDA_VISIBLE_DEVICES={listed})"
+            )
+            return f"Zeus cannot read the GPU{named}: {error}"
         missing = [uuid for index, uuid in self._uuid_of.items() if index not in read]
         return f"Zeus does not see {', '.join(missing)}" if missing else None
 
@@ -97,23 +108,25 @@ class ZeusBackend(EnergySourceBase):
             witness = GpuWindow.open(self._context.sampler, self._context.own_sampler, self._clock)
         if problem is None:
             try:
-                self._monitor.begin_window(_WINDOW, sync_execution=False)
-            except Exception as error:  # noqa: BLE001 - as above; the workload goes on without energy
+                Pending(self._begin).result(_PATIENCE_S)
+            except Exception as error:  # noqa: BLE001 - as above; the workload goes on without Zeus's figure
                 problem = f"Zeus could not begin: {error}"
+        witness = None if witness is None else witness.from_now()
         return _Window(self._clock(), self._monitor, witness, problem)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
         """End the window; a figure of Zeus is believed only if it is positive and the witness allows it."""
         end_s = self._clock()
+        duration = end_s - tracker.start_s
+        ending = None if tracker.error is not None else Pending(lambda: self._end(tracker.monitor))
+        witness = None if tracker.witness is None else tracker.witness.close(end_s)
+        seen = {} if witness is None else {gpu.row.device: gpu for gpu in witness.gpus}
         error, read = tracker.error, dict[int, float]()
-        if error is None:
+        if ending is not None:
             try:
-                read = tracker.monitor.end_window(_WINDOW, sync_execution=False).gpu_energy
+                read = ending.result(max(0.0, _PATIENCE_S - (self._clock() - end_s)))
             except Exception as raised:  # noqa: BLE001 - a sensor lost in mid-run is a missing value, not a crash
                 error = f"Zeus could not read the GPU at the end: {raised}"
-        duration = end_s - tracker.start_s
-        witness = None if tracker.witness is None else tracker.witness.close()
-        seen = {} if witness is None else {gpu.row.device: gpu for gpu in witness.gpus}
         if error is not None and not seen:
             return no_energy(error, duration)
         judged = [
@@ -139,12 +152,19 @@ class ZeusBackend(EnergySourceBase):
             warnings=warnings,
         )
 
+    def _begin(self) -> None:
+        self._monitor.begin_window(_WINDOW, sync_execution=False)
+
+    def _end(self, monitor: Any) -> dict[int, float]:
+        """Joules by CUDA's index."""
+        return dict(monitor.end_window(_WINDOW, sync_execution=False).gpu_energy)
+
     def _row(self, uuid: str, energy_j: float | None) -> DeviceEnergy:
         return DeviceEnergy(
             device=uuid,
             kind="gpu",
             energy_j=energy_j if energy_j is not None and energy_j > 0 else None,
-            source="counter" if self._has_counter(uuid) else "integrated",
+            source="counter" if self._counts[uuid] else "integrated",
             field="ZeusMonitor gpu_energy",
         )
 
