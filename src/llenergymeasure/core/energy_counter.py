@@ -21,6 +21,8 @@ from llenergymeasure.core.gpu_sensors import REFRESH_S
 _STAMP_WIDTH_S = 0.05
 # Half the distance of the two reads around a tick, in ticks, up to which it counts as timed in any case.
 _TIMED = 1 / 8
+# An edge is watched for this long at most; what lies within it belongs to the same edge.
+_EDGE_S = 0.5
 # Few gaps are seen, and those of real cards have not been published: ticks are not taken to be steadier than this.
 _LEAST_SPREAD = 0.02
 # How far a tick seen by close polling dates the ticks around it: the error of the period adds up.
@@ -204,11 +206,15 @@ def _check_standstill(
 def _well_timed(stamps: Sequence[_Tick], tick_s: float) -> list[_Tick]:
     """The stamps that tell the time of a tick, not only which of the reads saw it first.
 
-    Those to an eighth of a tick, or, where the driver is too slow for that, about the best there are; but never
-    wider than a tick, within which there may be two.
+    Those to an eighth of a tick, or, where driver or machine were too slow for that, about the best there are at
+    the same edge; but never wider than a tick, within which there may be two.
     """
-    enough_s = max(_TIMED * tick_s, 2 * min(stamp.width_s for stamp in stamps))
-    return [stamp for stamp in stamps if stamp.width_s <= min(enough_s, tick_s / 2)]
+    kept = []
+    for stamp in stamps:
+        beside_s = (s.width_s for s in stamps if abs(s.time_s - stamp.time_s) <= _EDGE_S)
+        if stamp.width_s <= min(max(_TIMED * tick_s, 2 * min(beside_s)), tick_s / 2):
+            kept.append(stamp)
+    return kept
 
 
 class _Period(NamedTuple):
@@ -280,7 +286,7 @@ def _edge(ticks: Sequence[_Tick], at_s: float, power: _Power, tick_s: float) -> 
         CounterRefusedError: no tick was timed near this edge.
     """
     i = bisect_right(ticks, at_s, key=lambda tick: tick.time_s)
-    near_s = _DATED_TICKS * tick_s
+    near_s = max(_DATED_TICKS * tick_s, _EDGE_S)
     before = [tick for tick in ticks[max(0, i - 2) : i] if at_s - tick.time_s <= near_s]
     after = [tick for tick in ticks[i : i + 2] if tick.time_s - at_s <= near_s]
     if not before and not after:
