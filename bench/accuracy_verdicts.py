@@ -68,8 +68,8 @@ class Group:
 class Verdict:
     """One promise, whether it was kept, and by how much or where not.
 
-    One that is not ``binding`` is only a comparison: of two tools that add up the same looks of a part-time sensor
-    either may come nearer by chance.
+    One that is not ``binding`` is only told. Of two tools that add up the same looks of a part-time sensor either may
+    come nearer by chance; and in real time a millisecond that the machine takes from a process is 0.1 % of a second.
     """
 
     promise: str
@@ -115,7 +115,7 @@ def verdicts(groups: Sequence[Group]) -> list[Verdict]:
         resolvable = [g for g in ours if not g.unresolvable]
         where = "on the injected clock" if timing == "injected" else "in real time"
         found += [
-            _constant([g for g in ours if g.load == "constant"], where),
+            _constant([g for g in ours if g.load == "constant"], where, binding=timing == "injected"),
             _no_worse(resolvable, [g for g in of_timing if g.tool == rival], rival, where),
             _in_bound(resolvable, where),
             _warned([g for g in ours if g.unresolvable], where),
@@ -123,7 +123,7 @@ def verdicts(groups: Sequence[Group]) -> list[Verdict]:
     return [verdict for verdict in found if verdict is not None]
 
 
-def _constant(ours: Sequence[Group], where: str) -> Verdict | None:
+def _constant(ours: Sequence[Group], where: str, *, binding: bool) -> Verdict | None:
     if not ours:
         return None
     bad = [g for g in ours if g.worst_pct > CONSTANT_LIMIT_PCT]
@@ -132,6 +132,7 @@ def _constant(ours: Sequence[Group], where: str) -> Verdict | None:
         kept=not bad,
         seen=_listed((f"{g.worst_pct:.3f} % ({g.title})" for g in _worst_first(bad)), len(bad))
         or f"worst {max(g.worst_pct for g in ours):.3f} % in {len(ours)} groups",
+        binding=binding,
     )
 
 
