@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llenergymeasure.core.energy_counter import CounterEnergy, CounterRead, CounterRefusedError, counter_energy
+from llenergymeasure.core.gpu_recorder import CLOSE_S
 from nvmlsim import Counter, Gpu, Trace
 from tests.fakes.counter import CALL_S, card, reads_around, reads_at
 
@@ -57,14 +58,16 @@ def true_j(gpu: Gpu, end_s: float, start_s: float = START_S) -> float:
 @example(tick_s=0.1, phase=0.0, length_s=1.037, slow_s=0.1)
 @example(tick_s=0.1, phase=0.9999, length_s=3.047, slow_s=0.1)
 @example(tick_s=0.02, phase=0.625, length_s=1.0, slow_s=0.07)  # two ticks between the last close read and the next
+@example(tick_s=0.02481513240294147, phase=0.0, length_s=1.0, slow_s=0.07)
 @example(tick_s=0.06896, phase=0.0, length_s=1.0, slow_s=0.07)  # steady reads all but locked to the ticks
 def test_constant_power_is_exact_to_two_thousandths_at_every_phase(
     tick_s: float, phase: float, length_s: float, slow_s: float
 ) -> None:
-    # A tick is timed by reads 1 ms apart, to half a millisecond; one beside an edge that no close read saw is dated
-    # by two others, to twice that. At two edges 2 ms of 1000.
+    # A tick is timed by the recorder's reads half a millisecond apart, to a quarter of one; one beside an edge that no
+    # close read saw is dated by two others, and power comes from two as well, to twice that each. At two edges 2 ms.
     end_s = START_S + length_s
-    found = measured(card(Trace.constant(300), tick_s, phase * tick_s), end_s, power_w=[300], slow_s=slow_s)
+    steady = card(Trace.constant(300), tick_s, phase * tick_s)
+    found = measured(steady, end_s, power_w=[300], slow_s=slow_s, close_s=CLOSE_S)
     assert found.energy_j == pytest.approx(300 * length_s, rel=2e-3)
     assert abs(found.energy_j - 300 * length_s) <= found.uncertainty_j
     assert found.tick_s == pytest.approx(tick_s, abs=0.001)
