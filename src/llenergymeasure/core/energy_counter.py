@@ -16,7 +16,7 @@ import numpy as np
 
 from llenergymeasure.core.gpu_sensors import REFRESH_S
 
-# Two reads further apart than this do not time the tick between them. Close polling aims at 1 ms; a
+# Two reads further apart than this do not time the tick between them. Close polling aims at half a millisecond; a
 # driver that takes longer for a call gives wider stamps, and wider bounds with them.
 _STAMP_WIDTH_S = 0.05
 # Half the distance of the two reads around a tick, in ticks, up to which it counts as timed in any case.

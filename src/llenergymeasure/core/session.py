@@ -144,7 +144,8 @@ def _measuring(instruments: Instruments) -> Iterator[Window]:
     finally:
         # Of the sources' last readings none belongs to the window.
         window.end_time = window.start_time + timedelta(seconds=window.duration_sec)
-    window.instrument_cpu_s = instruments.cpu_time_s() - spent_s if trackings else None
+    # Nothing spent is nothing counted: only the sampler of GPUs is.
+    window.instrument_cpu_s = (instruments.cpu_time_s() - spent_s) or None
     if instruments.energy is not None:
         window.energy = trackings[-1].measurement
         if instruments.beside is not None:

@@ -112,6 +112,7 @@ def test_energy_time_and_tokens_belong_to_the_same_window() -> None:
     raw = Bench().run(config(n=6))
     # Three batches of two requests, one second and four tokens each, at 100 W.
     assert raw.duration_sec == 3.0
+    assert raw.instrument_cpu_s is None  # no GPU was read, which is not the same as at no cost
     assert (raw.end_time - raw.start_time).total_seconds() == 3.0
     assert raw.output_tokens == 24
     assert raw.energy is not None
