@@ -46,3 +46,9 @@ def test_counter_check_finds_the_tick_and_the_refresh(library: Path, tmp_path: P
     assert row["tick_s"] == pytest.approx(0.08, abs=0.01)
     assert abs(row["energy_j"] - 300 * row["duration_s"]) < 10
     assert row["integral_j"] == pytest.approx(row["energy_j"], rel=0.1)
+
+
+def test_the_accuracy_bench_keeps_its_promises_on_the_injected_clock() -> None:
+    done = _run("accuracy.py", "--quick", "--no-realtime")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "share inside the package's own bound" in done.stdout

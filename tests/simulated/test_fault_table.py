@@ -21,42 +21,13 @@ COUNTER = "nvmlDeviceGetTotalEnergyConsumption"
 
 USEFUL = 0.4
 # What a figure does not depend on: with any of these failing it must be there.
-HARMLESS = {
+HARMLESS = (
     "nvmlShutdown",
     "nvmlSystemGetDriverVersion",
     "nvmlSystemGetCudaDriverVersion",
     "nvmlDeviceGetHandleByUUID",
     "nvmlDeviceGetName",
     "nvmlDeviceGetArchitecture",
-    "nvmlDeviceGetPowerUsage",
-    "nvmlDeviceGetFieldValues",
-    "field.186",
-    "nvmlDeviceGetMemoryInfo",
-    "nvmlDeviceGetTemperature",
-    "nvmlDeviceGetUtilizationRates",
-    "nvmlDeviceGetCurrentClocksThrottleReasons",
-    "nvmlDeviceGetPersistenceMode",
-    "nvmlDeviceGetMigMode",
-    "nvmlDeviceGetEnforcedPowerLimit",
-    "nvmlDeviceGetPowerManagementDefaultLimit",
-    "nvmlDeviceGetComputeRunningProcesses",
-    "nvmlDeviceGetGraphicsRunningProcesses",
-}
-
-# Every function of the driver that a measurement calls, as nvmlsim names them.
-CALLS = (
-    "nvmlInit",
-    "nvmlShutdown",
-    "nvmlSystemGetDriverVersion",
-    "nvmlSystemGetCudaDriverVersion",
-    "nvmlDeviceGetCount",
-    "nvmlDeviceGetHandleByIndex",
-    "nvmlDeviceGetHandleByUUID",
-    "nvmlDeviceGetUUID",
-    "nvmlDeviceGetIndex",
-    "nvmlDeviceGetName",
-    "nvmlDeviceGetArchitecture",
-    COUNTER,
     "nvmlDeviceGetPowerUsage",
     "nvmlDeviceGetFieldValues",
     "field.186",
@@ -71,6 +42,18 @@ CALLS = (
     "nvmlDeviceGetComputeRunningProcesses",
     "nvmlDeviceGetGraphicsRunningProcesses",
 )
+
+# Without these there is no figure, or another one.
+NEEDED = (
+    "nvmlInit",
+    "nvmlDeviceGetCount",
+    "nvmlDeviceGetHandleByIndex",
+    "nvmlDeviceGetUUID",
+    "nvmlDeviceGetIndex",
+    COUNTER,
+)
+# Every function of the driver that a measurement calls, as nvmlsim names them.
+CALLS = (*NEEDED, *HARMLESS)
 
 LIES = {
     "reset": ("gpu 0 counter_reset {now}", "went back"),

@@ -32,12 +32,14 @@ class NVMLBackend(EnergySourceBase):
     ) -> None:
         """Watch one GPU by NVML index, or the GPUs of these UUIDs; share a sampler that runs already."""
         self.name = "nvml"
-        self._index = device_index
-        self._uuids = None if devices is None else tuple(devices)
-        self._interval_ms = interval_ms
-        self._shared = sampler
-        self._library = library
-        self._clock = clock
+        self._context = SensorContext(
+            devices=None if devices is None else tuple(devices),
+            device_index=device_index,
+            interval_ms=interval_ms,
+            sampler=sampler,
+            library=library,
+            clock=clock,
+        )
 
     @classmethod
     def in_context(cls, context: SensorContext) -> Self:
@@ -47,15 +49,17 @@ class NVMLBackend(EnergySourceBase):
             devices=context.devices,
             interval_ms=context.interval_ms,
             sampler=context.sampler,
+            library=context.library,
+            clock=context.clock,
         )
 
     def problem(self) -> str | None:
         """Why no power can be read; None when every GPU gave one."""
-        if self._uuids == ():
+        if self._context.devices == ():
             return "no GPU is in use"
         try:
-            with nvml_session(self._library) as nvml:
-                found = nvml.find(self._uuids, self._index)
+            with nvml_session(self._context.library) as nvml:
+                found = nvml.find(self._context.devices, self._context.device_index)
                 silent = [device.uuid for device in found if device.power_w() is None]
         except NvmlUnavailableError as error:
             return str(error)
@@ -63,7 +67,7 @@ class NVMLBackend(EnergySourceBase):
 
     def start_tracking(self) -> GpuWindow:
         """Begin a window, with a sampler of its own unless one is running."""
-        return GpuWindow.open(self._shared, self._own_sampler, self._clock)
+        return GpuWindow.open(self._context.sampler, self._context.own_sampler, self._context.clock)
 
     def stop_tracking(self, tracker: GpuWindow) -> EnergyMeasurement:
         """Energy between the two calls: the counters', guarded by sampled power; a lost GPU gives no total."""
@@ -84,13 +88,4 @@ class NVMLBackend(EnergySourceBase):
             devices=rows,
             uncertainty_j=combined_uncertainty_j(rows),
             warnings=warnings,
-        )
-
-    def _own_sampler(self) -> PowerThermalSampler:
-        return PowerThermalSampler(
-            self._index,
-            devices=self._uuids,
-            interval_ms=self._interval_ms,
-            library=self._library,
-            clock=self._clock,
         )

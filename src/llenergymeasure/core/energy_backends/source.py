@@ -3,8 +3,9 @@
 import contextlib
 import io
 import logging
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -17,17 +18,26 @@ class SensorContext:
     """What a source is to watch.
 
     ``devices`` are UUIDs of the GPUs in use, empty when there are none, None when that was not said and
-    ``device_index`` counts. A sampler that is already running is used instead of a second one.
+    ``device_index`` counts. A sampler that is already running is used instead of a second one. ``library`` stands in
+    for pynvml in tests.
     """
 
     devices: tuple[str, ...] | None = None
     device_index: int = 0
     interval_ms: int = 100
     sampler: PowerThermalSampler | None = None
+    library: Any = None
+    clock: Callable[[], float] = time.monotonic
 
     def own_sampler(self) -> PowerThermalSampler:
         """A new sampler of the same GPUs."""
-        return PowerThermalSampler(self.device_index, devices=self.devices, interval_ms=self.interval_ms)
+        return PowerThermalSampler(
+            self.device_index,
+            devices=self.devices,
+            interval_ms=self.interval_ms,
+            library=self.library,
+            clock=self.clock,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -249,14 +249,11 @@ class TimedMonitor(FakeMonitor):
         return super().end_window(key, sync_execution)
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoDriver(SensorContext):
-    """Its own samplers find nothing."""
-
-    def own_sampler(self) -> PowerThermalSampler:
-        library = FakeNvml()
-        library.fail("nvmlInit")
-        return PowerThermalSampler(devices=self.devices, library=library)
+def _no_driver() -> SensorContext:
+    """A context whose own samplers find nothing."""
+    library = FakeNvml()
+    library.fail("nvmlInit")
+    return SensorContext(devices=(A,), library=library)
 
 
 def _ticking_mj(time_s: float) -> int:
@@ -339,7 +336,7 @@ def test_a_counter_that_stands_still_costs_zeus_its_figure(watched: Callable[[Fa
 
 
 def test_without_a_witness_zeus_alone_is_believed_and_that_is_said() -> None:
-    measured = _beside(TimedMonitor(300.0), NoDriver(devices=(A,)))
+    measured = _beside(TimedMonitor(300.0), _no_driver())
     assert measured.total_j == pytest.approx(300 * measured.duration_sec, rel=0.02)
     assert measured.uncertainty_j is None
     (told,) = measured.warnings
@@ -347,6 +344,6 @@ def test_without_a_witness_zeus_alone_is_believed_and_that_is_said() -> None:
 
 
 def test_with_neither_zeus_nor_a_witness_there_is_no_energy() -> None:
-    measured = _beside(TimedMonitor(300.0, "end"), NoDriver(devices=(A,)))
+    measured = _beside(TimedMonitor(300.0, "end"), _no_driver())
     assert measured.total_j is None
     assert measured.warnings[0].startswith("energy_unavailable: Zeus could not read the GPU at the end")
