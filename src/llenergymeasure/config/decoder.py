@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number
 
@@ -67,7 +67,17 @@ class DecoderConfig(ConfigModel):
         "(false), or when none is possible ('never'); null is the model's own default.",
     )
 
-    one_is_off: ClassVar[frozenset[str]] = frozenset({"num_beams"})
+    num_return_sequences: Integer = Field(
+        default=1,
+        ge=1,
+        description="Answers to each request, each of which costs a sequence; more than 1 needs do_sample or as many "
+        "beams.",
+    )
+    ignore_eos: Flag = Field(
+        default=False, description="Go on past the end token, so that every answer has its full length."
+    )
+
+    one_is_off: ClassVar[frozenset[str]] = frozenset({"num_beams", "num_return_sequences"})
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "temperature": ("do_sample",),
         "top_k": ("do_sample",),
@@ -76,6 +86,17 @@ class DecoderConfig(ConfigModel):
         "length_penalty": ("num_beams",),
         "early_stopping": ("num_beams",),
     }
+
+    @field_validator("num_return_sequences")
+    @classmethod
+    def _as_many_as_are_found(cls, n_answers: int, info: ValidationInfo) -> int:
+        n_beams = info.data.get("num_beams", n_answers)
+        if n_answers > n_beams and not (n_beams == 1 and info.data.get("do_sample", True)):
+            raise ValueError(
+                f"num_return_sequences {n_answers} is more than decoder.num_beams: {n_beams} gives; raise num_beams, "
+                "or sample (do_sample: true) with num_beams: 1"
+            )
+        return n_answers
 
     @model_validator(mode="before")
     @classmethod

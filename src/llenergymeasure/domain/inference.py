@@ -2,7 +2,7 @@
 
 import hashlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -22,11 +22,18 @@ class ChatMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """One request. ``messages`` holds at least one turn; ``token_ids`` comes from the engine."""
+    """One request.
+
+    ``messages`` holds at least one turn, unless ``n_random_tokens`` says how many ids of its vocabulary the engine
+    is to draw instead; ``token_ids`` comes from the engine. ``output_tokens`` is the most tokens of the answer;
+    None is ``max_output_tokens``.
+    """
 
     index: int
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...] = ()
     chat: bool = False
+    n_random_tokens: int | None = None
+    output_tokens: int | None = None
     token_ids: tuple[int, ...] | None = None
     truncated: bool = False
 
@@ -40,9 +47,11 @@ class Prompt:
 class RequestOutput:
     """What the engine did for one request.
 
-    Tokens are the request's own, up to and including its end token, never padding.
-    ``token_times_s`` [output_tokens] are seconds from the start of the batch to each token;
-    engines that cannot tell leave it empty.
+    Tokens are the request's own, up to and including its end token, never padding; of several answers
+    all are counted, and the request has ended when the last of them has.
+    ``token_times_s`` [longest answer] are seconds from the start of the batch to each token, the same for every
+    answer, which are generated step by step together. ``output_ids`` [answers][tokens] are the tokens. Engines that
+    cannot tell leave either empty.
     """
 
     index: int
@@ -53,6 +62,12 @@ class RequestOutput:
     finish_reason: FinishReason
     output_digest: str
     token_times_s: tuple[float, ...] = ()
+    output_ids: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def answer_lengths(self) -> tuple[int, ...]:
+        """Tokens of each answer; one answer where the engine did not tell them apart."""
+        return tuple(map(len, self.output_ids)) or (self.output_tokens,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,24 +110,30 @@ def decode_period_s(requests: Sequence[RequestOutput]) -> float | None:
     return statistics.median(gaps_s) if gaps_s else None
 
 
-def tokens_digest(token_ids: Sequence[int]) -> str:
-    """SHA-256 of [n] token ids, in hex: equal outputs have equal digests."""
-    return hashlib.sha256(",".join(map(str, token_ids)).encode()).hexdigest()
+def tokens_digest(*answers: Sequence[int]) -> str:
+    """SHA-256 of the token ids of one or more answers, in hex: equal outputs have equal digests."""
+    return hashlib.sha256(";".join(",".join(map(str, ids)) for ids in answers).encode()).hexdigest()
 
 
 def latency_statistics(requests: Sequence[RequestOutput]) -> LatencyStatistics | None:
     """Latency figures of [n] requests; None without requests."""
     if not requests:
         return None
-    tpot = [
-        (r.e2e_s - r.ttft_s) / (r.output_tokens - 1)
-        for r in requests
-        if r.e2e_s is not None and r.ttft_s is not None and r.output_tokens > 1
-    ]
-    gaps = [b - a for r in requests for a, b in pairwise(r.token_times_s)]
+    tpot = [per_token_s for r in requests for per_token_s in _times_per_token(r)]
+    gaps = [b - a for r in requests for n in r.answer_lengths for a, b in pairwise(r.token_times_s[:n])]
     return LatencyStatistics(
         ttft_s=Distribution.of([r.ttft_s for r in requests if r.ttft_s is not None]),
         tpot_s=Distribution.of(tpot),
         itl_s=Distribution.of(gaps),
         e2e_s=Distribution.of([r.e2e_s for r in requests if r.e2e_s is not None]),
     )
+
+
+def _times_per_token(request: RequestOutput) -> Iterator[float]:
+    """(E2E - TTFT) / (n - 1) of each answer of a request; nothing for an answer of one token."""
+    if request.ttft_s is None or request.e2e_s is None:
+        return
+    for length in request.answer_lengths:
+        if length > 1:
+            last_s = request.token_times_s[length - 1] if request.token_times_s else request.e2e_s
+            yield (last_s - request.ttft_s) / (length - 1)

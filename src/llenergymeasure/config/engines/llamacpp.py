@@ -213,13 +213,19 @@ class LlamaCppConfig(EngineSection):
     )
     mirostat_tau: Number | None = Field(default=None, gt=0, description="Entropy aimed at; null is 5.")
     mirostat_eta: Number | None = Field(default=None, gt=0, le=1, description="Learning rate; null is 0.1.")
-    ignore_eos: Flag | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
 
     # A GGUF file holds any of the three (ggml_type); see above for what `precision` means here.
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
     # There are no beams, DRY is another thing than n-grams that may not repeat, and no minimum can be set.
     lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset(
-        {"no_repeat_ngram_size", "min_output_tokens", "num_beams", "length_penalty", "early_stopping"}
+        {
+            "no_repeat_ngram_size",
+            "min_output_tokens",
+            "num_beams",
+            "length_penalty",
+            "early_stopping",
+            "num_return_sequences",
+        }
     )
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "n_cache_reuse": {"cache_prompt=false": "no prompt is kept then; remove one of them"},

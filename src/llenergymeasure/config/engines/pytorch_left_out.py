@@ -13,7 +13,6 @@ _GONE = "is no longer acted on by transformers 5"
 _ENCODER = "concerns encoder-decoder models, which this engine does not load"
 
 UNSAFE: dict[str, str] = {
-    "num_return_sequences": "gives one request several answers; repeat the prompt in the dataset instead",
     "stop_strings": "ends a row without an end token, so that its own length could not be told from padding",
     "max_time": "would make the number of tokens depend on the machine",
     "token_healing": "changes the prompt after its tokens were counted",

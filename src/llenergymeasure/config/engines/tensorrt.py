@@ -200,7 +200,6 @@ class TensorRTConfig(EngineSection):
     top_p_decay: Number | None = Field(default=None, gt=0, le=1, description="Factor of top_p at each token.")
     top_p_min: Number | None = Field(default=None, gt=0, le=1, description="Where it stops.")
     beam_search_diversity_rate: Number | None = Field(default=None, ge=0, description="Keep beams apart by this.")
-    ignore_eos: Flag | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
 
     # `dtype` takes float32 too, but the fused attention kernels are for fp16 and bf16 only (AttentionOp).
     precisions: ClassVar[tuple[str, ...]] = ("fp16", "bf16")
@@ -263,6 +262,7 @@ class TensorRTConfig(EngineSection):
         "seed": "random_seed",
         "max_input_len": "max_input_tokens",
         "max_tokens": "max_output_tokens",
+        "n": "decoder.num_return_sequences",
         "min_tokens": "decoder.min_output_tokens",
         **dict.fromkeys(("max_beam_width", "use_beam_search", "beam_width_array"), "decoder.num_beams"),
         "generation_config": "decoder",
@@ -278,7 +278,7 @@ class TensorRTConfig(EngineSection):
         "cp_config": "tensorrt.cp_type",
     }
     refused_names: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("n", "best_of"), "asks for several answers; repeat the prompt in the dataset instead"),
+        "best_of": "discards answers whose tokens were paid for; set decoder.num_return_sequences instead",
         **dict.fromkeys(("stop", "stop_token_ids"), "ends answers early and cuts their text, but not their tokens"),
         **dict.fromkeys(("end_id", "pad_id"), "is set from the tokenizer; tokens are counted by it"),
         "exclude_input_from_output": "would count the prompt as output",

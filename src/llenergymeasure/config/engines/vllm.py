@@ -229,7 +229,6 @@ class VLLMConfig(EngineSection):
     # Scores of tokens, beyond what `decoder` has.
     presence_penalty: Number | None = Field(default=None, ge=-2, le=2, description="Taken off tokens produced before.")
     frequency_penalty: Number | None = Field(default=None, ge=-2, le=2, description="The same for each time produced.")
-    ignore_eos: Flag | None = Field(default=None, description="Go on past the end token, to max_output_tokens.")
 
     # ModelDType and the platforms' supported_dtypes; GPUs before Ampere have no bf16.
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
@@ -273,6 +272,7 @@ class VLLMConfig(EngineSection):
         "dtype": "precision",
         "seed": "random_seed",
         "max_tokens": "max_output_tokens",
+        "n": "decoder.num_return_sequences",
         "min_tokens": "decoder.min_output_tokens",
         **dict.fromkeys(("generation_config", "override_generation_config"), "decoder"),
         **dict.fromkeys(("enable_lora", "max_loras", "lora_request"), "lora"),
@@ -284,7 +284,7 @@ class VLLMConfig(EngineSection):
         "quantization_config": "vllm.quantization or quantization_ignore",
     }
     refused_names: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("n", "best_of"), "asks for several answers; repeat the prompt in the dataset instead"),
+        "best_of": "discards answers whose tokens were paid for; set decoder.num_return_sequences instead",
         **dict.fromkeys(("stop", "stop_token_ids"), "ends answers early and cuts their text, but not their tokens"),
         "repetition_detection": "ends answers early, so that engines could not be compared",
         "trace_decode_token_ids": "replaces what the model says",
