@@ -46,7 +46,6 @@ def expected(tiny_llama: Path) -> list[str]:
     [
         ({"max_time": 1e-9}, "max_time: 1e-09"),
         ({"stop_strings": ["a", "e"]}, "stop_strings: ['a', 'e']"),
-        ({"num_return_sequences": 2, "do_sample": True}, "num_return_sequences: 2"),
         ({"return_dict_in_generate": True, "output_scores": True}, "return_dict_in_generate: True"),
         ({"prompt_lookup_num_tokens": 3}, "prompt_lookup_num_tokens: 3"),
         ({"assistant_early_exit": 1}, "assistant_early_exit: 1"),
@@ -69,7 +68,8 @@ def test_what_passthrough_refuses_is_refused_to_the_model_too(
 
 
 def test_own_settings_at_their_defaults_or_without_effect_are_no_warning(tmp_path: Path, expected: list[str]) -> None:
-    own = {"max_length": 4096, "num_return_sequences": 1, "temperature": 0.6, "top_p": 0.9, "top_k": 7, "min_length": 0}
+    lengths = {"max_length": 4096, "min_length": 0}
+    own = {**lengths, "do_sample": True, "num_return_sequences": 2, "temperature": 0.6, "top_p": 0.9, "top_k": 7}
     found, warnings, parameters = outcome(model_with(tmp_path, **own), pytorch={"batch_size": 3})
     assert (found, warnings) == (expected, [])
     assert (parameters["temperature"], parameters["top_p"], parameters["top_k"]) == (None, None, None)

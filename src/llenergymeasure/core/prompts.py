@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.domain.inference import ChatMessage, Prompt
 from llenergymeasure.exceptions import ConfigError
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,6 @@ def _text(value: Any) -> str:
     return value
 
 
-def in_groups(prompts: Sequence[Prompt], size: int) -> list[tuple[Prompt, ...]]:
+def in_groups(items: Sequence[_Item], size: int) -> list[tuple[_Item, ...]]:
     """Consecutive groups of ``size``; the last may be smaller."""
-    return [tuple(prompts[i : i + size]) for i in range(0, len(prompts), size)]
+    return [tuple(items[i : i + size]) for i in range(0, len(items), size)]

@@ -286,6 +286,7 @@ MORE_VALUES: dict[str, list[Any]] = {
     "backend": ["vllm"],
     "dataset.path": ["prompts.jsonl"],
     "decoder.num_beams": [2],
+    "decoder.num_return_sequences": [2],
     "decoder.length_penalty": [1.0],
     "passthrough_kwargs": [{"rope_theta": 5}],
     "output_dir": ["here"],
@@ -308,6 +309,11 @@ MORE_VALUES: dict[str, list[Any]] = {
     "pytorch.bad_words_ids": [[[0]]],
     "pytorch.forced_eos_token_id": [0],
 }
+# What a field cannot do without.
+BESIDE: dict[str, dict[str, Any]] = {
+    "lora.merge": {"lora": {"path": "adapter"}},
+    "decoder.num_return_sequences": {"decoder": {"do_sample": True}},
+}
 OTHER_ENGINES = ("vllm.", "tensorrt.", "llamacpp.")
 FIELDS = [name for name in field_test_values() if not name.startswith(OTHER_ENGINES)]
 
@@ -318,7 +324,7 @@ def test_a_field_alone_makes_a_difference_unless_it_sleeps_or_is_only_a_name_or_
     values = [v for v in field_test_values()[name] if name not in defaults or v != defaults[name]]
     values += MORE_VALUES.get(name, [])
     assert values
-    rest: dict[str, Any] = {"lora": {"path": "adapter"}} if name == "lora.merge" else {}
+    rest: dict[str, Any] = BESIDE.get(name, {})
     for value in values:
         changed = config_of(with_field(rest, name, value))
         alike = name in ALONE_ASLEEP | NO_PART or (name, value) in RESTATED

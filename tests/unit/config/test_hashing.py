@@ -36,6 +36,8 @@ RESOLVED = {
         "num_beams": 1,
         "length_penalty": None,
         "early_stopping": None,
+        "num_return_sequences": 1,
+        "ignore_eos": False,
     },
     "warmup": {
         "enabled": True,
@@ -91,6 +93,8 @@ CHANGES: list[dict[str, Any]] = [
     {"pytorch": {"attn_implementation": "eager"}},
     {"pytorch": {"load_in_4bit": True}},
     {"decoder": {"num_beams": 2}},
+    {"decoder": {"num_beams": 2, "num_return_sequences": 2}},
+    {"decoder": {"ignore_eos": True}},
     {"passthrough_kwargs": {"rope_theta": 5}},
 ]
 

@@ -56,7 +56,9 @@ def notes_of(text: str, write_config: WriteConfig) -> dict[str, str]:
 def test_no_field_of_an_experiment_can_be_passed_through(engine: str) -> None:
     for name in ExperimentConfig.model_fields:
         message = refusal(name, engine)
-        told = re.search(rf"{name} is set by the field {name}; give it there and remove it here", message)
+        # What the library calls n is not the number of prompts.
+        field = "decoder.num_return_sequences" if name == "n" and engine in ("vllm", "tensorrt") else name
+        told = re.search(rf"{name} is set by the field {field}; give it there and remove it here", message)
         assert told or "may not be passed through" in message
 
 
@@ -100,6 +102,10 @@ def test_fields_and_names_of_other_engines_do_not_matter(name: str) -> None:
         ("tensorrt", "dtype", "precision"),
         ("tensorrt", "max_tokens", "max_output_tokens"),
         ("tensorrt", "max_beam_width", "decoder.num_beams"),
+        ("tensorrt", "n", "decoder.num_return_sequences"),
+        ("vllm", "n", "decoder.num_return_sequences"),
+        ("vllm", "ignore_eos", "decoder.ignore_eos"),
+        ("pytorch", "num_return_sequences", "decoder.num_return_sequences"),
         ("llamacpp", "n_predict", "max_output_tokens"),
         ("llamacpp", "temp", "decoder.temperature"),
         ("llamacpp", "seed", "random_seed"),
@@ -114,7 +120,6 @@ def test_the_librarys_own_name_of_a_field_is_refused_with_the_field(engine: str,
 @pytest.mark.parametrize(
     ("engine", "name", "reason"),
     [
-        ("pytorch", "num_return_sequences", "repeat the prompt in the dataset instead"),
         ("pytorch", "stop_strings", "ends a row without an end token"),
         ("pytorch", "max_time", "depend on the machine"),
         ("pytorch", "eos_token_id", "tokens are counted by it"),
@@ -124,7 +129,7 @@ def test_the_librarys_own_name_of_a_field_is_refused_with_the_field(engine: str,
         ("pytorch", "logits_processor", "an object of Python"),
         ("pytorch", "custom_generate", "replace the loop that is measured"),
         ("pytorch", "num_beam_groups", "transformers 5"),
-        ("vllm", "n", "several answers"),
+        ("vllm", "best_of", "discards answers"),
         ("vllm", "stop", "ends answers early"),
         ("tensorrt", "end_id", "tokens are counted by it"),
         ("llamacpp", "t_max_predict_ms", "depend on the machine"),

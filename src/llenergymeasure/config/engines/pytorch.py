@@ -282,7 +282,10 @@ class PyTorchConfig(EngineSection):
         "assistant_ensemble_weight": _DRAFT_MODELS,
     }
     decoder_conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        name: {"num_beams": "transformers drafts tokens without beams; set decoder.num_beams: 1 or remove the draft"}
+        name: {
+            "num_beams": "transformers drafts tokens without beams; set decoder.num_beams: 1 or remove the draft",
+            "num_return_sequences": "transformers drafts tokens for one answer; set it to 1 or remove the draft",
+        }
         for name in _DRAFTS
     }
     decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 # Ours to theirs; everything else in the two sections has its name in transformers.
 _DECODER_NAMES = {"min_output_tokens": "min_new_tokens"}
 _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
-# Set by fields that always have a value, so what the model brings along is no surprise.
 _LENGTHS = ("max_length", "max_new_tokens")
+# Set by fields that always have a value, so what the model brings along is no surprise.
+_ALWAYS_SET = (*_LENGTHS, "num_return_sequences")
 _LEAST_LENGTHS = ("min_length", "min_new_tokens")
 # transformers reads these from the model that drafts, not from what generate is given.
 _DRAFT_FIELDS = ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold")
@@ -66,8 +67,10 @@ def reset_own_settings(model: Any, config: ExperimentConfig, *, is_draft: bool =
         names += ["cache_implementation", "use_cache"]
     defaults = own._get_default_generation_params()
     taken = {name: value for name in names if (value := getattr(own, name, None)) is not None}
-    for name in (*names, *_LENGTHS, *(() if config.decoder.do_sample else _SAMPLING)):
+    for name in (*names, *_ALWAYS_SET, *(() if config.decoder.do_sample else _SAMPLING)):
         setattr(own, name, None)
+    if config.decoder.ignore_eos:
+        own.eos_token_id = None
     return [f"{name}: {value}" for name, value in taken.items() if value not in (False, defaults.get(name))]
 
 
@@ -83,9 +86,20 @@ def generation_config(model: Any, tokenizer: Any, config: ExperimentConfig) -> "
     generation.pad_token_id = tokenizer.pad_token_id
     if generation.eos_token_id is None:
         generation.eos_token_id = tokenizer.eos_token_id
+    if config.decoder.ignore_eos:
+        generation.eos_token_id = None
     for name, value in _given(config, section).items():
         setattr(generation, name, value)
     return generation  # type: ignore[no-any-return]
+
+
+def with_length(generation: "GenerationConfig", n_tokens: int) -> "GenerationConfig":
+    """The same settings for answers of at most ``n_tokens``."""
+    if generation.max_new_tokens == n_tokens:
+        return generation
+    shorter = copy.copy(generation)
+    shorter.max_new_tokens = n_tokens
+    return shorter
 
 
 def set_draft(drafting_model: Any, section: PyTorchConfig) -> None:

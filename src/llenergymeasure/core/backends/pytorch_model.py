@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.models import ExperimentConfig
@@ -14,7 +15,9 @@ from llenergymeasure.core.backends.pytorch_generation import (
     has_draft,
     restore_draft,
     section_of,
+    with_length,
 )
+from llenergymeasure.core.backends.pytorch_stopping import row_ends
 from llenergymeasure.core.backends.pytorch_timing import CompileWatch, StepClock
 from llenergymeasure.core.flops import skeleton
 from llenergymeasure.core.memory import reset_resident_peak, resident_peak_mb
@@ -77,25 +80,29 @@ class PyTorchModel:
         start = time.perf_counter()
         steps = StepClock(on_cuda=self._on_cuda)
         rows = [p.token_ids or () for p in prompts]
+        limits = [p.output_tokens or self._config.max_output_tokens for p in prompts]
         ids, mask = self._left_padded(rows)
+        n_answers = self._effective.num_return_sequences
+        ends = row_ends(limits, n_answers, ids.shape[1], ids.device)
         try:
             with self._torch.inference_mode():
                 sequences = self._model.generate(
                     input_ids=ids,
                     attention_mask=mask,
-                    generation_config=self._generation,
-                    stopping_criteria=[steps],
+                    generation_config=with_length(self._generation, max(limits)),
+                    stopping_criteria=[steps, *ends],
                     assistant_model=self._draft,
                 )
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise ExperimentError(_explain(error, len(rows))) from error
-        produced = sequences[:, ids.shape[1] :].tolist()
+        produced = in_groups(sequences[:, ids.shape[1] :].tolist(), n_answers)
         # A beam search settles on its tokens only when it ends.
         end_s = time.perf_counter() - start if self._config.decoder.num_beams > 1 else None
         times = steps.token_times(start, ids.shape[1]) if end_s is None else []
         return InferenceOutput(
             requests=tuple(
-                self._request(prompt, tokens, times, end_s) for prompt, tokens in zip(prompts, produced, strict=True)
+                self._request(prompt, [answer[:limit] for answer in answers], times, end_s)
+                for prompt, limit, answers in zip(prompts, limits, produced, strict=True)
             )
         )
 
@@ -193,13 +200,8 @@ class PyTorchModel:
             # Some tokenizers turn a prompt into nothing; a model has to be given something to continue.
             ids = [self._generation.bos_token_id or self._generation.pad_token_id]
         most = self._config.max_input_tokens
-        return Prompt(
-            index=prompt.index,
-            messages=prompt.messages,
-            chat=prompt.chat,
-            token_ids=tuple(ids[-most:] if prompt.chat else ids[:most]),
-            truncated=len(ids) > most,
-        )
+        kept = tuple(ids[-most:] if prompt.chat else ids[:most])
+        return replace(prompt, token_ids=kept, truncated=len(ids) > most)
 
     def _is_templated(self, prompt: Prompt) -> bool:
         return prompt.chat and bool(getattr(self._tokenizer, "chat_template", None))
@@ -212,19 +214,20 @@ class PyTorchModel:
         return ids.to(self._model.device), mask.to(self._model.device)
 
     def _request(
-        self, prompt: Prompt, tokens: Sequence[int], times: Sequence[float], end_s: float | None
+        self, prompt: Prompt, answers: Sequence[Sequence[int]], times: Sequence[float], end_s: float | None
     ) -> RequestOutput:
-        own = own_tokens(tokens, self._end_ids)
-        stamps = tuple(times[: len(own)])
+        own = tuple(own_tokens(answer, self._end_ids) for answer in answers)
+        stamps = tuple(times[: max(map(len, own))])
         return RequestOutput(
             index=prompt.index,
             input_tokens=len(prompt.token_ids or ()),
-            output_tokens=len(own),
+            output_tokens=sum(map(len, own)),
             ttft_s=stamps[0] if stamps else None,
             e2e_s=stamps[-1] if stamps else end_s,
-            finish_reason="stop" if own and own[-1] in self._end_ids else "length",
-            output_digest=tokens_digest(own),
+            finish_reason="stop" if all(ids and ids[-1] in self._end_ids for ids in own) else "length",
+            output_digest=tokens_digest(*own),
             token_times_s=stamps,
+            output_ids=own,
         )
 
     def _device_uuids(self) -> tuple[str, ...]:
@@ -247,12 +250,12 @@ def _numel(model: Any) -> int:
     return sum(int(p.numel()) for p in model.parameters())
 
 
-def own_tokens(tokens: Sequence[int], end_ids: frozenset[int]) -> list[int]:
+def own_tokens(tokens: Sequence[int], end_ids: frozenset[int]) -> tuple[int, ...]:
     """The tokens of one row up to and including its first end token; what follows is padding."""
     for position, token in enumerate(tokens):
         if token in end_ids:
-            return list(tokens[: position + 1])
-    return list(tokens)
+            return tuple(tokens[: position + 1])
+    return tuple(tokens)
 
 
 def _end_token_ids(generation: "GenerationConfig") -> frozenset[int]:
