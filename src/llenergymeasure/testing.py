@@ -102,6 +102,7 @@ class FakeModel:
                     finish_reason="length",
                     output_digest=tokens_digest(range(self.n_tokens)),
                     token_times_s=times,
+                    output_ids=(tuple(range(self.n_tokens)),),
                 )
                 for p in prompts
             )
@@ -278,6 +279,7 @@ def fake_process_result(plan: ExperimentPlan) -> RawProcessResult:
         finish_reason="length",
         output_digest=tokens_digest((1, 2, 3, 4)),
         token_times_s=(0.5, 1.0, 1.5, 2.0),
+        output_ids=((1, 2, 3, 4),),
     )
     return RawProcessResult(
         experiment_id=plan.experiment_id,

@@ -14,6 +14,7 @@ from llenergymeasure._version import __version__
 DEFAULT_OUTPUT = Path("results")
 _COMMANDS = {
     "run": "Measure an experiment or a study.",
+    "compare": "Show whether two runs said the same.",
     "config": "Show what this machine can measure with.",
 }
 

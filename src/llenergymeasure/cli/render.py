@@ -2,8 +2,10 @@
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_uppercase
 
 import yaml
 from tabulate import tabulate
@@ -14,6 +16,7 @@ from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.core.energy_backends import SourceStatus
 from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.domain.metrics import Distribution, MemoryEstimate, counted_devices
 from llenergymeasure.orchestration.inspection import Availability
@@ -21,6 +24,7 @@ from llenergymeasure.orchestration.inspection import Availability
 _WIDTH = 110
 _LABEL = 22
 _NONE = "-"
+_MOST_DIFFERENCES = 5
 
 
 def experiment(result: ExperimentResult, directory: Path | None) -> str:
@@ -55,7 +59,9 @@ def study(result: StudyResult) -> str:
         "energy J",
         "J/out tok",
         "origin",
+        "output",
     ]
+    letters = _output_letters(result.experiments)
     rows = [
         [
             r.name,
@@ -66,11 +72,16 @@ def study(result: StudyResult) -> str:
             _number(r.total_energy_j),
             _number(r.energy_per_output_token_j),
             r.energy_origin,
+            letter,
         ]
-        for r in result.experiments
+        for r, letter in zip(result.experiments, letters, strict=True)
     ]
-    rows += [[f.name, "failed", *[_NONE] * 6] for f in result.failures]
+    rows += [[f.name, "failed", *[_NONE] * 7] for f in result.failures]
     lines = [tabulate(rows, headers=headers, disable_numparse=True)]
+    if any(letter != _NONE for letter in letters):
+        lines.append(
+            "output: equal letters are equal tokens for the same prompts; llem compare A B tells how much differs"
+        )
     for failure in result.failures:
         lines.append(f"failed: {failure.name}: {failure.error_type}: {failure.message}")
         if result.output_dir is not None:
@@ -81,6 +92,31 @@ def study(result: StudyResult) -> str:
     lines.append(f"{result.n_experiments} experiments, {len(result.failures)} failed")
     lines.append(f"results: {result.output_dir or 'not written (no output folder)'}")
     return "\n".join(lines)
+
+
+def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
+    """A letter for each distinct output of the same prompts, such as A or B2; none where nothing can be compared."""
+    prompts = Counter(r.prompts_digest for r in results)
+    groups = [digest for digest, n in prompts.items() if n > 1]
+    found: dict[tuple[str, str], str] = {}
+    letters = []
+    for r in results:
+        if r.prompts_digest not in groups:
+            letters.append(_NONE)
+            continue
+        key = (r.prompts_digest, r.outputs_digest)
+        if key not in found:
+            n_known = sum(prompts_digest == r.prompts_digest for prompts_digest, _ in found)
+            group = groups.index(r.prompts_digest)
+            found[key] = _letter(n_known) + (str(group + 1) if len(groups) > 1 else "")
+        letters.append(found[key])
+    return letters
+
+
+def _letter(number: int) -> str:
+    """A to Z, then AA, AB and so on."""
+    more, own = divmod(number, len(ascii_uppercase))
+    return (_letter(more - 1) if more else "") + ascii_uppercase[own]
 
 
 def plan(config: ExperimentConfig | StudyConfig, notes: Sequence[Sequence[str]]) -> str:
@@ -136,6 +172,26 @@ def defaults(origins: Sequence[FieldOrigin]) -> str:
     """Every field with the value it has unless an experiment says otherwise, and where that comes from."""
     rows = [(o.name, json.dumps(o.value), o.origin) for o in origins]
     return "\n" + tabulate(rows, headers=("field", "default here", "from"), disable_numparse=True)
+
+
+def comparison(found: OutputComparison) -> str:
+    """Whether two runs said the same, and where they first did not."""
+    share = f"{found.n_equal_tokens} of {found.n_tokens} ({100 * found.equal_token_share:.2f} %)"
+    lines = [
+        f"{'requests':<{_LABEL}}{found.n_identical} of {found.n_requests} have identical outputs",
+        f"{'tokens':<{_LABEL}}{share} are equal up to the first difference of their answer",
+        *(_difference_line(d) for d in found.differences[:_MOST_DIFFERENCES]),
+    ]
+    more = len(found.differences) - _MOST_DIFFERENCES
+    lines += [f"{'':<{_LABEL}}and {more} more"] if more > 0 else []
+    return "\n".join([*lines, f"{'outputs':<{_LABEL}}{'identical' if found.identical else 'NOT identical'}"])
+
+
+def _difference_line(found: Difference) -> str:
+    tokens = [str(token) if token is not None else "the end" for token in (found.first, found.second)]
+    answer = f", answer {found.answer}" if found.answer else ""
+    where = f"request {found.index}{answer}, token {found.position}"
+    return f"{'differs':<{_LABEL}}{where}: {tokens[0]} in the first, {tokens[1]} in the second"
 
 
 def memory_line(estimate: MemoryEstimate | None) -> str:

@@ -102,6 +102,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 peak_memory_mb=peak_memory_mb,
                 timeseries=sidecars.timeseries,
                 requests_file=sidecars.requests,
+                outputs_file=sidecars.outputs,
                 measurement_warnings=tuple(warnings),
             )
         state.advance(ExperimentState.DONE)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from llenergymeasure.core.baseline import (
@@ -14,6 +15,7 @@ from llenergymeasure.core.baseline import (
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.measurement_warnings import thermal_floor_warning
+from llenergymeasure.core.outputs_table import write_outputs_parquet
 from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.core.requests_table import write_requests_parquet
 from llenergymeasure.core.session_warnings import warnings_of_the_window
@@ -34,6 +36,7 @@ _Value = TypeVar("_Value")
 
 TIMESERIES_FILE = "timeseries.parquet"
 REQUESTS_FILE = "requests.parquet"
+OUTPUTS_FILE = "outputs.parquet"
 _NO_IDLE = "idle power and thermal floor were left out"
 
 
@@ -43,6 +46,7 @@ class Sidecars:
 
     timeseries: str | None = None
     requests: str | None = None
+    outputs: str | None = None
 
 
 def attempt(what: str, call: Callable[[], _Value], warnings: list[str]) -> _Value | None:
@@ -164,13 +168,17 @@ def write_sidecars(plan: ExperimentPlan, window: Window, warnings: list[str]) ->
     if plan.output_dir is None:
         return Sidecars()
     written: dict[str, str] = {}
-    for key, name in (("timeseries", TIMESERIES_FILE), ("requests", REQUESTS_FILE)):
+    requests = window.output.requests
+    sidecars: dict[str, tuple[str, Callable[[Path], object]]] = {
+        "timeseries": (TIMESERIES_FILE, lambda path: write_timeseries_parquet(window.samples, path)),
+        "requests": (REQUESTS_FILE, lambda path: write_requests_parquet(requests, path)),
+    }
+    if all(r.output_ids for r in requests):
+        sidecars["outputs"] = (OUTPUTS_FILE, lambda path: write_outputs_parquet(requests, path))
+    for key, (name, write) in sidecars.items():
         path = plan.output_dir / name
         try:
-            if key == "timeseries":
-                write_timeseries_parquet(window.samples, path)
-            else:
-                write_requests_parquet(window.output.requests, path)
+            write(path)
             written[key] = name
         except OSError as error:
             path.unlink(missing_ok=True)

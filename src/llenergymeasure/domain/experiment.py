@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from llenergymeasure.domain import assembly
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.equivalence import outputs_digest
 from llenergymeasure.domain.inference import ModelDescription, latency_statistics
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
@@ -82,10 +83,12 @@ class ExperimentResult(BaseModel):
     environment_snapshot: EnvironmentSnapshot
     model: ModelDescription
     prompts_digest: str
+    outputs_digest: str
     model_revision: str | None = None
     weights_digest: str | None = None
     timeseries: str | None
     requests: str | None
+    outputs: str | None = None
     process_results: list[ProcessSummary]
     aggregation: Aggregation | None
 
@@ -160,8 +163,10 @@ class ExperimentResult(BaseModel):
             environment_snapshot=first.environment_snapshot,
             model=first.model,
             prompts_digest=first.prompts_digest,
+            outputs_digest=outputs_digest(requests),
             timeseries=first.timeseries,
             requests=first.requests_file,
+            outputs=first.outputs_file,
             process_results=assembly.summaries(raws),
             aggregation=(
                 Aggregation(n_processes=len(raws), parallelism=first.parallelism, method="sum over devices")

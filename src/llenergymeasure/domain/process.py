@@ -53,6 +53,7 @@ class RawProcessResult(BaseModel):
     instrument_cpu_s: float | None = None
     timeseries: str | None = None
     requests_file: str | None = None
+    outputs_file: str | None = None
     measurement_warnings: tuple[str, ...] = ()
 
     @property

@@ -220,3 +220,18 @@ def test_a_floor_that_ended_early_is_said_to_have(early: bool, said: str) -> Non
         thermal_floor_ended_early=early,
     )
     assert line(render.experiment(with_energy(warmup_result=warmup), None), "warm-up").endswith(said)
+
+
+def test_a_letter_of_the_study_says_which_experiments_said_the_same() -> None:
+    def saying(prompts: str, tokens: str) -> ExperimentResult:
+        return result().model_copy(update={"prompts_digest": prompts, "outputs_digest": tokens})
+
+    def letters(*results: ExperimentResult) -> list[str]:
+        rows = study_of(*results).splitlines()[2 : 2 + len(results)]
+        return [row.split()[-1] for row in rows]
+
+    assert letters(saying("p", "1"), saying("p", "2"), saying("p", "1")) == ["A", "B", "A"]
+    assert letters(saying("p", "1"), saying("q", "1")) == ["-", "-"]
+    assert letters(*(saying(p, t) for p, t in ("p1", "q1", "p2", "q1", "r1"))) == ["A1", "A2", "B1", "A2", "-"]
+    many = letters(*(saying("p", str(n)) for n in range(28)))
+    assert many[24:] == ["Y", "Z", "AA", "AB"]

@@ -253,8 +253,8 @@ def test_sidecars_hold_the_window_and_every_request(tmp_path: Path) -> None:
 
 def test_a_sidecar_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     raw = Bench().run(config(), output_dir=tmp_path / "missing")
-    assert (raw.timeseries, raw.requests_file) == (None, None)
-    assert sum(w.startswith("sidecar_not_written") for w in raw.measurement_warnings) == 2
+    assert (raw.timeseries, raw.requests_file, raw.outputs_file) == (None, None, None)
+    assert sum(w.startswith("sidecar_not_written") for w in raw.measurement_warnings) == 3
 
 
 def test_settings_that_change_nothing_are_warned_about() -> None:

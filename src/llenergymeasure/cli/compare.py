@@ -1,0 +1,20 @@
+"""``llem compare``."""
+
+from pathlib import Path
+
+import click
+
+from llenergymeasure.cli import render
+from llenergymeasure.results.outputs import compare_runs
+
+
+@click.command("compare")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def compare_command(first: Path, second: Path) -> int:
+    """Show whether two runs of the same prompts said the same, token by token.
+
+    FIRST and SECOND are folders of results.
+    """
+    click.echo(render.comparison(compare_runs(first, second)))
+    return 0

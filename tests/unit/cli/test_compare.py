@@ -1,0 +1,40 @@
+"""``llem compare``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.unit.cli.conftest import Ran
+from tests.unit.results.test_outputs import run_with
+
+
+def test_where_two_runs_differ_is_shown(llem: Callable[..., Ran], folder: Path) -> None:
+    run_with(folder / "a", ((1, 2, 3),), ((4,),), ((5, 6), (7, 8)))
+    run_with(folder / "b", ((1, 2, 3),), ((9,),), ((5, 6), (7,)))
+    ran = llem("compare", "a", "b")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [
+        "requests              1 of 3 have identical outputs",
+        "tokens                6 of 8 (75.00 %) are equal up to the first difference of their answer",
+        "differs               request 1, token 0: 4 in the first, 9 in the second",
+        "differs               request 2, answer 1, token 1: 8 in the first, the end in the second",
+        "outputs               NOT identical",
+    ]
+
+
+def test_identical_runs_are_said_to_be_identical(llem: Callable[..., Ran], folder: Path) -> None:
+    for name in ("a", "b"):
+        run_with(folder / name, ((1, 2, 3),))
+    assert llem("compare", "a", "b").out.splitlines()[-1] == "outputs               identical"
+
+
+def test_a_long_list_of_differences_is_cut(llem: Callable[..., Ran], folder: Path) -> None:
+    run_with(folder / "a", *(((1,),) for _ in range(8)))
+    run_with(folder / "b", *(((2,),) for _ in range(8)))
+    assert "and 3 more" in llem("compare", "a", "b").out
+
+
+def test_a_folder_without_a_result_is_an_error_with_its_name(llem: Callable[..., Ran], folder: Path) -> None:
+    run_with(folder / "a", ((1,),))
+    ran = llem("compare", "a", "nothing")
+    assert ran.code == 2
+    assert "nothing" in ran.err
