@@ -32,12 +32,13 @@ PURE_NUMBERS = {
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
-FIELD_TERMS = {"num_beams", "no_repeat_ngram_size", "min_output_tokens"}
+FIELD_TERMS = {"num_return_sequences", "num_beams", "no_repeat_ngram_size", "min_output_tokens"}
 
 # Numbers that count nothing: the name of a place, an identity, or a set of bits.
 ORDINALS = {
     "index", "slot", "token_ids", "throttle_reasons", "fail_at_batch", "parameters", "architecture", "running_pids",
-    "pids_before_load", "pids_at_end", "gpu_pids",
+    "pids_before_load", "pids_at_end", "gpu_pids", "output_ids",
+    "answer", "position", "first", "second",  # of a difference: places and token ids
 }  # fmt: skip
 
 

@@ -30,12 +30,15 @@ def config_command(verbose: bool, schema: bool) -> int:
     defaults = list(effective_defaults({"output_dir": str(DEFAULT_OUTPUT)}))
     environment = collect_environment_snapshot()
     visible = visible_gpus()
-    sources = list(probe_sources(SensorContext(devices=visible.uuids)))
+    engines = [engine_status(name, visible.uuids) for name in engine_names()]
+    # Where every engine runs on the CPU, the GPUs' sensors are of no use.
+    devices = visible.uuids if any(engine.uses_gpus for engine in engines) else ()
+    sources = list(probe_sources(SensorContext(devices=devices)))
     click.echo(
         render.machine(
             environment,
             visible=visible,
-            engines=[engine_status(name) for name in engine_names()],
+            engines=engines,
             sources=sources,
             models=model_status(),
             verbose=verbose,

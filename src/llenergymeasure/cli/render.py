@@ -151,7 +151,8 @@ def machine(
         lines.append(f"{'GPU ' + str(gpu.index):<{_LABEL}}{gpu.name}{memory}, {gpu.uuid}{hidden}")
     if visible.problem:
         lines.append(f"{'':<{_LABEL}}{visible.problem}")
-    lines += [_status("engine " + e.name, e.problem) for e in engines]
+    on_cpu = "usable, on the CPU only: it is built without CUDA, so no GPU is used or measured"
+    lines += [_status("engine " + e.name, e.problem, on_cpu if e.uses_gpus is False else "usable") for e in engines]
     for source in sources:
         kind = "modelled, not sensed" if source.source.modelled else "sensed"
         lines.append(_status("energy " + source.name, source.problem, f"usable ({kind})"))
@@ -285,7 +286,8 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     origin = result.energy_origin
     bound = "" if result.energy_uncertainty_j is None else f" +-{_number(result.energy_uncertainty_j)} J (window)"
     accuracy = "" if result.sensor_accuracy_pct is None else f" +-{result.sensor_accuracy_pct:g} % (sensor)"
-    rows = [("energy, raw", f"{_number(result.total_energy_j)} J{bound}{accuracy}, {origin}")]
+    aliasing = "" if result.energy_aliasing_pct is None else f" +-{result.energy_aliasing_pct:.2g} % (aliasing)"
+    rows = [("energy, raw", f"{_number(result.total_energy_j)} J{bound}{accuracy}{aliasing}, {origin}")]
     if result.energy_adjusted_j is not None:
         rows.append(
             (

@@ -43,7 +43,7 @@ from llenergymeasure.results.export import export_csv
     "settings",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Set any field, such as warmup.n_warmup=3; values as in YAML. Repeat for more.",
+    help="Set any field, such as warmup.n_warmup=3; values as in YAML; wins over other options. Repeat for more.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would run, without running it.")
 @click.option("-q", "--quiet", is_flag=True, help="No status lines and no progress.")

@@ -125,8 +125,13 @@ class _Hints:
             return "; it belongs into an experiment, below 'experiments:'"
         for section, field in model.model_fields.items() if model is ExperimentConfig else ():
             inner = model_in(field.annotation)
-            if inner is not None and name in keys_of(inner):
+            if inner is None:
+                continue
+            if name in keys_of(inner):
                 return f"; did you mean '{section}.{name}'?"
+            part = name.removeprefix(f"{section}_")
+            if part != name and part in keys_of(inner):
+                return f"; did you mean '{section}.{part}' (LLEM_{section.upper()}__{part.upper()} in a variable)?"
         known = (*keys_of(model), *(("experiments",) if model is ExperimentConfig and not above else ()))
         return f"; {self._nearest(name, known)}"
 

@@ -67,18 +67,25 @@ def cuda_version(
     cuda_home: Path = _CUDA_HOME,
     nvcc: str | None = None,
 ) -> str | None:
-    """CUDA version of torch, else of the toolkit's version file, else of nvcc, else None."""
-    return (torch_version or _torch_cuda_version)() or _version_file(cuda_home) or _nvcc_version(nvcc or "nvcc")
+    """CUDA version of torch, else of the toolkit's version file, else of nvcc, else None.
+
+    A torch built without CUDA uses no toolkit, whatever lies on the disk: None.
+    """
+    of_torch = (torch_version or _torch_cuda_version)()
+    if of_torch is not None:
+        return of_torch or None
+    return _version_file(cuda_home) or _nvcc_version(nvcc or "nvcc")
 
 
 def _torch_cuda_version() -> str | None:
+    """Empty for a torch built without CUDA, None without torch."""
     if util.find_spec("torch") is None:
         return None
     try:
         import torch
     except Exception:  # noqa: BLE001 - a broken installation fails in many ways; the engine will say so
         return None
-    return torch.version.cuda
+    return torch.version.cuda or ""
 
 
 def _version_file(home: Path) -> str | None:

@@ -9,6 +9,7 @@ from llenergymeasure.core.baseline import SESSION_BASELINES, BaselineStore
 from llenergymeasure.core.energy_backends import SensorContext, create_source, make_source, probe_sources
 from llenergymeasure.core.energy_backends.source import EnergySourceBase
 from llenergymeasure.core.environment import collect_environment_snapshot
+from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
@@ -23,7 +24,8 @@ class Instruments:
     ``energy_absent_reason`` is set when ``energy`` is None although some was wanted. ``modelled`` says
     that ``energy`` has no sensor behind it, so that idle power means nothing. ``beside`` gives devices that are
     listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
-    that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended. Both clocks
+    that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended.
+    ``idle_gpus`` are the names of GPUs that could have been used where none is. Both clocks
     give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
 
@@ -40,6 +42,7 @@ class Instruments:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     cpu_time_s: Callable[[], float] = lambda: 0.0
     gpu_pids: Callable[[Sequence[str]], frozenset[int] | None] = lambda _: None
+    idle_gpus: tuple[str, ...] = ()
     show_progress: bool = False
     on_state: Callable[[ExperimentState], None] | None = None
 
@@ -52,27 +55,27 @@ class Instruments:
 def build_instruments(
     plan: ExperimentPlan,
     *,
-    problem: str | None = None,
+    visible: VisibleGpus | None = None,
     on_state: Callable[[ExperimentState], None] | None = None,
 ) -> Instruments:
     """The instruments of this machine for the devices of a plan.
 
     Args:
         plan: what will run, with its devices.
-        problem: why the devices cannot be measured whatever the source; no energy is tracked then.
+        visible: the GPUs that could have been chosen, or why none can be measured: no energy is tracked then.
         on_state: is told of every change of state.
 
     Raises:
         ConfigError: the configuration names an energy source that is not usable.
     """
-    config = plan.config
+    config, visible = plan.config, visible or VisibleGpus()
     interval_ms = config.energy.sample_interval_ms
     sampler = PowerThermalSampler(devices=plan.devices, interval_ms=interval_ms)
     context = SensorContext(devices=plan.devices, interval_ms=interval_ms, sampler=sampler)
     energy: EnergySourceBase | None = None
     reason: str | None = None
-    if problem is not None and config.energy.backend is not None:
-        reason = problem
+    if visible.problem is not None and config.energy.backend is not None:
+        reason = visible.problem
     elif config.energy.backend == "auto":
         energy, reason = _best(context)
     elif config.energy.backend is None:
@@ -93,6 +96,7 @@ def build_instruments(
         gpu_pids=sampler.running_pids,
         baseline_energy=baseline_energy,
         baselines=BaselineStore(plan.baseline_cache) if plan.baseline_cache else SESSION_BASELINES,
+        idle_gpus=() if plan.devices else tuple(gpu.name for gpu in visible.gpus),
         show_progress=plan.show_progress,
         on_state=on_state,
     )

@@ -7,7 +7,7 @@ nothing to say. What the GPUs themselves did is in ``gpu_warnings``.
 import math
 from collections.abc import Sequence
 
-from llenergymeasure.core.gpu_sensors import PowerSensor, aliasing_of
+from llenergymeasure.core.gpu_sensors import Aliasing, PowerSensor, aliasing_of
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 
 SHORT_MEASUREMENT_SEC = 10.0
@@ -52,7 +52,8 @@ def collect_measurement_warnings(
             )
     if nvml_sample_count is not None and nvml_sample_count < FEW_SAMPLES:
         found.append(
-            f"nvml_low_sample_count: {nvml_sample_count} power samples, under {FEW_SAMPLES}; measure for longer"
+            f"nvml_low_sample_count: {nvml_sample_count} power samples, under {FEW_SAMPLES}; "
+            + ("measure for longer" if nvml_sample_count else "the card reports no power: 'nvidia-smi -q -d POWER'")
         )
     return found
 
@@ -92,8 +93,8 @@ def few_sensor_periods_warning(devices: Sequence[DeviceEnergy], window_s: float)
     )
 
 
-def aliasing_warning(workload_period_s: float | None, sensor: PowerSensor | None, window_s: float) -> str | None:
-    """Whether a sensor that looks only part of the time may keep seeing the same part of a periodic load.
+def unresolved_by(workload_period_s: float | None, sensor: PowerSensor | None, window_s: float) -> Aliasing | None:
+    """How a part-time sensor sees a periodic load, where that leaves enough open to be told.
 
     Args:
         workload_period_s: period of the load, in decoding the time from token to token; None if there is none.
@@ -103,7 +104,13 @@ def aliasing_warning(workload_period_s: float | None, sensor: PowerSensor | None
     if workload_period_s is None or workload_period_s <= 0 or sensor is None or not sensor.part_time:
         return None
     found = aliasing_of(workload_period_s, sensor, window_s)
-    if found is None or found.residual_pct <= ALIASING_RESIDUAL_PCT:
+    return None if found is None or found.residual_pct <= ALIASING_RESIDUAL_PCT else found
+
+
+def aliasing_warning(workload_period_s: float | None, sensor: PowerSensor | None, window_s: float) -> str | None:
+    """Whether a sensor may keep seeing the same part of a periodic load; arguments as ``unresolved_by``."""
+    found = unresolved_by(workload_period_s, sensor, window_s)
+    if found is None or workload_period_s is None or sensor is None:
         return None
     phases = "1 moment is" if found.n_phases == 1 else f"{found.n_phases} moments are"
     wander = "standing still" if math.isinf(found.beat_s) else f"wandering through it in {found.beat_s:.1f} s"

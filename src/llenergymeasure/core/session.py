@@ -40,7 +40,7 @@ def measure(
     with nvml_held():
         visible = visible_gpus()
         plan = replace(plan, devices=backend.select_devices(plan.config, visible.uuids))
-        return run_session(plan, backend, build_instruments(plan, problem=visible.problem, on_state=on_state))
+        return run_session(plan, backend, build_instruments(plan, visible=visible, on_state=on_state))
 
 
 def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: Instruments) -> RawProcessResult:
@@ -97,6 +97,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 idle_loaded_power_w=idle_loaded_power_w,
                 flops_result=flops,
                 warmup_result=warmup,
+                energy_aliasing_pct=window.aliasing_pct,
                 thermal_throttle=throttle_info(window.samples),
                 instrument_cpu_s=window.instrument_cpu_s,
                 peak_memory_mb=peak_memory_mb,

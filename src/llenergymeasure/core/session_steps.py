@@ -18,14 +18,14 @@ from llenergymeasure.core.measurement_warnings import thermal_floor_warning
 from llenergymeasure.core.outputs_table import write_outputs_parquet
 from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.core.requests_table import write_requests_parquet
-from llenergymeasure.core.session_warnings import warnings_of_the_window
+from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
 from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled
 from llenergymeasure.core.timeseries import write_timeseries_parquet
 from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import Prompt
-from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult, only_gpus
+from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult, counted_devices, only_gpus
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
 from llenergymeasure.exceptions import ExperimentError
@@ -196,6 +196,12 @@ def collect_warnings(
     """Everything a reader of the figures has to know, with what to do about it."""
     used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
     warnings.extend(warnings_of_the_window(plan, used, window, instruments.gpu_pids(plan.devices)))
+    window.aliasing_pct = aliasing_pct(plan, used, window)
+    if instruments.idle_gpus:
+        warnings.append(
+            f"gpus_not_used: {', '.join(instruments.idle_gpus)} could be used, but the {plan.config.backend} engine "
+            "runs on the CPU; if that is not meant, install a build of it that has CUDA"
+        )
     if plan.devices and not window.samples:
         warnings.append("telemetry_unavailable: no state of the GPUs was read; throttling is not known")
     if instruments.energy is None and instruments.energy_absent_reason is not None:
@@ -213,9 +219,10 @@ def collect_warnings(
 def _about_a_model(energy: EnergyMeasurement) -> str:
     """What to say of a source that was taken for a model: whether it was one shows only in what it returned."""
     if is_modelled(energy.devices):
+        field = "; ".join(d.field or d.device for d in counted_devices(energy.devices))
         return (
-            "energy_modelled: no sensor was read; joules are an estimate; measure on a machine with a GPU or "
-            f"readable RAPL counters before citing them; {_NO_IDLE}"
+            f"energy_modelled: no sensor was read; joules are an estimate ({field}); measure on a machine with a GPU "
+            f"or readable RAPL counters before citing them; {_NO_IDLE}"
         )
     return f"idle_unavailable: this source may be a model, so {_NO_IDLE}; energy.backend: rapl measures them"
 

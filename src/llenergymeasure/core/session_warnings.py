@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from llenergymeasure.core.gpu_processes import foreign_processes, own_pids, pids_before
-from llenergymeasure.core.gpu_sensors import power_sensor_of
+from llenergymeasure.core.gpu_sensors import PowerSensor, power_sensor_of
 from llenergymeasure.core.gpu_warnings import (
     foreign_process_warning,
     gpu_throttled_warning,
@@ -15,11 +15,12 @@ from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
     collect_measurement_warnings,
     few_sensor_periods_warning,
+    unresolved_by,
 )
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import decode_period_s
-from llenergymeasure.domain.metrics import counted_devices
+from llenergymeasure.domain.metrics import EnergyMeasurement, counted_devices
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.telemetry import PowerThermalSample, throttle_info
 
@@ -66,14 +67,33 @@ def _about_the_sensors(plan: ExperimentPlan, used: Sequence[GpuInfo], window: Wi
     """Whether the window is long enough for the sensors behind the total, and no multiple of the load's rhythm."""
     if window.energy is None or window.energy.total_j is None:
         return
-    devices = counted_devices(window.energy.devices)
-    yield few_sensor_periods_warning(devices, window.duration_sec)
+    yield few_sensor_periods_warning(counted_devices(window.energy.devices), window.duration_sec)
     period_s = decode_period_s(window.output.requests)
-    polled_s = {d.device: plan.config.energy.sample_interval_ms / 1000 * (d.source == "integrated") for d in devices}
+    for sensor in _sensors_as_polled(plan, used, window.energy):
+        yield aliasing_warning(period_s, sensor, window.duration_sec)
+
+
+def aliasing_pct(plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window) -> float | None:
+    """What the load's rhythm may have hidden from the sensors behind the total, in percent of it; None if nothing.
+
+    Arguments as ``warnings_of_the_window``.
+    """
+    if window.energy is None or window.energy.total_j is None:
+        return None
+    period_s = decode_period_s(window.output.requests)
+    sensors = _sensors_as_polled(plan, used, window.energy)
+    found = [unresolved_by(period_s, sensor, window.duration_sec) for sensor in sensors]
+    return max((aliasing.residual_pct for aliasing in found if aliasing is not None), default=None)
+
+
+def _sensors_as_polled(
+    plan: ExperimentPlan, used: Sequence[GpuInfo], energy: EnergyMeasurement
+) -> list[PowerSensor | None]:
+    """The kinds of power sensors behind the total, each once; None stands for one that nobody knows."""
+    interval_s = plan.config.energy.sample_interval_ms / 1000
+    polled_s = {d.device: interval_s * (d.source == "integrated") for d in counted_devices(energy.devices)}
     sensors = [(power_sensor_of(g.name, g.architecture), polled_s[g.uuid]) for g in used if g.uuid in polled_s]
-    for sensor, interval_s in dict.fromkeys(sensors):
-        seen_as = None if sensor is None else sensor.polled_every(interval_s)
-        yield aliasing_warning(period_s, seen_as, window.duration_sec)
+    return [None if sensor is None else sensor.polled_every(every_s) for sensor, every_s in dict.fromkeys(sensors)]
 
 
 def _largest_drift(samples: Sequence[PowerThermalSample]) -> tuple[float | None, float | None]:

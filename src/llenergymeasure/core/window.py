@@ -23,6 +23,7 @@ class Window:
     energy: EnergyMeasurement | None = None
     samples: list[PowerThermalSample] = field(default_factory=list)
     instrument_cpu_s: float | None = None
+    aliasing_pct: float | None = None
 
     def keep(self, samples: Iterable[PowerThermalSample], devices: Sequence[str], gpus: Sequence[GpuInfo]) -> None:
         """Keep of samples and joules what belongs to the window and to the GPUs in use.

@@ -55,6 +55,7 @@ class ExperimentResult(BaseModel):
     energy_breakdown: EnergyBreakdown | None
     energy_uncertainty_j: float | None
     sensor_accuracy_pct: float | None
+    energy_aliasing_pct: float | None = None
     energy_devices: tuple[DeviceEnergy, ...]
     energy_backend: str | None
 
@@ -219,6 +220,7 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
     breakdown = assembly.combined_breakdown(raws, total_j)
     idle_w = first.idle_loaded_power_w if len(raws) == 1 else None
     seconds = first.energy.duration_sec if first.energy else 0.0
+    aliasing_pct = max((r.energy_aliasing_pct for r in raws if r.energy_aliasing_pct is not None), default=None)
     return {
         "total_energy_j": total_j,
         "energy_adjusted_j": breakdown.adjusted_j if breakdown else None,
@@ -231,7 +233,10 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
         "energy_breakdown": breakdown,
         "energy_uncertainty_j": assembly.uncertainty_j(raws, devices) if total_j is not None else None,
         "sensor_accuracy_pct": sensor_accuracy_pct(devices) if total_j is not None else None,
+        "energy_aliasing_pct": aliasing_pct,
         "energy_devices": tuple(devices),
         "energy_backend": first.energy_backend,
-        "reproducibility_notes": reproducibility_notes(first.energy_backend, devices, total_j, first.warmup_result),
+        "reproducibility_notes": reproducibility_notes(
+            first.energy_backend, devices, total_j, first.warmup_result, aliasing_pct
+        ),
     }

@@ -46,6 +46,7 @@ class RawProcessResult(BaseModel):
     energy: EnergyMeasurement | None = None
     energy_breakdown: EnergyBreakdown | None = None
     idle_loaded_power_w: float | None = None
+    energy_aliasing_pct: float | None = None
     flops_result: FlopsResult | None = None
     warmup_result: WarmupResult
     thermal_throttle: ThermalThrottleInfo | None = None

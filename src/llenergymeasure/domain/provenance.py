@@ -40,10 +40,19 @@ def sensor_accuracy_pct(devices: Sequence[DeviceEnergy]) -> float | None:
 
 
 def reproducibility_notes(
-    backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None, warmup: WarmupResult | None = None
+    backend: str | None,
+    devices: Sequence[DeviceEnergy],
+    total_j: float | None,
+    warmup: WarmupResult | None = None,
+    aliasing_pct: float | None = None,
 ) -> str:
     """What a reader must know to judge or repeat the energy figure. Never empty."""
     notes = _about_the_energy(backend, devices, total_j)
+    if aliasing_pct is not None and total_j is not None:
+        notes += (
+            f" Tokens came in step with a power sensor that looks only part of the time: up to {aliasing_pct:.1f} % "
+            "more is open (energy_aliasing_pct), which neither the bound nor a second reading of the same sensor shows."
+        )
     if warmup is None or not warmup.thermal_floor_ended_early:
         return notes
     return (

@@ -107,9 +107,9 @@ def test_the_bound_of_the_window_and_the_cost_of_reading_are_shown_where_they_ar
     text = render.experiment(with_energy("counter"), None)
     assert "(window)" not in line(text, "energy, raw")
     assert "reading sensors" not in text
-    sensed = with_energy("counter").model_copy(update={"energy_uncertainty_j": 1.25, "instrument_cpu_s": 0.03})
-    text = render.experiment(sensed, None)
-    assert "80 J +-1.25 J (window) +-5 % (sensor)" in line(text, "energy, raw")
+    update = {"energy_uncertainty_j": 1.25, "instrument_cpu_s": 0.03, "energy_aliasing_pct": 11.14}
+    text = render.experiment(with_energy("counter").model_copy(update=update), None)
+    assert "80 J +-1.25 J (window) +-5 % (sensor) +-11 % (aliasing)" in line(text, "energy, raw")
     # 0.03 s in a window of 2 s.
     assert "0.030 s of processor time, 1.50 % of a core" in line(text, "reading sensors")
 

@@ -46,6 +46,10 @@ def test_the_cuda_version_is_torchs_else_the_toolkits_else_nvccs(
     assert cuda_version(lambda: torch, _toolkit(tmp_path, files), _nvcc(tmp_path)) == expected
 
 
+def test_a_torch_without_cuda_uses_none_whatever_lies_on_the_disk(tmp_path: Path) -> None:
+    assert cuda_version(lambda: "", _toolkit(tmp_path, {"version.json": JSON}), _nvcc(tmp_path)) is None
+
+
 @pytest.mark.parametrize("content", [None, "#!/bin/sh\necho nothing\n", "#!/bin/sh\nprintf 'release \\377'\n"])
 def test_a_machine_without_cuda_has_none(tmp_path: Path, content: str | None) -> None:
     nvcc = tmp_path / "nvcc"

@@ -46,6 +46,7 @@ class Bench:
     error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
     engine_devices: tuple[str, ...] = (GPU,)
     beside: EnergyBackend | None = None
+    idle_gpus: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(log=self.log)
@@ -72,6 +73,7 @@ class Bench:
             modelled=self.modelled,
             sampler=FakeSampler(self.samples, self.log),
             beside=self.beside,
+            idle_gpus=self.idle_gpus,
             snapshot=self.snapshot,
             clock=self.clock,
             sleep=self.clock.sleep,
@@ -255,6 +257,13 @@ def test_a_sidecar_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     raw = Bench().run(config(), output_dir=tmp_path / "missing")
     assert (raw.timeseries, raw.requests_file, raw.outputs_file) == (None, None, None)
     assert sum(w.startswith("sidecar_not_written") for w in raw.measurement_warnings) == 3
+
+
+def test_gpus_that_the_engine_leaves_alone_are_named() -> None:
+    said = Bench(idle_gpus=("NVIDIA H100",)).run(config()).measurement_warnings
+    (warning,) = [w for w in said if w.startswith("gpus_not_used")]
+    assert "NVIDIA H100" in warning
+    assert not [w for w in Bench().run(config()).measurement_warnings if w.startswith("gpus_not_used")]
 
 
 def test_settings_that_change_nothing_are_warned_about() -> None:

@@ -9,7 +9,7 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.session_steps import collect_warnings, thermal_floor
-from llenergymeasure.core.session_warnings import warnings_of_the_window
+from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
@@ -107,6 +107,22 @@ def _about(
     tick_s: float = 0.1,
 ) -> list[str]:
     """Warnings about a window on one A100, by default a good one; the counter ticks every 100 ms."""
+    plan, window = _window(
+        samples, token_s=token_s, window_s=window_s, source=source, interval_ms=interval_ms, tick_s=tick_s
+    )
+    return warnings_of_the_window(plan, [gpu], window, pids)
+
+
+def _window(
+    samples: list[PowerThermalSample] | None = None,
+    *,
+    token_s: float = 0.0137,
+    window_s: float = 60.0,
+    source: EnergySource = "counter",
+    interval_ms: int = 100,
+    tick_s: float = 0.1,
+) -> tuple[ExperimentPlan, Window]:
+    """A window on GPU-0, by default a good one."""
     config = ExperimentConfig.model_validate({"model": "m", "energy": {"sample_interval_ms": interval_ms}})
     plan = replace(ExperimentPlan.of(config), devices=("GPU-0",))
     request = RequestOutput(
@@ -124,7 +140,7 @@ def _about(
     window.samples = _busy() if samples is None else samples
     window.energy = EnergyMeasurement(1.0, window_s, 600, devices=(row,))
     window.output = InferenceOutput(requests=(request,))
-    return warnings_of_the_window(plan, [gpu], window, pids)
+    return plan, window
 
 
 def _busy(pct: float = 95.0, reasons: int = 0) -> list[PowerThermalSample]:
@@ -156,6 +172,20 @@ def test_a_good_window_gets_no_warning() -> None:
 def test_each_fault_of_a_window_has_its_warning_and_no_other(found: list[str], flag: str) -> None:
     assert [warning.split(": ")[0] for warning in found] == [flag]
     assert "; " in found[0]
+
+
+def test_what_aliasing_may_hide_is_a_figure_too() -> None:
+    plan, window = _window(token_s=0.05)
+    (warning,) = _about(token_s=0.05)
+    pct = aliasing_pct(plan, [A100], window)
+    assert pct is not None
+    assert f"up to {pct:.1f} %" in warning
+    assert aliasing_pct(*_window_on_an_a100()) is None
+
+
+def _window_on_an_a100() -> tuple[ExperimentPlan, list[GpuInfo], Window]:
+    plan, window = _window()
+    return plan, [A100], window
 
 
 def test_a_card_whose_sensor_nobody_knows_or_that_looks_all_the_time_cannot_alias() -> None:

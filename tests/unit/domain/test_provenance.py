@@ -73,3 +73,11 @@ def test_notes_say_when_the_thermal_floor_ended_early() -> None:
     assert reproducibility_notes("nvml", [INTEGRATED], 5.0, early).startswith(
         f"{plain} The thermal floor ended early, after 27 s"
     )
+
+
+def test_notes_say_what_a_rhythm_of_the_load_may_have_hidden() -> None:
+    plain = reproducibility_notes("nvml", [COUNTER], 5.0)
+    notes = reproducibility_notes("nvml", [COUNTER], 5.0, aliasing_pct=11.1)
+    assert "up to 11.1 % more is open (energy_aliasing_pct)" in notes
+    assert "energy_aliasing_pct" not in plain
+    assert "energy_aliasing_pct" not in reproducibility_notes("nvml", [COUNTER], None, aliasing_pct=11.1)

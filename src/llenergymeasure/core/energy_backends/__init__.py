@@ -6,7 +6,7 @@ from llenergymeasure.config.errors import nearest
 from llenergymeasure.core.energy_backends.codecarbon import CodeCarbonBackend
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.rapl import RAPLBackend
-from llenergymeasure.core.energy_backends.source import EnergySourceBase, SensorContext, SourceStatus
+from llenergymeasure.core.energy_backends.source import NO_GPU_IN_USE, EnergySourceBase, SensorContext, SourceStatus
 from llenergymeasure.core.energy_backends.zeus import ZeusBackend
 from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.exceptions import ConfigError
@@ -66,7 +66,8 @@ def create_source(name: str, context: SensorContext) -> EnergySourceBase:
     source = make_source(name, context)
     problem = _problem(source, context)
     if problem is not None:
-        advice = "" if source.remedy in problem else f"; {source.remedy}"
+        said = problem == NO_GPU_IN_USE or source.remedy in problem
+        advice = "" if said else f"; {source.remedy}"
         raise ConfigError(f"energy backend {name!r} is not usable: {problem}{advice}")
     return source
 

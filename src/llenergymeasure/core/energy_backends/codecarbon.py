@@ -117,7 +117,7 @@ def _cpu_row(tracker: Any, kwh: float) -> DeviceEnergy:
         energy_j=_joules(kwh),
         source="integrated" if sensed else "modelled",
         field=f"CodeCarbon cpu_energy, mode {mode or 'unknown'}"
-        + ("" if sensed or rated_w is None else f", rated power {rated_w:g} W"),
+        + ("" if sensed or rated_w is None else f", rated power guessed at {rated_w:g} W"),
         basis=None if sensed else _BASIS.get(str(mode), "a model of CodeCarbon's"),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from llenergymeasure.core.energy_backends.gpu_window import GpuWindow
-from llenergymeasure.core.energy_backends.source import EnergySourceBase, SensorContext, no_energy
+from llenergymeasure.core.energy_backends.source import NO_GPU_IN_USE, EnergySourceBase, SensorContext, no_energy
 from llenergymeasure.core.nvml import NvmlUnavailableError, nvml_session
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.domain.metrics import EnergyMeasurement, combined_uncertainty_j, headline_energy_j
@@ -56,7 +56,7 @@ class NVMLBackend(EnergySourceBase):
     def problem(self) -> str | None:
         """Why no power can be read; None when every GPU gave one."""
         if self._context.devices == ():
-            return "no GPU is in use"
+            return NO_GPU_IN_USE
         try:
             with nvml_session(self._context.library) as nvml:
                 found = nvml.find(self._context.devices, self._context.device_index)

@@ -12,6 +12,12 @@ from typing import Any, ClassVar, Self
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 
+# Said by sources that see GPUs only.
+NO_GPU_IN_USE = (
+    "the experiment runs on the CPU; if a GPU is meant, see that 'llem config' lists it and install a build of the "
+    "engine that has CUDA, else use energy.backend: auto"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SensorContext:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from llenergymeasure.core.energy_backends.gpu_window import GpuWindow
 from llenergymeasure.core.energy_backends.source import (
+    NO_GPU_IN_USE,
     EnergySourceBase,
     SensorContext,
     no_energy,
@@ -78,10 +79,10 @@ class ZeusBackend(EnergySourceBase):
 
     def problem(self) -> str | None:
         """Why Zeus reads nothing; None when a window over every GPU came back."""
-        if self._devices == ():
-            return "no GPU is in use"
         if self._create is None and util.find_spec("zeus") is None:
             return f"the package zeus is not installed; {self.remedy}"
+        if self._devices == ():
+            return NO_GPU_IN_USE
         problem = self._resolve()
         if problem is not None:
             return problem

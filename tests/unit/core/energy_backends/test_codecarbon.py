@@ -116,4 +116,4 @@ def test_how_codecarbon_came_by_its_figure_goes_with_it(
     cpu = backend.stop_tracking(backend.start_tracking()).devices[0]
     assert (cpu.source, cpu.basis) == (source, basis)
     assert f"mode {mode}" in (cpu.field or "")
-    assert ("rated power 65 W" in (cpu.field or "")) == (source == "modelled")
+    assert ("rated power guessed at 65 W" in (cpu.field or "")) == (source == "modelled")

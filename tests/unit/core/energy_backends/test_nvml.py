@@ -170,7 +170,7 @@ def test_polling_every_100_ms_gives_power_times_time_in_real_time() -> None:
     [
         (None, "nvmlInit", "no NVIDIA driver answered"),
         (None, "nvmlDeviceGetUUID", "no GPU with NVML index 0 answers"),
-        ((), None, "no GPU is in use"),
+        ((), None, "the experiment runs on the CPU"),
         (("GPU-zzz",), None, "GPU GPU-zzz does not answer"),
         (("GPU-a", "GPU-b"), POWER, "GPU-b reports no power"),
     ],

@@ -138,7 +138,7 @@ def test_a_gpu_lost_after_the_probe_is_a_reason_too(clock: FakeClock, fail_at: s
 @pytest.mark.parametrize(
     ("devices", "indices", "reason"),
     [
-        ((), None, "no GPU is in use"),
+        ((), None, "the experiment runs on the CPU"),
         (("GPU-z",), None, "GPU-z is not visible to CUDA"),
         (None, [3], "3 are visible"),
     ],
