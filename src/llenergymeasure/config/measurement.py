@@ -90,6 +90,48 @@ class BaselineConfig(ConfigModel):
         return self
 
 
+class MeasurementConfig(ConfigModel):
+    """Which part of the run is measured. Batches before it are run and not counted, those after it are not run."""
+
+    methodology: Literal["total", "windowed", "steady_state"] = Field(
+        default="total",
+        description="Measure the whole run, a window of it by time, or what comes once throughput is steady.",
+    )
+    window_start_s: Number = Field(
+        default=0.0, ge=0, description="Seconds of running, up to the end of a batch, before the window begins."
+    )
+    window_length_s: Number | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds after which the window ends with its batch; null is the end of the run.",
+    )
+    steady_cv_threshold: Number = Field(
+        default=0.05, gt=0, lt=1, description="Steady means a coefficient of variation of throughput under this."
+    )
+    steady_window_size: Integer = Field(
+        default=5, ge=2, description="Batches that the coefficient of variation looks at."
+    )
+
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "window_start_s": ("methodology=windowed",),
+        "window_length_s": ("methodology=windowed",),
+        "steady_cv_threshold": ("methodology=steady_state",),
+        "steady_window_size": ("methodology=steady_state",),
+    }
+
+
+class PhasesConfig(ConfigModel):
+    """Pairs of windows after the measured one that tell prefill from decode. ``true`` is shorthand for enabled."""
+
+    enabled: Flag = Field(default=False, description="Measure prefill and decode apart.")
+    n_pairs: Integer = Field(
+        default=5, ge=3, description="Pairs of windows, one with a single token per answer, one with all."
+    )
+    n_batches: Integer | None = Field(default=None, ge=1, description="Batches in a window; null is all that were run.")
+
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {"n_pairs": ("enabled",), "n_batches": ("enabled",)}
+
+
 class EnergyConfig(ConfigModel):
     """Where joules come from."""
 

@@ -22,7 +22,13 @@ from llenergymeasure.config.engines import (
     TensorRTConfig,
     VLLMConfig,
 )
-from llenergymeasure.config.measurement import BaselineConfig, EnergyConfig, WarmupConfig
+from llenergymeasure.config.measurement import (
+    BaselineConfig,
+    EnergyConfig,
+    MeasurementConfig,
+    PhasesConfig,
+    WarmupConfig,
+)
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 
 __all__ = [
@@ -33,6 +39,8 @@ __all__ = [
     "ExecutionConfig",
     "ExperimentConfig",
     "LoRAConfig",
+    "MeasurementConfig",
+    "PhasesConfig",
     "StudyConfig",
     "WarmupConfig",
 ]
@@ -92,6 +100,12 @@ class ExperimentConfig(ConfigModel):
         default=EnergyConfig(), description="Which source of joules to use, and how often to read it."
     )
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="Idle baseline.")
+    measurement: MeasurementConfig = Field(
+        default=MeasurementConfig(), description="Which part of the run is measured."
+    )
+    phases: PhasesConfig = Field(
+        default=PhasesConfig(), description="Prefill and decode apart; true is shorthand for enabled: true."
+    )
     lora: LoRAConfig | None = Field(default=None, description="LoRA adapter; null is none.")
     passthrough_kwargs: dict[Annotated[str, AfterValidator(_free_to_pass)], JsonValue] = Field(
         default={},
@@ -110,6 +124,11 @@ class ExperimentConfig(ConfigModel):
     @classmethod
     def _dataset_shorthand(cls, value: Any) -> Any:
         return DatasetConfig.from_shorthand(value) if isinstance(value, str) else value
+
+    @field_validator("phases", mode="before", json_schema_input_type=bool | PhasesConfig)
+    @classmethod
+    def _phases_shorthand(cls, value: Any) -> Any:
+        return {"enabled": value} if isinstance(value, bool) else value
 
     @field_validator("backend")
     @classmethod

@@ -1,0 +1,103 @@
+"""Which batches of a run are measured: all, those of a span of time, or those after throughput has become steady."""
+
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from llenergymeasure.config.measurement import MeasurementConfig
+from llenergymeasure.domain.inference import InferenceOutput
+
+
+class MeasuredPart(ABC):
+    """Asked between batches; times are seconds of the session's clock."""
+
+    @abstractmethod
+    def begins(self) -> bool:
+        """Whether the next batch is the first to be measured."""
+
+    def saw(self, output: InferenceOutput, seconds: float) -> None:  # noqa: B027 - most do not look
+        """Told of a batch that was run before the measured part."""
+
+    def ends(self, measured_s: float) -> bool:  # noqa: ARG002 - most parts end with the run
+        """Whether no further batch is measured, ``measured_s`` after the first began."""
+        return False
+
+    def warnings(self) -> list[str]:
+        """What a reader has to know of how the part was found."""
+        return []
+
+
+class Everything(MeasuredPart):
+    """The whole run."""
+
+    def begins(self) -> bool:
+        """At once."""
+        return True
+
+
+class Span(MeasuredPart):
+    """From the first batch after ``start_s`` to the end of the one in which ``length_s`` are over."""
+
+    def __init__(self, start_s: float, length_s: float | None, elapsed_s: Callable[[], float]) -> None:
+        self._start_s, self._length_s, self._elapsed_s = start_s, length_s, elapsed_s
+
+    def begins(self) -> bool:
+        """When enough time is over."""
+        return self._elapsed_s() >= self._start_s
+
+    def ends(self, measured_s: float) -> bool:
+        """When the window is long enough."""
+        return self._length_s is not None and measured_s >= self._length_s
+
+
+class SteadyState(MeasuredPart):
+    """From where output tokens per second of the last batches vary little.
+
+    Half of the run is spent on waiting for that at most: a run that never becomes steady is measured from there,
+    and says so.
+    """
+
+    def __init__(self, n_batches: int, window_size: int, cv_threshold: float) -> None:
+        self._most = n_batches // 2
+        self._window_size, self._cv_threshold = window_size, cv_threshold
+        self._rates: list[float] = []
+
+    def begins(self) -> bool:
+        """When throughput is steady, or half of the run is over."""
+        return self._is_steady() or len(self._rates) >= self._most
+
+    def saw(self, output: InferenceOutput, seconds: float) -> None:
+        """Note its throughput."""
+        self._rates.append(output.output_tokens / seconds if seconds > 0 else 0.0)
+
+    def warnings(self) -> list[str]:
+        """Whether it was never steady."""
+        if self._is_steady():
+            return []
+        cv = self._cv()
+        seen = f"under {self._window_size} batches to judge by" if cv is None else f"CV {cv:.3f}"
+        return [
+            f"steady_state_not_reached: throughput was not steady after {len(self._rates)} batches ({seen}, target "
+            f"{self._cv_threshold:g}), half of the run; raise n, or measurement.steady_cv_threshold"
+        ]
+
+    def _is_steady(self) -> bool:
+        cv = self._cv()
+        return cv is not None and cv < self._cv_threshold
+
+    def _cv(self) -> float | None:
+        """Sample standard deviation over mean of the last batches' throughput; None where there are too few."""
+        last = self._rates[-self._window_size :]
+        if len(last) < self._window_size or statistics.fmean(last) <= 0:
+            return None
+        return statistics.stdev(last) / statistics.fmean(last)
+
+
+def measured_part(settings: MeasurementConfig, batches: Sequence[object], clock: Callable[[], float]) -> MeasuredPart:
+    """The part that an experiment asks for; time counts from now."""
+    if settings.methodology == "windowed":
+        began_s = clock()
+        return Span(settings.window_start_s, settings.window_length_s, lambda: clock() - began_s)
+    if settings.methodology == "steady_state":
+        return SteadyState(len(batches), settings.steady_window_size, settings.steady_cv_threshold)
+    return Everything()

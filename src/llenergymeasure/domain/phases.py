@@ -1,0 +1,164 @@
+"""Prefill and decode apart, from pairs of windows: one with a single token per answer, one with all of them.
+
+No sensor sees where prefill ends within a batch, so decode is a difference of two windows and comes with an
+interval; one that includes zero says that the two could not be told apart.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+LEAST_PAIRS = 3
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseWindow:
+    """One window of a pair; tokens are those of all its requests."""
+
+    duration_sec: float
+    energy_j: float | None
+    uncertainty_j: float | None
+    n_input_tokens: int
+    n_output_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean with its 95 % interval, in the unit of the field that holds it; None is no interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether there may be nothing: the interval includes zero, or there is none."""
+        return self.low is None or self.high is None or self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseResult:
+    """One phase over one window's requests. ``status`` is of its energy, or of its time where no energy is known.
+
+    ``n_tokens`` are read in prefill, produced in decode.
+    """
+
+    status: Literal["resolved", "unresolved"]
+    n_tokens: int
+    duration_sec: Estimate
+    energy_j: Estimate | None
+    power_w: Estimate | None
+    tokens_per_second: Estimate | None
+    energy_per_token_j: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhasesResult:
+    """Prefill and decode of the requests of one window, from ``n_pairs`` pairs."""
+
+    n_pairs: int
+    n_requests: int
+    prefill: PhaseResult
+    decode: PhaseResult
+
+
+def phases_of(pairs: Sequence[tuple[PhaseWindow, PhaseWindow]], n_requests: int) -> PhasesResult:
+    """Both phases from [n] pairs of a prefill window and a full one.
+
+    The first token of an answer comes out of prefill, so decode has the full window's output tokens less
+    those of the prefill window.
+
+    Raises:
+        ValueError: fewer than three pairs, or windows that did not run the same requests.
+    """
+    if len(pairs) < LEAST_PAIRS:
+        raise ValueError(f"{len(pairs)} pairs of windows are too few; {LEAST_PAIRS} are needed")
+    counts = {(p.n_input_tokens, f.n_input_tokens, p.n_output_tokens, f.n_output_tokens) for p, f in pairs}
+    if len(counts) > 1 or any(p.n_input_tokens != f.n_input_tokens for p, f in pairs):
+        raise ValueError("the windows did not run the same tokens, so their difference is no phase")
+    n_input, _, n_first, n_output = next(iter(counts))
+    prefill, full = [p for p, _ in pairs], [f for _, f in pairs]
+    return PhasesResult(
+        n_pairs=len(pairs),
+        n_requests=n_requests,
+        prefill=_phase(n_input, [p.duration_sec for p in prefill], [_energy(p) for p in prefill]),
+        decode=_phase(
+            n_output - n_first,
+            [f.duration_sec - p.duration_sec for p, f in pairs],
+            [_difference(_energy(f), _energy(p)) for p, f in zip(prefill, full, strict=True)],
+        ),
+    )
+
+
+_Joules = tuple[float, float | None] | None
+
+
+def _energy(window: PhaseWindow) -> _Joules:
+    """Joules with their bound; None where no energy is known."""
+    return None if window.energy_j is None else (window.energy_j, window.uncertainty_j)
+
+
+def _difference(full: _Joules, prefill: _Joules) -> _Joules:
+    """Each window has edges of its own, whose errors do not know of each other."""
+    if full is None or prefill is None:
+        return None
+    bounds = (full[1], prefill[1])
+    return full[0] - prefill[0], None if None in bounds else math.hypot(*(b for b in bounds if b is not None))
+
+
+def _phase(n_tokens: int, seconds: Sequence[float], joules: Sequence[_Joules]) -> PhaseResult:
+    duration = mean_with_interval(seconds)
+    known = [j for j in joules if j is not None]
+    energy = power = per_token = None
+    if len(known) == len(joules):
+        energy = mean_with_interval([j for j, _ in known], [bound or 0.0 for _, bound in known])
+        if not duration.unresolved:
+            power = mean_with_interval(
+                [j / s for (j, _), s in zip(known, seconds, strict=True)],
+                [(bound or 0.0) / abs(s) for (_, bound), s in zip(known, seconds, strict=True)],
+            )
+        if n_tokens:
+            per_token = _scaled(energy, 1 / n_tokens)
+    decisive = duration if energy is None else energy
+    return PhaseResult(
+        status="unresolved" if decisive.unresolved else "resolved",
+        n_tokens=n_tokens,
+        duration_sec=duration,
+        energy_j=energy,
+        power_w=power,
+        tokens_per_second=None if duration.unresolved or not n_tokens else _rate(n_tokens, duration),
+        energy_per_token_j=per_token,
+    )
+
+
+def mean_with_interval(values: Sequence[float], bounds: Sequence[float] = ()) -> Estimate:
+    """Mean of [n] values with its 95 % t interval, widened by what each value's own bound leaves open.
+
+    Bounds of separate readings do not know of each other: that of their mean is the root of the sum of their
+    squares over n. It is added in full, as bounds are no standard deviations.
+    """
+    import scipy.stats
+
+    mean = statistics.fmean(values)
+    n = len(values)
+    if n < LEAST_PAIRS:
+        return Estimate(value=mean, low=None, high=None)
+    half = float(scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
+    half += math.hypot(*bounds) / n
+    return Estimate(value=mean, low=mean - half, high=mean + half)
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    """The same in another unit; ``factor`` is positive."""
+    low, high = (None if edge is None else edge * factor for edge in (estimate.low, estimate.high))
+    return Estimate(value=estimate.value * factor, low=low, high=high)
+
+
+def _rate(n_tokens: int, duration: Estimate) -> Estimate:
+    """Tokens per second of a time that is surely above zero."""
+    low = None if duration.high is None else n_tokens / duration.high
+    high = None if duration.low is None else n_tokens / duration.low
+    return Estimate(value=n_tokens / duration.value, low=low, high=high)

@@ -1,0 +1,113 @@
+"""Prefill and decode from pairs of windows."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llenergymeasure.domain.phases import Estimate, PhaseWindow, mean_with_interval, phases_of
+
+# The 97.5 % point of Student's t with 2 degrees of freedom, from any table.
+T_2 = 4.302653
+
+
+def window(seconds: float, joules: float | None, n_out: int, bound: float | None = 0.0) -> PhaseWindow:
+    return PhaseWindow(
+        duration_sec=seconds, energy_j=joules, uncertainty_j=bound, n_input_tokens=100, n_output_tokens=n_out
+    )
+
+
+PAIRS = [(window(s, 10 * s, 4), window(f, 20 * f, 36)) for s, f in ((1.0, 5.0), (1.1, 5.3), (0.9, 4.9))]
+
+
+def test_decode_is_the_difference_and_prefill_the_short_window() -> None:
+    found = phases_of(PAIRS, n_requests=4)
+    assert (found.n_pairs, found.n_requests) == (3, 4)
+    assert (found.prefill.n_tokens, found.decode.n_tokens) == (100, 32)
+    assert found.prefill.duration_sec.value == pytest.approx(1.0)
+    # 4.0, 4.2 and 4.0 s; 90, 95 and 89 J.
+    assert found.decode.duration_sec.value == pytest.approx(12.2 / 3)
+    assert found.decode.energy_j is not None
+    assert found.decode.energy_j.value == pytest.approx(274 / 3)
+    assert found.decode.power_w is not None
+    assert found.decode.power_w.value == pytest.approx((90 / 4 + 95 / 4.2 + 89 / 4) / 3)
+    assert found.decode.energy_per_token_j is not None
+    assert found.decode.energy_per_token_j.value == pytest.approx(274 / 3 / 32)
+    assert found.decode.tokens_per_second is not None
+    assert found.decode.tokens_per_second.value == pytest.approx(32 / (12.2 / 3))
+    assert found.prefill.tokens_per_second is not None
+    assert found.prefill.tokens_per_second.value == pytest.approx(100.0)
+    assert found.prefill.status == found.decode.status == "resolved"
+
+
+def test_the_interval_is_students() -> None:
+    found = mean_with_interval([4.0, 4.2, 4.0])
+    # Standard deviation of 4.0, 4.2, 4.0: sqrt((2 x (0.0667)^2 + 0.1333^2) / 2).
+    half = T_2 * math.sqrt((2 * (0.2 / 3) ** 2 + (0.4 / 3) ** 2) / 2) / math.sqrt(3)
+    assert found.low == pytest.approx(found.value - half, rel=1e-5)
+    assert found.high == pytest.approx(found.value + half, rel=1e-5)
+
+
+def test_what_the_sensor_leaves_open_widens_the_interval() -> None:
+    # Alike windows: all that is left is three bounds of 3 J, sqrt(27) / 3.
+    found = mean_with_interval([50.0, 50.0, 50.0], [3.0, 3.0, 3.0])
+    assert found == Estimate(value=50.0, low=pytest.approx(50 - math.sqrt(3)), high=pytest.approx(50 + math.sqrt(3)))
+    # Of a difference both windows' bounds count: 3 and 4 J are 5.
+    pairs = [(window(1, 10, 4, 3.0), window(5, 60, 36, 4.0))] * 3
+    decode = phases_of(pairs, 4).decode.energy_j
+    assert decode is not None
+    assert decode.low == pytest.approx(50 - math.sqrt(75) / 3)
+
+
+def test_a_difference_that_may_be_nothing_is_unresolved() -> None:
+    pairs = [(window(1.0, 10.0, 4), window(1.2, e, 36)) for e in (13.0, 8.0, 10.0)]
+    found = phases_of(pairs, 4)
+    assert found.decode.status == "unresolved"
+    assert found.decode.energy_j is not None
+    assert found.decode.energy_j.unresolved
+    # The time is the same 0.2 s each time, so it is known.
+    assert not found.decode.duration_sec.unresolved
+    assert found.prefill.status == "resolved"
+
+
+def test_a_time_that_may_be_nothing_has_no_rate_and_no_power() -> None:
+    pairs = [(window(1.0, 10.0, 4), window(f, 10.0, 36)) for f in (1.5, 0.7, 1.1)]
+    decode = phases_of(pairs, 4).decode
+    assert (decode.tokens_per_second, decode.power_w, decode.status) == (None, None, "unresolved")
+
+
+def test_without_energy_the_times_stand_alone() -> None:
+    pairs = [(p, replace(f, energy_j=None)) for p, f in PAIRS]
+    found = phases_of(pairs, 4)
+    assert (found.decode.energy_j, found.decode.power_w, found.decode.energy_per_token_j) == (None, None, None)
+    assert found.decode.status == "resolved"
+    assert found.prefill.energy_j is not None
+
+
+def test_answers_of_one_token_have_no_decode() -> None:
+    pairs = [(window(1.0, 10.0, 4), window(1.0 + d, 10.0, 4)) for d in (0.01, -0.01, 0.0)]
+    decode = phases_of(pairs, 4).decode
+    assert (decode.n_tokens, decode.tokens_per_second, decode.energy_per_token_j) == (0, None, None)
+    assert decode.status == "unresolved"
+
+
+def test_windows_of_other_tokens_and_too_few_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 pairs of windows are too few"):
+        phases_of(PAIRS[:2], 4)
+    with pytest.raises(ValueError, match="did not run the same tokens"):
+        phases_of([*PAIRS, (window(1, 10, 4), window(5, 90, 35))], 4)
+    other = replace(PAIRS[0][1], n_input_tokens=99)
+    with pytest.raises(ValueError, match="did not run the same tokens"):
+        phases_of([(PAIRS[0][0], other)] * 3, 4)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10), st.floats(0, 500), st.floats(0, 500)), min_size=3))
+def test_prefill_and_decode_add_up_to_the_full_window(rows: list[tuple[float, float, float, float]]) -> None:
+    pairs = [(window(p, e, 4), window(f, g, 36)) for p, f, e, g in rows]
+    found = phases_of(pairs, 4)
+    assert found.prefill.energy_j is not None
+    assert found.decode.energy_j is not None
+    full = sum(g for *_, g in rows) / len(rows)
+    assert found.prefill.energy_j.value + found.decode.energy_j.value == pytest.approx(full, abs=1e-6)
