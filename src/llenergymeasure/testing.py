@@ -28,7 +28,7 @@ from llenergymeasure.domain.metrics import (
     MemoryEstimate,
     WarmupResult,
 )
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
@@ -135,8 +135,9 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self, model: FakeModel) -> None:
+    def __init__(self, model: FakeModel, layout: ProcessLayout | None = None) -> None:
         self.model = model
+        self.layout = layout or ProcessLayout()
 
     def installation_problem(self) -> str | None:
         """None."""
@@ -145,6 +146,10 @@ class FakeEngine:
     def problems(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
         """None."""
         return []
+
+    def processes(self, config: ExperimentConfig) -> ProcessLayout:  # noqa: ARG002 - the seam's signature
+        """What it was made with."""
+        return self.layout
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:  # noqa: ARG002
         """Unknown."""

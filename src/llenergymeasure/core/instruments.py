@@ -9,6 +9,7 @@ from llenergymeasure.core.baseline import SESSION_BASELINES, BaselineStore
 from llenergymeasure.core.energy_backends import SensorContext, create_source, make_source, probe_sources
 from llenergymeasure.core.energy_backends.source import EnergySourceBase
 from llenergymeasure.core.environment import collect_environment_snapshot
+from llenergymeasure.core.peers import Alone, Peers
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
@@ -24,7 +25,7 @@ class Instruments:
     that ``energy`` has no sensor behind it, so that idle power means nothing. ``beside`` gives devices that are
     listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
     that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended. Both clocks
-    give seconds: ``clock`` is monotonic, ``now`` is UTC.
+    give seconds: ``clock`` is monotonic, ``now`` is UTC. ``peers`` are the other processes of the experiment.
     """
 
     energy: EnergyBackend | None
@@ -40,6 +41,7 @@ class Instruments:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     cpu_time_s: Callable[[], float] = lambda: 0.0
     gpu_pids: Callable[[Sequence[str]], frozenset[int] | None] = lambda _: None
+    peers: Peers = field(default_factory=Alone)
     show_progress: bool = False
     on_state: Callable[[ExperimentState], None] | None = None
 

@@ -158,7 +158,7 @@ class ExperimentResult(BaseModel):
             warmup_excluded_samples=first.warmup_result.iterations_completed,
             measurement_warnings=assembly.combined_warnings(raws),
             environment_snapshot=first.environment_snapshot,
-            model=first.model,
+            model=assembly.whole_model(raws),
             prompts_digest=first.prompts_digest,
             timeseries=first.timeseries,
             requests=first.requests_file,
@@ -212,16 +212,15 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
     devices = assembly.distinct_devices(raws)
     total_j = assembly.total_energy_j(raws, devices)
     breakdown = assembly.combined_breakdown(raws, total_j)
-    idle_w = first.idle_loaded_power_w if len(raws) == 1 else None
-    seconds = first.energy.duration_sec if first.energy else 0.0
+    idle = assembly.loaded_idle(raws)
     return {
         "total_energy_j": total_j,
         "energy_adjusted_j": breakdown.adjusted_j if breakdown else None,
         "energy_per_output_token_j": _ratio(total_j, n_output),
         "avg_energy_per_token_j": _ratio(total_j, n_input + n_output),
         "energy_per_request_j": _ratio(total_j, n_requests),
-        "energy_net_of_loaded_idle_j": (None if total_j is None or idle_w is None else total_j - idle_w * seconds),
-        "idle_loaded_power_w": idle_w,
+        "energy_net_of_loaded_idle_j": None if total_j is None or idle is None else total_j - idle.energy_j,
+        "idle_loaded_power_w": idle.power_w if idle else None,
         "baseline_power_w": breakdown.baseline_power_w if breakdown else None,
         "energy_breakdown": breakdown,
         "energy_uncertainty_j": assembly.uncertainty_j(raws, devices) if total_j is not None else None,

@@ -14,6 +14,7 @@ from llenergymeasure.domain.metrics import (
     ThermalThrottleInfo,
     WarmupResult,
 )
+from llenergymeasure.domain.telemetry import PowerThermalSample
 
 Parallelism = Literal["single", "data", "tensor"]
 
@@ -22,7 +23,8 @@ class RawProcessResult(BaseModel):
     """One process of an experiment.
 
     ``window_start_s`` and ``window_end_s`` are on the machine's monotonic clock, so that the windows of
-    processes on one machine can be laid over each other.
+    processes on one machine can be laid over each other. ``samples`` are the GPUs' states in the window, kept only
+    by one of several processes, whose files beside the result are written when all have ended.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +55,7 @@ class RawProcessResult(BaseModel):
     instrument_cpu_s: float | None = None
     timeseries: str | None = None
     requests_file: str | None = None
+    samples: tuple[PowerThermalSample, ...] = ()
     measurement_warnings: tuple[str, ...] = ()
 
     @property
