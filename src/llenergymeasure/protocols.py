@@ -70,7 +70,7 @@ class InferenceBackend(Protocol):
         ...
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
-        """What all processes of ``config`` will hold in memory, by the model's description; None if it cannot be told."""
+        """What all processes will hold in memory, from the model's description alone; None if it cannot be told."""
         ...
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:

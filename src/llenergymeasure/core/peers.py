@@ -45,7 +45,7 @@ class Alone:
 class FilePeers:
     """Processes of one machine that share a folder."""
 
-    def __init__(  # noqa: PLR0913 - three that say who, three for tests
+    def __init__(
         self,
         folder: Path,
         index: int,

@@ -238,9 +238,9 @@ def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[str]:
     if common_s >= _LEAST_OVERLAP * whole_s:
         return []
     return [
-        f"uneven_processes: all {len(raws)} processes were at work for {common_s:.3g} of {whole_s:.3g} s, and devices of "
-        "those that had ended, or not begun, are in the total for their own part only; raise n, so that the shares "
-        "of the prompts become alike"
+        f"uneven_processes: all {len(raws)} processes were at work for {common_s:.3g} of {whole_s:.3g} s, and "
+        "devices of those that had ended, or not begun, are in the total for their own part only; raise n, so that "
+        "the shares of the prompts become alike"
     ]
 
 

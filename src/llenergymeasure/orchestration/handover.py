@@ -20,7 +20,10 @@ _PLAN = TypeAdapter(ExperimentPlan)
 
 
 class ProcessError(BaseModel):
-    """Why a process gave no result; ``error_type`` is the name of an exception of this package, ``time_s`` Unix time."""
+    """Why a process gave no result.
+
+    ``error_type`` is the name of an exception of this package, ``time_s`` Unix time.
+    """
 
     model_config = ConfigDict(frozen=True)
 

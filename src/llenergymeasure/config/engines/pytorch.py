@@ -69,12 +69,13 @@ class PyTorchConfig(EngineSection):
     data_parallel_size: Integer | None = Field(
         default=None,
         ge=1,
-        description="Processes that share the prompts, each with the whole model on a GPU of its own, or all on the CPU; "
-        "null is one. *Not yet run on GPUs.*",
+        description="Processes that share the prompts, each with the whole model on a GPU of its own, or all on the "
+        "CPU; null is one. *Several GPUs: not yet run on hardware.*",
     )
     tp_plan: Literal["auto"] | None = Field(
         default=None,
-        description="Split each layer over several processes by the model's own plan. *Not yet run on GPUs.*",
+        description="Split each layer over several processes by the model's own plan. *Several GPUs: not yet run on "
+        "hardware.*",
     )
     tp_size: Integer | None = Field(
         default=None, ge=1, description="Processes of tp_plan, a GPU each; null is one for every visible GPU."
