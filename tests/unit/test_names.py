@@ -37,7 +37,7 @@ FIELD_TERMS = {"num_beams", "no_repeat_ngram_size", "min_output_tokens"}
 # Numbers that count nothing: the name of a place, an identity, or a set of bits.
 ORDINALS = {
     "index", "slot", "token_ids", "throttle_reasons", "fail_at_batch", "parameters", "architecture", "running_pids",
-    "pids_before_load", "pids_at_end", "gpu_pids",
+    "pids_before_load", "pids_at_end", "gpu_pids", "exit_code",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Through files, so that no engine and no network is needed. A process that dies i
 them all, which ends those that wait.
 """
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,10 @@ class Peers(Protocol):
         """The value that the first process gave under this name."""
         ...
 
+    def pids(self) -> frozenset[int]:
+        """Process ids of those that reached the last point."""
+        ...
+
 
 class Alone:
     """No other processes."""
@@ -40,6 +45,10 @@ class Alone:
     def of_first(self, name: str, value: float) -> float:  # noqa: ARG002 - the protocol's signature
         """The own value."""
         return value
+
+    def pids(self) -> frozenset[int]:
+        """Nobody's."""
+        return frozenset()
 
 
 class FilePeers:
@@ -62,6 +71,7 @@ class FilePeers:
         self._patience_s = patience_s
         self._clock = clock
         self._sleep = sleep
+        self._point: str | None = None
 
     def wait(self, point: str, poll_s: float = POLL_S) -> None:
         """Return when all have reached this point.
@@ -69,8 +79,9 @@ class FilePeers:
         Raises:
             ExperimentError: some did not within the patience; it says which.
         """
-        self._leave(f"{point}_{self._index}", "")
+        self._leave(f"{point}_{self._index}", str(os.getpid()))
         self._wait_for([f"{point}_{i}" for i in range(self._n_processes)], poll_s)
+        self._point = point
 
     def of_first(self, name: str, value: float) -> float:
         """The value that process 0 gave under this name.
@@ -83,6 +94,11 @@ class FilePeers:
             return value
         self._wait_for([f"{name}_0"], POLL_S)
         return float((self._folder / f"{name}_0").read_text(encoding="utf-8"))
+
+    def pids(self) -> frozenset[int]:
+        """Process ids of all, this one's too; none before the first point."""
+        files = [] if self._point is None else [f"{self._point}_{i}" for i in range(self._n_processes)]
+        return frozenset(int((self._folder / name).read_text(encoding="utf-8")) for name in files)
 
     def _leave(self, name: str, text: str) -> None:
         """Write a file that appears whole."""

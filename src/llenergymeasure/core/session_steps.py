@@ -1,6 +1,7 @@
 """The steps of a session before and after the measured window."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -178,7 +179,9 @@ def collect_warnings(
 ) -> None:
     """Everything a reader of the figures has to know, with what to do about it."""
     used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
-    warnings.extend(warnings_of_the_window(plan, used, window, instruments.gpu_pids(plan.devices)))
+    pids = instruments.gpu_pids(plan.devices)
+    foreign = None if pids is None else pids - (instruments.peers.pids() - {os.getpid()})
+    warnings.extend(warnings_of_the_window(plan, used, window, foreign))
     if plan.devices and not window.samples:
         warnings.append("telemetry_unavailable: no state of the GPUs was read; throttling is not known")
     if instruments.energy is None and instruments.energy_absent_reason is not None:

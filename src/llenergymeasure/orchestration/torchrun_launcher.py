@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +22,7 @@ from llenergymeasure.results.process_files import read_process_results
 
 _TORCHRUN_LOG = "torchrun.log"
 _STDERR = 2
-# A process that is killed takes the others with it, which then raise, or abort from inside of a library.
-_KILLED_BY_OTHERS = ("SIGTERM", "SIGABRT")
-# torchrun kills what has not gone this long after it was asked to; a first failure is told of earlier.
+# torchrun waits 30 s for a process that it asked to end, before it kills it.
 _KILLED_LATE_S = 20.0
 
 
@@ -71,14 +70,25 @@ def _agent_command(state_dir: Path, n_processes: int) -> list[str]:
 def _failure(state_dir: Path, n_processes: int, code: int) -> LLEMError:
     """Of all that went wrong what came first: the rest follows from it."""
     ends = read_ends(state_dir)
-    last_s = min((end.time_s for end in ends), default=0.0) + _KILLED_LATE_S
-    killed = [end for end in ends if end.exit_code < 0 and end.time_s < last_s]
-    from_outside = [end for end in killed if not any(name in ending(end.exit_code) for name in _KILLED_BY_OTHERS)]
     error = reported(state_dir, n_processes)
-    if from_outside or error is None:
-        first = next(iter(from_outside or killed or ends), None)
-        return _death(first, n_processes) if first is not None else _torchrun_failure(state_dir, code)
-    return error
+    first = min(ends, key=lambda end: _likelihood(end, ends[0].time_s), default=None)
+    if first is not None and (error is None or _likelihood(first, ends[0].time_s) == 0):
+        return _death(first, n_processes)
+    return error or _torchrun_failure(state_dir, code)
+
+
+def _likelihood(end: ProcessEnd, first_s: float) -> int:
+    """Whether this end was the cause of the others: 0 is most likely.
+
+    A process that is killed takes the others with it, which then raise, or abort from inside of a library;
+    those that are left torchrun ends.
+    """
+    if end.exit_code >= 0:
+        return 1
+    if end.exit_code == -signal.SIGABRT:
+        return 2
+    asked_to_go = end.exit_code == -signal.SIGTERM or end.time_s > first_s + _KILLED_LATE_S
+    return 3 if asked_to_go else 0
 
 
 def _death(end: ProcessEnd, n_processes: int) -> ExperimentError:

@@ -10,15 +10,16 @@ import pytest
 from llenergymeasure.config.models import BaselineConfig, ExperimentConfig, WarmupConfig
 from llenergymeasure.core.energy_backends import RAPLBackend
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.session import run_session
+from llenergymeasure.core.peers import POLL_S, Alone
+from llenergymeasure.core.session import measure, run_session
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import InferenceOutput, Prompt
 from llenergymeasure.domain.metrics import FlopsResult
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.protocols import EnergyBackend
 from llenergymeasure.testing import (
     FakeClock,
@@ -30,6 +31,16 @@ from llenergymeasure.testing import (
 )
 
 GPU = "GPU-0"
+
+
+class LoggingPeers(Alone):
+    """Peers that are always there already."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def wait(self, point: str, poll_s: float = POLL_S) -> None:
+        self.log.append(f"together: {point}")
 
 
 @dataclass
@@ -46,6 +57,8 @@ class Bench:
     error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
     engine_devices: tuple[str, ...] = (GPU,)
     beside: EnergyBackend | None = None
+    layout: ProcessLayout = field(default_factory=ProcessLayout)
+    process_index: int = 0
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(log=self.log)
@@ -64,7 +77,13 @@ class Bench:
 
     def run(self, config: ExperimentConfig, output_dir: Path | None = None) -> RawProcessResult:
         plan = ExperimentPlan(
-            config=config, experiment_id="x", config_hash="0" * 16, devices=(GPU,), output_dir=output_dir
+            config=config,
+            experiment_id="x",
+            config_hash="0" * 16,
+            devices=(GPU,),
+            output_dir=output_dir,
+            layout=self.layout,
+            process_index=self.process_index,
         )
         instruments = Instruments(
             energy=self.energy if self.with_energy else None,
@@ -77,6 +96,7 @@ class Bench:
             sleep=self.clock.sleep,
             now=self.clock.now,
             on_state=self.states.append,
+            peers=LoggingPeers(self.log) if self.layout.n_processes > 1 else Alone(),
         )
         return run_session(plan, FakeEngine(self.model), instruments)
 
@@ -304,3 +324,66 @@ def test_processors_have_rows_beside_the_gpus_and_are_not_in_the_total(tmp_path:
     # Two batches of a second at 100 W, and of 20 J of the processor's each.
     assert (raw.energy.total_j, gpu.energy_j) == (200.0, 200.0)
     assert (package.device, package.kind, package.energy_j) == ("package-0", "cpu", 40.0)
+
+
+def test_several_processes_go_from_step_to_step_together() -> None:
+    bench = Bench(layout=ProcessLayout.of(2, "data"), process_index=1)
+    bench.run(config())
+    assert bench.log == [
+        "snapshot",
+        "together: idle",
+        *("energy on", "sleep 30", "energy off"),
+        "together: load",
+        "load",
+        "prepare",
+        *("generate", "synchronize"),
+        "together: floor",
+        "sampler on",
+        *("energy on", "sleep 60", "energy off"),
+        "seed 43",
+        "together: start",
+        "energy on",
+        *("generate", "synchronize"),
+        *("energy off", "sampler off"),
+        "together: end",
+        "flops",
+        "unload",
+    ]
+
+
+def test_one_of_several_runs_its_share_and_leaves_the_files_to_whoever_puts_them_together(tmp_path: Path) -> None:
+    # A window of 1 s starts at 91 s.
+    samples = [PowerThermalSample(timestamp=t, power_w=100.0, gpu_index=0) for t in (90.5, 91.5, 92.5)]
+    bench = Bench(layout=ProcessLayout.of(3, "data"), process_index=2, samples=samples)
+    raw = bench.run(config(n=5), output_dir=tmp_path)
+    assert (raw.process_index, raw.n_processes, raw.parallelism) == (2, 3, "data")
+    assert [r.index for r in raw.requests] == [2]
+    assert [s.timestamp for s in raw.samples] == [91.5]
+    assert (raw.timeseries, raw.requests_file, list(tmp_path.iterdir())) == (None, None, [])
+    whole = Bench(layout=ProcessLayout.of(3, "tensor"), process_index=2).run(config(n=5))
+    assert [r.index for r in whole.requests] == [0, 1, 2, 3, 4]
+    assert whole.prompts_digest == raw.prompts_digest == Bench().run(config(n=5)).prompts_digest
+
+
+def test_a_dataset_that_is_too_small_to_be_shared_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "two.txt").write_text("one\ntwo\n", encoding="utf-8")
+    bench = Bench(layout=ProcessLayout.of(3, "data"), process_index=2)
+    with pytest.raises(ConfigError, match=r"2 prompts cannot be shared by 3 processes \(data parallel\)"):
+        bench.run(config(dataset=str(tmp_path / "two.txt")))
+
+
+def test_a_warmup_that_fails_where_others_take_part_ends_the_experiment() -> None:
+    bench = Bench(layout=ProcessLayout.of(2, "tensor"), fail_at_batch=2)
+    with pytest.raises(ExperimentError, match="warm-up failed: the device went away"):
+        bench.run(config(n_warmup=5))
+    assert bench.log.count("generate") == 2
+    alone = Bench(fail_at_batch=2)
+    assert alone.run(config(n_warmup=5)).warmup_result.n_failed == 1
+
+
+def test_an_experiment_of_several_processes_is_not_measured_in_one() -> None:
+    bench = Bench()
+    plan = ExperimentPlan.of(config())
+    with pytest.raises(ConfigError, match=r"needs 2 processes \(data parallel\) and was started as 1 process"):
+        measure(plan, FakeEngine(bench.model, ProcessLayout.of(2, "data")))
+    assert bench.log == []
