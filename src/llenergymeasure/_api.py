@@ -12,7 +12,7 @@ from llenergymeasure.orchestration.study import execute_experiment, execute_stud
 
 
 def run_experiment(config: str | Path | ExperimentConfig | None = None, **kwargs: Any) -> ExperimentResult:
-    """Measure one experiment in this process.
+    """Measure one experiment, in this process unless it needs several, which are then started.
 
     Args:
         config: a YAML file, a configuration, or None to give everything by keyword.

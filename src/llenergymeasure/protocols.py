@@ -9,7 +9,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, Prompt
 from llenergymeasure.domain.metrics import EnergyMeasurement, FlopsResult, MemoryEstimate
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
@@ -65,12 +65,19 @@ class InferenceBackend(Protocol):
         """Everything that would keep ``config`` from running here, found without touching a device."""
         ...
 
+    def processes(self, config: ExperimentConfig) -> ProcessLayout:
+        """How many processes have to be started for ``config``; an engine that starts its own needs one."""
+        ...
+
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
-        """What ``config`` will hold in memory, from the model's description alone; None if it cannot be told."""
+        """What all processes will hold in memory, from the model's description alone; None if it cannot be told."""
         ...
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
-        """UUIDs, out of the visible GPUs', that ``config`` will use; found without a CUDA context."""
+        """UUIDs, out of the visible GPUs', that ``config`` will use; found without a CUDA context.
+
+        Of several processes each is asked for its own; before they are started, for those of all.
+        """
         ...
 
     def load(self, plan: ExperimentPlan) -> AbstractContextManager[LoadedModel]:

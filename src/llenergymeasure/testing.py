@@ -28,7 +28,7 @@ from llenergymeasure.domain.metrics import (
     MemoryEstimate,
     WarmupResult,
 )
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
@@ -88,23 +88,23 @@ class FakeModel:
         self.n_batches += 1
         if self.n_batches == self.fail_at_batch:
             raise self.error
-        self.clock.time_s += self.batch_s
+        lengths = [min(p.output_tokens or self.n_tokens, self.n_tokens) for p in prompts]
         step_s = self.batch_s / self.n_tokens
-        times = tuple(step_s * (i + 1) for i in range(self.n_tokens))
+        self.clock.time_s += step_s * max(lengths)
         return InferenceOutput(
             requests=tuple(
                 RequestOutput(
                     index=p.index,
                     input_tokens=len(p.token_ids or ()),
-                    output_tokens=self.n_tokens,
-                    ttft_s=times[0],
-                    e2e_s=times[-1],
+                    output_tokens=length,
+                    ttft_s=step_s,
+                    e2e_s=step_s * length,
                     finish_reason="length",
-                    output_digest=tokens_digest(range(self.n_tokens)),
-                    token_times_s=times,
-                    output_ids=(tuple(range(self.n_tokens)),),
+                    output_digest=tokens_digest(range(length)),
+                    token_times_s=tuple(step_s * (i + 1) for i in range(length)),
+                    output_ids=(tuple(range(length)),),
                 )
-                for p in prompts
+                for p, length in zip(prompts, lengths, strict=True)
             )
         )
 
@@ -136,8 +136,9 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self, model: FakeModel) -> None:
+    def __init__(self, model: FakeModel, layout: ProcessLayout | None = None) -> None:
         self.model = model
+        self.layout = layout or ProcessLayout()
 
     def installation_problem(self) -> str | None:
         """None."""
@@ -146,6 +147,10 @@ class FakeEngine:
     def problems(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
         """None."""
         return []
+
+    def processes(self, config: ExperimentConfig) -> ProcessLayout:  # noqa: ARG002 - the seam's signature
+        """What it was made with."""
+        return self.layout
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:  # noqa: ARG002
         """Unknown."""

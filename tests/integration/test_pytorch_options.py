@@ -269,7 +269,7 @@ def test_a_key_that_nobody_knows_is_a_problem_and_no_type_error(tiny_llama: Path
     [
         ({"cache_implementation": "quantized", "cache_backend": "hqq"}, "pip install hqq"),
         ({"use_kernels": True}, "pip install kernels"),
-        ({"tp_plan": "auto"}, "torchrun"),
+        ({"tp_plan": "auto"}, "give tp_size"),
         ({"assistant_model": "./no-such-draft"}, "pytorch.assistant_model: model './no-such-draft'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -26,9 +26,10 @@ SPECIFIED = {
 
 # Numbers without a unit: ratios, dice, and statistics whose unit is in the name of the field that holds them.
 PURE_NUMBERS = {
+    "steady_cv_threshold",
     "final_cv", "target_cv", "cv_threshold", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
     "length_penalty", "random_seed",
-    "value", "mean", "p50", "p90", "p95", "p99",
+    "value", "low", "high", "mean", "p50", "p90", "p95", "p99",
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
@@ -37,7 +38,7 @@ FIELD_TERMS = {"num_return_sequences", "num_beams", "no_repeat_ngram_size", "min
 # Numbers that count nothing: the name of a place, an identity, or a set of bits.
 ORDINALS = {
     "index", "slot", "token_ids", "throttle_reasons", "fail_at_batch", "parameters", "architecture", "running_pids",
-    "pids_before_load", "pids_at_end", "gpu_pids", "output_ids",
+    "pids_before_load", "pids_at_end", "gpu_pids", "output_ids", "exit_code",
     "answer", "position", "first", "second",  # of a difference: places and token ids
 }  # fmt: skip
 

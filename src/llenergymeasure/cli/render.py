@@ -19,6 +19,7 @@ from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.domain.metrics import Distribution, MemoryEstimate, counted_devices
+from llenergymeasure.domain.phases import Estimate, PhaseResult
 from llenergymeasure.orchestration.inspection import Availability
 
 _WIDTH = 110
@@ -34,10 +35,12 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
         ("model", _model_line(result)),
         ("engine", f"{result.model.engine} ({result.model.engine_version or 'version unknown'})"),
         ("warm-up", _warmup_line(result)),
+        *_part_rows(result),
         ("tokens", _token_line(result)),
         ("throughput", _throughput_line(result)),
         *_latency_rows(result),
         *_energy_rows(result),
+        *_phase_rows(result),
         ("FLOPs", _flops_line(result)),
         ("peak memory", _NONE if result.peak_memory_mb is None else f"{result.peak_memory_mb:,.0f} MB"),
         *_throttle_rows(result),
@@ -322,6 +325,37 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
             ("reading sensors", f"{result.instrument_cpu_s:.3f} s of processor time, {share_pct:.2f} % of a core")
         )
     return rows
+
+
+def _part_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    if result.measurement_methodology == "total":
+        return []
+    span = result.steady_state_window
+    when = "" if span is None else f", {span[0]:.2f} to {span[1]:.2f} s of the run"
+    left_out = f"{result.n_requests_excluded} requests before and after it are not in the figures"
+    return [("measured part", f"{result.measurement_methodology.replace('_', ' ')}{when}; {left_out}")]
+
+
+def _phase_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    if result.phases is None:
+        return []
+    return [
+        (f"phase {name}", _phase_line(phase, result.energy_origin))
+        for name, phase in (("prefill", result.phases.prefill), ("decode", result.phases.decode))
+    ]
+
+
+def _phase_line(phase: PhaseResult, origin: str) -> str:
+    mark = ", modelled" if "modelled" in origin else ""
+    parts = [f"{_estimate(phase.energy_j)} J{mark}"] if phase.energy_j else []
+    parts += [f"{_estimate(phase.duration_sec)} s"]
+    parts += [f"{_estimate(phase.power_w)} W"] if phase.power_w else []
+    parts += [f"{_estimate(phase.tokens_per_second)} tok/s"] if phase.tokens_per_second else []
+    return "; ".join(parts) + ("" if phase.status == "resolved" else "; UNRESOLVED: the interval includes zero")
+
+
+def _estimate(found: Estimate) -> str:
+    return f"{_number(found.value)} ({_number(found.low)} to {_number(found.high)})"
 
 
 def _flops_line(result: ExperimentResult) -> str:

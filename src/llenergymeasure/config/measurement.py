@@ -108,7 +108,7 @@ class MeasurementConfig(ConfigModel):
     steady_cv_threshold: Number = Field(
         default=0.05, gt=0, lt=1, description="Steady means a coefficient of variation of throughput under this."
     )
-    steady_window_size: Integer = Field(
+    n_steady_batches: Integer = Field(
         default=5, ge=2, description="Batches that the coefficient of variation looks at."
     )
 
@@ -116,7 +116,7 @@ class MeasurementConfig(ConfigModel):
         "window_start_s": ("methodology=windowed",),
         "window_length_s": ("methodology=windowed",),
         "steady_cv_threshold": ("methodology=steady_state",),
-        "steady_window_size": ("methodology=steady_state",),
+        "n_steady_batches": ("methodology=steady_state",),
     }
 
 

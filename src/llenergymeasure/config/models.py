@@ -189,6 +189,9 @@ class ExperimentConfig(ConfigModel):
         clashes = section.clashes_with(decoder) if section is not None and decoder is not None else []
         if clashes:
             raise conflict("; also, ".join(message for _, message in clashes), clashes[0][0])
+        n = info.data.get("n")
+        if section is not None and n is not None and n < section.n_shares:
+            raise ValueError(f"{section.n_shares} processes share the prompts, and n is {n}; raise n")
         return section
 
     def resolved(self) -> dict[str, Any]:
@@ -260,7 +263,8 @@ class ExecutionConfig(ConfigModel):
     """How the experiments of a study are carried out."""
 
     launcher: Literal["subprocess", "in_process"] = Field(
-        default="subprocess", description="A fresh process for each experiment, or all in this one."
+        default="subprocess",
+        description="A fresh process for each experiment, or all in this one; one that takes several has fresh ones.",
     )
     on_failure: Literal["continue", "stop"] = Field(
         default="continue", description="After a failed experiment go on with the next, or stop the study."

@@ -10,6 +10,7 @@ from llenergymeasure.core.energy_backends import SensorContext, create_source, m
 from llenergymeasure.core.energy_backends.source import EnergySourceBase
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.gpu_info import VisibleGpus
+from llenergymeasure.core.peers import Alone, Peers
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
@@ -25,8 +26,8 @@ class Instruments:
     that ``energy`` has no sensor behind it, so that idle power means nothing. ``beside`` gives devices that are
     listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
     that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended.
-    ``idle_gpus`` are the names of GPUs that could have been used where none is. Both clocks
-    give seconds: ``clock`` is monotonic, ``now`` is UTC.
+    ``idle_gpus`` are the names of GPUs that could have been used where none is, ``peers`` the other processes of
+    the experiment. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
 
     energy: EnergyBackend | None
@@ -42,6 +43,7 @@ class Instruments:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     cpu_time_s: Callable[[], float] = lambda: 0.0
     gpu_pids: Callable[[Sequence[str]], frozenset[int] | None] = lambda _: None
+    peers: Peers = field(default_factory=Alone)
     idle_gpus: tuple[str, ...] = ()
     show_progress: bool = False
     on_state: Callable[[ExperimentState], None] | None = None

@@ -99,5 +99,5 @@ def measured_part(settings: MeasurementConfig, batches: Sequence[object], clock:
         began_s = clock()
         return Span(settings.window_start_s, settings.window_length_s, lambda: clock() - began_s)
     if settings.methodology == "steady_state":
-        return SteadyState(len(batches), settings.steady_window_size, settings.steady_cv_threshold)
+        return SteadyState(len(batches), settings.n_steady_batches, settings.steady_cv_threshold)
     return Everything()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from llenergymeasure.config.measurement import PhasesConfig
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.domain.inference import InferenceOutput, Prompt
+from llenergymeasure.domain.inference import InferenceOutput, Prompt, RequestOutput
 from llenergymeasure.domain.metrics import only_gpus
 from llenergymeasure.domain.phases import PhasesResult, PhaseWindow, phases_of
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -49,7 +49,7 @@ def _window(plan: ExperimentPlan, model: LoadedModel, batches: Batches, instrume
     """One window; sampling starts from the same seed in each, so that all produce the same tokens."""
     model.seed(plan.config.random_seed)
     tracking = None if instruments.energy is None else Tracking(instruments.energy)
-    requests = []
+    requests: list[RequestOutput] = []
     with tracking or nullcontext():
         start_s = instruments.clock()
         for batch in batches:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -18,35 +18,53 @@ from llenergymeasure.core.device_check import watch_the_model
 from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
 from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
+from llenergymeasure.core.measured_part import MeasuredPart, measured_part
 from llenergymeasure.core.nvml import nvml_held
+from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.inference import InferenceOutput, Prompt, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import throttle_info
-from llenergymeasure.exceptions import ExperimentError, LLEMError
+from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError
 from llenergymeasure.protocols import InferenceBackend, LoadedModel
 
 _log = logging.getLogger(__name__)
+
+Batches = Sequence[Sequence[Prompt]]
 
 
 def measure(
     plan: ExperimentPlan,
     backend: InferenceBackend,
     on_state: Callable[[ExperimentState], None] | None = None,
+    peers: Peers | None = None,
 ) -> RawProcessResult:
-    """Measure a plan with the instruments of this machine, on the GPUs this process may see."""
+    """Measure a plan with the instruments of this machine, on the GPUs this process may see.
+
+    Raises:
+        ConfigError: the experiment needs other processes than the plan has.
+        LLEMError: as ``run_session``.
+    """
+    wanted = backend.processes(plan.config)
+    if wanted != plan.layout:
+        raise ConfigError(
+            f"this experiment needs {wanted.in_words} and was started as {plan.layout.in_words}; run_experiment, "
+            "run_study and llem run start as many as are needed"
+        )
     with nvml_held():
         visible = visible_gpus()
         plan = replace(plan, devices=backend.select_devices(plan.config, visible.uuids))
-        return run_session(plan, backend, build_instruments(plan, visible=visible, on_state=on_state))
+        instruments = build_instruments(plan, visible=visible, on_state=on_state)
+        return run_session(plan, backend, replace(instruments, peers=peers or Alone()))
 
 
 def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: Instruments) -> RawProcessResult:
     """Measure one process of a plan.
 
-    What fails while measuring becomes an absent value and a warning.
+    Several go from one point to the next together, so that nobody's idling is disturbed by another's loading
+    and their windows lie over each other. What fails while measuring becomes an absent value and a warning.
 
     Raises:
         BackendError: the model could not be had.
@@ -56,7 +74,9 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
     warnings: list[str] = []
     with StateMachine(instruments.on_state) as state:
         environment = instruments.snapshot()
+        instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)
+        instruments.peers.wait("load")
         with _loaded(plan, backend) as model:
             batches, prompts_digest = steps.prepared_prompts(plan, model, warnings)
             description = model.describe()
@@ -64,25 +84,32 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             plan, instruments, baseline = watched.plan, watched.instruments, watched.baseline
             warnings.extend(watched.warnings)
             warmup = steps.warm_up(plan, model, batches, instruments, warnings)
+            instruments.peers.wait("floor")
             with _telemetry(instruments, warnings):
                 warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
                 state.advance(ExperimentState.MEASURING)
-                model.seed(plan.config.random_seed)
-                with _progress(batches, instruments) as bar, _measuring(instruments) as window:
-                    _run_all(model, batches, window, bar)
+                model.seed(plan.seed)
+                instruments.peers.wait("start")
+                with _progress(batches, instruments) as bar:
+                    part = measured_part(plan.config.measurement, batches, instruments.clock)
+                    lead_in = _run_lead_in(model, batches, part, instruments.clock, bar)
+                    with _measuring(instruments) as window:
+                        _run_part(model, batches[len(lead_in) :], part, window, bar)
+                # What comes now would be work beside the windows of the others.
+                instruments.peers.wait("end", POLL_BESIDE_S)
+                phases = steps.phases(plan, model, batches, instruments, warnings)
+            window.lead_in_s = tuple(lead_in)
+            warnings.extend(part.warnings())
             samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or ()
             window.keep(samples, plan.devices, environment.gpus)
             flops = steps.attempt("flops", lambda: model.flops(window.output), warnings)
             peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
             warnings.extend(steps.attempt("engine_warnings", model.warnings, warnings) or ())
-            sidecars = steps.write_sidecars(plan, window, warnings)
+            sidecars = steps.sidecars_of(plan, window, warnings)
             steps.collect_warnings(plan, environment, window, instruments, warnings)
             breakdown = steps.energy_breakdown(window, baseline, instruments, warnings)
             result = RawProcessResult(
-                experiment_id=plan.experiment_id,
-                name=plan.config.display_name,
-                measurement_config_hash=plan.config_hash,
-                effective_config=plan.config.resolved(),
+                **_of_the_plan(plan),
                 environment_snapshot=environment,
                 model=description,
                 prompts_digest=prompts_digest,
@@ -96,6 +123,8 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 energy_breakdown=breakdown,
                 idle_loaded_power_w=idle_loaded_power_w,
                 flops_result=flops,
+                phases=phases,
+                **_of_the_part(plan, batches, window),
                 warmup_result=warmup,
                 energy_aliasing_pct=window.aliasing_pct,
                 thermal_throttle=throttle_info(window.samples),
@@ -104,10 +133,35 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 timeseries=sidecars.timeseries,
                 requests_file=sidecars.requests,
                 outputs_file=sidecars.outputs,
+                samples=tuple(window.samples) if plan.layout.n_processes > 1 else (),
                 measurement_warnings=tuple(warnings),
             )
         state.advance(ExperimentState.DONE)
     return result
+
+
+def _of_the_plan(plan: ExperimentPlan) -> dict[str, Any]:
+    """What was run, and which part of it this process is."""
+    return {
+        "experiment_id": plan.experiment_id,
+        "name": plan.config.display_name,
+        "measurement_config_hash": plan.config_hash,
+        "effective_config": plan.config.resolved(),
+        "process_index": plan.process_index,
+        "n_processes": plan.layout.n_processes,
+        "parallelism": plan.layout.parallelism,
+    }
+
+
+def _of_the_part(plan: ExperimentPlan, batches: Batches, window: Window) -> dict[str, Any]:
+    """Which part of the run was measured, and how much of it was not."""
+    methodology = plan.config.measurement.methodology
+    start_s = sum(window.lead_in_s)
+    return {
+        "measurement_methodology": methodology,
+        "steady_state_window": None if methodology == "total" else (start_s, start_s + window.duration_sec),
+        "n_requests_excluded": sum(map(len, batches)) - len(window.output.requests),
+    }
 
 
 @contextmanager
@@ -154,26 +208,57 @@ def _measuring(instruments: Instruments) -> Iterator[Window]:
             window.energy = with_rows_of(window.energy, trackings[0].measurement)
 
 
-def _progress(batches: Sequence[Sequence[Prompt]], instruments: Instruments) -> "tqdm[NoReturn]":
+def _progress(batches: Batches, instruments: Instruments) -> "tqdm[NoReturn]":
     total = sum(len(batch) for batch in batches)
     return tqdm(
         total=total, desc="measuring", unit="req", disable=not instruments.show_progress, leave=False, mininterval=0.5
     )
 
 
-def _run_all(model: LoadedModel, batches: Sequence[Sequence[Prompt]], window: Window, bar: "tqdm[NoReturn]") -> None:
+def _run_lead_in(
+    model: LoadedModel, batches: Batches, part: MeasuredPart, clock: Callable[[], float], bar: "tqdm[NoReturn]"
+) -> list[float]:
+    """Run what comes before the measured part; seconds of each batch of it."""
+    seconds: list[float] = []
+    with _inference():
+        # Something is left to be measured however long the part takes to begin.
+        while len(seconds) < len(batches) - 1 and not part.begins():
+            batch, start_s = batches[len(seconds)], clock()
+            output = model.generate(batch)
+            model.synchronize()
+            seconds.append(clock() - start_s)
+            part.saw(output, seconds[-1])
+            bar.update(len(batch))
+    return seconds
+
+
+def _run_part(model: LoadedModel, batches: Batches, part: MeasuredPart, window: Window, bar: "tqdm[NoReturn]") -> None:
     """The measured loop: from the first batch to the moment the device has finished the last one."""
     requests: list[RequestOutput] = []
     window.start_s = window.clock()
     try:
-        for batch in batches:
-            requests.extend(model.generate(batch).requests)
-            bar.update(len(batch))
-        model.synchronize()
-    except LLEMError:
-        raise
-    except Exception as error:  # an engine raises whatever its libraries raise
-        raise ExperimentError(f"inference failed: {type(error).__name__}: {error}") from error
+        with _inference():
+            for batch in batches:
+                if requests and part.ends(window.clock() - window.start_s):
+                    break
+                requests.extend(model.generate(batch).requests)
+                bar.update(len(batch))
+            model.synchronize()
     finally:
         window.end_s = window.clock()
     window.output = InferenceOutput(requests=tuple(requests))
+
+
+@contextmanager
+def _inference() -> Iterator[None]:
+    """What goes wrong in it ends the experiment.
+
+    Raises:
+        ExperimentError: an engine raised whatever its libraries raise.
+    """
+    try:
+        yield
+    except LLEMError:
+        raise
+    except Exception as error:
+        raise ExperimentError(f"inference failed: {type(error).__name__}: {error}") from error

@@ -1,9 +1,9 @@
 """The steps of a session before and after the measured window."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TypeVar
 
 from llenergymeasure.core.baseline import (
@@ -15,38 +15,27 @@ from llenergymeasure.core.baseline import (
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.measurement_warnings import thermal_floor_warning
-from llenergymeasure.core.outputs_table import write_outputs_parquet
+from llenergymeasure.core.peers import InStep
+from llenergymeasure.core.phases import measure_phases
 from llenergymeasure.core.prompts import select_prompts
-from llenergymeasure.core.requests_table import write_requests_parquet
 from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
+from llenergymeasure.core.sidecars import Sidecars, write_sidecars
 from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled
-from llenergymeasure.core.timeseries import write_timeseries_parquet
 from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import Prompt
 from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult, counted_devices, only_gpus
+from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.protocols import LoadedModel
 
 _log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
 
-TIMESERIES_FILE = "timeseries.parquet"
-REQUESTS_FILE = "requests.parquet"
-OUTPUTS_FILE = "outputs.parquet"
 _NO_IDLE = "idle power and thermal floor were left out"
-
-
-@dataclass(frozen=True)
-class Sidecars:
-    """Names of the files that were written beside the result."""
-
-    timeseries: str | None = None
-    requests: str | None = None
-    outputs: str | None = None
 
 
 def attempt(what: str, call: Callable[[], _Value], warnings: list[str]) -> _Value | None:
@@ -89,22 +78,28 @@ def idle_baseline(plan: ExperimentPlan, instruments: Instruments, warnings: list
 def prepared_prompts(
     plan: ExperimentPlan, model: LoadedModel, warnings: list[str]
 ) -> tuple[Sequence[Sequence[Prompt]], str]:
-    """The prompts as the engine will run them, and their digest.
+    """This process's share of the prompts as the engine will run it, and the digest of all of them.
 
     Raises:
-        ConfigError: the dataset cannot be read.
+        ConfigError: the dataset cannot be read, or is too small to be shared.
         ExperimentError: the engine cannot make tokens of it.
     """
     selection = select_prompts(plan.config)
     warnings.extend(selection.warnings)
+    own = plan.share_of(selection.prompts)
+    if not own:
+        raise ConfigError(
+            f"dataset: {len(selection.prompts)} prompts cannot be shared by {plan.layout.in_words}; "
+            "give a larger dataset, or fewer processes"
+        )
     try:
-        batches = model.prepare(selection.prompts)
+        batches = model.prepare(own)
     except Exception as error:  # templates and tokenizers raise whatever their libraries raise
         raise ExperimentError(f"the prompts could not be tokenised: {type(error).__name__}: {error}") from error
     n_truncated = sum(prompt.truncated for batch in batches for prompt in batch)
     if n_truncated:
         warnings.append(
-            f"prompts_truncated: {n_truncated} of {len(selection.prompts)} prompts were cut to "
+            f"prompts_truncated: {n_truncated} of {len(own)} prompts were cut to "
             f"{plan.config.max_input_tokens} tokens; raise max_input_tokens to keep them whole"
         )
     return batches, selection.digest
@@ -117,12 +112,19 @@ def warm_up(
     instruments: Instruments,
     warnings: list[str],
 ) -> WarmupResult:
-    """Run batches of the measured shape until the engine is warm."""
+    """Run batches of the measured shape until the engine is warm.
+
+    Raises:
+        ExperimentError: a run failed that other processes took part in.
+    """
     settings = plan.config.warmup
     if settings.enabled:
         _log.info("warming up")
     run_one = create_warmup_inference_fn(model, batches, instruments.clock)
-    result = warmup_until_converged(run_one, settings, show_progress=instruments.show_progress)
+    in_step = InStep(run_one, instruments.peers) if plan.layout.parallelism == "tensor" else None
+    result = warmup_until_converged(in_step or run_one, settings, show_progress=instruments.show_progress)
+    if in_step is not None and in_step.failure is not None:
+        raise ExperimentError(f"warm-up failed: {in_step.failure}") from in_step.failure
     warning = warmup_warning(result)
     if warning is not None:
         warnings.append(warning)
@@ -163,27 +165,33 @@ def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> Floor
     return FloorWait(seconds, ended_early=False)
 
 
-def write_sidecars(plan: ExperimentPlan, window: Window, warnings: list[str]) -> Sidecars:
-    """The files beside the result; one that cannot be written is a warning."""
-    if plan.output_dir is None:
+def sidecars_of(plan: ExperimentPlan, window: Window, warnings: list[str]) -> Sidecars:
+    """The files beside the result; of several processes nobody can write them before all have ended."""
+    if plan.output_dir is None or plan.layout.n_processes > 1:
         return Sidecars()
-    written: dict[str, str] = {}
-    requests = window.output.requests
-    sidecars: dict[str, tuple[str, Callable[[Path], object]]] = {
-        "timeseries": (TIMESERIES_FILE, lambda path: write_timeseries_parquet(window.samples, path)),
-        "requests": (REQUESTS_FILE, lambda path: write_requests_parquet(requests, path)),
-    }
-    if all(r.output_ids for r in requests):
-        sidecars["outputs"] = (OUTPUTS_FILE, lambda path: write_outputs_parquet(requests, path))
-    for key, (name, write) in sidecars.items():
-        path = plan.output_dir / name
-        try:
-            write(path)
-            written[key] = name
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            warnings.append(f"sidecar_not_written: {name}: {error.strerror or error}; free space and run again")
-    return Sidecars(**written)
+    return write_sidecars(plan.output_dir, window.output.requests, window.samples, warnings)
+
+
+def phases(
+    plan: ExperimentPlan,
+    model: LoadedModel,
+    batches: Sequence[Sequence[Prompt]],
+    instruments: Instruments,
+    warnings: list[str],
+) -> PhasesResult | None:
+    """Prefill and decode apart, where they are asked for; what fails in it costs only this."""
+    if not plan.config.phases.enabled:
+        return None
+    if plan.layout.n_processes > 1:
+        warnings.append(
+            f"phases_unavailable: prefill and decode are not measured apart in {plan.layout.in_words}; use one process"
+        )
+        return None
+    found = attempt("phases", lambda: measure_phases(plan, model, batches, instruments), warnings)
+    if found is None:
+        return None
+    warnings.extend(found[1])
+    return found[0]
 
 
 def collect_warnings(
@@ -195,7 +203,9 @@ def collect_warnings(
 ) -> None:
     """Everything a reader of the figures has to know, with what to do about it."""
     used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
-    warnings.extend(warnings_of_the_window(plan, used, window, instruments.gpu_pids(plan.devices)))
+    pids = instruments.gpu_pids(plan.devices)
+    foreign = None if pids is None else pids - (instruments.peers.pids() - {os.getpid()})
+    warnings.extend(warnings_of_the_window(plan, used, window, foreign))
     window.aliasing_pct = aliasing_pct(plan, used, window)
     if instruments.idle_gpus:
         warnings.append(

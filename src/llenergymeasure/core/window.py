@@ -12,7 +12,10 @@ from llenergymeasure.domain.telemetry import PowerThermalSample
 
 @dataclass
 class Window:
-    """The measured window, filled in as it goes; ``_s`` on the instruments' monotonic clock."""
+    """The measured window, filled in as it goes; ``_s`` on the instruments' monotonic clock.
+
+    ``lead_in_s`` [n] are the seconds of the batches that were run before it.
+    """
 
     start_time: datetime
     end_time: datetime
@@ -24,6 +27,7 @@ class Window:
     samples: list[PowerThermalSample] = field(default_factory=list)
     instrument_cpu_s: float | None = None
     aliasing_pct: float | None = None
+    lead_in_s: tuple[float, ...] = ()
 
     def keep(self, samples: Iterable[PowerThermalSample], devices: Sequence[str], gpus: Sequence[GpuInfo]) -> None:
         """Keep of samples and joules what belongs to the window and to the GPUs in use.

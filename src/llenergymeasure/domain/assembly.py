@@ -6,19 +6,24 @@ every process works on the same requests.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from llenergymeasure.domain.inference import RequestOutput
+from llenergymeasure.domain.inference import ModelDescription, RequestOutput
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyBreakdown,
     FlopsResult,
     ThermalThrottleInfo,
     combined_uncertainty_j,
+    counted_devices,
     headline_energy_j,
     sum_or_none,
 )
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.telemetry import PowerThermalSample
+
+# Of the whole time, what all processes must have in common; the energy of those that had ended is not in the total.
+_LEAST_OVERLAP = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,27 @@ def distinct_requests(raws: Sequence[RawProcessResult]) -> list[RequestOutput]:
     return sorted((q for r in raws for q in r.requests), key=lambda q: q.index)
 
 
+def distinct_samples(raws: Sequence[RawProcessResult]) -> list[PowerThermalSample]:
+    """The states of every GPU in their order, of a GPU that several processes read those of the first."""
+    reader: dict[int | None, int] = {}
+    for raw in raws:
+        for sample in raw.samples:
+            reader.setdefault(sample.gpu_index, raw.process_index)
+    own = (s for r in raws for s in r.samples if reader[s.gpu_index] == r.process_index)
+    return sorted(own, key=lambda s: s.timestamp)
+
+
+def whole_model(raws: Sequence[RawProcessResult]) -> ModelDescription:
+    """The model as the first process has it, on the devices of all."""
+    return replace(raws[0].model, devices=tuple(dict.fromkeys(d for r in raws for d in r.model.devices)))
+
+
+def n_requests_excluded(raws: Sequence[RawProcessResult]) -> int:
+    """Requests that were run before the measured part, or left out after it; under tensor parallelism each once."""
+    counts = [r.n_requests_excluded for r in raws]
+    return counts[0] if raws[0].parallelism == "tensor" else sum(counts)
+
+
 def distinct_devices(raws: Sequence[RawProcessResult]) -> list[DeviceEnergy]:
     """Every device once; of several readings of one device the longest window's."""
     chosen: dict[str, tuple[float, DeviceEnergy]] = {}
@@ -102,31 +128,61 @@ def duration_sec(raws: Sequence[RawProcessResult]) -> float:
     return max(r.window_end_s for r in raws) - min(r.window_start_s for r in raws)
 
 
+@dataclass(frozen=True, kw_only=True)
+class IdlePower:
+    """Power of idling of all counted devices, and its share of the energy of the windows."""
+
+    power_w: float
+    energy_j: float
+
+
+def combined_idle(raws: Sequence[RawProcessResult], powers_w: Sequence[float | None]) -> IdlePower | None:
+    """Idle power over all processes, of those that saw the same devices the longest window's, as for their energy.
+
+    Args:
+        raws: [n] processes.
+        powers_w: [n] watts of the counted devices of each.
+
+    Returns:
+        The sum; None where one is unknown, or where devices are in some sets and not in others, so that nobody
+        knows the power of each.
+    """
+    by_devices: dict[frozenset[str], tuple[float, float | None]] = {}
+    for raw, power_w in zip(raws, powers_w, strict=True):
+        if raw.energy is None:
+            return None
+        devices = frozenset(d.device for d in counted_devices(raw.energy.devices))
+        seconds = raw.energy.duration_sec
+        if devices not in by_devices or seconds > by_devices[devices][0]:
+            by_devices[devices] = (seconds, power_w)
+    n_distinct = len(frozenset[str]().union(*by_devices))
+    sum_w = sum_or_none([power_w for _, power_w in by_devices.values()])
+    if sum_w is None or sum(map(len, by_devices)) != n_distinct:
+        return None
+    return IdlePower(
+        power_w=sum_w, energy_j=sum(seconds * (power_w or 0.0) for seconds, power_w in by_devices.values())
+    )
+
+
+def loaded_idle(raws: Sequence[RawProcessResult]) -> IdlePower | None:
+    """Idling with the model loaded."""
+    return combined_idle(raws, [r.idle_loaded_power_w for r in raws])
+
+
 def combined_breakdown(raws: Sequence[RawProcessResult], raw_j: float | None) -> EnergyBreakdown | None:
     """Baseline-adjusted energy over all processes, each set of devices counted once."""
-    breakdowns = [r.energy_breakdown for r in raws]
-    known = [b for b in breakdowns if b is not None]
+    known = [r.energy_breakdown for r in raws if r.energy_breakdown is not None]
     if not known:
         return None
     if len(raws) == 1:
         return known[0]
-    # Of processes that saw the same devices the longest window counts, as for their energy.
-    by_devices: dict[frozenset[str], tuple[float, float | None]] = {}
-    for raw in raws:
-        devices = frozenset(d.device for d in raw.energy.devices) if raw.energy else frozenset[str]()
-        seconds = raw.energy.duration_sec if raw.energy else 0.0
-        power_w = raw.energy_breakdown.baseline_power_w if raw.energy_breakdown else None
-        if devices not in by_devices or seconds > by_devices[devices][0]:
-            by_devices[devices] = (seconds, power_w)
-    n_distinct = len(frozenset[str]().union(*by_devices))
-    overlapping = sum(map(len, by_devices)) != n_distinct
-    power_sum_w = sum_or_none([power_w for _, power_w in by_devices.values()])
-    if raw_j is None or overlapping or power_sum_w is None:
+    idle = combined_idle(raws, [r.energy_breakdown.baseline_power_w if r.energy_breakdown else None for r in raws])
+    if raw_j is None or idle is None:
         return EnergyBreakdown(raw_j=raw_j, adjusted_j=None, baseline_power_w=None, baseline_method="unavailable")
     return EnergyBreakdown(
         raw_j=raw_j,
-        adjusted_j=raw_j - sum(seconds * (power_w or 0.0) for seconds, power_w in by_devices.values()),
-        baseline_power_w=power_sum_w,
+        adjusted_j=raw_j - idle.energy_j,
+        baseline_power_w=idle.power_w,
         baseline_method=known[0].baseline_method,
         baseline_timestamp=known[0].baseline_timestamp,
         baseline_cache_age_sec=known[0].baseline_cache_age_sec,
@@ -168,15 +224,30 @@ def combined_throttle(raws: Sequence[RawProcessResult]) -> ThermalThrottleInfo |
 
 
 def combined_warnings(raws: Sequence[RawProcessResult]) -> list[str]:
-    """All warnings, each once; of several processes the process is named."""
-    if len(raws) == 1:
-        return list(raws[0].measurement_warnings)
-    found = {f"{w} [process {r.process_index}]": None for r in raws for w in r.measurement_warnings}
-    latest_start = max(r.window_start_s for r in raws)
-    earliest_end = min(r.window_end_s for r in raws)
-    if latest_start >= earliest_end:
-        found["windows_do_not_overlap: the processes measured at different times; run them together"] = None
-    return list(found)
+    """All warnings, each once; one that not all processes have names those that do."""
+    by_warning: dict[str, list[int]] = {}
+    for raw in raws:
+        for warning in dict.fromkeys(raw.measurement_warnings):
+            by_warning.setdefault(warning, []).append(raw.process_index)
+    found = [
+        warning if len(indices) == len(raws) else f"{warning} [process {', '.join(map(str, indices))}]"
+        for warning, indices in by_warning.items()
+    ]
+    return found if len(raws) == 1 else [*found, *_about_the_overlap(raws)]
+
+
+def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[str]:
+    common_s = min(r.window_end_s for r in raws) - max(r.window_start_s for r in raws)
+    whole_s = duration_sec(raws)
+    if common_s <= 0:
+        return ["windows_do_not_overlap: the processes measured at different times; run them together"]
+    if common_s >= _LEAST_OVERLAP * whole_s:
+        return []
+    return [
+        f"uneven_processes: all {len(raws)} processes were at work for {common_s:.3g} of {whole_s:.3g} s, and "
+        "devices of those that had ended, or not begun, are in the total for their own part only; raise n, so that "
+        "the shares of the prompts become alike"
+    ]
 
 
 def summaries(raws: Sequence[RawProcessResult]) -> list[ProcessSummary]:

@@ -25,7 +25,8 @@ from llenergymeasure.domain.metrics import (
     WarmupResult,
     sum_or_none,
 )
-from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.phases import PhasesResult
+from llenergymeasure.domain.process import Methodology, RawProcessResult
 from llenergymeasure.domain.provenance import energy_origin, reproducibility_notes, sensor_accuracy_pct
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
@@ -70,14 +71,16 @@ class ExperimentResult(BaseModel):
     requests_per_second: float
     latency_stats: LatencyStatistics | None
     flops_result: FlopsResult | None
+    phases: PhasesResult | None = None
     peak_memory_mb: float | None
 
     instrument_cpu_s: float | None = None
     thermal_throttle: ThermalThrottleInfo | None
     warmup_result: WarmupResult
     warmup_excluded_samples: int
-    measurement_methodology: Literal["total", "steady_state", "windowed"] = "total"
+    measurement_methodology: Methodology = "total"
     steady_state_window: tuple[float, float] | None = None
+    n_requests_excluded: int = 0
     measurement_warnings: list[str]
     reproducibility_notes: str
 
@@ -155,6 +158,10 @@ class ExperimentResult(BaseModel):
             requests_per_second=len(requests) / seconds,
             latency_stats=latency_statistics(requests),
             flops_result=assembly.combined_flops(raws),
+            phases=first.phases,
+            measurement_methodology=first.measurement_methodology,
+            steady_state_window=first.steady_state_window if len(raws) == 1 else None,
+            n_requests_excluded=assembly.n_requests_excluded(raws),
             peak_memory_mb=sum_or_none([r.peak_memory_mb for r in raws]),
             instrument_cpu_s=sum_or_none([r.instrument_cpu_s for r in raws]),
             thermal_throttle=assembly.combined_throttle(raws),
@@ -162,7 +169,7 @@ class ExperimentResult(BaseModel):
             warmup_excluded_samples=first.warmup_result.iterations_completed,
             measurement_warnings=assembly.combined_warnings(raws),
             environment_snapshot=first.environment_snapshot,
-            model=first.model,
+            model=assembly.whole_model(raws),
             prompts_digest=first.prompts_digest,
             outputs_digest=outputs_digest(requests),
             timeseries=first.timeseries,
@@ -218,8 +225,7 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
     devices = assembly.distinct_devices(raws)
     total_j = assembly.total_energy_j(raws, devices)
     breakdown = assembly.combined_breakdown(raws, total_j)
-    idle_w = first.idle_loaded_power_w if len(raws) == 1 else None
-    seconds = first.energy.duration_sec if first.energy else 0.0
+    idle = assembly.loaded_idle(raws)
     aliasing_pct = max((r.energy_aliasing_pct for r in raws if r.energy_aliasing_pct is not None), default=None)
     return {
         "total_energy_j": total_j,
@@ -227,8 +233,8 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
         "energy_per_output_token_j": _ratio(total_j, n_output),
         "avg_energy_per_token_j": _ratio(total_j, n_input + n_output),
         "energy_per_request_j": _ratio(total_j, n_requests),
-        "energy_net_of_loaded_idle_j": (None if total_j is None or idle_w is None else total_j - idle_w * seconds),
-        "idle_loaded_power_w": idle_w,
+        "energy_net_of_loaded_idle_j": None if total_j is None or idle is None else total_j - idle.energy_j,
+        "idle_loaded_power_w": idle.power_w if idle else None,
         "baseline_power_w": breakdown.baseline_power_w if breakdown else None,
         "energy_breakdown": breakdown,
         "energy_uncertainty_j": assembly.uncertainty_j(raws, devices) if total_j is not None else None,

@@ -1,11 +1,36 @@
 """A plan: everything one experiment needs to be run, anywhere."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.inference import Prompt
+from llenergymeasure.domain.process import Parallelism
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessLayout:
+    """How many processes run one experiment, and what each does of it.
+
+    Under ``data`` each has the whole model and a share of the prompts, under ``tensor`` all prompts and a part
+    of the model.
+    """
+
+    n_processes: int = 1
+    parallelism: Parallelism = "single"
+
+    @classmethod
+    def of(cls, n_processes: int, parallelism: Parallelism) -> "ProcessLayout":
+        """So many processes; one is no parallelism."""
+        return cls(n_processes=n_processes, parallelism=parallelism) if n_processes > 1 else cls()
+
+    @property
+    def in_words(self) -> str:
+        """Such as "2 processes (data parallel)"."""
+        return "1 process" if self.n_processes == 1 else f"{self.n_processes} processes ({self.parallelism} parallel)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +39,8 @@ class ExperimentPlan:
 
     ``devices`` are the UUIDs of the GPUs it will use (filled in by the process that measures),
     ``output_dir`` the run's own folder (None: write nothing), ``baseline_cache`` a file in which
-    processes of one study share their idle baseline.
+    processes of one study share their idle baseline. ``process_index`` is the place in the layout of the
+    process that has the plan.
     """
 
     config: ExperimentConfig
@@ -24,6 +50,20 @@ class ExperimentPlan:
     output_dir: Path | None = None
     baseline_cache: Path | None = None
     show_progress: bool = False
+    layout: ProcessLayout = ProcessLayout()
+    process_index: int = 0
+
+    @property
+    def seed(self) -> int:
+        """What sampling starts from: processes that share the prompts draw different numbers, others the same."""
+        own = self.process_index if self.layout.parallelism == "data" else 0
+        return (self.config.random_seed + own) % 2**32
+
+    def share_of(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+        """Those of [n] prompts that this process runs; dealt out in turn, so that long and short ones mix alike."""
+        if self.layout.parallelism != "data":
+            return tuple(prompts)
+        return tuple(prompts[self.process_index :: self.layout.n_processes])
 
     @classmethod
     def of(

@@ -14,7 +14,10 @@ from llenergymeasure.domain.metrics import (
     ThermalThrottleInfo,
     WarmupResult,
 )
+from llenergymeasure.domain.phases import PhasesResult
+from llenergymeasure.domain.telemetry import PowerThermalSample
 
+Methodology = Literal["total", "windowed", "steady_state"]
 Parallelism = Literal["single", "data", "tensor"]
 
 
@@ -22,7 +25,8 @@ class RawProcessResult(BaseModel):
     """One process of an experiment.
 
     ``window_start_s`` and ``window_end_s`` are on the machine's monotonic clock, so that the windows of
-    processes on one machine can be laid over each other.
+    processes on one machine can be laid over each other. ``samples`` are the GPUs' states in the window, kept only
+    by one of several processes, whose files beside the result are written when all have ended.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +52,10 @@ class RawProcessResult(BaseModel):
     idle_loaded_power_w: float | None = None
     energy_aliasing_pct: float | None = None
     flops_result: FlopsResult | None = None
+    phases: PhasesResult | None = None
+    measurement_methodology: Methodology = "total"
+    steady_state_window: tuple[float, float] | None = None
+    n_requests_excluded: int = 0
     warmup_result: WarmupResult
     thermal_throttle: ThermalThrottleInfo | None = None
     peak_memory_mb: float | None = None
@@ -55,6 +63,7 @@ class RawProcessResult(BaseModel):
     timeseries: str | None = None
     requests_file: str | None = None
     outputs_file: str | None = None
+    samples: tuple[PowerThermalSample, ...] = ()
     measurement_warnings: tuple[str, ...] = ()
 
     @property

@@ -1,30 +1,21 @@
-"""Where the process of a plan runs: here, or in a fresh one of its own."""
+"""Where the processes of a plan run: here, or in fresh ones of their own."""
 
-import contextlib
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
-from llenergymeasure import exceptions
+from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.exceptions import ExperimentError, LLEMError
-from llenergymeasure.orchestration.handover import ERROR_FILE, PLAN_FILE, ProcessError
+from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.orchestration.handover import handed_over, reported
+from llenergymeasure.orchestration.process_group import ending, run_to_end
+from llenergymeasure.orchestration.torchrun_launcher import TorchrunLauncher
 from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.persistence import STATE_DIR
 from llenergymeasure.results.process_files import read_process_results, write_process_result, write_state
-
-_PATIENCE_S = 5.0
-_POLL_S = 0.02
 
 
 class InProcessLauncher:
@@ -61,76 +52,27 @@ class SubprocessLauncher:
         Raises:
             LLEMError: what the process reported, or that it died.
         """
-        with _handover_dir(plan) as state_dir:
-            text = TypeAdapter(ExperimentPlan).dump_json(plan)
-            (state_dir / PLAN_FILE).write_bytes(text)
-            code = _run(self._command(state_dir))
-            report = state_dir / ERROR_FILE
-            if report.exists():
-                raise _reported(report)
+        with handed_over(plan) as state_dir:
+            code = run_to_end(self._command(state_dir))
+            error = reported(state_dir)
+            if error is not None:
+                raise error
             if code != 0:
-                raise ExperimentError(f"the measuring process {_ending(code)} without a report")
-            raws = list(read_process_results(state_dir, 1))
-            (state_dir / PLAN_FILE).unlink()
-            return raws
+                raise ExperimentError(f"the measuring process {ending(code)} without a report")
+            return list(read_process_results(state_dir, 1))
 
 
-def create_launcher(name: str) -> Launcher:
-    """The launcher of this name, as ``execution.launcher`` gives it."""
+def create_launcher(name: str, config: ExperimentConfig) -> Launcher:
+    """What runs this experiment: as ``execution.launcher`` says, or as many processes as its engine asks for.
+
+    Raises:
+        ConfigError: no such engine.
+    """
+    layout = get_backend(config.backend).processes(config)
+    if layout.n_processes > 1:
+        return TorchrunLauncher(layout)
     return SubprocessLauncher() if name == "subprocess" else InProcessLauncher()
-
-
-@contextlib.contextmanager
-def _handover_dir(plan: ExperimentPlan) -> Iterator[Path]:
-    if plan.output_dir is not None:
-        state_dir = plan.output_dir / STATE_DIR
-        state_dir.mkdir()
-        yield state_dir
-        return
-    with tempfile.TemporaryDirectory(prefix="llenergymeasure-") as temporary:
-        yield Path(temporary)
 
 
 def _worker_command(state_dir: Path) -> list[str]:
     return [sys.executable, "-m", "llenergymeasure.orchestration.worker", str(state_dir)]
-
-
-def _run(command: list[str]) -> int:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
-    try:
-        return process.wait()
-    finally:
-        _end_group(process)
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the process and whatever it started: asked first, then told."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            process.poll()  # reaps the leader, so that only living members are left in the group
-            os.killpg(process.pid, 0)
-            time.sleep(_POLL_S)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _reported(path: Path) -> LLEMError:
-    try:
-        report = ProcessError.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        return ExperimentError(f"the measuring process failed, and its report cannot be read: {error}")
-    kind = getattr(exceptions, report.error_type, None)
-    if isinstance(kind, type) and issubclass(kind, LLEMError):
-        return kind(report.message)
-    return ExperimentError(report.message)
-
-
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:  # real-time signals have no names
-        return f"was killed by signal {-code}"

@@ -41,6 +41,13 @@ def _config_errors(config: ExperimentConfig) -> list[str]:
         get_backend(config.backend)
     except ConfigError as error:
         found.append(str(error))
+    else:
+        layout = get_backend(config.backend).processes(config)
+        if layout.parallelism == "tensor" and config.measurement.methodology != "total":
+            found.append(
+                f"measurement.methodology: {config.measurement.methodology} cannot go with {layout.in_words}, which "
+                "must run the same batches and would each choose others; use total"
+            )
     try:
         read_dataset(config.dataset)
     except ConfigError as error:

@@ -16,7 +16,7 @@ import yaml
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.orchestration.launchers import InProcessLauncher, create_launcher
+from llenergymeasure.orchestration.launchers import create_launcher
 from llenergymeasure.orchestration.preflight import check
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.aggregation import aggregate_processes
@@ -56,7 +56,7 @@ class Saved:
 
 
 def execute_experiment(config: ExperimentConfig, options: RunOptions | None = None) -> Saved:
-    """Run one experiment in this process.
+    """Run one experiment, in this process unless it needs several.
 
     Raises:
         LLEMError: it could not be run; nothing is left behind.
@@ -64,7 +64,7 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     """
     options = options or RunOptions()
     options.preflight([config], config.output_dir)
-    launcher = options.launcher or InProcessLauncher()
+    launcher = options.launcher or create_launcher("in_process", config)
     plan = ExperimentPlan.of(config, show_progress=options.show_progress)
     if config.output_dir is None:
         return Saved(aggregate_processes(launcher.launch(plan)), None)
@@ -112,13 +112,13 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
 def _run_slots(
     plans: Sequence[ExperimentPlan], directory: Path | None, execution: ExecutionConfig, options: RunOptions
 ) -> Iterator[Outcome]:
-    launcher = options.launcher or create_launcher(execution.launcher)
     for slot, plan in enumerate(plans):
         if slot and execution.pause_s:
             options.sleep(execution.pause_s)
         _log.info("experiment %d of %d: %s", slot + 1, len(plans), plan.config.display_name)
         with _attempt_directory(directory, slot, plan) as attempt:
             try:
+                launcher = options.launcher or create_launcher(execution.launcher, plan.config)
                 outcome: Outcome = (
                     aggregate_processes(launcher.launch(plan))
                     if attempt is None

@@ -427,3 +427,14 @@ def test_the_librarys_names_lead_to_the_fields_that_set_them(section: Section, n
 @each_section
 def test_early_ends_may_not_be_passed_through(section: Section) -> None:
     assert section.refused_names["stop"]
+
+
+@pytest.mark.parametrize(("n", "size", "allowed"), [(3, 3, True), (2, 3, False), (1, 1, True), (100, 8, True)])
+def test_each_process_needs_a_prompt(n: int, size: int, allowed: bool) -> None:
+    given = {"model": "m", "n": n, "pytorch": {"data_parallel_size": size}}
+    if allowed:
+        ExperimentConfig.model_validate(given)
+        return
+    with pytest.raises(ValidationError, match=f"{size} processes share the prompts, and n is {n}; raise n") as caught:
+        ExperimentConfig.model_validate(given)
+    assert [error["loc"] for error in caught.value.errors()] == [("pytorch",)]

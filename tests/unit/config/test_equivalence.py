@@ -133,6 +133,8 @@ UNDRAFTED: dict[str, Any] = {
 # Two fields of a section that cannot go together.
 PAIRS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"device_map": "auto"}, {"tp_plan": "auto"}),
+    ({"device_map": "cpu"}, {"data_parallel_size": 2}),
+    ({"data_parallel_size": 2}, {"tp_plan": "auto"}),
     ({"load_in_8bit": True}, {"load_in_4bit": True}),
     ({"load_in_8bit": True}, {"torchao": "int8_weight_only"}),
     ({"load_in_4bit": True}, {"torchao": "int4_weight_only"}),
@@ -509,6 +511,8 @@ def test_settings_of_different_sections_that_cannot_go_together_are_refused(
         {"assistant_model": "draft", "prompt_lookup_num_tokens": None},
         {"batch_size": 2, "assistant_early_exit": None},
         {"tp_plan": "auto", "device_map": None},
+        {"tp_plan": "auto", "data_parallel_size": 1},
+        {"data_parallel_size": 1, "device_map": "auto"},
     ],
 )
 def test_a_switch_that_is_off_conflicts_with_nothing(section: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ def test_a_window_begins_and_ends_with_a_batch(
 
 def test_a_steady_state_begins_when_throughput_varies_little() -> None:
     first, n_measured, warnings = run(
-        [3, 2, 1.5, 1, 1, 1, 1, 1, 1, 1, 1, 1], methodology="steady_state", steady_window_size=3
+        [3, 2, 1.5, 1, 1, 1, 1, 1, 1, 1, 1, 1], methodology="steady_state", n_steady_batches=3
     )
     # The fourth, fifth and sixth are the first three alike.
     assert (first, n_measured, warnings) == (6, 6, [])
@@ -82,15 +82,15 @@ def test_a_steady_state_begins_when_throughput_varies_little() -> None:
 def test_a_run_that_never_gets_steady_is_measured_from_its_middle_and_says_so(
     seconds: list[float], first: int, said: str
 ) -> None:
-    found, _, (warning,) = run(seconds, methodology="steady_state", steady_window_size=4)
+    found, _, (warning,) = run(seconds, methodology="steady_state", n_steady_batches=4)
     assert found == first
     assert warning.startswith("steady_state_not_reached: ")
     assert said in warning
 
 
 def test_settings_of_another_methodology_sleep() -> None:
-    assert set(MeasurementConfig(window_start_s=1.0, steady_window_size=4).dormant_fields()) == {
+    assert set(MeasurementConfig(window_start_s=1.0, n_steady_batches=4).dormant_fields()) == {
         "window_start_s",
-        "steady_window_size",
+        "n_steady_batches",
     }
     assert MeasurementConfig(methodology="windowed", window_length_s=2.0).dormant_fields() == {}

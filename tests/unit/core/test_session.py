@@ -10,15 +10,16 @@ import pytest
 from llenergymeasure.config.models import BaselineConfig, ExperimentConfig, WarmupConfig
 from llenergymeasure.core.energy_backends import RAPLBackend
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.session import run_session
+from llenergymeasure.core.peers import POLL_S, Alone
+from llenergymeasure.core.session import measure, run_session
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import InferenceOutput, Prompt
 from llenergymeasure.domain.metrics import FlopsResult
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.protocols import EnergyBackend
 from llenergymeasure.testing import (
     FakeClock,
@@ -30,6 +31,16 @@ from llenergymeasure.testing import (
 )
 
 GPU = "GPU-0"
+
+
+class LoggingPeers(Alone):
+    """Peers that are always there already."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def wait(self, point: str, poll_s: float = POLL_S) -> None:
+        self.log.append(f"together: {point}")
 
 
 @dataclass
@@ -47,6 +58,8 @@ class Bench:
     engine_devices: tuple[str, ...] = (GPU,)
     beside: EnergyBackend | None = None
     idle_gpus: tuple[str, ...] = ()
+    layout: ProcessLayout = field(default_factory=ProcessLayout)
+    process_index: int = 0
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(log=self.log)
@@ -65,7 +78,13 @@ class Bench:
 
     def run(self, config: ExperimentConfig, output_dir: Path | None = None) -> RawProcessResult:
         plan = ExperimentPlan(
-            config=config, experiment_id="x", config_hash="0" * 16, devices=(GPU,), output_dir=output_dir
+            config=config,
+            experiment_id="x",
+            config_hash="0" * 16,
+            devices=(GPU,),
+            output_dir=output_dir,
+            layout=self.layout,
+            process_index=self.process_index,
         )
         instruments = Instruments(
             energy=self.energy if self.with_energy else None,
@@ -79,6 +98,7 @@ class Bench:
             sleep=self.clock.sleep,
             now=self.clock.now,
             on_state=self.states.append,
+            peers=LoggingPeers(self.log) if self.layout.n_processes > 1 else Alone(),
         )
         return run_session(plan, FakeEngine(self.model), instruments)
 
@@ -313,3 +333,144 @@ def test_processors_have_rows_beside_the_gpus_and_are_not_in_the_total(tmp_path:
     # Two batches of a second at 100 W, and of 20 J of the processor's each.
     assert (raw.energy.total_j, gpu.energy_j) == (200.0, 200.0)
     assert (package.device, package.kind, package.energy_j) == ("package-0", "cpu", 40.0)
+
+
+def test_several_processes_go_from_step_to_step_together() -> None:
+    bench = Bench(layout=ProcessLayout.of(2, "data"), process_index=1)
+    bench.run(config())
+    assert bench.log == [
+        "snapshot",
+        "together: idle",
+        *("energy on", "sleep 30", "energy off"),
+        "together: load",
+        "load",
+        "prepare",
+        *("generate", "synchronize"),
+        "together: floor",
+        "sampler on",
+        *("energy on", "sleep 60", "energy off"),
+        "seed 43",
+        "together: start",
+        "energy on",
+        *("generate", "synchronize"),
+        "energy off",
+        "together: end",
+        "sampler off",
+        "flops",
+        "unload",
+    ]
+
+
+def test_phases_are_measured_after_the_window_in_pairs_whose_order_takes_turns() -> None:
+    bench = Bench()
+    raw = bench.run(config(n=2, phases={"enabled": True, "n_pairs": 4}))
+    after = bench.log[bench.log.index("synchronize", bench.log.index("seed 42")) + 1 :]
+    a_window = ["seed 42", "energy on", "generate", "synchronize", "energy off"]
+    assert after == ["energy off", *(a_window * 8), "sampler off", "flops", "unload"]
+    found = raw.phases
+    assert found is not None
+    # A batch of 4 steps takes 1 s at 100 W: a quarter for the first token, three for the others.
+    assert (found.n_pairs, found.n_requests) == (4, 2)
+    assert found.prefill.energy_j is not None
+    assert found.decode.energy_j is not None
+    assert found.prefill.energy_j.value == pytest.approx(25.0)
+    assert found.decode.energy_j.value == pytest.approx(75.0)
+    assert found.prefill.duration_sec.value == pytest.approx(0.25)
+    assert found.decode.tokens_per_second is not None
+    assert found.decode.tokens_per_second.value == pytest.approx(6 / 0.75)
+    assert found.decode.status == "resolved"
+    # The measured window is what it is without them.
+    plain = Bench().run(config(n=2))
+    assert (raw.duration_sec, raw.requests) == (plain.duration_sec, plain.requests)
+    assert raw.energy == plain.energy
+
+
+def test_phases_may_use_fewer_batches_and_need_one_process() -> None:
+    raw = Bench().run(config(n=6, phases={"enabled": True, "n_batches": 2}))
+    assert raw.phases is not None
+    assert raw.phases.n_requests == 4
+    shared = Bench(layout=ProcessLayout.of(2, "data")).run(config(n=6, phases=True))
+    assert shared.phases is None
+    assert [w.split(":")[0] for w in shared.measurement_warnings if "phases" in w] == ["phases_unavailable"]
+
+
+def test_phases_that_fail_cost_only_themselves() -> None:
+    # One batch warms up, two are measured; the fifth is in the first pair.
+    raw = Bench(fail_at_batch=5).run(config(n=4, phases=True))
+    assert raw.phases is None
+    assert len(raw.requests) == 4
+    assert [
+        w for w in raw.measurement_warnings if w.startswith("phases_unavailable: RuntimeError: the device went away")
+    ]
+
+
+def test_a_window_of_the_run_has_the_energy_and_the_tokens_of_its_batches_only() -> None:
+    # Batches of 1 s and two requests: the second and third of five are measured.
+    part = {"methodology": "windowed", "window_start_s": 0.5, "window_length_s": 1.5}
+    bench = Bench()
+    raw = bench.run(config(n=10, measurement=part))
+    assert bench.log[bench.log.index("seed 42") + 1 :] == [
+        *("generate", "synchronize"),
+        "energy on",
+        *("generate", "generate", "synchronize"),
+        *("energy off", "sampler off", "flops", "unload"),
+    ]
+    assert [r.index for r in raw.requests] == [2, 3, 4, 5]
+    assert raw.energy is not None
+    assert raw.energy.total_j == pytest.approx(200.0)
+    assert raw.duration_sec == pytest.approx(2.0)
+    assert (raw.measurement_methodology, raw.n_requests_excluded) == ("windowed", 6)
+    assert raw.steady_state_window == pytest.approx((1.0, 3.0))
+
+
+def test_something_is_measured_however_late_the_window_begins() -> None:
+    raw = Bench().run(config(n=4, measurement={"methodology": "windowed", "window_start_s": 100.0}))
+    assert [r.index for r in raw.requests] == [2, 3]
+    assert raw.n_requests_excluded == 2
+
+
+def test_a_steady_state_is_measured_from_where_it_begins_and_says_what_was_left_out() -> None:
+    steady = {"methodology": "steady_state", "n_steady_batches": 2}
+    raw = Bench().run(config(n=12, measurement=steady))
+    assert [r.index for r in raw.requests] == list(range(4, 12))
+    assert raw.n_requests_excluded == 4
+    assert raw.steady_state_window == pytest.approx((2.0, 6.0))
+    assert not [w for w in raw.measurement_warnings if "steady" in w]
+
+
+def test_one_of_several_runs_its_share_and_leaves_the_files_to_whoever_puts_them_together(tmp_path: Path) -> None:
+    # A window of 1 s starts at 91 s.
+    samples = [PowerThermalSample(timestamp=t, power_w=100.0, gpu_index=0) for t in (90.5, 91.5, 92.5)]
+    bench = Bench(layout=ProcessLayout.of(3, "data"), process_index=2, samples=samples)
+    raw = bench.run(config(n=5), output_dir=tmp_path)
+    assert (raw.process_index, raw.n_processes, raw.parallelism) == (2, 3, "data")
+    assert [r.index for r in raw.requests] == [2]
+    assert [s.timestamp for s in raw.samples] == [91.5]
+    assert (raw.timeseries, raw.requests_file, list(tmp_path.iterdir())) == (None, None, [])
+    whole = Bench(layout=ProcessLayout.of(3, "tensor"), process_index=2).run(config(n=5))
+    assert [r.index for r in whole.requests] == [0, 1, 2, 3, 4]
+    assert whole.prompts_digest == raw.prompts_digest == Bench().run(config(n=5)).prompts_digest
+
+
+def test_a_dataset_that_is_too_small_to_be_shared_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "two.txt").write_text("one\ntwo\n", encoding="utf-8")
+    bench = Bench(layout=ProcessLayout.of(3, "data"), process_index=2)
+    with pytest.raises(ConfigError, match=r"2 prompts cannot be shared by 3 processes \(data parallel\)"):
+        bench.run(config(dataset=str(tmp_path / "two.txt")))
+
+
+def test_a_warmup_that_fails_where_others_take_part_ends_the_experiment() -> None:
+    bench = Bench(layout=ProcessLayout.of(2, "tensor"), fail_at_batch=2)
+    with pytest.raises(ExperimentError, match="warm-up failed: the device went away"):
+        bench.run(config(n_warmup=5))
+    assert bench.log.count("generate") == 2
+    alone = Bench(fail_at_batch=2)
+    assert alone.run(config(n_warmup=5)).warmup_result.n_failed == 1
+
+
+def test_an_experiment_of_several_processes_is_not_measured_in_one() -> None:
+    bench = Bench()
+    plan = ExperimentPlan.of(config())
+    with pytest.raises(ConfigError, match=r"needs 2 processes \(data parallel\) and was started as 1 process"):
+        measure(plan, FakeEngine(bench.model, ProcessLayout.of(2, "data")))
+    assert bench.log == []

@@ -8,8 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from llenergymeasure.domain.assembly import distinct_samples
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, RawProcessResult, StudyResult
+from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, FlopsResult, ThermalThrottleInfo
+from llenergymeasure.domain.telemetry import PowerThermalSample
 from tests.unit.domain.conftest import START, MakeProcess, gpu, measured, request
 
 of = ExperimentResult.from_processes
@@ -204,15 +207,28 @@ def test_throttling_in_any_process_is_throttling(process: MakeProcess) -> None:
 def test_warnings_name_their_process_where_there_are_several(process: MakeProcess) -> None:
     assert of([process(measurement_warnings=("a: x", "b: y"))]).measurement_warnings == ["a: x", "b: y"]
     raws = [process(0, 2, measurement_warnings=("a: x",)), process(1, 2, measurement_warnings=("a: x",))]
-    assert of(raws).measurement_warnings == ["a: x [process 0]", "a: x [process 1]"]
+    assert of(raws).measurement_warnings == ["a: x"]
+    raws = [process(i, 3, measurement_warnings=("a: x",) if i else ("b: y",)) for i in range(3)]
+    assert of(raws).measurement_warnings == ["b: y [process 0]", "a: x [process 1, 2]"]
 
 
-@pytest.mark.parametrize(("second", "warns"), [((11.0, 13.0), False), ((12.0, 14.0), True), ((20.0, 22.0), True)])
-def test_windows_that_do_not_overlap_are_a_warning(
-    process: MakeProcess, second: tuple[float, float], warns: bool
+@pytest.mark.parametrize(
+    ("second", "flags"),
+    [
+        # Common to both are 1.9 of 2.1 s, 1.9 of 2.2 s, and nothing.
+        ((10.1, 12.1), []),
+        ((10.0, 11.9), []),
+        ((10.1, 12.2), ["uneven_processes"]),
+        ((11.0, 13.0), ["uneven_processes"]),
+        ((12.0, 14.0), ["windows_do_not_overlap"]),
+        ((20.0, 22.0), ["windows_do_not_overlap"]),
+    ],
+)
+def test_windows_that_do_not_lie_over_each_other_are_a_warning(
+    process: MakeProcess, second: tuple[float, float], flags: list[str]
 ) -> None:
     result = of([process(0, 2, window=(10.0, 12.0)), process(1, 2, window=second)])
-    assert [w.split(":")[0] for w in result.measurement_warnings] == (["windows_do_not_overlap"] if warns else [])
+    assert [w.split(":")[0] for w in result.measurement_warnings] == flags
 
 
 @pytest.mark.parametrize(
@@ -271,3 +287,65 @@ def test_a_study_counts_what_was_tried(process: MakeProcess) -> None:
     study = StudyResult(name="s", start_time=START, end_time=START, experiments=[of([process()])], failures=[failure])
     assert study.n_experiments == 2
     assert (study.schema_version, study.output_dir) == ("2.0", None)
+
+
+def test_loaded_idle_of_other_devices_is_summed_and_of_the_same_ones_counted_once(process: MakeProcess) -> None:
+    windows = [(10.0, 12.0), (10.0, 14.0)]
+    apart = of([
+        process(i, 2, window=windows[i], devices=[gpu(f"G{i}", 200.0)], idle_loaded_power_w=[20.0, 30.0][i])
+        for i in range(2)
+    ])  # fmt: skip
+    assert apart.idle_loaded_power_w == 50.0
+    assert apart.energy_net_of_loaded_idle_j == 240.0  # 400 J less 20 W for 2 s and 30 W for 4 s
+    same = of([
+        process(i, 2, window=windows[i], devices=[gpu("G", [150.0, 200.0][i])], idle_loaded_power_w=[20.0, 30.0][i])
+        for i in range(2)
+    ])  # fmt: skip
+    assert same.idle_loaded_power_w == 30.0  # that of the longer window, as the energy
+    assert same.energy_net_of_loaded_idle_j == 80.0  # 200 J less 30 W for 4 s
+
+
+@pytest.mark.parametrize("power_w", [None, 20.0])
+def test_loaded_idle_that_nobody_can_tell_apart_is_absent(process: MakeProcess, power_w: float | None) -> None:
+    shared = [gpu("A", 100.0), *([] if power_w is None else [gpu("B", 100.0)])]
+    raws = [
+        process(0, 2, devices=shared, idle_loaded_power_w=20.0),
+        process(1, 2, devices=[gpu("B", 100.0)], idle_loaded_power_w=power_w),
+    ]
+    assert (of(raws).idle_loaded_power_w, of(raws).energy_net_of_loaded_idle_j) == (None, None)
+    assert of(raws).total_energy_j == 200.0
+
+
+def test_processors_beside_the_gpus_of_each_process_do_not_stand_in_the_way_of_its_idle_power(
+    process: MakeProcess,
+) -> None:
+    # Each process has a GPU of its own; both list the one processor, which is in no total.
+    package = DeviceEnergy(device="package-0", kind="cpu", energy_j=70.0, source="counter")
+    raws = [
+        process(i, 2, devices=[gpu(f"G{i}", 100.0), package], baseline_w=10.0, idle_loaded_power_w=25.0)
+        for i in range(2)
+    ]
+    result = of(raws)
+    assert result.total_energy_j == 200.0
+    assert result.energy_adjusted_j == 160.0  # 10 W off each for 2 s
+    assert result.energy_net_of_loaded_idle_j == 100.0
+    assert [d.device for d in result.energy_devices] == ["G0", "package-0", "G1"]
+
+
+def test_the_model_lies_on_the_devices_of_all_processes(process: MakeProcess) -> None:
+    raws = [
+        process(i, 3, model=ModelDescription(engine="fake", engine_version="1", devices=devices))
+        for i, devices in enumerate([("A",), ("B", "A"), ()])
+    ]
+    assert of(raws).model.devices == ("A", "B")
+
+
+def test_samples_of_a_gpu_that_two_processes_read_count_once(process: MakeProcess) -> None:
+    def sample(second: float, index: int, power_w: float) -> PowerThermalSample:
+        return PowerThermalSample(second, power_w, gpu_index=index)
+
+    raws = [
+        process(0, 2, samples=(sample(10.2, 0, 1.0), sample(10.4, 0, 2.0))),
+        process(1, 2, samples=(sample(10.1, 0, 9.0), sample(10.3, 1, 3.0))),
+    ]
+    assert [(s.timestamp, s.power_w) for s in distinct_samples(raws)] == [(10.2, 1.0), (10.3, 3.0), (10.4, 2.0)]

@@ -1,12 +1,13 @@
 """A plan carries its configuration's hash and an id of its own."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.inference import Prompt
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 
 
 def test_every_plan_has_an_id_of_its_own_and_the_hash_of_its_configuration() -> None:
@@ -29,3 +30,29 @@ def test_a_plan_writes_nothing_and_names_no_device_until_it_is_told_to() -> None
 def test_a_plan_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         ExperimentPlan.of(ExperimentConfig(model="m")).devices = ("GPU-a",)  # type: ignore[misc]
+
+
+def test_one_process_is_no_parallelism() -> None:
+    assert ProcessLayout.of(1, "data") == ProcessLayout.of(0, "tensor") == ProcessLayout()
+    assert ProcessLayout().in_words == "1 process"
+    assert ProcessLayout.of(4, "tensor").in_words == "4 processes (tensor parallel)"
+
+
+def test_prompts_are_dealt_out_under_data_parallelism_and_given_to_all_under_tensor_parallelism() -> None:
+    plan = ExperimentPlan.of(ExperimentConfig(model="m", random_seed=2**32 - 1))
+    prompts = [Prompt(index=i) for i in range(8)]
+
+    def shares(layout: ProcessLayout) -> list[list[int]]:
+        parts = [replace(plan, layout=layout, process_index=i) for i in range(layout.n_processes)]
+        return [[p.index for p in part.share_of(prompts)] for part in parts]
+
+    assert shares(ProcessLayout()) == [[0, 1, 2, 3, 4, 5, 6, 7]]
+    assert shares(ProcessLayout.of(3, "data")) == [[0, 3, 6], [1, 4, 7], [2, 5]]
+    assert shares(ProcessLayout.of(2, "tensor")) == [[0, 1, 2, 3, 4, 5, 6, 7]] * 2
+
+
+def test_only_processes_that_share_the_prompts_draw_other_numbers() -> None:
+    plan = ExperimentPlan.of(ExperimentConfig(model="m", random_seed=2**32 - 1))
+    seeds = [replace(plan, layout=ProcessLayout.of(3, "data"), process_index=i).seed for i in range(3)]
+    assert seeds == [2**32 - 1, 0, 1]  # seeds have 32 bits
+    assert {replace(plan, layout=ProcessLayout.of(3, "tensor"), process_index=i).seed for i in range(3)} == {2**32 - 1}

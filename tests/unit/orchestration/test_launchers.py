@@ -111,7 +111,7 @@ def test_an_error_the_process_reported_is_raised_as_what_it_was(
     plan: ExperimentPlan, tmp_path: Path, kind: type[LLEMError]
 ) -> None:
     report = ProcessError(error_type=kind.__name__, message="what, and what to do")
-    (tmp_path / "error.json").write_text(report.model_dump_json(), encoding="utf-8")
+    (tmp_path / "error_0.json").write_text(report.model_dump_json(), encoding="utf-8")
     with pytest.raises(LLEMError, match=r"^what, and what to do$") as caught:
         SubprocessLauncher(leaving(tmp_path, f"exit {kind.exit_code}")).launch(plan)
     assert caught.type is kind
@@ -122,7 +122,7 @@ def test_an_error_of_a_type_nobody_knows_is_an_experiment_error(
     plan: ExperimentPlan, tmp_path: Path, name: str
 ) -> None:
     report = ProcessError(error_type=name, message="odd")
-    (tmp_path / "error.json").write_text(report.model_dump_json(), encoding="utf-8")
+    (tmp_path / "error_0.json").write_text(report.model_dump_json(), encoding="utf-8")
     with pytest.raises(ExperimentError, match="odd"):
         SubprocessLauncher(leaving(tmp_path)).launch(plan)
 
@@ -155,7 +155,7 @@ def test_a_result_of_a_process_that_then_died_is_not_believed(plan: ExperimentPl
 
 def test_a_torn_report_is_an_experiment_error(plan: ExperimentPlan) -> None:
     with pytest.raises(ExperimentError):
-        SubprocessLauncher(shell("printf '{\"error_type\"' > $1/error.json; exit 1")).launch(plan)
+        SubprocessLauncher(shell("printf '{\"error_type\"' > $1/error_0.json; exit 1")).launch(plan)
 
 
 @pytest.mark.parametrize("ignore", ["", "trap '' TERM;"])

@@ -66,11 +66,20 @@ class PyTorchConfig(EngineSection):
     )
     offload_folder: Path | None = Field(default=None, description="Folder for layers that device_map puts on disk.")
     offload_buffers: Flag | None = Field(default=None, description="Offload buffers together with parameters.")
+    data_parallel_size: Integer | None = Field(
+        default=None,
+        ge=1,
+        description="Processes that share the prompts, each with the whole model on a GPU of its own, or all on the "
+        "CPU; null is one. *Several GPUs: not yet run on hardware.*",
+    )
     tp_plan: Literal["auto"] | None = Field(
         default=None,
-        description="Tensor-parallel plan of the model itself; needs torchrun. *Not yet run on hardware.*",
+        description="Split each layer over several processes by the model's own plan. *Several GPUs: not yet run on "
+        "hardware.*",
     )
-    tp_size: Integer | None = Field(default=None, ge=1, description="Processes of tp_plan; null is all of torchrun's.")
+    tp_size: Integer | None = Field(
+        default=None, ge=1, description="Processes of tp_plan, a GPU each; null is one for every visible GPU."
+    )
 
     # Kernels and compilation.
     attn_implementation: (
@@ -232,9 +241,13 @@ class PyTorchConfig(EngineSection):
     renormalize_logits: Flag | None = Field(default=None, description="Normalise scores after changing them.")
     remove_invalid_values: Flag | None = Field(default=None, description="Replace NaN and infinite scores; slower.")
 
-    one_is_off: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+    one_is_off: ClassVar[frozenset[str]] = frozenset({"batch_size", "data_parallel_size"})
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "tp_plan": {"device_map": "the plan places the layers itself; remove one of them"},
+        "data_parallel_size": {"device_map": "each process has one GPU, or the CPU, to itself; remove one of them"},
+        "tp_plan": {
+            "device_map": "the plan places the layers itself; remove one of them",
+            "data_parallel_size": "processes share the prompts or the layers, not yet both; remove one of them",
+        },
         "load_in_4bit": {"load_in_8bit": _ONE_QUANTISATION},
         "torchao": {"load_in_8bit": _ONE_QUANTISATION, "load_in_4bit": _ONE_QUANTISATION},
         "cache_implementation": {"use_cache=false": "there is no cache then; remove one of them"},
@@ -308,6 +321,11 @@ class PyTorchConfig(EngineSection):
         "seed": "random_seed",
     }
     refused_names: ClassVar[Mapping[str, str]] = {**UNSAFE, **ANOTHER_MODEL}
+
+    @property
+    def n_shares(self) -> int:
+        """Processes that share the prompts."""
+        return self.data_parallel_size or 1
 
     @field_validator("compile_backend")
     @classmethod

@@ -28,6 +28,11 @@ class EngineSection(ConfigModel):
     decoder_conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
+    @property
+    def n_shares(self) -> int:
+        """Processes that prompts are dealt out to from outside of the engine; each needs at least one."""
+        return 1
+
     def clashes_with(self, decoder: DecoderConfig) -> list[tuple[str, str]]:
         """The fields that cannot go with this decoder, each with what to say of it."""
         return [

@@ -23,12 +23,13 @@ from llenergymeasure.core.backends.pytorch_loading import (
 )
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel
 from llenergymeasure.core.backends.pytorch_placement import devices_of
+from llenergymeasure.core.backends.pytorch_processes import layout_of, leave_group
 from llenergymeasure.core.memory import estimate_memory, sum_of
 from llenergymeasure.core.models import ModelSource, describe_source, resolve_model
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import MemoryEstimate
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.exceptions import BackendError
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ class PyTorchBackend:
         not_installed = self.installation_problem()
         return problems_of(config) if not_installed is None else [not_installed]
 
+    def processes(self, config: ExperimentConfig) -> ProcessLayout:
+        """As many as ``data_parallel_size`` or ``tp_plan`` takes."""
+        return layout_of(config)
+
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
-        """Weights and KV cache of the model and its draft; None when a description cannot be read."""
+        """Weights and KV cache of the model and its draft, in every process that has them; None if unknown."""
         section = section_of(config)
         n_tokens = config.max_input_tokens + config.max_output_tokens
         n_sequences = 0 if section.use_cache is False else section.batch_size * config.decoder.num_beams
@@ -66,10 +71,10 @@ class PyTorchBackend:
                 parts.append(estimate_memory(draft, config.precision, n_tokens, n_sequences))
         except Exception:  # noqa: BLE001 - an estimate that cannot be had is no error
             return None
-        return sum_of(parts)
+        return sum_of(parts * section.n_shares)
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
-        """None without CUDA in torch; those that device_map names, or all that it may use; else this process's one."""
+        """None without CUDA in torch; those that device_map names, or all that it may use; else one per process."""
         import torch
 
         if not torch.backends.cuda.is_built():
@@ -77,8 +82,12 @@ class PyTorchBackend:
         section = section_of(config)
         if section.device_map is not None:
             return devices_of(section.device_map, visible)
-        rank = int(os.environ.get("LOCAL_RANK", "0")) if section.tp_plan is not None else 0
-        return tuple(visible[rank : rank + 1])
+        layout = layout_of(config)
+        rank = os.environ.get("LOCAL_RANK")
+        if layout.parallelism == "tensor" and rank is not None:
+            # transformers takes the GPU of this number; one that shares the prompts is shown its own only.
+            return tuple(visible[int(rank) : int(rank) + 1])
+        return tuple(visible[: layout.n_processes])
 
     @contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[PyTorchModel]:
@@ -103,15 +112,22 @@ class PyTorchBackend:
                 raise
             except Exception as error:
                 raise BackendError(f"model {config.model!r} could not be loaded: {error}") from error
+            _sample_alike(config)
             del model, draft  # the last references, so that release() really frees them
             try:
                 yield loaded
             finally:
                 loaded.release()
                 _free()
+            if layout_of(config).parallelism == "tensor":
+                leave_group()
 
     def run(self, config: ExperimentConfig) -> ExperimentResult:
-        """Measure ``config`` in this process, writing nothing."""
+        """Measure ``config`` in this process, writing nothing.
+
+        Raises:
+            LLEMError: as ``measure``; a configuration of several processes is a ``ConfigError``.
+        """
         return ExperimentResult.from_processes([measure(ExperimentPlan.of(config), self)])
 
 
@@ -190,6 +206,14 @@ def _with_adapter(model: "PreTrainedModel", config: ExperimentConfig) -> Any:
     assert config.lora is not None
     adapted = PeftModel.from_pretrained(model, config.lora.path)
     return adapted.merge_and_unload() if config.lora.merge else adapted
+
+
+def _sample_alike(config: ExperimentConfig) -> None:
+    """Processes that compute each token together must draw the same one, in warm-up too."""
+    import transformers
+
+    if layout_of(config).parallelism == "tensor":
+        transformers.set_seed(config.random_seed)
 
 
 def _free() -> None:

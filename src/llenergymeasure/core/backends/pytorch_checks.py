@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from llenergymeasure.core.backends.pytorch_loading import (
     read_draft_description,
 )
 from llenergymeasure.core.backends.pytorch_passthrough import unknown_passthrough
+from llenergymeasure.core.backends.pytorch_processes import process_problems, unshareable
 from llenergymeasure.core.models import describe_source, is_gguf, looks_like_path, model_problem
 
 # transformers takes kernels of the hub where the package is missing.
@@ -44,7 +44,7 @@ def problems_of(config: ExperimentConfig) -> list[str]:
 
 
 def missing_parts(config: ExperimentConfig) -> list[str]:
-    """Packages, devices, files and launchers that are missing."""
+    """Packages, devices and files that are missing."""
     section = section_of(config)
     found = [
         f"{wanted_by} needs {module}; install with {install}"
@@ -55,8 +55,7 @@ def missing_parts(config: ExperimentConfig) -> list[str]:
         found += [
             f"{wanted_by} needs a CUDA device, and torch sees none; remove it" for wanted_by in _for_gpus(section)
         ]
-    if section.tp_plan is not None and "WORLD_SIZE" not in os.environ:
-        found.append("pytorch.tp_plan needs several processes; start llem with torchrun, or remove it")
+    found += process_problems(config)
     way = quantised_by(section)
     if is_gguf(config.model) and way is not None:
         found.append(
@@ -142,10 +141,10 @@ def _unlike_the_model(config: ExperimentConfig, *, draft_is_here: bool) -> list[
     section = section_of(config)
     asked = [f"checkpoint_{n}" for n in ("backend", "dequantize") if getattr(section, f"checkpoint_{n}") is not None]
     compares_draft = section.assistant_model is not None and draft_is_here
-    if not asked and not compares_draft:
+    if not asked and not compares_draft and section.tp_plan is None:
         return []
     description = read_description(config, describe_source(config.model))
-    found = []
+    found = [*unshareable(config, description)]
     if getattr(description, "quantization_config", None) is None:
         found += [f"pytorch.{name}: this checkpoint is not quantised; remove the field" for name in asked]
     if compares_draft:

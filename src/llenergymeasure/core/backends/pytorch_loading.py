@@ -9,6 +9,7 @@ from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch_generation import known_names, section_of
 from llenergymeasure.core.backends.pytorch_passthrough import unknown_passthrough
+from llenergymeasure.core.backends.pytorch_processes import layout_of
 from llenergymeasure.core.models import ModelSource
 from llenergymeasure.exceptions import BackendError
 
@@ -153,14 +154,15 @@ def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str
     arguments |= {name: value for name in _LOADING_FIELDS if (value := getattr(section, name)) is not None}
     if section.max_memory is not None:
         arguments["max_memory"] = {int(k) if k.isdecimal() else k: v for k, v in section.max_memory.items()}
-    if section.tp_plan is not None:
+    layout = layout_of(config)
+    if layout.parallelism == "tensor":
         arguments["distributed_config"] = transformers.DistributedConfig(
-            tp_plan=section.tp_plan, tp_size=section.tp_size
+            tp_plan=section.tp_plan, tp_size=layout.n_processes
         )
     quantisation = _quantisation(config, source)
     if quantisation is not None:
         arguments["quantization_config"] = quantisation
-        if section.device_map is None and section.tp_plan is None and has_cuda():
+        if section.device_map is None and layout.parallelism != "tensor" and has_cuda():
             arguments["device_map"] = {"": 0}  # quantised weights cannot be moved afterwards
     unknown = unknown_passthrough(config, lambda: read_description(config, source))
     if unknown:

@@ -61,9 +61,10 @@ class PyTorchModel:
         self._template_use = "no prompts yet"
         self._end_ids = _end_token_ids(self._generation)
         self._counts_peak = self._on_cuda or reset_resident_peak()
-        if self._on_cuda:
-            for index in range(torch.cuda.device_count()):
-                torch.cuda.reset_peak_memory_stats(index)
+        # Only those: asking another one would take memory of it for a CUDA context.
+        self._cuda_indices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+        for index in self._cuda_indices:
+            torch.cuda.reset_peak_memory_stats(index)
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
         """Tokenise, cut to ``max_input_tokens`` (a chat keeps its end), and group into batches."""
@@ -128,23 +129,22 @@ class PyTorchModel:
         return found
 
     def synchronize(self) -> None:
-        """Wait for all CUDA devices; a CPU is never behind."""
-        if self._on_cuda:
-            for index in range(self._torch.cuda.device_count()):
-                self._torch.cuda.synchronize(index)
+        """Wait for the CUDA devices in use; a CPU is never behind."""
+        for index in self._cuda_indices:
+            self._torch.cuda.synchronize(index)
 
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
         """2 N per token over all requests of ``output``, every beam counted; drafts and guidance are not."""
         return generation_flops(self._model, output, self._effective, has_draft=has_draft(section_of(self._config)))
 
     def peak_memory_mb(self) -> float | None:
-        """Most memory allocated by torch on all CUDA devices; on a CPU the process's largest resident set."""
+        """Most memory allocated by torch on the CUDA devices in use; on a CPU the process's largest resident set."""
         if not self._counts_peak:
             return None
         if not self._on_cuda:
             return resident_peak_mb()
         cuda = self._torch.cuda
-        return sum(float(cuda.max_memory_allocated(i)) for i in range(cuda.device_count())) / 1e6
+        return sum(float(cuda.max_memory_allocated(i)) for i in self._cuda_indices) / 1e6
 
     def release(self) -> None:
         """Let go of the weights; the model is of no use after this."""
@@ -233,10 +233,9 @@ class PyTorchModel:
     def _device_uuids(self) -> tuple[str, ...]:
         if not self._on_cuda:
             return ()
-        used = {p.device.index for p in self._model.parameters() if p.device.type == "cuda"}
         properties = self._torch.cuda.get_device_properties
         # torch gives the bare UUID, the driver's has a prefix.
-        return tuple(f"GPU-{properties(index).uuid}" for index in sorted(used))
+        return tuple(f"GPU-{properties(index).uuid}" for index in self._cuda_indices)
 
 
 def _about_graphs(n_graphs: int) -> str:

@@ -1,0 +1,117 @@
+"""Several processes of one experiment, started together by torchrun."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from llenergymeasure.core.sidecars import write_sidecars
+from llenergymeasure.domain.assembly import distinct_requests, distinct_samples, in_order
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.exceptions import ExperimentError, LLEMError
+from llenergymeasure.orchestration.handover import PEERS_DIR, handed_over, reported
+from llenergymeasure.orchestration.process_group import ending, run_to_end
+from llenergymeasure.orchestration.torchrun_agent import ProcessEnd, read_ends
+from llenergymeasure.results.process_files import read_process_results
+
+_TORCHRUN_LOG = "torchrun.log"
+_STDERR = 2
+# torchrun waits 30 s for a process that it asked to end, before it kills it.
+_KILLED_LATE_S = 20.0
+
+
+class TorchrunLauncher:
+    """Measures in several fresh processes of this machine, all of which end when one of them fails."""
+
+    def __init__(self, layout: ProcessLayout, command: Callable[[Path, int], list[str]] | None = None) -> None:
+        """``command`` makes the command line for the plan's folder and so many processes."""
+        self._layout = layout
+        self._command = command or _agent_command
+
+    def launch(self, plan: ExperimentPlan) -> list[RawProcessResult]:
+        """Hand the plan over, wait for all processes, and put together what they left beside the result.
+
+        Raises:
+            LLEMError: the first failure; which process died; or whose file is missing or torn.
+        """
+        n = self._layout.n_processes
+        with handed_over(replace(plan, layout=self._layout)) as state_dir:
+            log = state_dir / _TORCHRUN_LOG
+            with log.open("wb") as file:
+                # Process 0 shows its progress where this process would: torchrun's own stderr is of no use to a user.
+                code = run_to_end(self._command(state_dir, n), stdout=_STDERR, stderr=file, env=environment(n))
+            if code != 0:
+                raise _failure(state_dir, n, code)
+            raws = list(read_process_results(state_dir, n))
+            log.unlink()
+            shutil.rmtree(state_dir / PEERS_DIR, ignore_errors=True)
+        return raws if plan.output_dir is None else _with_sidecars(raws, plan.output_dir)
+
+
+def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of the processes: unless it says otherwise, each gets its share of the cores as threads."""
+    given = dict(os.environ if environ is None else environ)
+    usable = len(os.sched_getaffinity(0))
+    cores = min(psutil.cpu_count(logical=False) or usable, usable)
+    # Left to itself, torchrun gives each a single one.
+    return {"OMP_NUM_THREADS": str(max(1, cores // n_processes)), **given}
+
+
+def _agent_command(state_dir: Path, n_processes: int) -> list[str]:
+    return [sys.executable, "-m", "llenergymeasure.orchestration.torchrun_agent", str(state_dir), str(n_processes)]
+
+
+def _failure(state_dir: Path, n_processes: int, code: int) -> LLEMError:
+    """Of all that went wrong what came first: the rest follows from it."""
+    ends = read_ends(state_dir)
+    error = reported(state_dir, n_processes)
+    first = min(ends, key=lambda end: _likelihood(end, ends[0].time_s), default=None)
+    if first is not None and (error is None or _likelihood(first, ends[0].time_s) == 0):
+        return _death(first, n_processes)
+    return error or _torchrun_failure(state_dir, code)
+
+
+def _likelihood(end: ProcessEnd, first_s: float) -> int:
+    """Whether this end was the cause of the others: 0 is most likely.
+
+    A process that is killed takes the others with it, which then raise, or abort from inside of a library;
+    those that are left torchrun ends.
+    """
+    if end.exit_code >= 0:
+        return 1
+    if end.exit_code == -signal.SIGABRT:
+        return 2
+    asked_to_go = end.exit_code == -signal.SIGTERM or end.time_s > first_s + _KILLED_LATE_S
+    return 3 if asked_to_go else 0
+
+
+def _death(end: ProcessEnd, n_processes: int) -> ExperimentError:
+    how = ending(end.exit_code)
+    hint = "; if nobody did that, the machine ran out of memory (see dmesg)" if "SIGKILL" in how else ""
+    return ExperimentError(f"process {end.process_index} of {n_processes} {how} without a report{hint}")
+
+
+def _torchrun_failure(state_dir: Path, code: int) -> ExperimentError:
+    log = (state_dir / _TORCHRUN_LOG).read_text(encoding="utf-8", errors="replace")
+    last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
+    return ExperimentError(f"torchrun, which starts the measuring processes, {ending(code)}: {last}")
+
+
+def _with_sidecars(raws: Sequence[RawProcessResult], output_dir: Path) -> list[RawProcessResult]:
+    """The same with their files written, which the first process stands for."""
+    ordered = in_order(raws)
+    warnings: list[str] = []
+    files = write_sidecars(output_dir, distinct_requests(ordered), distinct_samples(ordered), warnings)
+    changed = {
+        "timeseries": files.timeseries,
+        "requests_file": files.requests,
+        "outputs_file": files.outputs,
+        "measurement_warnings": (*ordered[0].measurement_warnings, *warnings),
+    }
+    return [ordered[0].model_copy(update=changed), *ordered[1:]]

@@ -1,0 +1,189 @@
+"""Several processes of one experiment: what they leave, and which failure is told of."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.exceptions import BackendError, ConfigError, ExperimentError
+from llenergymeasure.orchestration.launchers import InProcessLauncher, SubprocessLauncher, create_launcher
+from llenergymeasure.orchestration.torchrun_launcher import TorchrunLauncher, environment
+from llenergymeasure.protocols import Launcher
+from llenergymeasure.results.process_files import write_process_result
+from llenergymeasure.testing import fake_process_result
+
+TWO = ProcessLayout.of(2, "data")
+Command = Callable[[Path, int], list[str]]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> ExperimentPlan:
+    """A plan with a folder."""
+    output = tmp_path / "run"
+    output.mkdir()
+    return ExperimentPlan.of(ExperimentConfig(model="a/model"), output_dir=output)
+
+
+def raw_of(plan: ExperimentPlan, index: int, **fields: Any) -> RawProcessResult:
+    """Process ``index`` of two, which served request ``1 - index``: files are not to be in the order of processes."""
+    raw = fake_process_result(plan)
+    request = replace(raw.requests[0], index=1 - index, output_tokens=4 + index)
+    sample = PowerThermalSample(timestamp=10.5, power_w=100.0 + index, gpu_index=index)
+    shared = {"process_index": index, "n_processes": 2, "parallelism": "data"}
+    return raw.model_copy(update={**shared, "requests": (request,), "samples": (sample,), **fields})
+
+
+def leaving(files: Mapping[str, str], folder: Path, code: int = 0) -> Command:
+    """A command that leaves files in the state folder, and ends with this code."""
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return lambda state_dir, n: ["sh", "-c", f'cp "$0"/* "$1"; exit {code}', str(folder), str(state_dir)]
+
+
+def both(plan: ExperimentPlan, folder: Path) -> dict[str, str]:
+    for index in range(2):
+        write_process_result(raw_of(plan, index), folder)
+    return {}
+
+
+def test_it_is_a_launcher() -> None:
+    assert isinstance(TorchrunLauncher(TWO), Launcher)
+
+
+def test_raw_results_of_all_are_read_and_one_file_holds_all_requests(plan: ExperimentPlan, tmp_path: Path) -> None:
+    both(plan, tmp_path / "prepared")
+    raws = TorchrunLauncher(TWO, leaving({}, tmp_path / "prepared")).launch(plan)
+    assert [r.process_index for r in raws] == [0, 1]
+    assert (raws[0].timeseries, raws[0].requests_file) == ("timeseries.parquet", "requests.parquet")
+    assert plan.output_dir is not None
+    requests = pq.read_table(plan.output_dir / "requests.parquet").to_pydict()
+    assert (requests["index"], requests["output_tokens"]) == ([0, 1], [5, 4])
+    series = pq.read_table(plan.output_dir / "timeseries.parquet").to_pydict()
+    assert (series["gpu_index"], series["power_w"]) == ([0, 1], [100.0, 101.0])
+    assert sorted(p.name for p in (plan.output_dir / ".state").iterdir()) == [
+        "process_0.done", "process_0.json", "process_1.done", "process_1.json",
+    ]  # fmt: skip
+
+
+def test_without_a_folder_nothing_is_written(plan: ExperimentPlan, tmp_path: Path) -> None:
+    both(plan, tmp_path / "prepared")
+    seen: list[Path] = []
+    command = leaving({}, tmp_path / "prepared")
+
+    def noting(state_dir: Path, n: int) -> list[str]:
+        seen.append(state_dir)
+        return command(state_dir, n)
+
+    raws = TorchrunLauncher(TWO, noting).launch(replace(plan, output_dir=None))
+    assert (raws[0].timeseries, raws[0].requests_file) == (None, None)
+    assert not seen[0].exists()
+
+
+def test_processes_get_the_layout_with_the_plan(plan: ExperimentPlan, tmp_path: Path) -> None:
+    from pydantic import TypeAdapter
+
+    both(plan, tmp_path / "prepared")
+    kept = tmp_path / "kept.json"
+    TorchrunLauncher(
+        TWO,
+        lambda state_dir, n: [
+            "sh", "-c", f'cp "$1"/plan.json {kept}; cp "$0"/* "$1"', str(tmp_path / "prepared"), str(state_dir),
+        ],
+    ).launch(plan)  # fmt: skip
+    handed_over = TypeAdapter(ExperimentPlan).validate_json(kept.read_bytes())
+    assert handed_over == replace(plan, layout=TWO)
+
+
+def report(kind: str, message: str, time_s: float) -> str:
+    return json.dumps({"error_type": kind, "message": message, "time_s": time_s})
+
+
+def ends(*given: tuple[int, int, int]) -> str:
+    return json.dumps([{"process_index": i, "exit_code": code, "time_s": time_s} for i, code, time_s in given])
+
+
+OUT_OF_MEMORY = report("ExperimentError", "out of memory at batch size 8", 100.0)
+LOST = report("ExperimentError", "inference failed: Connection closed by peer", 100.1)
+
+
+@pytest.mark.parametrize(
+    ("files", "kind", "said"),
+    [
+        # What the others say follows from the first.
+        ({"error_0.json": LOST, "error_1.json": OUT_OF_MEMORY, "ends.json": ends((0, 1, 100), (1, 1, 100))},
+         ExperimentError, "out of memory at batch size 8"),
+        ({"error_1.json": report("BackendError", "no weights", 5.0), "ends.json": ends((1, 1, 5), (0, -15, 5))},
+         BackendError, "no weights"),
+        ({"error_1.json": report("ConfigError", "no dataset", 5.0)}, ConfigError, "no dataset"),
+        # The kernel kills without a word; the peers' words came of it.
+        ({"error_0.json": LOST, "ends.json": ends((0, 1, 100), (1, -9, 100))}, ExperimentError,
+         "process 1 of 2 was killed by SIGKILL without a report"),
+        ({"ends.json": ends((0, -11, 100), (1, -15, 100))}, ExperimentError, "process 0 of 2 was killed by SIGSEGV"),
+        # A library that aborts because its peer is gone is not the cause.
+        ({"error_0.json": OUT_OF_MEMORY, "ends.json": ends((0, 1, 100), (1, -6, 100))}, ExperimentError,
+         "out of memory at batch size 8"),
+        ({"ends.json": ends((1, -6, 100), (0, -15, 100))}, ExperimentError, "process 1 of 2 was killed by SIGABRT"),
+        # torchrun killed the one that did not go when asked.
+        ({"error_0.json": OUT_OF_MEMORY, "ends.json": ends((0, 1, 100), (1, -9, 130))}, ExperimentError,
+         "out of memory at batch size 8"),
+        ({"ends.json": ends((1, 3, 100), (0, -15, 100))}, ExperimentError, "process 1 of 2 ended with exit code 3"),
+        ({"ends.json": "{torn"}, ExperimentError, "torchrun, which starts the measuring processes, ended with"),
+    ],
+)  # fmt: skip
+def test_what_came_first_is_told(
+    plan: ExperimentPlan, tmp_path: Path, files: dict[str, str], kind: type[Exception], said: str
+) -> None:
+    with pytest.raises((ExperimentError, BackendError, ConfigError)) as caught:
+        TorchrunLauncher(TWO, leaving(files, tmp_path / "prepared", code=1)).launch(plan)
+    assert caught.type is kind
+    assert str(caught.value).startswith(said)
+
+
+def test_a_torchrun_that_cannot_start_says_why(plan: ExperimentPlan) -> None:
+    def command(state_dir: Path, n: int) -> list[str]:
+        return ["sh", "-c", "echo 'Traceback' >&2; echo 'OSError: no address' >&2; echo >&2; exit 7"]
+
+    with pytest.raises(ExperimentError, match=r"ended with exit code 7: OSError: no address$"):
+        TorchrunLauncher(TWO, command).launch(plan)
+
+
+def test_a_process_without_a_file_is_named(plan: ExperimentPlan, tmp_path: Path) -> None:
+    both(plan, tmp_path / "prepared")
+    (tmp_path / "prepared" / "process_1.done").unlink()
+    with pytest.raises(ExperimentError, match=r"process_1\.done is missing; process 1 did not finish"):
+        TorchrunLauncher(TWO, leaving({}, tmp_path / "prepared")).launch(plan)
+
+
+@pytest.mark.parametrize(("n", "given"), [(2, {}), (10_000, {}), (2, {"OMP_NUM_THREADS": "7"})])
+def test_cores_are_shared_unless_somebody_said_otherwise(n: int, given: dict[str, str]) -> None:
+    n_cores = min(psutil.cpu_count(logical=False) or 10**6, len(os.sched_getaffinity(0)))
+    expected = given.get("OMP_NUM_THREADS", str(max(1, n_cores // n)))
+    assert environment(n, {"HOME": "/h", **given}) == {"HOME": "/h", "OMP_NUM_THREADS": expected}
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "kind"),
+    [
+        ("subprocess", None, SubprocessLauncher),
+        ("in_process", {"data_parallel_size": 1}, InProcessLauncher),
+        ("in_process", {"data_parallel_size": 2}, TorchrunLauncher),
+        ("subprocess", {"tp_plan": "auto", "tp_size": 2}, TorchrunLauncher),
+        ("in_process", {"tp_plan": "auto", "tp_size": 1}, InProcessLauncher),
+    ],
+)
+def test_the_launcher_follows_from_how_many_processes_are_needed(
+    name: str, section: dict[str, Any] | None, kind: type[Launcher]
+) -> None:
+    config = ExperimentConfig.model_validate({"model": "a/model", "pytorch": section})
+    assert type(create_launcher(name, config)) is kind
