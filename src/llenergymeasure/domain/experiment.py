@@ -68,6 +68,8 @@ class ExperimentResult(BaseModel):
     requests_per_second: float
     latency_stats: LatencyStatistics | None
     flops_result: FlopsResult | None
+    joules_per_tflop: float | None = None
+    mfu: float | None = None
     peak_memory_mb: float | None
 
     instrument_cpu_s: float | None = None
@@ -100,6 +102,11 @@ class ExperimentResult(BaseModel):
         return self.flops_result.value if self.flops_result else None
 
     @property
+    def model_flops(self) -> float | None:
+        """The same as ``flops_result.model_flops``."""
+        return self.flops_result.model_flops if self.flops_result else None
+
+    @property
     def energy_origin(self) -> str:
         """Where the joules come from, in plain words."""
         return energy_origin(self.energy_backend if self.total_energy_j is not None else None, self.energy_devices)
@@ -129,6 +136,7 @@ class ExperimentResult(BaseModel):
         n_input = sum(r.input_tokens for r in requests)
         n_output = sum(r.output_tokens for r in requests)
         seconds = assembly.duration_sec(raws)
+        flops = assembly.combined_flops(raws)
         if seconds <= 0:
             raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
         return cls(
@@ -150,7 +158,8 @@ class ExperimentResult(BaseModel):
             total_tokens_per_second=(n_input + n_output) / seconds,
             requests_per_second=len(requests) / seconds,
             latency_stats=latency_statistics(requests),
-            flops_result=assembly.combined_flops(raws),
+            flops_result=flops,
+            mfu=assembly.model_flops_utilisation(raws, flops, seconds),
             peak_memory_mb=sum_or_none([r.peak_memory_mb for r in raws]),
             instrument_cpu_s=sum_or_none([r.instrument_cpu_s for r in raws]),
             thermal_throttle=assembly.combined_throttle(raws),
@@ -220,6 +229,7 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
         "energy_per_output_token_j": _ratio(total_j, n_output),
         "avg_energy_per_token_j": _ratio(total_j, n_input + n_output),
         "energy_per_request_j": _ratio(total_j, n_requests),
+        "joules_per_tflop": assembly.joules_per_tflop(total_j, assembly.combined_flops(raws)),
         "energy_net_of_loaded_idle_j": (None if total_j is None or idle_w is None else total_j - idle_w * seconds),
         "idle_loaded_power_w": idle_w,
         "baseline_power_w": breakdown.baseline_power_w if breakdown else None,
