@@ -275,7 +275,7 @@ def _flops_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     parts = [
         f"{flops.model_flops:.3e}: prefill {flops.prefill.total:.3e}, decode {flops.decode.total:.3e}",
         *([] if result.joules_per_tflop is None else [f"{_number(result.joules_per_tflop)} J/TFLOP{_mark(result)}"]),
-        *([] if result.mfu is None else [f"MFU {100 * result.mfu:.2g} % of dense {flops.number_format}"]),
+        *([] if result.mfu is None else [f"MFU {100 * result.mfu:.3g} % of dense {flops.number_format}"]),
     ]
     return [*rows, ("FLOPs, model", "; ".join(parts))]
 

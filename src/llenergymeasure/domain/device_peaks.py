@@ -16,7 +16,7 @@ _TERA = 1e12
 
 @dataclass(frozen=True, kw_only=True)
 class DevicePeak:
-    """Peaks of one product by number format; fp32 is outside the tensor cores, where there is no unit there is no entry.
+    """Peaks of one product by number format, fp32 outside the tensor cores; no entry where it has no such unit.
 
     ``pattern`` matches the whole of the name that NVML gives.
     """
