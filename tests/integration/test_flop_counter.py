@@ -46,7 +46,12 @@ BASE: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-EXPERTS = {"num_experts": 8, "num_local_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 192}
+EXPERTS: dict[str, Any] = {
+    "num_experts": 8,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 192,
+}
 # Heads of 64, which is more than 256 / 8; two of three layers see 24 tokens.
 GEMMA = {**BASE, "head_dim": 64, "sliding_window": 24, "layer_types": ["sliding_attention"] * 2 + ["full_attention"]}
 CONFIGS: dict[str, Callable[[], Any]] = {
@@ -60,7 +65,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "mixtral": lambda: MixtralConfig(**BASE, num_local_experts=8, num_experts_per_tok=2),
     "qwen3-moe": lambda: Qwen3MoeConfig(**BASE, **EXPERTS),
     "gpt-oss": lambda: GptOssConfig(
-        **GEMMA, num_local_experts=8, num_experts_per_tok=2, rope_scaling=None, rope_parameters={"rope_type": "default"}
+        **GEMMA, num_local_experts=8, num_experts_per_tok=2, rope_parameters={"rope_type": "default", "rope_theta": 1e4}
     ),
     "deepseek-v3": lambda: DeepseekV3Config(
         **{**BASE, "num_key_value_heads": 8},

@@ -97,7 +97,7 @@ def test_terms_stand_beside_two_n() -> None:
 def test_a_packed_checkpoint_counts_as_its_dense_twin(settings: dict[str, Any]) -> None:
     with torch.device("meta"):
         dense = AutoModelForCausalLM.from_config(LlamaConfig(**LLAMA))
-    packed = Packed(LlamaConfig(**LLAMA, quantization_config=settings))
+    packed = Packed(LlamaConfig(**{**LLAMA, "quantization_config": settings}))
     assert estimate_flops_palm(packed, 4, 3) == estimate_flops_palm(dense, 4, 3)
     assert estimate_flops_palm(packed, 4, 3).n_parameters == LINEAR + NORMS
 

@@ -8,7 +8,6 @@ every process works on the same requests.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llenergymeasure.domain.device_peaks import peak_flop_per_second
 from llenergymeasure.domain.inference import RequestOutput
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
@@ -21,8 +20,6 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.model_flops import sum_terms
 from llenergymeasure.domain.process import RawProcessResult
-
-_TERA = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,39 +151,6 @@ def combined_flops(raws: Sequence[RawProcessResult]) -> FlopsResult | None:
         decode=None if None in decode else sum_terms([t for t in decode if t is not None]),
         number_format=first.number_format if len({r.number_format for r in results}) == 1 else None,
     )
-
-
-def joules_per_tflop(energy_j: float | None, flops: FlopsResult | None) -> float | None:
-    """Energy over what the model did, in units of 10^12 FLOPs; None where either is unknown."""
-    done = flops.model_flops if flops is not None else None
-    return energy_j / (done / _TERA) if energy_j is not None and done else None
-
-
-def model_flops_utilisation(
-    raws: Sequence[RawProcessResult], flops: FlopsResult | None, seconds: float
-) -> float | None:
-    """What the model did over what its GPUs could have done in the same time, as a fraction.
-
-    Args:
-        raws: [n] processes.
-        flops: of all of them together.
-        seconds: length of the window.
-
-    Returns:
-        The fraction; None without GPUs, on a part of one, or where what was done or could be done is not known.
-    """
-    done = flops.model_flops if flops is not None else None
-    names = {
-        device: next((g.name for g in r.environment_snapshot.gpus if g.uuid == device and not g.mig_mode), None)
-        for r in raws
-        for device in r.model.devices
-    }
-    if flops is None or done is None or flops.number_format is None or not all(r.model.devices for r in raws):
-        return None
-    number_format = flops.number_format
-    peaks = [None if name is None else peak_flop_per_second(name, number_format) for name in names.values()]
-    possible = sum_or_none(peaks)
-    return done / (seconds * possible) if possible else None
 
 
 def combined_throttle(raws: Sequence[RawProcessResult]) -> ThermalThrottleInfo | None:

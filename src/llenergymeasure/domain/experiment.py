@@ -26,6 +26,7 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.provenance import energy_origin, reproducibility_notes, sensor_accuracy_pct
+from llenergymeasure.domain.utilisation import joules_per_tflop, model_flops_utilisation
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
@@ -159,7 +160,7 @@ class ExperimentResult(BaseModel):
             requests_per_second=len(requests) / seconds,
             latency_stats=latency_statistics(requests),
             flops_result=flops,
-            mfu=assembly.model_flops_utilisation(raws, flops, seconds),
+            mfu=model_flops_utilisation(raws, flops, seconds),
             peak_memory_mb=sum_or_none([r.peak_memory_mb for r in raws]),
             instrument_cpu_s=sum_or_none([r.instrument_cpu_s for r in raws]),
             thermal_throttle=assembly.combined_throttle(raws),
@@ -229,7 +230,7 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
         "energy_per_output_token_j": _ratio(total_j, n_output),
         "avg_energy_per_token_j": _ratio(total_j, n_input + n_output),
         "energy_per_request_j": _ratio(total_j, n_requests),
-        "joules_per_tflop": assembly.joules_per_tflop(total_j, assembly.combined_flops(raws)),
+        "joules_per_tflop": joules_per_tflop(total_j, assembly.combined_flops(raws)),
         "energy_net_of_loaded_idle_j": (None if total_j is None or idle_w is None else total_j - idle_w * seconds),
         "idle_loaded_power_w": idle_w,
         "baseline_power_w": breakdown.baseline_power_w if breakdown else None,
