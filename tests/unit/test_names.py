@@ -13,7 +13,7 @@ from pydantic import BaseModel
 import llenergymeasure
 from llenergymeasure.config.engines import EngineSection
 
-UNITS = ("_j", "_w", "_s", "_ms", "_mb", "_pct", "_hz", "_c", "_per_second")
+UNITS = ("_j", "_w", "_s", "_ms", "_mb", "_pct", "_hz", "_c", "_per_second", "_per_tflop")
 
 # Spellings that the specification fixed before the rule; this list does not grow.
 SPECIFIED = {
@@ -29,7 +29,8 @@ PURE_NUMBERS = {
     "steady_cv_threshold",
     "final_cv", "target_cv", "cv_threshold", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
     "length_penalty", "random_seed",
-    "value", "low", "high", "mean", "p50", "p90", "p95", "p99",
+    "mfu",
+    "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99",
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.

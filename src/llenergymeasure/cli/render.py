@@ -41,7 +41,7 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
         *_latency_rows(result),
         *_energy_rows(result),
         *_phase_rows(result),
-        ("FLOPs", _flops_line(result)),
+        *_flops_rows(result),
         ("peak memory", _NONE if result.peak_memory_mb is None else f"{result.peak_memory_mb:,.0f} MB"),
         *_throttle_rows(result),
     ]
@@ -311,12 +311,11 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     for device in beside:
         kind = "modelled" if device.source == "modelled" else "sensed"
         rows.append((f"energy, {device.device}", f"{_number(device.energy_j)} J, {kind}; not in the figures here"))
-    mark = " (modelled)" if "modelled" in origin else ""
     rows.append(
         (
             "energy per token",
             f"{_number(result.energy_per_output_token_j)} J per output token, "
-            f"{_number(result.avg_energy_per_token_j)} J per token in or out{mark}",
+            f"{_number(result.avg_energy_per_token_j)} J per token in or out{_mark(result)}",
         )
     )
     if result.instrument_cpu_s:
@@ -358,11 +357,24 @@ def _estimate(found: Estimate) -> str:
     return f"{_number(found.value)} ({_number(found.low)} to {_number(found.high)})"
 
 
-def _flops_line(result: ExperimentResult) -> str:
+def _flops_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     flops = result.flops_result
     if flops is None:
-        return _NONE
-    return f"{flops.value:.3e} ({flops.method}; confidence {flops.confidence})"
+        return [("FLOPs", _NONE)]
+    rows = [("FLOPs", f"{flops.value:.3e} ({flops.method}; confidence {flops.confidence})")]
+    if flops.model_flops is None or flops.prefill is None or flops.decode is None:
+        return rows
+    parts = [
+        f"{flops.model_flops:.3e}: prefill {flops.prefill.total:.3e}, decode {flops.decode.total:.3e}",
+        *([] if result.joules_per_tflop is None else [f"{_number(result.joules_per_tflop)} J/TFLOP{_mark(result)}"]),
+        *([] if result.mfu is None else [f"MFU {100 * result.mfu:.3g} % of dense {flops.number_format}"]),
+    ]
+    return [*rows, ("FLOPs, model", "; ".join(parts))]
+
+
+def _mark(result: ExperimentResult) -> str:
+    """What stands behind a figure that joules are in, where no sensor does."""
+    return " (modelled)" if "modelled" in result.energy_origin else ""
 
 
 def _throttle_rows(result: ExperimentResult) -> list[tuple[str, str]]:

@@ -5,13 +5,15 @@ report (arXiv 2204.02311, appendix B): a multiply and an add per weight that tak
 """
 
 import copy
-import re
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from llenergymeasure.domain.metrics import FlopsResult
+from llenergymeasure.core.model_shape import active_weights, shape_of
+from llenergymeasure.domain.metrics import Confidence, FlopsResult
+from llenergymeasure.domain.model_flops import ModelShape, PhaseFlops, cached_flops, total_of
 
 _FLOPS_PER_PARAMETER = 2
-_EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
 def estimate_flops_palm(model: Any, n_input_tokens: int, n_output_tokens: int, batch_size: int = 1) -> FlopsResult:
@@ -29,22 +31,44 @@ def estimate_flops_palm(model: Any, n_input_tokens: int, n_output_tokens: int, b
 
     Returns:
         FLOPs in ``value``; ``confidence`` is high for a known dense architecture, medium for a mixture of
-        experts (its router is taken to visit the configured number), low when tensors had to be counted.
+        experts (its router is taken to visit the configured number), low when tensors had to be counted, or
+        all experts. Beside it ``prefill`` and ``decode`` of so many sequences of just these lengths, with a cache.
     """
     architecture = skeleton(getattr(model, "config", None))
-    n_parameters, mixture = _active_parameters(model if architecture is None else architecture)
-    confidence: Literal["high", "medium", "low"] = "high"
-    if mixture:
-        confidence = "medium"
-    if architecture is None:
+    weights = active_weights(model if architecture is None else architecture)
+    confidence: Confidence = "medium" if weights.is_mixture else "high"
+    if architecture is None or not weights.experts_known:
         confidence = "low"
     tokens = (n_input_tokens + n_output_tokens) * batch_size
-    return FlopsResult(
-        value=float(_FLOPS_PER_PARAMETER * n_parameters * tokens),
+    result = FlopsResult(
+        value=float(_FLOPS_PER_PARAMETER * weights.n_parameters * tokens),
         method="2 x active non-embedding parameters x tokens",
         confidence=confidence,
-        n_parameters=n_parameters,
+        n_parameters=weights.n_parameters,
     )
+    shape = None if architecture is None else shape_of(architecture)
+    return (
+        result
+        if shape is None
+        else with_phases(result, [cached_flops(shape, n_input_tokens, n_output_tokens)] * batch_size)
+    )
+
+
+def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResult:
+    """A result with what [n] sequences took in its terms."""
+    total = total_of(phases)
+    return replace(result, prefill=total.prefill, decode=total.decode)
+
+
+def model_shape(config: Any) -> ModelShape | None:
+    """The shape of the model that a transformers configuration describes.
+
+    Returns:
+        The shape; None for an architecture transformers does not know, or a mixture of which nobody knows how
+        many experts a token visits.
+    """
+    architecture = skeleton(config)
+    return None if architecture is None else shape_of(architecture)
 
 
 def skeleton(config: Any) -> Any:
@@ -62,35 +86,3 @@ def skeleton(config: Any) -> Any:
             return AutoModelForCausalLM.from_config(plain)
     except (ValueError, AttributeError, TypeError, ImportError, RuntimeError):
         return None  # an architecture of the model's own code; its tensors are counted instead
-
-
-def _active_parameters(model: Any) -> tuple[int, bool]:
-    import torch
-
-    embeddings = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, torch.nn.Embedding)
-        for parameter in module.parameters(recurse=False)
-    }
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    if head is not None:
-        embeddings |= {id(parameter) for parameter in head.parameters()}
-    share = _expert_share(getattr(model, "config", None))
-    total = 0.0
-    mixture = False
-    for name, parameter in model.named_parameters():
-        if id(parameter) in embeddings:
-            continue
-        routed = re.search(r"\.experts\.", name) is not None
-        mixture = mixture or routed
-        total += parameter.numel() * (share if routed else 1)
-    return round(total), mixture
-
-
-def _expert_share(config: Any) -> float:
-    """The share of the routed experts that one token visits."""
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    visited = getattr(text, "num_experts_per_tok", None)
-    there_are = next((n for name in _EXPERT_COUNTS if (n := getattr(text, name, None))), None)
-    return visited / there_are if visited and there_are else 1.0

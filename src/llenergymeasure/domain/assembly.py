@@ -19,6 +19,7 @@ from llenergymeasure.domain.metrics import (
     headline_energy_j,
     sum_or_none,
 )
+from llenergymeasure.domain.model_flops import sum_terms
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
@@ -197,11 +198,14 @@ def combined_flops(raws: Sequence[RawProcessResult]) -> FlopsResult | None:
         return None
     if raws[0].parallelism == "tensor":
         return first
-    return FlopsResult(
+    prefill, decode = [r.prefill for r in results], [r.decode for r in results]
+    return replace(
+        first,
         value=sum(r.value for r in results),
-        method=first.method,
-        confidence=first.confidence,
-        n_parameters=first.n_parameters,
+        confidence=max((r.confidence for r in results), key=("high", "medium", "low").index),
+        prefill=None if None in prefill else sum_terms([t for t in prefill if t is not None]),
+        decode=None if None in decode else sum_terms([t for t in decode if t is not None]),
+        number_format=first.number_format if len({r.number_format for r in results}) == 1 else None,
     )
 
 

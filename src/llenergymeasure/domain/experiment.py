@@ -28,6 +28,7 @@ from llenergymeasure.domain.metrics import (
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult
 from llenergymeasure.domain.provenance import energy_origin, reproducibility_notes, sensor_accuracy_pct
+from llenergymeasure.domain.utilisation import joules_per_tflop, model_flops_utilisation
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
@@ -72,6 +73,8 @@ class ExperimentResult(BaseModel):
     latency_stats: LatencyStatistics | None
     flops_result: FlopsResult | None
     phases: PhasesResult | None = None
+    joules_per_tflop: float | None = None
+    mfu: float | None = None
     peak_memory_mb: float | None
 
     instrument_cpu_s: float | None = None
@@ -107,6 +110,11 @@ class ExperimentResult(BaseModel):
         return self.flops_result.value if self.flops_result else None
 
     @property
+    def model_flops(self) -> float | None:
+        """The same as ``flops_result.model_flops``."""
+        return self.flops_result.model_flops if self.flops_result else None
+
+    @property
     def energy_origin(self) -> str:
         """Where the joules come from, in plain words."""
         return energy_origin(self.energy_backend if self.total_energy_j is not None else None, self.energy_devices)
@@ -136,6 +144,7 @@ class ExperimentResult(BaseModel):
         n_input = sum(r.input_tokens for r in requests)
         n_output = sum(r.output_tokens for r in requests)
         seconds = assembly.duration_sec(raws)
+        flops = assembly.combined_flops(raws)
         if seconds <= 0:
             raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
         return cls(
@@ -157,7 +166,8 @@ class ExperimentResult(BaseModel):
             total_tokens_per_second=(n_input + n_output) / seconds,
             requests_per_second=len(requests) / seconds,
             latency_stats=latency_statistics(requests),
-            flops_result=assembly.combined_flops(raws),
+            flops_result=flops,
+            mfu=model_flops_utilisation(raws, flops, seconds),
             phases=first.phases,
             measurement_methodology=first.measurement_methodology,
             steady_state_window=first.steady_state_window if len(raws) == 1 else None,
@@ -233,6 +243,7 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
         "energy_per_output_token_j": _ratio(total_j, n_output),
         "avg_energy_per_token_j": _ratio(total_j, n_input + n_output),
         "energy_per_request_j": _ratio(total_j, n_requests),
+        "joules_per_tflop": joules_per_tflop(total_j, assembly.combined_flops(raws)),
         "energy_net_of_loaded_idle_j": None if total_j is None or idle is None else total_j - idle.energy_j,
         "idle_loaded_power_w": idle.power_w if idle else None,
         "baseline_power_w": breakdown.baseline_power_w if breakdown else None,

@@ -9,6 +9,8 @@ import numpy as np
 EnergySource = Literal["counter", "integrated", "modelled"]
 DeviceKind = Literal["gpu", "cpu", "dram"]
 BaselineMethod = Literal["fresh", "cached", "unavailable"]
+Confidence = Literal["high", "medium", "low"]
+NumberFormat = Literal["fp32", "tf32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +61,44 @@ class EnergyBreakdown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FlopsTerms:
+    """Floating-point operations of forward passes: weights, attention, output head.
+
+    ``attention`` is None where it is of a kind that is not known, and then there is no total.
+    """
+
+    linear: float
+    attention: float | None
+    head: float
+
+    @property
+    def total(self) -> float | None:
+        """The three together."""
+        return None if self.attention is None else self.linear + self.attention + self.head
+
+
+@dataclass(frozen=True, kw_only=True)
 class FlopsResult:
-    """Floating-point operations, with the way they were counted."""
+    """Floating-point operations, with the way they were counted.
+
+    ``value`` is by the rule of ``method``. ``prefill`` and ``decode`` are what the model did for the same requests;
+    None where part of that is not known. ``number_format`` is what matrices were multiplied in; None where there are
+    several, or it is not known.
+    """
 
     value: float
     method: str
-    confidence: Literal["high", "medium", "low"]
+    confidence: Confidence
     n_parameters: int | None = None
+    prefill: FlopsTerms | None = None
+    decode: FlopsTerms | None = None
+    number_format: NumberFormat | None = None
+
+    @property
+    def model_flops(self) -> float | None:
+        """What the model did: prefill and decode together."""
+        phases = [None if phase is None else phase.total for phase in (self.prefill, self.decode)]
+        return sum_or_none(phases)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from llenergymeasure.domain.metrics import (
     EnergyBreakdown,
     EnergyMeasurement,
     FlopsResult,
+    FlopsTerms,
     ThermalThrottleInfo,
     WarmupResult,
 )
@@ -82,6 +83,20 @@ def test_the_figures_of_an_experiment_are_shown(tmp_path: Path) -> None:
     assert "2.000e+09 (palm; confidence low)" in line(text, "FLOPs")
     assert "1,234 MB" in line(text, "peak memory")
     assert str(tmp_path) in line(text, "result")
+
+
+def test_what_the_model_did_stands_below_the_rule_as_far_as_it_is_known() -> None:
+    phase = FlopsTerms(linear=3e12, attention=4e12, head=5e12)
+    rule = FlopsResult(value=2e9, method="palm", confidence="high", number_format="bf16")
+    known = replace(rule, prefill=phase, decode=replace(phase, head=6e12))
+    assert "FLOPs, model" not in render.experiment(with_energy(flops_result=rule), None)
+    # 25 TFLOP and 80 J.
+    row = line(render.experiment(with_energy(flops_result=known), None), "FLOPs, model")
+    assert row.endswith("2.500e+13: prefill 1.200e+13, decode 1.300e+13; 3.2 J/TFLOP")
+    modelled = line(render.experiment(with_energy("modelled", flops_result=known), None), "FLOPs, model")
+    assert modelled.endswith("3.2 J/TFLOP (modelled)")
+    used = result(flops_result=known).model_copy(update={"mfu": 0.04567})
+    assert line(render.experiment(used, None), "FLOPs, model").endswith("1.300e+13; MFU 4.57 % of dense bf16")
 
 
 @pytest.mark.parametrize(

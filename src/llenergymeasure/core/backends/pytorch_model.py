@@ -12,7 +12,6 @@ from llenergymeasure.core.backends.pytorch_generation import (
     draft_settings,
     effective,
     generation_config,
-    has_draft,
     restore_draft,
     section_of,
     with_length,
@@ -134,8 +133,8 @@ class PyTorchModel:
             self._torch.cuda.synchronize(index)
 
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
-        """2 N per token over all requests of ``output``, every beam counted; drafts and guidance are not."""
-        return generation_flops(self._model, output, self._effective, has_draft=has_draft(section_of(self._config)))
+        """2 N per token over all requests of ``output``, and what was run for them; drafts and guidance are not."""
+        return generation_flops(self._model, output, self._effective, section_of(self._config))
 
     def peak_memory_mb(self) -> float | None:
         """Most memory allocated by torch on the CUDA devices in use; on a CPU the process's largest resident set."""

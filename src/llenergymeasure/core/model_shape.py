@@ -1,0 +1,185 @@
+"""The shape of a transformers model for counting FLOPs, read from its modules without weights.
+
+Attention is recognised by its projections, and its widths are read from them; what does not fit is unknown. That every
+architecture that runs without weights is either unknown or right is held by ``tests/integration/test_flop_counter.py``.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llenergymeasure.domain.model_flops import AttentionLayer, ModelShape
+
+_N_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "num_routed_experts")
+_N_VISITED = ("num_experts_per_tok", "moe_topk", "moe_top_k", "moe_k", "top_k_experts", "num_experts_per_token")
+_OUTPUT = ("o_proj", "out_proj", "dense", "c_proj")
+_FUSED = ("qkv_proj", "query_key_value", "c_attn", "Wqkv")
+# Projections like everybody's, and other products between them.
+_OWN_PRODUCTS = frozenset({"diffllama", "doge"})
+# Local and global layers, and layers that only pictures go through, told otherwise than in layer_types.
+_OWN_LAYERS = ("attention_layers", "cross_attention_layers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActiveWeights:
+    """Weights that multiply activations for one token.
+
+    ``n_parameters`` has norms and biases in it, ``n_linear`` only matrices; both are without embeddings and head, and
+    of a mixture with the experts that a token visits. ``experts_known`` is False where their number is not known, and
+    all are counted.
+    """
+
+    n_parameters: int
+    n_linear: int
+    n_head: int
+    is_mixture: bool
+    experts_known: bool
+
+
+def shape_of(architecture: Any) -> ModelShape | None:
+    """The shape of a transformers model; None without a head, or where nobody knows how many experts a token visits."""
+    weights = active_weights(architecture)
+    if not weights.experts_known or not weights.n_head:
+        return None
+    return ModelShape(
+        n_linear_weights=weights.n_linear, n_head_weights=weights.n_head, attention=_attention(architecture)
+    )
+
+
+def active_weights(model: Any) -> ActiveWeights:
+    """Count the weights of a ``torch.nn.Module``: of a model with eyes and ears those that read text."""
+    import torch
+
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    left_out = {id(p) for p in head.parameters()} if head is not None else set()
+    reader = _text_part(model)
+    for module in reader.modules():
+        if isinstance(module, torch.nn.Embedding):
+            left_out |= {id(p) for p in module.parameters(recurse=False)}
+    share = _expert_share(getattr(model, "config", None))
+    n_parameters = n_linear = 0.0
+    is_mixture = False
+    for name, parameter in reader.named_parameters():
+        if id(parameter) in left_out:
+            continue
+        routed = re.search(r"\.experts\.", name) is not None
+        is_mixture = is_mixture or routed
+        n = parameter.numel() * (share or 1.0 if routed else 1.0)
+        n_parameters += n
+        # Experts keep their biases in one table.
+        n_linear += n if parameter.dim() > 1 and "bias" not in name else 0
+    return ActiveWeights(
+        n_parameters=round(n_parameters),
+        n_linear=round(n_linear),
+        n_head=head.weight.numel() if head is not None else 0,
+        is_mixture=is_mixture,
+        experts_known=not is_mixture or share is not None,
+    )
+
+
+def _text_part(model: Any) -> Any:
+    config = getattr(model, "config", None)
+    if config is None or not hasattr(config, "get_text_config") or config.get_text_config() is config:
+        return model
+    return model.get_decoder() or model
+
+
+def _expert_share(config: Any) -> float | None:
+    """The share of the routed experts that one token visits; None when it is not told."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    visited = next((n for name in _N_VISITED if (n := _count(text, name))), None)
+    there_are = next((n for name in _N_EXPERTS if (n := _count(text, name))), None)
+    # Some visit experts that do nothing, how often is not known beforehand.
+    return visited / there_are if visited and there_are and not _count(text, "zero_expert_num") else None
+
+
+def _attention(architecture: Any) -> tuple[AttentionLayer, ...] | None:
+    text = architecture.config.get_text_config()
+    spans = _spans(text)
+    widths = [
+        _widths(children, text)
+        for module in _text_part(architecture).modules()
+        if (children := dict(module.named_children())) and _is_attention(children)
+    ]
+    known = [w for w in widths if w is not None]
+    if spans is None or len(known) != len(widths) or len(widths) != len(spans):
+        return None
+    return tuple(
+        AttentionLayer(n_key_dims=n_key, n_value_dims=n_value, n_window_tokens=window, n_chunk_tokens=chunk)
+        for (n_key, n_value), (window, chunk) in zip(known, spans, strict=True)
+    )
+
+
+def _spans(text: Any) -> list[tuple[int | None, int | None]] | None:
+    """Window and chunk of each layer, as transformers' caches read them from a configuration; None when not known."""
+    both_ways = _setting(text, "use_bidirectional_attention") is True or _setting(text, "is_causal") is False
+    if both_ways or text.model_type in _OWN_PRODUCTS or any(_setting(text, name) for name in _OWN_LAYERS):
+        return None
+    window, chunk = _count(text, "sliding_window"), _count(text, "attention_chunk_size")
+    kinds: Sequence[str] | None = _setting(text, "layer_types")
+    if kinds is None:
+        kind = "sliding_attention" if window else "chunked_attention" if chunk else "full_attention"
+        kinds = [kind] * (_count(text, "num_hidden_layers") or 0)
+    spans: dict[str, tuple[int | None, int | None]] = {"full_attention": (None, None)}
+    if window is not None:
+        spans["sliding_attention"] = (window, None)
+    if chunk is not None:
+        spans["chunked_attention"] = (None, chunk)
+    return [spans[kind] for kind in kinds] if set(kinds) <= set(spans) else None
+
+
+def _is_attention(children: dict[str, Any]) -> bool:
+    return any(n in children for n in _OUTPUT) and any(n in children for n in ("q_proj", "kv_b_proj", *_FUSED))
+
+
+def _widths(children: dict[str, Any], text: Any) -> tuple[int, int] | None:
+    """Heads x width of a query and of a value, from a layer's projections; None when they do not fit together."""
+    sizes = {name: size for name, child in children.items() if (size := _in_and_out(child)) is not None}
+    n_value = next((sizes[name][0] for name in _OUTPUT if name in sizes), None)
+    if n_value is None:
+        return None
+    if "kv_b_proj" in sizes:
+        return _latent_widths(sizes, n_value, text)
+    fused = next((sizes[name][1] for name in _FUSED if name in sizes), None)
+    if fused is not None:
+        n_shared, odd = divmod(fused - n_value, 2)
+        return (n_value, n_value) if n_shared > 0 and not odd and n_value % n_shared == 0 else None
+    n_key = n_value
+    if "k_proj" in sizes and "v_proj" in sizes:
+        n_key = n_value * sizes["k_proj"][1] // sizes["v_proj"][1]
+    # A gate on the output may come out of the same projection as the queries.
+    return (n_key, n_value) if sizes.get("q_proj", (0, 0))[1] in (n_key, n_key + n_value) else None
+
+
+def _latent_widths(sizes: dict[str, tuple[int, int]], n_value: int, text: Any) -> tuple[int, int] | None:
+    """As ``_widths``, of attention whose keys and values are unpacked from one vector."""
+    nope, rope, value = (_count(text, name) for name in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"))
+    if nope is None or rope is None or value is None:
+        return None
+    n_heads, rest = divmod(n_value, value)
+    n_key = n_heads * (nope + rope)
+    queries = sizes.get("q_b_proj") or sizes.get("q_proj") or (0, 0)
+    fits = queries[1] == n_key and sizes["kv_b_proj"][1] == n_heads * (nope + value)
+    return (n_key, n_value) if fits and not rest else None
+
+
+def _in_and_out(module: Any) -> tuple[int, int] | None:
+    """Width of what goes into a linear layer and of what comes out."""
+    if hasattr(module, "in_features"):
+        return module.in_features, module.out_features
+    return (module.nx, module.nf) if hasattr(module, "nx") else None  # transformers' Conv1D
+
+
+def _setting(config: Any, name: str) -> Any:
+    """A setting of a configuration; None when it has none, or a different one for each layer."""
+    try:
+        return getattr(config, name, None)
+    except RuntimeError:
+        return None
+
+
+def _count(config: Any, name: str) -> int | None:
+    """A setting that is a whole number above zero."""
+    value = _setting(config, name)
+    return value if isinstance(value, int) and value > 0 else None
