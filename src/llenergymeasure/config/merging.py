@@ -60,10 +60,10 @@ def _dataset(below: Any, given: Any) -> Any:
     if not isinstance(below, Mapping) or not isinstance(full, Mapping):
         return given
     if isinstance(below.get("random"), Mapping) and isinstance(full.get("random"), Mapping):
-        full = {**full, "random": _lengths(below["random"], full["random"])}
+        given = full = {**full, "random": _lengths(below["random"], full["random"])}
     replaced = {*DATASET_SOURCES, *OF_ONE_SOURCE} if full.keys() & set(DATASET_SOURCES) else set()
     rest = {key: value for key, value in below.items() if key not in replaced}
-    return {**rest, **full} if rest or full is not given else given
+    return {**rest, **full} if rest else given
 
 
 def _lengths(below: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,8 +82,8 @@ class DatasetConfig(ConfigModel):
         given = [source for source in DATASET_SOURCES if getattr(self, source) is not None]
         if len(given) > 1:
             raise ValueError(
-                f"{' and '.join(given)} cannot go together; give one of name (a built-in set), path (a local file), "
-                "hub (a dataset of the Hugging Face hub) and random (random tokens)"
+                f"give either name (a built-in set), path (a local file), hub (a dataset of the Hugging Face hub) or "
+                f"random (random tokens), not {' and '.join(given)}"
             )
         if self.name is not None and self.name not in BUILT_IN_DATASETS:
             raise ValueError(
