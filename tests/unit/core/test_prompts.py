@@ -148,7 +148,7 @@ def test_a_row_that_is_no_prompt_is_refused_with_file_and_line(tmp_path: Path, r
         ("p.jsonl", b"", "no prompts"),
         ("p.txt", b" \n\n", "no prompts"),
         ("p.jsonl", b'{"prompt": "\xff"}', "UTF-8"),
-        ("p.csv", b"prompt\na\n", "'.csv'"),
+        ("p.xml", b"<prompt/>", "'.xml'; use .jsonl, .json, .csv, .parquet, .txt"),
     ],
 )
 def test_a_file_that_is_no_dataset_is_refused_by_name(tmp_path: Path, name: str, content: bytes, reason: str) -> None:

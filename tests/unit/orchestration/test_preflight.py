@@ -36,7 +36,8 @@ def test_nothing_wrong_says_nothing_and_makes_no_folder(model: str, tmp_path: Pa
     [
         ({"backend": "vllm"}, ["'vllm'", "cannot run it yet"]),
         ({"dataset": "./no-such.jsonl"}, ["no-such.jsonl", "cannot be read"]),
-        ({"dataset": "./prompts.parquet"}, [".parquet", "use .jsonl or .txt"]),
+        ({"dataset": "./prompts.xml"}, ["'.xml'", "use .jsonl, .json, .csv, .parquet, .txt"]),
+        ({"dataset": {"hub": "./no-such-folder"}}, ["./no-such-folder", "neither a folder nor the id"]),
     ],
 )
 def test_a_wrong_configuration_is_a_config_error(model: str, fields: dict[str, Any], said: list[str]) -> None:
