@@ -38,12 +38,11 @@ def read_hub(dataset: DatasetConfig) -> list[PromptRow]:
     # Of a folder nothing may stay behind: the next may have the same name and other content.
     with tempfile.TemporaryDirectory() if local else nullcontext() as cache, _told(where):
         found = _load(dataset, folder if local else None, cache)
+        if not found.num_rows:
+            raise ConfigError(f"{where}: there are no prompts in split {dataset.split!r}")
         name = column_among(found.column_names, dataset.column, where)
         tables = found.select_columns([name]).with_format("arrow").iter(batch_size=_BATCH_ROWS)
-        rows = list(prompts_of((value for t in tables for value in t.column(name).to_pylist()), name, where))
-    if not rows:
-        raise ConfigError(f"{where}: there are no prompts in split {dataset.split!r}")
-    return rows
+        return list(prompts_of((value for t in tables for value in t.column(name).to_pylist()), name, where))
 
 
 @contextmanager
@@ -113,6 +112,8 @@ def _without_bars(datasets: Any) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or "no reason given"
-    return f"{type(error).__name__}: {text[:300]}"
+    said = f"{type(error).__name__}: {text[:300]}"
+    # "An error occurred while generating the dataset" says nothing; what it came from does.
+    return said if error.__cause__ is None else f"{said} from {_one_line(error.__cause__)}"
