@@ -174,26 +174,7 @@ class ExperimentConfig(ConfigModel):
     @classmethod
     def _exact_lengths_of_random_prompts(cls, decoder: DecoderConfig, info: ValidationInfo) -> DecoderConfig:
         random = _random_prompts(info)
-        if random is None:
-            return decoder
-        shortest, longest = random.output_tokens.span(info.data.get("max_output_tokens", 1))
-        if decoder.num_beams > 1 and shortest != longest:
-            raise conflict(
-                "num_beams cannot go with answers of different lengths (dataset.random.output_tokens), because the "
-                "beams of a batch end together; fix that length, or set num_beams: 1",
-                "num_beams",
-            )
-        if decoder.ignore_eos:
-            return decoder
-        if "ignore_eos" in decoder.model_fields_set:
-            raise conflict(
-                "false cannot go with dataset.random, whose answers have exact lengths; remove it, or set it to true",
-                "ignore_eos",
-            )
-        implied = decoder.model_copy(update={"ignore_eos": True})
-        # What follows from the dataset was not said: with another dataset it does not hold.
-        implied.model_fields_set.discard("ignore_eos")
-        return implied
+        return decoder if random is None else random.decoder_for(decoder, info.data.get("max_output_tokens", 1))
 
     @field_validator("baseline")
     @classmethod

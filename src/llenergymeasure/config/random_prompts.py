@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from llenergymeasure.config.base import ConfigModel, Integer, Number, conflict
+from llenergymeasure.config.decoder import DecoderConfig
 
 
 class LengthConfig(ConfigModel):
@@ -85,6 +86,31 @@ class RandomPromptsConfig(ConfigModel):
         if not isinstance(full, Mapping | LengthConfig):
             raise ValueError("give a number of tokens, such as 128, or a distribution with its fields")
         return full
+
+    def decoder_for(self, decoder: DecoderConfig, limit: int) -> DecoderConfig:
+        """The decoder that gives answers of these lengths, under a limit of tokens: one that ignores end tokens.
+
+        Raises:
+            PydanticCustomError: it was told to do what exact lengths do not allow.
+        """
+        shortest, longest = self.output_tokens.span(limit)
+        if decoder.num_beams > 1 and shortest != longest:
+            raise conflict(
+                "num_beams cannot go with answers of different lengths (dataset.random.output_tokens), because the "
+                "beams of a batch end together; fix that length, or set num_beams: 1",
+                "num_beams",
+            )
+        if decoder.ignore_eos:
+            return decoder
+        if "ignore_eos" in decoder.model_fields_set:
+            raise conflict(
+                "false cannot go with dataset.random, whose answers have exact lengths; remove it, or set it to true",
+                "ignore_eos",
+            )
+        implied = decoder.model_copy(update={"ignore_eos": True})
+        # What follows from the dataset was not said: with another dataset it does not hold.
+        implied.model_fields_set.discard("ignore_eos")
+        return implied
 
 
 def full_length(length: Any) -> Any:

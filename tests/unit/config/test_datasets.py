@@ -10,6 +10,7 @@ from llenergymeasure.config.loader import load_experiment_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.config.random_prompts import LengthConfig, RandomPromptsConfig
+from llenergymeasure.exceptions import ConfigError
 from tests.unit.config.conftest import WriteConfig
 
 FIXED = LengthConfig(value=8)
@@ -224,3 +225,19 @@ def test_a_length_can_be_given_by_name_over_a_file(write_config: WriteConfig) ->
 )
 def test_the_span_of_a_length_is_what_it_can_be_under_a_limit(length: LengthConfig, span: tuple[int, int]) -> None:
     assert length.span(50) == span
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("hub", "did you mean 'dataset.hub'?"),
+        ("revision", "did you mean 'dataset.revision' or 'pytorch.revision'?"),
+        ("path", "did you mean 'dataset.path' or 'lora.path'?"),
+    ],
+)
+def test_a_key_that_stands_too_high_is_told_every_place_where_it_belongs(
+    write_config: WriteConfig, key: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_experiment_config(write_config(f"model: m\n{key}: x\n"))
+    assert hint in str(error.value)
