@@ -57,5 +57,5 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "adding what the tests need to $(VENV)"
-	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,dev]'
+	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,dev]'
 	@touch $@

@@ -72,9 +72,9 @@ class FakeModel:
     n_batches: int = 0
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
-        """Each prompt becomes as many tokens as it has words."""
+        """Each prompt becomes as many tokens as it has words, or as a random one asks for."""
         self.log.append("prepare")
-        ready = [replace(p, token_ids=tuple(range(len(p.text.split())))) for p in prompts]
+        ready = [replace(p, token_ids=tuple(range(p.n_random_tokens or len(p.text.split())))) for p in prompts]
         size = self.batch_size
         return [tuple(ready[i : i + size]) for i in range(0, len(ready), size)]
 

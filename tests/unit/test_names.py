@@ -30,7 +30,7 @@ PURE_NUMBERS = {
     "final_cv", "target_cv", "cv_threshold", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
     "length_penalty", "random_seed",
     "mfu",
-    "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99",
+    "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.

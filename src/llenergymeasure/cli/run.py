@@ -27,7 +27,7 @@ from llenergymeasure.results.export import export_csv
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--model", help="Hub id, model directory, GGUF file, or a packaged model's short name.")
 @click.option("--backend", help="Inference engine.")
-@click.option("--dataset", help="Built-in set ('mixed') or path of a .jsonl or .txt file.")
+@click.option("--dataset", help="Built-in set ('mixed'), a file's path, or 'random' for random tokens.")
 @click.option("-n", "n", type=int, help="Prompts to run.")
 @click.option("--batch-size", type=int, help="Requests generated together, for engines that have it.")
 @click.option("--precision", help="fp32, fp16 or bf16.")

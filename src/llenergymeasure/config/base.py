@@ -1,6 +1,6 @@
 """The base of all configuration models."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationInfo, field_validator
@@ -70,6 +70,14 @@ class ConfigModel(BaseModel):
             for name, wakers in self.needs.items()
             if getattr(self, name) != type(self).model_fields[name].default and not self._is_awake(name, asleep)
         }
+
+    def sections(self) -> "Iterator[tuple[str, ConfigModel]]":
+        """The models inside of this one by dotted name, each before those that it holds itself."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, ConfigModel):
+                yield name, value
+                yield from ((f"{name}.{inner}", model) for inner, model in value.sections())
 
     def is_on(self, condition: str) -> bool:
         """Whether a field is on, or has one of the values that the condition names."""

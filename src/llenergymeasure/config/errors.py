@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from llenergymeasure.config.base import CONFLICT
+from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.fields import keys_of, members, model_at, model_in, takes_mapping, takes_null, type_of
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.yaml_file import Location, printable
@@ -123,17 +124,28 @@ class _Hints:
             return f"; it is another name of {keys_of(model)[name]!r}, which is given too; keep one of them"
         if model is StudyConfig and name in keys_of(ExperimentConfig):
             return "; it belongs into an experiment, below 'experiments:'"
+        having = _sections_with(name) if model is ExperimentConfig else []
+        if having:
+            places = [f"'{section}.{name}'" for section in having]
+            return f"; did you mean {' or '.join(places)}?"
         for section, field in model.model_fields.items() if model is ExperimentConfig else ():
             inner = model_in(field.annotation)
-            if inner is None:
-                continue
-            if name in keys_of(inner):
-                return f"; did you mean '{section}.{name}'?"
             part = name.removeprefix(f"{section}_")
-            if part != name and part in keys_of(inner):
+            if inner is not None and part != name and part in keys_of(inner):
                 return f"; did you mean '{section}.{part}' (LLEM_{section.upper()}__{part.upper()} in a variable)?"
         known = (*keys_of(model), *(("experiments",) if model is ExperimentConfig and not above else ()))
         return f"; {self._nearest(name, known)}"
+
+
+def _sections_with(name: str) -> list[str]:
+    """The sections of an experiment that have a field or alias of this name; of those of engines the first."""
+    having = [
+        section
+        for section, field in ExperimentConfig.model_fields.items()
+        if (inner := model_in(field.annotation)) is not None and name in keys_of(inner)
+    ]
+    engines = [section for section in having if section in ENGINE_SECTIONS]
+    return [section for section in having if section not in engines[1:]]
 
 
 def _given(details: Sequence[ErrorDetails]) -> str:

@@ -108,12 +108,12 @@ def effective_defaults(fallbacks: Mapping[str, Any]) -> Iterator[FieldOrigin]:
         section = location[0]
         if section in ENGINE_SECTIONS and section != config.backend:
             continue
-        if section == "lora" and config.lora is None:
-            continue
         value: Any = resolved
-        for part in location:
-            value = value[part]
-        yield FieldOrigin(name, value, layers.origin(location))
+        *sections, field_name = location
+        for part in sections:
+            value = value and value[part]
+        if value is not None:  # of a section that is not there, such as lora, nothing is in effect
+            yield FieldOrigin(name, value[field_name], layers.origin(location))
     execution = layers.execution()
     for name, value in execution.model_dump(mode="json").items():
         yield FieldOrigin(f"execution.{name}", value, layers.origin(("execution", name)))

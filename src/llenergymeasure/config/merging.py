@@ -8,7 +8,8 @@ from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.fields import keys_of, model_in, takes_mapping, type_of
 from llenergymeasure.config.measurement import WarmupConfig, with_implied
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.config.workload import DatasetConfig
+from llenergymeasure.config.random_prompts import full_length
+from llenergymeasure.config.workload import DATASET_SOURCES, OF_ONE_SOURCE, DatasetConfig
 
 # A preset says how to sample, so a new one takes the place of all that was said of it before.
 _OF_SAMPLING = {"preset", "do_sample", *(name for name, wakers in DecoderConfig.needs.items() if "do_sample" in wakers)}
@@ -52,15 +53,27 @@ def _sections(below: Any, given: Any, whole: frozenset[str] = frozenset()) -> An
 
 
 def _dataset(below: Any, given: Any) -> Any:
-    """A new name or path takes the place of both, and leaves order and the like."""
+    """A new source takes the place of the old one and of what was said of it, and leaves order and the like."""
     if isinstance(below, str):
         below = DatasetConfig.from_shorthand(below)
     full = DatasetConfig.from_shorthand(given) if isinstance(given, str) else given
     if not isinstance(below, Mapping) or not isinstance(full, Mapping):
         return given
-    replaced = {"name", "path"} if full.keys() & {"name", "path"} else set()
+    if isinstance(below.get("random"), Mapping) and isinstance(full.get("random"), Mapping):
+        given = full = {**full, "random": _lengths(below["random"], full["random"])}
+    replaced = {*DATASET_SOURCES, *OF_ONE_SOURCE} if full.keys() & set(DATASET_SOURCES) else set()
     rest = {key: value for key, value in below.items() if key not in replaced}
     return {**rest, **full} if rest else given
+
+
+def _lengths(below: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Lengths over lengths: a new distribution, which a plain integer is too, takes the place of all that was said."""
+    result = dict(below)
+    for key, length in given.items():
+        over, under = full_length(length), full_length(below.get(key))
+        is_part = isinstance(over, Mapping) and isinstance(under, Mapping) and "distribution" not in over
+        result[key] = {**under, **over} if is_part else length
+    return result
 
 
 def _decoder_below(below: Any, given: Mapping[str, Any]) -> Any:

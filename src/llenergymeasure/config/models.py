@@ -29,6 +29,7 @@ from llenergymeasure.config.measurement import (
     PhasesConfig,
     WarmupConfig,
 )
+from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 
 __all__ = [
@@ -76,6 +77,11 @@ def _free_to_pass(name: str, info: ValidationInfo) -> str:
     return name
 
 
+def _random_prompts(info: ValidationInfo) -> RandomPromptsConfig | None:
+    dataset = info.data.get("dataset")
+    return None if dataset is None else dataset.random
+
+
 class ExperimentConfig(ConfigModel):
     """One measurement of one model under one deployment configuration."""
 
@@ -91,10 +97,16 @@ class ExperimentConfig(ConfigModel):
     precision: Precision = Field(default="bf16", description="Number format of weights and activations.")
     dataset: DatasetConfig = Field(default=DatasetConfig(name="mixed"), description="Where prompts come from.")
     n: Integer = Field(default=100, ge=1, description="Prompts to run; more than there are means all, with a warning.")
-    max_input_tokens: Integer = Field(default=512, ge=1, description="Longer prompts are cut to this many tokens.")
-    max_output_tokens: Integer = Field(default=128, ge=1, description="Most new tokens per request.")
-    random_seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of prompt order and sampling.")
-    decoder: DecoderConfig = Field(default=DecoderConfig(), description="How tokens are chosen.")
+    max_input_tokens: Integer = Field(
+        default=512, ge=1, validate_default=True, description="Longer prompts are cut to this many tokens."
+    )
+    max_output_tokens: Integer = Field(
+        default=128, ge=1, validate_default=True, description="Most new tokens per request."
+    )
+    random_seed: Integer = Field(
+        default=42, ge=0, lt=2**32, description="Seed of prompt order, random prompts and sampling."
+    )
+    decoder: DecoderConfig = Field(default=DecoderConfig(), validate_default=True, description="How tokens are chosen.")
     warmup: WarmupConfig = Field(default=WarmupConfig(), description="Warm-up and thermal floor.")
     energy: EnergyConfig = Field(
         default=EnergyConfig(), description="Which source of joules to use, and how often to read it."
@@ -164,6 +176,25 @@ class ExperimentConfig(ConfigModel):
             )
         return decoder
 
+    @field_validator("max_input_tokens", "max_output_tokens")
+    @classmethod
+    def _room_for_random_lengths(cls, limit: int, info: ValidationInfo) -> int:
+        random = _random_prompts(info)
+        name = str(info.field_name)
+        lengths = name.removeprefix("max_")
+        wanted = limit if random is None else getattr(random, lengths).least_limit
+        if wanted > limit:
+            raise ValueError(
+                f"dataset.random.{lengths} needs up to {wanted} tokens; raise {name} to that, or shorten the lengths"
+            )
+        return limit
+
+    @field_validator("decoder")
+    @classmethod
+    def _exact_lengths_of_random_prompts(cls, decoder: DecoderConfig, info: ValidationInfo) -> DecoderConfig:
+        random = _random_prompts(info)
+        return decoder if random is None else random.decoder_for(decoder, info.data.get("max_output_tokens", 1))
+
     @field_validator("baseline")
     @classmethod
     def _baseline_of_some_energy(cls, baseline: BaselineConfig, info: ValidationInfo) -> BaselineConfig:
@@ -229,10 +260,7 @@ class ExperimentConfig(ConfigModel):
 
     def _dormant(self) -> Iterator[tuple[str, str, Any]]:
         """Dormant fields with the reason and their default."""
-        parts: dict[str, ConfigModel] = {
-            name: value for name in type(self).model_fields if isinstance(value := getattr(self, name), ConfigModel)
-        }
-        for name, part in parts.items():
+        for name, part in self.sections():
             asleep = part.asleep_under(self.decoder) if isinstance(part, EngineSection) else {}
             if self.energy.backend is None:
                 asleep |= dict.fromkeys(
@@ -244,8 +272,9 @@ class ExperimentConfig(ConfigModel):
                 if getattr(part, field) != default:
                     yield f"{name}.{field}", why, default
         default = type(self).model_fields["random_seed"].default
-        if not self.decoder.do_sample and self.dataset.order == "as_is" and self.random_seed != default:
-            yield "random_seed", "it needs decoder.do_sample or dataset.order: shuffled", default
+        needs_seed = self.decoder.do_sample or self.dataset.order != "as_is" or self.dataset.random is not None
+        if self.random_seed != default and not needs_seed:
+            yield "random_seed", "it needs decoder.do_sample or dataset.order: shuffled or grouped", default
 
     @property
     def engine_section(self) -> EngineSection:

@@ -1,58 +1,114 @@
 """What is run: prompts, and what is put on top of the model."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from llenergymeasure.config.base import ConfigModel, Flag
+from llenergymeasure.config.base import ConfigModel, Flag, conflict
+from llenergymeasure.config.random_prompts import RandomPromptsConfig
 
 BUILT_IN_DATASETS = ("mixed",)
+# Where prompts can come from, of which a dataset has one; and what is said of one source and means nothing of another.
+DATASET_SOURCES = ("name", "path", "hub", "random")
+OF_ONE_SOURCE = ("split", "subset", "revision", "column")
 
 
 class DatasetConfig(ConfigModel):
-    """The prompts. A plain string is shorthand: the name of a built-in set, or a path."""
+    """The prompts. A plain string is shorthand: the name of a built-in set, ``random``, or a path."""
 
     name: str | None = Field(
         default=None,
         examples=list(BUILT_IN_DATASETS),
-        description="Built-in set; 'mixed' when no path is given either.",
+        description="Built-in set; 'mixed' when there is no path, hub or random either.",
     )
     path: Path | None = Field(
-        default=None, description="Local file: .jsonl (key 'prompt' or 'messages') or .txt (one prompt per line)."
+        default=None,
+        description="Local file: .jsonl, .json, .csv or .parquet with a prompt in each row, or .txt with one per line.",
     )
-    order: Literal["shuffled", "as_is"] = Field(
-        default="shuffled", description="Order before the first n are taken; 'shuffled' is seeded with random_seed."
+    hub: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Id of a dataset on the Hugging Face hub, or a local folder that its library reads; needs the "
+        "extra 'datasets'.",
+    )
+    random: RandomPromptsConfig | None = Field(
+        default=None, description="Random token ids with exact numbers of tokens in and out."
+    )
+    split: str = Field(
+        default="train", min_length=1, description="Split of the hub dataset, such as test or test[:100]."
+    )
+    subset: str | None = Field(
+        default=None, min_length=1, description="Configuration of the hub dataset; null is its only one."
+    )
+    revision: str | None = Field(
+        default=None, min_length=1, description="Branch, tag or commit of the hub dataset; null is the newest."
+    )
+    column: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column or key that holds the prompt, a text or a list of {role, content}; null takes 'messages', "
+        "else 'prompt'.",
+    )
+    order: Literal["shuffled", "as_is", "grouped"] = Field(
+        default="shuffled",
+        description="'shuffled' takes the first n of an order seeded with random_seed, 'as_is' the first n as they "
+        "stand; 'grouped' takes those of 'shuffled' and runs the longest first, so that batches hold like lengths.",
     )
     chat: Flag | None = Field(
         default=None,
-        description="Wrap prompts in the model's chat template; null does so for the built-in set and for JSONL "
-        "rows with 'messages'.",
+        description="Wrap prompts in the model's chat template; null does so for the built-in set and for rows that "
+        "are lists of messages.",
     )
+
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "split": ("hub",),
+        "subset": ("hub",),
+        "revision": ("hub",),
+        "column": ("path", "hub"),
+        "chat": ("name", "path", "hub"),
+    }
 
     @model_validator(mode="before")
     @classmethod
     def _built_in_unless_said(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("name") is None and data.get("path") is None:
+        if isinstance(data, dict) and all(data.get(source) is None for source in DATASET_SOURCES):
             return {**data, "name": BUILT_IN_DATASETS[0]}
         return data
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if self.name is not None and self.path is not None:
-            raise ValueError("give either name (a built-in set) or path (a local file), not both")
+        given = [source for source in DATASET_SOURCES if getattr(self, source) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"give either name (a built-in set), path (a local file), hub (a dataset of the Hugging Face hub) or "
+                f"random (random tokens), not {' and '.join(given)}"
+            )
         if self.name is not None and self.name not in BUILT_IN_DATASETS:
             raise ValueError(
                 f"no built-in dataset is called {self.name!r}; there is: {', '.join(BUILT_IN_DATASETS)}; "
-                "a file is given by its path, such as ./prompts.jsonl"
+                "a file is given by its path, such as ./prompts.jsonl, a dataset of the Hugging Face hub as "
+                "dataset: {hub: its id}"
             )
+        if self.column is not None and self.path is not None and self.path.suffix == ".txt":
+            raise conflict(f"column cannot go with path: {self.path}, which has lines only; remove it", "column")
         return self
 
     @classmethod
-    def from_shorthand(cls, text: str) -> dict[str, str]:
-        """The full form of a string: a path if it looks like one, else a name."""
+    def from_shorthand(cls, text: str) -> dict[str, Any]:
+        """The full form of a string: ``random``, or a path if it looks like one, else a name."""
+        if text == "random":
+            return {"random": {}}
         looks_like_path = "/" in text or "\\" in text or bool(Path(text).suffix)
         return {"path": text} if looks_like_path else {"name": text}
+
+    def dormant_beside(self, asleep: Collection[str]) -> dict[str, str]:
+        """As for any section; and random prompts, drawn one by one, have no other order than that."""
+        found = super().dormant_beside(asleep)
+        if self.random is not None and self.order == "as_is":
+            found["order"] = "it needs name or path or hub"
+        return found
 
 
 class LoRAConfig(ConfigModel):

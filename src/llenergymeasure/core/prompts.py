@@ -1,4 +1,4 @@
-"""Prompts: the built-in set or a local file, in a seeded order."""
+"""The prompts of an experiment: read or drawn, in a seeded order, n of them."""
 
 import hashlib
 import json
@@ -6,28 +6,41 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any, TypeVar
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
-from llenergymeasure.domain.inference import ChatMessage, Prompt
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.core.prompt_files import read_file, read_jsonl
+from llenergymeasure.core.prompt_hub import read_hub
+from llenergymeasure.core.prompt_rows import PromptRow
+from llenergymeasure.core.random_prompts import draw_prompts
+from llenergymeasure.domain.inference import Prompt
 
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
 class PromptSelection:
-    """The prompts of an experiment, and what there is to say about them."""
+    """The prompts of an experiment, and what there is to say about them.
+
+    ``random_seed`` is that of random prompts, whose ids are drawn from it.
+    """
 
     prompts: tuple[Prompt, ...]
     warnings: tuple[str, ...] = ()
+    random_seed: int | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the prompts in their order, in hex: a file's name says nothing of its content."""
-        rows = [[p.chat, [[m.role, m.content] for m in p.messages]] for p in self.prompts]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        """SHA-256 of the prompts in their order, in hex: a file's name says nothing of its content.
+
+        Of random prompts it is that of seed and lengths: the ids are each vocabulary's own.
+        """
+        return hashlib.sha256(json.dumps([self._row(p) for p in self.prompts]).encode()).hexdigest()
+
+    def _row(self, prompt: Prompt) -> list[Any]:
+        if prompt.n_random_tokens is not None:
+            return ["random", self.random_seed, prompt.n_random_tokens, prompt.output_tokens]
+        return [prompt.chat, [[m.role, m.content] for m in prompt.messages]]
 
 
 def select_prompts(config: ExperimentConfig) -> PromptSelection:
@@ -35,9 +48,12 @@ def select_prompts(config: ExperimentConfig) -> PromptSelection:
 
     Raises:
         ConfigError: the dataset cannot be read.
+        PreFlightError: the library that reads it is not installed, or the hub cannot be reached.
     """
+    if config.dataset.random is not None:
+        return PromptSelection(tuple(draw_prompts(config)), random_seed=config.random_seed)
     found = read_dataset(config.dataset)
-    if config.dataset.order == "shuffled":
+    if config.dataset.order != "as_is":
         random.Random(config.random_seed).shuffle(found)
     warnings: tuple[str, ...] = ()
     if len(found) < config.n:
@@ -52,66 +68,37 @@ def select_prompts(config: ExperimentConfig) -> PromptSelection:
     )
 
 
-def read_dataset(dataset: DatasetConfig) -> list[tuple[tuple[ChatMessage, ...], bool]]:
-    """All prompts of a dataset with whether the chat template applies, in the order of the file.
+def read_dataset(dataset: DatasetConfig) -> list[PromptRow]:
+    """All prompts of a dataset with whether the chat template applies, in its order; none of a random one.
 
     Raises:
-        ConfigError: the file is missing, of an unknown kind, or has a row that is no prompt.
+        ConfigError: it is missing, of an unknown kind, or has a row that is no prompt.
+        PreFlightError: the library that reads it is not installed, or the hub cannot be reached.
     """
-    if dataset.path is None:
-        text = resources.files("llenergymeasure").joinpath("data", f"{dataset.name}.jsonl").read_text("utf-8")
-        rows = _read_jsonl(text, f"built-in dataset {dataset.name}")
-        return [(messages, dataset.chat is not False) for messages, _ in rows]
-    text = _read_file(dataset.path)
-    if dataset.path.suffix == ".txt":
-        lines = [line.strip() for line in text.split("\n")]
-        rows = [((ChatMessage("user", line),), False) for line in lines if line]
+    if dataset.random is not None:
+        return []
+    if dataset.hub is not None:
+        rows = read_hub(dataset)
+    elif dataset.path is not None:
+        rows = read_file(dataset.path, dataset.column)
     else:
-        rows = _read_jsonl(text, str(dataset.path))
-    if not rows:
-        raise ConfigError(f"dataset {dataset.path}: there are no prompts in this file")
-    return [(messages, chat if dataset.chat is None else dataset.chat) for messages, chat in rows]
+        with (
+            resources.files("llenergymeasure").joinpath("data", f"{dataset.name}.jsonl").open(encoding="utf-8") as file
+        ):
+            texts = read_jsonl(file, None, f"built-in dataset {dataset.name}")
+        rows = [(messages, True) for messages, _ in texts]
+    return rows if dataset.chat is None else [(messages, dataset.chat) for messages, _ in rows]
 
 
-def _read_file(path: Path) -> str:
-    if path.suffix not in (".jsonl", ".txt"):
-        raise ConfigError(f"dataset {path}: unknown kind of file {path.suffix!r}; use .jsonl or .txt")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"dataset {path}: this is not text in UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"dataset {path}: cannot be read: {error.strerror or error}") from None
+def in_running_order(prompts: Sequence[Prompt], order: str) -> list[Prompt]:
+    """Tokenised prompts in the order in which an engine is to run them, for ``dataset.order``.
 
-
-def _read_jsonl(text: str, name: str) -> list[tuple[tuple[ChatMessage, ...], bool]]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_parse_row(json.loads(line)))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ConfigError(
-                f'dataset {name}:{number}: expected {{"prompt": "..."}} or '
-                f'{{"messages": [{{"role": "...", "content": "..."}}]}}, found {line[:80]!r}'
-            ) from None
-    return rows
-
-
-def _parse_row(row: Any) -> tuple[tuple[ChatMessage, ...], bool]:
-    if "messages" in row:
-        messages = tuple(ChatMessage(_text(m["role"]), _text(m["content"])) for m in row["messages"])
-        if not messages:
-            raise ValueError("no messages")
-        return messages, True
-    return (ChatMessage("user", _text(row["prompt"])),), False
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError("not a text")
-    return value
+    ``grouped`` puts the longest first, and of equally long ones those with the longest answer to come: batches then
+    hold like lengths and little padding, and where memory is too small the first batch shows it.
+    """
+    if order != "grouped":
+        return list(prompts)
+    return sorted(prompts, key=lambda p: (-len(p.token_ids or ()), -(p.output_tokens or 0), p.index))
 
 
 def in_groups(items: Sequence[_Item], size: int) -> list[tuple[_Item, ...]]:

@@ -82,6 +82,7 @@ def prepared_prompts(
 
     Raises:
         ConfigError: the dataset cannot be read, or is too small to be shared.
+        PreFlightError: the hub that it comes from can no longer be reached.
         ExperimentError: the engine cannot make tokens of it.
     """
     selection = select_prompts(plan.config)

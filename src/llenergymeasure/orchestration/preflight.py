@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends import engine_names, get_backend
 from llenergymeasure.core.energy_backends import SensorContext, create_source
 from llenergymeasure.core.gpu_info import visible_gpus
@@ -22,8 +22,12 @@ def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> N
     """
     config_errors: list[str] = []
     lacking: list[str] = []
+    # Each dataset is read once, however many experiments share it.
+    datasets = {dataset: _dataset_errors(dataset) for dataset in {experiment.dataset for experiment in experiments}}
     for experiment in experiments:
-        config_errors += _config_errors(experiment)
+        wrong, missing = datasets[experiment.dataset]
+        config_errors += [*_config_errors(experiment), *wrong]
+        lacking += missing
         if experiment.backend in engine_names():
             lacking += get_backend(experiment.backend).problems(experiment)
     if not lacking and not config_errors:
@@ -36,23 +40,28 @@ def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> N
 
 
 def _config_errors(config: ExperimentConfig) -> list[str]:
-    found = []
     try:
         get_backend(config.backend)
     except ConfigError as error:
-        found.append(str(error))
-    else:
-        layout = get_backend(config.backend).processes(config)
-        if layout.parallelism == "tensor" and config.measurement.methodology != "total":
-            found.append(
-                f"measurement.methodology: {config.measurement.methodology} cannot go with {layout.in_words}, which "
-                "must run the same batches and would each choose others; use total"
-            )
+        return [str(error)]
+    layout = get_backend(config.backend).processes(config)
+    if layout.parallelism == "tensor" and config.measurement.methodology != "total":
+        return [
+            f"measurement.methodology: {config.measurement.methodology} cannot go with {layout.in_words}, which "
+            "must run the same batches and would each choose others; use total"
+        ]
+    return []
+
+
+def _dataset_errors(dataset: DatasetConfig) -> tuple[list[str], list[str]]:
+    """What is wrong with a dataset, and what this machine lacks to read it."""
     try:
-        read_dataset(config.dataset)
+        read_dataset(dataset)
     except ConfigError as error:
-        found.append(str(error))
-    return found
+        return [str(error)], []
+    except PreFlightError as error:
+        return [], [str(error)]
+    return [], []
 
 
 def _energy_errors(experiments: Sequence[ExperimentConfig]) -> list[str]:

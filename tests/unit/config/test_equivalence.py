@@ -31,8 +31,18 @@ NO_WARMUP: dict[str, Any] = {"warmup": {"enabled": False}}
 NO_BASELINE: dict[str, Any] = {"baseline": {"enabled": False}}
 NO_ENERGY: dict[str, Any] = {"energy": {"backend": None}}
 AS_IS: dict[str, Any] = {"dataset": {"order": "as_is"}}
+HUB: dict[str, Any] = {"dataset": {"hub": "owner/name"}}
+RANDOM: dict[str, Any] = {"dataset": {"random": {}}}
+UNIFORM: dict[str, Any] = {"distribution": "uniform"}
+LOGNORMAL: dict[str, Any] = {"distribution": "lognormal", "median": 30, "sigma": 0.5}
 CONVERGING: dict[str, Any] = {"warmup": {"convergence_detection": True}}
 FIXED: dict[str, Any] = {"warmup": {"convergence_detection": False}}
+
+
+def drawn(name: str, length: dict[str, Any]) -> dict[str, Any]:
+    """Random prompts with a length that is drawn."""
+    return {"dataset": {"random": {name: length}}}
+
 
 # A field and a value, a configuration that it changes nothing about, and one that it does.
 SLEEPERS: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
@@ -104,7 +114,25 @@ SLEEPERS: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
     ("baseline.sample_interval_ms", 50, NO_ENERGY, {}),
     ("baseline.cache_ttl_sec", 0.0, NO_BASELINE, {}),
     ("baseline.cache_ttl_sec", 0.0, NO_ENERGY, {}),
+    ("dataset.split", "test", {}, HUB),
+    ("dataset.split", "test", RANDOM, HUB),
+    ("dataset.subset", "one", {"dataset": {"path": "p.csv"}}, HUB),
+    ("dataset.revision", "main", {}, HUB),
+    ("dataset.column", "text", {}, HUB),
+    ("dataset.column", "text", RANDOM, {"dataset": {"path": "p.csv"}}),
+    ("dataset.chat", False, RANDOM, {}),
+    ("dataset.order", "as_is", RANDOM, {}),
+    ("dataset.random.input_tokens.value", 9, drawn("input_tokens", UNIFORM), RANDOM),
+    ("dataset.random.output_tokens.value", 9, drawn("output_tokens", LOGNORMAL), RANDOM),
+    ("dataset.random.input_tokens.low", 9, RANDOM, drawn("input_tokens", UNIFORM)),
+    ("dataset.random.output_tokens.low", 9, RANDOM, drawn("output_tokens", LOGNORMAL)),
+    ("dataset.random.input_tokens.high", 9, drawn("output_tokens", UNIFORM), drawn("input_tokens", UNIFORM)),
+    ("dataset.random.output_tokens.high", 90, RANDOM, drawn("output_tokens", LOGNORMAL)),
+    ("dataset.random.input_tokens.median", 9, drawn("input_tokens", UNIFORM), drawn("input_tokens", LOGNORMAL)),
+    ("dataset.random.output_tokens.sigma", 2, RANDOM, drawn("output_tokens", LOGNORMAL)),
     ("random_seed", 7, AS_IS, {}),
+    ("random_seed", 7, AS_IS, {"dataset": {"order": "grouped"}}),
+    ("random_seed", 7, AS_IS, {"dataset": {"order": "as_is", "random": {}}}),
     ("random_seed", 7, AS_IS, {"dataset": {"order": "as_is"}, **SAMPLING}),
     ("random_seed", 7, {"dataset": {"order": "as_is"}, **BEAMS}, SAMPLING),
 ]
@@ -158,13 +186,15 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     result = deepcopy(base)
     for name, value in over.items():
         both = isinstance(value, dict) and isinstance(result.get(name), dict)
-        result[name] = {**result[name], **value} if both else value
+        result[name] = merged(result[name], value) if both else value
     return result
 
 
 def with_field(base: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    section, dot, field = name.partition(".")
-    return merged(base, {section: {field: value}} if dot else {section: value})
+    given: Any = value
+    for part in reversed(name.split(".")):
+        given = {part: given}
+    return merged(base, given)
 
 
 def config_of(fields: dict[str, Any]) -> ExperimentConfig:
@@ -265,6 +295,8 @@ def test_what_a_sleeper_would_wake_sleeps_too(engine: str, section: dict[str, An
 
 # Everything that is awake.
 
+LENGTHS = ("input_tokens", "output_tokens")
+
 # By hand: fields that change nothing in a configuration that has nothing else.
 ALONE_ASLEEP = {
     *(f"decoder.{name}" for name in ("temperature", "top_k", "top_p", "min_p", "length_penalty", "early_stopping")),
@@ -278,6 +310,10 @@ ALONE_ASLEEP = {
     *(f"pytorch.{name}" for name in ("assistant_confidence_threshold", "assistant_ensemble_weight")),
     *(f"pytorch.{name}" for name in ("typical_p", "top_h", "epsilon_cutoff", "eta_cutoff")),
 }
+ALONE_ASLEEP |= {
+    *(f"dataset.{name}" for name in ("split", "subset", "revision", "column")),
+    *(f"dataset.random.{name}.{field}" for name in LENGTHS for field in ("low", "high", "median", "sigma")),
+}
 NO_PART = {"name", "output_dir"}
 # Other words for what there is anyway.
 RESTATED = [("decoder.preset", "deterministic"), ("dataset.name", "mixed")]
@@ -287,6 +323,13 @@ MORE_VALUES: dict[str, list[Any]] = {
     "name": ["mine"],
     "backend": ["vllm"],
     "dataset.path": ["prompts.jsonl"],
+    "dataset.hub": ["owner/name"],
+    "dataset.split": ["test"],
+    "dataset.subset": ["one"],
+    "dataset.revision": ["main"],
+    "dataset.column": ["text"],
+    **{f"dataset.random.{name}.{field}": [2] for name in LENGTHS for field in ("value", "median", "low", "high")},
+    **{f"dataset.random.{name}.sigma": [0.5] for name in LENGTHS},
     "decoder.num_beams": [2],
     "decoder.num_return_sequences": [2],
     "decoder.length_penalty": [1.0],
@@ -326,7 +369,7 @@ def test_a_field_alone_makes_a_difference_unless_it_sleeps_or_is_only_a_name_or_
     values = [v for v in field_test_values()[name] if name not in defaults or v != defaults[name]]
     values += MORE_VALUES.get(name, [])
     assert values
-    rest: dict[str, Any] = BESIDE.get(name, {})
+    rest: dict[str, Any] = RANDOM if name.startswith("dataset.random.") else BESIDE.get(name, {})
     for value in values:
         changed = config_of(with_field(rest, name, value))
         alike = name in ALONE_ASLEEP | NO_PART or (name, value) in RESTATED
@@ -388,7 +431,14 @@ few_configs = st.builds(
             "name": st.sampled_from(["one", "two"]),
             "output_dir": st.just("here"),
             "random_seed": st.sampled_from([42, 7]),
-            "dataset": st.fixed_dictionaries({}, optional={"order": st.sampled_from(["shuffled", "as_is"])}),
+            "dataset": st.fixed_dictionaries(
+                {},
+                optional={
+                    "order": st.sampled_from(["shuffled", "as_is"]),
+                    "split": st.just("test"),
+                    "random": st.sampled_from([{}, {"input_tokens": 9}, {"input_tokens": {"value": 9, "low": 2}}]),
+                },
+            ),
             "decoder": st.fixed_dictionaries(
                 {},
                 optional={
@@ -413,7 +463,7 @@ few_configs = st.builds(
         },
     ),
 )
-DOTTED = re.compile(r"[a-z_0-9]+(\.[a-z_0-9]+)?")
+DOTTED = re.compile(r"[a-z_0-9]+(\.[a-z_0-9]+)*")
 
 
 @calm

@@ -18,7 +18,9 @@ from llenergymeasure.config.models import ExperimentConfig
 
 def full(engine: str) -> dict[str, Any]:
     """The fields of a configuration in which every section of an engine is present."""
-    fields = ExperimentConfig.model_validate({"model": "m", "backend": engine, "lora": {"path": "a"}, engine: {}})
+    fields = ExperimentConfig.model_validate(
+        {"model": "m", "backend": engine, "lora": {"path": "a"}, "dataset": "random", engine: {}}
+    )
     return fields.model_dump(exclude=set(ENGINE_SECTIONS) - {engine})
 
 
@@ -30,6 +32,7 @@ EDGES = [(name, rule) for name in FIELDS for rule in sorted(set(field_constraint
 
 # What a field needs beside it for all of its values to be accepted.
 NEIGHBOURS: dict[str, dict[str, Any]] = {"pytorch.cache_nbits": {"cache_backend": "hqq"}}
+RANDOM = "dataset.random."
 
 
 def with_value(name: str, value: Any) -> ExperimentConfig:
@@ -38,6 +41,10 @@ def with_value(name: str, value: Any) -> ExperimentConfig:
     engine = sections[0] if sections and sections[0] in ENGINE_SECTIONS else "pytorch"
     fields: dict[str, Any] = deepcopy(full(engine))
     inner = fields
+    if not name.startswith(RANDOM):
+        # Prompts have one source, and random ones make demands of the decoder.
+        fields["dataset"]["random"] = None
+        fields["decoder"]["ignore_eos"] = False
     for section in sections:
         inner = inner[section]
     inner |= {last: value, **NEIGHBOURS.get(name, {})}
@@ -74,7 +81,8 @@ def test_every_field_of_every_section_is_described_once() -> None:
         ("decoder.top_p", {"gt": 0, "le": 1}),
         ("warmup.thermal_floor_seconds", {"ge": 30}),
         ("warmup.cv_threshold", {"gt": 0, "lt": 1}),
-        ("dataset.order", {"choices": ["shuffled", "as_is"]}),
+        ("dataset.order", {"choices": ["shuffled", "as_is", "grouped"]}),
+        ("dataset.random.input_tokens.sigma", {"gt": 0, "le": 10}),
         ("decoder.do_sample", {}),
     ],
 )
@@ -128,8 +136,8 @@ def test_the_schema_is_a_json_schema_that_refuses_unknown_keys_everywhere() -> N
     assert schema["required"] == ["model"]
     assert set(schema["properties"]) == set(FULL)
     objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
-    # The experiment, its seven parts and a section for each engine.
-    assert len(objects) == 8 - 1 + len(ENGINE_SECTIONS)
+    # The experiment, its six parts, the two that random prompts have, and a section for each engine.
+    assert len(objects) == 1 + 6 + 2 + len(ENGINE_SECTIONS)
     assert all(o["additionalProperties"] is False for o in objects)
 
 

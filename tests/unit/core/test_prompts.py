@@ -1,6 +1,7 @@
 """Prompts from the built-in set and from files."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
-from llenergymeasure.core.prompts import PromptSelection, in_groups, read_dataset, select_prompts
+from llenergymeasure.core.prompts import (
+    PromptSelection,
+    in_groups,
+    in_running_order,
+    read_dataset,
+    select_prompts,
+)
 from llenergymeasure.domain.inference import ChatMessage, Prompt
 from llenergymeasure.exceptions import ConfigError
 
@@ -148,7 +155,7 @@ def test_a_row_that_is_no_prompt_is_refused_with_file_and_line(tmp_path: Path, r
         ("p.jsonl", b"", "no prompts"),
         ("p.txt", b" \n\n", "no prompts"),
         ("p.jsonl", b'{"prompt": "\xff"}', "UTF-8"),
-        ("p.csv", b"prompt\na\n", "'.csv'"),
+        ("p.xml", b"<prompt/>", "'.xml'; use .jsonl, .json, .csv, .parquet, .txt"),
     ],
 )
 def test_a_file_that_is_no_dataset_is_refused_by_name(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
@@ -190,6 +197,52 @@ def test_no_file_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, c
     dataset = _file(tmp_path_factory.mktemp("p"), content, name)
     with contextlib.suppress(ConfigError):
         assert read_dataset(dataset)
+
+
+def _ready(index: int, n_tokens: int, output_tokens: int | None = None) -> Prompt:
+    return Prompt(index=index, token_ids=tuple(range(n_tokens)), output_tokens=output_tokens)
+
+
+def test_grouped_runs_the_longest_first_and_of_equals_the_longest_answer_then_the_first() -> None:
+    prompts = [_ready(0, 3), _ready(1, 9, 5), _ready(2, 3), _ready(3, 9, 7), _ready(4, 9, 5), _ready(5, 4)]
+    assert [p.index for p in in_running_order(prompts, "grouped")] == [3, 1, 4, 5, 0, 2]
+    for order in ("shuffled", "as_is"):
+        assert in_running_order(prompts, order) == prompts
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 8))
+def test_grouping_loses_no_prompt_and_pads_no_more(n_tokens: list[int], size: int) -> None:
+    prompts = [_ready(i, n) for i, n in enumerate(n_tokens)]
+    grouped = in_running_order(prompts, "grouped")
+    assert sorted(p.index for p in grouped) == list(range(len(prompts)))
+
+    def width(order: list[Prompt]) -> int:
+        return sum(len(g) * max(len(p.token_ids or ()) for p in g) for g in in_groups(order, size))
+
+    assert width(grouped) <= width(prompts)
+
+
+def test_grouped_takes_the_prompts_that_shuffled_takes(tmp_path: Path) -> None:
+    dataset = _file(tmp_path, _rows(["a", "bb", "ccc", "dddd", "eeeee", "ffffff"]))
+    grouped = dataset.model_copy(update={"order": "grouped"})
+    assert _select(grouped, n=3) == _select(_shuffled(dataset), n=3)
+    assert _select(grouped, n=3).digest == _select(_shuffled(dataset), n=3).digest
+
+
+def test_the_digest_is_of_roles_contents_and_template_in_their_order_and_of_nothing_else(tmp_path: Path) -> None:
+    lines = ['{"messages": [{"role": "user", "content": "a"}]}', '{"prompt": "b"}']
+    first = _as_is(_file(tmp_path, "\n".join(lines)))
+    expected = hashlib.sha256(b'[[true, [["user", "a"]]], [false, [["user", "b"]]]]').hexdigest()
+    assert _select(first, n=2).digest == expected
+    elsewhere = _as_is(_file(tmp_path, "[" + ",".join(lines) + "]", "q.json"))
+    assert _select(elsewhere, n=5).digest == expected
+    others = [
+        _select(first, n=1),
+        _select(_as_is(_file(tmp_path, "\n".join(reversed(lines)), "r.jsonl")), n=2),
+        _select(first.model_copy(update={"chat": False}), n=2),
+        _select(_as_is(_file(tmp_path, "\n".join(lines).replace("user", "system"), "s.jsonl")), n=2),
+    ]
+    assert len({expected, *(other.digest for other in others)}) == 5
 
 
 def test_groups_are_consecutive_and_the_last_may_be_smaller() -> None:

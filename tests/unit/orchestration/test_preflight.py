@@ -1,5 +1,8 @@
 """Everything that is wrong is found at once, and nothing is made by looking."""
 
+import os
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,8 @@ def test_nothing_wrong_says_nothing_and_makes_no_folder(model: str, tmp_path: Pa
     [
         ({"backend": "vllm"}, ["'vllm'", "cannot run it yet"]),
         ({"dataset": "./no-such.jsonl"}, ["no-such.jsonl", "cannot be read"]),
-        ({"dataset": "./prompts.parquet"}, [".parquet", "use .jsonl or .txt"]),
+        ({"dataset": "./prompts.xml"}, ["'.xml'", "use .jsonl, .json, .csv, .parquet, .txt"]),
+        ({"dataset": {"hub": "./no-such-folder"}}, ["./no-such-folder", "neither a folder nor the id"]),
     ],
 )
 def test_a_wrong_configuration_is_a_config_error(model: str, fields: dict[str, Any], said: list[str]) -> None:
@@ -44,6 +48,29 @@ def test_a_wrong_configuration_is_a_config_error(model: str, fields: dict[str, A
     assert kind is ConfigError
     assert len(lines) == 1
     assert all(words in lines[0] for words in said)
+
+
+def test_a_machine_that_lacks_the_library_of_a_dataset_is_a_preflight_error(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    kind, (line,) = problems_of(ExperimentConfig(model=model, dataset=DatasetConfig(hub="owner/name")))
+    assert kind is PreFlightError
+    assert "pip install 'llenergymeasure[datasets]'" in line
+
+
+def test_random_prompts_need_no_file(model: str) -> None:
+    check([ExperimentConfig.model_validate({"model": model, "dataset": "random"})], None)
+
+
+def test_a_dataset_that_several_experiments_share_is_read_once(model: str, tmp_path: Path) -> None:
+    # A pipe can be read once; a second reading would wait for ever.
+    os.mkfifo(tmp_path / "p.txt")
+    writer = threading.Thread(target=(tmp_path / "p.txt").write_text, args=("one\ntwo\n",), daemon=True)
+    writer.start()
+    dataset = DatasetConfig(path=tmp_path / "p.txt")
+    check([ExperimentConfig(model=model, dataset=dataset, n=n) for n in (1, 2, 3)], None)
+    writer.join()
 
 
 def test_a_machine_that_lacks_the_model_is_a_preflight_error() -> None:

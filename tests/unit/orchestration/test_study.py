@@ -226,7 +226,15 @@ _EXPERIMENTS = st.builds(
     name=st.none() | _NAMES,
     n=st.integers(1, 10**6),
     random_seed=st.integers(0, 2**32 - 1),
-    dataset=st.sampled_from(["mixed", DatasetConfig(path=Path("a/b.jsonl"), order="as_is", chat=True)]),
+    dataset=st.sampled_from(
+        [
+            "mixed",
+            "random",
+            DatasetConfig(path=Path("a/b.jsonl"), order="as_is", chat=True),
+            DatasetConfig(hub="owner/name", split="test[:9]"),
+            DatasetConfig.model_validate({"random": {"input_tokens": 7, "output_tokens": {"distribution": "uniform"}}}),
+        ]
+    ),
     decoder=st.builds(
         DecoderConfig, do_sample=st.booleans(), temperature=st.none() | st.floats(1e-300, 1e300), top_k=st.just(0)
     ),

@@ -18,9 +18,11 @@ from llenergymeasure.core.backends.pytorch_generation import (
 )
 from llenergymeasure.core.backends.pytorch_stopping import row_ends
 from llenergymeasure.core.backends.pytorch_timing import CompileWatch, StepClock
+from llenergymeasure.core.backends.pytorch_vocabulary import drawable
 from llenergymeasure.core.flops import skeleton
 from llenergymeasure.core.memory import reset_resident_peak, resident_peak_mb
-from llenergymeasure.core.prompts import in_groups
+from llenergymeasure.core.prompts import in_groups, in_running_order
+from llenergymeasure.core.random_prompts import random_token_ids
 from llenergymeasure.domain.inference import (
     InferenceOutput,
     ModelDescription,
@@ -66,10 +68,11 @@ class PyTorchModel:
             torch.cuda.reset_peak_memory_stats(index)
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
-        """Tokenise, cut to ``max_input_tokens`` (a chat keeps its end), and group into batches."""
+        """Tokenise or draw, cut to ``max_input_tokens`` (a chat keeps its end), and group into batches."""
         templated = sum(self._is_templated(p) for p in prompts)
         self._template_use = f"applied to {templated} of {len(prompts)} prompts"
-        return in_groups([self._tokenise(p) for p in prompts], self._batch_size)
+        ready = in_running_order([self._tokenise(p) for p in prompts], self._config.dataset.order)
+        return in_groups(ready, self._batch_size)
 
     def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
         """Generate for one batch, left-padded.
@@ -186,6 +189,8 @@ class PyTorchModel:
         return {} if method is None else {"quantization": str(getattr(method, "value", method))}
 
     def _tokenise(self, prompt: Prompt) -> Prompt:
+        if prompt.n_random_tokens is not None:
+            return replace(prompt, token_ids=self._drawn(prompt.index, prompt.n_random_tokens))
         if self._is_templated(prompt):
             ids = self._tokenizer.apply_chat_template(
                 [{"role": m.role, "content": m.content} for m in prompt.messages],
@@ -201,6 +206,10 @@ class PyTorchModel:
         most = self._config.max_input_tokens
         kept = tuple(ids[-most:] if prompt.chat else ids[:most])
         return replace(prompt, token_ids=kept, truncated=len(ids) > most)
+
+    def _drawn(self, index: int, n_tokens: int) -> tuple[int, ...]:
+        size, special = drawable(self._model.config, self._tokenizer, self._generation)
+        return random_token_ids(n_tokens, size, special, self._config.random_seed, index)
 
     def _is_templated(self, prompt: Prompt) -> bool:
         return prompt.chat and bool(getattr(self._tokenizer, "chat_template", None))

@@ -1,0 +1,98 @@
+"""Rows of a dataset as prompts, wherever they were read."""
+
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from llenergymeasure.domain.inference import ChatMessage
+from llenergymeasure.exceptions import ConfigError
+
+# The turns of a prompt, and whether they are a conversation, which goes through the model's chat template.
+PromptRow = tuple[tuple[ChatMessage, ...], bool]
+
+# Where no column is named, the first of these that is there.
+_MESSAGES = "messages"
+_DEFAULT_COLUMNS = (_MESSAGES, "prompt")
+_MOST_COLUMNS_TOLD = 20
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+
+
+def prompt_in(row: Any, column: str | None) -> PromptRow:
+    """The prompt in a row of named values.
+
+    Args:
+        row: values by name.
+        column: the name to take; None takes ``messages``, else ``prompt``.
+
+    Raises:
+        TypeError, KeyError, ValueError: there is none, or the row is no mapping.
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError("no mapping")
+    name = next(c for c in _DEFAULT_COLUMNS if c in row or c == _DEFAULT_COLUMNS[-1]) if column is None else column
+    return _prompt_of(row[name], name)
+
+
+def column_among(columns: Sequence[str], wanted: str | None, where: str) -> str:
+    """The column that holds the prompts of a table.
+
+    Args:
+        columns: those there are.
+        wanted: its name; None takes ``messages``, else ``prompt``.
+        where: what the table is called in an error.
+
+    Raises:
+        ConfigError: it is not there, or there twice.
+    """
+    candidates = _DEFAULT_COLUMNS if wanted is None else (wanted,)
+    name = next((c for c in candidates if c in columns), None)
+    if name is None:
+        more = f" and {len(columns) - _MOST_COLUMNS_TOLD} more" if len(columns) > _MOST_COLUMNS_TOLD else ""
+        there = ", ".join(map(_SHORT.repr, columns[:_MOST_COLUMNS_TOLD])) + more
+        sought = " or ".join(map(_SHORT.repr, candidates))
+        raise ConfigError(f"{where}: there is no column {sought}; name one with dataset.column: {there or 'none here'}")
+    if columns.count(name) > 1:
+        raise ConfigError(f"{where}: {columns.count(name)} columns are called {_SHORT.repr(name)}; rename all but one")
+    return name
+
+
+def prompts_of(values: Iterable[Any], column: str, where: str) -> Iterator[PromptRow]:
+    """The prompts in the values of a column; rows are counted from 1.
+
+    Raises:
+        ConfigError: a value is no prompt.
+    """
+    for number, value in enumerate(values, 1):
+        try:
+            yield _prompt_of(value, column)
+        except (ValueError, KeyError, TypeError):
+            expected = "" if column == _MESSAGES else "a text or "
+            raise ConfigError(
+                f"{where}: row {number}: {_SHORT.repr(column)} should hold {expected}a list of "
+                f'{{"role": "...", "content": "..."}}, found {shown(value)}'
+            ) from None
+
+
+def shown(value: Any) -> str:
+    """A value that is no prompt, in a few words."""
+    if value is None:
+        return "nothing (null)"
+    return "an empty text" if value == "" else _SHORT.repr(value)
+
+
+def _prompt_of(value: Any, column: str) -> PromptRow:
+    # A text called messages is a conversation in some notation, which no model should be shown as it is.
+    if isinstance(value, str) and column != _MESSAGES:
+        return (ChatMessage("user", _text(value)),), False
+    if not isinstance(value, list) or not value:
+        raise TypeError("neither a text nor a list of messages")
+    return tuple(ChatMessage(_text(m["role"]), _text(m["content"])) for m in value), True
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("not a text")
+    value.encode()  # half of a character is no text either
+    return value
