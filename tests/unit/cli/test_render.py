@@ -220,3 +220,12 @@ def test_a_floor_that_ended_early_is_said_to_have(early: bool, said: str) -> Non
         thermal_floor_ended_early=early,
     )
     assert line(render.experiment(with_energy(warmup_result=warmup), None), "warm-up").endswith(said)
+
+
+def test_several_processes_are_counted_and_one_is_not_worth_a_line() -> None:
+    plan = ExperimentPlan.of(ExperimentConfig(model="m"))
+    shared = {"n_processes": 2, "parallelism": "tensor"}
+    raws = [fake_process_result(plan).model_copy(update={"process_index": i, **shared}) for i in range(2)]
+    text = render.experiment(ExperimentResult.from_processes(raws), None)
+    assert line(text, "processes").split(maxsplit=1)[1] == "2 (tensor parallel)"
+    assert "processes" not in render.experiment(result(), None)
