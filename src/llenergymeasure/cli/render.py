@@ -34,6 +34,7 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
         ("environment", _environment_line(result.environment_snapshot)),
         ("model", _model_line(result)),
         ("engine", f"{result.model.engine} ({result.model.engine_version or 'version unknown'})"),
+        *_process_rows(result),
         ("warm-up", _warmup_line(result)),
         *_part_rows(result),
         ("tokens", _token_line(result)),
@@ -49,6 +50,11 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
     lines += _warning_lines(result.measurement_warnings)
     lines.append(f"{'result':<{_LABEL}}{directory or 'not written (no output folder)'}")
     return "\n".join(lines)
+
+
+def _process_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    of = result.aggregation
+    return [] if of is None else [("processes", f"{of.n_processes} ({of.parallelism} parallel)")]
 
 
 def study(result: StudyResult) -> str:

@@ -101,9 +101,11 @@ def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
 
 
 def _notes(config: ExperimentConfig) -> list[str]:
-    memory = get_backend(config.backend).estimate_memory(config)
+    backend = get_backend(config.backend)
+    memory, layout = backend.estimate_memory(config), backend.processes(config)
+    processes = [f"processes: {layout.in_words}, started by llem"] if layout.n_processes > 1 else []
     dormant = [f"dormant: {name} changes nothing: {why}" for name, why in config.dormant_fields().items()]
-    return [render.memory_line(memory), *select_prompts(config).warnings, *dormant]
+    return [*processes, render.memory_line(memory), *select_prompts(config).warnings, *dormant]
 
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:

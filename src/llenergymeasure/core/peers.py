@@ -12,9 +12,9 @@ from typing import Protocol
 
 from llenergymeasure.exceptions import ExperimentError
 
-# Windows begin within this of one another. A look costs some microseconds.
+# Windows begin within this of one another.
 POLL_S = 0.005
-# While others still measure, a look four times a second is a few hundred-thousandths of a core.
+# While others still measure, their idling too: four looks a second of some 5 us for each that is awaited.
 POLL_BESIDE_S = 0.25
 # Loading a large model from a slow disk takes many minutes, and not all need be equally fast.
 PATIENCE_S = 7200.0
@@ -109,10 +109,10 @@ class FilePeers:
 
     def _wait_for(self, names: list[str], poll_s: float) -> None:
         end_s = self._clock() + self._patience_s
-        while missing := [name for name in names if not (self._folder / name).exists()]:
+        while names := [name for name in names if not (self._folder / name).exists()]:
             if self._clock() >= end_s:
                 raise ExperimentError(
-                    f"process {self._index} waited {self._patience_s:g} s for {', '.join(missing)} of the "
+                    f"process {self._index} waited {self._patience_s:g} s for {', '.join(names)} of the "
                     f"{self._n_processes} processes; see the log of the process that the number names"
                 )
             self._sleep(poll_s)

@@ -76,7 +76,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         environment = instruments.snapshot()
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)
-        instruments.peers.wait("load")
+        instruments.peers.wait("load", POLL_BESIDE_S)
         with _loaded(plan, backend) as model:
             batches, prompts_digest = steps.prepared_prompts(plan, model, warnings)
             description = model.describe()
@@ -87,6 +87,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             instruments.peers.wait("floor")
             with _telemetry(instruments, warnings):
                 warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
+                instruments.peers.wait("settled", POLL_BESIDE_S)
                 state.advance(ExperimentState.MEASURING)
                 model.seed(plan.seed)
                 instruments.peers.wait("start")

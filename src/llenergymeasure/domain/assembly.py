@@ -228,16 +228,20 @@ def combined_throttle(raws: Sequence[RawProcessResult]) -> ThermalThrottleInfo |
 
 
 def combined_warnings(raws: Sequence[RawProcessResult]) -> list[str]:
-    """All warnings, each once; one that not all processes have names those that do."""
+    """All warnings, each once; of several processes those are named that have it, for its numbers are their own."""
     by_warning: dict[str, list[int]] = {}
     for raw in raws:
         for warning in dict.fromkeys(raw.measurement_warnings):
             by_warning.setdefault(warning, []).append(raw.process_index)
-    found = [
-        warning if len(indices) == len(raws) else f"{warning} [process {', '.join(map(str, indices))}]"
-        for warning, indices in by_warning.items()
-    ]
-    return found if len(raws) == 1 else [*found, *_about_the_overlap(raws)]
+    if len(raws) == 1:
+        return list(by_warning)
+    found = []
+    for warning, indices in by_warning.items():
+        who = (
+            f"process {', '.join(map(str, indices))}" if len(indices) < len(raws) else f"each of {len(raws)} processes"
+        )
+        found.append(f"{warning} [{who}]")
+    return [*found, *_about_the_overlap(raws)]
 
 
 def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[str]:
@@ -248,7 +252,7 @@ def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[str]:
     if common_s >= _LEAST_OVERLAP * whole_s:
         return []
     return [
-        f"uneven_processes: all {len(raws)} processes were at work for {common_s:.3g} of {whole_s:.3g} s, and "
+        f"uneven_processes: the {len(raws)} processes were at work together for {common_s:.3g} of {whole_s:.3g} s, and "
         "devices of those that had ended, or not begun, are in the total for their own part only; raise n, so that "
         "the shares of the prompts become alike"
     ]

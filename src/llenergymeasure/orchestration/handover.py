@@ -70,11 +70,13 @@ def reported(state_dir: Path, n_processes: int = 1) -> LLEMError | None:
             unread = ExperimentError(f"the measuring process failed, and its report cannot be read: {error}")
             found.append((float("inf"), unread))
             continue
-        kind = getattr(exceptions, told.error_type, None)
-        if not (isinstance(kind, type) and issubclass(kind, LLEMError)):
-            kind = ExperimentError
-        found.append((told.time_s, kind(told.message)))
+        found.append((told.time_s, _kind_of(told)(told.message)))
     return min(found, key=lambda item: item[0])[1] if found else None
+
+
+def _kind_of(told: ProcessError) -> type[LLEMError]:
+    kind = getattr(exceptions, told.error_type, None)
+    return kind if isinstance(kind, type) and issubclass(kind, LLEMError) else ExperimentError
 
 
 @contextlib.contextmanager

@@ -250,3 +250,12 @@ def test_a_letter_of_the_study_says_which_experiments_said_the_same() -> None:
     assert letters(*(saying(p, t) for p, t in ("p1", "q1", "p2", "q1", "r1"))) == ["A1", "A2", "B1", "A2", "-"]
     many = letters(*(saying("p", str(n)) for n in range(28)))
     assert many[24:] == ["Y", "Z", "AA", "AB"]
+
+
+def test_several_processes_are_counted_and_one_is_not_worth_a_line() -> None:
+    plan = ExperimentPlan.of(ExperimentConfig(model="m"))
+    shared = {"n_processes": 2, "parallelism": "tensor"}
+    raws = [fake_process_result(plan).model_copy(update={"process_index": i, **shared}) for i in range(2)]
+    text = render.experiment(ExperimentResult.from_processes(raws), None)
+    assert line(text, "processes").split(maxsplit=1)[1] == "2 (tensor parallel)"
+    assert "processes" not in render.experiment(result(), None)

@@ -349,6 +349,7 @@ def test_several_processes_go_from_step_to_step_together() -> None:
         "together: floor",
         "sampler on",
         *("energy on", "sleep 60", "energy off"),
+        "together: settled",
         "seed 43",
         "together: start",
         "energy on",

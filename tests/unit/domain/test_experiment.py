@@ -207,7 +207,7 @@ def test_throttling_in_any_process_is_throttling(process: MakeProcess) -> None:
 def test_warnings_name_their_process_where_there_are_several(process: MakeProcess) -> None:
     assert of([process(measurement_warnings=("a: x", "b: y"))]).measurement_warnings == ["a: x", "b: y"]
     raws = [process(0, 2, measurement_warnings=("a: x",)), process(1, 2, measurement_warnings=("a: x",))]
-    assert of(raws).measurement_warnings == ["a: x"]
+    assert of(raws).measurement_warnings == ["a: x [each of 2 processes]"]
     raws = [process(i, 3, measurement_warnings=("a: x",) if i else ("b: y",)) for i in range(3)]
     assert of(raws).measurement_warnings == ["b: y [process 0]", "a: x [process 1, 2]"]
 

@@ -52,11 +52,14 @@ def unshareable(config: ExperimentConfig, description: Any) -> Iterator[str]:
     if layout.parallelism != "tensor":
         return
     text = description.get_text_config()
-    if not getattr(text, "base_model_tp_plan", None):
+    plan = getattr(text, "base_model_tp_plan", None) or {}
+    if not plan:
         yield f"pytorch.tp_plan: transformers has no such plan for models of type {text.model_type!r}; remove it"
-    for name in ("num_attention_heads", "num_key_value_heads"):
+    for projection, name in (("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")):
         n_heads = getattr(text, name, None)
-        if n_heads is not None and n_heads % layout.n_processes:
+        # Other styles put the heads together again before anybody looks at one.
+        is_split = any(key.endswith(f".{projection}") and style == "colwise" for key, style in plan.items())
+        if is_split and n_heads is not None and n_heads % layout.n_processes:
             yield (
                 f"pytorch.tp_size: {layout.n_processes} processes cannot share {n_heads} of {name} evenly; "
                 "choose a divisor of it"

@@ -1,0 +1,326 @@
+"""Several processes for real: two of them on the CPU, over gloo where they compute together."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from llenergymeasure import ExperimentConfig, ExperimentResult, run_experiment, run_study
+from llenergymeasure.config.models import StudyConfig
+from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.exceptions import ConfigError, ExperimentError
+from llenergymeasure.results.aggregation import aggregate_directory
+from llenergymeasure.results.process_files import read_process_results
+from tests.integration.conftest import save_tiny_llama
+
+N = 5
+SHARED = {"data_parallel_size": 2}
+SPLIT = {"tp_plan": "auto", "tp_size": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_model_hub_that_is_not_asked() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+def config_of(model: Path, section: dict[str, Any], **fields: Any) -> ExperimentConfig:
+    defaults: dict[str, Any] = {
+        "model": str(model),
+        "precision": "fp32",
+        "n": N,
+        "max_input_tokens": 24,
+        "max_output_tokens": 12,
+        "warmup": {"n_warmup": 1},
+        "energy": {"backend": None},
+        "pytorch": section,
+    }
+    return ExperimentConfig.model_validate({**defaults, **fields})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run and where it lies."""
+
+    result: ExperimentResult
+    folder: Path
+
+    def rows(self) -> dict[str, list[Any]]:
+        rows: dict[str, list[Any]] = pq.read_table(self.folder / "requests.parquet").to_pydict()
+        return rows
+
+
+def run(model: Path, output: Path, section: dict[str, Any], **fields: Any) -> Run:
+    result = run_experiment(config_of(model, section, output_dir=output, **fields))
+    (folder,) = output.iterdir()
+    return Run(result, folder)
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same requests in one process."""
+    return run(tiny_llama, tmp_path_factory.mktemp("alone"), {})
+
+
+@pytest.fixture(scope="module")
+def shared(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two processes that share the prompts, and both ask CodeCarbon for the energy of the one CPU."""
+    output = tmp_path_factory.mktemp("shared")
+    return run(tiny_llama, output, SHARED, energy={"backend": "codecarbon"})
+
+
+@pytest.fixture(scope="module")
+def split(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two processes that share the layers, warmed up until steady, which each would find at another run."""
+    warmup = {"cv_threshold": 0.01, "window_size": 2, "min_prompts": 2, "max_warmup_prompts": 6}
+    return run(tiny_llama, tmp_path_factory.mktemp("split"), SPLIT, warmup=warmup)
+
+
+def test_processes_that_share_the_prompts_serve_each_once_with_the_tokens_of_one(alone: Run, shared: Run) -> None:
+    result = shared.result
+    for column in ("index", "input_tokens", "output_tokens", "finish_reason", "output_digest"):
+        assert shared.rows()[column] == alone.rows()[column], column
+    assert (result.n_requests, result.input_tokens, result.output_tokens) == (
+        N, alone.result.input_tokens, alone.result.output_tokens,
+    )  # fmt: skip
+    assert result.prompts_digest == alone.result.prompts_digest
+    assert result.aggregation is not None
+    assert (result.aggregation.n_processes, result.aggregation.parallelism) == (2, "data")
+
+
+def test_the_figures_are_those_of_both_processes(shared: Run) -> None:
+    result = shared.result
+    first, second = read_process_results(shared.folder / ".state", 2)
+    assert [[r.index for r in raw.requests] for raw in (first, second)] == [[0, 2, 4], [1, 3]]
+    assert result.output_tokens == first.output_tokens + second.output_tokens
+    assert first.window_start_s < second.window_end_s
+    assert second.window_start_s < first.window_end_s
+    # They begin together: the one that comes last makes the others wait, who look every 5 ms.
+    assert abs(first.window_start_s - second.window_start_s) < 1
+    whole_s = max(first.window_end_s, second.window_end_s) - min(first.window_start_s, second.window_start_s)
+    assert result.duration_sec == whole_s
+    assert result.tokens_per_second == result.output_tokens / whole_s
+    assert first.peak_memory_mb is not None
+    assert second.peak_memory_mb is not None
+    assert result.peak_memory_mb == first.peak_memory_mb + second.peak_memory_mb
+    assert result.latency_stats is not None
+    assert result.latency_stats.e2e_s is not None
+    assert result.latency_stats.e2e_s.n == N
+
+
+def test_the_one_cpu_that_both_processes_watched_counts_once(shared: Run) -> None:
+    raws = read_process_results(shared.folder / ".state", 2)
+    measured = [raw.energy for raw in raws if raw.energy is not None]
+    assert [[d.device for d in energy.devices] for energy in measured] == [["cpu", "ram"]] * 2
+    longest = max(measured, key=lambda energy: energy.duration_sec)
+    assert longest.total_j is not None
+    assert longest.total_j > 0
+    assert shared.result.total_energy_j == longest.total_j
+    assert [d.device for d in shared.result.energy_devices] == ["cpu", "ram"]
+
+
+def test_cores_are_shared_by_processes_that_share_the_cpu(alone: Run, shared: Run, split: Run) -> None:
+    usable = len(os.sched_getaffinity(0))
+    cores = min(psutil.cpu_count(logical=False) or usable, usable)
+    if "OMP_NUM_THREADS" in os.environ:
+        pytest.skip("somebody said how many threads there are to be")
+    for run in (shared, split):
+        assert run.result.model.parameters is not None
+        assert run.result.model.parameters["n_threads"] == max(1, cores // 2)
+
+
+def test_processes_that_share_the_layers_say_what_one_says_and_it_counts_once(alone: Run, split: Run) -> None:
+    result = split.result
+    for column in ("index", "input_tokens", "output_tokens", "finish_reason", "output_digest"):
+        assert split.rows()[column] == alone.rows()[column], column
+    assert (result.input_tokens, result.output_tokens) == (alone.result.input_tokens, alone.result.output_tokens)
+    assert result.model.n_parameters == alone.result.model.n_parameters
+    assert result.total_flops == alone.result.total_flops
+    assert result.aggregation is not None
+    assert (result.aggregation.n_processes, result.aggregation.parallelism) == (2, "tensor")
+    first, second = read_process_results(split.folder / ".state", 2)
+    assert [r.output_digest for r in first.requests] == [r.output_digest for r in second.requests]
+    # Steady by the first one's latencies, or they would wait for each other in different runs.
+    assert first.warmup_result == second.warmup_result
+
+
+def test_what_is_left_is_a_raw_result_and_a_marker_of_each(shared: Run) -> None:
+    assert sorted(p.name for p in (shared.folder / ".state").iterdir()) == [
+        *("process_0.done", "process_0.json", "process_1.done", "process_1.json", "state_0", "state_1"),
+    ]
+    assert sorted(p.name for p in shared.folder.iterdir()) == [
+        *(".state", "log.txt", "log_1.txt", "requests.parquet", "result.json", "timeseries.parquet"),
+    ]
+    again = aggregate_directory(shared.folder / ".state", 2)
+    # The files beside the result were written when both had ended.
+    named = {"timeseries": "timeseries.parquet", "requests": "requests.parquet"}
+    assert again.model_copy(update=named) == ExperimentResult.from_json(shared.folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda state: (state / "process_1.json").unlink(), r"process_1\.json is missing; process 1 did not finish$"),
+        (lambda state: (state / "process_0.done").unlink(), r"process_0\.done is missing; process 0 did not finish$"),
+        (
+            lambda state: (state / "process_1.json").write_bytes((state / "process_1.json").read_bytes()[:-100]),
+            r"process_1\.json does not match its completion marker$",
+        ),
+    ],
+    ids=["missing", "unmarked", "torn"],
+)
+def test_a_file_that_is_missing_or_torn_is_named(
+    shared: Run, tmp_path: Path, spoil: Callable[[Path], Any], said: str
+) -> None:
+    state = shutil.copytree(shared.folder / ".state", tmp_path / "state")
+    spoil(state)
+    with pytest.raises(ExperimentError, match=said):
+        aggregate_directory(state, 2)
+
+
+def test_the_error_of_one_process_is_told_as_it_was_and_nothing_stays(tmp_path: Path) -> None:
+    model = save_tiny_llama(tmp_path / "model")
+    settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
+    template = "{% if 'odd' in messages[0].content %}{{ raise_exception('an odd prompt') }}{% endif %}even"
+    for name in ("chat_template.jinja", "tokenizer_config.json"):
+        (model / name).write_text(
+            template if name.endswith("jinja") else json.dumps({**settings, "chat_template": template}),
+            encoding="utf-8",
+        )
+    prompts = [{"messages": [{"role": "user", "content": word}]} for word in ("even", "odd", "even", "even")]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, prompts)), encoding="utf-8")
+    dataset = {"path": str(tmp_path / "p.jsonl"), "order": "as_is"}
+    experiment = config_of(model, SHARED, n=4, dataset=dataset)
+    # Of the four prompts the second goes to process 1, and process 0 waits for it.
+    study = run_study(StudyConfig(experiments=[experiment], output_dir=tmp_path / "out"))
+    (failure,) = study.failures
+    assert failure.error_type == "ExperimentError"
+    assert failure.message == "the prompts could not be tokenised: TemplateError: an odd prompt"
+    assert workers() == []
+
+
+def workers(of: int | None = None) -> list[psutil.Process]:
+    """The measuring processes below a process, by default this one, or those that it has left behind."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = process.info["cmdline"] or []
+        if "llenergymeasure.orchestration.worker" in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    mine = psutil.Process(of).children(recursive=True) if of is not None else psutil.Process().children(recursive=True)
+    return [process for process in found if process in mine]
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+    """What the condition gives once it is true."""
+    end = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < end, "this did not come true in time"
+        time.sleep(0.02)
+    return found
+
+
+def says(path: Path, state: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == f"{state}\n"
+
+
+def test_a_process_killed_in_the_middle_takes_the_others_with_it_and_is_named(tiny_llama: Path, tmp_path: Path) -> None:
+    # Long enough to be in the middle of it.
+    experiment = config_of(tiny_llama, SPLIT, n=150, max_output_tokens=200, output_dir=tmp_path)
+    errors: list[BaseException] = []
+
+    def measure() -> None:
+        try:
+            run_experiment(experiment)
+        except ExperimentError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    until(lambda: [p for p in tmp_path.glob(".*/.state/state_1") if says(p, "measuring")])
+    (victim,) = [p for p in workers() if p.environ()["RANK"] == "1"]
+    others = [p for p in workers() if p != victim]
+    assert len(others) == 1
+    victim.kill()
+    thread.join(60)
+    assert [str(error).partition(" without")[0] for error in errors] == ["process 1 of 2 was killed by SIGKILL"]
+    assert not any(p.is_running() for p in (victim, *others))
+    assert list(tmp_path.iterdir()) == []
+
+
+_LAUNCH = """
+import sys
+from pathlib import Path
+from llenergymeasure import ExperimentConfig, run_experiment
+run_experiment(ExperimentConfig.model_validate_json(Path(sys.argv[1]).read_text()))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
+def test_nothing_outlives_the_launching_process(tiny_llama: Path, tmp_path: Path, how: signal.Signals) -> None:
+    experiment = config_of(tiny_llama, SHARED, n=150, max_output_tokens=200, output_dir=tmp_path / "out")
+    (tmp_path / "config.json").write_text(experiment.model_dump_json(exclude_unset=True), encoding="utf-8")
+    command = [sys.executable, "-c", _LAUNCH, str(tmp_path / "config.json")]
+    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        states = until(lambda: len(found := list(tmp_path.glob("out/.*/.state/state_*"))) == 2 and found)
+        running = psutil.Process(parent.pid).children(recursive=True)
+        assert (len(states), len(workers(parent.pid))) == (2, 2)
+        parent.send_signal(how)
+        parent.wait(30)
+        until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in running), 10.0)
+    finally:
+        if parent.poll() is None:
+            parent.kill()
+    if how == signal.SIGINT:
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_experiment_of_several_processes_is_not_run_in_one(tiny_llama: Path) -> None:
+    with pytest.raises(ConfigError, match=r"needs 2 processes \(data parallel\)"):
+        PyTorchBackend().run(config_of(tiny_llama, SHARED))
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"tp_plan": "auto"}, "give tp_size, which on a CPU is the number of processes"),
+        ({"tp_plan": "auto", "tp_size": 3}, "3 processes cannot share 4 of num_attention_heads evenly"),
+        ({"tp_plan": "auto", "tp_size": 4}, "4 processes cannot share 2 of num_key_value_heads evenly"),
+    ],
+)
+def test_what_cannot_be_split_is_found_before_anything_is_started(
+    tiny_llama: Path, section: dict[str, Any], said: str
+) -> None:
+    problems = PyTorchBackend().problems(config_of(tiny_llama, section))
+    assert any(said in problem for problem in problems)
+
+
+def test_a_model_without_a_plan_is_not_split(tmp_path: Path) -> None:
+    from transformers import GPT2Config
+
+    GPT2Config(n_embd=8, n_head=2, n_layer=1, vocab_size=16).save_pretrained(tmp_path)
+    (problem,) = PyTorchBackend().problems(config_of(tmp_path, SPLIT))
+    assert problem == "pytorch.tp_plan: transformers has no such plan for models of type 'gpt2'; remove it"
+
+
+def test_the_memory_of_every_process_is_in_the_estimate(tiny_llama: Path) -> None:
+    one, two, both = (
+        PyTorchBackend().estimate_memory(config_of(tiny_llama, section)) for section in ({}, SHARED, SPLIT)
+    )
+    assert one is not None
+    assert one == both  # it is split, not copied
+    assert two is not None
+    assert (two.weights_mb, two.kv_cache_mb) == (2 * one.weights_mb, 2 * one.kv_cache_mb)
