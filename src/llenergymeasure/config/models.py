@@ -222,7 +222,9 @@ class ExperimentConfig(ConfigModel):
                 if getattr(part, field) != default:
                     yield f"{name}.{field}", why, default
         default = type(self).model_fields["random_seed"].default
-        if not self.decoder.do_sample and self.dataset.order == "as_is" and self.random_seed != default:
+        section = self.engine_section
+        draws = self.decoder.do_sample or self.dataset.order != "as_is" or any(map(section.is_on, section.seeded))
+        if not draws and self.random_seed != default:
             yield "random_seed", "it needs decoder.do_sample or dataset.order: shuffled", default
 
     @property

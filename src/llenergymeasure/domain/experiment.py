@@ -84,6 +84,8 @@ class ExperimentResult(BaseModel):
     prompts_digest: str
     model_revision: str | None = None
     weights_digest: str | None = None
+    adapter_digest: str | None = None
+    draft_digest: str | None = None
     timeseries: str | None
     requests: str | None
     process_results: list[ProcessSummary]
@@ -160,6 +162,10 @@ class ExperimentResult(BaseModel):
             environment_snapshot=first.environment_snapshot,
             model=first.model,
             prompts_digest=first.prompts_digest,
+            model_revision=first.identity.revision,
+            weights_digest=first.identity.weights_digest,
+            adapter_digest=first.identity.adapter_digest,
+            draft_digest=first.identity.draft_digest,
             timeseries=first.timeseries,
             requests=first.requests_file,
             process_results=assembly.summaries(raws),
@@ -228,5 +234,7 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
         "sensor_accuracy_pct": sensor_accuracy_pct(devices) if total_j is not None else None,
         "energy_devices": tuple(devices),
         "energy_backend": first.energy_backend,
-        "reproducibility_notes": reproducibility_notes(first.energy_backend, devices, total_j, first.warmup_result),
+        "reproducibility_notes": reproducibility_notes(
+            first.energy_backend, devices, total_j, first.warmup_result, (first.model.parameters or {}).get("weights")
+        ),
     }

@@ -40,16 +40,33 @@ def sensor_accuracy_pct(devices: Sequence[DeviceEnergy]) -> float | None:
 
 
 def reproducibility_notes(
-    backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None, warmup: WarmupResult | None = None
+    backend: str | None,
+    devices: Sequence[DeviceEnergy],
+    total_j: float | None,
+    warmup: WarmupResult | None = None,
+    weights: object = None,
 ) -> str:
-    """What a reader must know to judge or repeat the energy figure. Never empty."""
-    notes = _about_the_energy(backend, devices, total_j)
-    if warmup is None or not warmup.thermal_floor_ended_early:
-        return notes
-    return (
-        f"{notes} The thermal floor ended early, after {warmup.thermal_floor_wait_s:.0f} s, when temperature and power "
-        "had settled; repeats may wait for another time."
-    )
+    """What a reader must know to judge or repeat the energy figure. Never empty.
+
+    Args:
+        backend: the source of the energy.
+        devices: what it read.
+        total_j: the energy of the window.
+        warmup: for a thermal floor that ended early.
+        weights: what the weights are when they were not read from files.
+    """
+    notes = [_about_the_energy(backend, devices, total_j)]
+    if warmup is not None and warmup.thermal_floor_ended_early:
+        notes.append(
+            f"The thermal floor ended early, after {warmup.thermal_floor_wait_s:.0f} s, when temperature and power had "
+            "settled; repeats may wait for another time."
+        )
+    if weights is not None:
+        notes.append(
+            f"Weights: {weights}; they were not read from files. The same seed gives the same weights with the same "
+            "torch on the same kind of device only."
+        )
+    return " ".join(notes)
 
 
 def _about_the_energy(backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None) -> str:
