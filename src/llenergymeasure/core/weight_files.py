@@ -36,7 +36,7 @@ def model_files(
     names = [_with_variant(name, variant) for name in (*safe, *pickled)] if explicit is None else [explicit]
     for name in names:
         if (folder / name).is_file():
-            return _shards(folder, name) if name.endswith(".index.json") else {name: folder / name}
+            return _shards(folder, name) if ".index." in name else {name: folder / name}
     raise FileNotFoundError(f"none of {', '.join(names)} is in {folder}")
 
 

@@ -95,6 +95,7 @@ def test_the_whole_order_with_the_default_floor_and_nobody_waiting() -> None:
         *("energy on", "sleep 30", "energy off"),
         "load",
         "prepare",
+        "identity",
         *("generate", "synchronize"),
         "sampler on",
         *("energy on", "sleep 60", "energy off"),

@@ -246,7 +246,7 @@ class PyTorchConfig(EngineSection):
         "random_weights": {"variant": _NOT_READ, "use_safetensors=true|false": _NOT_READ},
         "offload_folder": {"random_weights": "weights that are drawn are put on no disk; remove one of them"},
         "tp_plan": {
-            "random_weights": "drawn weights are not split by a plan; place them with device_map",
+            "random_weights": "drawn weights are not split by a plan; remove it, or set device_map instead",
             "device_map": "the plan places the layers itself; remove one of them",
         },
         "load_in_8bit": {"random_weights": _DRAWN_DENSE},

@@ -1,5 +1,6 @@
 """A LoRA adapter on top of a model, through peft."""
 
+import warnings
 from typing import Any
 
 from llenergymeasure.config.workload import LoRAConfig
@@ -7,17 +8,19 @@ from llenergymeasure.exceptions import BackendError
 
 
 def with_adapter(model: Any, lora: LoRAConfig) -> tuple[Any, str]:
-    """The model with the adapter on it, in the model's own number format, and what there is to say of it.
+    """The model with the adapter on it, in its own number format, and what there is to say of it.
 
     Raises:
         BackendError: a part of the adapter is missing, or fits nothing in the model.
     """
     from peft import PeftModel
 
-    # peft would turn 16-bit adapters into fp32, as training likes it.
-    adapted = PeftModel.from_pretrained(model, lora.path, autocast_adapter_dtype=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # an error below
+        # peft turns 16-bit adapters into fp32: good for adding them up once, wrong for running with them.
+        adapted = PeftModel.from_pretrained(model, lora.path, autocast_adapter_dtype=lora.merge)
     # Loading it once more is how peft says what did not fit.
-    result = adapted.load_adapter(lora.path, "default", autocast_adapter_dtype=False)
+    result = adapted.load_adapter(lora.path, "default", autocast_adapter_dtype=lora.merge)
     _check_fit(lora.path, list(result.missing_keys), [key for key in result.unexpected_keys if "lora_" in key])
     described = _described(adapted.peft_config["default"], lora)
     return (adapted.merge_and_unload() if lora.merge else adapted), described
