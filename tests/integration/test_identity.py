@@ -58,7 +58,7 @@ def test_pickled_weights_a_variant_and_a_subfolder(tiny_llama: Path, tmp_path: P
     model.lm_head.weight.data += 1
     torch.save(model.state_dict(), inner / "pytorch_model.bin")
     model.save_pretrained(inner, variant="other")
-    files = {
+    files: dict[str, dict[str, Any]] = {
         "model.safetensors": {},
         "pytorch_model.bin": {"use_safetensors": False},
         "model.other.safetensors": {"variant": "other"},

@@ -13,6 +13,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
+from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyBreakdown,
@@ -220,3 +221,11 @@ def test_a_floor_that_ended_early_is_said_to_have(early: bool, said: str) -> Non
         thermal_floor_ended_early=early,
     )
     assert line(render.experiment(with_energy(warmup_result=warmup), None), "warm-up").endswith(said)
+
+
+def test_weights_that_were_not_read_and_an_adapter_stand_behind_the_model() -> None:
+    assert line(render.experiment(result(), None), "model").endswith("org/a-model, bf16")
+    parameters = {"weights": "random, seed 42", "adapter": "lora, rank 4, alpha 8, merged"}
+    other = ModelDescription(engine="fake", engine_version="1", parameters=dict(parameters))
+    row = line(render.experiment(result(model=other), None), "model")
+    assert row.endswith("org/a-model, bf16, weights not read: random, seed 42, adapter (lora, rank 4, alpha 8, merged)")

@@ -73,3 +73,9 @@ def test_notes_say_when_the_thermal_floor_ended_early() -> None:
     assert reproducibility_notes("nvml", [INTEGRATED], 5.0, early).startswith(
         f"{plain} The thermal floor ended early, after 27 s"
     )
+
+
+def test_notes_say_that_weights_were_not_read() -> None:
+    plain = reproducibility_notes("nvml", [INTEGRATED], 5.0)
+    drawn = reproducibility_notes("nvml", [INTEGRATED], 5.0, weights="random, seed 42")
+    assert drawn.startswith(f"{plain} Weights: random, seed 42; they were not read from files.")
