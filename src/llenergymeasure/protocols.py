@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, Prompt
+from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, ModelIdentity, Prompt
 from llenergymeasure.domain.metrics import EnergyMeasurement, FlopsResult, MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
@@ -48,6 +48,10 @@ class LoadedModel(Protocol):
 
     def describe(self) -> ModelDescription:
         """Engine, version, real devices and parameters as the engine resolved them."""
+        ...
+
+    def identity(self) -> ModelIdentity:
+        """Commit and digests of the files that were loaded; may read all of them, so it is asked once, when loaded."""
         ...
 
 

@@ -16,6 +16,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import (
     InferenceOutput,
     ModelDescription,
+    ModelIdentity,
     Prompt,
     RequestOutput,
     tokens_digest,
@@ -70,6 +71,7 @@ class FakeModel:
     error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
     to_warn: tuple[str, ...] = ()
     n_batches: int = 0
+    known_as: ModelIdentity = field(default_factory=ModelIdentity)
 
     def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
         """Each prompt becomes as many tokens as it has words, or as a random one asks for."""
@@ -129,6 +131,11 @@ class FakeModel:
     def describe(self) -> ModelDescription:
         """The fake engine on its devices."""
         return ModelDescription(engine="fake", engine_version="1.0", devices=self.devices)
+
+    def identity(self) -> ModelIdentity:
+        """What it was made with."""
+        self.log.append("identity")
+        return self.known_as
 
 
 class FakeEngine:

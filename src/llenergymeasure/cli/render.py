@@ -246,6 +246,8 @@ def _model_line(result: ExperimentResult) -> str:
     parameters = result.model.parameters or {}
     batch, quantised = parameters.get("batch_size"), parameters.get("quantization")
     parts = [f"{config['model']}{size}, {config['precision']}"]
+    parts += [f"weights not read: {weights}" for weights in [parameters.get("weights")] if weights]
+    parts += [f"adapter ({adapter})" for adapter in [parameters.get("adapter")] if adapter]
     parts += [f"weights quantised ({quantised})"] if quantised else []
     parts += [f"batch {batch}"] if batch else []
     return ", ".join(parts)

@@ -272,8 +272,14 @@ class ExperimentConfig(ConfigModel):
                 if getattr(part, field) != default:
                     yield f"{name}.{field}", why, default
         default = type(self).model_fields["random_seed"].default
-        needs_seed = self.decoder.do_sample or self.dataset.order != "as_is" or self.dataset.random is not None
-        if self.random_seed != default and not needs_seed:
+        section = self.engine_section
+        draws = (
+            self.decoder.do_sample
+            or self.dataset.order != "as_is"
+            or self.dataset.random is not None
+            or any(map(section.is_on, section.seeded))
+        )
+        if not draws and self.random_seed != default:
             yield "random_seed", "it needs decoder.do_sample or dataset.order: shuffled or grouped", default
 
     @property

@@ -61,7 +61,7 @@ def model_problem(model: str, subfolder: str | None = None) -> str | None:
         subfolder: folder inside the directory or repository that holds it.
     """
     if model in PACKAGED_MODELS:
-        if _packaged_file(PACKAGED_MODELS[model]) is None:
+        if packaged_file(model) is None:
             return f"model {model!r} comes in a package that is not installed; {PACKAGED_MODELS[model].install}"
         return None
     path = Path(model)
@@ -102,7 +102,7 @@ def describe_source(model: str) -> ModelSource:
     """
     if model not in PACKAGED_MODELS:
         return resolve_model(model)
-    file = _packaged_file(PACKAGED_MODELS[model])
+    file = packaged_file(model)
     if file is None:
         raise BackendError(f"model {model!r} comes in a package that is not installed")
     copy = _dense_path(model, _cache_dir())
@@ -120,10 +120,10 @@ def dense_copy(name: str, cache_dir: Path | None = None) -> Path:
     Raises:
         BackendError: the package is missing or the cache cannot be written.
     """
-    packaged = PACKAGED_MODELS[name]
-    source = _packaged_file(packaged)
+    source = packaged_file(name)
     if source is None:
-        raise BackendError(f"model {name!r} comes in a package that is not installed; {packaged.install}")
+        install = PACKAGED_MODELS[name].install
+        raise BackendError(f"model {name!r} comes in a package that is not installed; {install}")
     root = cache_dir or _cache_dir()
     target = _dense_path(name, root)
     try:
@@ -190,8 +190,9 @@ def _convert(source: Path, target: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _packaged_file(packaged: PackagedModel) -> Path | None:
-    """The weights in the installed package, found without importing it."""
+def packaged_file(name: str) -> Path | None:
+    """The weights in the installed package, found without importing it; None if it is not installed."""
+    packaged = PACKAGED_MODELS[name]
     spec = importlib.util.find_spec(packaged.package)
     for location in (spec.submodule_search_locations or []) if spec else []:
         path = Path(location) / packaged.file

@@ -80,6 +80,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         with _loaded(plan, backend) as model:
             batches, prompts_digest = steps.prepared_prompts(plan, model, warnings)
             description = model.describe()
+            identity = steps.identify(model, warnings)
             watched = watch_the_model(plan, description, instruments, baseline)
             plan, instruments, baseline = watched.plan, watched.instruments, watched.baseline
             warnings.extend(watched.warnings)
@@ -113,6 +114,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 **_of_the_plan(plan),
                 environment_snapshot=environment,
                 model=description,
+                identity=identity,
                 prompts_digest=prompts_digest,
                 requests=window.output.requests,
                 start_time=window.start_time,

@@ -24,12 +24,12 @@ from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled
 from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.inference import Prompt
+from llenergymeasure.domain.inference import ModelIdentity, Prompt
 from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult, counted_devices, only_gpus
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
-from llenergymeasure.exceptions import ConfigError, ExperimentError
+from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError
 from llenergymeasure.protocols import LoadedModel
 
 _log = logging.getLogger(__name__)
@@ -95,6 +95,8 @@ def prepared_prompts(
         )
     try:
         batches = model.prepare(own)
+    except LLEMError:
+        raise
     except Exception as error:  # templates and tokenizers raise whatever their libraries raise
         raise ExperimentError(f"the prompts could not be tokenised: {type(error).__name__}: {error}") from error
     n_truncated = sum(prompt.truncated for batch in batches for prompt in batch)
@@ -104,6 +106,17 @@ def prepared_prompts(
             f"{plan.config.max_input_tokens} tokens; raise max_input_tokens to keep them whole"
         )
     return batches, selection.digest
+
+
+def identify(model: LoadedModel, warnings: list[str]) -> ModelIdentity:
+    """Commit and digests of what was loaded.
+
+    Before warm-up, because it may read all of the weights: nothing of that is left in the window, and no measurement
+    is lost when somebody ends it.
+    """
+    identity = attempt("weights_digest", model.identity, warnings) or ModelIdentity()
+    warnings.extend(identity.warnings)
+    return identity
 
 
 def warm_up(

@@ -93,6 +93,8 @@ class ExperimentResult(BaseModel):
     outputs_digest: str
     model_revision: str | None = None
     weights_digest: str | None = None
+    adapter_digest: str | None = None
+    draft_digest: str | None = None
     timeseries: str | None
     requests: str | None
     outputs: str | None = None
@@ -182,6 +184,10 @@ class ExperimentResult(BaseModel):
             model=assembly.whole_model(raws),
             prompts_digest=first.prompts_digest,
             outputs_digest=outputs_digest(requests),
+            model_revision=first.identity.revision,
+            weights_digest=first.identity.weights_digest,
+            adapter_digest=first.identity.adapter_digest,
+            draft_digest=first.identity.draft_digest,
             timeseries=first.timeseries,
             requests=first.requests_file,
             outputs=first.outputs_file,
@@ -254,6 +260,11 @@ def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int
         "energy_devices": tuple(devices),
         "energy_backend": first.energy_backend,
         "reproducibility_notes": reproducibility_notes(
-            first.energy_backend, devices, total_j, first.warmup_result, aliasing_pct
+            first.energy_backend,
+            devices,
+            total_j,
+            first.warmup_result,
+            weights=(first.model.parameters or {}).get("weights"),
+            aliasing_pct=aliasing_pct,
         ),
     }

@@ -88,10 +88,26 @@ class InferenceOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which weights were measured, so that others can have the same.
+
+    ``revision`` is the commit of a hub model. Digests are ``sha256:`` and 64 hex digits over weight files; None where
+    there are no such files, or with the reason in ``warnings`` where they could not be read.
+    """
+
+    revision: str | None = None
+    weights_digest: str | None = None
+    adapter_digest: str | None = None
+    draft_digest: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelDescription:
     """The loaded model as the engine resolved it.
 
-    ``devices`` are the UUIDs of the GPUs that hold it, empty for a CPU.
+    ``devices`` are the UUIDs of the GPUs that hold it, empty for a CPU. ``parameters`` has ``weights`` only where they
+    were not read from files, and says what they are instead.
     """
 
     engine: str

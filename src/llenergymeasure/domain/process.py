@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.inference import ModelDescription, RequestOutput
+from llenergymeasure.domain.inference import ModelDescription, ModelIdentity, RequestOutput
 from llenergymeasure.domain.metrics import (
     EnergyBreakdown,
     EnergyMeasurement,
@@ -40,6 +40,7 @@ class RawProcessResult(BaseModel):
     parallelism: Parallelism = "single"
     environment_snapshot: EnvironmentSnapshot
     model: ModelDescription
+    identity: ModelIdentity = ModelIdentity()
     prompts_digest: str
     requests: tuple[RequestOutput, ...]
     start_time: datetime

@@ -44,21 +44,36 @@ def reproducibility_notes(
     devices: Sequence[DeviceEnergy],
     total_j: float | None,
     warmup: WarmupResult | None = None,
+    weights: object = None,
     aliasing_pct: float | None = None,
 ) -> str:
-    """What a reader must know to judge or repeat the energy figure. Never empty."""
-    notes = _about_the_energy(backend, devices, total_j)
+    """What a reader must know to judge or repeat the energy figure. Never empty.
+
+    Args:
+        backend: the source of the energy.
+        devices: what it read.
+        total_j: the energy of the window.
+        warmup: for a thermal floor that ended early.
+        weights: what the weights are when they were not read from files.
+        aliasing_pct: what the load's rhythm may have hidden from the sensor.
+    """
+    notes = [_about_the_energy(backend, devices, total_j)]
     if aliasing_pct is not None and total_j is not None:
-        notes += (
-            f" Tokens came in step with a power sensor that looks only part of the time: up to {aliasing_pct:.1f} % "
+        notes.append(
+            f"Tokens came in step with a power sensor that looks only part of the time: up to {aliasing_pct:.1f} % "
             "more is open (energy_aliasing_pct), which neither the bound nor a second reading of the same sensor shows."
         )
-    if warmup is None or not warmup.thermal_floor_ended_early:
-        return notes
-    return (
-        f"{notes} The thermal floor ended early, after {warmup.thermal_floor_wait_s:.0f} s, when temperature and power "
-        "had settled; repeats may wait for another time."
-    )
+    if warmup is not None and warmup.thermal_floor_ended_early:
+        notes.append(
+            f"The thermal floor ended early, after {warmup.thermal_floor_wait_s:.0f} s, when temperature and power had "
+            "settled; repeats may wait for another time."
+        )
+    if weights is not None:
+        notes.append(
+            f"Weights: {weights}; they were not read from files. The same seed gives the same weights with the same "
+            "torch on the same kind of device only."
+        )
+    return " ".join(notes)
 
 
 def _about_the_energy(backend: str | None, devices: Sequence[DeviceEnergy], total_j: float | None) -> str:

@@ -13,6 +13,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
+from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyBreakdown,
@@ -259,3 +260,11 @@ def test_several_processes_are_counted_and_one_is_not_worth_a_line() -> None:
     text = render.experiment(ExperimentResult.from_processes(raws), None)
     assert line(text, "processes").split(maxsplit=1)[1] == "2 (tensor parallel)"
     assert "processes" not in render.experiment(result(), None)
+
+
+def test_weights_that_were_not_read_and_an_adapter_stand_behind_the_model() -> None:
+    assert line(render.experiment(result(), None), "model").endswith("org/a-model, bf16")
+    parameters = {"weights": "random, seed 42", "adapter": "lora, rank 4, alpha 8, merged"}
+    other = ModelDescription(engine="fake", engine_version="1", parameters=dict(parameters))
+    row = line(render.experiment(result(model=other), None), "model")
+    assert row.endswith("org/a-model, bf16, weights not read: random, seed 42, adapter (lora, rank 4, alpha 8, merged)")

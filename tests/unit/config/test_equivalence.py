@@ -163,6 +163,21 @@ PAIRS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"device_map": "auto"}, {"tp_plan": "auto"}),
     ({"device_map": "cpu"}, {"data_parallel_size": 2}),
     ({"data_parallel_size": 2}, {"tp_plan": "auto"}),
+    *(
+        ({"random_weights": True}, {name: value})
+        for name, value in {
+            **DRAFTS,
+            "variant": "fp16",
+            "use_safetensors": False,
+            "offload_folder": "disk",
+            "tp_plan": "auto",
+            "load_in_8bit": True,
+            "load_in_4bit": True,
+            "torchao": "int8_weight_only",
+            "checkpoint_backend": "marlin",
+            "checkpoint_dequantize": True,
+        }.items()
+    ),
     ({"load_in_8bit": True}, {"load_in_4bit": True}),
     ({"load_in_8bit": True}, {"torchao": "int8_weight_only"}),
     ({"load_in_4bit": True}, {"torchao": "int4_weight_only"}),
@@ -554,6 +569,8 @@ def test_settings_of_different_sections_that_cannot_go_together_are_refused(
     [
         {"load_in_8bit": False, "load_in_4bit": True},
         {"load_in_8bit": True, "torchao": None},
+        {"random_weights": False, "use_safetensors": False, "load_in_4bit": True},
+        {"random_weights": True, "use_safetensors": None, "device_map": "auto", "torchao": None},
         {"use_cache": True, "cache_implementation": "static"},
         {"use_cache": False, "cache_implementation": None},
         {"batch_size": 1, "assistant_model": "draft"},

@@ -74,6 +74,7 @@ RESOLVED = {
     "pytorch": {
         **dict.fromkeys(set(PyTorchConfig.model_fields)),
         "batch_size": 1,
+        "random_weights": False,
         "trust_remote_code": False,
         "load_in_8bit": False,
         "load_in_4bit": False,

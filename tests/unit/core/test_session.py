@@ -14,7 +14,7 @@ from llenergymeasure.core.peers import POLL_S, Alone
 from llenergymeasure.core.session import measure, run_session
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.inference import InferenceOutput, Prompt
+from llenergymeasure.domain.inference import InferenceOutput, ModelIdentity, Prompt
 from llenergymeasure.domain.metrics import FlopsResult
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
@@ -117,6 +117,7 @@ def test_the_whole_order_with_the_default_floor_and_nobody_waiting() -> None:
         *("energy on", "sleep 30", "energy off"),
         "load",
         "prepare",
+        "identity",
         *("generate", "synchronize"),
         "sampler on",
         *("energy on", "sleep 60", "energy off"),
@@ -233,6 +234,37 @@ def test_flops_that_cannot_be_counted_are_absent_with_a_reason() -> None:
     raw = bench.run(config())
     assert raw.flops_result is None
     assert "flops_unavailable: AttributeError: no such layer" in raw.measurement_warnings
+
+
+def test_what_was_loaded_is_known_by_commit_and_digest_with_what_could_not_be_read() -> None:
+    bench = Bench()
+    bench.model.known_as = ModelIdentity(revision="c0ffee", weights_digest="sha256:1", warnings=("adapter: lost",))
+    raw = bench.run(config())
+    assert (raw.identity.revision, raw.identity.weights_digest) == ("c0ffee", "sha256:1")
+    assert "adapter: lost" in raw.measurement_warnings
+
+
+def test_an_identity_that_cannot_be_had_is_absent_with_a_reason() -> None:
+    class Anonymous(FakeModel):
+        def identity(self) -> ModelIdentity:
+            raise OSError("disk gone")
+
+    bench = Bench()
+    bench.model = Anonymous(bench.clock, bench.log, devices=bench.engine_devices)
+    raw = bench.run(config())
+    assert raw.identity == ModelIdentity()
+    assert "weights_digest_unavailable: OSError: disk gone" in raw.measurement_warnings
+
+
+def test_what_an_engine_says_of_the_prompts_is_told_as_it_is() -> None:
+    class Wordless(FakeModel):
+        def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
+            raise ExperimentError("no words here")
+
+    bench = Bench()
+    bench.model = Wordless(bench.clock, bench.log, devices=bench.engine_devices)
+    with pytest.raises(ExperimentError, match=r"^no words here$"):
+        bench.run(config())
 
 
 def test_a_required_baseline_that_cannot_be_had_is_an_error_before_loading() -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from llenergymeasure.domain.assembly import distinct_samples
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, RawProcessResult, StudyResult
-from llenergymeasure.domain.inference import ModelDescription
+from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, FlopsResult, ThermalThrottleInfo
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from tests.unit.domain.conftest import START, MakeProcess, gpu, measured, request
@@ -278,6 +278,25 @@ def test_other_names_for_fields_are_not_written(process: MakeProcess) -> None:
     written = of([process(devices=[gpu("A", 1.0)])]).model_dump(mode="json")
     assert set(written).isdisjoint({"energy_total_j", "total_flops"})
     assert written["total_energy_j"] == 1.0
+
+
+def test_an_identity_is_written_once_in_fields_of_the_result(process: MakeProcess) -> None:
+    identity = ModelIdentity(revision="c", weights_digest="w", adapter_digest="a", draft_digest="d", warnings=("x",))
+    result = of([process(identity=identity)])
+    assert (result.model_revision, result.weights_digest, result.adapter_digest, result.draft_digest) == tuple("cwad")
+    assert set(result.model_dump()["model"]) == {"engine", "engine_version", "devices", "n_parameters", "parameters"}
+    assert of([process()]).weights_digest is None
+
+
+def test_a_raw_process_keeps_its_identity_in_its_file(process: MakeProcess) -> None:
+    raw = process(identity=ModelIdentity(weights_digest="w"))
+    assert RawProcessResult.model_validate_json(raw.model_dump_json()).identity == ModelIdentity(weights_digest="w")
+
+
+def test_drawn_weights_are_in_the_notes(process: MakeProcess) -> None:
+    drawn = ModelDescription(engine="fake", engine_version="1", parameters={"weights": "random, seed 3"})
+    assert "Weights: random, seed 3;" in of([process(model=drawn)]).reproducibility_notes
+    assert "Weights" not in of([process()]).reproducibility_notes
 
 
 def test_a_study_counts_what_was_tried(process: MakeProcess) -> None:

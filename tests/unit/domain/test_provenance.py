@@ -81,3 +81,9 @@ def test_notes_say_what_a_rhythm_of_the_load_may_have_hidden() -> None:
     assert "up to 11.1 % more is open (energy_aliasing_pct)" in notes
     assert "energy_aliasing_pct" not in plain
     assert "energy_aliasing_pct" not in reproducibility_notes("nvml", [COUNTER], None, aliasing_pct=11.1)
+
+
+def test_notes_say_that_weights_were_not_read() -> None:
+    plain = reproducibility_notes("nvml", [INTEGRATED], 5.0)
+    drawn = reproducibility_notes("nvml", [INTEGRATED], 5.0, weights="random, seed 42")
+    assert drawn.startswith(f"{plain} Weights: random, seed 42; they were not read from files.")

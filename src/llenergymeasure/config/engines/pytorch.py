@@ -29,6 +29,9 @@ _ASSISTED = {
     ),
     "prefill_chunk_size": "with a draft the prompt is read whole; remove one of them",
 }
+_NOT_READ = "weights that are drawn are read from no files; remove one of them"
+_DRAWN_DENSE = "weights are drawn in the number format of precision; remove one of them"
+_DRAWN_DRAFT = "how much of a draft a model of random weights accepts means nothing; remove one of them"
 _GROUP_WISE = {"cache_backend=fp8": "it has one scale per tensor and always 8 bits; remove one of them"}
 _DRAFT_MODELS = ("assistant_model", "assistant_early_exit")
 _DRAFTS = (*_DRAFT_MODELS, "prompt_lookup_num_tokens")
@@ -52,6 +55,11 @@ class PyTorchConfig(EngineSection):
     )
     use_safetensors: Flag | None = Field(
         default=None, description="Read only safetensors files (true) or only pickled ones (false)."
+    )
+    random_weights: Flag = Field(
+        default=False,
+        description="Draw the weights from random_seed instead of reading them: the model's config.json is enough, "
+        "tokens are noise. *Not yet run on a GPU.*",
     )
     trust_remote_code: Flag = Field(
         default=False, description="Run Python code that comes with the model. Off unless you trust its authors."
@@ -242,23 +250,39 @@ class PyTorchConfig(EngineSection):
     remove_invalid_values: Flag | None = Field(default=None, description="Replace NaN and infinite scores; slower.")
 
     one_is_off: ClassVar[frozenset[str]] = frozenset({"batch_size", "data_parallel_size"})
+    seeded: ClassVar[frozenset[str]] = frozenset({"random_weights"})
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "data_parallel_size": {"device_map": "each process has one GPU, or the CPU, to itself; remove one of them"},
+        "random_weights": {"variant": _NOT_READ, "use_safetensors=true|false": _NOT_READ},
+        "offload_folder": {"random_weights": "weights that are drawn are put on no disk; remove one of them"},
         "tp_plan": {
+            "random_weights": "drawn weights are not split by a plan; remove it, or set device_map instead",
             "device_map": "the plan places the layers itself; remove one of them",
             "data_parallel_size": "processes share the prompts or the layers, not yet both; remove one of them",
         },
-        "load_in_4bit": {"load_in_8bit": _ONE_QUANTISATION},
-        "torchao": {"load_in_8bit": _ONE_QUANTISATION, "load_in_4bit": _ONE_QUANTISATION},
+        "load_in_8bit": {"random_weights": _DRAWN_DENSE},
+        "load_in_4bit": {"random_weights": _DRAWN_DENSE, "load_in_8bit": _ONE_QUANTISATION},
+        "torchao": {
+            "random_weights": _DRAWN_DENSE,
+            "load_in_8bit": _ONE_QUANTISATION,
+            "load_in_4bit": _ONE_QUANTISATION,
+        },
+        "checkpoint_backend": {"random_weights": _DRAWN_DENSE},
+        "checkpoint_dequantize": {"random_weights": _DRAWN_DENSE},
         "cache_implementation": {"use_cache=false": "there is no cache then; remove one of them"},
         "cache_nbits": _GROUP_WISE,
         "cache_group_size": _GROUP_WISE,
         "cache_residual_length": _GROUP_WISE,
         "prefill_chunk_size": {"use_cache=false": "the prompt is read into the cache; remove one of them"},
-        "assistant_model": _ASSISTED,
-        "prompt_lookup_num_tokens": {**_ASSISTED, "assistant_model": _ONE_SPECULATION},
+        "assistant_model": {**_ASSISTED, "random_weights": _DRAWN_DRAFT},
+        "prompt_lookup_num_tokens": {
+            **_ASSISTED,
+            "random_weights": _DRAWN_DRAFT,
+            "assistant_model": _ONE_SPECULATION,
+        },
         "assistant_early_exit": {
             **_ASSISTED,
+            "random_weights": _DRAWN_DRAFT,
             "assistant_model": _ONE_SPECULATION,
             "prompt_lookup_num_tokens": _ONE_SPECULATION,
         },

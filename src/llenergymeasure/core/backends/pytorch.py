@@ -5,9 +5,10 @@ import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch_adapter import with_adapter
 from llenergymeasure.core.backends.pytorch_checks import problems_of
 from llenergymeasure.core.backends.pytorch_generation import reset_own_settings, section_of, set_draft
 from llenergymeasure.core.backends.pytorch_loading import (
@@ -15,15 +16,17 @@ from llenergymeasure.core.backends.pytorch_loading import (
     check_loaded,
     draft_arguments,
     has_cuda,
-    load_tokenizer,
     loading_arguments,
     read_description,
     read_draft_description,
     weight_bits,
 )
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel
+from llenergymeasure.core.backends.pytorch_origin import Origin
 from llenergymeasure.core.backends.pytorch_placement import devices_of
 from llenergymeasure.core.backends.pytorch_processes import layout_of, leave_group
+from llenergymeasure.core.backends.pytorch_random import random_model
+from llenergymeasure.core.backends.pytorch_tokenizer import load_tokenizer
 from llenergymeasure.core.memory import estimate_memory, sum_of
 from llenergymeasure.core.models import ModelSource, describe_source, resolve_model
 from llenergymeasure.core.session import measure
@@ -31,9 +34,6 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.exceptions import BackendError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 _PACKAGES = ("torch", "transformers", "accelerate")
 
@@ -103,11 +103,13 @@ class PyTorchBackend:
                 tokenizer = load_tokenizer(config, source)
                 model = _load_model(config, source)
                 overridden = reset_own_settings(model, config)
+                adapter = None
                 if config.lora is not None:
-                    model = _with_adapter(model, config)
+                    model, adapter = with_adapter(model, config.lora)
                 draft, of_draft = _load_draft(config, model)
                 _compile(config, model)
-                loaded = PyTorchModel(model, tokenizer, config, draft, [*overridden, *of_draft])
+                origin = Origin(config=config, source=source, adapter=adapter, overridden=[*overridden, *of_draft])
+                loaded = PyTorchModel(model, tokenizer, config, draft, origin=origin)
             except BackendError:
                 raise
             except Exception as error:
@@ -154,6 +156,8 @@ def _load_model(config: ExperimentConfig, source: ModelSource) -> Any:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
+    if section_of(config).random_weights:
+        return random_model(config, source)
     arguments = loading_arguments(config, source)
     model, info = _from_pretrained(source, arguments)
     check_loaded(config.model, info)
@@ -198,14 +202,6 @@ def _compile(config: ExperimentConfig, model: Any) -> None:
             backend=section.compile_backend or "inductor",
             **{name: value for name, value in options.items() if value is not None},
         )
-
-
-def _with_adapter(model: "PreTrainedModel", config: ExperimentConfig) -> Any:
-    from peft import PeftModel
-
-    assert config.lora is not None
-    adapted = PeftModel.from_pretrained(model, config.lora.path)
-    return adapted.merge_and_unload() if config.lora.merge else adapted
 
 
 def _sample_alike(config: ExperimentConfig) -> None:

@@ -17,6 +17,7 @@ from llenergymeasure.core.backends.pytorch_loading import (
 )
 from llenergymeasure.core.backends.pytorch_passthrough import unknown_passthrough
 from llenergymeasure.core.backends.pytorch_processes import process_problems, unshareable
+from llenergymeasure.core.backends.pytorch_random import GGUF_IS_WEIGHTS, not_drawn, quantised_description
 from llenergymeasure.core.models import describe_source, is_gguf, looks_like_path, model_problem
 
 # transformers takes kernels of the hub where the package is missing.
@@ -62,6 +63,8 @@ def missing_parts(config: ExperimentConfig) -> list[str]:
             f"pytorch.{way}: a GGUF file ({config.model}) is unpacked on loading and cannot be quantised "
             "again; give the directory of a dense model"
         )
+    if is_gguf(config.model) and section.random_weights:
+        found.append(f"pytorch.random_weights: {GGUF_IS_WEIGHTS}")
     return [*found, *_unknown_compiler(section), *_adapter_problems(config)]
 
 
@@ -141,11 +144,13 @@ def _unlike_the_model(config: ExperimentConfig, *, draft_is_here: bool) -> list[
     section = section_of(config)
     asked = [f"checkpoint_{n}" for n in ("backend", "dequantize") if getattr(section, f"checkpoint_{n}") is not None]
     compares_draft = section.assistant_model is not None and draft_is_here
-    if not asked and not compares_draft and section.tp_plan is None:
+    if not asked and not compares_draft and section.tp_plan is None and not section.random_weights:
         return []
     description = read_description(config, describe_source(config.model))
     found = [*unshareable(config, description)]
-    if getattr(description, "quantization_config", None) is None:
+    if section.random_weights and quantised_description(description):
+        found.append(f"pytorch.random_weights: {not_drawn(config.model)}")
+    if not quantised_description(description):
         found += [f"pytorch.{name}: this checkpoint is not quantised; remove the field" for name in asked]
     if compares_draft:
         draft = read_draft_description(config, describe_source(str(section.assistant_model)))

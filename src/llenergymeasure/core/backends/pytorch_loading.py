@@ -15,7 +15,6 @@ from llenergymeasure.exceptions import BackendError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
 
 INSTALL = "pip install 'llenergymeasure[{extra}]'"
 _HUB_FIELDS = ("revision", "subfolder")
@@ -73,17 +72,6 @@ def source_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str,
     if source.gguf_file is not None:
         found["gguf_file"] = source.gguf_file
     return found
-
-
-def load_tokenizer(config: ExperimentConfig, source: ModelSource) -> "PreTrainedTokenizerBase":
-    """The model's tokenizer, with something to pad with."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(source.location, **source_arguments(config, source))
-    if tokenizer.pad_token_id is None:
-        # Padding is masked out and never counted, so any token will do.
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-    return tokenizer
 
 
 def read_description(config: ExperimentConfig, source: ModelSource) -> Any:

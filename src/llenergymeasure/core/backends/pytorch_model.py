@@ -16,6 +16,7 @@ from llenergymeasure.core.backends.pytorch_generation import (
     section_of,
     with_length,
 )
+from llenergymeasure.core.backends.pytorch_origin import Origin
 from llenergymeasure.core.backends.pytorch_stopping import row_ends
 from llenergymeasure.core.backends.pytorch_timing import CompileWatch, StepClock
 from llenergymeasure.core.backends.pytorch_vocabulary import drawable
@@ -26,6 +27,7 @@ from llenergymeasure.core.random_prompts import random_token_ids
 from llenergymeasure.domain.inference import (
     InferenceOutput,
     ModelDescription,
+    ModelIdentity,
     Prompt,
     RequestOutput,
     tokens_digest,
@@ -42,9 +44,8 @@ class PyTorchModel:
     """Implements ``LoadedModel`` over a ``PreTrainedModel`` and its tokenizer."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, config: ExperimentConfig, draft: Any = None, overridden: Sequence[str] = ()
+        self, model: Any, tokenizer: Any, config: ExperimentConfig, draft: Any = None, *, origin: Origin
     ) -> None:
-        """``overridden``: settings of the model's own that were reset, as "name: value"."""
         import torch
 
         self._torch = torch
@@ -55,7 +56,7 @@ class PyTorchModel:
         self._batch_size = section_of(config).batch_size
         self._compiles = CompileWatch()
         self._on_cuda = model.device.type == "cuda"
-        self._overridden = overridden
+        self._origin = origin
         self._draft_settings = draft_settings(model if draft is None else draft)
         self._generation = generation_config(model, tokenizer, config)
         self._effective = effective(model, self._generation)
@@ -118,13 +119,8 @@ class PyTorchModel:
         self._compiles.restart()
 
     def warnings(self) -> list[str]:
-        """Settings of the model that were left out, and what was compiled since ``seed``, which is no inference."""
-        found = []
-        if self._overridden:
-            found.append(
-                f"generation_config_overridden: the model's generation_config.json has {', '.join(self._overridden)}, "
-                "which was not followed; what has a field of its own can be set there"
-            )
+        """What its weights are and which settings were left out; what was compiled since ``seed``, no inference."""
+        found = self._origin.warnings()
         n_graphs = self._compiles.count()
         if n_graphs:
             found.append(_about_graphs(n_graphs))
@@ -165,6 +161,7 @@ class PyTorchModel:
             "architecture": type(self._model).__name__,
             "chat_template": self._template_use,
             "n_threads": self._torch.get_num_threads(),
+            **self._origin.described(),
             **self._quantisation(),
             **described(self._effective),
         }
@@ -175,6 +172,10 @@ class PyTorchModel:
             n_parameters=self._n_parameters(),
             parameters=parameters,
         )
+
+    def identity(self) -> ModelIdentity:
+        """Commit and digests of model, adapter and draft."""
+        return self._origin.identity(self._model.config)
 
     def _n_parameters(self) -> int | None:
         if self._quantisation():

@@ -1,0 +1,46 @@
+"""A LoRA adapter on top of a model, through peft."""
+
+import warnings
+from typing import Any
+
+from llenergymeasure.config.workload import LoRAConfig
+from llenergymeasure.exceptions import BackendError
+
+
+def with_adapter(model: Any, lora: LoRAConfig) -> tuple[Any, str]:
+    """The model with the adapter on it, in its own number format, and what there is to say of it.
+
+    Raises:
+        BackendError: a part of the adapter is missing, or fits nothing in the model.
+    """
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # an error below
+        # peft turns 16-bit adapters into fp32: good for adding them up once, wrong for running with them.
+        adapted = PeftModel.from_pretrained(model, lora.path, autocast_adapter_dtype=lora.merge)
+    # Loading it once more is how peft says what did not fit.
+    result = adapted.load_adapter(lora.path, "default", autocast_adapter_dtype=lora.merge)
+    _check_fit(lora.path, list(result.missing_keys), [key for key in result.unexpected_keys if "lora_" in key])
+    described = _described(adapted.peft_config["default"], lora)
+    return (adapted.merge_and_unload() if lora.merge else adapted), described
+
+
+def _check_fit(path: str, missing: list[str], left_over: list[str]) -> None:
+    for keys, what in ((missing, "has no weights for"), (left_over, "has weights that fit nothing in the model:")):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise BackendError(f"lora.path {path}: the adapter {what} {keys[0]}{more}; give one made for this model")
+
+
+def _described(settings: Any, lora: LoRAConfig) -> str:
+    kind = str(getattr(settings.peft_type, "value", settings.peft_type)).lower()
+    facts = [
+        kind,
+        *(
+            f"{ours} {getattr(settings, name)}"
+            for name, ours in (("r", "rank"), ("lora_alpha", "alpha"))
+            if hasattr(settings, name)
+        ),
+    ]
+    return ", ".join([*facts, "merged" if lora.merge else "not merged"])
