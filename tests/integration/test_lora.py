@@ -101,6 +101,15 @@ def test_an_adapter_that_lies_beside_the_model_belongs_to_its_identity(
     assert identity.adapter_digest == loaded_with(tiny_llama, lora={"path": str(adapter)})[1].adapter_digest
 
 
+def test_an_adapter_on_drawn_weights_is_still_an_adapter_of_files(tiny_llama: Path, adapter: Path) -> None:
+    fields = {"pytorch": {"random_weights": True}, "lora": {"path": str(adapter), "merge": False}}
+    description, identity = loaded_with(tiny_llama, **fields)
+    assert (description.parameters or {})["weights"] == "random, seed 42"
+    assert identity.weights_digest is None
+    assert identity.adapter_digest is not None
+    assert identity.warnings == ()
+
+
 def with_keys(adapter: Path, target: Path, old: str, new: str) -> Path:
     """The adapter with other names for its matrices."""
     shutil.copytree(adapter, target, dirs_exist_ok=True)

@@ -70,7 +70,7 @@ class Origin:
                 warnings.append(f"{flag}_unavailable: {error}; without it nobody can tell which weights these were")
                 return None
 
-        folder = attempt("model_folder" if section.random_weights else "weights_digest", self._folder)
+        folder = attempt("model_revision" if section.random_weights else "weights_digest", self._folder)
         weights = adapter = draft = None
         if folder is not None and not section.random_weights:
             weights = attempt("weights_digest", lambda: weights_digest(self._files(folder, model_config)))
