@@ -115,10 +115,11 @@ def _phase(n_tokens: int, seconds: Sequence[float], joules: Sequence[_Joules]) -
     energy = power = per_token = None
     if len(known) == len(joules):
         energy = mean_with_interval([j for j, _ in known], [bound or 0.0 for _, bound in known])
-        if not duration.unresolved:
+        # A time that was nothing or less in one pair has no power, however sure its mean is.
+        if not duration.unresolved and min(seconds) > 0:
             power = mean_with_interval(
                 [j / s for (j, _), s in zip(known, seconds, strict=True)],
-                [(bound or 0.0) / abs(s) for (_, bound), s in zip(known, seconds, strict=True)],
+                [(bound or 0.0) / s for (_, bound), s in zip(known, seconds, strict=True)],
             )
         if n_tokens:
             per_token = _scaled(energy, 1 / n_tokens)

@@ -244,7 +244,9 @@ def test_config_shows_each_default_and_where_it_comes_from(
     assert {name: rows[name] for name in expected} == expected
     # Every field that has a default, of this engine or of all, and where each comes from.
     others = tuple(f"{engine}." for engine in ENGINE_SECTIONS if engine != "pytorch")
-    assert {name for name in field_defaults() if not name.startswith((*others, "lora."))} <= set(rows)
+    assert {name for name in field_defaults() if not name.startswith((*others, "lora.", "dataset.random."))} <= set(
+        rows
+    )
     assert not [name for name in rows if name.startswith(others)]
     origin = re.compile(rf"built-in|LLEM_\w+|{re.escape(str(path))}:\d+")
     assert all(origin.fullmatch(place) for _, place in rows.values())

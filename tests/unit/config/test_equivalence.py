@@ -314,6 +314,9 @@ LENGTHS = ("input_tokens", "output_tokens")
 
 # By hand: fields that change nothing in a configuration that has nothing else.
 ALONE_ASLEEP = {
+    *(f"measurement.{name}" for name in ("window_start_s", "window_length_s")),
+    *(f"measurement.{name}" for name in ("steady_cv_threshold", "n_steady_batches")),
+    *(f"phases.{name}" for name in ("n_pairs", "n_batches")),
     *(f"decoder.{name}" for name in ("temperature", "top_k", "top_p", "min_p", "length_penalty", "early_stopping")),
     *(f"pytorch.compile_{name}" for name in ("mode", "backend", "fullgraph", "dynamic")),
     *(f"pytorch.bnb_4bit_{name}" for name in ("quant_type", "compute_dtype", "use_double_quant")),
@@ -346,6 +349,7 @@ MORE_VALUES: dict[str, list[Any]] = {
     **{f"dataset.random.{name}.{field}": [2] for name in LENGTHS for field in ("value", "median", "low", "high")},
     **{f"dataset.random.{name}.sigma": [0.5] for name in LENGTHS},
     "decoder.num_beams": [2],
+    "measurement.window_start_s": [1.0],
     "decoder.num_return_sequences": [2],
     "decoder.length_penalty": [1.0],
     "passthrough_kwargs": [{"rope_theta": 5}],

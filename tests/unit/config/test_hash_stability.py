@@ -40,7 +40,7 @@ RICH: dict[str, Any] = {
 # These must not change by accident: results that were cited by them would no longer be found. They change with
 # every field that is added to what is measured, its default included, and with nothing else; a new value here
 # belongs into the changelog.
-PINNED = [(PLAIN, "7f1dc1d0cd4fc4a7"), (RICH, "de9d314855132611")]
+PINNED = [(PLAIN, "fe9c0924018beebd"), (RICH, "7e52f00d02b29628")]
 
 HASH_OF_STDIN = (
     "import json, sys\n"

@@ -377,6 +377,7 @@ def test_several_processes_go_from_step_to_step_together() -> None:
         "together: load",
         "load",
         "prepare",
+        "identity",
         *("generate", "synchronize"),
         "together: floor",
         "sampler on",
