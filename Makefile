@@ -34,6 +34,7 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/throughput.py
 	$(BIN)/python bench/accuracy.py
 
 docs: $(VENV)/.dev

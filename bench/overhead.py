@@ -1,4 +1,4 @@
-"""What measuring costs: throughput beside a loop written by hand, and processor time of the sampler.
+"""What measuring costs: throughput beside a loop written by hand, processor time of the sampler and of the step hook.
 
 ``python bench/overhead.py``, also part of ``make bench``. Exit code 1: a promise is not kept.
 """
@@ -9,18 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+_PARTS = ("sampler", "hook", "throughput")
+
 
 def main() -> int:
-    """Run both parts, print them, write what was asked for."""
+    """Run the parts, print them, write what was asked for."""
     from bench.results_file import machine, save
 
     args = _arguments()
     result: dict[str, Any] = {"bench": "overhead"}
-    if args.only != "throughput":
+    if args.only in (None, "sampler"):
         from bench import overhead_sampler
 
         result["sampler"] = overhead_sampler.measure(args.seconds)
-    if args.only != "sampler":
+    if args.only in (None, "hook"):
+        from bench import overhead_hook
+
+        result["hook"] = overhead_hook.measure(args)
+    if args.only in (None, "throughput"):
         from bench import overhead_throughput
 
         result["throughput"] = overhead_throughput.measure(args)
@@ -28,12 +34,12 @@ def main() -> int:
     print(json.dumps(result, indent=2))
     if args.save:
         print(f"written: {save('overhead-gpu' if result['machine']['gpus'] else 'overhead-cpu', result)}")
-    return 0 if all(result[part]["kept"] for part in ("sampler", "throughput") if part in result) else 1
+    return 0 if all(result[part]["kept"] for part in _PARTS if part in result) else 1
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("sampler", "throughput"), help="one part; default both")
+    parser.add_argument("--only", choices=_PARTS, help="one part; default all")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each tool of the sampler part")
     parser.add_argument("--pairs", type=int, default=30, help="of the throughput part")
     parser.add_argument("--model", default="smollm2-135m")

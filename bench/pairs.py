@@ -1,0 +1,65 @@
+"""Two ways to do the same work, in turns, so that whatever else the machine does touches both: ratios, not times."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import scipy.stats
+
+LEAST_PAIRS = 30
+LEAST_MEDIAN = 0.99
+LEAST_LIMIT = 0.98
+
+
+def ratios_of(ours: Callable[[], float], theirs: Callable[[], float], n_pairs: int) -> list[float]:
+    """[n_pairs] ratios of our rate over theirs; the side that goes first takes turns.
+
+    Args:
+        ours: does the work once and gives its rate, in any unit.
+        theirs: the same of the other way.
+        n_pairs: how often.
+    """
+    ratios = []
+    for number in range(n_pairs):
+        rates: dict[str, float] = {}
+        for side in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
+            rates[side] = ours() if side == "ours" else theirs()
+        ratios.append(rates["ours"] / rates["theirs"])
+        print(f"pair {number + 1:3} of {n_pairs}: ratio {ratios[-1]:.4f}", flush=True)
+    return ratios
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Interval that holds the median of the population with at least 95 %, whatever its distribution.
+
+    Of [n] values in order, fewer than k lie below the median with probability P(Binomial(n, 1/2) < k). The k-th from
+    either end is taken, for the largest k with at most 2.5 % at each: the 10th of 30. None for fewer than six values.
+    """
+    k = int(scipy.stats.binom.ppf(0.025, len(values), 0.5))
+    if scipy.stats.binom.cdf(k, len(values), 0.5) <= 0.025:
+        k += 1
+    ordered = sorted(values)
+    return (ordered[k - 1], ordered[-k]) if k > 0 else None
+
+
+def judged(ratios: Sequence[float], *, least_limit: float | None = LEAST_LIMIT) -> dict[str, Any]:
+    """The ratios with their median, its interval, and whether they keep what is promised.
+
+    Args:
+        ratios: [n] ratios.
+        least_limit: least lower end of the median's interval; None promises the median alone.
+    """
+    median, interval = statistics.median(ratios), median_interval(ratios)
+    kept = len(ratios) >= LEAST_PAIRS and median >= LEAST_MEDIAN
+    promise = f"{LEAST_PAIRS} pairs or more, median at least {LEAST_MEDIAN}"
+    if least_limit is not None:
+        promise += f", and {least_limit} the lower end of its 95 % interval"
+        kept = kept and interval is not None and interval[0] >= least_limit
+    return {
+        "promise": promise,
+        "kept": kept,
+        "n_pairs": len(ratios),
+        "median_ratio": round(median, 4),
+        "median_ratio_95_interval": None if interval is None else [round(limit, 4) for limit in interval],
+        "ratios": [round(ratio, 4) for ratio in ratios],
+    }
