@@ -17,15 +17,12 @@ from llenergymeasure.core.backends.pytorch_loading import (
     has_cuda,
     load_tokenizer,
     loading_arguments,
-    read_description,
-    read_draft_description,
-    weight_bits,
 )
+from llenergymeasure.core.backends.pytorch_memory import estimate_model
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel
 from llenergymeasure.core.backends.pytorch_placement import devices_of
 from llenergymeasure.core.backends.pytorch_processes import layout_of, leave_group
-from llenergymeasure.core.memory import estimate_memory, sum_of
-from llenergymeasure.core.models import ModelSource, describe_source, resolve_model
+from llenergymeasure.core.models import ModelSource, resolve_model
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import MemoryEstimate
@@ -59,19 +56,11 @@ class PyTorchBackend:
         return layout_of(config)
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
-        """Weights and KV cache of the model and its draft, in every process that has them; None if unknown."""
-        section = section_of(config)
-        n_tokens = config.max_input_tokens + config.max_output_tokens
-        n_sequences = 0 if section.use_cache is False else section.batch_size * config.decoder.num_beams
+        """Of the model with its draft and adapter, in all processes; None if its description tells nothing."""
         try:
-            description = read_description(config, describe_source(config.model))
-            parts = [estimate_memory(description, config.precision, n_tokens, n_sequences, weight_bits(section))]
-            if section.assistant_model is not None:
-                draft = read_draft_description(config, describe_source(section.assistant_model))
-                parts.append(estimate_memory(draft, config.precision, n_tokens, n_sequences))
+            return estimate_model(config)
         except Exception:  # noqa: BLE001 - an estimate that cannot be had is no error
             return None
-        return sum_of(parts * section.n_shares)
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
         """None without CUDA in torch; those that device_map names, or all that it may use; else one per process."""
