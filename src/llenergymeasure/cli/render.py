@@ -18,9 +18,10 @@ from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
-from llenergymeasure.domain.metrics import Distribution, MemoryEstimate, counted_devices
+from llenergymeasure.domain.metrics import Distribution, counted_devices
 from llenergymeasure.domain.phases import Estimate, PhaseResult
 from llenergymeasure.orchestration.inspection import Availability
+from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
 
 _WIDTH = 110
 _LABEL = 22
@@ -198,14 +199,20 @@ def _difference_line(found: Difference) -> str:
     return f"{'differs':<{_LABEL}}{where}: {tokens[0]} in the first, {tokens[1]} in the second"
 
 
-def memory_line(estimate: MemoryEstimate | None) -> str:
-    """What an experiment will hold in memory."""
+def memory_lines(fit: MemoryFit) -> list[str]:
+    """What an experiment will hold in memory, part by part, and what there is of it."""
+    estimate, free = fit.estimate, fit.free
+    free_mb = "what is free is not known" if free.free_mb is None else f"{free.free_mb:,.0f} MB are free"
     if estimate is None:
-        return "memory: not known for this model"
-    return (
-        f"memory: {estimate.weights_mb:,.0f} MB of weights and at most {estimate.kv_cache_mb:,.0f} MB of KV cache, "
-        "activations not included"
-    )
+        return [f"memory: not known for this model; {free_mb} {free.where}"]
+    least = "at least " if estimate.total_mb is None else ""
+    needed_mb = estimate.certain_mb if estimate.total_mb is None else estimate.total_mb
+    fits = "" if free.free_mb is None or needed_mb > free.free_mb else ": it fits"
+    return [
+        f"memory: {least}{needed_mb:,.0f} MB ({parts_of(estimate)})",
+        *(f"memory: unknown {line}" for line in estimate.unknown),
+        f"memory: {free_mb} {free.where}{fits}",
+    ]
 
 
 def _status(label: str, problem: str | None, good: str = "usable") -> str:

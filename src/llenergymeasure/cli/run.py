@@ -14,11 +14,10 @@ from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
-from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.orchestration.preflight import check
+from llenergymeasure.orchestration.preflight import Examined, examine
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
 
@@ -95,15 +94,15 @@ def _check_export(path: Path | None) -> None:
 
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     experiments = plan.experiments if isinstance(plan, StudyConfig) else [plan]
-    check(experiments, plan.output_dir)
-    click.echo(render.plan(plan, [_notes(e) for e in experiments]))
+    examined = examine(experiments, plan.output_dir)
+    click.echo(render.plan(plan, [_notes(e, found) for e, found in zip(experiments, examined, strict=True)]))
     return 0
 
 
-def _notes(config: ExperimentConfig) -> list[str]:
-    memory = get_backend(config.backend).estimate_memory(config)
+def _notes(config: ExperimentConfig, found: Examined) -> list[str]:
+    memory = [] if found.memory is None else render.memory_lines(found.memory)
     dormant = [f"dormant: {name} changes nothing: {why}" for name, why in config.dormant_fields().items()]
-    return [render.memory_line(memory), *select_prompts(config).warnings, *dormant]
+    return [*memory, *found.cautions, *select_prompts(config).warnings, *dormant]
 
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:

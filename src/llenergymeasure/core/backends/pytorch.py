@@ -21,9 +21,12 @@ from llenergymeasure.core.backends.pytorch_loading import (
 from llenergymeasure.core.backends.pytorch_memory import estimate_model
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel
 from llenergymeasure.core.backends.pytorch_placement import devices_of
+from llenergymeasure.core.backends.pytorch_precision import precision_cautions, precision_problems
 from llenergymeasure.core.backends.pytorch_processes import layout_of, leave_group
+from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.models import ModelSource, resolve_model
 from llenergymeasure.core.session import measure
+from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
@@ -47,9 +50,15 @@ class PyTorchBackend:
         return f"the pytorch engine needs {', '.join(missing)}; install with {how}" if missing else None
 
     def problems(self, config: ExperimentConfig) -> list[str]:
-        """What is missing on this machine: packages, the model, the adapter; and keys that nobody knows."""
+        """What is missing on this machine: packages, the model, the adapter, formats; and keys that nobody knows."""
         not_installed = self.installation_problem()
-        return problems_of(config) if not_installed is None else [not_installed]
+        if not_installed is not None:
+            return [not_installed]
+        return problems_of(config) + precision_problems(config, self._gpus_of(config))
+
+    def cautions(self, config: ExperimentConfig) -> list[str]:
+        """Number formats that the device only emulates."""
+        return precision_cautions(config, self._gpus_of(config))
 
     def processes(self, config: ExperimentConfig) -> ProcessLayout:
         """As many as ``data_parallel_size`` or ``tp_plan`` takes."""
@@ -77,6 +86,11 @@ class PyTorchBackend:
             # transformers takes the GPU of this number; one that shares the prompts is shown its own only.
             return tuple(visible[int(rank) : int(rank) + 1])
         return tuple(visible[: layout.n_processes])
+
+    def _gpus_of(self, config: ExperimentConfig) -> list[GpuInfo]:
+        visible = visible_gpus()
+        chosen = self.select_devices(config, visible.uuids)
+        return [gpu for gpu in visible.gpus if gpu.uuid in chosen]
 
     @contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[PyTorchModel]:

@@ -50,11 +50,13 @@ _NO_WIDTHS = "activations: this architecture does not say how wide it is in word
 def estimate_model(config: ExperimentConfig) -> MemoryEstimate | None:
     """Of the model with its draft and adapter; None for an architecture that transformers does not know."""
     section = section_of(config)
-    on_gpu = has_cuda() and section.device_map != "cpu"
-    description = read_description(config, describe_source(config.model))
+    on_gpu = has_cuda() and section.device_map not in ("cpu", {"": "cpu"})
+    # What the checks before this could not fetch is not waited for again.
+    here = config.model_copy(update={"passthrough_kwargs": {**config.passthrough_kwargs, "local_files_only": True}})
+    description = read_description(here, describe_source(config.model))
     parts = [_estimate_one(config, description, on_gpu=on_gpu, is_draft=False)]
     if section.assistant_model is not None:
-        draft = read_draft_description(config, describe_source(section.assistant_model))
+        draft = read_draft_description(here, describe_source(section.assistant_model))
         parts.append(_estimate_one(config, draft, on_gpu=on_gpu, is_draft=True))
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
