@@ -69,6 +69,10 @@ class InferenceBackend(Protocol):
         """Everything that would keep ``config`` from running here, found without touching a device."""
         ...
 
+    def cautions(self, config: ExperimentConfig) -> Sequence[str]:
+        """What will run and not as one would think, each with its flag and what to do; no device is touched."""
+        ...
+
     def processes(self, config: ExperimentConfig) -> ProcessLayout:
         """How many processes have to be started for ``config``; an engine that starts its own needs one."""
         ...

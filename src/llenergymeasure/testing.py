@@ -159,6 +159,10 @@ class FakeEngine:
         """What it was made with."""
         return self.layout
 
+    def cautions(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
+        """None."""
+        return []
+
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:  # noqa: ARG002
         """Unknown."""
         return None

@@ -41,6 +41,7 @@ class FakeGpu:
     compute_pids: tuple[int, ...] = ()
     graphics_pids: tuple[int, ...] = ()
     architecture: int = 8
+    compute_capability: tuple[int, int] = (8, 9)
     counter_mj: Callable[[float], int] | None = None
 
 
@@ -176,6 +177,10 @@ class FakeNvml:
     def nvmlDeviceGetArchitecture(self, gpu: FakeGpu) -> int:
         self._enter("nvmlDeviceGetArchitecture", gpu)
         return gpu.architecture
+
+    def nvmlDeviceGetCudaComputeCapability(self, gpu: FakeGpu) -> list[int]:
+        self._enter("nvmlDeviceGetCudaComputeCapability", gpu)
+        return list(gpu.compute_capability)
 
     def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:
         self._enter("nvmlDeviceGetComputeRunningProcesses", gpu)

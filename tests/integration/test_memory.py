@@ -56,6 +56,8 @@ def test_a_draft_model_takes_memory_beside_the_model(tiny_llama: Path, tmp_path:
     weights = 2 * 320 * 32 + 4 * 32 * 32 + 3 * 32 * 64 + 2 * 32 + 32
     assert both.weights_mb - alone.weights_mb == pytest.approx(2 * weights / 1e6)
     # Key and value, 1 layer, 2 heads of 16, 128 tokens, 2 bytes each.
+    assert both.kv_cache_mb is not None
+    assert alone.kv_cache_mb is not None
     assert both.kv_cache_mb - alone.kv_cache_mb == pytest.approx(2 * 1 * 2 * 16 * 128 * 2 / 1e6)
 
 

@@ -323,4 +323,5 @@ def test_the_memory_of_every_process_is_in_the_estimate(tiny_llama: Path) -> Non
     assert one is not None
     assert one == both  # it is split, not copied
     assert two is not None
+    assert one.kv_cache_mb is not None
     assert (two.weights_mb, two.kv_cache_mb) == (2 * one.weights_mb, 2 * one.kv_cache_mb)

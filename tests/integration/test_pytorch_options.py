@@ -174,6 +174,7 @@ def test_every_beam_needs_a_cache_of_its_own(tiny_llama: Path) -> None:
     )
     assert one is not None
     assert four is not None
+    assert one.kv_cache_mb is not None
     assert four.kv_cache_mb == pytest.approx(4 * one.kv_cache_mb)
 
 

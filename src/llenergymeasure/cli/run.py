@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
-from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render
+from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
-from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.prompts import select_prompts
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.orchestration.preflight import check
+from llenergymeasure.orchestration.inspection import energy_line, process_layout
+from llenergymeasure.orchestration.preflight import Examined, examine
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
 
@@ -68,7 +68,7 @@ def run_command(
         return _run_study(plan, options, export_csv)
     saved = execute_experiment(plan, options)
     _export([saved.result], export_csv)
-    click.echo(render.experiment(saved.result, saved.directory))
+    click.echo(render_result.experiment(saved.result, saved.directory))
     return 0
 
 
@@ -95,17 +95,17 @@ def _check_export(path: Path | None) -> None:
 
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     experiments = plan.experiments if isinstance(plan, StudyConfig) else [plan]
-    check(experiments, plan.output_dir)
-    click.echo(render.plan(plan, [_notes(e) for e in experiments]))
+    examined = examine(experiments, plan.output_dir)
+    click.echo(render.plan(plan, [_notes(e, found) for e, found in zip(experiments, examined, strict=True)]))
     return 0
 
 
-def _notes(config: ExperimentConfig) -> list[str]:
-    backend = get_backend(config.backend)
-    memory, layout = backend.estimate_memory(config), backend.processes(config)
+def _notes(config: ExperimentConfig, found: Examined) -> list[str]:
+    layout = process_layout(config)
     processes = [f"processes: {layout.in_words}, started by llem"] if layout.n_processes > 1 else []
+    memory = [] if found.memory is None else render.memory_lines(found.memory)
     dormant = [f"dormant: {name} changes nothing: {why}" for name, why in config.dormant_fields().items()]
-    return [*processes, render.memory_line(memory), *select_prompts(config).warnings, *dormant]
+    return [*processes, energy_line(config), *memory, *found.cautions, *select_prompts(config).warnings, *dormant]
 
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:

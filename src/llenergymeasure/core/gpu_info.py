@@ -92,17 +92,19 @@ def _match(entry: str, gpus: Sequence[GpuInfo]) -> GpuInfo | None:
 
 
 def _describe(device: NvmlDevice) -> GpuInfo:
-    _, total_mb = device.memory_mb()
+    used_mb, total_mb = device.memory_mb()
     pids = device.running_pids()
     return GpuInfo(
         index=device.index,
         uuid=device.uuid,
         name=device.name(),
         memory_total_mb=total_mb,
+        memory_used_mb=used_mb,
         persistence_mode=device.persistence_mode(),
         power_limit_w=device.power_limit_w(),
         power_limit_default_w=device.default_power_limit_w(),
         mig_mode=device.mig_mode(),
         architecture=device.architecture(),
+        compute_capability=device.compute_capability(),
         running_pids=None if pids is None else tuple(pids),
     )

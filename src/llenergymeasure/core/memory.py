@@ -1,15 +1,24 @@
-"""Memory: of this process, and of a model that is not loaded yet."""
+"""Memory of this process, and what is left of the machine's."""
 
 import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from llenergymeasure.core.flops import skeleton
-from llenergymeasure.domain.metrics import MemoryEstimate
+from llenergymeasure.domain.environment import GpuInfo
 
 _PROC = Path("/proc/self")
-BYTES_PER_VALUE = {"fp32": 4, "fp16": 2, "bf16": 2}
+_CGROUPS = Path("/sys/fs/cgroup")
+_KIB = 1024
+_GPU_NOT_SAID = "the driver does not say how much memory is in use"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeMemory:
+    """Memory that could be had, in MB (10^6 bytes), and of what; ``swap_mb`` could be had at the price of speed."""
+
+    where: str
+    free_mb: float | None
+    swap_mb: float = 0.0
 
 
 def reset_resident_peak(proc: Path = _PROC) -> bool:
@@ -30,55 +39,70 @@ def resident_peak_mb(proc: Path = _PROC) -> float | None:
         found = re.search(r"^VmHWM:\s+(\d+) kB$", (proc / "status").read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found.group(1)) * 1024 / 1e6 if found else None
+    return int(found.group(1)) * _KIB / 1e6 if found else None
 
 
-def estimate_memory(
-    model_config: Any, precision: str, n_tokens: int, batch_size: int, weight_bits: int | None = None
-) -> MemoryEstimate | None:
-    """Weights and key-value cache of an architecture.
+def free_host_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> FreeMemory:
+    """What the kernel could give, or the control group still allows where that is less.
 
-    Args:
-        model_config: a transformers configuration.
-        precision: number format of weights and cache.
-        n_tokens: longest sequence, input and output.
-        batch_size: sequences at once; 0 when no cache is kept.
-        weight_bits: bits of a weight in the linear layers, the output head apart, when they are quantised;
-            scales and zero points are not counted.
-
-    Returns:
-        The estimate; None for an architecture transformers does not know.
+    A container shows its host's memory as available, whatever its own limit.
     """
-    model = skeleton(model_config)
-    text = model_config.get_text_config()
-    n_heads = getattr(text, "num_attention_heads", None)
-    n_layers = getattr(text, "num_hidden_layers", None)
-    if model is None or not n_heads or not n_layers:
+    import psutil
+
+    host_mb, swap_mb = psutil.virtual_memory().available / 1e6, psutil.swap_memory().free / 1e6
+    allowed_mb = cgroup_free_mb(proc, cgroups)
+    if allowed_mb is None or allowed_mb >= host_mb:
+        return FreeMemory(where="of this machine's memory", free_mb=host_mb, swap_mb=swap_mb)
+    # Swap of a group has limits of its own, which are mostly none: it is not counted on.
+    return FreeMemory(where="of what this container or job may use", free_mb=allowed_mb)
+
+
+def free_gpu_memory(gpus: list[GpuInfo] | tuple[GpuInfo, ...]) -> FreeMemory:
+    """What is left on GPUs together, by the driver's last reading, so without a CUDA context."""
+    names = " and ".join(f"GPU {gpu.index} ({gpu.name})" for gpu in gpus)
+    free = [
+        gpu.memory_total_mb - gpu.memory_used_mb
+        for gpu in gpus
+        if gpu.memory_total_mb is not None and gpu.memory_used_mb is not None
+    ]
+    if len(free) < len(gpus):
+        return FreeMemory(where=f"on {names}: {_GPU_NOT_SAID}", free_mb=None)
+    return FreeMemory(where=f"on {names}", free_mb=sum(free))
+
+
+def cgroup_free_mb(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> float | None:
+    """The least that this process's control groups, old kind or new, leave it, in MB; None without a limit.
+
+    The page cache counts as left: the kernel takes it back before it refuses anything.
+    """
+    try:
+        lines = (proc / "cgroup").read_text().splitlines()
+    except OSError:
         return None
-    n_kv_heads = getattr(text, "num_key_value_heads", None) or n_heads
-    head_size = getattr(text, "head_dim", None) or text.hidden_size // n_heads
-    size = BYTES_PER_VALUE[precision]
-    n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    # A key and a value per layer, head and token.
-    kv_values = 2 * n_layers * n_kv_heads * head_size * n_tokens * batch_size
-    n_quantised = 0 if weight_bits is None else _linear_weights(model)
-    weights_bytes = (n_parameters - n_quantised) * size + n_quantised * (weight_bits or 0) / 8
-    return MemoryEstimate(weights_mb=weights_bytes / 1e6, kv_cache_mb=kv_values * size / 1e6)
+    left = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            left += _left_along(cgroups, path, ("memory.max", "memory.current", ""))
+        elif "memory" in controllers.split(","):
+            old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+            left += _left_along(cgroups / "memory", path, old)
+    return min(left, default=None)
 
 
-def sum_of(parts: Sequence[MemoryEstimate | None]) -> MemoryEstimate | None:
-    """Of models that lie in memory together; None when one is not known."""
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
+def _left_along(root: Path, path: str, names: tuple[str, str, str]) -> list[float]:
+    """What each group from the process's own up to the root leaves; in a container the root is the container's own."""
+    own = root / path.strip("/")
+    folders = [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
+    found = [_left_in(folder, *names) for folder in dict.fromkeys(folders)]
+    return [mb for mb in found if mb is not None]
+
+
+def _left_in(folder: Path, limit_file: str, usage_file: str, prefix: str) -> float | None:
+    try:
+        limit, usage = (int((folder / name).read_text()) for name in (limit_file, usage_file))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no such group, or "max": no limit
         return None
-    return MemoryEstimate(
-        weights_mb=sum(part.weights_mb for part in known), kv_cache_mb=sum(part.kv_cache_mb for part in known)
-    )
-
-
-def _linear_weights(model: Any) -> int:
-    import torch
-
-    head = model.get_output_embeddings()
-    linear = (m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head)
-    return sum(m.weight.numel() for m in linear)
+    cache = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+    return (limit - usage + cache) / 1e6

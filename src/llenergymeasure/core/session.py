@@ -74,6 +74,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
     warnings: list[str] = []
     with StateMachine(instruments.on_state) as state:
         environment = instruments.snapshot()
+        warnings.extend(steps.attempt("engine_cautions", lambda: backend.cautions(plan.config), warnings) or ())
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)
         instruments.peers.wait("load", POLL_BESIDE_S)

@@ -8,18 +8,21 @@ class GpuInfo:
     """One NVIDIA GPU as the driver describes it; ``index`` is the driver's own.
 
     ``power_limit_w`` is in force, ``power_limit_default_w`` what the card comes with. ``architecture`` is
-    NVML's constant. ``running_pids`` were on the GPU at that time, as the driver counts them.
+    NVML's constant. ``running_pids`` were on the GPU at that time, as the driver counts them, and ``memory_used_mb``
+    was taken, by whomever.
     """
 
     index: int
     uuid: str
     name: str
     memory_total_mb: float | None = None
+    memory_used_mb: float | None = None
     persistence_mode: bool | None = None
     power_limit_w: float | None = None
     power_limit_default_w: float | None = None
     mig_mode: bool | None = None
     architecture: int | None = None
+    compute_capability: tuple[int, int] | None = None
     running_pids: tuple[int, ...] | None = None
 
 

@@ -103,10 +103,30 @@ class FlopsResult:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
-    """Memory a model will need at most, in MB (10^6 bytes), activations not included."""
+    """Memory of a model when it holds most, in MB (10^6 bytes).
+
+    ``kv_cache_mb`` is the cache at its largest, ``activations_mb`` what is held beside weights and cache when all
+    together is most, ``overhead_mb`` the engine's libraries and what its allocator leaves unused. A part that
+    cannot be told is None, with a line in ``unknown``. ``may_spill`` is true where parts may lie on other devices
+    than those that the experiment measures.
+    """
 
     weights_mb: float
-    kv_cache_mb: float
+    kv_cache_mb: float | None
+    activations_mb: float | None
+    overhead_mb: float | None
+    unknown: tuple[str, ...] = ()
+    may_spill: bool = False
+
+    @property
+    def certain_mb(self) -> float:
+        """Weights and cache: what no allocator can do without."""
+        return self.weights_mb + (self.kv_cache_mb or 0)
+
+    @property
+    def total_mb(self) -> float | None:
+        """All of it; None when a part is unknown."""
+        return sum_or_none([self.weights_mb, self.kv_cache_mb, self.activations_mb, self.overhead_mb])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.energy_backends import SensorContext, probe_sources
+from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.models import PACKAGED_MODELS, model_problem
+from llenergymeasure.domain.plan import ProcessLayout
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,25 @@ def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
         return Availability(name, problem)
     uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
     return Availability(name, None, uses_gpus)
+
+
+def process_layout(config: ExperimentConfig) -> ProcessLayout:
+    """How many processes an experiment will be run in."""
+    return get_backend(config.backend).processes(config)
+
+
+def energy_line(config: ExperimentConfig) -> str:
+    """Where the joules of an experiment would come from, as far as can be told without running it."""
+    wanted = config.energy.backend
+    if wanted is None:
+        return "energy: none is asked for (energy.backend is null)"
+    devices = get_backend(config.backend).select_devices(config, visible_gpus().uuids)
+    # A source that was named has been tried by preflight.
+    usable = (s.source for s in probe_sources(SensorContext(devices=devices)) if s.problem is None)
+    source = next((s for s in usable if wanted in ("auto", s.name)), None)
+    if source is None:
+        return "energy: null, because no source of energy answers here; 'llem config' says why"
+    return f"energy: {source.name}, {'modelled, not sensed' if source.modelled else 'sensed'}"
 
 
 def model_status() -> list[Availability]:

@@ -1,76 +1,152 @@
 """Everything that would keep a plan from running, found at once and before a GPU is touched."""
 
-import contextlib
-import os
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends import engine_names, get_backend
 from llenergymeasure.core.energy_backends import SensorContext, create_source
-from llenergymeasure.core.gpu_info import visible_gpus
+from llenergymeasure.core.gpu_info import VisibleGpus, visible_gpus
 from llenergymeasure.core.prompts import read_dataset
 from llenergymeasure.exceptions import ConfigError, PreFlightError
+from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
+from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What there is to know of an experiment before it is run.
+
+    ``config_errors`` are wrong anywhere, ``lacking`` is wrong with this machine, ``cautions`` keep nothing from
+    running. ``n_prompts`` is None where the dataset cannot be read, ``memory`` where the engine cannot be asked.
+    """
+
+    config_errors: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    n_prompts: int | None = None
+    memory: MemoryFit | None = None
 
 
 def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> None:
-    """Check [n] experiments and the place for their results.
+    """Check [n] experiments and the place for their results; what only deserves caution is logged.
 
     Raises:
         ConfigError: everything that is wrong is wrong in the configuration.
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
-    config_errors: list[str] = []
-    lacking: list[str] = []
+    found = examine(experiments, output_dir)
+    for line in _named([e.cautions for e in found], experiments):
+        _log.warning("%s", line)
+
+
+def examine(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[Examined]:
+    """As ``check``, giving what it found of each experiment.
+
+    Raises:
+        ConfigError: everything that is wrong is wrong in the configuration.
+        PreFlightError: the machine lacks something; one line for each thing that is wrong.
+    """
+    visible = visible_gpus()
     # Each dataset is read once, however many experiments share it.
-    datasets = {dataset: _dataset_errors(dataset) for dataset in {experiment.dataset for experiment in experiments}}
-    for experiment in experiments:
-        wrong, missing = datasets[experiment.dataset]
-        config_errors += [*_config_errors(experiment), *wrong]
-        lacking += missing
-        if experiment.backend in engine_names():
-            lacking += get_backend(experiment.backend).problems(experiment)
-    if not lacking and not config_errors:
-        config_errors += _energy_errors(experiments)
-    lacking += _output_problems(output_dir)
-    problems = list(dict.fromkeys(config_errors + lacking))
-    if not problems:
-        return
-    raise (PreFlightError if lacking else ConfigError)("\n".join(problems))
+    datasets = {dataset: _read(dataset) for dataset in {experiment.dataset for experiment in experiments}}
+    found = [_examine(experiment, datasets[experiment.dataset], visible) for experiment in experiments]
+    config_errors = _named([e.config_errors for e in found], experiments) + _energy_errors(experiments, visible)
+    lacking = _named([e.lacking for e in found], experiments)
+    lacking += output_problems(output_dir, bytes_to_write(experiments, [e.n_prompts for e in found]))
+    if config_errors or lacking:
+        raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
+    return found
 
 
-def _config_errors(config: ExperimentConfig) -> list[str]:
+@dataclass(frozen=True)
+class _Dataset:
+    """A dataset that was read: its prompts, or why there are none; a random one has as many as are asked for."""
+
+    n_prompts: int | None = None
+    error: str | None = None
+    lacking: str | None = None
+
+
+def _read(dataset: DatasetConfig) -> _Dataset:
     try:
-        get_backend(config.backend)
+        rows = read_dataset(dataset)
     except ConfigError as error:
-        return [str(error)]
-    layout = get_backend(config.backend).processes(config)
+        return _Dataset(error=str(error))
+    except PreFlightError as error:
+        return _Dataset(lacking=str(error))
+    return _Dataset() if dataset.random is not None else _Dataset(len(rows))
+
+
+def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) -> Examined:
+    errors = [*_engine_errors(config), *([] if dataset.error is None else [dataset.error])]
+    lacking = [] if dataset.lacking is None else [dataset.lacking]
+    n_prompts = config.n if config.dataset.random is not None else dataset.n_prompts
+    if config.backend not in engine_names():
+        return Examined(tuple(errors), tuple(lacking), n_prompts=n_prompts)
+    engine = get_backend(config.backend)
+    lacking += engine.problems(config)
+    if engine.installation_problem() is not None:
+        return Examined(tuple(errors), tuple(lacking), n_prompts=n_prompts)
+    memory = memory_fit(config, visible)
+    lacking += [] if memory.problem is None else [memory.problem]
+    cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
+    return Examined(tuple(errors), tuple(lacking), tuple(cautions), n_prompts, memory)
+
+
+def _engine_errors(config: ExperimentConfig) -> Iterator[str]:
+    try:
+        layout = get_backend(config.backend).processes(config)
+    except ConfigError as error:
+        yield str(error)
+        return
     if layout.parallelism == "tensor" and config.measurement.methodology != "total":
-        return [
+        yield (
             f"measurement.methodology: {config.measurement.methodology} cannot go with {layout.in_words}, which "
             "must run the same batches and would each choose others; use total"
-        ]
-    return []
+        )
 
 
-def _dataset_errors(dataset: DatasetConfig) -> tuple[list[str], list[str]]:
-    """What is wrong with a dataset, and what this machine lacks to read it."""
-    try:
-        read_dataset(dataset)
-    except ConfigError as error:
-        return [str(error)], []
-    except PreFlightError as error:
-        return [], [str(error)]
-    return [], []
+def _named(lines: Sequence[Sequence[str]], experiments: Sequence[ExperimentConfig]) -> list[str]:
+    """Each line once, with the experiments that it is about where it is not about all of them.
+
+    Args:
+        lines: what there is to say of each of [n] experiments.
+        experiments: these.
+    """
+    about: dict[str, list[int]] = {}
+    for number, of_one in enumerate(lines, 1):
+        for line in dict.fromkeys(of_one):
+            about.setdefault(line, []).append(number)
+    return [
+        line if len(numbers) == len(experiments) else f"{_experiments(numbers, experiments)}: {line}"
+        for line, numbers in about.items()
+    ]
 
 
-def _energy_errors(experiments: Sequence[ExperimentConfig]) -> list[str]:
-    """Named sources that do not answer; each is asked once, for the devices its experiments will use."""
-    visible = visible_gpus()
+def _experiments(numbers: Sequence[int], experiments: Sequence[ExperimentConfig]) -> str:
+    if len(numbers) > 1:
+        return f"experiments {', '.join(map(str, numbers))} of {len(experiments)}"
+    return f"experiment {numbers[0]} of {len(experiments)} ({experiments[numbers[0] - 1].display_name})"
+
+
+def _energy_errors(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> list[str]:
+    """Named sources that do not answer; each is asked once, for the devices its experiments will use.
+
+    Only of engines that are installed: the others cannot say which devices they are.
+    """
+    if visible.problem is not None:
+        return []
+    engines = {name: get_backend(name) for name in engine_names()}
+    installed = {name: engine for name, engine in engines.items() if engine.installation_problem() is None}
     wanted = {
-        (e.energy.backend, get_backend(e.backend).select_devices(e, visible.uuids))
+        (e.energy.backend, installed[e.backend].select_devices(e, visible.uuids))
         for e in experiments
-        if e.energy.backend not in (None, "auto") and visible.problem is None
+        if e.energy.backend not in (None, "auto") and e.backend in installed
     }
     found = []
     for name, devices in sorted(wanted, key=str):
@@ -78,25 +154,4 @@ def _energy_errors(experiments: Sequence[ExperimentConfig]) -> list[str]:
             create_source(str(name), SensorContext(devices=devices))
         except ConfigError as error:
             found.append(str(error))
-    return found
-
-
-def _output_problems(output_dir: Path | None) -> list[str]:
-    if output_dir is None:
-        return []
-    advice = "choose another with --output"
-    try:
-        str(output_dir).encode()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            output_dir.lstat()  # refuses what no file system can name
-        existing = output_dir.absolute()
-        while not os.path.lexists(existing) and existing != existing.parent:
-            existing = existing.parent
-        is_folder = existing.is_dir()
-    except (OSError, ValueError) as error:
-        return [f"output {str(output_dir)[:80]!r} cannot be the name of a folder ({error}); {advice}"]
-    if not is_folder:
-        return [f"output {output_dir}: {existing} is a file, not a folder; {advice}"]
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return [f"output {output_dir}: {existing} may not be written to; {advice}"]
-    return []
+    return list(dict.fromkeys(found))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from llenergymeasure.cli import render
+from llenergymeasure.cli import render, render_result
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.domain.environment import GpuInfo
@@ -72,7 +72,7 @@ def failure(name: str = "broken") -> ExperimentFailure:
 
 
 def test_the_figures_of_an_experiment_are_shown(tmp_path: Path) -> None:
-    text = render.experiment(
+    text = render_result.experiment(
         with_energy(peak_memory_mb=1234.4, flops_result=FlopsResult(value=2e9, method="palm", confidence="low")),
         tmp_path,
     )
@@ -90,21 +90,21 @@ def test_what_the_model_did_stands_below_the_rule_as_far_as_it_is_known() -> Non
     phase = FlopsTerms(linear=3e12, attention=4e12, head=5e12)
     rule = FlopsResult(value=2e9, method="palm", confidence="high", number_format="bf16")
     known = replace(rule, prefill=phase, decode=replace(phase, head=6e12))
-    assert "FLOPs, model" not in render.experiment(with_energy(flops_result=rule), None)
+    assert "FLOPs, model" not in render_result.experiment(with_energy(flops_result=rule), None)
     # 25 TFLOP and 80 J.
-    row = line(render.experiment(with_energy(flops_result=known), None), "FLOPs, model")
+    row = line(render_result.experiment(with_energy(flops_result=known), None), "FLOPs, model")
     assert row.endswith("2.500e+13: prefill 1.200e+13, decode 1.300e+13; 3.2 J/TFLOP")
-    modelled = line(render.experiment(with_energy("modelled", flops_result=known), None), "FLOPs, model")
+    modelled = line(render_result.experiment(with_energy("modelled", flops_result=known), None), "FLOPs, model")
     assert modelled.endswith("3.2 J/TFLOP (modelled)")
     used = result(flops_result=known).model_copy(update={"mfu": 0.04567})
-    assert line(render.experiment(used, None), "FLOPs, model").endswith("1.300e+13; MFU 4.57 % of dense bf16")
+    assert line(render_result.experiment(used, None), "FLOPs, model").endswith("1.300e+13; MFU 4.57 % of dense bf16")
 
 
 @pytest.mark.parametrize(
     ("source", "origin"), [("counter", "sensed"), ("integrated", "sensed"), ("modelled", "modelled")]
 )
 def test_the_origin_stands_next_to_the_energy(source: Source, origin: str) -> None:
-    row = line(render.experiment(with_energy(source), None), "energy, raw")
+    row = line(render_result.experiment(with_energy(source), None), "energy, raw")
     assert "80 J" in row
     assert origin in row
     assert "a-sensor" in row
@@ -115,23 +115,23 @@ def test_the_origin_stands_next_to_the_energy(source: Source, origin: str) -> No
 
 
 def test_a_sensed_energy_says_how_accurate_its_sensor_is_and_a_modelled_one_does_not() -> None:
-    assert "+-5 % (sensor)" in line(render.experiment(with_energy("counter"), None), "energy, raw")
-    assert "%" not in line(render.experiment(with_energy("modelled"), None), "energy, raw")
+    assert "+-5 % (sensor)" in line(render_result.experiment(with_energy("counter"), None), "energy, raw")
+    assert "%" not in line(render_result.experiment(with_energy("modelled"), None), "energy, raw")
 
 
 def test_the_bound_of_the_window_and_the_cost_of_reading_are_shown_where_they_are_known() -> None:
-    text = render.experiment(with_energy("counter"), None)
+    text = render_result.experiment(with_energy("counter"), None)
     assert "(window)" not in line(text, "energy, raw")
     assert "reading sensors" not in text
     update = {"energy_uncertainty_j": 1.25, "instrument_cpu_s": 0.03, "energy_aliasing_pct": 11.14}
-    text = render.experiment(with_energy("counter").model_copy(update=update), None)
+    text = render_result.experiment(with_energy("counter").model_copy(update=update), None)
     assert "80 J +-1.25 J (window) +-5 % (sensor) +-11 % (aliasing)" in line(text, "energy, raw")
     # 0.03 s in a window of 2 s.
     assert "0.030 s of processor time, 1.50 % of a core" in line(text, "reading sensors")
 
 
 def test_every_line_with_modelled_joules_says_so() -> None:
-    text = render.experiment(with_energy("modelled"), None)
+    text = render_result.experiment(with_energy("modelled"), None)
     rows = [row for row in text.splitlines() if re.search(r"\d J\b", row)]
     assert len(rows) == 2
     assert all("modelled" in row for row in rows)
@@ -139,7 +139,10 @@ def test_every_line_with_modelled_joules_says_so() -> None:
 
 def test_an_energy_whose_devices_are_not_known_is_not_called_unmeasured() -> None:
     known = result(energy_backend="a-sensor", energy=EnergyMeasurement(80.0, 2.0, 2))
-    for text in (line(render.experiment(known, None), "energy, raw"), line(study_of(known), "a-model-pytorch-bf16")):
+    for text in (
+        line(render_result.experiment(known, None), "energy, raw"),
+        line(study_of(known), "a-model-pytorch-bf16"),
+    ):
         assert "80" in text
         assert "not measured" not in text
         assert "a-sensor" in text
@@ -147,7 +150,7 @@ def test_an_energy_whose_devices_are_not_known_is_not_called_unmeasured() -> Non
 
 @pytest.mark.parametrize("lost", [result(), with_energy(joules=None)])
 def test_absent_energy_says_so_and_shows_no_joules(lost: ExperimentResult) -> None:
-    text = render.experiment(lost, None)
+    text = render_result.experiment(lost, None)
     assert "none measured; see the warnings" in line(text, "energy")
     assert not re.search(r"\d J\b", text)
     assert "energy_unavailable" in text
@@ -158,7 +161,7 @@ def test_absent_energy_says_so_and_shows_no_joules(lost: ExperimentResult) -> No
 
 def test_adjusted_and_net_energy_stand_beside_the_raw_one() -> None:
     breakdown = EnergyBreakdown(raw_j=80.0, adjusted_j=60.0, baseline_power_w=10.0, baseline_method="fresh")
-    text = render.experiment(with_energy(energy_breakdown=breakdown, idle_loaded_power_w=15.0), None)
+    text = render_result.experiment(with_energy(energy_breakdown=breakdown, idle_loaded_power_w=15.0), None)
     assert "60 J" in line(text, "energy, adjusted")
     assert "10 W" in line(text, "energy, adjusted")
     assert "50 J" in line(text, "energy, net")  # 80 J - 15 W x 2 s
@@ -167,22 +170,22 @@ def test_adjusted_and_net_energy_stand_beside_the_raw_one() -> None:
 
 def test_every_warning_is_shown_whole_whatever_its_length() -> None:
     long = "nvml_low_sample_count: " + " ".join(f"word{i}" for i in range(60))
-    text = render.experiment(result(measurement_warnings=("first: do this", long)), None)
+    text = render_result.experiment(result(measurement_warnings=("first: do this", long)), None)
     assert "first: do this" in line(text, "warnings")
     assert long in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 120
 
 
 def test_without_warnings_it_says_none() -> None:
-    assert line(render.experiment(result(measurement_warnings=()), None), "warnings").endswith("none")
+    assert line(render_result.experiment(result(measurement_warnings=()), None), "warnings").endswith("none")
 
 
 def test_throttling_is_shown_with_its_reason_only_when_there_was_some() -> None:
     hot = ThermalThrottleInfo(detected=True, thermal=True, power=True, throttle_duration_sec=1.5)
-    assert line(render.experiment(result(thermal_throttle=hot), None), "throttling").endswith(
+    assert line(render_result.experiment(result(thermal_throttle=hot), None), "throttling").endswith(
         "for 1.5 s (heat and power cap)"
     )
-    assert "throttling" not in render.experiment(result(thermal_throttle=ThermalThrottleInfo()), None)
+    assert "throttling" not in render_result.experiment(result(thermal_throttle=ThermalThrottleInfo()), None)
 
 
 def test_failures_are_rows_of_the_study_with_their_reason_below(tmp_path: Path) -> None:
@@ -235,7 +238,7 @@ def test_a_floor_that_ended_early_is_said_to_have(early: bool, said: str) -> Non
         thermal_floor_wait_s=60.0,
         thermal_floor_ended_early=early,
     )
-    assert line(render.experiment(with_energy(warmup_result=warmup), None), "warm-up").endswith(said)
+    assert line(render_result.experiment(with_energy(warmup_result=warmup), None), "warm-up").endswith(said)
 
 
 def test_a_letter_of_the_study_says_which_experiments_said_the_same() -> None:
@@ -257,14 +260,14 @@ def test_several_processes_are_counted_and_one_is_not_worth_a_line() -> None:
     plan = ExperimentPlan.of(ExperimentConfig(model="m"))
     shared = {"n_processes": 2, "parallelism": "tensor"}
     raws = [fake_process_result(plan).model_copy(update={"process_index": i, **shared}) for i in range(2)]
-    text = render.experiment(ExperimentResult.from_processes(raws), None)
+    text = render_result.experiment(ExperimentResult.from_processes(raws), None)
     assert line(text, "processes").split(maxsplit=1)[1] == "2 (tensor parallel)"
-    assert "processes" not in render.experiment(result(), None)
+    assert "processes" not in render_result.experiment(result(), None)
 
 
 def test_weights_that_were_not_read_and_an_adapter_stand_behind_the_model() -> None:
-    assert line(render.experiment(result(), None), "model").endswith("org/a-model, bf16")
+    assert line(render_result.experiment(result(), None), "model").endswith("org/a-model, bf16")
     parameters = {"weights": "random, seed 42", "adapter": "lora, rank 4, alpha 8, merged"}
     other = ModelDescription(engine="fake", engine_version="1", parameters=dict(parameters))
-    row = line(render.experiment(result(model=other), None), "model")
+    row = line(render_result.experiment(result(model=other), None), "model")
     assert row.endswith("org/a-model, bf16, weights not read: random, seed 42, adapter (lora, rank 4, alpha 8, merged)")

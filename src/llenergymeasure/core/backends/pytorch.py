@@ -17,19 +17,19 @@ from llenergymeasure.core.backends.pytorch_loading import (
     draft_arguments,
     has_cuda,
     loading_arguments,
-    read_description,
-    read_draft_description,
-    weight_bits,
 )
+from llenergymeasure.core.backends.pytorch_memory import estimate_model
 from llenergymeasure.core.backends.pytorch_model import PyTorchModel
 from llenergymeasure.core.backends.pytorch_origin import Origin
 from llenergymeasure.core.backends.pytorch_placement import devices_of
+from llenergymeasure.core.backends.pytorch_precision import precision_cautions, precision_problems
 from llenergymeasure.core.backends.pytorch_processes import layout_of, leave_group
 from llenergymeasure.core.backends.pytorch_random import random_model
 from llenergymeasure.core.backends.pytorch_tokenizer import load_tokenizer
-from llenergymeasure.core.memory import estimate_memory, sum_of
-from llenergymeasure.core.models import ModelSource, describe_source, resolve_model
+from llenergymeasure.core.gpu_info import visible_gpus
+from llenergymeasure.core.models import ModelSource, resolve_model
 from llenergymeasure.core.session import measure
+from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
@@ -50,28 +50,26 @@ class PyTorchBackend:
         return f"the pytorch engine needs {', '.join(missing)}; install with {how}" if missing else None
 
     def problems(self, config: ExperimentConfig) -> list[str]:
-        """What is missing on this machine: packages, the model, the adapter; and keys that nobody knows."""
+        """What is missing on this machine: packages, the model, the adapter, formats; and keys that nobody knows."""
         not_installed = self.installation_problem()
-        return problems_of(config) if not_installed is None else [not_installed]
+        if not_installed is not None:
+            return [not_installed]
+        return problems_of(config) + precision_problems(config, self._gpus_of(config))
+
+    def cautions(self, config: ExperimentConfig) -> list[str]:
+        """Number formats that the device only emulates."""
+        return precision_cautions(config, self._gpus_of(config))
 
     def processes(self, config: ExperimentConfig) -> ProcessLayout:
         """As many as ``data_parallel_size`` or ``tp_plan`` takes."""
         return layout_of(config)
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
-        """Weights and KV cache of the model and its draft, in every process that has them; None if unknown."""
-        section = section_of(config)
-        n_tokens = config.max_input_tokens + config.max_output_tokens
-        n_sequences = 0 if section.use_cache is False else section.batch_size * config.decoder.num_beams
+        """Of the model with its draft and adapter, in all processes; None if its description tells nothing."""
         try:
-            description = read_description(config, describe_source(config.model))
-            parts = [estimate_memory(description, config.precision, n_tokens, n_sequences, weight_bits(section))]
-            if section.assistant_model is not None:
-                draft = read_draft_description(config, describe_source(section.assistant_model))
-                parts.append(estimate_memory(draft, config.precision, n_tokens, n_sequences))
+            return estimate_model(config)
         except Exception:  # noqa: BLE001 - an estimate that cannot be had is no error
             return None
-        return sum_of(parts * section.n_shares)
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
         """None without CUDA in torch; those that device_map names, or all that it may use; else one per process."""
@@ -88,6 +86,11 @@ class PyTorchBackend:
             # transformers takes the GPU of this number; one that shares the prompts is shown its own only.
             return tuple(visible[int(rank) : int(rank) + 1])
         return tuple(visible[: layout.n_processes])
+
+    def _gpus_of(self, config: ExperimentConfig) -> list[GpuInfo]:
+        visible = visible_gpus()
+        chosen = self.select_devices(config, visible.uuids)
+        return [gpu for gpu in visible.gpus if gpu.uuid in chosen]
 
     @contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[PyTorchModel]:

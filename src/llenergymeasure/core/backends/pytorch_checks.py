@@ -18,7 +18,7 @@ from llenergymeasure.core.backends.pytorch_loading import (
 from llenergymeasure.core.backends.pytorch_passthrough import unknown_passthrough
 from llenergymeasure.core.backends.pytorch_processes import process_problems, unshareable
 from llenergymeasure.core.backends.pytorch_random import GGUF_IS_WEIGHTS, not_drawn, quantised_description
-from llenergymeasure.core.models import describe_source, is_gguf, looks_like_path, model_problem
+from llenergymeasure.core.models import conversion_problem, describe_source, is_gguf, looks_like_path, model_problem
 
 # transformers takes kernels of the hub where the package is missing.
 _FLASH_PACKAGES = {
@@ -33,7 +33,10 @@ def problems_of(config: ExperimentConfig) -> list[str]:
     problem = model_problem(config.model, section_of(config).subfolder)
     draft_problem = _draft_problem(config)
     found = [p for p in (problem, draft_problem) if p is not None]
+    if problem is None:
+        found += _unreadable(config)
     found += missing_parts(config)
+    found += _conversion_problems(config)
     # A description that cannot be read is found, and told better, on loading.
     with contextlib.suppress(Exception):
         if problem is None:
@@ -42,6 +45,21 @@ def problems_of(config: ExperimentConfig) -> list[str]:
         if problem is None:
             found += _unlike_the_model(config, draft_is_here=draft_problem is None)
     return found
+
+
+def _unreadable(config: ExperimentConfig) -> list[str]:
+    try:
+        read_description(config, describe_source(config.model))
+    except Exception as error:  # noqa: BLE001 - a model's own code, the hub and the parser raise what they will
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        return [f"model {config.model!r}: its config.json cannot be read: {text}"]
+    return []
+
+
+def _conversion_problems(config: ExperimentConfig) -> list[str]:
+    """Packaged models that still have to be converted, and no place for it."""
+    names = {config.model, section_of(config).assistant_model}
+    return [problem for name in sorted(map(str, names)) if (problem := conversion_problem(name)) is not None]
 
 
 def missing_parts(config: ExperimentConfig) -> list[str]:

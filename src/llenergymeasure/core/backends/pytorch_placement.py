@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from llenergymeasure.config.engines import PyTorchConfig
+
 _ALL = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
@@ -21,6 +23,16 @@ def devices_of(device_map: str | Mapping[str, int | str], visible: Sequence[str]
         named = list(device_map.values())
     indices = {index for device in named if (index := _index(device)) is not None}
     return tuple(gpu for index, gpu in enumerate(visible) if index in indices)
+
+
+def may_leave_the_gpus(section: PyTorchConfig) -> bool:
+    """Whether some of a model or its cache may lie on the CPU or on disk."""
+    device_map = section.device_map
+    if section.cache_implementation in ("offloaded", "offloaded_static"):
+        return True
+    if isinstance(device_map, str):
+        return device_map in _ALL
+    return device_map is not None and any(_index(device) is None for device in device_map.values())
 
 
 def _index(device: int | str) -> int | None:

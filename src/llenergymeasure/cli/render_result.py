@@ -1,0 +1,196 @@
+"""One result as a table. A number is never shown without where it comes from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seconds, wrapped
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.metrics import Distribution, counted_devices
+from llenergymeasure.domain.phases import Estimate, PhaseResult
+
+
+def experiment(result: ExperimentResult, directory: Path | None) -> str:
+    """One result as a two-column table."""
+    rows = [
+        ("environment", environment_line(result.environment_snapshot)),
+        ("model", _model_line(result)),
+        ("engine", f"{result.model.engine} ({result.model.engine_version or 'version unknown'})"),
+        *_process_rows(result),
+        ("warm-up", _warmup_line(result)),
+        *_part_rows(result),
+        ("tokens", _token_line(result)),
+        ("throughput", _throughput_line(result)),
+        *_latency_rows(result),
+        *_energy_rows(result),
+        *_phase_rows(result),
+        *_flops_rows(result),
+        ("peak memory", NONE if result.peak_memory_mb is None else f"{result.peak_memory_mb:,.0f} MB"),
+        *_throttle_rows(result),
+    ]
+    lines = [f"{label:<{LABEL}}{value}" for label, value in rows]
+    lines += _warning_lines(result.measurement_warnings)
+    lines.append(f"{'result':<{LABEL}}{directory or 'not written (no output folder)'}")
+    return "\n".join(lines)
+
+
+def _process_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    of = result.aggregation
+    return [] if of is None else [("processes", f"{of.n_processes} ({of.parallelism} parallel)")]
+
+
+def _model_line(result: ExperimentResult) -> str:
+    config = result.effective_config
+    size = "" if result.model.n_parameters is None else f", {result.model.n_parameters / 1e6:,.1f} M parameters"
+    parameters = result.model.parameters or {}
+    batch, quantised = parameters.get("batch_size"), parameters.get("quantization")
+    parts = [f"{config['model']}{size}, {config['precision']}"]
+    parts += [f"weights not read: {weights}" for weights in [parameters.get("weights")] if weights]
+    parts += [f"adapter ({adapter})" for adapter in [parameters.get("adapter")] if adapter]
+    parts += [f"weights quantised ({quantised})"] if quantised else []
+    parts += [f"batch {batch}"] if batch else []
+    return ", ".join(parts)
+
+
+def _warmup_line(result: ExperimentResult) -> str:
+    warmup = result.warmup_result
+    if not warmup.iterations_completed:
+        text = "none"
+    else:
+        cv = "" if warmup.final_cv is None else f", CV of latency {warmup.final_cv:.3f}"
+        noun = "batch" if warmup.iterations_completed == 1 else "batches"
+        text = f"{warmup.iterations_completed} {noun}, not in the figures{cv}"
+    if warmup.thermal_floor_wait_s:
+        early = ", ended early" if warmup.thermal_floor_ended_early else ""
+        return f"{text}; then {warmup.thermal_floor_wait_s:.4g} s of thermal floor{early}"
+    return f"{text}; no thermal floor (energy is not sensed)"
+
+
+def _token_line(result: ExperimentResult) -> str:
+    limit = f"{result.n_cut_short} of {result.n_requests} requests ended at the limit"
+    return f"{result.input_tokens} in, {result.output_tokens} out; {limit}"
+
+
+def _throughput_line(result: ExperimentResult) -> str:
+    return (
+        f"{result.tokens_per_second:.1f} output tok/s, {result.total_tokens_per_second:.1f} total tok/s, "
+        f"{result.requests_per_second:.2f} req/s over {result.duration_sec:.2f} s"
+    )
+
+
+def _latency_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    stats = result.latency_stats
+    if stats is None:
+        return []
+    kinds = (("TTFT", stats.ttft_s), ("TPOT", stats.tpot_s), ("ITL", stats.itl_s), ("E2E", stats.e2e_s))
+    return [(f"latency {name}", _distribution(d)) for name, d in kinds if d is not None]
+
+
+def _distribution(d: Distribution) -> str:
+    return f"mean {seconds(d.mean)}, p50 {seconds(d.p50)}, p90 {seconds(d.p90)}, p99 {seconds(d.p99)} s"
+
+
+def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    if result.total_energy_j is None:
+        return [("energy", "none measured; see the warnings")]
+    origin = result.energy_origin
+    bound = "" if result.energy_uncertainty_j is None else f" +-{number(result.energy_uncertainty_j)} J (window)"
+    accuracy = "" if result.sensor_accuracy_pct is None else f" +-{result.sensor_accuracy_pct:g} % (sensor)"
+    aliasing = "" if result.energy_aliasing_pct is None else f" +-{result.energy_aliasing_pct:.2g} % (aliasing)"
+    rows = [("energy, raw", f"{number(result.total_energy_j)} J{bound}{accuracy}{aliasing}, {origin}")]
+    if result.energy_adjusted_j is not None:
+        rows.append(
+            (
+                "energy, adjusted",
+                f"{number(result.energy_adjusted_j)} J after the idle baseline of {number(result.baseline_power_w)} W",
+            )
+        )
+    if result.energy_net_of_loaded_idle_j is not None:
+        rows.append(
+            (
+                "energy, net",
+                f"{number(result.energy_net_of_loaded_idle_j)} J after loaded idle of "
+                f"{number(result.idle_loaded_power_w)} W",
+            )
+        )
+    beside = [d for d in result.energy_devices if d not in counted_devices(result.energy_devices)]
+    for device in beside:
+        kind = "modelled" if device.source == "modelled" else "sensed"
+        rows.append((f"energy, {device.device}", f"{number(device.energy_j)} J, {kind}; not in the figures here"))
+    rows.append(
+        (
+            "energy per token",
+            f"{number(result.energy_per_output_token_j)} J per output token, "
+            f"{number(result.avg_energy_per_token_j)} J per token in or out{_mark(result)}",
+        )
+    )
+    if result.instrument_cpu_s:
+        share_pct = 100 * result.instrument_cpu_s / result.duration_sec
+        rows.append(
+            ("reading sensors", f"{result.instrument_cpu_s:.3f} s of processor time, {share_pct:.2f} % of a core")
+        )
+    return rows
+
+
+def _part_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    if result.measurement_methodology == "total":
+        return []
+    span = result.steady_state_window
+    when = "" if span is None else f", {span[0]:.2f} to {span[1]:.2f} s of the run"
+    left_out = f"{result.n_requests_excluded} requests before and after it are not in the figures"
+    return [("measured part", f"{result.measurement_methodology.replace('_', ' ')}{when}; {left_out}")]
+
+
+def _phase_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    if result.phases is None:
+        return []
+    return [
+        (f"phase {name}", _phase_line(phase, result.energy_origin))
+        for name, phase in (("prefill", result.phases.prefill), ("decode", result.phases.decode))
+    ]
+
+
+def _phase_line(phase: PhaseResult, origin: str) -> str:
+    mark = ", modelled" if "modelled" in origin else ""
+    parts = [f"{_estimate(phase.energy_j)} J{mark}"] if phase.energy_j else []
+    parts += [f"{_estimate(phase.duration_sec)} s"]
+    parts += [f"{_estimate(phase.power_w)} W"] if phase.power_w else []
+    parts += [f"{_estimate(phase.tokens_per_second)} tok/s"] if phase.tokens_per_second else []
+    return "; ".join(parts) + ("" if phase.status == "resolved" else "; UNRESOLVED: the interval includes zero")
+
+
+def _estimate(found: Estimate) -> str:
+    return f"{number(found.value)} ({number(found.low)} to {number(found.high)})"
+
+
+def _flops_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    flops = result.flops_result
+    if flops is None:
+        return [("FLOPs", NONE)]
+    rows = [("FLOPs", f"{flops.value:.3e} ({flops.method}; confidence {flops.confidence})")]
+    if flops.model_flops is None or flops.prefill is None or flops.decode is None:
+        return rows
+    parts = [
+        f"{flops.model_flops:.3e}: prefill {flops.prefill.total:.3e}, decode {flops.decode.total:.3e}",
+        *([] if result.joules_per_tflop is None else [f"{number(result.joules_per_tflop)} J/TFLOP{_mark(result)}"]),
+        *([] if result.mfu is None else [f"MFU {100 * result.mfu:.3g} % of dense {flops.number_format}"]),
+    ]
+    return [*rows, ("FLOPs, model", "; ".join(parts))]
+
+
+def _mark(result: ExperimentResult) -> str:
+    """What stands behind a figure that joules are in, where no sensor does."""
+    return " (modelled)" if "modelled" in result.energy_origin else ""
+
+
+def _throttle_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    info = result.thermal_throttle
+    if info is None or not info.detected:
+        return []
+    why = " and ".join(name for name, on in (("heat", info.thermal), ("power cap", info.power)) if on)
+    return [("throttling", f"for {info.throttle_duration_sec:.1f} s ({why or 'other reason'})")]
+
+
+def _warning_lines(warnings: Sequence[str]) -> list[str]:
+    if not warnings:
+        return [f"{'warnings':<{LABEL}}none"]
+    return [wrapped("warnings" if i == 0 else "", warning) for i, warning in enumerate(warnings)]

@@ -1,0 +1,42 @@
+"""Labels, lines and numbers of the tables."""
+
+import textwrap
+
+from llenergymeasure.domain.environment import EnvironmentSnapshot
+
+WIDTH = 110
+LABEL = 22
+NONE = "-"
+
+
+def wrapped(label: str, text: str) -> str:
+    """A labelled text, broken into lines under each other."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=f"{label:<{LABEL}}",
+        subsequent_indent=" " * LABEL,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def environment_line(environment: EnvironmentSnapshot) -> str:
+    """The machine in one line."""
+    memory = "" if environment.memory_total_mb is None else f", {environment.memory_total_mb / 1000:.0f} GB"
+    gpus = ", ".join(gpu.name for gpu in environment.gpus) or "no GPU"
+    driver = f", driver {environment.driver_version}" if environment.driver_version else ""
+    return (
+        f"{environment.cpu_model or 'unknown CPU'}, {environment.n_cpus} CPUs{memory}, {gpus}{driver}, "
+        f"Python {environment.python_version}"
+    )
+
+
+def seconds(value: float | None) -> str:
+    """Seconds with four or more significant digits."""
+    return NONE if value is None else f"{value:.4f}" if value < 1 else f"{value:.3f}"
+
+
+def number(value: float | None) -> str:
+    """A number with four significant digits, or thousands."""
+    return NONE if value is None else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004

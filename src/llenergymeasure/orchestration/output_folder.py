@@ -1,0 +1,68 @@
+"""Whether results can be written: the folder's name, its permissions, the disk under it."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from llenergymeasure.config.models import ExperimentConfig
+
+_ADVICE = "choose another with --output"
+# Seen in runs of 20 to 100 requests: 20 bytes for a token's time in a process's raw result, 10 for its id in a table,
+# 300 for a request, 30 kB for the rest of an experiment. Twice that, and something for the next reader of the disk.
+_TOKEN_BYTES, _REQUEST_BYTES, _EXPERIMENT_BYTES = 60, 600, 60_000
+_MARGIN_BYTES = 50e6
+
+
+def output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
+    """Why nothing, or not all of it, can be written to this folder; it need not exist yet.
+
+    Args:
+        output_dir: the folder; None writes nothing.
+        needed_bytes: what is to be written, margin included.
+    """
+    if output_dir is None:
+        return []
+    try:
+        str(output_dir).encode()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            output_dir.lstat()  # refuses what no file system can name
+        existing = nearest_existing(output_dir)
+        is_folder = existing.is_dir()
+    except (OSError, ValueError) as error:
+        return [f"output {str(output_dir)[:80]!r} cannot be the name of a folder ({error}); {_ADVICE}"]
+    if not is_folder:
+        return [f"output {output_dir}: {existing} is a file, not a folder; {_ADVICE}"]
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return [f"output {output_dir}: {existing} may not be written to; {_ADVICE}"]
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        return [
+            f"output {output_dir}: up to {needed_bytes / 1e6:,.0f} MB will be written, and {free_bytes / 1e6:,.0f} MB "
+            f"are free on that disk; free some, lower n or max_output_tokens, or {_ADVICE}"
+        ]
+    return []
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself, or the closest of its parents that there is."""
+    existing = path.absolute()
+    while not os.path.lexists(existing) and existing != existing.parent:
+        existing = existing.parent
+    return existing
+
+
+def bytes_to_write(experiments: Sequence[ExperimentConfig], n_prompts: Sequence[int | None]) -> float:
+    """Upper bound of what [n] experiments write, with a margin.
+
+    Args:
+        experiments: what is to be run.
+        n_prompts: prompts that each one's dataset has; None where it cannot be read.
+    """
+    total = _MARGIN_BYTES
+    for config, there_are in zip(experiments, n_prompts, strict=True):
+        n_requests = min(config.n, there_are or 0)
+        n_tokens = n_requests * config.decoder.num_return_sequences * config.max_output_tokens
+        total += _EXPERIMENT_BYTES + n_requests * _REQUEST_BYTES + n_tokens * _TOKEN_BYTES
+    return total
