@@ -24,7 +24,7 @@ def find_spec(name, path=None, target=None):
     return None if name.partition(".")[0] == "codecarbon" else _find(name, path, target)
 
 
-PathFinder.find_spec = find_spec
+PathFinder.find_spec = staticmethod(find_spec)
 """
 OUTPUT_TOKENS = 16
 N = 6
@@ -150,6 +150,7 @@ def test_the_folder_holds_the_result_and_what_it_was_made_of(two_runs: TwoRuns) 
         ".state/process_0.done",
         ".state/process_0.json",
         ".state/state_0",
+        "outputs.parquet",
         "requests.parquet",
         "result.json",
         "timeseries.parquet",

@@ -138,3 +138,16 @@ def with_lengths(model: Path, limits: Sequence[int], **fields: Any) -> Inference
         (batch,) = loaded.prepare(given)
         loaded.seed(config.random_seed)
         return loaded.generate(batch)
+
+
+def test_drawn_token_ids_are_the_prompts_own_and_need_no_text(tiny_llama: Path) -> None:
+    dataset = {"random": {"input_tokens": {"distribution": "uniform", "low": 3, "high": 9}, "output_tokens": 5}}
+    config = ExperimentConfig.model_validate(
+        {"model": str(tiny_llama), "precision": "fp32", "n": 6, "dataset": dataset, "pytorch": {"batch_size": 3}}
+    )
+    result = PyTorchBackend().run(config)
+    assert result.n_requests == 6
+    assert result.output_tokens == 6 * 5
+    assert 6 * 3 <= result.input_tokens <= 6 * 9
+    again = PyTorchBackend().run(config.model_copy(update={"name": "again"}))
+    assert (again.outputs_digest, again.prompts_digest) == (result.outputs_digest, result.prompts_digest)
