@@ -93,21 +93,15 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 state.advance(ExperimentState.MEASURING)
                 model.seed(plan.seed)
                 instruments.peers.wait("start")
-                with _progress(batches, instruments) as bar:
-                    part = measured_part(plan.config.measurement, batches, instruments.clock)
-                    lead_in = _run_lead_in(model, batches, part, instruments.clock, bar)
-                    with _measuring(instruments) as window:
-                        _run_part(model, batches[len(lead_in) :], part, window, bar)
+                window = _measured(plan, model, batches, instruments, warnings)
                 # What comes now would be work beside the windows of the others.
                 instruments.peers.wait("end", POLL_BESIDE_S)
+                warnings.extend(steps.attempt("engine_warnings", model.warnings, warnings) or ())
                 phases = steps.phases(plan, model, batches, instruments, warnings)
-            window.lead_in_s = tuple(lead_in)
-            warnings.extend(part.warnings())
             samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or ()
             window.keep(samples, plan.devices, environment.gpus)
             flops = steps.attempt("flops", lambda: model.flops(window.output), warnings)
             peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
-            warnings.extend(steps.attempt("engine_warnings", model.warnings, warnings) or ())
             sidecars = steps.sidecars_of(plan, window, warnings)
             steps.collect_warnings(plan, environment, window, instruments, warnings)
             breakdown = steps.energy_breakdown(window, baseline, instruments, warnings)
@@ -117,22 +111,14 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 model=description,
                 identity=identity,
                 prompts_digest=prompts_digest,
-                requests=window.output.requests,
-                start_time=window.start_time,
-                end_time=window.end_time,
-                window_start_s=window.start_s,
-                window_end_s=window.end_s,
                 energy_backend=instruments.energy.name if instruments.energy else None,
-                energy=window.energy,
                 energy_breakdown=breakdown,
                 idle_loaded_power_w=idle_loaded_power_w,
                 flops_result=flops,
                 phases=phases,
+                **_of_the_window(window),
                 **_of_the_part(plan, batches, window),
                 warmup_result=warmup,
-                energy_aliasing_pct=window.aliasing_pct,
-                thermal_throttle=throttle_info(window.samples),
-                instrument_cpu_s=window.instrument_cpu_s,
                 peak_memory_mb=peak_memory_mb,
                 timeseries=sidecars.timeseries,
                 requests_file=sidecars.requests,
@@ -154,6 +140,21 @@ def _of_the_plan(plan: ExperimentPlan) -> dict[str, Any]:
         "process_index": plan.process_index,
         "n_processes": plan.layout.n_processes,
         "parallelism": plan.layout.parallelism,
+    }
+
+
+def _of_the_window(window: Window) -> dict[str, Any]:
+    """What was run and seen in it."""
+    return {
+        "requests": window.output.requests,
+        "start_time": window.start_time,
+        "end_time": window.end_time,
+        "window_start_s": window.start_s,
+        "window_end_s": window.end_s,
+        "energy": window.energy,
+        "energy_aliasing_pct": window.aliasing_pct,
+        "thermal_throttle": throttle_info(window.samples),
+        "instrument_cpu_s": window.instrument_cpu_s,
     }
 
 
@@ -183,6 +184,20 @@ def _telemetry(instruments: Instruments, warnings: list[str]) -> Iterator[None]:
         yield
     finally:
         steps.attempt("telemetry", instruments.sampler.stop, warnings)
+
+
+def _measured(
+    plan: ExperimentPlan, model: LoadedModel, batches: Batches, instruments: Instruments, warnings: list[str]
+) -> Window:
+    """Run what comes before the measured part, and measure the part."""
+    with _progress(batches, instruments) as bar:
+        part = measured_part(plan.config.measurement, batches, instruments.clock)
+        lead_in = _run_lead_in(model, batches, part, instruments.clock, bar)
+        with _measuring(instruments) as window:
+            _run_part(model, batches[len(lead_in) :], part, window, bar)
+    window.lead_in_s = tuple(lead_in)
+    warnings.extend(part.warnings())
+    return window
 
 
 @contextmanager
