@@ -99,7 +99,8 @@ def save(case: Case, directory: Path) -> Path:
     """A model with a word for each of its tokens, so that prompts can reach every row of its embeddings."""
     torch.manual_seed(0)
     config = LlamaConfig(**case.shape, max_position_embeddings=4096, bos_token_id=0, eos_token_id=1, pad_token_id=1)
-    LlamaForCausalLM(config).to(case.stored).save_pretrained(directory)
+    model: Any = LlamaForCausalLM(config)
+    model.to(case.stored).save_pretrained(directory)
     words = {f"w{i}": i for i in range(case.shape["vocab_size"])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
