@@ -143,8 +143,9 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self, model: FakeModel, layout: ProcessLayout | None = None) -> None:
+    def __init__(self, model: FakeModel, layout: ProcessLayout | None = None, to_caution: Sequence[str] = ()) -> None:
         self.model = model
+        self.to_caution = list(to_caution)
         self.layout = layout or ProcessLayout()
 
     def installation_problem(self) -> str | None:
@@ -160,8 +161,8 @@ class FakeEngine:
         return self.layout
 
     def cautions(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
-        """None."""
-        return []
+        """What it was made with."""
+        return self.to_caution
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:  # noqa: ARG002
         """Unknown."""

@@ -33,34 +33,34 @@ _CUDA_CONTEXT_MB, _CUDA_SLACK = 500.0, 0.1
 class LayerCache:
     """What one layer keeps of one sequence.
 
-    ``window`` is the most tokens it keeps, ``fixed_bytes`` a state that does not grow, and ``whole_bytes_per_token``
-    what a token takes before it is quantised, where it is.
+    ``n_window_tokens`` is the most tokens it keeps, ``n_fixed_bytes`` a state that does not grow, and
+    ``n_whole_bytes_per_token`` what a token takes before it is quantised, where it is.
     """
 
-    bytes_per_token: float
-    window: int | None = None
-    fixed_bytes: float = 0.0
-    whole_bytes_per_token: float | None = None
+    n_bytes_per_token: float
+    n_window_tokens: int | None = None
+    n_fixed_bytes: float = 0.0
+    n_whole_bytes_per_token: float | None = None
 
     def bytes_for(self, n_tokens: int) -> float:
         """With so many tokens in it."""
-        return self.fixed_bytes + self.bytes_per_token * n_tokens
+        return self.n_fixed_bytes + self.n_bytes_per_token * n_tokens
 
     def kept_of(self, n_tokens: int) -> int:
         """How many of so many tokens it keeps."""
-        return n_tokens if self.window is None else min(n_tokens, self.window)
+        return n_tokens if self.n_window_tokens is None else min(n_tokens, self.n_window_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Widths:
-    """Values per token, by tensor; ``keys`` and ``values`` are as wide as each other."""
+    """Values per token, by tensor; keys are as wide as values."""
 
-    hidden: int
-    mlp: int
-    queries: int
-    keys: int
+    n_hidden: int
+    n_mlp: int
+    n_queries: int
+    n_keys: int
     n_heads: int
-    vocabulary: int
+    n_vocabulary: int
     scores_last_only: bool = True
 
 
@@ -68,26 +68,26 @@ class Widths:
 class Work:
     """What is generated at once.
 
-    ``chunk`` is how many tokens of the prompt are read together (None: all), ``cache_tokens`` what a static cache is
-    made for, ``score_tables`` one of the ``SCORES_`` above, ``stores_attention`` true for kernels that write
-    the scores of attention down.
+    ``n_chunk`` is how many tokens of the prompt are read together (None: all), ``n_cache_tokens`` what a static cache
+    is made for, ``n_score_tables`` one of the ``SCORES_`` above, ``stores_attention`` true for kernels that write the
+    scores of attention down.
     """
 
     n_sequences: int
     n_input: int
     n_output: int
-    bytes_per_value: int
-    chunk: int | None = None
+    n_bytes_per_value: int
+    n_chunk: int | None = None
     keeps_cache: bool = True
-    cache_tokens: int | None = None
-    score_tables: float = SCORES_GREEDY
+    n_cache_tokens: int | None = None
+    n_score_tables: float = SCORES_GREEDY
     stores_attention: bool = False
 
     @property
     def n_read(self) -> int:
         """Tokens of one sequence in the largest forward pass."""
         whole = self.n_input if self.keeps_cache else self.n_input + self.n_output
-        return min(whole, self.chunk or whole)
+        return min(whole, self.n_chunk or whole)
 
 
 def cache_bytes(layers: Sequence[LayerCache], work: Work) -> tuple[float, float]:
@@ -98,8 +98,8 @@ def cache_bytes(layers: Sequence[LayerCache], work: Work) -> tuple[float, float]
     """
     if not work.keeps_cache:
         return 0.0, 0.0
-    if work.cache_tokens is not None:
-        static = sum(layer.bytes_for(layer.kept_of(work.cache_tokens)) for layer in layers)
+    if work.n_cache_tokens is not None:
+        static = sum(layer.bytes_for(layer.kept_of(work.n_cache_tokens)) for layer in layers)
         return work.n_sequences * static, work.n_sequences * static
     before = work.n_input - work.n_read
     after_prompt = sum(layer.bytes_for(layer.kept_of(before) + work.n_read) for layer in layers)
@@ -109,9 +109,9 @@ def cache_bytes(layers: Sequence[LayerCache], work: Work) -> tuple[float, float]
 
 def block_bytes(widths: Widths, work: Work) -> float:
     """Activations of one decoder block at its fullest, while the longest piece of the prompt is read."""
-    size, n_tokens = work.bytes_per_value, work.n_sequences * work.n_read
-    mlp = _HIDDEN_IN_MLP * widths.hidden + _WIDE_IN_MLP * widths.mlp
-    attention = _HIDDEN_IN_ATTENTION * widths.hidden + _QUERIES * widths.queries + _KEYS_AND_VALUES * widths.keys
+    size, n_tokens = work.n_bytes_per_value, work.n_sequences * work.n_read
+    mlp = _HIDDEN_IN_MLP * widths.n_hidden + _WIDE_IN_MLP * widths.n_mlp
+    attention = _HIDDEN_IN_ATTENTION * widths.n_hidden + _QUERIES * widths.n_queries + _KEYS_AND_VALUES * widths.n_keys
     seen = work.n_input if work.keeps_cache else work.n_read
     pairs = n_tokens * seen
     # A batch is padded: a mask of truth values, and one of numbers made of it.
@@ -123,8 +123,10 @@ def block_bytes(widths: Widths, work: Work) -> float:
 
 def step_bytes(widths: Widths, work: Work) -> float:
     """Scores over the vocabulary while a token is chosen."""
-    tables = work.n_sequences * widths.vocabulary * _SCORE_BYTES * work.score_tables
-    of_all = 0 if widths.scores_last_only else work.n_sequences * work.n_read * widths.vocabulary * work.bytes_per_value
+    tables = work.n_sequences * widths.n_vocabulary * _SCORE_BYTES * work.n_score_tables
+    of_all = (
+        0 if widths.scores_last_only else work.n_sequences * work.n_read * widths.n_vocabulary * work.n_bytes_per_value
+    )
     return tables + of_all
 
 
@@ -163,27 +165,26 @@ def libraries_mb(*, on_gpu: bool) -> float:
 
 
 def _growing_bytes(layers: Sequence[LayerCache], work: Work) -> float:
-    if not work.keeps_cache or work.cache_tokens is not None or not layers:
+    if not work.keeps_cache or work.n_cache_tokens is not None or not layers:
         return 0.0
     n_tokens = work.n_input + work.n_output
     return work.n_sequences * max(
-        layer.bytes_per_token * layer.kept_of(n_tokens)
-        if layer.whole_bytes_per_token is None
-        else 2 * layer.whole_bytes_per_token * n_tokens
+        layer.n_bytes_per_token * layer.kept_of(n_tokens)
+        if layer.n_whole_bytes_per_token is None
+        else 2 * layer.n_whole_bytes_per_token * n_tokens
         for layer in layers
     )
 
 
 def _holes_bytes(layers: Sequence[LayerCache], widths: Widths, work: Work, cache: float) -> float:
     """What glibc's heap cannot use again, in blocks of the kinds that are taken and given back most."""
-    block = work.n_sequences * work.n_read * widths.hidden * work.bytes_per_value
-    scores = work.n_sequences * widths.vocabulary * _SCORE_BYTES
+    block = work.n_sequences * work.n_read * widths.n_hidden * work.n_bytes_per_value
+    scores = work.n_sequences * widths.n_vocabulary * _SCORE_BYTES
     keys = cache / (2 * len(layers)) if layers else 0.0
-    kept = 0.0 if work.cache_tokens is not None else cache
     return sum(
         share * amount
         for amount, share, of_one in (
-            (kept, _HOLES_PER_CACHE, keys),
+            (cache, _HOLES_PER_CACHE, keys),
             (block, _HOLES_PER_BLOCK, block),
             (scores, _HOLES_PER_SCORES, scores),
         )

@@ -13,7 +13,10 @@ _ADVICE = "lower batch_size, max_input_tokens or max_output_tokens, use fewer bi
 
 @dataclass(frozen=True)
 class MemoryFit:
-    """What an experiment takes and what there is. Refused is only what cannot fit whatever an allocator does."""
+    """What an experiment takes and what there is.
+
+    Refused are weights and cache that cannot fit, whatever an allocator does, at the lengths the configuration allows.
+    """
 
     estimate: MemoryEstimate | None
     free: FreeMemory
@@ -43,7 +46,7 @@ class MemoryFit:
     def _comparison(self, needed_mb: float) -> str:
         swap = f" and {self.free.swap_mb:,.0f} MB of swap" if self.free.swap_mb else ""
         return (
-            f"{needed_mb:,.0f} MB are needed ({parts_of(self.estimate)}), and {self.free.free_mb:,.0f} MB "
+            f"up to {needed_mb:,.0f} MB are needed ({parts_of(self.estimate)}), and {self.free.free_mb:,.0f} MB "
             f"{self.free.where}{swap} are free"
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.cli import main
+from tests.fakes.model import write_description
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     """A directory that looks like a model, outside of the working directory."""
-    (tmp_path / "a-model").mkdir()
-    (tmp_path / "a-model" / "config.json").write_text("{}", encoding="utf-8")
-    return str(tmp_path / "a-model")
+    return str(write_description(tmp_path / "a-model"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure import __version__
+from tests.fakes.model import write_description
 
 ROOT = Path(__file__).parents[3]
 LLEM = [sys.executable, "-c", "from llenergymeasure.cli import main; main()"]
@@ -48,8 +49,7 @@ def test_a_model_that_does_not_exist_anywhere_is_code_1_and_writes_nothing(tmp_p
 
 
 def test_a_study_with_a_failure_shows_it_and_ends_with_code_1(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    write_description(tmp_path / "model")
     (tmp_path / "study.yaml").write_text(
         "name: bad\nexperiments:\n- {name: empty, model: ./model, energy: {backend: null}}\n", encoding="utf-8"
     )
@@ -69,8 +69,7 @@ def test_a_study_with_a_failure_shows_it_and_ends_with_code_1(tmp_path: Path) ->
 def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
     cwd = tmp_path / "cwd"
     cwd.mkdir()
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    write_description(tmp_path / "model")
     pipe = tmp_path / "prompts.txt"  # the program waits for prompts to come out of it
     os.mkfifo(pipe)
     process = subprocess.Popen(

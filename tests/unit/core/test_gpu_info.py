@@ -23,7 +23,15 @@ def _no_driver() -> FakeNvml:
 
 def test_gpus_are_described_in_the_drivers_order() -> None:
     library = FakeNvml(
-        FakeGpu(A, name="H100", memory_total=80_000_000_000, power_limit_w=500, architecture=9, compute_pids=(7,)),
+        FakeGpu(
+            A,
+            name="H100",
+            memory_total=80_000_000_000,
+            power_limit_w=500,
+            architecture=9,
+            compute_pids=(7,),
+            compute_capability=(9, 0),
+        ),
         FakeGpu(
             B,
             name="T4",
@@ -34,6 +42,7 @@ def test_gpus_are_described_in_the_drivers_order() -> None:
             architecture=6,
         ),
     )
+    library.fail("nvmlDeviceGetCudaComputeCapability", uuid=B, value=3)
     library.fail("nvmlDeviceGetComputeRunningProcesses", uuid=B, value=3)
     assert list_gpus(library) == (
         GpuInfo(
@@ -41,11 +50,13 @@ def test_gpus_are_described_in_the_drivers_order() -> None:
             uuid=A,
             name="H100",
             memory_total_mb=80_000.0,
+            memory_used_mb=2_000.0,
             persistence_mode=True,
             power_limit_w=500.0,
             power_limit_default_w=700.0,
             mig_mode=False,
             architecture=9,
+            compute_capability=(9, 0),
             running_pids=(7,),
         ),
         GpuInfo(
@@ -53,6 +64,7 @@ def test_gpus_are_described_in_the_drivers_order() -> None:
             uuid=B,
             name="T4",
             memory_total_mb=16_000.0,
+            memory_used_mb=2_000.0,
             persistence_mode=False,
             power_limit_w=70.0,
             power_limit_default_w=70.0,

@@ -60,6 +60,7 @@ class Bench:
     idle_gpus: tuple[str, ...] = ()
     layout: ProcessLayout = field(default_factory=ProcessLayout)
     process_index: int = 0
+    to_caution: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(log=self.log)
@@ -100,13 +101,18 @@ class Bench:
             on_state=self.states.append,
             peers=LoggingPeers(self.log) if self.layout.n_processes > 1 else Alone(),
         )
-        return run_session(plan, FakeEngine(self.model), instruments)
+        return run_session(plan, FakeEngine(self.model, to_caution=self.to_caution), instruments)
 
 
 def config(n: int = 4, n_warmup: int = 1, **fields: object) -> ExperimentConfig:
     return ExperimentConfig.model_validate(
         {"model": "fake", "n": n, "warmup": {"n_warmup": n_warmup}, "energy": {"backend": "nvml"}, **fields}
     )
+
+
+def test_what_the_engine_cautions_against_stands_in_the_result() -> None:
+    caution = "slow_precision: it is emulated; use another"
+    assert caution in Bench(to_caution=(caution,)).run(config()).measurement_warnings
 
 
 def test_the_whole_order_with_the_default_floor_and_nobody_waiting() -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
+from llenergymeasure.core.backends.pytorch_precision import precision_cautions
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from llenergymeasure.orchestration.preflight import check
+from tests.fakes.model import write_description
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     """A directory that looks like a model."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
-    return str(tmp_path / "model")
+    return str(write_description(tmp_path / "model"))
 
 
 def problems_of(*experiments: ExperimentConfig, output_dir: Path | None = None) -> tuple[type[Exception], list[str]]:
@@ -126,3 +126,54 @@ def test_an_output_that_is_a_dangling_link_is_refused(model: str, tmp_path: Path
 @pytest.mark.parametrize("name", ["x" * 300, "nul\0byte"])
 def test_an_output_no_file_system_can_name_is_said_and_never_a_traceback(model: str, tmp_path: Path, name: str) -> None:
     problems_of(ExperimentConfig(model=model), output_dir=tmp_path / name)
+
+
+def test_a_description_that_cannot_be_read_is_told_before_loading(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    kind, lines = problems_of(ExperimentConfig(model=str(tmp_path)))
+    assert kind is PreFlightError
+    assert len(lines) == 1
+    assert "config.json cannot be read" in lines[0]
+
+
+def test_a_model_that_cannot_fit_is_refused_beside_whatever_else_is_wrong(model: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    # Key and value, 2 layers, 2 heads of 16, 2 bytes: 256 bytes per token, 10^7 tokens, 10^6 sequences.
+    huge = ExperimentConfig.model_validate(
+        {"model": model, "max_output_tokens": 10**7, "pytorch": {"batch_size": 10**6}, "dataset": "./gone.txt"}
+    )
+    kind, lines = problems_of(huge, output_dir=tmp_path / "file")
+    assert kind is PreFlightError
+    assert len(lines) == 3
+    assert "gone.txt" in lines[0]
+    assert "not enough memory" in lines[1]
+    assert "KV cache 2,560," in lines[1]
+    assert "is a file" in lines[2]
+
+
+def test_a_problem_of_some_experiments_is_named_by_them(model: str) -> None:
+    _, lines = problems_of(
+        ExperimentConfig(model=model),
+        ExperimentConfig(model="./gone", name="second"),
+        ExperimentConfig(model="./lost", n=1),
+        ExperimentConfig(model="./lost", n=2),
+    )
+    assert lines[0].startswith("experiment 2 of 4 (second): model './gone'")
+    assert lines[1].startswith("experiments 3, 4 of 4: model './lost'")
+    assert len(lines) == 2
+
+
+def test_an_energy_source_that_does_not_answer_is_told_beside_the_rest() -> None:
+    experiment = ExperimentConfig.model_validate({"model": "./gone", "energy": {"backend": "zeus"}})
+    _, lines = problems_of(experiment)
+    assert [("'zeus'" in line, "./gone" in line) for line in lines] == [(True, False), (False, True)]
+
+
+def test_caution_is_logged_and_keeps_nothing_from_running(model: str, caplog: pytest.LogCaptureFixture) -> None:
+    gpus_or_new_cpu = precision_cautions(ExperimentConfig(model=model, precision="fp16"), []) == []
+    if gpus_or_new_cpu:
+        pytest.skip("this processor has fp16 arithmetic")
+    check([ExperimentConfig(model=model, precision="fp16"), ExperimentConfig(model=model)], None)
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert "experiment 1 of 2" in caplog.text
+    assert "slow_precision" in caplog.text

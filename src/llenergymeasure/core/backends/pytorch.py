@@ -58,7 +58,9 @@ class PyTorchBackend:
 
     def cautions(self, config: ExperimentConfig) -> list[str]:
         """Number formats that the device only emulates."""
-        return precision_cautions(config, self._gpus_of(config))
+        gpus = self._gpus_of(config)
+        # GPUs that the driver does not tell apart are no CPU.
+        return precision_cautions(config, gpus) if gpus or not has_cuda() else []
 
     def processes(self, config: ExperimentConfig) -> ProcessLayout:
         """As many as ``data_parallel_size`` or ``tp_plan`` takes."""

@@ -39,11 +39,15 @@ _PROBE_TOKENS = 8
 _STATIC = ("static", "offloaded_static")
 # Bits of a scale, and of a zero point, of a group of quantised values, in the precision of the rest.
 _GROUP_BITS = 32
+_GROUPED, _TORCHAO_GROUP = "int4_weight_only", 128  # the default of its Int4WeightOnlyConfig
 _BNB_BLOCK, _BNB_SCALE_BITS = 64, 32
 _CACHE_BITS, _CACHE_GROUP, _CACHE_WHOLE = 4, 64, 128  # QuantizedLayer's defaults
 _SORTING = ("top_p", "typical_p", "top_h", "eta_cutoff", "epsilon_cutoff")
 _PROCESSING = ("repetition_penalty", "no_repeat_ngram_size", "min_output_tokens")
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_PACKED_ON_CPU = (
+    "slack: what packing and unpacking quantised values leaves on a CPU; seen were 140 to 240 MB for a model of 455 MB"
+)
 _NO_WIDTHS = "activations: this architecture does not say how wide it is in words known here"
 
 
@@ -96,6 +100,9 @@ def _estimate_one(config: ExperimentConfig, description: Any, *, on_gpu: bool, i
     if widths is None:
         unknown.append(_NO_WIDTHS)
     found = estimate(weights, layers, widths, _work(config, model, is_draft=is_draft), on_gpu=on_gpu)
+    if not on_gpu and (bits is not None or section.cache_implementation == "quantized"):
+        unknown.append(_PACKED_ON_CPU)
+        found = replace(found, overhead_mb=None)
     return replace(found, unknown=tuple(unknown))
 
 
@@ -126,7 +133,7 @@ def probe_cache(model: Any, precision: str) -> list[LayerCache]:
     with torch.no_grad(), torch.device("meta"):
         model.to(torch_dtype(precision))(input_ids=ids, use_cache=True, **{name: cache})
     layers = [_layer_cache(layer) for layer in cache.layers]
-    if not any(layer.bytes_per_token or layer.fixed_bytes for layer in layers):
+    if not any(layer.n_bytes_per_token or layer.n_fixed_bytes for layer in layers):
         raise ValueError("it left the cache empty")
     return layers
 
@@ -142,12 +149,12 @@ def widths_of(model: Any) -> Widths | None:
         if n_experts:
             mlp = n_experts * (expert or mlp)
         return Widths(
-            hidden=int(hidden),
-            mlp=int(mlp),
-            queries=int(n_heads * head),
-            keys=int((getattr(text, "num_key_value_heads", None) or n_heads) * head),
+            n_hidden=int(hidden),
+            n_mlp=int(mlp),
+            n_queries=int(n_heads * head),
+            n_keys=int((getattr(text, "num_key_value_heads", None) or n_heads) * head),
             n_heads=int(n_heads),
-            vocabulary=int(text.vocab_size),
+            n_vocabulary=int(text.vocab_size),
             scores_last_only="logits_to_keep" in inspect.signature(model.forward).parameters,
         )
     except Exception:  # noqa: BLE001 - some configurations raise errors of their own for what differs by layer
@@ -160,7 +167,9 @@ def _layer_cache(layer: Any) -> LayerCache:
     per_token = sum(_bytes(tensor) / tensor.shape[-2] for tensor in grows if tensor is not None and tensor.numel())
     fixed = sum(_bytes(tensor) for kind in states for tensor in kind.values() if tensor is not None)
     window = getattr(layer, "sliding_window", None)
-    return LayerCache(bytes_per_token=per_token, window=None if window is None else int(window), fixed_bytes=fixed)
+    return LayerCache(
+        n_bytes_per_token=per_token, n_window_tokens=None if window is None else int(window), n_fixed_bytes=fixed
+    )
 
 
 def _bytes(tensor: Any) -> int:
@@ -169,13 +178,13 @@ def _bytes(tensor: Any) -> int:
 
 def _quantised(layer: LayerCache, section: PyTorchConfig, size: int) -> LayerCache:
     """A layer of a quantised cache: its latest tokens are whole besides."""
-    size_bits, whole = 8 * size, layer.bytes_per_token
+    size_bits, whole = 8 * size, layer.n_bytes_per_token
     if section.cache_backend == "fp8":
-        return replace(layer, bytes_per_token=whole * 8 / size_bits, whole_bytes_per_token=whole)
+        return replace(layer, n_bytes_per_token=whole * 8 / size_bits, n_whole_bytes_per_token=whole)
     bits = (section.cache_nbits or _CACHE_BITS) + _GROUP_BITS / (section.cache_group_size or _CACHE_GROUP)
     latest = section.cache_residual_length or _CACHE_WHOLE
     return replace(
-        layer, bytes_per_token=whole * bits / size_bits, whole_bytes_per_token=whole, fixed_bytes=whole * latest
+        layer, n_bytes_per_token=whole * bits / size_bits, n_whole_bytes_per_token=whole, n_fixed_bytes=whole * latest
     )
 
 
@@ -188,11 +197,11 @@ def _work(config: ExperimentConfig, model: Any, *, is_draft: bool) -> Work:
         n_sequences=section.batch_size * max(decoder.num_beams, decoder.num_return_sequences),
         n_input=config.max_input_tokens,
         n_output=config.max_output_tokens,
-        bytes_per_value=BYTES_PER_VALUE[config.precision],
-        chunk=section.prefill_chunk_size,
+        n_bytes_per_value=BYTES_PER_VALUE[config.precision],
+        n_chunk=section.prefill_chunk_size,
         keeps_cache=section.use_cache is not False,
-        cache_tokens=max(n_tokens, section.max_cache_len or 0) if static else None,
-        score_tables=_score_tables(config),
+        n_cache_tokens=max(n_tokens, section.max_cache_len or 0) if static else None,
+        n_score_tables=_score_tables(config),
         stores_attention=attention == "eager",
     )
 
@@ -219,7 +228,7 @@ def _bits(section: PyTorchConfig, description: Any, *, is_draft: bool) -> float 
         # Double quantisation packs the scales too: 8 bits each, and a scale of theirs per 256.
         scale_bits = 8 + _BNB_SCALE_BITS / 256 if section.bnb_4bit_use_double_quant else _BNB_SCALE_BITS
         return bits + scale_bits / _BNB_BLOCK
-    return bits if section.torchao_group_size is None else bits + _GROUP_BITS / section.torchao_group_size
+    return bits + _GROUP_BITS / (section.torchao_group_size or _TORCHAO_GROUP) if section.torchao == _GROUPED else bits
 
 
 def _stored_bits(stored: Any) -> float | None:

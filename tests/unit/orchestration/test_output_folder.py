@@ -1,0 +1,28 @@
+"""Room on the disk for what will be written."""
+
+from pathlib import Path
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
+
+
+def test_a_disk_that_is_too_small_is_told_with_both_numbers(tmp_path: Path) -> None:
+    (line,) = output_problems(tmp_path / "not" / "yet", 9e18)
+    assert "9,000,000,000,000 MB will be written" in line
+    assert "MB are free on that disk" in line
+    assert "--output" in line
+    assert output_problems(tmp_path / "not" / "yet", 1.0) == []
+    assert not (tmp_path / "not").exists()
+
+
+def test_nothing_is_written_without_a_folder() -> None:
+    assert output_problems(None, 1e30) == []
+
+
+def test_what_is_written_goes_by_the_requests_that_there_are() -> None:
+    config = ExperimentConfig.model_validate({"model": "m", "n": 10**9, "max_output_tokens": 1000})
+    answers = config.model_copy(update={"decoder": config.decoder.model_copy(update={"num_return_sequences": 3})})
+    # A margin of 50 MB; per experiment 60 kB, per request 600 bytes, per token 60.
+    assert bytes_to_write([config], [200]) == 50e6 + 60_000 + 200 * 600 + 200_000 * 60
+    assert bytes_to_write([config, answers], [200, 1]) == 50e6 + 120_000 + 201 * 600 + 203_000 * 60
+    assert bytes_to_write([config], [None]) == 50e6 + 60_000
