@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nvmlsim
+from bench.pairs import judged, median_interval, ratios_of
 from nvmlsim import Counter, Gpu, Scenario, Trace
 
 ROOT = Path(__file__).parents[2]
@@ -52,3 +54,30 @@ def test_the_accuracy_bench_keeps_its_promises_on_the_injected_clock() -> None:
     done = _run("accuracy.py", "--quick", "--no-realtime")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "share inside the package's own bound" in done.stdout
+
+
+def test_pairs_are_judged_by_their_median_and_the_interval_of_it() -> None:
+    # Of 30 values the 10th from either end: P(Binomial(30, 1/2) < 10) = 0.0214.
+    values = [0.9 + 0.01 * i for i in range(30)]
+    found = judged(values)
+    assert found["median_ratio"] == pytest.approx(0.9 + 0.01 * 14.5)
+    assert found["median_ratio_95_interval"] == [pytest.approx(0.99), pytest.approx(1.1)]
+    assert found["kept"]
+    assert not judged(values[:29])["kept"]
+    assert not judged([v - 0.02 for v in values])["kept"]
+    assert judged([v - 0.02 for v in values], least_limit=None)["kept"]
+    assert median_interval(values[:5]) is None
+
+
+def test_the_sides_of_a_pair_take_turns_in_going_first() -> None:
+    order: list[str] = []
+
+    def side(name: str, rate: float) -> Callable[[], float]:
+        def run() -> float:
+            order.append(name)
+            return rate
+
+        return run
+
+    assert ratios_of(side("ours", 3.0), side("theirs", 2.0), 3) == [1.5, 1.5, 1.5]
+    assert order == ["theirs", "ours", "ours", "theirs", "theirs", "ours"]
