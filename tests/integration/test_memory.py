@@ -208,3 +208,22 @@ def test_what_packing_leaves_on_a_cpu_is_not_made_up(tiny_llama: Path, tmp_path:
     found = estimate_of(tiny_llama, tmp_path, pytorch={"load_in_8bit": True})
     assert found.total_mb is None
     assert any("packing" in line for line in found.unknown)
+
+
+def test_no_more_is_reckoned_with_than_the_run_can_hold(tiny_llama: Path) -> None:
+    def cache_mb(**fields: object) -> float:
+        config = ExperimentConfig.model_validate({"model": str(tiny_llama), "precision": "bf16", **fields})
+        found = PyTorchBackend().estimate_memory(config)
+        assert found is not None
+        assert found.kv_cache_mb is not None
+        return found.kv_cache_mb
+
+    limits = {"max_input_tokens": 1000, "max_output_tokens": 200}
+    drawn = {"random": {"input_tokens": 96, "output_tokens": {"distribution": "uniform", "low": 8, "high": 32}}}
+    # Key and value, 2 layers, 2 heads of 16, 2 bytes each; two requests only, though eight would go into a batch.
+    per_token_mb = 2 * 2 * 2 * 16 * 2 / 1e6
+    few = cache_mb(n=2, pytorch={"batch_size": 8}, **limits)
+    assert few == pytest.approx(2 * 1200 * per_token_mb, rel=1e-3)
+    # Lengths that are drawn up to 96 + 32, whatever the limits are.
+    short = cache_mb(n=8, dataset=drawn, pytorch={"batch_size": 4}, **limits)
+    assert short == pytest.approx(4 * 128 * per_token_mb, rel=1e-2)

@@ -32,8 +32,6 @@ def test_prefill_gives_the_first_token_and_decode_the_others(tiny_llama: Path) -
     assert found.prefill.n_tokens == result.input_tokens
     assert found.decode.n_tokens == result.output_tokens - 8
     assert found.prefill.duration_sec.value > 0
-    # Eleven steps of two layers are longer than one, on whatever machine.
-    assert found.decode.duration_sec.value > found.prefill.duration_sec.value
     assert (found.prefill.energy_j, found.decode.energy_j) == (None, None)
     plain = run(tiny_llama)
     assert (plain.phases, plain.outputs_digest) == (None, result.outputs_digest)

@@ -303,3 +303,10 @@ def test_no_second_copy_of_the_weights_is_made(tmp_path: Path) -> None:
     # In bf16: 2 embeddings of 32,000 x 1024, 8 layers of 4 x 1024^2 + 3 x 1024 x 3072, small norms.
     assert weights_mb == pytest.approx(2 * (2 * 32_000 * 1024 + 8 * (4 * 1024**2 + 3 * 1024 * 3072)) / 1e6, rel=0.001)
     assert grown_mb < 1.3 * weights_mb
+
+
+def test_a_description_alone_is_measured_with_random_prompts(shape: Path) -> None:
+    fields = {"dataset": {"random": {"input_tokens": 7, "output_tokens": 3}}, "n": 2, "energy": {"backend": None}}
+    result = PyTorchBackend().run(config_of(shape, **fields))
+    assert (result.input_tokens, result.output_tokens) == (14, 6)
+    assert [w for w in result.measurement_warnings if w.startswith("random_weights: ")]

@@ -40,7 +40,7 @@ def study(result: StudyResult) -> str:
     letters = _output_letters(result.experiments)
     rows = [
         [
-            r.name,
+            r.name if r.measurement_methodology == "total" else f"{r.name} ({r.measurement_methodology})",
             r.n_requests,
             r.output_tokens,
             f"{r.tokens_per_second:.1f}",
@@ -72,18 +72,20 @@ def study(result: StudyResult) -> str:
 
 def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
     """A letter for each distinct output of the same prompts, such as A or B2; none where nothing can be compared."""
-    prompts = Counter(r.prompts_digest for r in results)
+    # A part of a run may have run other requests, and a limit may have cut the prompts.
+    inputs = [(r.prompts_digest, str(r.input_tokens), str(r.n_requests), str(r.n_requests_excluded)) for r in results]
+    prompts = Counter(inputs)
     groups = [digest for digest, n in prompts.items() if n > 1]
-    found: dict[tuple[str, str], str] = {}
+    found: dict[tuple[tuple[str, ...], str], str] = {}
     letters = []
-    for r in results:
-        if r.prompts_digest not in groups:
+    for r, given in zip(results, inputs, strict=True):
+        if given not in groups:
             letters.append(NONE)
             continue
-        key = (r.prompts_digest, r.outputs_digest)
+        key = (given, r.outputs_digest)
         if key not in found:
-            n_known = sum(prompts_digest == r.prompts_digest for prompts_digest, _ in found)
-            group = groups.index(r.prompts_digest)
+            n_known = sum(other == given for other, _ in found)
+            group = groups.index(given)
             found[key] = _letter(n_known) + (str(group + 1) if len(groups) > 1 else "")
         letters.append(found[key])
     return letters

@@ -22,8 +22,8 @@ class MeasuredPart(ABC):
         """Whether no further batch is measured, ``measured_s`` after the first began."""
         return False
 
-    def warnings(self) -> list[str]:
-        """What a reader has to know of how the part was found."""
+    def warnings(self, measured_s: float) -> list[str]:  # noqa: ARG002 - most parts are what was asked for
+        """What a reader has to know of how the part was found, which took ``measured_s``."""
         return []
 
 
@@ -40,14 +40,27 @@ class Span(MeasuredPart):
 
     def __init__(self, start_s: float, length_s: float | None, elapsed_s: Callable[[], float]) -> None:
         self._start_s, self._length_s, self._elapsed_s = start_s, length_s, elapsed_s
+        self._has_begun = False
 
     def begins(self) -> bool:
         """When enough time is over."""
-        return self._elapsed_s() >= self._start_s
+        self._has_begun = self._elapsed_s() >= self._start_s
+        return self._has_begun
 
     def ends(self, measured_s: float) -> bool:
         """When the window is long enough."""
         return self._length_s is not None and measured_s >= self._length_s
+
+    def warnings(self, measured_s: float) -> list[str]:
+        """Whether the run ended before the window could begin, or before it was long enough."""
+        missed = []
+        if not self._has_begun:
+            missed.append(
+                f"window_start_s: {self._start_s:g} was not over before the last batch, which was measured alone"
+            )
+        if self._length_s is not None and measured_s < self._length_s:
+            missed.append(f"window_length_s: {self._length_s:g} became {measured_s:.2f} s, when the run ended")
+        return [f"window_not_reached: {'; '.join(missed)}; raise n, or shorten them"] if missed else []
 
 
 class SteadyState(MeasuredPart):
@@ -70,7 +83,7 @@ class SteadyState(MeasuredPart):
         """Note its throughput."""
         self._rates.append(output.output_tokens / seconds if seconds > 0 else 0.0)
 
-    def warnings(self) -> list[str]:
+    def warnings(self, measured_s: float) -> list[str]:  # noqa: ARG002
         """Whether it was never steady."""
         if self._is_steady():
             return []

@@ -42,7 +42,8 @@ def measure_phases(
         first, second = (_window(plan, model, each, instruments) for each in order)
         pairs.append((first, second) if number % 2 == 0 else (second, first))
     found = phases_of(pairs, sum(map(len, full)))
-    return found, _warnings(found, settings)
+    windows = [window for pair in pairs for window in pair]
+    return found, [*_warnings(found, settings), *_of_the_windows(windows)]
 
 
 def _window(plan: ExperimentPlan, model: LoadedModel, batches: Batches, instruments: Instruments) -> PhaseWindow:
@@ -64,7 +65,18 @@ def _window(plan: ExperimentPlan, model: LoadedModel, batches: Batches, instrume
         uncertainty_j=None if energy is None else energy.uncertainty_j,
         n_input_tokens=output.input_tokens,
         n_output_tokens=output.output_tokens,
+        warnings=() if energy is None else energy.warnings,
     )
+
+
+def _of_the_windows(windows: Sequence[PhaseWindow]) -> list[str]:
+    """What the sensors said in the windows, each once, and whether their bounds are in the intervals."""
+    said = dict.fromkeys(f"{warning} [in a window of phases]" for window in windows for warning in window.warnings)
+    if any(window.energy_j is not None and window.uncertainty_j is None for window in windows):
+        said["phases_without_bound: the source states no bound, so the intervals hold the spread of the pairs only"] = (
+            None
+        )
+    return list(said)
 
 
 def _warnings(found: PhasesResult, settings: PhasesConfig) -> list[str]:
@@ -74,6 +86,6 @@ def _warnings(found: PhasesResult, settings: PhasesConfig) -> list[str]:
     if not unresolved:
         return []
     return [
-        f"phases_unresolved: the interval of {' and '.join(unresolved)} includes zero after {settings.n_pairs} pairs; "
-        "raise phases.n_pairs, n or max_output_tokens"
+        f"phases_unresolved: the interval of {' and '.join(unresolved)} reaches down to zero after "
+        f"{settings.n_pairs} pairs; raise phases.n_pairs, n or max_output_tokens"
     ]

@@ -97,11 +97,11 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
                 # What comes now would be work beside the windows of the others.
                 instruments.peers.wait("end", POLL_BESIDE_S)
                 warnings.extend(steps.attempt("engine_warnings", model.warnings, warnings) or ())
-                phases = steps.phases(plan, model, batches, instruments, warnings)
+                peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
+                phases = steps.phases(plan, model, window.batches, instruments, warnings)
             samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or ()
             window.keep(samples, plan.devices, environment.gpus)
             flops = steps.attempt("flops", lambda: model.flops(window.output), warnings)
-            peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
             sidecars = steps.sidecars_of(plan, window, warnings)
             steps.collect_warnings(plan, environment, window, instruments, warnings)
             breakdown = steps.energy_breakdown(window, baseline, instruments, warnings)
@@ -193,10 +193,13 @@ def _measured(
     with _progress(batches, instruments) as bar:
         part = measured_part(plan.config.measurement, batches, instruments.clock)
         lead_in = _run_lead_in(model, batches, part, instruments.clock, bar)
+        if lead_in:
+            # What was drawn and compiled before the part is not the part's.
+            model.seed(plan.seed)
         with _measuring(instruments) as window:
             _run_part(model, batches[len(lead_in) :], part, window, bar)
     window.lead_in_s = tuple(lead_in)
-    warnings.extend(part.warnings())
+    warnings.extend(part.warnings(window.duration_sec))
     return window
 
 
@@ -254,6 +257,7 @@ def _run_lead_in(
 def _run_part(model: LoadedModel, batches: Batches, part: MeasuredPart, window: Window, bar: "tqdm[NoReturn]") -> None:
     """The measured loop: from the first batch to the moment the device has finished the last one."""
     requests: list[RequestOutput] = []
+    n_run = 0
     window.start_s = window.clock()
     try:
         with _inference():
@@ -261,10 +265,12 @@ def _run_part(model: LoadedModel, batches: Batches, part: MeasuredPart, window: 
                 if requests and part.ends(window.clock() - window.start_s):
                     break
                 requests.extend(model.generate(batch).requests)
+                n_run += 1
                 bar.update(len(batch))
             model.synchronize()
     finally:
         window.end_s = window.clock()
+    window.batches = batches[:n_run]
     window.output = InferenceOutput(requests=tuple(requests))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.domain.inference import InferenceOutput
+from llenergymeasure.domain.inference import InferenceOutput, Prompt
 from llenergymeasure.domain.metrics import EnergyMeasurement, only_gpus
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
@@ -14,7 +14,7 @@ from llenergymeasure.domain.telemetry import PowerThermalSample
 class Window:
     """The measured window, filled in as it goes; ``_s`` on the instruments' monotonic clock.
 
-    ``lead_in_s`` [n] are the seconds of the batches that were run before it.
+    ``lead_in_s`` [n] are the seconds of the batches that were run before it, ``batches`` those that were run in it.
     """
 
     start_time: datetime
@@ -28,6 +28,7 @@ class Window:
     instrument_cpu_s: float | None = None
     aliasing_pct: float | None = None
     lead_in_s: tuple[float, ...] = ()
+    batches: Sequence[Sequence[Prompt]] = ()
 
     def keep(self, samples: Iterable[PowerThermalSample], devices: Sequence[str], gpus: Sequence[GpuInfo]) -> None:
         """Keep of samples and joules what belongs to the window and to the GPUs in use.

@@ -1,7 +1,7 @@
 """Prefill and decode apart, from pairs of windows: one with a single token per answer, one with all of them.
 
 No sensor sees where prefill ends within a batch, so decode is a difference of two windows and comes with an
-interval; one that includes zero says that the two could not be told apart.
+interval; one that reaches down to zero says that the two could not be told apart.
 """
 
 import math
@@ -23,6 +23,7 @@ class PhaseWindow:
     uncertainty_j: float | None
     n_input_tokens: int
     n_output_tokens: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class Estimate:
 
     @property
     def unresolved(self) -> bool:
-        """Whether there may be nothing: the interval includes zero, or there is none."""
-        return self.low is None or self.high is None or self.low <= 0 <= self.high
+        """Whether there may be nothing: the interval reaches down to zero, or there is none."""
+        return self.low is None or self.low <= 0
 
 
 @dataclass(frozen=True, kw_only=True)

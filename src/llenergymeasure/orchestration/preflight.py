@@ -104,6 +104,8 @@ def _engine_errors(config: ExperimentConfig) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
         return
+    if layout.n_processes > 1 and config.phases.enabled:
+        yield f"phases: true cannot go with {layout.in_words}: prefill and decode are told apart in one process only"
     if layout.parallelism == "tensor" and config.measurement.methodology != "total":
         yield (
             f"measurement.methodology: {config.measurement.methodology} cannot go with {layout.in_words}, which "

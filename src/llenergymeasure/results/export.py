@@ -14,7 +14,7 @@ _FIELDS = (
     "total_energy_j", "energy_adjusted_j", "energy_per_output_token_j", "avg_energy_per_token_j",
     "energy_per_request_j", "energy_net_of_loaded_idle_j", "energy_uncertainty_j", "sensor_accuracy_pct",
     "energy_backend", "baseline_power_w", "idle_loaded_power_w", "total_flops", "model_flops", "joules_per_tflop",
-    "mfu", "peak_memory_mb",
+    "mfu", "peak_memory_mb", "energy_aliasing_pct", "measurement_methodology", "n_requests_excluded", "n_cut_short",
 )  # fmt: skip
 _PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
 

@@ -23,6 +23,11 @@ def compare_runs(first: Path, second: Path) -> OutputComparison:
             f"{first} and {second} had different prompts (prompts_digest {a.prompts_digest[:12]} and "
             f"{b.prompts_digest[:12]}); compare runs of the same dataset, n, order and seed"
         )
+    if a.n_requests == b.n_requests and a.input_tokens != b.input_tokens:
+        raise ConfigError(
+            f"{first} and {second} read {a.input_tokens} and {b.input_tokens} tokens of the same prompts; compare runs "
+            "with the same tokenizer, template and max_input_tokens"
+        )
     try:
         return compare_outputs(read_outputs(first), read_outputs(second))
     except ValueError as error:

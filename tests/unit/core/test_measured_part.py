@@ -38,7 +38,7 @@ def run(seconds: Sequence[float], **fields: object) -> tuple[int, int, list[str]
             break
         clock.time_s += each
         n_measured += 1
-    return first, n_measured, part.warnings()
+    return first, n_measured, part.warnings(clock() - began_s)
 
 
 def test_by_default_the_whole_run_is_measured() -> None:
@@ -61,7 +61,19 @@ def test_a_window_begins_and_ends_with_a_batch(
     start_s: float, length_s: float | None, expected: tuple[int, int]
 ) -> None:
     fields = {"methodology": "windowed", "window_start_s": start_s, "window_length_s": length_s}
-    assert run([1.0] * 6, **fields) == (*expected, [])
+    first, n_measured, warnings = run([1.0] * 6, **fields)
+    assert (first, n_measured) == expected
+    assert bool(warnings) == (length_s == 100.0)
+
+
+def test_a_run_that_is_too_short_for_its_window_says_so() -> None:
+    (warning,) = run([1.0] * 6, methodology="windowed", window_length_s=100.0)[2]
+    assert warning.startswith("window_not_reached: window_length_s: 100 became 6.00 s, when the run ended")
+    clock = FakeClock()
+    part = measured_part(MeasurementConfig(methodology="windowed", window_start_s=60.0), [1, 2], clock)
+    assert not part.begins()
+    (warning,) = part.warnings(0.5)
+    assert warning.startswith("window_not_reached: window_start_s: 60 was not over before the last batch")
 
 
 def test_a_steady_state_begins_when_throughput_varies_little() -> None:

@@ -451,6 +451,7 @@ def test_a_window_of_the_run_has_the_energy_and_the_tokens_of_its_batches_only()
     raw = bench.run(config(n=10, measurement=part))
     assert bench.log[bench.log.index("seed 42") + 1 :] == [
         *("generate", "synchronize"),
+        "seed 42",
         "energy on",
         *("generate", "generate", "synchronize"),
         *("energy off", "sampler off", "flops", "unload"),
@@ -467,6 +468,22 @@ def test_something_is_measured_however_late_the_window_begins() -> None:
     raw = Bench().run(config(n=4, measurement={"methodology": "windowed", "window_start_s": 100.0}))
     assert [r.index for r in raw.requests] == [2, 3]
     assert raw.n_requests_excluded == 2
+    assert [w.split(":")[0] for w in raw.measurement_warnings if w.startswith("window")] == ["window_not_reached"]
+
+
+def test_phases_of_a_part_run_the_batches_of_that_part() -> None:
+    part = {"methodology": "windowed", "window_start_s": 0.5, "window_length_s": 1.5}
+    raw = Bench().run(config(n=10, measurement=part, phases=True))
+    assert raw.phases is not None
+    assert raw.phases.n_requests == len(raw.requests) == 4
+
+
+def test_what_the_sensor_says_in_the_windows_of_phases_is_told() -> None:
+    bench = Bench(power_w=None)
+    raw = bench.run(config(n=2, phases=True))
+    assert raw.phases is not None
+    assert raw.phases.decode.energy_j is None
+    assert [w for w in raw.measurement_warnings if w.endswith("[in a window of phases]")]
 
 
 def test_a_steady_state_is_measured_from_where_it_begins_and_says_what_was_left_out() -> None:

@@ -113,3 +113,10 @@ def test_prefill_and_decode_add_up_to_the_full_window(rows: list[tuple[float, fl
     assert found.decode.energy_j is not None
     full = sum(g for *_, g in rows) / len(rows)
     assert found.prefill.energy_j.value + found.decode.energy_j.value == pytest.approx(full, abs=1e-6)
+
+
+def test_a_phase_that_took_less_than_nothing_is_not_resolved() -> None:
+    pairs = [(window(1.0, 10.0, 4), window(0.95 - d, 9.5, 36)) for d in (0.0, 0.001, 0.002)]
+    decode = phases_of(pairs, 4).decode
+    assert decode.status == "unresolved"
+    assert (decode.tokens_per_second, decode.power_w) == (None, None)

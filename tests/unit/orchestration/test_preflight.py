@@ -140,7 +140,13 @@ def test_a_model_that_cannot_fit_is_refused_beside_whatever_else_is_wrong(model:
     (tmp_path / "file").write_text("", encoding="utf-8")
     # Key and value, 2 layers, 2 heads of 16, 2 bytes: 256 bytes per token, 10^7 tokens, 10^6 sequences.
     huge = ExperimentConfig.model_validate(
-        {"model": model, "max_output_tokens": 10**7, "pytorch": {"batch_size": 10**6}, "dataset": "./gone.txt"}
+        {
+            "model": model,
+            "n": 10**6,
+            "max_output_tokens": 10**7,
+            "pytorch": {"batch_size": 10**6},
+            "dataset": "./gone.txt",
+        }
     )
     kind, lines = problems_of(huge, output_dir=tmp_path / "file")
     assert kind is PreFlightError

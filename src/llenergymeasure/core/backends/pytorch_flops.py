@@ -35,6 +35,7 @@ def generation_flops(model: Any, output: InferenceOutput, generation: Any, secti
         result = replace(result, method=f"{result.method}; without a cache every token reads all before it")
     elif generation.num_beams > 1:
         result = estimate_flops_palm(model, sum(p + n for p, n in sequences), 0)
+        result = replace(result, method=f"{result.method}; every beam counts")
     else:
         result = estimate_flops_palm(model, output.input_tokens, output.output_tokens)
     # Those are of one sequence of all tokens.

@@ -1,6 +1,7 @@
 """What a transformers model will take of memory, from its description alone."""
 
 import inspect
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,14 +190,18 @@ def _quantised(layer: LayerCache, section: PyTorchConfig, size: int) -> LayerCac
 
 
 def _work(config: ExperimentConfig, model: Any, *, is_draft: bool) -> Work:
-    section, decoder = section_of(config), config.decoder
-    n_tokens = config.max_input_tokens + config.max_output_tokens
+    section, decoder, drawn = section_of(config), config.decoder, config.dataset.random
+    n_input, n_output = config.max_input_tokens, config.max_output_tokens
+    if drawn is not None:
+        n_input, n_output = drawn.input_tokens.span(n_input)[1], drawn.output_tokens.span(n_output)[1]
+    n_tokens = n_input + n_output
+    n_requests = min(section.batch_size, math.ceil(config.n / section.n_shares))
     static = section.cache_implementation in _STATIC and not is_draft
     attention = section.attn_implementation or getattr(model.config, "_attn_implementation", None)
     return Work(
-        n_sequences=section.batch_size * max(decoder.num_beams, decoder.num_return_sequences),
-        n_input=config.max_input_tokens,
-        n_output=config.max_output_tokens,
+        n_sequences=n_requests * max(decoder.num_beams, decoder.num_return_sequences),
+        n_input=n_input,
+        n_output=n_output,
         n_bytes_per_value=BYTES_PER_VALUE[config.precision],
         n_chunk=section.prefill_chunk_size,
         keeps_cache=section.use_cache is not False,

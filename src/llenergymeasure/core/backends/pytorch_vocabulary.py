@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from llenergymeasure.core.backends.pytorch_tokenizer import NoTokenizer
+
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
@@ -13,14 +15,16 @@ def drawable(config: Any, tokenizer: Any, generation: "GenerationConfig") -> tup
 
     Args:
         config: of the model.
-        tokenizer: the model's; None where it has none.
+        tokenizer: the model's, or the ``NoTokenizer`` in its place.
         generation: whose beginning, end and padding are special.
     """
-    size = int(config.get_text_config().vocab_size)
+    text = config.get_text_config()
+    size = int(text.vocab_size)
     special = {generation.bos_token_id, generation.pad_token_id}
-    ends = generation.eos_token_id
-    special |= set(ends) if isinstance(ends, list | tuple) else {ends}
-    if tokenizer is not None:
+    # Where end tokens are ignored the settings no longer name them.
+    for ends in (generation.eos_token_id, getattr(text, "eos_token_id", None)):
+        special |= set(ends) if isinstance(ends, list | tuple) else {ends}
+    if not isinstance(tokenizer, NoTokenizer):
         size = min(size, len(tokenizer))
         special |= set(tokenizer.all_special_ids)
         special |= {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
