@@ -156,8 +156,9 @@ def defaults(origins: Sequence[FieldOrigin]) -> str:
 def comparison(found: OutputComparison) -> str:
     """Whether two runs said the same, and where they first did not."""
     share = f"{found.n_equal_tokens} of {found.n_tokens} ({100 * found.equal_token_share:.2f} %)"
+    left_out = f"; {found.n_left_out} more are in one of the runs only" if found.n_left_out else ""
     lines = [
-        f"{'requests':<{LABEL}}{found.n_identical} of {found.n_requests} have identical outputs",
+        f"{'requests':<{LABEL}}{found.n_identical} of {found.n_requests} have identical outputs{left_out}",
         f"{'tokens':<{LABEL}}{share} are equal up to the first difference of their answer",
         *(_difference_line(d) for d in found.differences[:_MOST_DIFFERENCES]),
     ]

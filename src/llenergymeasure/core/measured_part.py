@@ -1,10 +1,10 @@
 """Which batches of a run are measured: all, those of a span of time, or those after throughput has become steady."""
 
-import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from llenergymeasure.config.measurement import MeasurementConfig
+from llenergymeasure.core.warmup import cv_of_last
 from llenergymeasure.domain.inference import InferenceOutput
 
 
@@ -99,11 +99,7 @@ class SteadyState(MeasuredPart):
         return cv is not None and cv < self._cv_threshold
 
     def _cv(self) -> float | None:
-        """Sample standard deviation over mean of the last batches' throughput; None where there are too few."""
-        last = self._rates[-self._window_size :]
-        if len(last) < self._window_size or statistics.fmean(last) <= 0:
-            return None
-        return statistics.stdev(last) / statistics.fmean(last)
+        return cv_of_last(self._rates, self._window_size)
 
 
 def measured_part(settings: MeasurementConfig, batches: Sequence[object], clock: Callable[[], float]) -> MeasuredPart:

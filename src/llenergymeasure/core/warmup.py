@@ -61,7 +61,7 @@ def warmup_until_converged(
                 latencies.append(run_single_inference())
             except Exception as error:  # noqa: BLE001 - engines raise whatever their libraries raise
                 _log.warning("warm-up prompt %d failed and is skipped: %s", done, error)
-            cv = _final_cv(latencies, config.window_size)
+            cv = cv_of_last(latencies, config.window_size)
             if cv is not None:
                 bar.set_postfix_str(f"CV {cv:.3f}, target {config.cv_threshold:g}", refresh=False)
             bar.update()
@@ -95,11 +95,11 @@ def _limits(config: WarmupConfig) -> tuple[int, int]:
     return min(max(config.n_warmup, config.min_prompts, config.window_size), most), most
 
 
-def _final_cv(latencies: Sequence[float], window_size: int) -> float | None:
-    """Sample standard deviation over mean of the last ``window_size`` latencies; None if there are fewer."""
-    if len(latencies) < window_size:
+def cv_of_last(values: Sequence[float], window_size: int) -> float | None:
+    """Sample standard deviation over mean of the last ``window_size`` of [n] values; None if there are fewer."""
+    if len(values) < window_size:
         return None
-    window = latencies[-window_size:]
+    window = values[-window_size:]
     mean = statistics.fmean(window)
     return statistics.stdev(window) / mean if mean > 0 else None
 
@@ -107,7 +107,7 @@ def _final_cv(latencies: Sequence[float], window_size: int) -> float | None:
 def _result(config: WarmupConfig, latencies: Sequence[float], n_failed: int, *, converged: bool) -> WarmupResult:
     return WarmupResult(
         converged=converged,
-        final_cv=_final_cv(latencies, config.window_size),
+        final_cv=cv_of_last(latencies, config.window_size),
         iterations_completed=len(latencies),
         n_failed=n_failed,
         target_cv=config.cv_threshold,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-_ADAPTER_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
+ADAPTER_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 _DISTRIBUTED = f"shard-{'[0-9]' * 5}-model-{'[0-9]' * 5}-of-{'[0-9]' * 5}.safetensors"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -46,10 +46,10 @@ def adapter_files(folder: Path) -> dict[str, Path]:
     Raises:
         FileNotFoundError: there is none.
     """
-    for name in _ADAPTER_NAMES:
+    for name in ADAPTER_NAMES:
         if (folder / name).is_file():
             return {name: folder / name}
-    raise FileNotFoundError(f"none of {', '.join(_ADAPTER_NAMES)} is in {folder}")
+    raise FileNotFoundError(f"none of {', '.join(ADAPTER_NAMES)} is in {folder}")
 
 
 def cached_folder(repository: str, description: str, revision: str | None = None, cache_dir: str | None = None) -> Path:

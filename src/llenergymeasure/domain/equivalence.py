@@ -26,7 +26,7 @@ class OutputComparison:
     """The outputs of two runs of the same prompts.
 
     Of each answer the tokens before its first difference are equal: what follows one is another text.
-    ``n_tokens`` counts, answer by answer, the longer of the two.
+    ``n_tokens`` counts, answer by answer, the longer of the two. ``n_left_out`` requests are in one of the runs only.
     """
 
     n_requests: int
@@ -34,6 +34,7 @@ class OutputComparison:
     n_tokens: int
     n_equal_tokens: int
     differences: tuple[Difference, ...] = ()
+    n_left_out: int = 0
 
     @property
     def identical(self) -> bool:

@@ -1,5 +1,6 @@
 """The tokens of a saved run, and whether two runs said the same."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
@@ -28,8 +29,17 @@ def compare_runs(first: Path, second: Path) -> OutputComparison:
             f"{first} and {second} read {a.input_tokens} and {b.input_tokens} tokens of the same prompts; compare runs "
             "with the same tokenizer, template and max_input_tokens"
         )
+    ours, theirs = read_outputs(first), read_outputs(second)
+    n_left_out = 0
+    if a.n_requests_excluded or b.n_requests_excluded:
+        # Parts of a run, which end where time is over: what both ran can be compared.
+        n_left_out = len(set(ours) ^ set(theirs))
+        common = set(ours) & set(theirs)
+        if not common:
+            raise ConfigError(f"{first} and {second} are parts of a run that have no request in common")
+        ours, theirs = ({index: run[index] for index in common} for run in (ours, theirs))
     try:
-        return compare_outputs(read_outputs(first), read_outputs(second))
+        return replace(compare_outputs(ours, theirs), n_left_out=n_left_out)
     except ValueError as error:
         raise ConfigError(f"{first} and {second} cannot be compared: {error}") from None
 

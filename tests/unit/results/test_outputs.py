@@ -16,7 +16,13 @@ from llenergymeasure.results.persistence import save_result
 from llenergymeasure.testing import fake_process_result
 
 
-def run_with(folder: Path, *requests: tuple[tuple[int, ...], ...], prompts: str = "p", name: str | None = "o") -> Path:
+def run_with(
+    folder: Path,
+    *requests: tuple[tuple[int, ...], ...],
+    prompts: str = "p",
+    name: str | None = "o",
+    n_excluded: int = 0,
+) -> Path:
     """A saved run whose requests gave these answers; the last request is the first of the file."""
     rows = [
         RequestOutput(
@@ -36,6 +42,7 @@ def run_with(folder: Path, *requests: tuple[tuple[int, ...], ...], prompts: str 
         write_outputs_parquet(rows[::-1], folder / name)
     raw = fake_process_result(ExperimentPlan.of(ExperimentConfig(model="m")))
     raw = raw.model_copy(update={"requests": tuple(rows), "outputs_file": name, "prompts_digest": prompts})
+    raw = raw.model_copy(update={"n_requests_excluded": n_excluded})
     save_result(ExperimentResult.from_processes([raw]), folder)
     return folder
 
@@ -82,3 +89,18 @@ def test_other_requests_and_a_torn_table_say_so(tmp_path: Path) -> None:
     (torn / "o").unlink()
     with pytest.raises(ConfigError, match=r"c/o: cannot be read"):
         compare_runs(one, torn)
+
+
+def test_parts_of_a_run_are_compared_by_the_requests_that_both_ran(tmp_path: Path) -> None:
+    whole = run_with(tmp_path / "a", ((1,),), ((2,),), ((3,),))
+    part = run_with(tmp_path / "b", ((1,),), ((9,),), n_excluded=1)
+    found = compare_runs(whole, part)
+    assert (found.n_requests, found.n_identical, found.n_left_out) == (2, 1, 1)
+
+
+def test_the_same_prompts_cut_to_other_lengths_are_other_inputs(tmp_path: Path) -> None:
+    one, other = run_with(tmp_path / "a", ((1,),)), run_with(tmp_path / "b", ((1,),))
+    result = ExperimentResult.from_json(other).model_copy(update={"input_tokens": 99})
+    save_result(result, other)
+    with pytest.raises(ConfigError, match="read 1 and 99 tokens of the same prompts"):
+        compare_runs(one, other)

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.exceptions import BackendError
+
+_log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "transformers", "accelerate")
 
@@ -70,7 +73,8 @@ class PyTorchBackend:
         """Of the model with its draft and adapter, in all processes; None if its description tells nothing."""
         try:
             return estimate_model(config)
-        except Exception:  # noqa: BLE001 - an estimate that cannot be had is no error
+        except Exception as error:  # noqa: BLE001 - an estimate that cannot be had is no error
+            _log.debug("the memory of %s is not known: %s", config.model, error)
             return None
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:

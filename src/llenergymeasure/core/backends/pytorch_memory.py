@@ -34,6 +34,7 @@ from llenergymeasure.core.memory_estimate import (
     sum_of,
 )
 from llenergymeasure.core.models import describe_source
+from llenergymeasure.core.weight_files import ADAPTER_NAMES
 from llenergymeasure.domain.metrics import MemoryEstimate
 
 _PROBE_TOKENS = 8
@@ -45,7 +46,6 @@ _BNB_BLOCK, _BNB_SCALE_BITS = 64, 32
 _CACHE_BITS, _CACHE_GROUP, _CACHE_WHOLE = 4, 64, 128  # QuantizedLayer's defaults
 _SORTING = ("top_p", "typical_p", "top_h", "eta_cutoff", "epsilon_cutoff")
 _PROCESSING = ("repetition_penalty", "no_repeat_ngram_size", "min_output_tokens")
-_ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _PACKED_ON_CPU = (
     "slack: what packing and unpacking quantised values leaves on a CPU; seen were 140 to 240 MB for a model of 455 MB"
 )
@@ -279,5 +279,5 @@ def _adapter_mb(config: ExperimentConfig) -> float:
     """What lies beside the model of an adapter that is here; once merged it takes no more."""
     if config.lora is None or config.lora.merge:
         return 0.0
-    files = [path for name in _ADAPTER_FILES if (path := Path(config.lora.path) / name).is_file()]
+    files = [path for name in ADAPTER_NAMES if (path := Path(config.lora.path) / name).is_file()]
     return files[0].stat().st_size / 1e6 if files else 0.0
