@@ -244,7 +244,7 @@ def _run_lead_in(
     seconds: list[float] = []
     with _inference():
         # Something is left to be measured however long the part takes to begin.
-        while len(seconds) < len(batches) - 1 and not part.begins():
+        while not part.begins() and len(seconds) < len(batches) - 1:
             batch, start_s = batches[len(seconds)], clock()
             output = model.generate(batch)
             model.synchronize()

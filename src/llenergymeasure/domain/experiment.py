@@ -192,11 +192,7 @@ class ExperimentResult(BaseModel):
             requests=first.requests_file,
             outputs=first.outputs_file,
             process_results=assembly.summaries(raws),
-            aggregation=(
-                Aggregation(n_processes=len(raws), parallelism=first.parallelism, method="sum over devices")
-                if len(raws) > 1
-                else None
-            ),
+            aggregation=_aggregation(raws),
         )
 
 
@@ -229,6 +225,12 @@ class StudyResult(BaseModel):
     def n_experiments(self) -> int:
         """Experiments that were tried."""
         return len(self.experiments) + len(self.failures)
+
+
+def _aggregation(raws: Sequence[RawProcessResult]) -> Aggregation | None:
+    if len(raws) == 1:
+        return None
+    return Aggregation(n_processes=len(raws), parallelism=raws[0].parallelism, method="sum over devices")
 
 
 def _ratio(numerator: float | None, denominator: int) -> float | None:

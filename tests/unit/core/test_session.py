@@ -471,6 +471,13 @@ def test_something_is_measured_however_late_the_window_begins() -> None:
     assert [w.split(":")[0] for w in raw.measurement_warnings if w.startswith("window")] == ["window_not_reached"]
 
 
+@pytest.mark.parametrize(("n", "start_s"), [(2, 0.0), (4, 0.5)])
+def test_a_window_that_begins_with_the_last_batch_is_what_was_asked_for(n: int, start_s: float) -> None:
+    raw = Bench().run(config(n=n, measurement={"methodology": "windowed", "window_start_s": start_s}))
+    assert len(raw.requests) == 2
+    assert not [w for w in raw.measurement_warnings if w.startswith("window")]
+
+
 def test_phases_of_a_part_run_the_batches_of_that_part() -> None:
     part = {"methodology": "windowed", "window_start_s": 0.5, "window_length_s": 1.5}
     raw = Bench().run(config(n=10, measurement=part, phases=True))
