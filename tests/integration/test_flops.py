@@ -25,7 +25,8 @@ from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
 from llenergymeasure.core.backends.pytorch_flops import generation_flops, number_format
-from llenergymeasure.core.flops import estimate_flops_palm, model_shape
+from llenergymeasure.core.flops import estimate_flops_palm, skeleton
+from llenergymeasure.core.model_shape import shape_of
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.metrics import FlopsTerms
 from llenergymeasure.domain.model_flops import AttentionLayer, ModelShape
@@ -55,7 +56,7 @@ class Packed(torch.nn.Module):
 
 
 def shape(config: Any) -> ModelShape:
-    found = model_shape(config)
+    found = shape_of(skeleton(config))
     assert found is not None
     return found
 

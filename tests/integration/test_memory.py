@@ -62,10 +62,10 @@ def test_weights_and_cache_of_a_tiny_llama(tiny_llama: Path) -> None:
     assert estimate.kv_cache_mb == 2 * 2 * 2 * 16 * 128 * 5 * 2 / 1e6
 
 
-def test_without_a_cache_only_the_weights_count(tiny_llama: Path) -> None:
-    config = ExperimentConfig.model_validate({"model": str(tiny_llama), "pytorch": {"use_cache": False}})
-    estimate = PyTorchBackend().estimate_memory(config)
-    assert estimate is not None
+@pytest.mark.parametrize("guidance_scale", [None, 1.5])
+def test_without_a_cache_only_the_weights_count(tiny_llama: Path, guidance_scale: float | None) -> None:
+    section = {"use_cache": False, "guidance_scale": guidance_scale}
+    estimate = estimate_of(tiny_llama, tiny_llama, pytorch=section)
     assert estimate.weights_mb > 0
     assert estimate.kv_cache_mb == 0
 
@@ -196,6 +196,25 @@ def test_an_adapter_lies_beside_the_model_until_it_is_merged(tiny_llama: Path, t
     )
     assert beside.weights_mb - plain.weights_mb == pytest.approx(0.005)
     assert merged.weights_mb == plain.weights_mb
+
+
+def test_an_adapter_that_is_not_here_yet_is_named_and_not_taken_for_nothing(tiny_llama: Path, tmp_path: Path) -> None:
+    apart = estimate_of(tiny_llama, tmp_path, lora={"path": "nobody/no-such-adapter", "merge": False})
+    assert [line for line in apart.unknown if line.startswith("adapter: ")] != []
+    assert estimate_of(tiny_llama, tmp_path, lora={"path": "nobody/no-such-adapter"}).unknown == ()
+
+
+@pytest.mark.parametrize("cache", [{}, {"cache_implementation": "static"}], ids=str)
+def test_guidance_keeps_a_second_cache_of_the_answer(tiny_llama: Path, tmp_path: Path, cache: dict[str, Any]) -> None:
+    def cache_mb(**section: Any) -> float:
+        found = estimate_of(tiny_llama, tmp_path, pytorch={"batch_size": 5, **cache, **section}).kv_cache_mb
+        assert found is not None
+        return found
+
+    # Key and value, 2 layers, 2 heads of 16, 28 tokens, 5 sequences, 2 bytes each.
+    second = 2 * 2 * 2 * 16 * 28 * 5 * 2 / 1e6
+    assert cache_mb(guidance_scale=1.5) - cache_mb() == pytest.approx(second)
+    assert cache_mb(guidance_scale=1) == cache_mb()
 
 
 def test_processes_that_share_prompts_hold_a_model_each(tiny_llama: Path, tmp_path: Path) -> None:

@@ -175,6 +175,15 @@ def test_a_draft_with_another_vocabulary_is_told(tiny_llama: Path, tmp_path: Pat
     assert problems(tiny_llama, pytorch={"assistant_model": str(tiny_llama)}) == []
 
 
+def test_a_description_of_a_draft_that_cannot_be_read_is_told_beside_what_the_model_lacks(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{")
+    draft, quantised = problems(tiny_llama, pytorch={"assistant_model": str(tmp_path), "checkpoint_dequantize": True})
+    assert draft.startswith(f"pytorch.assistant_model: model '{tmp_path}': its config.json cannot be read: ")
+    assert quantised.startswith("pytorch.checkpoint_dequantize: this checkpoint is not quantised")
+
+
 @pytest.mark.parametrize("merge", [True, False])
 def test_a_model_with_an_adapter_is_compiled_merged_or_not(tiny_llama: Path, tmp_path: Path, merge: bool) -> None:
     from torch._dynamo.utils import counters

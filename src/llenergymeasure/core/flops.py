@@ -34,41 +34,41 @@ def estimate_flops_palm(model: Any, n_input_tokens: int, n_output_tokens: int, b
         experts (its router is taken to visit the configured number), low when tensors had to be counted, or
         all experts. Beside it ``prefill`` and ``decode`` of so many sequences of just these lengths, with a cache.
     """
+    result, shape = rule_and_shape(model, (n_input_tokens + n_output_tokens) * batch_size)
+    if shape is None:
+        return result
+    return with_phases(result, [cached_flops(shape, n_input_tokens, n_output_tokens)] * batch_size)
+
+
+def rule_and_shape(model: Any, n_tokens: int) -> tuple[FlopsResult, ModelShape | None]:
+    """2 x N x ``n_tokens`` as ``estimate_flops_palm`` has it, without terms, and the shape to work those out by.
+
+    Args:
+        model: a ``torch.nn.Module``.
+        n_tokens: tokens of all sequences together.
+
+    Returns:
+        The result; and the shape, None for an architecture transformers does not know, or a mixture of which nobody
+        knows how many experts a token visits.
+    """
     architecture = skeleton(getattr(model, "config", None))
     weights = active_weights(model if architecture is None else architecture)
     confidence: Confidence = "medium" if weights.is_mixture else "high"
     if architecture is None or not weights.experts_known:
         confidence = "low"
-    tokens = (n_input_tokens + n_output_tokens) * batch_size
     result = FlopsResult(
-        value=float(_FLOPS_PER_PARAMETER * weights.n_parameters * tokens),
+        value=float(_FLOPS_PER_PARAMETER * weights.n_parameters * n_tokens),
         method="2 x active non-embedding parameters x tokens",
         confidence=confidence,
         n_parameters=weights.n_parameters,
     )
-    shape = None if architecture is None else shape_of(architecture)
-    return (
-        result
-        if shape is None
-        else with_phases(result, [cached_flops(shape, n_input_tokens, n_output_tokens)] * batch_size)
-    )
+    return result, None if architecture is None else shape_of(architecture)
 
 
 def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResult:
     """A result with what [n] sequences took in its terms."""
     total = total_of(phases)
     return replace(result, prefill=total.prefill, decode=total.decode)
-
-
-def model_shape(config: Any) -> ModelShape | None:
-    """The shape of the model that a transformers configuration describes.
-
-    Returns:
-        The shape; None for an architecture transformers does not know, or a mixture of which nobody knows how
-        many experts a token visits.
-    """
-    architecture = skeleton(config)
-    return None if architecture is None else shape_of(architecture)
 
 
 def skeleton(config: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from llenergymeasure.core.baseline import SESSION_BASELINES, BaselineStore
-from llenergymeasure.core.energy_backends import SensorContext, create_source, make_source, probe_sources
+from llenergymeasure.core.energy_backends import SensorContext, choose_source, make_source
 from llenergymeasure.core.energy_backends.source import EnergySourceBase
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.gpu_info import VisibleGpus
@@ -78,12 +78,8 @@ def build_instruments(
     reason: str | None = None
     if visible.problem is not None and config.energy.backend is not None:
         reason = visible.problem
-    elif config.energy.backend == "auto":
-        energy, reason = _best(context)
-    elif config.energy.backend is None:
-        reason = "energy.backend is null: none was asked for"
     else:
-        energy = create_source(config.energy.backend, context)
+        energy, reason = choose_source(config.energy.backend, context)
     baseline_energy = None
     if energy is not None and not energy.modelled and config.baseline.enabled:
         idle = SensorContext(devices=plan.devices, interval_ms=config.baseline.sample_interval_ms)
@@ -108,12 +104,3 @@ def _processors(context: SensorContext) -> EnergySourceBase | None:
     """What senses the processors beside the GPUs; None where nothing does, which is no fault of the measurement."""
     rapl = make_source("rapl", context)
     return rapl if rapl.is_available() else None
-
-
-def _best(context: SensorContext) -> tuple[EnergySourceBase | None, str | None]:
-    problems = []
-    for status in probe_sources(context):
-        if status.problem is None:
-            return status.source, None
-        problems.append(f"{status.name}: {status.problem}")
-    return None, f"no source of energy answered ({', '.join(problems)})"

@@ -69,8 +69,9 @@ class Work:
     """What is generated at once.
 
     ``n_chunk`` is how many tokens of the prompt are read together (None: all), ``n_cache_tokens`` what a static cache
-    is made for, ``n_score_tables`` one of the ``SCORES_`` above, ``stores_attention`` true for kernels that write the
-    scores of attention down.
+    is made for, ``n_guided`` how many tokens a sequence has in the cache of a second run that guides it,
+    ``n_score_tables`` one of the ``SCORES_`` above, ``stores_attention`` true for kernels that write the scores of
+    attention down.
     """
 
     n_sequences: int
@@ -80,6 +81,7 @@ class Work:
     n_chunk: int | None = None
     keeps_cache: bool = True
     n_cache_tokens: int | None = None
+    n_guided: int = 0
     n_score_tables: float = SCORES_GREEDY
     stores_attention: bool = False
 
@@ -98,13 +100,14 @@ def cache_bytes(layers: Sequence[LayerCache], work: Work) -> tuple[float, float]
     """
     if not work.keeps_cache:
         return 0.0, 0.0
+    guided = sum(layer.bytes_for(layer.kept_of(work.n_guided)) for layer in layers) if work.n_guided else 0.0
     if work.n_cache_tokens is not None:
         static = sum(layer.bytes_for(layer.kept_of(work.n_cache_tokens)) for layer in layers)
-        return work.n_sequences * static, work.n_sequences * static
+        return work.n_sequences * static, work.n_sequences * (static + guided)
     before = work.n_input - work.n_read
     after_prompt = sum(layer.bytes_for(layer.kept_of(before) + work.n_read) for layer in layers)
     at_end = sum(layer.bytes_for(layer.kept_of(work.n_input + work.n_output)) for layer in layers)
-    return work.n_sequences * after_prompt, work.n_sequences * at_end
+    return work.n_sequences * after_prompt, work.n_sequences * (at_end + guided)
 
 
 def block_bytes(widths: Widths, work: Work) -> float:

@@ -49,6 +49,7 @@ def measure_phases(
 def _window(plan: ExperimentPlan, model: LoadedModel, batches: Batches, instruments: Instruments) -> PhaseWindow:
     """One window; sampling starts from the same seed in each, so that all produce the same tokens."""
     model.seed(plan.config.random_seed)
+    said_before = set(model.warnings())
     tracking = None if instruments.energy is None else Tracking(instruments.energy)
     requests: list[RequestOutput] = []
     with tracking or nullcontext():
@@ -65,12 +66,15 @@ def _window(plan: ExperimentPlan, model: LoadedModel, batches: Batches, instrume
         uncertainty_j=None if energy is None else energy.uncertainty_j,
         n_input_tokens=output.input_tokens,
         n_output_tokens=output.output_tokens,
-        warnings=() if energy is None else energy.warnings,
+        warnings=(
+            *(warning for warning in model.warnings() if warning not in said_before),
+            *(() if energy is None else energy.warnings),
+        ),
     )
 
 
 def _of_the_windows(windows: Sequence[PhaseWindow]) -> list[str]:
-    """What the sensors said in the windows, each once, and whether their bounds are in the intervals."""
+    """What engine and sensors said of the windows, each once, and whether their bounds are in the intervals."""
     said = dict.fromkeys(f"{warning} [in a window of phases]" for window in windows for warning in window.warnings)
     if any(window.energy_j is not None and window.uncertainty_j is None for window in windows):
         said["phases_without_bound: the source states no bound, so the intervals hold the spread of the pairs only"] = (

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-ADAPTER_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
+_ADAPTER_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 _DISTRIBUTED = f"shard-{'[0-9]' * 5}-model-{'[0-9]' * 5}-of-{'[0-9]' * 5}.safetensors"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -40,16 +40,26 @@ def model_files(
     raise FileNotFoundError(f"none of {', '.join(names)} is in {folder}")
 
 
+def adapter_folder(location: str) -> Path:
+    """Where an adapter lies that is a directory, or a repository that the hub's library has loaded.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    path = Path(location)
+    return path if path.is_dir() else cached_folder(location, "adapter_config.json")
+
+
 def adapter_files(folder: Path) -> dict[str, Path]:
     """The weight file of an adapter by its name.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    for name in ADAPTER_NAMES:
+    for name in _ADAPTER_NAMES:
         if (folder / name).is_file():
             return {name: folder / name}
-    raise FileNotFoundError(f"none of {', '.join(ADAPTER_NAMES)} is in {folder}")
+    raise FileNotFoundError(f"none of {', '.join(_ADAPTER_NAMES)} is in {folder}")
 
 
 def cached_folder(repository: str, description: str, revision: str | None = None, cache_dir: str | None = None) -> Path:

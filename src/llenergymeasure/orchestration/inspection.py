@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
-from llenergymeasure.core.energy_backends import SensorContext, probe_sources
+from llenergymeasure.core.energy_backends import SensorContext, choose_source
 from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.models import PACKAGED_MODELS, model_problem
 from llenergymeasure.domain.plan import ProcessLayout
@@ -36,14 +36,16 @@ def process_layout(config: ExperimentConfig) -> ProcessLayout:
 
 
 def energy_line(config: ExperimentConfig) -> str:
-    """Where the joules of an experiment would come from, as far as can be told without running it."""
+    """Where the joules of an experiment would come from, as far as can be told without running it.
+
+    Raises:
+        ConfigError: the source that it names is not usable.
+    """
     wanted = config.energy.backend
     if wanted is None:
         return "energy: none is asked for (energy.backend is null)"
     devices = get_backend(config.backend).select_devices(config, visible_gpus().uuids)
-    # A source that was named has been tried by preflight.
-    usable = (s.source for s in probe_sources(SensorContext(devices=devices)) if s.problem is None)
-    source = next((s for s in usable if wanted in ("auto", s.name)), None)
+    source, _ = choose_source(wanted, SensorContext(devices=devices))
     if source is None:
         return "energy: null, because no source of energy answers here; 'llem config' says why"
     return f"energy: {source.name}, {'modelled, not sensed' if source.modelled else 'sensed'}"

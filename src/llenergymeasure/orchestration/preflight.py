@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends import engine_names, get_backend
-from llenergymeasure.core.energy_backends import SensorContext, create_source
+from llenergymeasure.core.energy_backends import SensorContext, choose_source
 from llenergymeasure.core.gpu_info import VisibleGpus, visible_gpus
 from llenergymeasure.core.prompts import read_dataset
 from llenergymeasure.exceptions import ConfigError, PreFlightError
@@ -55,8 +55,9 @@ def examine(experiments: Sequence[ExperimentConfig], output_dir: Path | None) ->
     # Each dataset is read once, however many experiments share it.
     datasets = {dataset: _read(dataset) for dataset in {experiment.dataset for experiment in experiments}}
     found = [_examine(experiment, datasets[experiment.dataset], visible) for experiment in experiments]
-    config_errors = _named([e.config_errors for e in found], experiments) + _energy_errors(experiments, visible)
-    lacking = _named([e.lacking for e in found], experiments)
+    unusable, unsensed = _energy_sources(experiments, visible)
+    config_errors = _named([e.config_errors for e in found], experiments) + unusable
+    lacking = _named([e.lacking for e in found], experiments) + unsensed
     lacking += output_problems(output_dir, bytes_to_write(experiments, [e.n_prompts for e in found]))
     if config_errors or lacking:
         raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
@@ -136,24 +137,33 @@ def _experiments(numbers: Sequence[int], experiments: Sequence[ExperimentConfig]
     return f"experiment {numbers[0]} of {len(experiments)} ({experiments[numbers[0] - 1].display_name})"
 
 
-def _energy_errors(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> list[str]:
-    """Named sources that do not answer; each is asked once, for the devices its experiments will use.
+def _energy_sources(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> tuple[list[str], list[str]]:
+    """Named sources that do not answer, and experiments that must have an idle baseline where nothing senses it.
 
-    Only of engines that are installed: the others cannot say which devices they are.
+    Each source is asked once, for the devices its experiments will use; only of engines that are installed, for
+    the others cannot say which devices they are.
     """
-    if visible.problem is not None:
-        return []
     engines = {name: get_backend(name) for name in engine_names()}
     installed = {name: engine for name, engine in engines.items() if engine.installation_problem() is None}
     wanted = {
-        (e.energy.backend, installed[e.backend].select_devices(e, visible.uuids))
+        (str(e.energy.backend), e.baseline.required, installed[e.backend].select_devices(e, visible.uuids))
         for e in experiments
-        if e.energy.backend not in (None, "auto") and e.backend in installed
+        if e.backend in installed and (e.baseline.required or e.energy.backend not in (None, "auto"))
     }
-    found = []
-    for name, devices in sorted(wanted, key=str):
+    errors, lacking = [], []
+    for name, is_required, devices in sorted(wanted):
+        reason = visible.problem
         try:
-            create_source(str(name), SensorContext(devices=devices))
+            if reason is None:
+                source, reason = choose_source(name, SensorContext(devices=devices))
+                if source is not None and source.modelled:
+                    reason = f"{source.name} is a model, of which idle power says nothing"
         except ConfigError as error:
-            found.append(str(error))
-    return list(dict.fromkeys(found))
+            errors.append(str(error))
+            continue
+        if is_required and reason is not None:
+            lacking.append(
+                f"baseline.required: no sensor measures energy here: {reason}; make it false, or run where "
+                "'llem config' shows a sensor"
+            )
+    return list(dict.fromkeys(errors)), list(dict.fromkeys(lacking))

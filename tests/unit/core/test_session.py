@@ -493,6 +493,34 @@ def test_what_the_sensor_says_in_the_windows_of_phases_is_told() -> None:
     assert [w for w in raw.measurement_warnings if w.endswith("[in a window of phases]")]
 
 
+class OneTokenModel(FakeModel):
+    """A model that compiles when it is asked for single tokens, and always says what its weights are."""
+
+    n_graphs: int = 0
+
+    def seed(self, random_seed: int) -> None:
+        super().seed(random_seed)
+        self.n_graphs = 0
+
+    def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
+        self.n_graphs += sum(p.output_tokens == 1 for p in prompts)
+        return super().generate(prompts)
+
+    def warnings(self) -> tuple[str, ...]:
+        compiled = (f"compiled_in_window: {self.n_graphs} graphs; be warm",) if self.n_graphs else ()
+        return ("random_weights: drawn; read some", *compiled)
+
+
+def test_what_is_compiled_in_a_window_of_phases_is_told_and_what_was_so_before_is_not_told_twice() -> None:
+    bench = Bench()
+    bench.model = OneTokenModel(bench.clock, bench.log, devices=bench.engine_devices)
+    said = bench.run(config(n=2, phases=True)).measurement_warnings
+    assert [w for w in said if w.startswith(("random", "compiled"))] == [
+        "random_weights: drawn; read some",
+        "compiled_in_window: 2 graphs; be warm [in a window of phases]",
+    ]
+
+
 def test_a_steady_state_is_measured_from_where_it_begins_and_says_what_was_left_out() -> None:
     steady = {"methodology": "steady_state", "n_steady_batches": 2}
     raw = Bench().run(config(n=12, measurement=steady))

@@ -4,13 +4,16 @@ import os
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends.pytorch_precision import precision_cautions
+from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.exceptions import ConfigError, PreFlightError
+from llenergymeasure.orchestration import preflight
 from llenergymeasure.orchestration.preflight import check
 from tests.fakes.model import write_description
 
@@ -173,6 +176,42 @@ def test_an_energy_source_that_does_not_answer_is_told_beside_the_rest() -> None
     experiment = ExperimentConfig.model_validate({"model": "./gone", "energy": {"backend": "zeus"}})
     _, lines = problems_of(experiment)
     assert [("'zeus'" in line, "./gone" in line) for line in lines] == [(True, False), (False, True)]
+
+
+SENSOR, MODEL = SimpleNamespace(name="s", modelled=False), SimpleNamespace(name="m", modelled=True)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ((SENSOR, None), None),
+        ((MODEL, None), "m is a model, of which idle power says nothing"),
+        ((None, "no source of energy answered (a: is not there)"), "no source of energy answered (a: is not there)"),
+    ],
+    ids=["sensed", "modelled", "none"],
+)
+def test_an_idle_baseline_that_must_be_had_needs_a_sensor(
+    model: str, monkeypatch: pytest.MonkeyPatch, chosen: tuple[Any, str | None], said: str | None
+) -> None:
+    monkeypatch.setattr(preflight, "visible_gpus", VisibleGpus)
+    monkeypatch.setattr(preflight, "choose_source", lambda *_: chosen)
+    required = ExperimentConfig.model_validate({"model": model, "baseline": {"required": True}})
+    if said is None:
+        check([required], None)
+        return
+    kind, (line,) = problems_of(required)
+    assert kind is PreFlightError
+    assert line.startswith("baseline.required: ")
+    assert said in line
+    check([ExperimentConfig(model=model)], None)
+
+
+def test_where_gpus_cannot_be_told_apart_no_idle_baseline_can_be_had(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "visible_gpus", lambda: VisibleGpus(problem="a MIG slice"))
+    _, (line,) = problems_of(ExperimentConfig.model_validate({"model": model, "baseline": {"required": True}}))
+    assert "a MIG slice" in line
 
 
 def test_caution_is_logged_and_keeps_nothing_from_running(model: str, caplog: pytest.LogCaptureFixture) -> None:

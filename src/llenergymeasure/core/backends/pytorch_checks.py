@@ -1,9 +1,9 @@
 """What an experiment needs and this machine, or the model, lacks; found before anything is loaded."""
 
-import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
@@ -30,30 +30,36 @@ _FLASH_PACKAGES = {
 
 def problems_of(config: ExperimentConfig) -> list[str]:
     """Everything that is missing, or does not fit, one line each."""
-    problem = model_problem(config.model, section_of(config).subfolder)
-    draft_problem = _draft_problem(config)
-    found = [p for p in (problem, draft_problem) if p is not None]
-    if problem is None:
-        found += _unreadable(config)
-    found += missing_parts(config)
-    found += _conversion_problems(config)
-    # A description that cannot be read is found, and told better, on loading.
-    with contextlib.suppress(Exception):
-        if problem is None:
-            found += unknown_passthrough(config, lambda: read_description(config, describe_source(config.model)))
-    with contextlib.suppress(Exception):
-        if problem is None:
-            found += _unlike_the_model(config, draft_is_here=draft_problem is None)
+    section = section_of(config)
+    description, problems = _described(
+        config.model,
+        model_problem(config.model, section.subfolder),
+        lambda: read_description(config, describe_source(config.model)),
+    )
+    draft_description, draft_problems = None, list[str]()
+    if (draft := section.assistant_model) is not None:
+        draft_description, draft_problems = _described(
+            draft, model_problem(draft), lambda: read_draft_description(config, describe_source(draft))
+        )
+    problems += [f"pytorch.assistant_model: {problem}" for problem in draft_problems]
+    found = [*problems, *missing_parts(config), *_conversion_problems(config)]
+    if description is not None:
+        found += unknown_passthrough(config, description)
+        found += _unlike_the_model(config, description)
+        if draft_description is not None:
+            found += _unlike_the_draft(config, description, draft_description)
     return found
 
 
-def _unreadable(config: ExperimentConfig) -> list[str]:
+def _described(name: str, problem: str | None, read: Callable[[], Any]) -> tuple[Any | None, list[str]]:
+    """A model's transformers configuration, or why there is none."""
+    if problem is not None:
+        return None, [problem]
     try:
-        read_description(config, describe_source(config.model))
+        return read(), []
     except Exception as error:  # noqa: BLE001 - a model's own code, the hub and the parser raise what they will
         text = " ".join(str(error).split())[:300] or type(error).__name__
-        return [f"model {config.model!r}: its config.json cannot be read: {text}"]
-    return []
+        return None, [f"model {name!r}: its config.json cannot be read: {text}"]
 
 
 def _conversion_problems(config: ExperimentConfig) -> list[str]:
@@ -151,31 +157,27 @@ def _adapter_problems(config: ExperimentConfig) -> list[str]:
     return []
 
 
-def _draft_problem(config: ExperimentConfig) -> str | None:
-    draft = section_of(config).assistant_model
-    problem = None if draft is None else model_problem(draft)
-    return None if problem is None else f"pytorch.assistant_model: {problem}"
-
-
-def _unlike_the_model(config: ExperimentConfig, *, draft_is_here: bool) -> list[str]:
-    """What is asked of a model that it is not made for; reads its description only where it is needed."""
+def _unlike_the_model(config: ExperimentConfig, description: Any) -> list[str]:
+    """What is asked of a model that it is not made for, by its transformers configuration."""
     section = section_of(config)
-    asked = [f"checkpoint_{n}" for n in ("backend", "dequantize") if getattr(section, f"checkpoint_{n}") is not None]
-    compares_draft = section.assistant_model is not None and draft_is_here
-    if not asked and not compares_draft and section.tp_plan is None and not section.random_weights:
-        return []
-    description = read_description(config, describe_source(config.model))
     found = [*unshareable(config, description)]
     if section.random_weights and quantised_description(description):
         found.append(f"pytorch.random_weights: {not_drawn(config.model)}")
     if not quantised_description(description):
-        found += [f"pytorch.{name}: this checkpoint is not quantised; remove the field" for name in asked]
-    if compares_draft:
-        draft = read_draft_description(config, describe_source(str(section.assistant_model)))
-        ours, theirs = description.get_text_config().vocab_size, draft.get_text_config().vocab_size
-        if ours != theirs:
-            found.append(
-                f"pytorch.assistant_model: {section.assistant_model} has a vocabulary of {theirs} tokens and "
-                f"{config.model} one of {ours}; a draft needs the same tokenizer"
-            )
+        asked = [f"checkpoint_{n}" for n in ("backend", "dequantize")]
+        found += [
+            f"pytorch.{name}: this checkpoint is not quantised; remove the field"
+            for name in asked
+            if getattr(section, name) is not None
+        ]
     return found
+
+
+def _unlike_the_draft(config: ExperimentConfig, description: Any, draft: Any) -> list[str]:
+    ours, theirs = description.get_text_config().vocab_size, draft.get_text_config().vocab_size
+    if ours == theirs:
+        return []
+    return [
+        f"pytorch.assistant_model: {section_of(config).assistant_model} has a vocabulary of {theirs} tokens and "
+        f"{config.model} one of {ours}; a draft needs the same tokenizer"
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.core.backends.pytorch_generation import has_draft
-from llenergymeasure.core.flops import estimate_flops_palm, model_shape, with_phases
+from llenergymeasure.core.flops import rule_and_shape, with_phases
 from llenergymeasure.domain.inference import InferenceOutput
 from llenergymeasure.domain.metrics import FlopsResult, NumberFormat
 from llenergymeasure.domain.model_flops import ModelShape, cached_flops, recomputed_flops
@@ -30,21 +30,20 @@ def generation_flops(model: Any, output: InferenceOutput, generation: Any, secti
         terms, where part of the work is not known.
     """
     sequences = list(_sequences(output, generation.num_beams))
+    n_tokens, said = output.input_tokens + output.output_tokens, ""
     if generation.use_cache is False:
-        result = estimate_flops_palm(model, sum(recomputed_tokens(p, n) for p, n in sequences), 0)
-        result = replace(result, method=f"{result.method}; without a cache every token reads all before it")
+        n_tokens = sum(recomputed_tokens(p, n) for p, n in sequences)
+        said = "; without a cache every token reads all before it"
     elif generation.num_beams > 1:
-        result = estimate_flops_palm(model, sum(p + n for p, n in sequences), 0)
-        result = replace(result, method=f"{result.method}; every beam counts")
-    else:
-        result = estimate_flops_palm(model, output.input_tokens, output.output_tokens)
-    # Those are of one sequence of all tokens.
-    result = replace(result, prefill=None, decode=None, number_format=number_format(model))
+        n_tokens = sum(p + n for p, n in sequences)
+        said = "; every beam counts"
+    result, architecture = rule_and_shape(model, n_tokens)
+    result = replace(result, method=result.method + said, number_format=number_format(model))
     if has_draft(section):
         return replace(result, method=f"{result.method}; drafted tokens not counted", confidence="low")
     if generation.guidance_scale is not None and generation.guidance_scale != 1:
         return replace(result, method=f"{result.method}; guidance's second run not counted", confidence="low")
-    shape = _shape(model, with_cache=generation.use_cache is not False)
+    shape = None if architecture is None else _as_run(architecture, model, with_cache=generation.use_cache is not False)
     if shape is None or not sequences:
         return result
     count = recomputed_flops if generation.use_cache is False else cached_flops
@@ -94,15 +93,12 @@ def _sequences(output: InferenceOutput, n_beams: int) -> Iterator[tuple[int, int
             yield request.input_tokens, length
 
 
-def _shape(model: Any, *, with_cache: bool) -> ModelShape | None:
-    """The model's shape with its adapter; None where it cannot be run as ``generate`` runs most models."""
+def _as_run(shape: ModelShape, model: Any, *, with_cache: bool) -> ModelShape | None:
+    """The shape with the model's adapter; None where it cannot be run as ``generate`` runs most models."""
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
     understood = inspect.signature(plain.forward).parameters
     # transformers asks for the scores of the last token alone, and for a cache, of a model that understands it.
     if "logits_to_keep" not in understood or (with_cache and "past_key_values" not in understood):
-        return None
-    shape = model_shape(plain.config)
-    if shape is None:
         return None
     adapter = (p for name, p in model.named_parameters() if ".lora_A." in name or ".lora_B." in name)
     return replace(shape, n_linear_weights=shape.n_linear_weights + sum(p.numel() for p in adapter))

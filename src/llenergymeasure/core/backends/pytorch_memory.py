@@ -3,11 +3,11 @@
 import inspect
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.workload import LoRAConfig
 from llenergymeasure.core.backends.pytorch_generation import section_of
 from llenergymeasure.core.backends.pytorch_loading import (
     has_cuda,
@@ -34,7 +34,7 @@ from llenergymeasure.core.memory_estimate import (
     sum_of,
 )
 from llenergymeasure.core.models import describe_source
-from llenergymeasure.core.weight_files import ADAPTER_NAMES
+from llenergymeasure.core.weight_files import adapter_files, adapter_folder
 from llenergymeasure.domain.metrics import MemoryEstimate
 
 _PROBE_TOKENS = 8
@@ -49,6 +49,7 @@ _PROCESSING = ("repetition_penalty", "no_repeat_ngram_size", "min_output_tokens"
 _PACKED_ON_CPU = (
     "slack: what packing and unpacking quantised values leaves on a CPU; seen were 140 to 240 MB for a model of 455 MB"
 )
+_NO_ADAPTER = "adapter: it is not here yet, so its weights are not counted"
 _NO_WIDTHS = "activations: this architecture does not say how wide it is in words known here"
 
 
@@ -69,10 +70,11 @@ def estimate_model(config: ExperimentConfig) -> MemoryEstimate | None:
     layout = layout_of(config)
     # Processes that share the layers hold one model among them, those that share the prompts one each.
     together = sum_of(known * section.n_shares)
-    overhead = together.overhead_mb
+    overhead, adapter_mb = together.overhead_mb, _adapter_mb(config.lora)
     return replace(
         together,
-        weights_mb=together.weights_mb + _adapter_mb(config) * section.n_shares,
+        weights_mb=together.weights_mb + (adapter_mb or 0.0) * section.n_shares,
+        unknown=together.unknown if adapter_mb is not None else (*together.unknown, _NO_ADAPTER),
         overhead_mb=None if overhead is None else overhead + layout.n_processes * libraries_mb(on_gpu=on_gpu),
         may_spill=on_gpu and may_leave_the_gpus(section),
     )
@@ -206,6 +208,7 @@ def _work(config: ExperimentConfig, model: Any, *, is_draft: bool) -> Work:
         n_chunk=section.prefill_chunk_size,
         keeps_cache=section.use_cache is not False,
         n_cache_tokens=max(n_tokens, section.max_cache_len or 0) if static else None,
+        n_guided=n_output if _is_guided(section) and not is_draft else 0,
         n_score_tables=_score_tables(config),
         stores_attention=attention == "eager",
     )
@@ -216,9 +219,14 @@ def _score_tables(config: ExperimentConfig) -> float:
     if decoder.do_sample:
         sorts = any(getattr(part, name, None) not in (None, 1) for part in (decoder, section) for name in _SORTING)
         return SCORES_SORTED if sorts else SCORES_SAMPLED
-    if any(getattr(decoder, name) is not None for name in _PROCESSING):
+    if _is_guided(section) or any(getattr(decoder, name) is not None for name in _PROCESSING):
         return SCORES_PROCESSED
     return SCORES_BEAMS if decoder.num_beams > 1 else SCORES_GREEDY
+
+
+def _is_guided(section: PyTorchConfig) -> bool:
+    """Whether every sequence is run once more, from the last token of its prompt on."""
+    return section.guidance_scale not in (None, 1)
 
 
 def _bits(section: PyTorchConfig, description: Any, *, is_draft: bool) -> float | None:
@@ -275,9 +283,11 @@ def _n_quantised(model: Any, *, with_experts: bool) -> int:
     return linear + (experts if with_experts else 0)
 
 
-def _adapter_mb(config: ExperimentConfig) -> float:
-    """What lies beside the model of an adapter that is here; once merged it takes no more."""
-    if config.lora is None or config.lora.merge:
+def _adapter_mb(lora: LoRAConfig | None) -> float | None:
+    """What lies beside the model of an adapter; once merged it takes no more. None where it is not here yet."""
+    if lora is None or lora.merge:
         return 0.0
-    files = [path for name in ADAPTER_NAMES if (path := Path(config.lora.path) / name).is_file()]
-    return files[0].stat().st_size / 1e6 if files else 0.0
+    try:
+        return sum(path.stat().st_size for path in adapter_files(adapter_folder(lora.path)).values()) / 1e6
+    except FileNotFoundError:
+        return None

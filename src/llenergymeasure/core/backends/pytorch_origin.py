@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch_generation import section_of
 from llenergymeasure.core.models import PACKAGED_MODELS, ModelSource, packaged_file, resolve_model
-from llenergymeasure.core.weight_files import adapter_files, cached_folder, commit_of, model_files
+from llenergymeasure.core.weight_files import adapter_files, adapter_folder, cached_folder, commit_of, model_files
 from llenergymeasure.core.weights_digest import weights_digest
 from llenergymeasure.domain.inference import ModelIdentity
 from llenergymeasure.exceptions import BackendError
@@ -109,7 +109,7 @@ class Origin:
         """How to find the adapter's folder; None where there is none."""
         if self.config.lora is not None:
             location = self.config.lora.path
-            return lambda: Path(location) if Path(location).is_dir() else cached_folder(location, "adapter_config.json")
+            return lambda: adapter_folder(location)
         # transformers applies an adapter that lies beside the model without being asked.
         if folder is not None and (folder / "adapter_config.json").is_file():
             return lambda: folder

@@ -1,7 +1,7 @@
 """Keys of ``passthrough_kwargs`` that nobody would take."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llenergymeasure.config.engines.pytorch_left_out import HANDED_ON
@@ -9,12 +9,12 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch_generation import known_names
 
 
-def unknown_passthrough(config: ExperimentConfig, describe: Callable[[], Any]) -> list[str]:
+def unknown_passthrough(config: ExperimentConfig, description: Any) -> list[str]:
     """A line for each key of ``passthrough_kwargs`` that neither transformers nor the model knows.
 
     Args:
         config: the experiment.
-        describe: reads the model's configuration; called only where it is needed.
+        description: the model's transformers configuration.
     """
     rest = [name for name in config.passthrough_kwargs if name not in known_names() and name not in HANDED_ON]
     private = [
@@ -25,7 +25,7 @@ def unknown_passthrough(config: ExperimentConfig, describe: Callable[[], Any]) -
     rest = [name for name in rest if not name.startswith("_")]
     if not rest:
         return private
-    known = [*known_names(), *HANDED_ON, *(name for name in vars(describe()) if not name.startswith("_"))]
+    known = [*known_names(), *HANDED_ON, *(name for name in vars(description) if not name.startswith("_"))]
     return private + [
         f"passthrough_kwargs.{name}: neither generate, nor from_pretrained, nor the configuration of this model has "
         f"such a parameter{_like(name, known)}"

@@ -20,6 +20,7 @@ __all__ = [
     "SensorContext",
     "SourceStatus",
     "ZeusBackend",
+    "choose_source",
     "create_source",
     "make_source",
     "probe_sources",
@@ -52,9 +53,25 @@ def select_energy_backend(
         ConfigError: the named source is unknown or not usable.
     """
     context = SensorContext(devices=None if devices is None else tuple(devices), device_index=device_index)
-    if explicit == "auto":
-        return next((s.source for s in probe_sources(context) if s.problem is None), None)
-    return None if explicit is None else create_source(explicit, context)
+    return choose_source(explicit, context)[0]
+
+
+def choose_source(wanted: str | None, context: SensorContext) -> tuple[EnergySourceBase | None, str | None]:
+    """The source to measure with, as ``select_energy_backend``; or None and why there is none.
+
+    Raises:
+        ConfigError: the named source is unknown or not usable.
+    """
+    if wanted is None:
+        return None, "energy.backend is null: none was asked for"
+    if wanted != "auto":
+        return create_source(wanted, context), None
+    problems = []
+    for status in probe_sources(context):
+        if status.problem is None:
+            return status.source, None
+        problems.append(f"{status.name}: {status.problem}")
+    return None, f"no source of energy answered ({', '.join(problems)})"
 
 
 def create_source(name: str, context: SensorContext) -> EnergySourceBase:
