@@ -33,7 +33,8 @@ def main() -> int:
     result["machine"] = machine()
     print(json.dumps(result, indent=2))
     if args.save:
-        print(f"written: {save('overhead-gpu' if result['machine']['gpus'] else 'overhead-cpu', result)}")
+        parts = ["overhead", *([args.only] if args.only else []), "gpu" if result["machine"]["gpus"] else "cpu"]
+        print(f"written: {save('-'.join(parts), result)}")
     return 0 if all(result[part]["kept"] for part in _PARTS if part in result) else 1
 
 
@@ -46,7 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=8, help="prompts of a run")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--max-output-tokens", type=int, default=32)
-    parser.add_argument("--save", action="store_true", help="write bench/results/overhead-(cpu|gpu)-<date>.json")
+    parser.add_argument("--save", action="store_true", help="write bench/results/overhead-[PART-](cpu|gpu)-<date>.json")
     return parser.parse_args()
 
 

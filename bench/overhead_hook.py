@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from transformers import StoppingCriteriaList
 
 from bench.overhead_throughput import experiment, measuring
 from llenergymeasure.core.backends.pytorch_timing import StepClock
@@ -28,7 +29,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     call_s = _seconds_per_call(StepClock(on_cuda=ids.is_cuda), ids)
     share_pct = 100 * call_s / step_s
     return {
-        "what": "processor time of the hook in generation / time of a step",
+        "what": "processor time of the hook in generation, with the list that calls it / time of a step",
         "promise": f"under {MOST_SHARE_PCT} %",
         "kept": share_pct < MOST_SHARE_PCT,
         "model": args.model,
@@ -40,9 +41,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _seconds_per_call(clock: StepClock, ids: torch.Tensor) -> float:
-    """Processor time of this thread for one call, in seconds; the first, which makes the answer, is left out."""
-    clock(ids, None)
+    """Processor time of this thread for one call in the list through which transformers calls it, in seconds.
+
+    That list's own work is in it, which without the hook would be there for the criteria of transformers.
+    """
+    called: Any = StoppingCriteriaList([clock])
+    called(ids, None)  # makes the answer that all calls give
     start = time.thread_time()
     for _ in range(_N_CALLS):
-        clock(ids, None)
+        called(ids, None)
     return (time.thread_time() - start) / _N_CALLS
