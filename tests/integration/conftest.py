@@ -36,12 +36,12 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def save_tiny_llama(directory: Path, *, eos_token_id: int = 1) -> Path:
+def save_tiny_llama(directory: Path, *, eos_token_id: int = 1, hidden_size: int = 64) -> Path:
     """A two-layer Llama with grouped-query attention in ``directory``."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=64,
+        hidden_size=hidden_size,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -62,6 +62,22 @@ def save_tiny_llama(directory: Path, *, eos_token_id: int = 1) -> Path:
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a tiny Llama whose end token is never likely."""
     return save_tiny_llama(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter of the tiny Llama that really changes the output."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(1)
+    base: Any = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    # Dropout is of training; left on, it would make each answer another.
+    settings = LoraConfig(
+        r=4, lora_alpha=8, lora_dropout=0.5, target_modules=["q_proj", "v_proj"], init_lora_weights=False
+    )
+    path = tmp_path_factory.mktemp("adapter")
+    get_peft_model(base, settings).save_pretrained(str(path))
+    return path
 
 
 def greedy_by_hand(directory: Path, ids: list[int], steps: int, end_ids: set[int]) -> list[int]:

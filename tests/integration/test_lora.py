@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -19,20 +18,6 @@ from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.integration.test_pytorch_engine import TEXTS, generate
-
-
-@pytest.fixture(scope="module")
-def adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that really changes the output."""
-    torch.manual_seed(1)
-    base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
-    # Dropout is of training; left on, it would make each answer another.
-    settings = LoraConfig(
-        r=4, lora_alpha=8, lora_dropout=0.5, target_modules=["q_proj", "v_proj"], init_lora_weights=False
-    )
-    path = tmp_path_factory.mktemp("adapter")
-    get_peft_model(base, settings).save_pretrained(str(path))
-    return path
 
 
 def loaded_with(model: Path, **fields: Any) -> tuple[ModelDescription, ModelIdentity]:

@@ -157,6 +157,28 @@ def test_processes_that_share_the_layers_say_what_one_says_and_it_counts_once(al
     assert first.warmup_result == second.warmup_result
 
 
+@pytest.mark.parametrize("with_", ["an adapter apart", "a draft"])
+def test_layers_that_are_shared_say_what_one_process_says_with_what_stands_beside_them(
+    tiny_llama: Path, adapter: Path, tmp_path: Path, with_: str
+) -> None:
+    fields: dict[str, Any] = {"n": 2, "lora": {"path": str(adapter), "merge": False}}
+    section: dict[str, Any] = {}
+    if with_ == "a draft":
+        draft = save_tiny_llama(tmp_path / "draft", hidden_size=32)
+        fields, section = {"n": 2}, {"assistant_model": str(draft)}
+    one = run(tiny_llama, tmp_path / "one", section, **fields)
+    two = run(tiny_llama, tmp_path / "two", {**section, **SPLIT}, **fields)
+    assert two.result.aggregation is not None
+    assert two.rows()["output_digest"] == one.rows()["output_digest"]
+    assert two.result.flops_result == one.result.flops_result
+
+
+def test_an_adapter_is_not_folded_into_layers_that_are_shared(tiny_llama: Path, adapter: Path) -> None:
+    (problem,) = PyTorchBackend().problems(config_of(tiny_llama, SPLIT, lora={"path": str(adapter)}))
+    assert problem.endswith("set lora.merge: false")
+    assert PyTorchBackend().problems(config_of(tiny_llama, SHARED, lora={"path": str(adapter)})) == []
+
+
 def test_what_is_left_is_a_raw_result_and_a_marker_of_each(shared: Run) -> None:
     assert sorted(p.name for p in (shared.folder / ".state").iterdir()) == [
         *("process_0.done", "process_0.json", "process_1.done", "process_1.json", "state_0", "state_1"),

@@ -178,6 +178,7 @@ PAIRS: list[tuple[dict[str, Any], dict[str, Any]]] = [
             "checkpoint_dequantize": True,
         }.items()
     ),
+    *(({"tp_plan": "auto"}, {name: True}) for name in ("load_in_8bit", "load_in_4bit")),
     ({"load_in_8bit": True}, {"load_in_4bit": True}),
     ({"load_in_8bit": True}, {"torchao": "int8_weight_only"}),
     ({"load_in_4bit": True}, {"torchao": "int4_weight_only"}),

@@ -30,6 +30,7 @@ _ASSISTED = {
     "prefill_chunk_size": "with a draft the prompt is read whole; remove one of them",
 }
 _NOT_READ = "weights that are drawn are read from no files; remove one of them"
+_PACKED_WHOLE = "transformers cannot use weights of bitsandbytes that a plan has split; use torchao, or remove one"
 _DRAWN_DENSE = "weights are drawn in the number format of precision; remove one of them"
 _DRAWN_DRAFT = "how much of a draft a model of random weights accepts means nothing; remove one of them"
 _GROUP_WISE = {"cache_backend=fp8": "it has one scale per tensor and always 8 bits; remove one of them"}
@@ -260,8 +261,12 @@ class PyTorchConfig(EngineSection):
             "device_map": "the plan places the layers itself; remove one of them",
             "data_parallel_size": "processes share the prompts or the layers, not yet both; remove one of them",
         },
-        "load_in_8bit": {"random_weights": _DRAWN_DENSE},
-        "load_in_4bit": {"random_weights": _DRAWN_DENSE, "load_in_8bit": _ONE_QUANTISATION},
+        "load_in_8bit": {"random_weights": _DRAWN_DENSE, "tp_plan": _PACKED_WHOLE},
+        "load_in_4bit": {
+            "random_weights": _DRAWN_DENSE,
+            "tp_plan": _PACKED_WHOLE,
+            "load_in_8bit": _ONE_QUANTISATION,
+        },
         "torchao": {
             "random_weights": _DRAWN_DENSE,
             "load_in_8bit": _ONE_QUANTISATION,

@@ -25,13 +25,18 @@ def n_gpus() -> int:
 
 
 def process_problems(config: ExperimentConfig) -> Iterator[str]:
-    """What of this machine does not suffice for so many processes."""
+    """What of this machine, or of the adapter, is not made for so many processes."""
     section = section_of(config)
     n_there, n_needed = n_gpus(), layout_of(config).n_processes
     if section.tp_plan is not None and section.tp_size is None and n_there == 0:
         yield (
             "pytorch.tp_plan: without tp_size it takes all visible GPUs, and torch sees none; "
             "give tp_size, which on a CPU is the number of processes"
+        )
+    if layout_of(config).parallelism == "tensor" and config.lora is not None and config.lora.merge:
+        yield (
+            "lora.merge: an adapter cannot be folded into weights that pytorch.tp_plan has split over processes; "
+            "set lora.merge: false"
         )
     if 0 < n_there < n_needed:
         field = "tp_size" if section.tp_plan is not None else "data_parallel_size"
