@@ -39,14 +39,12 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
+    from bench.pairs import add_work
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=_PARTS, help="one part; default all")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each tool of the sampler part")
-    parser.add_argument("--pairs", type=int, default=30, help="of the throughput part")
-    parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--n", type=int, default=8, help="prompts of a run")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--max-output-tokens", type=int, default=32)
+    add_work(parser)
     parser.add_argument("--save", action="store_true", help="write bench/results/overhead-[PART-](cpu|gpu)-<date>.json")
     return parser.parse_args()
 

@@ -1,5 +1,6 @@
 """Two ways to do the same work, in turns, so that whatever else the machine does touches both: ratios, not times."""
 
+import argparse
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,15 @@ import scipy.stats
 LEAST_PAIRS = 30
 LEAST_MEDIAN = 0.99
 LEAST_LIMIT = 0.98
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """The options that say what is run, and how often."""
+    parser.add_argument("--pairs", type=int, default=30, help="how often both ways are run")
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--n", type=int, default=8, help="prompts of a run")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--max-output-tokens", type=int, default=32)
 
 
 def ratios_of(ours: Callable[[], float], theirs: Callable[[], float], n_pairs: int) -> list[float]:

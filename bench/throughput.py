@@ -142,12 +142,10 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
+    from bench.pairs import add_work
+
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=30)
-    parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--n", type=int, default=8, help="prompts of a run")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--max-output-tokens", type=int, default=32)
+    add_work(parser)
     parser.add_argument(
         "--optimum-python", type=Path, help="Python of an environment with optimum-benchmark and transformers<5"
     )

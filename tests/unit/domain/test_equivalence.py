@@ -5,22 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llenergymeasure.domain.equivalence import Difference, OutputComparison, compare_outputs, outputs_digest
-from llenergymeasure.domain.inference import RequestOutput, tokens_digest
+from llenergymeasure.domain.inference import tokens_digest
+from tests.fakes.requests import answered
 
 OUTPUTS = st.dictionaries(st.integers(0, 9), st.lists(st.lists(st.integers(0, 3), max_size=6), min_size=1, max_size=3))
-
-
-def request(index: int, *answers: tuple[int, ...]) -> RequestOutput:
-    return RequestOutput(
-        index=index,
-        input_tokens=1,
-        output_tokens=sum(map(len, answers)),
-        ttft_s=None,
-        e2e_s=None,
-        finish_reason="length",
-        output_digest=tokens_digest(*answers),
-        output_ids=answers,
-    )
 
 
 def test_tokens_are_equal_up_to_the_first_difference_of_their_answer() -> None:
@@ -69,9 +57,9 @@ def test_runs_of_other_requests_cannot_be_compared() -> None:
 
 
 def test_the_digest_of_a_run_is_that_of_its_tokens_whatever_their_order() -> None:
-    one, two = request(0, (1, 2)), request(1, (3,))
+    one, two = answered(0, [(1, 2)]), answered(1, [(3,)])
     assert outputs_digest([one, two]) == outputs_digest([two, one])
-    others = [request(1, (4,)), request(2, (3,)), request(1, (3,), (3,))]
+    others = [answered(1, [(4,)]), answered(2, [(3,)]), answered(1, [(3,), (3,)])]
     digests = {outputs_digest([one, other]) for other in (two, *others)}
     assert len(digests) == 4
 

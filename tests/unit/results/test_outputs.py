@@ -8,12 +8,12 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.outputs_table import write_outputs_parquet
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.domain.inference import RequestOutput, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.outputs import compare_runs, read_outputs
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.testing import fake_process_result
+from tests.fakes.requests import answered
 
 
 def run_with(
@@ -24,19 +24,7 @@ def run_with(
     n_excluded: int = 0,
 ) -> Path:
     """A saved run whose requests gave these answers; the last request is the first of the file."""
-    rows = [
-        RequestOutput(
-            index=index,
-            input_tokens=1,
-            output_tokens=sum(map(len, answers)),
-            ttft_s=None,
-            e2e_s=None,
-            finish_reason="length",
-            output_digest=tokens_digest(*answers),
-            output_ids=answers,
-        )
-        for index, answers in enumerate(requests)
-    ]
+    rows = [answered(index, answers) for index, answers in enumerate(requests)]
     folder.mkdir()
     if name is not None:
         write_outputs_parquet(rows[::-1], folder / name)
