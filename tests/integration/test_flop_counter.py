@@ -166,12 +166,12 @@ def test_every_beam_and_every_answer_reads_the_prompt(settings: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("section", "decoder"),
-    [({}, {}), ({"use_cache": False}, {}), ({}, {"num_beams": 3})],
-    ids=["cache", "no-cache", "beams"],
+    ("section", "decoder", "adapted"),
+    [({}, {}, False), ({"use_cache": False}, {}, False), ({}, {"num_beams": 3}, False), ({}, {}, True)],
+    ids=["cache", "no-cache", "beams", "adapter"],
 )
 def test_what_the_engine_says_it_did_is_what_the_counter_saw(
-    tiny_llama: Path, section: dict[str, Any], decoder: dict[str, Any]
+    tiny_llama: Path, adapter: Path, section: dict[str, Any], decoder: dict[str, Any], adapted: bool
 ) -> None:
     config = ExperimentConfig.model_validate(
         {
@@ -179,6 +179,7 @@ def test_what_the_engine_says_it_did_is_what_the_counter_saw(
             "precision": "fp32",
             "max_output_tokens": 8,
             "decoder": decoder,
+            "lora": {"path": str(adapter), "merge": False} if adapted else None,
             "pytorch": {"attn_implementation": "eager", **section},
         }
     )

@@ -208,6 +208,43 @@ def test_an_adapter_apart_is_counted_with_the_weights_it_stands_beside(tiny_llam
     assert with_it.value == without.value
 
 
+def test_an_adapter_beside_the_head_runs_as_often_as_the_head(tiny_llama: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    plain: Any = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    plain.generation_config.update(num_beams=1, use_cache=True, guidance_scale=None)
+    adapted = get_peft_model(plain, LoraConfig(r=4, target_modules=["lm_head"]))
+    output = InferenceOutput(requests=(request([2]),))
+    result = generation_flops(adapted, output, plain.generation_config, PyTorchConfig())
+    assert result.prefill is not None
+    # 64 to 4, and 4 to a vocabulary of 320, beside 64 to 320; four tokens read, one scored.
+    assert (result.prefill.linear, result.prefill.head) == (2 * LINEAR * 4, 2 * (64 * 320 + 4 * (64 + 320)))
+
+
+def test_an_adapter_that_is_multiplied_out_at_each_pass_leaves_no_terms(tiny_llama: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    plain: Any = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    plain.generation_config.update(num_beams=1, use_cache=True, guidance_scale=None)
+    adapted = get_peft_model(plain, LoraConfig(r=4, target_modules=["q_proj"], use_dora=True))
+    output = InferenceOutput(requests=(request([2]),))
+    result = generation_flops(adapted, output, plain.generation_config, PyTorchConfig())
+    assert (result.prefill, result.model_flops, result.confidence) == (None, None, "low")
+
+
+@pytest.mark.parametrize("answers", [[4], [3, 1]], ids=["one answer", "two answers"])
+@pytest.mark.parametrize("generation", [{"use_cache": False}, {"num_beams": 3}, {}], ids=str)
+def test_the_rule_is_the_same_however_the_tokens_came_about(
+    tiny_llama: Path, generation: dict[str, Any], answers: list[int]
+) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    model.generation_config.update(**{"num_beams": 1, "use_cache": True, "guidance_scale": None, **generation})
+    output = InferenceOutput(requests=(request(answers),))
+    result = generation_flops(model, output, model.generation_config, PyTorchConfig())
+    assert result.value == 2 * (LINEAR + NORMS) * (4 + 4)
+    assert result.model_flops is not None
+
+
 @pytest.mark.parametrize("section", [{"prompt_lookup_num_tokens": 3}, {"guidance_scale": 1.5}], ids=str)
 def test_work_that_is_not_known_leaves_no_terms(tiny_llama: Path, section: dict[str, Any]) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_llama)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -118,3 +119,15 @@ def test_an_adapter_of_another_model_is_refused(tiny_llama: Path, adapter: Path,
     assert "has weights that fit nothing in the model" in message
     assert "v_proj" in message
     assert "3 more" in message
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("kind", ["prompt_tuning", "prefix_tuning"])
+def test_an_adapter_that_adds_tokens_of_its_own_is_refused(
+    tiny_llama: Path, tmp_path: Path, kind: str, merge: bool
+) -> None:
+    base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    settings = {"prompt_tuning": PromptTuningConfig, "prefix_tuning": PrefixTuningConfig}[kind]
+    get_peft_model(base, settings(task_type="CAUSAL_LM", num_virtual_tokens=20)).save_pretrained(str(tmp_path))
+    with pytest.raises(BackendError, match=f"this adapter is of type {kind}, whose tokens and work are not counted"):
+        loaded_with(tiny_llama, lora={"path": str(tmp_path), "merge": merge})

@@ -243,3 +243,24 @@ def test_a_model_of_unknown_make_is_counted_by_its_tensors_with_low_confidence()
     result = estimate_flops_palm(model, 3, 2)
     assert result.value == 2 * 16 * 5
     assert result.confidence == "low"
+
+
+def test_more_tokens_than_the_model_was_made_for_are_a_warning(tiny_llama: Path) -> None:
+    # The tiny Llama was made for 256; the prompt is cut to 250.
+    for n_output, said in ((6, []), (7, ["beyond_context: a request had 257 tokens with its answer"])):
+        config = ExperimentConfig.model_validate(
+            {"model": str(tiny_llama), "precision": "fp32", "max_input_tokens": 250, "max_output_tokens": n_output}
+        )
+        with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
+            (batch,) = loaded.prepare(prompts([TEXTS[1] * 60]))
+            loaded.generate(batch)
+            assert [warning.split(",")[0] for warning in loaded.warnings()] == said
+
+
+def test_a_prompt_that_becomes_no_tokens_begins_with_the_models_first_token_whatever_its_number(
+    tiny_llama: Path,
+) -> None:
+    config = ExperimentConfig.model_validate({"model": str(tiny_llama), "precision": "fp32", "max_output_tokens": 1})
+    with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
+        (batch,) = loaded.prepare(prompts([""]))
+    assert [prompt.token_ids for prompt in batch] == [(0,)]

@@ -58,7 +58,7 @@ def rule_and_shape(model: Any, n_tokens: int) -> tuple[FlopsResult, ModelShape |
         confidence = "low"
     result = FlopsResult(
         value=float(_FLOPS_PER_PARAMETER * weights.n_parameters * n_tokens),
-        method="2 x active non-embedding parameters x tokens",
+        method="2 x active non-embedding parameters x (input + output tokens)",
         confidence=confidence,
         n_parameters=weights.n_parameters,
     )

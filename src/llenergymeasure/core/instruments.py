@@ -1,7 +1,7 @@
 """What a session measures with: built once, and replaced piece by piece in tests."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -10,6 +10,7 @@ from llenergymeasure.core.energy_backends import SensorContext, choose_source, m
 from llenergymeasure.core.energy_backends.source import EnergySourceBase
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.gpu_info import VisibleGpus
+from llenergymeasure.core.machine_load import CpuTimes, cpu_times
 from llenergymeasure.core.peers import Alone, Peers
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.core.state import ExperimentState
@@ -25,7 +26,8 @@ class Instruments:
     ``energy_absent_reason`` is set when ``energy`` is None although some was wanted. ``modelled`` says
     that ``energy`` has no sensor behind it, so that idle power means nothing. ``beside`` gives devices that are
     listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
-    that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended.
+    that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended,
+    ``cpu_times`` what the machine's processors have done so far, and which part of it processes did.
     ``idle_gpus`` are the names of GPUs that could have been used where none is, ``peers`` the other processes of
     the experiment. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
@@ -43,6 +45,7 @@ class Instruments:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     cpu_time_s: Callable[[], float] = lambda: 0.0
     gpu_pids: Callable[[Sequence[str]], frozenset[int] | None] = lambda _: None
+    cpu_times: Callable[[Iterable[int]], CpuTimes | None] = lambda _: None
     peers: Peers = field(default_factory=Alone)
     idle_gpus: tuple[str, ...] = ()
     show_progress: bool = False
@@ -92,6 +95,7 @@ def build_instruments(
         beside=_processors(context) if energy is not None and energy.sees_gpus else None,
         cpu_time_s=lambda: sampler.cpu_time_s,
         gpu_pids=sampler.running_pids,
+        cpu_times=cpu_times,
         baseline_energy=baseline_energy,
         baselines=BaselineStore(plan.baseline_cache) if plan.baseline_cache else SESSION_BASELINES,
         idle_gpus=() if plan.devices else tuple(gpu.name for gpu in visible.gpus),

@@ -18,6 +18,8 @@ FEW_SENSOR_PERIODS = 20
 ALIASING_RESIDUAL_PCT = 1.0
 # Idle power of a machine at rest repeats to a few percent; more has a cause, such as a process or another clock.
 BASELINE_DRIFT = 0.10
+# What an otherwise idle machine does by itself stays under a few percent of its processors.
+FOREIGN_CPU_PCT = 5.0
 
 
 def collect_measurement_warnings(
@@ -56,6 +58,16 @@ def collect_measurement_warnings(
             + ("measure for longer" if nvml_sample_count else "the card reports no power: 'nvidia-smi -q -d POWER'")
         )
     return found
+
+
+def foreign_load_warning(foreign_cpu_pct: float | None) -> str | None:
+    """Whether other programs were at work on the processors, or a hypervisor gave them to others."""
+    if foreign_cpu_pct is None or foreign_cpu_pct <= FOREIGN_CPU_PCT:
+        return None
+    return (
+        f"foreign_load: others took {foreign_cpu_pct:.0f} % of this machine's processors in the window, which slows "
+        "what runs on them and is in the energy of the CPU; run again with nothing beside it"
+    )
 
 
 def baseline_drift_warning(cached_w: float, now_w: float, age_s: float, device: str | None = None) -> str | None:

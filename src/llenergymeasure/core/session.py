@@ -5,12 +5,14 @@
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
+import psutil
 from tqdm import tqdm
 
 from llenergymeasure.core import session_steps as steps
@@ -18,6 +20,7 @@ from llenergymeasure.core.device_check import watch_the_model
 from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
 from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
+from llenergymeasure.core.machine_load import foreign_cpu_pct
 from llenergymeasure.core.measured_part import MeasuredPart, measured_part
 from llenergymeasure.core.nvml import nvml_held
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
@@ -155,6 +158,7 @@ def _of_the_window(window: Window) -> dict[str, Any]:
         "energy_aliasing_pct": window.aliasing_pct,
         "thermal_throttle": throttle_info(window.samples),
         "instrument_cpu_s": window.instrument_cpu_s,
+        "foreign_cpu_pct": window.foreign_cpu_pct,
     }
 
 
@@ -212,6 +216,8 @@ def _measuring(instruments: Instruments) -> Iterator[Window]:
     sources = [source for source in (instruments.beside, instruments.energy) if source is not None]
     trackings = [Tracking(source) for source in sources]
     spent_s = instruments.cpu_time_s()
+    own = instruments.peers.pids() | {os.getpid()}
+    before = instruments.cpu_times(own)
     try:
         with ExitStack() as stack:
             for tracking in trackings:
@@ -224,6 +230,9 @@ def _measuring(instruments: Instruments) -> Iterator[Window]:
         window.end_time = window.start_time + timedelta(seconds=window.duration_sec)
     # Nothing spent is nothing counted: only the sampler of GPUs is.
     window.instrument_cpu_s = (instruments.cpu_time_s() - spent_s) or None
+    after = instruments.cpu_times(own)
+    if before is not None and after is not None:
+        window.foreign_cpu_pct = foreign_cpu_pct(before, after, psutil.cpu_count() or 1)
     if instruments.energy is not None:
         window.energy = trackings[-1].measurement
         if instruments.beside is not None:

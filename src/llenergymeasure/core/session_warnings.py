@@ -15,6 +15,7 @@ from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
     collect_measurement_warnings,
     few_sensor_periods_warning,
+    foreign_load_warning,
     unresolved_by,
 )
 from llenergymeasure.core.window import Window
@@ -46,6 +47,7 @@ def warnings_of_the_window(
             last_c,
             _fewest_power_samples(window.samples, len(plan.devices)),
         ),
+        foreign_load_warning(window.foreign_cpu_pct),
         *_about_the_sensors(plan, used, window),
     ]
     if plan.devices:

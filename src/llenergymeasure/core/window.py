@@ -26,6 +26,7 @@ class Window:
     energy: EnergyMeasurement | None = None
     samples: list[PowerThermalSample] = field(default_factory=list)
     instrument_cpu_s: float | None = None
+    foreign_cpu_pct: float | None = None
     aliasing_pct: float | None = None
     lead_in_s: tuple[float, ...] = ()
     batches: Sequence[Sequence[Prompt]] = ()

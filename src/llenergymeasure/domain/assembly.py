@@ -7,6 +7,7 @@ every process works on the same requests.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from llenergymeasure.domain.inference import ModelDescription, RequestOutput
 from llenergymeasure.domain.metrics import (
@@ -14,6 +15,7 @@ from llenergymeasure.domain.metrics import (
     EnergyBreakdown,
     FlopsResult,
     ThermalThrottleInfo,
+    WarmupResult,
     combined_uncertainty_j,
     counted_devices,
     headline_energy_j,
@@ -25,6 +27,8 @@ from llenergymeasure.domain.telemetry import PowerThermalSample
 
 # Of the whole time, what all processes must have in common; the energy of those that had ended is not in the total.
 _LEAST_OVERLAP = 0.9
+# Of the whole time, what the reading of a device that several processes use must cover.
+_LEAST_COVER = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +87,35 @@ def distinct_samples(raws: Sequence[RawProcessResult]) -> list[PowerThermalSampl
 
 
 def whole_model(raws: Sequence[RawProcessResult]) -> ModelDescription:
-    """The model as the first process has it, on the devices of all."""
-    return replace(raws[0].model, devices=tuple(dict.fromkeys(d for r in raws for d in r.model.devices)))
+    """The model on the devices of all; a parameter that differs between processes is a list of each one's."""
+    models = [r.model for r in raws]
+    names = dict.fromkeys(name for m in models for name in m.parameters or {})
+    parameters = {name: _common_or_each([(m.parameters or {}).get(name) for m in models]) for name in names}
+    return replace(
+        models[0],
+        devices=tuple(dict.fromkeys(d for m in models for d in m.devices)),
+        parameters=None if models[0].parameters is None else parameters,
+    )
+
+
+def _common_or_each(values: list[Any]) -> Any:
+    return values[0] if values.count(values[0]) == len(values) else values
+
+
+def combined_warmup(raws: Sequence[RawProcessResult]) -> WarmupResult:
+    """Warm-up of all processes, steady where each was; under tensor parallelism they ran the same batches.
+
+    Latencies and their variation are those of the first process that was not steady, or else of the first.
+    """
+    results = [r.warmup_result for r in raws]
+    shown = next((result for result in results if not result.converged), results[0])
+    if raws[0].parallelism == "tensor":
+        return shown
+    return replace(
+        shown,
+        iterations_completed=sum(result.iterations_completed for result in results),
+        n_failed=sum(result.n_failed for result in results),
+    )
 
 
 def n_requests_excluded(raws: Sequence[RawProcessResult]) -> int:
@@ -241,7 +272,7 @@ def combined_warnings(raws: Sequence[RawProcessResult]) -> list[str]:
             f"process {', '.join(map(str, indices))}" if len(indices) < len(raws) else f"each of {len(raws)} processes"
         )
         found.append(f"{warning} [{who}]")
-    return [*found, *_about_the_overlap(raws)]
+    return [*found, *_about_the_overlap(raws), *_about_the_cover(raws)]
 
 
 def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[str]:
@@ -255,6 +286,21 @@ def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[str]:
         f"uneven_processes: the {len(raws)} processes were at work together for {common_s:.3g} of {whole_s:.3g} s, and "
         "devices of those that had ended, or not begun, are in the total for their own part only; raise n, so that "
         "the shares of the prompts become alike"
+    ]
+
+
+def _about_the_cover(raws: Sequence[RawProcessResult]) -> list[str]:
+    """Devices that several processes used and none read for the whole time: a part of their energy is in no window."""
+    whole_s = duration_sec(raws)
+    longest: dict[str, list[float]] = {}
+    for raw in raws:
+        for device in counted_devices(raw.energy.devices) if raw.energy is not None else ():
+            longest.setdefault(device.device, []).append(raw.duration_sec)
+    short = {name: max(s) for name, s in longest.items() if len(s) > 1 and max(s) < _LEAST_COVER * whole_s}
+    return [
+        f"energy_of_a_part: {name} was used by several processes and read for {seconds:.3g} of {whole_s:.3g} s, so its "
+        "energy is too low; raise n, so that the shares of the prompts become alike"
+        for name, seconds in short.items()
     ]
 
 

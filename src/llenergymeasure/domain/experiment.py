@@ -78,6 +78,7 @@ class ExperimentResult(BaseModel):
     peak_memory_mb: float | None
 
     instrument_cpu_s: float | None = None
+    foreign_cpu_pct: float | None = None
     thermal_throttle: ThermalThrottleInfo | None
     warmup_result: WarmupResult
     warmup_excluded_samples: int
@@ -147,6 +148,7 @@ class ExperimentResult(BaseModel):
         n_output = sum(r.output_tokens for r in requests)
         seconds = assembly.duration_sec(raws)
         flops = assembly.combined_flops(raws)
+        warmup = assembly.combined_warmup(raws)
         if seconds <= 0:
             raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
         return cls(
@@ -176,9 +178,10 @@ class ExperimentResult(BaseModel):
             n_requests_excluded=assembly.n_requests_excluded(raws),
             peak_memory_mb=sum_or_none([r.peak_memory_mb for r in raws]),
             instrument_cpu_s=sum_or_none([r.instrument_cpu_s for r in raws]),
+            foreign_cpu_pct=max((r.foreign_cpu_pct for r in raws if r.foreign_cpu_pct is not None), default=None),
             thermal_throttle=assembly.combined_throttle(raws),
-            warmup_result=first.warmup_result,
-            warmup_excluded_samples=first.warmup_result.iterations_completed,
+            warmup_result=warmup,
+            warmup_excluded_samples=warmup.iterations_completed,
             measurement_warnings=assembly.combined_warnings(raws),
             environment_snapshot=first.environment_snapshot,
             model=assembly.whole_model(raws),

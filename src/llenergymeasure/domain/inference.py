@@ -102,19 +102,23 @@ class ModelIdentity:
     warnings: tuple[str, ...] = ()
 
 
+Parameter = str | int | float | bool | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
     """The loaded model as the engine resolved it.
 
     ``devices`` are the UUIDs of the GPUs that hold it, empty for a CPU. ``parameters`` has ``weights`` only where they
-    were not read from files, and says what they are instead.
+    were not read from files, and says what they are instead; of several processes one that differs is a list of each
+    one's.
     """
 
     engine: str
     engine_version: str | None
     devices: tuple[str, ...] = ()
     n_parameters: int | None = None
-    parameters: dict[str, str | int | float | bool | None] | None = None
+    parameters: dict[str, Parameter | list[Parameter]] | None = None
 
 
 def decode_period_s(requests: Sequence[RequestOutput]) -> float | None:

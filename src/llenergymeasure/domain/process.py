@@ -61,6 +61,7 @@ class RawProcessResult(BaseModel):
     thermal_throttle: ThermalThrottleInfo | None = None
     peak_memory_mb: float | None = None
     instrument_cpu_s: float | None = None
+    foreign_cpu_pct: float | None = None
     timeseries: str | None = None
     requests_file: str | None = None
     outputs_file: str | None = None

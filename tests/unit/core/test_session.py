@@ -1,15 +1,19 @@
 """The order of a measurement, and what happens when a part of it fails."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure.config.models import BaselineConfig, ExperimentConfig, WarmupConfig
 from llenergymeasure.core.energy_backends import RAPLBackend
 from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.machine_load import CpuTimes
 from llenergymeasure.core.peers import POLL_S, Alone
 from llenergymeasure.core.session import measure, run_session
 from llenergymeasure.core.state import ExperimentState
@@ -77,7 +81,7 @@ class Bench:
         self.log.append("snapshot")
         return fake_environment()
 
-    def run(self, config: ExperimentConfig, output_dir: Path | None = None) -> RawProcessResult:
+    def run(self, config: ExperimentConfig, output_dir: Path | None = None, **more: Any) -> RawProcessResult:
         plan = ExperimentPlan(
             config=config,
             experiment_id="x",
@@ -100,6 +104,7 @@ class Bench:
             now=self.clock.now,
             on_state=self.states.append,
             peers=LoggingPeers(self.log) if self.layout.n_processes > 1 else Alone(),
+            **more,
         )
         return run_session(plan, FakeEngine(self.model, to_caution=self.to_caution), instruments)
 
@@ -108,6 +113,25 @@ def config(n: int = 4, n_warmup: int = 1, **fields: object) -> ExperimentConfig:
     return ExperimentConfig.model_validate(
         {"model": "fake", "n": n, "warmup": {"n_warmup": n_warmup}, "energy": {"backend": "nvml"}, **fields}
     )
+
+
+def test_what_others_take_of_the_processors_in_the_window_is_told() -> None:
+    # Ten seconds of one processor for each look, of which others have half.
+    looks = iter(CpuTimes(at_s=10 * i, busy_s=10 * i, own_s=5 * i) for i in range(9))
+    asked: list[frozenset[int]] = []
+    bench = Bench()
+
+    def look(pids: Iterable[int]) -> CpuTimes:
+        asked.append(frozenset(pids))
+        bench.log.append("look at the processors")
+        return next(looks)
+
+    raw = bench.run(config(), cpu_times=look)
+    assert raw.foreign_cpu_pct == pytest.approx(100 * 5 / 10 / (psutil.cpu_count() or 1))
+    assert asked == [{os.getpid()}] * 2
+    window = bench.log[bench.log.index("seed 42") :]
+    assert window.index("look at the processors") < window.index("energy on")
+    assert window.index("look at the processors", 3) > window.index("energy off")
 
 
 def test_what_the_engine_cautions_against_stands_in_the_result() -> None:

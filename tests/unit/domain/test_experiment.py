@@ -1,5 +1,6 @@
 """The figures of a result from the processes that measured them, added up by hand."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 
@@ -11,7 +12,13 @@ from pydantic import ValidationError
 from llenergymeasure.domain.assembly import distinct_samples
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, RawProcessResult, StudyResult
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, FlopsResult, ThermalThrottleInfo
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyMeasurement,
+    FlopsResult,
+    ThermalThrottleInfo,
+    WarmupResult,
+)
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from tests.unit.domain.conftest import START, MakeProcess, gpu, measured, request
 
@@ -113,6 +120,41 @@ def test_of_two_readings_of_a_device_the_longer_window_counts_for_energy_and_bas
     result = of(raws)
     assert result.total_energy_j == 180.0
     assert result.energy_adjusted_j == 140.0  # 10 W for the 4 s in which the 180 J were used
+
+
+def test_a_device_that_no_process_read_for_the_whole_time_is_told(process: MakeProcess) -> None:
+    apart = [process(i, 2, window=(10 + i, 70 + i), devices=[gpu("A", 6000.0)]) for i in range(2)]
+    (warning,) = of(apart).measurement_warnings
+    assert warning.startswith("energy_of_a_part: A was used by several processes and read for 60 of 61 s")
+    for devices in (["A", "A"], ["A", "B"]):
+        covered = [process(i, 2, window=(10, 70 + i), devices=[gpu(devices[i], 6000.0)]) for i in range(2)]
+        assert of(covered).measurement_warnings == []
+
+
+def test_warm_up_is_that_of_all_processes(process: MakeProcess) -> None:
+    steady = WarmupResult(converged=True, final_cv=0.01, iterations_completed=3, target_cv=0.05, max_prompts=9)
+    never = replace(steady, converged=False, final_cv=0.4, iterations_completed=9, n_failed=1)
+    raws = [process(i, 2, warmup_result=warmup) for i, warmup in enumerate([steady, never])]
+    result = of(raws)
+    assert (result.warmup_result.converged, result.warmup_result.final_cv) == (False, 0.4)
+    assert (result.warmup_result.n_failed, result.warmup_excluded_samples) == (1, 12)
+    shared = (request(0),)
+    split = [process(i, 2, parallelism="tensor", requests=shared, warmup_result=steady) for i in range(2)]
+    assert of(split).warmup_excluded_samples == 3
+
+
+def test_a_parameter_that_differs_between_processes_is_given_for_each(process: MakeProcess) -> None:
+    raws = [process(i, 2) for i in range(2)]
+    raws = [
+        raw.model_copy(update={"model": replace(raw.model, parameters={"device": f"cuda:{i}", "dtype": "bfloat16"})})
+        for i, raw in enumerate(raws)
+    ]
+    assert of(raws).model.parameters == {"device": ["cuda:0", "cuda:1"], "dtype": "bfloat16"}
+
+
+def test_others_on_the_processors_are_those_that_the_most_was_seen_of(process: MakeProcess) -> None:
+    assert of([process(i, 2, foreign_cpu_pct=pct) for i, pct in enumerate([1.5, 2.5])]).foreign_cpu_pct == 2.5
+    assert of([process(0, 1)]).foreign_cpu_pct is None
 
 
 def test_the_baseline_of_a_device_in_two_overlapping_sets_is_not_taken_off_twice(process: MakeProcess) -> None:

@@ -11,10 +11,16 @@ def with_adapter(model: Any, lora: LoRAConfig) -> tuple[Any, str]:
     """The model with the adapter on it, in its own number format, and what there is to say of it.
 
     Raises:
-        BackendError: a part of the adapter is missing, or fits nothing in the model.
+        BackendError: it is no LoRA adapter, or a part of it is missing, or fits nothing in the model.
     """
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
+    kind = _kind_of(PeftConfig.from_pretrained(lora.path))
+    if kind != "lora":
+        raise BackendError(
+            f"lora.path {lora.path}: this adapter is of type {kind}, whose tokens and work are not counted; "
+            "give a LoRA adapter"
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # an error below
         # peft turns 16-bit adapters into fp32: good for adding them up once, wrong for running with them.
@@ -34,9 +40,8 @@ def _check_fit(path: str, missing: list[str], left_over: list[str]) -> None:
 
 
 def _described(settings: Any, lora: LoRAConfig) -> str:
-    kind = str(getattr(settings.peft_type, "value", settings.peft_type)).lower()
     facts = [
-        kind,
+        _kind_of(settings),
         *(
             f"{ours} {getattr(settings, name)}"
             for name, ours in (("r", "rank"), ("lora_alpha", "alpha"))
@@ -44,3 +49,8 @@ def _described(settings: Any, lora: LoRAConfig) -> str:
         ),
     ]
     return ", ".join([*facts, "merged" if lora.merge else "not merged"])
+
+
+def _kind_of(settings: Any) -> str:
+    """Peft's name for what an adapter does, such as lora or prefix_tuning."""
+    return str(getattr(settings.peft_type, "value", settings.peft_type)).lower()

@@ -17,7 +17,7 @@ _WEIGHT_ONLY = ("gptq", "awq", "gguf")
 
 
 def generation_flops(model: Any, output: InferenceOutput, generation: Any, section: PyTorchConfig) -> FlopsResult:
-    """FLOPs over all requests of ``output``, every beam counted; drafts and guidance are not.
+    """FLOPs over all requests of ``output``; drafts and guidance are in none of them.
 
     Args:
         model: the loaded model.
@@ -26,33 +26,23 @@ def generation_flops(model: Any, output: InferenceOutput, generation: Any, secti
         section: the engine's settings.
 
     Returns:
-        2 N per token of ``output``, and what was run for it term by term; confidence is low, and there are no
-        terms, where part of the work is not known.
+        2 N per token of ``output`` however they came about, and what was run for them term by term; confidence is
+        low, and there are no terms, where part of the work is not known.
     """
-    sequences = list(_sequences(output, generation.num_beams))
-    n_tokens, said = output.input_tokens + output.output_tokens, ""
-    if generation.use_cache is False:
-        n_tokens = sum(recomputed_tokens(p, n) for p, n in sequences)
-        said = "; without a cache every token reads all before it"
-    elif generation.num_beams > 1:
-        n_tokens = sum(p + n for p, n in sequences)
-        said = "; every beam counts"
-    result, architecture = rule_and_shape(model, n_tokens)
-    result = replace(result, method=result.method + said, number_format=number_format(model))
+    result, architecture = rule_and_shape(model, output.input_tokens + output.output_tokens)
+    result = replace(result, number_format=number_format(model))
     if has_draft(section):
         return replace(result, method=f"{result.method}; drafted tokens not counted", confidence="low")
     if generation.guidance_scale is not None and generation.guidance_scale != 1:
         return replace(result, method=f"{result.method}; guidance's second run not counted", confidence="low")
+    if _unpacks_its_adapter(model):
+        return replace(result, method=f"{result.method}; the adapter's own work not counted", confidence="low")
+    sequences = list(_sequences(output, generation.num_beams))
     shape = None if architecture is None else _as_run(architecture, model, with_cache=generation.use_cache is not False)
     if shape is None or not sequences:
         return result
     count = recomputed_flops if generation.use_cache is False else cached_flops
     return with_phases(result, [count(shape, p, n) for p, n in sequences])
-
-
-def recomputed_tokens(n_input: int, n_output: int) -> int:
-    """Tokens that the model reads for one request without a cache: p + (p + 1) + ... + (p + n - 1)."""
-    return n_output * n_input + n_output * (n_output - 1) // 2
 
 
 def number_format(model: Any) -> NumberFormat | None:
@@ -93,6 +83,11 @@ def _sequences(output: InferenceOutput, n_beams: int) -> Iterator[tuple[int, int
             yield request.input_tokens, length
 
 
+def _unpacks_its_adapter(model: Any) -> bool:
+    """Whether an adapter multiplies its matrices out at each pass, as DoRA does for the norm of the whole weight."""
+    return any(getattr(settings, "use_dora", False) for settings in getattr(model, "peft_config", {}).values())
+
+
 def _as_run(shape: ModelShape, model: Any, *, with_cache: bool) -> ModelShape | None:
     """The shape with the model's adapter; None where it cannot be run as ``generate`` runs most models."""
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -100,5 +95,13 @@ def _as_run(shape: ModelShape, model: Any, *, with_cache: bool) -> ModelShape | 
     # transformers asks for the scores of the last token alone, and for a cache, of a model that understands it.
     if "logits_to_keep" not in understood or (with_cache and "past_key_values" not in understood):
         return None
-    adapter = (p for name, p in model.named_parameters() if ".lora_A." in name or ".lora_B." in name)
-    return replace(shape, n_linear_weights=shape.n_linear_weights + sum(p.numel() for p in adapter))
+    head = plain.get_output_embeddings()
+    of_head = {id(p) for p in head.parameters()} if head is not None else set()
+    adapter = [p for name, p in model.named_parameters() if ".lora_A." in name or ".lora_B." in name]
+    # What stands beside the head runs as often as the head does.
+    n_beside_head = sum(p.numel() for p in adapter if id(p) in of_head)
+    return replace(
+        shape,
+        n_linear_weights=shape.n_linear_weights + sum(p.numel() for p in adapter) - n_beside_head,
+        n_head_weights=shape.n_head_weights + n_beside_head,
+    )

@@ -61,6 +61,7 @@ class PyTorchModel:
         self._generation = generation_config(model, tokenizer, config)
         self._effective = effective(model, self._generation)
         self._template_use = "no prompts yet"
+        self._most_tokens = 0
         self._end_ids = _end_token_ids(self._generation)
         self._counts_peak = self._on_cuda or reset_resident_peak()
         # Only those: asking another one would take memory of it for a CUDA context.
@@ -71,7 +72,8 @@ class PyTorchModel:
     def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
         """Tokenise or draw, cut to ``max_input_tokens`` (a chat keeps its end), and group into batches."""
         templated = sum(self._is_templated(p) for p in prompts)
-        self._template_use = f"applied to {templated} of {len(prompts)} prompts"
+        shares = {0: "applied to no prompt", len(prompts): "applied to every prompt"}
+        self._template_use = shares.get(templated, f"applied to {templated} of {len(prompts)} prompts")
         ready = in_running_order([self._tokenise(p) for p in prompts], self._config.dataset.order)
         return in_groups(ready, self._batch_size)
 
@@ -103,12 +105,12 @@ class PyTorchModel:
         # A beam search settles on its tokens only when it ends.
         end_s = time.perf_counter() - start if self._config.decoder.num_beams > 1 else None
         times = steps.token_times(start, ids.shape[1]) if end_s is None else []
-        return InferenceOutput(
-            requests=tuple(
-                self._request(prompt, [answer[:limit] for answer in answers], times, end_s)
-                for prompt, limit, answers in zip(prompts, limits, produced, strict=True)
-            )
+        requests = tuple(
+            self._request(prompt, [answer[:limit] for answer in answers], times, end_s)
+            for prompt, limit, answers in zip(prompts, limits, produced, strict=True)
         )
+        self._most_tokens = max(self._most_tokens, *(r.input_tokens + max(r.answer_lengths) for r in requests))
+        return InferenceOutput(requests=requests)
 
     def seed(self, random_seed: int) -> None:
         """Start sampling and drafting as at first, however much was generated before."""
@@ -119,8 +121,17 @@ class PyTorchModel:
         self._compiles.restart()
 
     def warnings(self) -> list[str]:
-        """What its weights are and which settings were left out; what was compiled since ``seed``, no inference."""
+        """What its weights are, which settings were left out, whether it was made for so many tokens, and compiling.
+
+        Graphs are those that were compiled since ``seed``.
+        """
         found = self._origin.warnings()
+        n_positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        if isinstance(n_positions, int) and self._most_tokens > n_positions:
+            found.append(
+                f"beyond_context: a request had {self._most_tokens} tokens with its answer, and the model was made for "
+                f"{n_positions}; lower max_input_tokens or max_output_tokens"
+            )
         n_graphs = self._compiles.count()
         if n_graphs:
             found.append(_about_graphs(n_graphs))
@@ -203,7 +214,8 @@ class PyTorchModel:
             ids = self._tokenizer(prompt.text)["input_ids"]
         if not ids:
             # Some tokenizers turn a prompt into nothing; a model has to be given something to continue.
-            ids = [self._generation.bos_token_id or self._generation.pad_token_id]
+            bos = self._generation.bos_token_id
+            ids = [self._generation.pad_token_id if bos is None else bos]
         most = self._config.max_input_tokens
         kept = tuple(ids[-most:] if prompt.chat else ids[:most])
         return replace(prompt, token_ids=kept, truncated=len(ids) > most)
