@@ -38,7 +38,7 @@ def validated(
         also_wrong: lines about what is wrong and no part of the values.
 
     Raises:
-        ConfigError: there are unknown keys, or lines in ``also_wrong``; one line for every error, wrong values included.
+        ConfigError: there are unknown keys, or lines in ``also_wrong``; one line for every error, of values too.
         ValidationError: keys are right, values are not; the same lines as notes.
     """
     try:
