@@ -1,4 +1,4 @@
-"""A model's description without weights: enough for everything that is asked before loading."""
+"""A model's description, with empty files for the rest: enough for everything that is asked before loading."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,9 @@ TINY_LLAMA = {
 
 
 def write_description(directory: Path) -> Path:
-    """A directory that looks like a model."""
+    """A directory that looks like a model; it can be loaded no more than one whose download was cut off."""
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps(TINY_LLAMA), encoding="utf-8")
+    for name in ("model.safetensors", "tokenizer.json"):
+        (directory / name).touch()
     return directory

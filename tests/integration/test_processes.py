@@ -334,6 +334,8 @@ def test_a_model_without_a_plan_is_not_split(tmp_path: Path) -> None:
     from transformers import GPT2Config
 
     GPT2Config(n_embd=8, n_head=2, n_layer=1, vocab_size=16).save_pretrained(tmp_path)
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).touch()  # nothing that is asked before loading opens them
     (problem,) = PyTorchBackend().problems(config_of(tmp_path, SPLIT))
     assert problem == "pytorch.tp_plan: transformers has no such plan for models of type 'gpt2'; remove it"
 
@@ -348,3 +350,22 @@ def test_the_memory_of_every_process_is_in_the_estimate(tiny_llama: Path) -> Non
     assert two is not None
     assert one.kv_cache_mb is not None
     assert (two.weights_mb, two.kv_cache_mb) == (2 * one.weights_mb, 2 * one.kv_cache_mb)
+
+
+def test_a_draft_is_whole_in_every_process_whatever_is_split(tiny_llama: Path) -> None:
+    section = {**SPLIT, "assistant_model": str(tiny_llama), "batch_size": 1}
+    both = PyTorchBackend().estimate_memory(config_of(tiny_llama, section))
+    assert both is not None
+    # Embeddings and head of 320 x 64; in each of 2 layers q and o of 64 x 64, k and v of 64 x 32, three of 64 x 128
+    # and two norms of 64; a norm at the end.
+    n_parameters = 2 * 320 * 64 + 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128 + 2 * 64) + 64
+    # Keys and values of 2 layers with 2 heads of 16, for 24 tokens in and 12 out.
+    n_cached = 2 * 2 * 2 * 16 * (24 + 12)
+    # One model among the two processes, and a draft of the same shape in each; 4 bytes for a number.
+    assert both.weights_mb == pytest.approx(3 * 4 * n_parameters / 1e6)
+    assert both.kv_cache_mb == pytest.approx(3 * 4 * n_cached / 1e6)
+    # Scores of each process are whole: two of the model, two of the drafts.
+    alone = PyTorchBackend().estimate_memory(config_of(tiny_llama, {"batch_size": 1}))
+    assert alone is not None
+    assert alone.activations_mb is not None
+    assert both.activations_mb == pytest.approx(4 * alone.activations_mb)

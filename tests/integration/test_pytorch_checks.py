@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,102 @@ def test_an_adapter_that_is_not_there_or_is_none(tiny_llama: Path, tmp_path: Pat
     assert "there is no directory" in missing
     (empty,) = problems(tiny_llama, lora={"path": str(tmp_path)})
     assert "has no adapter_config.json" in empty
+
+
+def with_settings(adapter: Path, target: Path, **changes: Any) -> Path:
+    """A copy of an adapter whose description says something else."""
+    shutil.copytree(adapter, target)
+    file = target / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return target
+
+
+def test_an_adapter_of_this_model_is_taken(tiny_llama: Path, adapter: Path) -> None:
+    assert problems(tiny_llama, lora={"path": str(adapter)}) == []
+
+
+def test_an_adapter_of_another_kind_is_refused(tiny_llama: Path, adapter: Path, tmp_path: Path) -> None:
+    path = with_settings(adapter, tmp_path / "tuned", peft_type="PROMPT_TUNING")
+    (problem,) = problems(tiny_llama, lora={"path": str(path)})
+    assert problem.startswith(f"lora.path: {path} is a PROMPT_TUNING adapter, and only LoRA is measured: ")
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_an_adapter_whose_description_is_none_is_refused(
+    tiny_llama: Path, adapter: Path, tmp_path: Path, text: str
+) -> None:
+    path = with_settings(adapter, tmp_path / "broken")
+    (path / "adapter_config.json").write_text(text)
+    (problem,) = problems(tiny_llama, lora={"path": str(path)})
+    assert problem.startswith("lora.path: ")
+
+
+def test_an_adapter_of_a_wider_model_is_refused_with_the_first_layer_and_how_many_more(
+    adapter: Path, tmp_path: Path
+) -> None:
+    # A and B of q and v in two layers are of a model of 64, and none of the eight fits one of 96.
+    wider = save_tiny_llama(tmp_path / "wider", hidden_size=96)
+    (problem,) = problems(wider, lora={"path": str(adapter)})
+    assert problem == (
+        f"lora.path: {adapter} does not fit the model: lora_A of model.layers.0.self_attn.q_proj is for 64 values, and "
+        "the layer has 96, and 7 more do not fit either; give one made for this model"
+    )
+
+
+def test_adapter_weights_that_cannot_be_read_are_told(tiny_llama: Path, adapter: Path, tmp_path: Path) -> None:
+    path = with_settings(adapter, tmp_path / "cut")
+    (path / "adapter_model.safetensors").write_bytes(b"cut off")
+    (problem,) = problems(tiny_llama, lora={"path": str(path)})
+    assert problem.startswith(f"lora.path: the weights of {path} cannot be read: ")
+
+
+def without_files(model: Path, target: Path, *names: str) -> Path:
+    """A copy of a model with some files left out."""
+    shutil.copytree(model, target, ignore=shutil.ignore_patterns(*names))
+    return target
+
+
+def test_a_directory_without_weights_is_told_unless_they_are_drawn(tiny_llama: Path, tmp_path: Path) -> None:
+    bare = without_files(tiny_llama, tmp_path / "bare", "*.safetensors")
+    (problem,) = problems(bare)
+    assert problem.startswith(f"model directory {bare} has no weights to read: none of model.safetensors, ")
+    assert problem.endswith("set pytorch.random_weights: true")
+    assert problems(bare, pytorch={"random_weights": True}) == []
+    (draft,) = problems(tiny_llama, pytorch={"assistant_model": str(bare)})
+    assert draft.startswith(f"pytorch.assistant_model: model directory {bare} has no weights to read: ")
+
+
+def test_weights_are_looked_for_as_they_are_asked_for(tiny_llama: Path) -> None:
+    (variant,) = problems(tiny_llama, pytorch={"variant": "fp8"})
+    assert "model.fp8.safetensors" in variant
+    (pickled,) = problems(tiny_llama, pytorch={"use_safetensors": False})
+    assert "none of pytorch_model.bin, " in pickled
+
+
+def test_a_file_of_the_index_that_is_missing_is_told(tiny_llama: Path, tmp_path: Path) -> None:
+    cut = without_files(tiny_llama, tmp_path / "cut", "*.safetensors")
+    names = {f"tensor-{i}": f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)}
+    (cut / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    (cut / names["tensor-1"]).touch()
+    (problem,) = problems(cut)
+    assert "lacks model-00002-of-00003.safetensors and 1 more of the 3 files" in problem
+
+
+def test_text_needs_a_tokenizer_and_random_prompts_do_not(tiny_llama: Path, tmp_path: Path) -> None:
+    silent = without_files(tiny_llama, tmp_path / "silent", "tokenizer*", "chat_template*")
+    (problem,) = problems(silent)
+    assert problem.startswith(f"the prompts are text, and {silent} has no tokenizer files")
+    assert problems(silent, dataset="random") == []
+
+
+def test_a_steady_state_needs_batches_enough_in_half_of_the_run(tiny_llama: Path) -> None:
+    steady = {"methodology": "steady_state", "n_steady_batches": 3}
+    # 21 requests in fours are 6 batches, of which half are the 3 that are looked at; 20 are 5, and half of them 2.
+    assert problems(tiny_llama, measurement=steady, n=21, pytorch={"batch_size": 4}) == []
+    (problem,) = problems(tiny_llama, measurement=steady, n=20, pytorch={"batch_size": 4})
+    for words in ("looks at 3 batches", "which has 2 of 5 (n 20, batch_size 4)", "raise n, or lower"):
+        assert words in problem
+    assert problems(tiny_llama, n=1) == []
 
 
 def test_a_dense_checkpoint_has_nothing_to_choose_kernels_for(tiny_llama: Path) -> None:

@@ -183,7 +183,7 @@ def test_quantised_descriptions_and_gguf_files_are_refused_before_and_on_loading
     description = json.loads((shape / "config.json").read_text())
     quantised = {"quant_method": "gptq", "bits": 4, "group_size": 128}
     (shape / "config.json").write_text(json.dumps({**description, "quantization_config": quantised}))
-    (problem,) = PyTorchBackend().problems(config_of(shape))
+    (problem,) = PyTorchBackend().problems(config_of(shape, dataset="random"))
     assert problem.startswith("pytorch.random_weights: config.json of model")
     assert "take quantization_config out of it" in problem
     with pytest.raises(BackendError, match="is of a quantised checkpoint"):
@@ -198,7 +198,7 @@ def test_quantised_descriptions_and_gguf_files_are_refused_before_and_on_loading
 
 
 def test_a_directory_with_its_description_only_has_no_problem(shape: Path) -> None:
-    assert PyTorchBackend().problems(config_of(shape)) == []
+    assert PyTorchBackend().problems(config_of(shape, dataset="random")) == []
 
 
 def test_without_a_tokenizer_token_ids_run_and_text_is_refused_with_a_way_out(shape: Path) -> None:

@@ -184,7 +184,7 @@ def memory_lines(fit: MemoryFit) -> list[str]:
     needed_mb = estimate.certain_mb if estimate.total_mb is None else estimate.total_mb
     fits = "" if free.free_mb is None or needed_mb > free.free_mb else ": it fits"
     return [
-        f"memory: {least}{needed_mb:,.0f} MB ({parts_of(estimate)})",
+        f"memory: {least}{needed_mb:,.0f} MB{fit.for_each} ({parts_of(estimate)})",
         *(f"memory: unknown {line}" for line in estimate.unknown),
         f"memory: {free_mb} {free.where}{fits}",
     ]

@@ -26,27 +26,33 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 _MOST_HINTS = 50
 
 
-def validated(model: type[_Model], values: Mapping[str, Any], place: Callable[[Location], str]) -> _Model:
+def validated(
+    model: type[_Model], values: Mapping[str, Any], place: Callable[[Location], str], also_wrong: Sequence[str] = ()
+) -> _Model:
     """The model of these values.
 
     Args:
         model: a configuration model.
         values: its fields.
         place: where the value of a field was given, such as ``file:line``; empty where there is nothing to say.
+        also_wrong: lines about what is wrong and no part of the values.
 
     Raises:
-        ConfigError: there are unknown keys; one line for every error, wrong values included.
+        ConfigError: there are unknown keys, or lines in ``also_wrong``; one line for every error, of values too.
         ValidationError: keys are right, values are not; the same lines as notes.
     """
     try:
-        return model.model_validate(values)
+        found = model.model_validate(values)
     except ValidationError as error:
-        lines = error_lines(error, model, place)
-        if any(detail["type"] == _EXTRA for detail in error.errors(include_url=False)):
+        lines = [*also_wrong, *error_lines(error, model, place)]
+        if also_wrong or any(detail["type"] == _EXTRA for detail in error.errors(include_url=False)):
             raise ConfigError("\n".join(lines)) from None
         for line in lines:
             error.add_note(line)
         raise
+    if also_wrong:
+        raise ConfigError("\n".join(also_wrong))
+    return found
 
 
 def error_lines(

@@ -5,7 +5,7 @@ Wrong keys, or a file that is no configuration at all, are one ``ConfigError`` w
 wrong values let pydantic's ``ValidationError`` through, with the same lines as notes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ class _Layers:
 
     def experiment(self) -> ExperimentConfig:
         own = {} if self.file is None else self.file.values
-        return validated(ExperimentConfig, self._experiment(own), self.place)
+        return validated(ExperimentConfig, self._experiment(own), self.place, self._strange_to([self._backend(own)]))
 
     def execution(self) -> ExecutionConfig:
         values: dict[str, Any] = {}
@@ -153,13 +153,13 @@ class _Layers:
         for source in self._ordered(self.file.values):
             left_out = () if source.of_the_file else [name for name in source.values if name not in _OF_THE_STUDY]
             values = merged(values, source.without(left_out))
-        items = values["experiments"]
+        items, engines = values["experiments"], set[str]()
         if isinstance(items, list):
             engines = {self._backend(item) for item in items if isinstance(item, dict)}
             values["experiments"] = [
                 self._experiment(item, study_engines=engines) if isinstance(item, dict) else item for item in items
             ]
-        return validated(StudyConfig, values, self.place)
+        return validated(StudyConfig, values, self.place, self._strange_to(sorted(engines)))
 
     def place(self, location: Location) -> str:
         """Where the value of a field was given; where it is missing, the nearest thing around it in the file."""
@@ -215,10 +215,17 @@ class _Layers:
         return values
 
     def _for_engine(self, backend: str) -> dict[str, Any]:
-        section = ENGINE_SECTIONS.get(backend)
-        if section is None or not self.engine_fields:
+        if backend not in ENGINE_SECTIONS:
             return {}  # an engine that does not exist is told with all other errors
-        for name in self.engine_fields:
-            if name not in section.model_fields:
-                raise ConfigError(f"--{name.replace('_', '-')}: the engine {backend!r} has no field {name}")
-        return {backend: self.engine_fields}
+        known = ENGINE_SECTIONS[backend].model_fields
+        fields = {name: value for name, value in self.engine_fields.items() if name in known}
+        return {backend: fields} if fields else {}
+
+    def _strange_to(self, engines: Sequence[str]) -> list[str]:
+        """A line for each field of whichever engine is in use that one of these does not have."""
+        return [
+            f"--{name.replace('_', '-')}: the engine {engine!r} has no field {name}"
+            for engine in engines
+            for name in self.engine_fields
+            if engine in ENGINE_SECTIONS and name not in ENGINE_SECTIONS[engine].model_fields
+        ]

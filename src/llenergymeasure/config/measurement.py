@@ -131,6 +131,11 @@ class PhasesConfig(ConfigModel):
 
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {"n_pairs": ("enabled",), "n_batches": ("enabled",)}
 
+    @staticmethod
+    def from_shorthand(value: Any) -> Any:
+        """The fields that true or false stands for; any other value as it is."""
+        return {"enabled": value} if isinstance(value, bool) else value
+
 
 class EnergyConfig(ConfigModel):
     """Where joules come from."""

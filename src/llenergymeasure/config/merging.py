@@ -6,7 +6,7 @@ from typing import Any
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.fields import keys_of, model_in, takes_mapping, type_of
-from llenergymeasure.config.measurement import WarmupConfig, with_implied
+from llenergymeasure.config.measurement import PhasesConfig, WarmupConfig, with_implied
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.random_prompts import full_length
 from llenergymeasure.config.workload import DATASET_SOURCES, OF_ONE_SOURCE, DatasetConfig
@@ -25,8 +25,10 @@ _SECTIONS = frozenset(
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``over`` on top: fields of an experiment, in the forms that a file may give them."""
     result = dict(base)
-    for key, given in over.items():
-        below = result.get(key)
+    for key, value in over.items():
+        given, below = value, result.get(key)
+        if key == "phases":
+            given, below = PhasesConfig.from_shorthand(given), PhasesConfig.from_shorthand(below)
         if key in _SECTIONS and isinstance(given, Mapping) and not isinstance(below, Mapping | None):
             continue  # a wrong value in place of a section must not be hidden by what lies over it
         if key == "dataset":

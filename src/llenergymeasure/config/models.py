@@ -140,7 +140,7 @@ class ExperimentConfig(ConfigModel):
     @field_validator("phases", mode="before", json_schema_input_type=bool | PhasesConfig)
     @classmethod
     def _phases_shorthand(cls, value: Any) -> Any:
-        return {"enabled": value} if isinstance(value, bool) else value
+        return PhasesConfig.from_shorthand(value)
 
     @field_validator("backend")
     @classmethod

@@ -31,10 +31,13 @@ def nested(settings: Iterable[tuple[str, Sequence[str], str]]) -> dict[str, Any]
     """
     result: dict[str, Any] = {}
     for called, parts, text in settings:
-        place = result
-        for part in parts[:-1]:
+        place, value = result, parse_value(text, called)
+        # phases: true is shorthand, written out so that its other fields can be set beside it.
+        is_shorthand = tuple(parts) == ("phases",) and isinstance(value, bool)
+        *sections, name = (*parts, "enabled") if is_shorthand else parts
+        for part in sections:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise ConfigError(f"{called}: {printable(part)} was set to a value before; it has no fields then")
-        place[parts[-1]] = parse_value(text, called)
+        place[name] = value
     return result

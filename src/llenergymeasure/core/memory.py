@@ -1,6 +1,7 @@
 """Memory of this process, and what is left of the machine's."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def free_host_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> FreeMemory
     return FreeMemory(where="of what this container or job may use", free_mb=allowed_mb)
 
 
-def free_gpu_memory(gpus: list[GpuInfo] | tuple[GpuInfo, ...]) -> FreeMemory:
+def free_gpu_memory(gpus: Sequence[GpuInfo]) -> FreeMemory:
     """What is left on GPUs together, by the driver's last reading, so without a CUDA context."""
     names = " and ".join(f"GPU {gpu.index} ({gpu.name})" for gpu in gpus)
     free = [
@@ -68,6 +69,12 @@ def free_gpu_memory(gpus: list[GpuInfo] | tuple[GpuInfo, ...]) -> FreeMemory:
     if len(free) < len(gpus):
         return FreeMemory(where=f"on {names}: {_GPU_NOT_SAID}", free_mb=None)
     return FreeMemory(where=f"on {names}", free_mb=sum(free))
+
+
+def fullest_gpu_memory(gpus: Sequence[GpuInfo]) -> FreeMemory:
+    """What is left on that one of [n] GPUs, at least one, which has least left; unknown if one does not say."""
+    each = [free_gpu_memory([gpu]) for gpu in gpus]
+    return min(each, key=lambda free: -1.0 if free.free_mb is None else free.free_mb)
 
 
 def cgroup_free_mb(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> float | None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from llenergymeasure.core.prompt_rows import PromptRow, column_among, prompt_in, prompts_of, shown
+from llenergymeasure.core.prompt_rows import PromptRow, column_among, other_keys, prompt_in, prompts_of, shown
 from llenergymeasure.domain.inference import ChatMessage
 from llenergymeasure.exceptions import ConfigError
 
@@ -49,10 +49,14 @@ def read_jsonl(file: IO[str], column: str | None, where: str) -> list[PromptRow]
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
+        value = None
         try:
-            rows.append(prompt_in(json.loads(line), column))
+            value = json.loads(line)
+            rows.append(prompt_in(value, column))
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise ConfigError(f"{where}:{number}: expected {_form(column)}, found {line.rstrip()[:80]!r}") from None
+            raise ConfigError(
+                f"{where}:{number}: expected {_form(column)}, found {line.rstrip()[:80]!r}{other_keys(value, column)}"
+            ) from None
     return rows
 
 
@@ -89,7 +93,9 @@ def _read_json(file: IO[str], column: str | None, where: str) -> list[PromptRow]
         try:
             rows.append(prompt_in(value, column))
         except (ValueError, KeyError, TypeError):
-            raise ConfigError(f"{where}: row {number}: expected {_form(column)}, found {shown(value)}") from None
+            raise ConfigError(
+                f"{where}: row {number}: expected {_form(column)}, found {shown(value)}{other_keys(value, column)}"
+            ) from None
     return rows
 
 

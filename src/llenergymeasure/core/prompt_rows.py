@@ -46,16 +46,31 @@ def column_among(columns: Sequence[str], wanted: str | None, where: str) -> str:
     Raises:
         ConfigError: it is not there, or there twice.
     """
-    candidates = _DEFAULT_COLUMNS if wanted is None else (wanted,)
+    candidates = _candidates(wanted)
     name = next((c for c in candidates if c in columns), None)
     if name is None:
-        more = f" and {len(columns) - _MOST_COLUMNS_TOLD} more" if len(columns) > _MOST_COLUMNS_TOLD else ""
-        there = ", ".join(map(_SHORT.repr, columns[:_MOST_COLUMNS_TOLD])) + more
         sought = " or ".join(map(_SHORT.repr, candidates))
-        raise ConfigError(f"{where}: there is no column {sought}; name one with dataset.column: {there or 'none here'}")
+        there = _listed(columns) or "none here"
+        raise ConfigError(f"{where}: there is no column {sought}; name one with dataset.column: {there}")
     if columns.count(name) > 1:
         raise ConfigError(f"{where}: {columns.count(name)} columns are called {_SHORT.repr(name)}; rename all but one")
     return name
+
+
+def other_keys(row: Any, wanted: str | None) -> str:
+    """What to do about a row that has keys, and not that of the prompt; nothing of any other."""
+    if not isinstance(row, Mapping) or not row or any(name in row for name in _candidates(wanted)):
+        return ""
+    return f"; name the key of its prompt with dataset.column: {_listed(list(map(str, row)))}"
+
+
+def _candidates(wanted: str | None) -> tuple[str, ...]:
+    return _DEFAULT_COLUMNS if wanted is None else (wanted,)
+
+
+def _listed(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _MOST_COLUMNS_TOLD} more" if len(columns) > _MOST_COLUMNS_TOLD else ""
+    return ", ".join(map(_SHORT.repr, columns[:_MOST_COLUMNS_TOLD])) + more
 
 
 def prompts_of(values: Iterable[Any], column: str, where: str) -> Iterator[PromptRow]:

@@ -128,6 +128,20 @@ class MemoryEstimate:
         """All of it; None when a part is unknown."""
         return sum_or_none([self.weights_mb, self.kv_cache_mb, self.activations_mb, self.overhead_mb])
 
+    def divided_by(self, n_processes: int) -> "MemoryEstimate":
+        """What one of so many processes takes, which are alike."""
+
+        def share(mb: float | None) -> float | None:
+            return None if mb is None else mb / n_processes
+
+        return replace(
+            self,
+            weights_mb=self.weights_mb / n_processes,
+            kv_cache_mb=share(self.kv_cache_mb),
+            activations_mb=share(self.activations_mb),
+            overhead_mb=share(self.overhead_mb),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupResult:

@@ -1,11 +1,13 @@
 """Whether an experiment's memory is there, before anything is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.gpu_info import VisibleGpus
-from llenergymeasure.core.memory import FreeMemory, free_gpu_memory, free_host_memory
+from llenergymeasure.core.memory import FreeMemory, free_gpu_memory, free_host_memory, fullest_gpu_memory
+from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import MemoryEstimate
 
 _ADVICE = "lower batch_size, max_input_tokens or max_output_tokens, use fewer bits, or give it more memory"
@@ -16,10 +18,13 @@ class MemoryFit:
     """What an experiment takes and what there is.
 
     Refused are weights and cache that cannot fit, whatever an allocator does, at the lengths the configuration allows.
+    Where each of ``n_processes`` has a GPU of its own, ``estimate`` is what one of them takes, and ``free`` is of the
+    fullest GPU.
     """
 
     estimate: MemoryEstimate | None
     free: FreeMemory
+    n_processes: int = 1
 
     @property
     def problem(self) -> str | None:
@@ -29,7 +34,11 @@ class MemoryFit:
             return None
         if estimate.certain_mb <= free.free_mb + free.swap_mb:
             return None
-        return f"not enough memory: {self._comparison(estimate.certain_mb)}; {_ADVICE}"
+        cache = "unknown" if estimate.kv_cache_mb is None else f"{estimate.kv_cache_mb:,.0f}"
+        return (
+            f"not enough memory: weights and KV cache alone take {estimate.certain_mb:,.0f} MB{self.for_each} (weights "
+            f"{estimate.weights_mb:,.0f}, KV cache {cache}), and {self._there_is()}; {_ADVICE}"
+        )
 
     @property
     def caution(self) -> str | None:
@@ -41,14 +50,19 @@ class MemoryFit:
         if needed_mb <= free.free_mb:
             return None
         elsewhere = " and parts go to slower memory" if estimate.may_spill else ""
-        return f"memory_tight: {self._comparison(needed_mb)}{elsewhere}; {_ADVICE}"
-
-    def _comparison(self, needed_mb: float) -> str:
-        swap = f" and {self.free.swap_mb:,.0f} MB of swap" if self.free.swap_mb else ""
         return (
-            f"up to {needed_mb:,.0f} MB are needed ({parts_of(self.estimate)}), and {self.free.free_mb:,.0f} MB "
-            f"{self.free.where}{swap} are free"
+            f"memory_tight: up to {needed_mb:,.0f} MB are needed{self.for_each} ({parts_of(estimate)}), and "
+            f"{self._there_is()}{elsewhere}; {_ADVICE}"
         )
+
+    @property
+    def for_each(self) -> str:
+        """What a figure of one process is followed by; nothing where it is the whole."""
+        return f" for each of {self.n_processes} processes" if self.n_processes > 1 else ""
+
+    def _there_is(self) -> str:
+        swap = f" and {self.free.swap_mb:,.0f} MB of swap" if self.free.swap_mb else ""
+        return f"{self.free.free_mb:,.0f} MB {self.free.where}{swap} are free"
 
 
 def memory_fit(config: ExperimentConfig, visible: VisibleGpus) -> MemoryFit:
@@ -59,7 +73,23 @@ def memory_fit(config: ExperimentConfig, visible: VisibleGpus) -> MemoryFit:
         return MemoryFit(estimate, FreeMemory(where=f"({visible.problem})", free_mb=None))
     chosen = backend.select_devices(config, visible.uuids)
     gpus = [gpu for gpu in visible.gpus if gpu.uuid in chosen]
-    return MemoryFit(estimate, free_gpu_memory(gpus) if gpus else free_host_memory())
+    if not gpus:
+        return MemoryFit(estimate, free_host_memory())
+    return fit_on_gpus(estimate, gpus, backend.processes(config).n_processes)
+
+
+def fit_on_gpus(estimate: MemoryEstimate | None, gpus: Sequence[GpuInfo], n_processes: int) -> MemoryFit:
+    """An estimate of all processes beside what is left on their GPUs.
+
+    Args:
+        estimate: what the processes take together.
+        gpus: [n] GPUs, which one process has together, and several have one each.
+        n_processes: how many processes there are.
+    """
+    if n_processes == 1:
+        return MemoryFit(estimate, free_gpu_memory(gpus))
+    share = None if estimate is None else estimate.divided_by(n_processes)
+    return MemoryFit(share, fullest_gpu_memory(gpus), n_processes)
 
 
 def parts_of(estimate: MemoryEstimate | None) -> str:

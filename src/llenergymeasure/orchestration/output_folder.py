@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends import get_backend
+from llenergymeasure.exceptions import ConfigError
 
 _ADVICE = "choose another with --output"
 # Seen in runs of 20 to 100 requests: 20 bytes for a token's time in a process's raw result, 10 for its id in a table,
-# 300 for a request, 30 kB for the rest of an experiment. Twice that, and something for the next reader of the disk.
-_TOKEN_BYTES, _REQUEST_BYTES, _EXPERIMENT_BYTES = 60, 600, 60_000
+# 300 for a request, 30 kB for the rest of an experiment, most of both in raw results. Twice that, and something for the
+# next reader of the disk.
+_RAW_TOKEN_BYTES, _TABLE_TOKEN_BYTES, _REQUEST_BYTES, _EXPERIMENT_BYTES = 40, 20, 600, 60_000
 _MARGIN_BYTES = 50e6
 
 
@@ -62,7 +65,17 @@ def bytes_to_write(experiments: Sequence[ExperimentConfig], n_prompts: Sequence[
     """
     total = _MARGIN_BYTES
     for config, there_are in zip(experiments, n_prompts, strict=True):
-        n_requests = min(config.n, there_are or 0)
+        n_requests, n_raw = min(config.n, there_are or 0), _raw_results_of_all(config)
         n_tokens = n_requests * config.decoder.num_return_sequences * config.max_output_tokens
-        total += _EXPERIMENT_BYTES + n_requests * _REQUEST_BYTES + n_tokens * _TOKEN_BYTES
+        total += n_raw * (_EXPERIMENT_BYTES + n_requests * _REQUEST_BYTES)
+        total += n_tokens * (n_raw * _RAW_TOKEN_BYTES + _TABLE_TOKEN_BYTES)
     return total
+
+
+def _raw_results_of_all(config: ExperimentConfig) -> int:
+    """How many processes write a raw result with all requests: each of those that share the layers of a model."""
+    try:
+        layout = get_backend(config.backend).processes(config)
+    except ConfigError:  # an engine that cannot run it is told elsewhere
+        return 1
+    return layout.n_processes if layout.parallelism == "tensor" else 1

@@ -107,10 +107,10 @@ def _engine_errors(config: ExperimentConfig) -> Iterator[str]:
         return
     if layout.n_processes > 1 and config.phases.enabled:
         yield f"phases: true cannot go with {layout.in_words}: prefill and decode are told apart in one process only"
-    if layout.parallelism == "tensor" and config.measurement.methodology != "total":
+    if layout.n_processes > 1 and config.measurement.methodology != "total":
         yield (
             f"measurement.methodology: {config.measurement.methodology} cannot go with {layout.in_words}, which "
-            "must run the same batches and would each choose others; use total"
+            "would each choose other batches; use total"
         )
 
 

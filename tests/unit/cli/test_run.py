@@ -51,6 +51,10 @@ def documents(text: str) -> list[dict[str, Any]]:
         (["run", "--model", "./m", "--batch-size", "0"], ["pytorch.batch_size", "0"]),
         (["run", "--model", "./m", "--batch-size", "4", "--backend", "vllm"], ["--batch-size", "'vllm'"]),
         (
+            ["run", "--model", "./m", "--batch-size", "0", "--backend", "vllm", "-n", "0", "--set", "bach=1"],
+            ["--batch-size: the engine 'vllm' has no field batch_size", "n: ", "bach: unknown key"],
+        ),
+        (
             ["run", "--model", "./m", "--batch-size", "4", "--backend", "slow"],
             ["called 'slow'"],
         ),

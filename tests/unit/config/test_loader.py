@@ -329,6 +329,22 @@ def test_a_wrong_override_is_not_blamed_on_a_line_of_the_file(
     assert re.search(r"config\.yaml:\d", error) is None
 
 
+@pytest.mark.parametrize(
+    ("below", "given", "enabled", "n_pairs"),
+    [
+        (True, {"n_pairs": 7}, True, 7),
+        ({"n_pairs": 7}, True, True, 7),
+        ({"enabled": True, "n_pairs": 7}, False, False, 7),
+        (True, False, False, 5),
+    ],
+    ids=str,
+)
+def test_phases_in_shorthand_are_merged_in_their_full_form(below: Any, given: Any, enabled: bool, n_pairs: int) -> None:
+    values = merged({"model": "m", "phases": below}, {"phases": given})
+    phases = ExperimentConfig.model_validate(values).phases
+    assert (phases.enabled, phases.n_pairs) == (enabled, n_pairs)
+
+
 def test_a_dataset_in_shorthand_is_merged_in_its_full_form() -> None:
     base = {"dataset": "./p.jsonl"}
     assert merged(base, {"dataset": {"order": "as_is"}}) == {"dataset": {"path": "./p.jsonl", "order": "as_is"}}

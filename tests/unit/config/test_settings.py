@@ -25,6 +25,8 @@ from tests.unit.config.conftest import calm
         (["model=a=b"], {"model": "a=b"}),
         (["name="], {"name": None}),
         (["a={b: 1}", "a.c=2"], {"a": {"b": 1, "c": 2}}),
+        (["phases=true", "phases.n_pairs=3"], {"phases": {"enabled": True, "n_pairs": 3}}),
+        (["phases.n_pairs=3", "phases=false"], {"phases": {"enabled": False, "n_pairs": 3}}),
     ],
 )
 def test_a_setting_is_a_field_with_a_value_as_yaml_reads_it(settings: list[str], expected: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from llenergymeasure.core.memory import (
     cgroup_free_mb,
     free_gpu_memory,
     free_host_memory,
+    fullest_gpu_memory,
     reset_resident_peak,
     resident_peak_mb,
 )
@@ -84,8 +85,18 @@ def test_gpus_together_have_what_each_has_left() -> None:
     assert "GPU 0 (Fake) and GPU 1 (Fake)" in free.where
 
 
+def test_the_fullest_gpu_is_the_one_with_least_left() -> None:
+    small = GpuInfo(index=0, uuid="GPU-0", name="Small", memory_total_mb=24_000.0, memory_used_mb=4_000.0)
+    large = GpuInfo(index=1, uuid="GPU-1", name="Large", memory_total_mb=80_000.0, memory_used_mb=50_000.0)
+    free = fullest_gpu_memory([large, small])
+    assert (free.free_mb, free.where) == (20_000.0, "on GPU 0 (Small)")
+
+
 def test_a_gpu_that_does_not_say_leaves_it_unknown() -> None:
-    assert free_gpu_memory([GpuInfo(index=0, uuid="GPU-0", name="Fake", memory_total_mb=80_000.0)]).free_mb is None
+    silent = GpuInfo(index=0, uuid="GPU-0", name="Fake", memory_total_mb=80_000.0)
+    full = GpuInfo(index=1, uuid="GPU-1", name="Fake", memory_total_mb=80_000.0, memory_used_mb=80_000.0)
+    assert free_gpu_memory([silent]).free_mb is None
+    assert fullest_gpu_memory([full, silent]).free_mb is None
 
 
 def test_the_peak_is_read_from_the_kernel(tmp_path: Path) -> None:

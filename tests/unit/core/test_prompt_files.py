@@ -96,6 +96,9 @@ def test_a_prompt_is_what_stands_in_its_column(
         ("p.csv", "id,prompt\n1,one\n", "text", ["no column 'text'", "'id', 'prompt'"]),
         ("p.csv", "prompt,prompt\n1,one\n", None, ["2 columns", "'prompt'", "rename"]),
         ("p.parquet", {"text": ["one"], "n": [1]}, None, ["no column 'messages' or 'prompt'", "'text', 'n'"]),
+        ("p.jsonl", '{"id": 1, "text": "one"}', None, [":1: expected", "dataset.column: 'id', 'text'"]),
+        ("p.jsonl", '{"prompt": "one"}\n{"text": "two"}', "prompt", [":2: expected", "dataset.column: 'text'"]),
+        ("p.json", '[{"prompt": "one"}]', "text", ["row 1: expected", "dataset.column: 'prompt'"]),
         ("p.parquet", {"a": [{"b": "one"}]}, "a.b", ["no column 'a.b'", "'a'"]),
         ("p.parquet", {f"c{i}": [1] for i in range(25)}, None, ["'c19' and 5 more"]),
         # Files that are not what they are called.

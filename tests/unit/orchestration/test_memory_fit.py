@@ -8,8 +8,9 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.core.memory import FreeMemory
+from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import MemoryEstimate
-from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit, parts_of
+from llenergymeasure.orchestration.memory_fit import MemoryFit, fit_on_gpus, memory_fit, parts_of
 
 ESTIMATE = MemoryEstimate(weights_mb=6000.0, kv_cache_mb=2000.0, activations_mb=500.0, overhead_mb=700.0)
 
@@ -23,12 +24,13 @@ def test_with_room_there_is_nothing_to_say() -> None:
     assert (fit(9200.0).problem, fit(9200.0).caution) == (None, None)
 
 
-def test_weights_and_cache_that_exceed_what_is_free_are_refused_with_every_part_and_advice() -> None:
+def test_weights_and_cache_that_exceed_what_is_free_are_refused_with_their_sum_and_advice() -> None:
     problem = fit(7999.0).problem
     assert problem is not None
-    for words in ("8,000 MB", "weights 6,000", "KV cache 2,000", "activations 500", "slack 700", "7,999 MB on GPU 0"):
-        assert words in problem
-    assert "lower batch_size" in problem
+    assert problem.startswith(
+        "not enough memory: weights and KV cache alone take 8,000 MB (weights 6,000, KV cache 2,000), and 7,999 MB on "
+        "GPU 0 (Fake) are free; lower batch_size"
+    )
     assert fit(7999.0).caution is None
 
 
@@ -36,7 +38,37 @@ def test_activations_and_slack_that_exceed_it_only_deserve_caution() -> None:
     assert fit(8000.0).problem is None
     caution = fit(9199.0).caution
     assert caution is not None
-    assert caution.startswith("memory_tight: up to 9,200 MB")
+    assert caution.startswith(
+        "memory_tight: up to 9,200 MB are needed (weights 6,000, KV cache 2,000, activations 500, "
+        "libraries and slack 700)"
+    )
+
+
+# Of all processes together.
+OF_ALL = MemoryEstimate(weights_mb=70_000.0, kv_cache_mb=2_000.0, activations_mb=None, overhead_mb=600.0)
+
+
+def gpus_with(*free_mb: float) -> list[GpuInfo]:
+    return [
+        GpuInfo(index=i, uuid=f"GPU-{i}", name="Fake", memory_total_mb=80_000.0, memory_used_mb=80_000.0 - mb)
+        for i, mb in enumerate(free_mb)
+    ]
+
+
+def test_each_process_has_to_fit_the_fullest_gpu() -> None:
+    problem = fit_on_gpus(OF_ALL, gpus_with(75_000.0, 10_000.0), 2).problem
+    assert problem is not None
+    assert "36,000 MB for each of 2 processes (weights 35,000, KV cache 1,000), and 10,000 MB on GPU 1 (" in problem
+    roomy = fit_on_gpus(OF_ALL, gpus_with(75_000.0, 36_000.0), 2)
+    assert (roomy.problem, roomy.caution) == (None, None)
+    assert roomy.estimate == MemoryEstimate(
+        weights_mb=35_000.0, kv_cache_mb=1_000.0, activations_mb=None, overhead_mb=300.0
+    )
+
+
+def test_one_process_has_what_all_its_gpus_have_left() -> None:
+    assert fit_on_gpus(OF_ALL, gpus_with(63_000.0, 10_000.0), 1).problem is None
+    assert "72,000 MB (weights" in str(fit_on_gpus(OF_ALL, gpus_with(61_000.0, 10_000.0), 1).problem)
 
 
 def test_swap_saves_from_refusal_and_is_named() -> None:

@@ -26,3 +26,16 @@ def test_what_is_written_goes_by_the_requests_that_there_are() -> None:
     assert bytes_to_write([config], [200]) == 50e6 + 60_000 + 200 * 600 + 200_000 * 60
     assert bytes_to_write([config, answers], [200, 1]) == 50e6 + 120_000 + 201 * 600 + 203_000 * 60
     assert bytes_to_write([config], [None]) == 50e6 + 60_000
+
+
+def test_processes_that_share_a_model_each_write_all_requests() -> None:
+    fields = {"model": "m", "n": 100, "max_output_tokens": 1000}
+    split, shared = (
+        ExperimentConfig.model_validate({**fields, "pytorch": section})
+        for section in ({"tp_plan": "auto", "tp_size": 4}, {"data_parallel_size": 4})
+    )
+    # Of 60 bytes for a token 40 are in the raw result of each process, and 20 in the one table.
+    assert bytes_to_write([split], [100]) == 50e6 + 4 * (60_000 + 100 * 600 + 100_000 * 40) + 100_000 * 20
+    assert bytes_to_write([shared], [100]) == 50e6 + 60_000 + 100 * 600 + 100_000 * 60
+    unknown = ExperimentConfig.model_validate({**fields, "backend": "vllm"})
+    assert bytes_to_write([unknown], [100]) == 50e6 + 60_000 + 100 * 600 + 100_000 * 60

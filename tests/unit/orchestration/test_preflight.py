@@ -62,6 +62,24 @@ def test_a_machine_that_lacks_the_library_of_a_dataset_is_a_preflight_error(
     assert "pip install 'llenergymeasure[datasets]'" in line
 
 
+@pytest.mark.parametrize("methodology", ["windowed", "steady_state"])
+@pytest.mark.parametrize(
+    ("section", "processes"),
+    [
+        ({"data_parallel_size": 2}, "2 processes (data parallel)"),
+        ({"tp_plan": "auto", "tp_size": 2}, "2 processes (tensor parallel)"),
+    ],
+)
+def test_several_processes_measure_the_whole_run(
+    model: str, section: dict[str, Any], processes: str, methodology: str
+) -> None:
+    fields = {"model": model, "pytorch": section, "measurement": {"methodology": methodology}}
+    _, lines = problems_of(ExperimentConfig.model_validate(fields))
+    (error,) = [line for line in lines if line.startswith("measurement.methodology: ")]
+    assert f"{methodology} cannot go with {processes}" in error
+    assert error.endswith("use total")
+
+
 def test_random_prompts_need_no_file(model: str) -> None:
     check([ExperimentConfig.model_validate({"model": model, "dataset": "random"})], None)
 

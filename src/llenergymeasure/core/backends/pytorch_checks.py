@@ -1,12 +1,14 @@
 """What an experiment needs and this machine, or the model, lacks; found before anything is loaded."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch_files import misfits_of_adapter, missing_draft_files, missing_files
 from llenergymeasure.core.backends.pytorch_generation import section_of
 from llenergymeasure.core.backends.pytorch_loading import (
     INSTALL,
@@ -43,10 +45,15 @@ def problems_of(config: ExperimentConfig) -> list[str]:
         )
     problems += [f"pytorch.assistant_model: {problem}" for problem in draft_problems]
     found = [*problems, *missing_parts(config), *_conversion_problems(config)]
+    found += _never_steady(config)
+    if not _adapter_problems(config):
+        found += misfits_of_adapter(config, description)
     if description is not None:
         found += unknown_passthrough(config, description)
+        found += missing_files(config, description)
         found += _unlike_the_model(config, description)
         if draft_description is not None:
+            found += [f"pytorch.assistant_model: {line}" for line in missing_draft_files(config, draft_description)]
             found += _unlike_the_draft(config, description, draft_description)
     return found
 
@@ -60,6 +67,18 @@ def _described(name: str, problem: str | None, read: Callable[[], Any]) -> tuple
     except Exception as error:  # noqa: BLE001 - a model's own code, the hub and the parser raise what they will
         text = " ".join(str(error).split())[:300] or type(error).__name__
         return None, [f"model {name!r}: its config.json cannot be read: {text}"]
+
+
+def _never_steady(config: ExperimentConfig) -> Iterator[str]:
+    """A steady state that half of the run, the most that is waited for it, is too short for."""
+    measurement, batch_size = config.measurement, section_of(config).batch_size
+    n_batches = math.ceil(config.n / batch_size)
+    if measurement.methodology == "steady_state" and n_batches // 2 < measurement.n_steady_batches:
+        yield (
+            f"measurement.methodology: steady_state looks at {measurement.n_steady_batches} batches "
+            f"(measurement.n_steady_batches) in the first half of the run, which has {n_batches // 2} of {n_batches} "
+            f"(n {config.n}, batch_size {batch_size}); raise n, or lower measurement.n_steady_batches or batch_size"
+        )
 
 
 def _conversion_problems(config: ExperimentConfig) -> list[str]:

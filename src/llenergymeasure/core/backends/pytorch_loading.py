@@ -152,7 +152,7 @@ def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str
         arguments["quantization_config"] = quantisation
         if section.device_map is None and layout.parallelism != "tensor" and has_cuda():
             arguments["device_map"] = {"": 0}  # quantised weights cannot be moved afterwards
-    unknown = unknown_passthrough(config, lambda: read_description(config, source))
+    unknown = unknown_passthrough(config, read_description(config, source)) if config.passthrough_kwargs else []
     if unknown:
         raise BackendError("\n".join(unknown))
     of_generate = known_names()

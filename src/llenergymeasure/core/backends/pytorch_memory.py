@@ -36,6 +36,7 @@ from llenergymeasure.core.memory_estimate import (
 from llenergymeasure.core.models import describe_source
 from llenergymeasure.core.weight_files import adapter_files, adapter_folder
 from llenergymeasure.domain.metrics import MemoryEstimate
+from llenergymeasure.domain.plan import ProcessLayout
 
 _PROBE_TOKENS = 8
 _STATIC = ("static", "offloaded_static")
@@ -54,22 +55,26 @@ _NO_WIDTHS = "activations: this architecture does not say how wide it is in word
 
 
 def estimate_model(config: ExperimentConfig) -> MemoryEstimate | None:
-    """Of the model with its draft and adapter; None for an architecture that transformers does not know."""
+    """Of the model with its draft and adapter, in all processes; None for an architecture unknown to transformers.
+
+    Of a model that is split, activations are counted as if each process had those of the whole, an upper bound: hidden
+    states and scores are whole in each, what lies between them is not.
+    """
     section = section_of(config)
     on_gpu = has_cuda() and section.device_map not in ("cpu", {"": "cpu"})
     # What the checks before this could not fetch is not waited for again.
     here = config.model_copy(update={"passthrough_kwargs": {**config.passthrough_kwargs, "local_files_only": True}})
     description = read_description(here, describe_source(config.model))
-    parts = [_estimate_one(config, description, on_gpu=on_gpu, is_draft=False)]
+    model = _estimate_one(config, description, on_gpu=on_gpu, is_draft=False)
+    drafts = []
     if section.assistant_model is not None:
         draft = read_draft_description(here, describe_source(section.assistant_model))
-        parts.append(_estimate_one(config, draft, on_gpu=on_gpu, is_draft=True))
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
+        drafts.append(_estimate_one(config, draft, on_gpu=on_gpu, is_draft=True))
+    known_drafts = [draft for draft in drafts if draft is not None]
+    if model is None or len(known_drafts) < len(drafts):
         return None
     layout = layout_of(config)
-    # Processes that share the layers hold one model among them, those that share the prompts one each.
-    together = sum_of(known * section.n_shares)
+    together = sum_of([*_of_all(model, layout), *known_drafts * layout.n_processes])
     overhead, adapter_mb = together.overhead_mb, _adapter_mb(config.lora)
     return replace(
         together,
@@ -78,6 +83,14 @@ def estimate_model(config: ExperimentConfig) -> MemoryEstimate | None:
         overhead_mb=None if overhead is None else overhead + layout.n_processes * libraries_mb(on_gpu=on_gpu),
         may_spill=on_gpu and may_leave_the_gpus(section),
     )
+
+
+def _of_all(model: MemoryEstimate, layout: ProcessLayout) -> list[MemoryEstimate]:
+    """The model in all processes: those that share the layers hold one among them, others one each."""
+    if layout.parallelism != "tensor":
+        return [model] * layout.n_processes
+    activations = model.activations_mb
+    return [replace(model, activations_mb=None if activations is None else activations * layout.n_processes)]
 
 
 def _estimate_one(config: ExperimentConfig, description: Any, *, on_gpu: bool, is_draft: bool) -> MemoryEstimate | None:

@@ -32,10 +32,15 @@ class NoTokenizer:
         Raises:
             ExperimentError: always.
         """
-        raise ExperimentError(
-            f"the prompts are text, and {self._folder} has no tokenizer files (tokenizer.json or the like); add them, "
-            "or set dataset.random, whose prompts are random token ids"
-        )
+        raise ExperimentError(no_tokenizer(self._folder))
+
+
+def no_tokenizer(folder: Path) -> str:
+    """What there is to say of a directory without a tokenizer where prompts are text."""
+    return (
+        f"the prompts are text, and {folder} has no tokenizer files (tokenizer.json or the like); add them, "
+        "or set dataset.random, whose prompts are random token ids"
+    )
 
 
 def load_tokenizer(config: ExperimentConfig, source: ModelSource) -> Any:
@@ -43,7 +48,7 @@ def load_tokenizer(config: ExperimentConfig, source: ModelSource) -> Any:
     from transformers import AutoTokenizer
 
     folder = Path(source.location, section_of(config).subfolder or "")
-    if folder.is_dir() and source.gguf_file is None and not _has_tokenizer(folder):
+    if folder.is_dir() and source.gguf_file is None and not has_tokenizer(folder):
         # transformers would make an empty one of the model's kind.
         return NoTokenizer(folder)
     tokenizer = AutoTokenizer.from_pretrained(source.location, **source_arguments(config, source))
@@ -53,6 +58,7 @@ def load_tokenizer(config: ExperimentConfig, source: ModelSource) -> Any:
     return tokenizer
 
 
-def _has_tokenizer(folder: Path) -> bool:
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a directory has files that transformers could make a tokenizer of."""
     names = [path.name.lower() for path in folder.iterdir()]
     return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in _FILES)
