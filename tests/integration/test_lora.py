@@ -129,5 +129,5 @@ def test_an_adapter_that_adds_tokens_of_its_own_is_refused(
     base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
     settings = {"prompt_tuning": PromptTuningConfig, "prefix_tuning": PrefixTuningConfig}[kind]
     get_peft_model(base, settings(task_type="CAUSAL_LM", num_virtual_tokens=20)).save_pretrained(str(tmp_path))
-    with pytest.raises(BackendError, match=f"this adapter is of type {kind}, whose tokens and work are not counted"):
+    with pytest.raises(BackendError, match=f"is an adapter of type {kind}, and only LoRA is measured"):
         loaded_with(tiny_llama, lora={"path": str(tmp_path), "merge": merge})

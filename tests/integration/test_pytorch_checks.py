@@ -163,7 +163,7 @@ def test_an_adapter_of_this_model_is_taken(tiny_llama: Path, adapter: Path) -> N
 def test_an_adapter_of_another_kind_is_refused(tiny_llama: Path, adapter: Path, tmp_path: Path) -> None:
     path = with_settings(adapter, tmp_path / "tuned", peft_type="PROMPT_TUNING")
     (problem,) = problems(tiny_llama, lora={"path": str(path)})
-    assert problem.startswith(f"lora.path: {path} is a PROMPT_TUNING adapter, and only LoRA is measured: ")
+    assert problem.startswith(f"lora.path: {path} is an adapter of type PROMPT_TUNING, and only LoRA is measured: ")
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])

@@ -17,10 +17,7 @@ def with_adapter(model: Any, lora: LoRAConfig) -> tuple[Any, str]:
 
     kind = _kind_of(PeftConfig.from_pretrained(lora.path))
     if kind != "lora":
-        raise BackendError(
-            f"lora.path {lora.path}: this adapter is of type {kind}, whose tokens and work are not counted; "
-            "give a LoRA adapter"
-        )
+        raise BackendError(no_lora(lora.path, kind))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found missing adapter keys")  # an error below
         # peft turns 16-bit adapters into fp32: good for adding them up once, wrong for running with them.
@@ -30,6 +27,14 @@ def with_adapter(model: Any, lora: LoRAConfig) -> tuple[Any, str]:
     _check_fit(lora.path, list(result.missing_keys), [key for key in result.unexpected_keys if "lora_" in key])
     described = _described(adapted.peft_config["default"], lora)
     return (adapted.merge_and_unload() if lora.merge else adapted), described
+
+
+def no_lora(path: str, kind: str | None) -> str:
+    """Why an adapter of another kind, by peft's name for it, cannot be measured."""
+    return (
+        f"lora.path: {path} is an adapter of type {kind}, and only LoRA is measured: what another kind adds to prompts "
+        "and layers is not counted; give a LoRA adapter"
+    )
 
 
 def _check_fit(path: str, missing: list[str], left_over: list[str]) -> None:

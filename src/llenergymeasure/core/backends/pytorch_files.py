@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch_adapter import no_lora
 from llenergymeasure.core.backends.pytorch_generation import section_of
 from llenergymeasure.core.backends.pytorch_tokenizer import has_tokenizer, no_tokenizer
 from llenergymeasure.core.flops import skeleton
@@ -81,10 +82,7 @@ def misfits_of_adapter(config: ExperimentConfig, description: Any | None) -> Ite
         return
     kind = settings.get("peft_type") if isinstance(settings, Mapping) else None
     if str(kind).upper() != "LORA":
-        yield (
-            f"lora.path: {config.lora.path} is a {kind} adapter, and only LoRA is measured: what another kind adds to "
-            "prompts and layers is not counted; give a LoRA adapter"
-        )
+        yield no_lora(config.lora.path, kind)
         return
     yield from _misfits(config.lora.path, folder, description)
 
