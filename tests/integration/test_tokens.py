@@ -1,5 +1,6 @@
 """Tokens of several answers, of answers without an end and of a length of their own, against decoding by hand."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,14 @@ def test_drawn_token_ids_are_the_prompts_own_and_need_no_text(tiny_llama: Path) 
     assert 6 * 3 <= result.input_tokens <= 6 * 9
     again = PyTorchBackend().run(config.model_copy(update={"name": "again"}))
     assert (again.outputs_digest, again.prompts_digest) == (result.outputs_digest, result.prompts_digest)
+
+
+def test_what_a_request_was_given_is_told_after_template_and_truncation(tiny_llama: Path) -> None:
+    long, short = " ".join(TEXTS), TEXTS[0]
+    n_kept = len(token_ids(tiny_llama, short)) + 2
+    kept = [token_ids(tiny_llama, text)[:n_kept] for text in (long, short)]
+    output = generate(tiny_llama, [long, short], max_input_tokens=n_kept, pytorch={"batch_size": 2})
+    assert [len(ids) for ids in kept] == [n_kept, n_kept - 2]
+    assert [r.input_digest for r in output.requests] == [
+        hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest() for ids in kept
+    ]

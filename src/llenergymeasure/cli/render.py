@@ -73,7 +73,11 @@ def study(result: StudyResult) -> str:
 def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
     """A letter for each distinct output of the same prompts, such as A or B2; none where nothing can be compared."""
     # A part of a run may have run other requests, and a limit may have cut the prompts.
-    inputs = [(r.prompts_digest, str(r.input_tokens), str(r.n_requests), str(r.n_requests_excluded)) for r in results]
+    # Of the same prompts other models may have made other tokens.
+    inputs = [
+        (r.prompts_digest, r.inputs_digest or f"{r.input_tokens} tokens", str(r.n_requests), str(r.n_requests_excluded))
+        for r in results
+    ]
     prompts = Counter(inputs)
     groups = [digest for digest, n in prompts.items() if n > 1]
     found: dict[tuple[tuple[str, ...], str], str] = {}

@@ -24,6 +24,7 @@ def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str |
             ("e2e_s", pa.float64()),
             ("finish_reason", pa.string()),
             ("output_digest", pa.string()),
+            ("input_digest", pa.string()),
         ]
     )
     rows = [

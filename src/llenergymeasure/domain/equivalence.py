@@ -94,8 +94,17 @@ def compare_outputs(first: Mapping[int, Answers], second: Mapping[int, Answers])
 
 def outputs_digest(requests: Sequence[RequestOutput]) -> str:
     """SHA-256, in hex, over the outputs of [n] requests by their index; equal for equal tokens, whatever the order."""
-    rows = sorted((r.index, r.output_digest) for r in requests)
-    return hashlib.sha256("\n".join(f"{index} {digest}" for index, digest in rows).encode()).hexdigest()
+    return _digest_of_rows([(r.index, r.output_digest) for r in requests])
+
+
+def inputs_digest(requests: Sequence[RequestOutput]) -> str | None:
+    """The same over what [n] requests were given; None where an engine does not tell it of all of them."""
+    rows = [(r.index, r.input_digest) for r in requests if r.input_digest is not None]
+    return _digest_of_rows(rows) if len(rows) == len(requests) else None
+
+
+def _digest_of_rows(rows: Sequence[tuple[int, str]]) -> str:
+    return hashlib.sha256("\n".join(f"{index} {digest}" for index, digest in sorted(rows)).encode()).hexdigest()
 
 
 def _differing(ours: Sequence[int], theirs: Sequence[int]) -> Iterator[int]:

@@ -254,6 +254,8 @@ def test_a_letter_of_the_study_says_which_experiments_said_the_same() -> None:
     assert letters(*(saying(p, t) for p, t in ("p1", "q1", "p2", "q1", "r1"))) == ["A1", "A2", "B1", "A2", "-"]
     part = {"n_requests_excluded": 1, "n_requests": 3}
     assert letters(saying("p", "1"), saying("p", "1").model_copy(update=part)) == ["-", "-"]
+    read = {"inputs_digest": "another vocabulary"}
+    assert letters(saying("p", "1"), saying("p", "1").model_copy(update=read)) == ["-", "-"]
     many = letters(*(saying("p", str(n)) for n in range(28)))
     assert many[24:] == ["Y", "Z", "AA", "AB"]
 
