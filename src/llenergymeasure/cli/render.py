@@ -166,6 +166,11 @@ def comparison(found: OutputComparison) -> str:
         f"{'tokens':<{LABEL}}{share} are equal up to the first difference of their answer",
         *(_difference_line(d) for d in found.differences[:_MOST_DIFFERENCES]),
     ]
+    if found.n_inputs_by_length:
+        unsure = (
+            f"{found.n_inputs_by_length} of {found.n_requests} requests are only known to have read equally many tokens"
+        )
+        lines.insert(0, f"{'inputs':<{LABEL}}{unsure}")
     more = len(found.differences) - _MOST_DIFFERENCES
     lines += [f"{'':<{LABEL}}and {more} more"] if more > 0 else []
     return "\n".join([*lines, f"{'outputs':<{LABEL}}{'identical' if found.identical else 'NOT identical'}"])

@@ -27,6 +27,7 @@ class OutputComparison:
 
     Of each answer the tokens before its first difference are equal: what follows one is another text.
     ``n_tokens`` counts, answer by answer, the longer of the two. ``n_left_out`` requests are in one of the runs only.
+    Of ``n_inputs_by_length`` requests no more is known than that both read equally many tokens.
     """
 
     n_requests: int
@@ -35,6 +36,7 @@ class OutputComparison:
     n_equal_tokens: int
     differences: tuple[Difference, ...] = ()
     n_left_out: int = 0
+    n_inputs_by_length: int = 0
 
     @property
     def identical(self) -> bool:

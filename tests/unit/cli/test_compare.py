@@ -27,6 +27,13 @@ def test_identical_runs_are_said_to_be_identical(llem: Callable[..., Ran], folde
     assert llem("compare", "a", "b").out.splitlines()[-1] == "outputs               identical"
 
 
+def test_runs_whose_inputs_are_not_told_say_what_is_known_of_them(llem: Callable[..., Ran], folder: Path) -> None:
+    for name in ("a", "b"):
+        run_with(folder / name, ((1,),), ((2,),), read={1: 7})
+    said = "inputs                1 of 2 requests are only known to have read equally many tokens"
+    assert said in llem("compare", "a", "b").out.splitlines()
+
+
 def test_a_long_list_of_differences_is_cut(llem: Callable[..., Ran], folder: Path) -> None:
     run_with(folder / "a", *(((1,),) for _ in range(8)))
     run_with(folder / "b", *(((2,),) for _ in range(8)))
