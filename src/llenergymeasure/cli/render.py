@@ -20,8 +20,10 @@ from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
+from llenergymeasure.results.differences import SettingDifference
 
 _MOST_DIFFERENCES = 5
+_DIGEST, _DIGEST_DIGITS = "sha256:", 12
 
 
 def study(result: StudyResult) -> str:
@@ -157,8 +159,8 @@ def defaults(origins: Sequence[FieldOrigin]) -> str:
     return "\n" + tabulate(rows, headers=("field", "default here", "from"), disable_numparse=True)
 
 
-def comparison(found: OutputComparison) -> str:
-    """Whether two runs said the same, and where they first did not."""
+def comparison(found: OutputComparison, settings: Sequence[SettingDifference]) -> str:
+    """What two runs differ in, whether they said the same, and where they first did not."""
     share = f"{found.n_equal_tokens} of {found.n_tokens} ({100 * found.equal_token_share:.2f} %)"
     left_out = f"; {found.n_left_out} more are in one of the runs only" if found.n_left_out else ""
     lines = [
@@ -171,9 +173,21 @@ def comparison(found: OutputComparison) -> str:
             f"{found.n_inputs_by_length} of {found.n_requests} requests are only known to have read equally many tokens"
         )
         lines.insert(0, f"{'inputs':<{LABEL}}{unsure}")
+    named = [f"{s.name} {_setting(s.first)} / {_setting(s.second)}" for s in settings]
+    lines.insert(0, wrapped("settings differ in", "; ".join(named) or "nothing"))
     more = len(found.differences) - _MOST_DIFFERENCES
     lines += [f"{'':<{LABEL}}and {more} more"] if more > 0 else []
+    if found.differences:
+        lines.append(f"{'':<{LABEL}}requests, answers and tokens are counted from 0")
     return "\n".join([*lines, f"{'outputs':<{LABEL}}{'identical' if found.identical else 'NOT identical'}"])
+
+
+def _setting(value: object) -> str:
+    """A value as in YAML; of a digest so many digits that it can be told from others."""
+    if value is None:
+        return "not set"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[: len(_DIGEST) + _DIGEST_DIGITS] if text.startswith(_DIGEST) else text
 
 
 def _difference_line(found: Difference) -> str:

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.results.persistence import save_result
 from tests.unit.cli.conftest import Ran
 from tests.unit.results.test_outputs import run_with
 
@@ -13,12 +16,34 @@ def test_where_two_runs_differ_is_shown(llem: Callable[..., Ran], folder: Path) 
     ran = llem("compare", "a", "b")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == [
+        "settings differ in    nothing",
         "requests              1 of 3 have identical outputs",
         "tokens                6 of 8 (75.00 %) are equal up to the first difference of their answer",
         "differs               request 1, token 0: 4 in the first, 9 in the second",
         "differs               request 2, answer 1, token 1: 8 in the first, the end in the second",
+        "                      requests, answers and tokens are counted from 0",
         "outputs               NOT identical",
     ]
+
+
+def test_what_the_settings_differ_in_is_shown_with_both_values(llem: Callable[..., Ran], folder: Path) -> None:
+    one = {"model": "m", "name": "one", "max_output_tokens": 16, "decoder": {"top_k": 4, "do_sample": True}}
+    other = {"model": "m", "max_output_tokens": 8, "pytorch": {"batch_size": 4}, "output_dir": "elsewhere"}
+    run_with(folder / "a", ((1, 2),), config=ExperimentConfig.model_validate(one))
+    run_with(folder / "b", ((1,),), config=ExperimentConfig.model_validate(other))
+    said = " ".join(llem("compare", "a", "b").out.partition("requests ")[0].split())
+    assert said == (
+        "settings differ in max_output_tokens 16 / 8; decoder.do_sample true / false; decoder.top_k 4 / not set; "
+        "pytorch.batch_size 1 / 4"
+    )
+
+
+def test_of_other_weights_the_beginning_of_the_digest_is_shown(llem: Callable[..., Ran], folder: Path) -> None:
+    for name, digit in (("a", "1"), ("b", "2")):
+        result = ExperimentResult.from_json(run_with(folder / name, ((1,),)))
+        save_result(result.model_copy(update={"weights_digest": "sha256:" + digit * 64}), folder / name)
+    said = llem("compare", "a", "b").out.splitlines()[0]
+    assert said == "settings differ in    weights_digest sha256:111111111111 / sha256:222222222222"
 
 
 def test_identical_runs_are_said_to_be_identical(llem: Callable[..., Ran], folder: Path) -> None:

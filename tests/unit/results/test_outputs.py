@@ -29,6 +29,7 @@ def run_with(
     n_excluded: int = 0,
     start: int = 0,
     read: Mapping[int, Sequence[int] | int] = MappingProxyType({}),
+    config: ExperimentConfig | None = None,
 ) -> Path:
     """A saved run whose requests, from ``start`` on, gave these answers; the last request is the first of the file.
 
@@ -40,7 +41,7 @@ def run_with(
         write_outputs_parquet(rows[::-1], folder / name)
     if table is not None:
         write_requests_parquet(rows, folder / table)
-    raw = fake_process_result(ExperimentPlan.of(ExperimentConfig(model="m")))
+    raw = fake_process_result(ExperimentPlan.of(config or ExperimentConfig(model="m")))
     raw = raw.model_copy(update={"requests": tuple(rows), "outputs_file": name, "prompts_digest": prompts})
     raw = raw.model_copy(update={"n_requests_excluded": n_excluded, "requests_file": table})
     save_result(ExperimentResult.from_processes([raw]), folder)
