@@ -15,7 +15,8 @@ from llenergymeasure.results.outputs import compare_runs
 def compare_command(first: Path, second: Path) -> int:
     """Show whether two runs of the same prompts said the same, token by token, and what they differ in.
 
-    FIRST and SECOND are folders of results.
+    FIRST and SECOND are results: the folder of a run, its result.json, or the folder of an experiment in a study, such
+    as STUDY/runs/0005-HASH, of which the newest attempt counts.
     """
     click.echo(render.comparison(compare_runs(first, second), differing_settings(first, second)))
     return 0

@@ -21,6 +21,7 @@ from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
 from llenergymeasure.results.differences import SettingDifference
+from llenergymeasure.results.persistence import RUNS_DIR
 
 _MOST_DIFFERENCES = 5
 _DIGEST, _DIGEST_DIGITS = "sha256:", 12
@@ -56,14 +57,11 @@ def study(result: StudyResult) -> str:
     ]
     rows += [[f.name, "failed", *[NONE] * 7] for f in result.failures]
     lines = [tabulate(rows, headers=headers, disable_numparse=True)]
-    if any(letter != NONE for letter in letters):
-        lines.append(
-            "output: equal letters are equal tokens for the same prompts; llem compare A B tells how much differs"
-        )
+    lines += _about_the_letters(letters, result.output_dir)
     for failure in result.failures:
         lines.append(f"failed: {failure.name}: {failure.error_type}: {failure.message}")
         if result.output_dir is not None:
-            lines.append(f"        log: {result.output_dir}/runs/{failure.slot:04d}-*/attempt-1/log.txt")
+            lines.append(f"        log: {result.output_dir}/{RUNS_DIR}/{failure.slot:04d}-*/attempt-1/log.txt")
     flags = {w.split(":")[0] for r in result.experiments for w in r.measurement_warnings}
     if flags:
         lines.append(f"warnings: {', '.join(sorted(flags))} (texts are in each result.json)")
@@ -95,6 +93,20 @@ def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
             found[key] = _letter(n_known) + (str(group + 1) if len(groups) > 1 else "")
         letters.append(found[key])
     return letters
+
+
+def _about_the_letters(letters: Sequence[str], study_dir: Path | None) -> list[str]:
+    """What the column ``output`` means, where it says anything."""
+    if all(letter == NONE for letter in letters):
+        return []
+    lines = ["output: equal letters are equal tokens for the same input"]
+    if any(letter[-1].isdigit() for letter in letters):
+        lines.append("        a number says which input; only letters with the same number can be compared")
+    if study_dir is not None:
+        lines.append(
+            f"        llem compare RUN RUN tells how much differs; each RUN is a folder in {study_dir}/{RUNS_DIR}"
+        )
+    return lines
 
 
 def _letter(number: int) -> str:

@@ -124,7 +124,7 @@ class ExperimentResult(BaseModel):
 
     @classmethod
     def from_json(cls, path: str | Path) -> "ExperimentResult":
-        """The result in a ``result.json``, or in the folder that holds one.
+        """The result in a ``result.json``, in the folder that holds one, or in that of an experiment in a study.
 
         Raises:
             ConfigError: the file is missing, torn, or of another schema version.

@@ -21,6 +21,7 @@ from llenergymeasure.orchestration.preflight import check
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.aggregation import aggregate_processes
 from llenergymeasure.results.persistence import (
+    RUNS_DIR,
     JsonRepository,
     create_directory,
     mark_done,
@@ -157,7 +158,7 @@ def _attempt_directory(study: Path | None, slot: int, plan: ExperimentPlan) -> I
     if study is None:
         yield None
         return
-    path = study / "runs" / f"{slot:04d}-{plan.config_hash}" / "attempt-1"
+    path = study / RUNS_DIR / f"{slot:04d}-{plan.config_hash}" / "attempt-1"
     path.mkdir(parents=True)
     try:
         yield path

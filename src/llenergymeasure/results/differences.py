@@ -25,7 +25,7 @@ def differing_settings(first: Path, second: Path) -> list[SettingDifference]:
     """Settings of two saved runs that are not the same, in the order of the configuration; then their weights.
 
     Args:
-        first: folder of a run, or its ``result.json``.
+        first: folder of a run, or its ``result.json``; of a study the folder of one of its experiments.
         second: the same of the other run.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.persistence import load_result
+from llenergymeasure.results.persistence import load_result, result_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ def compare_runs(first: Path, second: Path) -> OutputComparison:
     """Compare the outputs of two saved runs.
 
     Args:
-        first: folder of a run, or its ``result.json``.
+        first: folder of a run, or its ``result.json``; of a study the folder of one of its experiments.
         second: the same of the other run.
 
     Raises:
@@ -118,7 +118,7 @@ def _check_inputs(first: Path, second: Path, indices: Iterable[int]) -> int:
 
 def _beside(run: Path, name: str) -> Path:
     """A file beside a result."""
-    return (run if run.is_dir() else run.parent) / name
+    return result_file(run).with_name(name)
 
 
 def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[tuple[Any, ...]]:

@@ -65,6 +65,15 @@ def test_a_long_list_of_differences_is_cut(llem: Callable[..., Ran], folder: Pat
     assert "and 3 more" in llem("compare", "a", "b").out
 
 
+def test_experiments_of_a_study_are_named_by_their_folders(llem: Callable[..., Ran], folder: Path) -> None:
+    for name, token in (("s/runs/0000-aa", 1), ("s/runs/0001-bb", 2)):
+        run_with(folder / name / "attempt-1", ((token,),))
+    ran = llem("compare", "s/runs/0000-aa", "s/runs/0001-bb")
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "outputs               NOT identical")
+    ran = llem("compare", "s", "s/runs/0001-bb")
+    assert (ran.code, "this is a study; name one of the folders in s/runs" in ran.err) == (2, True)
+
+
 def test_a_folder_without_a_result_is_an_error_with_its_name(llem: Callable[..., Ran], folder: Path) -> None:
     run_with(folder / "a", ((1,),))
     ran = llem("compare", "a", "nothing")

@@ -260,6 +260,18 @@ def test_a_letter_of_the_study_says_which_experiments_said_the_same() -> None:
     assert many[24:] == ["Y", "Z", "AA", "AB"]
 
 
+def test_letters_and_numbers_of_the_output_are_explained_where_there_are_any() -> None:
+    one, other = result(), result().model_copy(update={"prompts_digest": "q"})
+    assert "output: " not in study_of(one, other)
+    same = study_of(one, one, output_dir=Path("out/s"))
+    assert "output: equal letters are equal tokens for the same input\n" in same
+    assert "a number says" not in same
+    assert "llem compare RUN RUN tells how much differs; each RUN is a folder in out/s/runs\n" in same
+    two_inputs = study_of(one, one, other, other)
+    assert "a number says which input; only letters with the same number can be compared\n" in two_inputs
+    assert "llem compare" not in two_inputs
+
+
 def test_several_processes_are_counted_and_one_is_not_worth_a_line() -> None:
     plan = ExperimentPlan.of(ExperimentConfig(model="m"))
     shared = {"n_processes": 2, "parallelism": "tensor"}
