@@ -25,6 +25,8 @@ def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str |
             ("finish_reason", pa.string()),
             ("output_digest", pa.string()),
             ("input_digest", pa.string()),
+            ("batch", pa.int64()),
+            ("token_times_s", pa.list_(pa.float64())),
         ]
     )
     rows = [

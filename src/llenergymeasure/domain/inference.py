@@ -52,7 +52,8 @@ class RequestOutput:
     ``token_times_s`` [longest answer] are seconds from the start of the batch to each token, the same for every
     answer, which are generated step by step together. ``output_ids`` [answers][tokens] are the tokens. Engines that
     cannot tell leave either empty. ``input_digest`` is of the token ids as the model was given them, after template
-    and truncation; None where an engine does not tell.
+    and truncation; None where an engine does not tell. ``batch`` is the batch of its process, counted from 0 over the
+    measured ones; None before it is known.
     """
 
     index: int
@@ -65,6 +66,7 @@ class RequestOutput:
     input_digest: str | None = None
     token_times_s: tuple[float, ...] = ()
     output_ids: tuple[tuple[int, ...], ...] = ()
+    batch: int | None = None
 
     @property
     def answer_lengths(self) -> tuple[int, ...]:

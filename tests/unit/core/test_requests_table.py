@@ -18,6 +18,8 @@ SCHEMA = [
     ("finish_reason", pa.string()),
     ("output_digest", pa.string()),
     ("input_digest", pa.string()),
+    ("batch", pa.int64()),
+    ("token_times_s", pa.list_(pa.float64())),
 ]
 
 
@@ -31,7 +33,8 @@ def _request(index: int, ttft_s: float | None = 0.5, e2e_s: float | None = 2.0) 
         finish_reason="stop",
         output_digest=f"digest-{index}",
         input_digest=f"input-{index}" if index else None,
-        token_times_s=(0.5, 2.0),
+        token_times_s=() if e2e_s is None else (0.5, 2.0),
+        batch=index // 2 if index else None,
     )
 
 
@@ -56,6 +59,8 @@ def test_rows_are_in_the_order_of_the_index_and_unknown_times_are_null(tmp_path:
             "finish_reason": "stop",
             "output_digest": f"digest-{i}",
             "input_digest": f"input-{i}" if i else None,
+            "batch": i // 2 if i else None,
+            "token_times_s": [] if e2e_s is None else [0.5, 2.0],
         }
         for i, (ttft_s, e2e_s) in enumerate([(None, 2.0), (None, None), (0.5, 2.0)])
     ]
