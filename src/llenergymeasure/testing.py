@@ -103,6 +103,7 @@ class FakeModel:
                     e2e_s=step_s * length,
                     finish_reason="length",
                     output_digest=tokens_digest(range(length)),
+                    input_digest=tokens_digest(p.token_ids or ()),
                     token_times_s=tuple(step_s * (i + 1) for i in range(length)),
                     output_ids=(tuple(range(length)),),
                 )
@@ -295,6 +296,7 @@ def fake_process_result(plan: ExperimentPlan) -> RawProcessResult:
         e2e_s=2.0,
         finish_reason="length",
         output_digest=tokens_digest((1, 2, 3, 4)),
+        input_digest=tokens_digest((5, 6, 7)),
         token_times_s=(0.5, 1.0, 1.5, 2.0),
         output_ids=((1, 2, 3, 4),),
     )

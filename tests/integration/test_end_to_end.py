@@ -196,9 +196,38 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(two_runs: TwoRuns,
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert done.code == 130
-    assert "interrupted" in done.stderr
+    assert "interrupted; nothing was kept" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(output.iterdir()) == []
+
+
+def test_ctrl_c_in_a_study_keeps_what_had_finished_and_says_where(two_runs: TwoRuns, tmp_path: Path) -> None:
+    config = tmp_path / "study.yaml"
+    experiment = "{model: smollm2-135m, n: 2, max_input_tokens: 32, max_output_tokens: 4, energy: {backend: null}}"
+    config.write_text(
+        f"""
+experiments:
+  - {experiment}
+  - {experiment.replace("n: 2", "n: 50, name: slow").replace("output_tokens: 4", "output_tokens: 500")}
+"""
+    )
+    output = tmp_path / "out"
+    process = start(["run", str(config), "-o", str(output)], two_runs.cache)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "experiment 2 of 2" in line:
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.code == 130
+    (study,) = output.iterdir()
+    assert done.stderr.splitlines()[-1] == (
+        f"llem: interrupted; 1 of 2 experiments had finished; what they left is kept in {study}; "
+        "slow, which was running, was removed"
+    )
+    (kept,) = (study / "runs").iterdir()
+    assert ExperimentResult.from_json(kept).n_requests == 2
 
 
 def test_a_study_runs_each_experiment_in_a_fresh_process(two_runs: TwoRuns, tmp_path: Path) -> None:

@@ -28,7 +28,9 @@ def test_prefill_gives_the_first_token_and_decode_the_others(tiny_llama: Path) -
     result = run(tiny_llama, phases={"enabled": True, "n_pairs": 3})
     found = result.phases
     assert found is not None
-    assert (found.n_pairs, found.n_requests) == (3, 8)
+    assert (found.n_pairs, found.n_requests, len(found.pairs)) == (3, 8, 3)
+    differences = [pair.full.duration_sec - pair.prefill.duration_sec for pair in found.pairs]
+    assert found.decode.duration_sec.value == pytest.approx(sum(differences) / 3)
     assert found.prefill.n_tokens == result.input_tokens
     assert found.decode.n_tokens == result.output_tokens - 8
     assert found.prefill.duration_sec.value > 0

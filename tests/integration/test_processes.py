@@ -91,12 +91,12 @@ def split(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_processes_that_share_the_prompts_serve_each_once_with_the_tokens_of_one(alone: Run, shared: Run) -> None:
     result = shared.result
-    for column in ("index", "input_tokens", "output_tokens", "finish_reason", "output_digest"):
+    for column in ("index", "input_tokens", "output_tokens", "finish_reason", "output_digest", "input_digest"):
         assert shared.rows()[column] == alone.rows()[column], column
     assert (result.n_requests, result.input_tokens, result.output_tokens) == (
         N, alone.result.input_tokens, alone.result.output_tokens,
     )  # fmt: skip
-    assert result.prompts_digest == alone.result.prompts_digest
+    assert (result.prompts_digest, result.inputs_digest) == (alone.result.prompts_digest, alone.result.inputs_digest)
     assert result.aggregation is not None
     assert (result.aggregation.n_processes, result.aggregation.parallelism) == (2, "data")
 

@@ -1,13 +1,17 @@
 """Tokens of several answers, of answers without an end and of a length of their own, against decoding by hand."""
 
+import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from llenergymeasure import run_experiment
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
 from llenergymeasure.domain.inference import InferenceOutput, Prompt, latency_statistics, tokens_digest
@@ -151,3 +155,61 @@ def test_drawn_token_ids_are_the_prompts_own_and_need_no_text(tiny_llama: Path) 
     assert 6 * 3 <= result.input_tokens <= 6 * 9
     again = PyTorchBackend().run(config.model_copy(update={"name": "again"}))
     assert (again.outputs_digest, again.prompts_digest) == (result.outputs_digest, result.prompts_digest)
+
+
+def test_what_a_request_was_given_is_told_after_template_and_truncation(tiny_llama: Path) -> None:
+    long, short = " ".join(TEXTS), TEXTS[0]
+    n_kept = len(token_ids(tiny_llama, short)) + 2
+    kept = [token_ids(tiny_llama, text)[:n_kept] for text in (long, short)]
+    output = generate(tiny_llama, [long, short], max_input_tokens=n_kept, pytorch={"batch_size": 2})
+    assert [len(ids) for ids in kept] == [n_kept, n_kept - 2]
+    assert [r.input_digest for r in output.requests] == [
+        hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest() for ids in kept
+    ]
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """By linear interpolation between neighbours, written out."""
+    ordered = sorted(values)
+    place = percent / 100 * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+@pytest.mark.parametrize("n_answers", [1, 2])
+def test_latencies_can_be_worked_out_again_from_the_tables(
+    tmp_path: Path, stopping: tuple[Path, int], n_answers: int
+) -> None:
+    config = ExperimentConfig.model_validate(
+        {
+            "model": str(stopping[0]),
+            "precision": "fp32",
+            "n": 30,
+            "max_output_tokens": 40,
+            "decoder": {"do_sample": True, "temperature": 3.0, "top_k": 0, "num_return_sequences": n_answers},
+            "energy": {"backend": None},
+            "warmup": {"n_warmup": 1},
+            "pytorch": {"batch_size": 8},
+            "output_dir": tmp_path,
+        }
+    )
+    stats = run_experiment(config).latency_stats
+    assert stats is not None
+    (folder,) = tmp_path.iterdir()
+    rows = pq.read_table(folder / "requests.parquet").to_pylist()
+    answers = pq.read_table(folder / "outputs.parquet").to_pylist()
+    times = {row["index"]: row["token_times_s"] for row in rows}
+    lengths = [(a["index"], len(a["token_ids"])) for a in answers]
+    assert len({n for _, n in lengths}) > 1, "the example must have answers of different lengths"
+    gaps = [times[index][i + 1] - times[index][i] for index, n in lengths for i in range(n - 1)]
+    for found, values in (
+        (stats.itl_s, gaps),
+        (stats.ttft_s, [each[0] for each in times.values()]),
+        (stats.e2e_s, [each[-1] for each in times.values()]),
+    ):
+        assert found is not None
+        assert found.n == len(values)
+        expected = [percentile(values, percent) for percent in (50, 90, 95, 99)]
+        assert [found.p50, found.p90, found.p95, found.p99] == pytest.approx(expected, rel=1e-9)
+    assert [row["batch"] for row in rows] == [index // 8 for index in range(30)]

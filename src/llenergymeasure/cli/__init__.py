@@ -56,14 +56,20 @@ def _exit_code(args: list[str] | None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("llem: interrupted; what had finished is kept, nothing half-written is", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        click.echo(f"llem: {'; '.join(['interrupted', *_notes(error)])}", err=True)
         return 130
     except BrokenPipeError:
         return 1
     except Exception as error:  # noqa: BLE001 - the one handler of the program: every error ends here, as text and a code
         return _report(error)
     return value if isinstance(value, int) else 0
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What whoever was interrupted left word of, the whole before its parts; click has its own error for Ctrl-C."""
+    of = error.__cause__ or error
+    return list(reversed(getattr(of, "__notes__", [])))
 
 
 def _report(error: Exception) -> int:

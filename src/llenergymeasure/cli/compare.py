@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from llenergymeasure.cli import render
+from llenergymeasure.results.differences import differing_settings
 from llenergymeasure.results.outputs import compare_runs
 
 
@@ -12,9 +13,10 @@ from llenergymeasure.results.outputs import compare_runs
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 def compare_command(first: Path, second: Path) -> int:
-    """Show whether two runs of the same prompts said the same, token by token.
+    """Show whether two runs of the same prompts said the same, token by token, and what they differ in.
 
-    FIRST and SECOND are folders of results.
+    FIRST and SECOND are results: the folder of a run, its result.json, or the folder of an experiment in a study, such
+    as STUDY/runs/0005-HASH, of which the newest attempt counts.
     """
-    click.echo(render.comparison(compare_runs(first, second)))
+    click.echo(render.comparison(compare_runs(first, second), differing_settings(first, second)))
     return 0

@@ -20,8 +20,11 @@ from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
+from llenergymeasure.results.differences import SettingDifference
+from llenergymeasure.results.persistence import RUNS_DIR
 
 _MOST_DIFFERENCES = 5
+_DIGEST, _DIGEST_DIGITS = "sha256:", 12
 
 
 def study(result: StudyResult) -> str:
@@ -54,14 +57,11 @@ def study(result: StudyResult) -> str:
     ]
     rows += [[f.name, "failed", *[NONE] * 7] for f in result.failures]
     lines = [tabulate(rows, headers=headers, disable_numparse=True)]
-    if any(letter != NONE for letter in letters):
-        lines.append(
-            "output: equal letters are equal tokens for the same prompts; llem compare A B tells how much differs"
-        )
+    lines += _about_the_letters(letters, result.output_dir)
     for failure in result.failures:
         lines.append(f"failed: {failure.name}: {failure.error_type}: {failure.message}")
         if result.output_dir is not None:
-            lines.append(f"        log: {result.output_dir}/runs/{failure.slot:04d}-*/attempt-1/log.txt")
+            lines.append(f"        log: {result.output_dir}/{RUNS_DIR}/{failure.slot:04d}-*/attempt-1/log.txt")
     flags = {w.split(":")[0] for r in result.experiments for w in r.measurement_warnings}
     if flags:
         lines.append(f"warnings: {', '.join(sorted(flags))} (texts are in each result.json)")
@@ -73,7 +73,11 @@ def study(result: StudyResult) -> str:
 def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
     """A letter for each distinct output of the same prompts, such as A or B2; none where nothing can be compared."""
     # A part of a run may have run other requests, and a limit may have cut the prompts.
-    inputs = [(r.prompts_digest, str(r.input_tokens), str(r.n_requests), str(r.n_requests_excluded)) for r in results]
+    # Of the same prompts other models may have made other tokens.
+    inputs = [
+        (r.prompts_digest, r.inputs_digest or f"{r.input_tokens} tokens", str(r.n_requests), str(r.n_requests_excluded))
+        for r in results
+    ]
     prompts = Counter(inputs)
     groups = [digest for digest, n in prompts.items() if n > 1]
     found: dict[tuple[tuple[str, ...], str], str] = {}
@@ -89,6 +93,20 @@ def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
             found[key] = _letter(n_known) + (str(group + 1) if len(groups) > 1 else "")
         letters.append(found[key])
     return letters
+
+
+def _about_the_letters(letters: Sequence[str], study_dir: Path | None) -> list[str]:
+    """What the column ``output`` means, where it says anything."""
+    if all(letter == NONE for letter in letters):
+        return []
+    lines = ["output: equal letters are equal tokens for the same input"]
+    if any(letter[-1].isdigit() for letter in letters):
+        lines.append("        a number says which input; only letters with the same number can be compared")
+    if study_dir is not None:
+        lines.append(
+            f"        llem compare RUN RUN tells how much differs; each RUN is a folder in {study_dir}/{RUNS_DIR}"
+        )
+    return lines
 
 
 def _letter(number: int) -> str:
@@ -153,8 +171,8 @@ def defaults(origins: Sequence[FieldOrigin]) -> str:
     return "\n" + tabulate(rows, headers=("field", "default here", "from"), disable_numparse=True)
 
 
-def comparison(found: OutputComparison) -> str:
-    """Whether two runs said the same, and where they first did not."""
+def comparison(found: OutputComparison, settings: Sequence[SettingDifference]) -> str:
+    """What two runs differ in, whether they said the same, and where they first did not."""
     share = f"{found.n_equal_tokens} of {found.n_tokens} ({100 * found.equal_token_share:.2f} %)"
     left_out = f"; {found.n_left_out} more are in one of the runs only" if found.n_left_out else ""
     lines = [
@@ -162,9 +180,26 @@ def comparison(found: OutputComparison) -> str:
         f"{'tokens':<{LABEL}}{share} are equal up to the first difference of their answer",
         *(_difference_line(d) for d in found.differences[:_MOST_DIFFERENCES]),
     ]
+    if found.n_inputs_by_length:
+        unsure = (
+            f"{found.n_inputs_by_length} of {found.n_requests} requests are only known to have read equally many tokens"
+        )
+        lines.insert(0, f"{'inputs':<{LABEL}}{unsure}")
+    named = [f"{s.name} {_setting(s.first)} / {_setting(s.second)}" for s in settings]
+    lines.insert(0, wrapped("settings differ in", "; ".join(named) or "nothing"))
     more = len(found.differences) - _MOST_DIFFERENCES
     lines += [f"{'':<{LABEL}}and {more} more"] if more > 0 else []
+    if found.differences:
+        lines.append(f"{'':<{LABEL}}requests, answers and tokens are counted from 0")
     return "\n".join([*lines, f"{'outputs':<{LABEL}}{'identical' if found.identical else 'NOT identical'}"])
+
+
+def _setting(value: object) -> str:
+    """A value as in YAML; of a digest so many digits that it can be told from others."""
+    if value is None:
+        return "not set"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[: len(_DIGEST) + _DIGEST_DIGITS] if text.startswith(_DIGEST) else text
 
 
 def _difference_line(found: Difference) -> str:

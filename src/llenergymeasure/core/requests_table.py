@@ -24,6 +24,9 @@ def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str |
             ("e2e_s", pa.float64()),
             ("finish_reason", pa.string()),
             ("output_digest", pa.string()),
+            ("input_digest", pa.string()),
+            ("batch", pa.int64()),
+            ("token_times_s", pa.list_(pa.float64())),
         ]
     )
     rows = [

@@ -273,7 +273,7 @@ def _run_part(model: LoadedModel, batches: Batches, part: MeasuredPart, window: 
             for batch in batches:
                 if requests and part.ends(window.clock() - window.start_s):
                     break
-                requests.extend(model.generate(batch).requests)
+                requests.extend(replace(request, batch=n_run) for request in model.generate(batch).requests)
                 n_run += 1
                 bar.update(len(batch))
             model.synchronize()

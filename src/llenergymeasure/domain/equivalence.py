@@ -27,6 +27,7 @@ class OutputComparison:
 
     Of each answer the tokens before its first difference are equal: what follows one is another text.
     ``n_tokens`` counts, answer by answer, the longer of the two. ``n_left_out`` requests are in one of the runs only.
+    Of ``n_inputs_by_length`` requests no more is known than that both read equally many tokens.
     """
 
     n_requests: int
@@ -35,6 +36,7 @@ class OutputComparison:
     n_equal_tokens: int
     differences: tuple[Difference, ...] = ()
     n_left_out: int = 0
+    n_inputs_by_length: int = 0
 
     @property
     def identical(self) -> bool:
@@ -94,8 +96,17 @@ def compare_outputs(first: Mapping[int, Answers], second: Mapping[int, Answers])
 
 def outputs_digest(requests: Sequence[RequestOutput]) -> str:
     """SHA-256, in hex, over the outputs of [n] requests by their index; equal for equal tokens, whatever the order."""
-    rows = sorted((r.index, r.output_digest) for r in requests)
-    return hashlib.sha256("\n".join(f"{index} {digest}" for index, digest in rows).encode()).hexdigest()
+    return _digest_of_rows([(r.index, r.output_digest) for r in requests])
+
+
+def inputs_digest(requests: Sequence[RequestOutput]) -> str | None:
+    """The same over what [n] requests were given; None where an engine does not tell it of all of them."""
+    rows = [(r.index, r.input_digest) for r in requests if r.input_digest is not None]
+    return _digest_of_rows(rows) if len(rows) == len(requests) else None
+
+
+def _digest_of_rows(rows: Sequence[tuple[int, str]]) -> str:
+    return hashlib.sha256("\n".join(f"{index} {digest}" for index, digest in sorted(rows)).encode()).hexdigest()
 
 
 def _differing(ours: Sequence[int], theirs: Sequence[int]) -> Iterator[int]:

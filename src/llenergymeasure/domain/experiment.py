@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from llenergymeasure.domain import assembly
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.equivalence import outputs_digest
+from llenergymeasure.domain.equivalence import inputs_digest, outputs_digest
 from llenergymeasure.domain.inference import ModelDescription, latency_statistics
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
@@ -91,6 +91,7 @@ class ExperimentResult(BaseModel):
     environment_snapshot: EnvironmentSnapshot
     model: ModelDescription
     prompts_digest: str
+    inputs_digest: str | None = None
     outputs_digest: str
     model_revision: str | None = None
     weights_digest: str | None = None
@@ -124,7 +125,7 @@ class ExperimentResult(BaseModel):
 
     @classmethod
     def from_json(cls, path: str | Path) -> "ExperimentResult":
-        """The result in a ``result.json``, or in the folder that holds one.
+        """The result in a ``result.json``, in the folder that holds one, or in that of an experiment in a study.
 
         Raises:
             ConfigError: the file is missing, torn, or of another schema version.
@@ -186,6 +187,7 @@ class ExperimentResult(BaseModel):
             environment_snapshot=first.environment_snapshot,
             model=assembly.whole_model(raws),
             prompts_digest=first.prompts_digest,
+            inputs_digest=inputs_digest(requests),
             outputs_digest=outputs_digest(requests),
             model_revision=first.identity.revision,
             weights_digest=first.identity.weights_digest,

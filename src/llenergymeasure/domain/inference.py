@@ -51,7 +51,9 @@ class RequestOutput:
     all are counted, and the request has ended when the last of them has.
     ``token_times_s`` [longest answer] are seconds from the start of the batch to each token, the same for every
     answer, which are generated step by step together. ``output_ids`` [answers][tokens] are the tokens. Engines that
-    cannot tell leave either empty.
+    cannot tell leave either empty. ``input_digest`` is of the token ids as the model was given them, after template
+    and truncation; None where an engine does not tell. ``batch`` is the batch of its process, counted from 0 over the
+    measured ones; None before it is known.
     """
 
     index: int
@@ -61,8 +63,10 @@ class RequestOutput:
     e2e_s: float | None
     finish_reason: FinishReason
     output_digest: str
+    input_digest: str | None = None
     token_times_s: tuple[float, ...] = ()
     output_ids: tuple[tuple[int, ...], ...] = ()
+    batch: int | None = None
 
     @property
     def answer_lengths(self) -> tuple[int, ...]:
@@ -131,7 +135,7 @@ def decode_period_s(requests: Sequence[RequestOutput]) -> float | None:
 
 
 def tokens_digest(*answers: Sequence[int]) -> str:
-    """SHA-256 of the token ids of one or more answers, in hex: equal outputs have equal digests."""
+    """SHA-256 of the token ids of a prompt, or of one or more answers, in hex: equal tokens have equal digests."""
     return hashlib.sha256(";".join(",".join(map(str, ids)) for ids in answers).encode()).hexdigest()
 
 

@@ -27,6 +27,23 @@ class PhaseWindow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhaseReading:
+    """What was measured of one window; ``uncertainty_j`` is the bound of its energy, None where the source has none."""
+
+    duration_sec: float
+    energy_j: float | None
+    uncertainty_j: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhasePair:
+    """The two windows that one difference is of: a single token per answer, and all of them."""
+
+    prefill: PhaseReading
+    full: PhaseReading
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A mean with its 95 % interval, in the unit of the field that holds it; None is no interval."""
 
@@ -58,12 +75,13 @@ class PhaseResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PhasesResult:
-    """Prefill and decode of the requests of one window, from ``n_pairs`` pairs."""
+    """Prefill and decode of the requests of one window, from ``n_pairs`` pairs, kept in the order they were run in."""
 
     n_pairs: int
     n_requests: int
     prefill: PhaseResult
     decode: PhaseResult
+    pairs: tuple[PhasePair, ...] = ()
 
 
 def phases_of(pairs: Sequence[tuple[PhaseWindow, PhaseWindow]], n_requests: int) -> PhasesResult:
@@ -91,7 +109,12 @@ def phases_of(pairs: Sequence[tuple[PhaseWindow, PhaseWindow]], n_requests: int)
             [f.duration_sec - p.duration_sec for p, f in pairs],
             [_difference(_energy(f), _energy(p)) for p, f in zip(prefill, full, strict=True)],
         ),
+        pairs=tuple(PhasePair(prefill=_reading(p), full=_reading(f)) for p, f in pairs),
     )
+
+
+def _reading(window: PhaseWindow) -> PhaseReading:
+    return PhaseReading(duration_sec=window.duration_sec, energy_j=window.energy_j, uncertainty_j=window.uncertainty_j)
 
 
 _Joules = tuple[float, float | None] | None

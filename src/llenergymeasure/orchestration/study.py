@@ -21,6 +21,7 @@ from llenergymeasure.orchestration.preflight import check
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.aggregation import aggregate_processes
 from llenergymeasure.results.persistence import (
+    RUNS_DIR,
     JsonRepository,
     create_directory,
     mark_done,
@@ -58,37 +59,75 @@ class Saved:
 def execute_experiment(config: ExperimentConfig, options: RunOptions | None = None) -> Saved:
     """Run one experiment, in this process unless it needs several.
 
+    An interruption has a note that nothing was kept.
+
     Raises:
         LLEMError: it could not be run; nothing is left behind.
         OSError: the result could not be written.
     """
     options = options or RunOptions()
-    options.preflight([config], config.output_dir)
-    launcher = options.launcher or create_launcher("in_process", config)
-    plan = ExperimentPlan.of(config, show_progress=options.show_progress)
-    if config.output_dir is None:
-        return Saved(aggregate_processes(launcher.launch(plan)), None)
-    name = stamped_name(config.display_name, options.now())
-    with new_run_directory(config.output_dir, name) as staging:
-        result = _measure_into(plan, staging, launcher, options)
-        return Saved(result, publish(staging, config.output_dir, name))
+    with _noted_when_interrupted(lambda: "nothing was kept"):
+        options.preflight([config], config.output_dir)
+        launcher = options.launcher or create_launcher("in_process", config)
+        plan = ExperimentPlan.of(config, show_progress=options.show_progress)
+        if config.output_dir is None:
+            return Saved(aggregate_processes(launcher.launch(plan)), None)
+        name = stamped_name(config.display_name, options.now())
+        with new_run_directory(config.output_dir, name) as staging:
+            result = _measure_into(plan, staging, launcher, options)
+            return Saved(result, publish(staging, config.output_dir, name))
 
 
 def execute_study(config: StudyConfig, options: RunOptions | None = None) -> StudyResult:
     """Run the experiments of a study in their order.
 
-    An experiment that fails is recorded and the next one is run, unless ``execution.on_failure`` is stop.
+    An experiment that fails is recorded and the next one is run, unless ``execution.on_failure`` is stop. An
+    interruption has notes of what was kept and what was removed.
 
     Raises:
         LLEMError: preflight found something wrong; nothing was run.
     """
     options = options or RunOptions()
-    options.preflight(config.experiments, config.output_dir)
-    start = options.now()
+    outcomes: list[Outcome] = []
     directory = None
-    if config.output_dir is not None:
-        directory = create_directory(config.output_dir, stamped_name(config.name, start))
-        _log.info("what finishes is kept in %s", directory)
+    with _noted_when_interrupted(lambda: _what_was_kept(outcomes, len(config.experiments), directory)):
+        options.preflight(config.experiments, config.output_dir)
+        start = options.now()
+        if config.output_dir is not None:
+            directory = create_directory(config.output_dir, stamped_name(config.name, start))
+            _log.info("what finishes is kept in %s", directory)
+        _run_all(config, directory, options, outcomes)
+    return StudyResult(
+        name=config.name,
+        start_time=start,
+        end_time=options.now(),
+        experiments=[o for o in outcomes if isinstance(o, ExperimentResult)],
+        failures=[o for o in outcomes if isinstance(o, ExperimentFailure)],
+        output_dir=directory,
+    )
+
+
+@contextlib.contextmanager
+def _noted_when_interrupted(note: Callable[[], str]) -> Iterator[None]:
+    """Leave word of what is kept on Ctrl-C and SIGTERM, for whoever tells the user."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        error.add_note(note())
+        raise
+
+
+def _what_was_kept(outcomes: Sequence[Outcome], n_planned: int, directory: Path | None) -> str:
+    if directory is None:
+        return "nothing was kept"
+    n_failed = sum(isinstance(outcome, ExperimentFailure) for outcome in outcomes)
+    failed = f" and {n_failed} had failed" if n_failed else ""
+    kept = "what they left" if outcomes else "only the plan"
+    return f"{len(outcomes) - n_failed} of {n_planned} experiments had finished{failed}; {kept} is kept in {directory}"
+
+
+def _run_all(config: StudyConfig, directory: Path | None, options: RunOptions, outcomes: list[Outcome]) -> None:
+    """Run the experiments, and add what came of each as it ends."""
     with contextlib.ExitStack() as stack:
         # Processes of one study share their idle baseline, also when nothing is to be kept.
         shared = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llenergymeasure-")))
@@ -98,15 +137,8 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
         ]
         if directory is not None:
             _write_plan(directory, config, plans)
-        outcomes = list(_run_slots(plans, directory, config.execution, options))
-    return StudyResult(
-        name=config.name,
-        start_time=start,
-        end_time=options.now(),
-        experiments=[o for o in outcomes if isinstance(o, ExperimentResult)],
-        failures=[o for o in outcomes if isinstance(o, ExperimentFailure)],
-        output_dir=directory,
-    )
+        for outcome in _run_slots(plans, directory, config.execution, options):
+            outcomes.append(outcome)
 
 
 def _run_slots(
@@ -157,13 +189,14 @@ def _attempt_directory(study: Path | None, slot: int, plan: ExperimentPlan) -> I
     if study is None:
         yield None
         return
-    path = study / "runs" / f"{slot:04d}-{plan.config_hash}" / "attempt-1"
+    path = study / RUNS_DIR / f"{slot:04d}-{plan.config_hash}" / "attempt-1"
     path.mkdir(parents=True)
-    try:
-        yield path
-    except BaseException:
-        shutil.rmtree(path.parent, ignore_errors=True)
-        raise
+    with _noted_when_interrupted(lambda: f"{plan.config.display_name}, which was running, was removed"):
+        try:
+            yield path
+        except BaseException:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
 
 
 def _write_plan(directory: Path, config: StudyConfig, plans: Sequence[ExperimentPlan]) -> None:

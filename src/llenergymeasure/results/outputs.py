@@ -1,22 +1,39 @@
 """The tokens of a saved run, and whether two runs said the same."""
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.persistence import load_result
+from llenergymeasure.results.persistence import load_result, result_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestInput:
+    """What a request read; ``digest`` is of its token ids, None where the engine did not tell."""
+
+    n_tokens: int
+    digest: str | None
+
+    def differs_from(self, other: "RequestInput") -> bool:
+        """Whether the two read other tokens, as far as is known."""
+        if self.digest is None or other.digest is None:
+            return self.n_tokens != other.n_tokens
+        return self.digest != other.digest
 
 
 def compare_runs(first: Path, second: Path) -> OutputComparison:
     """Compare the outputs of two saved runs.
 
     Args:
-        first: folder of a run, or its ``result.json``.
+        first: folder of a run, or its ``result.json``; of a study the folder of one of its experiments.
         second: the same of the other run.
 
     Raises:
-        ConfigError: a run cannot be read, has no tokens beside it, or the two had different prompts.
+        ConfigError: a run cannot be read, has no tokens or requests beside it, or the two read different prompts or
+            different tokens of them.
     """
     a, b = load_result(first), load_result(second)
     if a.prompts_digest != b.prompts_digest:
@@ -24,22 +41,18 @@ def compare_runs(first: Path, second: Path) -> OutputComparison:
             f"{first} and {second} had different prompts (prompts_digest {a.prompts_digest[:12]} and "
             f"{b.prompts_digest[:12]}); compare runs of the same dataset, n, order and seed"
         )
-    if a.n_requests == b.n_requests and a.input_tokens != b.input_tokens:
-        raise ConfigError(
-            f"{first} and {second} read {a.input_tokens} and {b.input_tokens} tokens of the same prompts; compare runs "
-            "with the same tokenizer, template and max_input_tokens"
-        )
     ours, theirs = read_outputs(first), read_outputs(second)
+    common = set(ours) & set(theirs)
     n_left_out = 0
     if a.n_requests_excluded or b.n_requests_excluded:
         # Parts of a run, which end where time is over: what both ran can be compared.
         n_left_out = len(set(ours) ^ set(theirs))
-        common = set(ours) & set(theirs)
         if not common:
             raise ConfigError(f"{first} and {second} are parts of a run that have no request in common")
         ours, theirs = ({index: run[index] for index in common} for run in (ours, theirs))
+    n_by_length = _check_inputs(first, second, common)
     try:
-        return replace(compare_outputs(ours, theirs), n_left_out=n_left_out)
+        return replace(compare_outputs(ours, theirs), n_left_out=n_left_out, n_inputs_by_length=n_by_length)
     except ValueError as error:
         raise ConfigError(f"{first} and {second} cannot be compared: {error}") from None
 
@@ -50,20 +63,79 @@ def read_outputs(run: Path) -> dict[int, Answers]:
     Raises:
         ConfigError: the run cannot be read, or has none beside it.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     result = load_result(run)
     if result.outputs is None:
         raise ConfigError(
             f"result {run}: its tokens were not kept (outputs is null); run it again with an output folder"
         )
-    path = (run if run.is_dir() else run.parent) / result.outputs
     found: dict[int, list[list[int]]] = {}
-    try:
-        rows = pq.read_table(path, columns=["index", "token_ids"]).to_pylist()
-        for row in rows:
-            found.setdefault(int(row["index"]), []).append([int(token) for token in row["token_ids"]])
-    except (OSError, pa.ArrowException, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    for index, ids in _read_columns(_beside(run, result.outputs), "index", "token_ids"):
+        found.setdefault(index, []).append(ids)
     return dict(found)
+
+
+def read_inputs(run: Path) -> dict[int, RequestInput]:
+    """What the requests of a saved run read: {index of the request: its input}.
+
+    Raises:
+        ConfigError: the run cannot be read, or has no table of its requests.
+    """
+    result = load_result(run)
+    if result.requests is None:
+        raise ConfigError(
+            f"result {run}: the table of its requests was not kept (requests is null), so what they read is not known; "
+            "run it again with an output folder"
+        )
+    rows = _read_columns(_beside(run, result.requests), "index", "input_tokens", optional="input_digest")
+    return {index: RequestInput(n_tokens=n_tokens, digest=digest) for index, n_tokens, digest in rows}
+
+
+def _check_inputs(first: Path, second: Path, indices: Iterable[int]) -> int:
+    """How many of these requests could only be compared by the length of their input.
+
+    Raises:
+        ConfigError: some of them read other tokens, or a run has no input of one of them.
+    """
+    ours, theirs = read_inputs(first), read_inputs(second)
+    pairs = {index: (ours.get(index), theirs.get(index)) for index in sorted(indices)}
+    known = {index: (a, b) for index, (a, b) in pairs.items() if a is not None and b is not None}
+    if len(known) < len(pairs):
+        lost = next(index for index in pairs if index not in known)
+        raise ConfigError(
+            f"{first} and {second}: request {lost} has tokens and no row in a table of requests; run that one again"
+        )
+    other = [index for index, (a, b) in known.items() if a.differs_from(b)]
+    if other:
+        a, b = known[other[0]]
+        alike = ", not the same ones" if a.n_tokens == b.n_tokens else ""
+        raise ConfigError(
+            f"{first} and {second} read other tokens for {len(other)} of {len(known)} common requests (request "
+            f"{other[0]}: {a.n_tokens} and {b.n_tokens} tokens{alike}); "
+            "compare runs with the same tokenizer, template, max_input_tokens and dataset"
+        )
+    return sum(a.digest is None or b.digest is None for a, b in known.values())
+
+
+def _beside(run: Path, name: str) -> Path:
+    """A file beside a result."""
+    return result_file(run).with_name(name)
+
+
+def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[tuple[Any, ...]]:
+    """Rows of a table; an optional column that older files have not is None.
+
+    Raises:
+        ConfigError: the table cannot be read, or misses a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        wanted = [table.column(name).to_pylist() for name in names]
+        if optional is not None:
+            there = optional in table.column_names
+            wanted.append(table.column(optional).to_pylist() if there else [None] * table.num_rows)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    return list(zip(*wanted, strict=True))

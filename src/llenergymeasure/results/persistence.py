@@ -20,8 +20,10 @@ from llenergymeasure.exceptions import ConfigError
 RESULT_FILE = "result.json"
 DONE_FILE = "DONE"
 STATE_DIR = ".state"
+RUNS_DIR = "runs"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_NAME = 100
+_ATTEMPT = re.compile(r"attempt-(\d+)")
 
 
 class JsonRepository:
@@ -47,13 +49,34 @@ def save_result(result: ExperimentResult, output_dir: Path) -> Path:
     return path
 
 
+def result_file(path: Path) -> Path:
+    """The ``result.json`` that a path means, whether it exists or not.
+
+    Args:
+        path: the file itself, the folder that holds it, or that of an experiment in a study: its newest attempt counts.
+
+    Raises:
+        ConfigError: the folder of a whole study.
+    """
+    if not path.is_dir():
+        return path
+    if (path / RESULT_FILE).exists():
+        return path / RESULT_FILE
+    attempts = {int(found[1]): child for child in path.iterdir() if (found := _ATTEMPT.fullmatch(child.name))}
+    if attempts:
+        return attempts[max(attempts)] / RESULT_FILE
+    if (path / RUNS_DIR).is_dir():
+        raise ConfigError(f"result {path}: this is a study; name one of the folders in {path / RUNS_DIR}")
+    return path / RESULT_FILE
+
+
 def load_result(path: Path) -> ExperimentResult:
-    """The result in a ``result.json``, or in the folder that holds one.
+    """The result in a ``result.json``, or in a folder that ``result_file`` finds one for.
 
     Raises:
         ConfigError: missing, torn, or of another schema.
     """
-    file = path / RESULT_FILE if path.is_dir() else path
+    file = result_file(path)
     try:
         return ExperimentResult.model_validate_json(file.read_text(encoding="utf-8"))
     except OSError as error:

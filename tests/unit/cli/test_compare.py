@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.results.persistence import save_result
 from tests.unit.cli.conftest import Ran
 from tests.unit.results.test_outputs import run_with
 
@@ -13,12 +16,34 @@ def test_where_two_runs_differ_is_shown(llem: Callable[..., Ran], folder: Path) 
     ran = llem("compare", "a", "b")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == [
+        "settings differ in    nothing",
         "requests              1 of 3 have identical outputs",
         "tokens                6 of 8 (75.00 %) are equal up to the first difference of their answer",
         "differs               request 1, token 0: 4 in the first, 9 in the second",
         "differs               request 2, answer 1, token 1: 8 in the first, the end in the second",
+        "                      requests, answers and tokens are counted from 0",
         "outputs               NOT identical",
     ]
+
+
+def test_what_the_settings_differ_in_is_shown_with_both_values(llem: Callable[..., Ran], folder: Path) -> None:
+    one = {"model": "m", "name": "one", "max_output_tokens": 16, "decoder": {"top_k": 4, "do_sample": True}}
+    other = {"model": "m", "max_output_tokens": 8, "pytorch": {"batch_size": 4}, "output_dir": "elsewhere"}
+    run_with(folder / "a", ((1, 2),), config=ExperimentConfig.model_validate(one))
+    run_with(folder / "b", ((1,),), config=ExperimentConfig.model_validate(other))
+    said = " ".join(llem("compare", "a", "b").out.partition("requests ")[0].split())
+    assert said == (
+        "settings differ in max_output_tokens 16 / 8; decoder.do_sample true / false; decoder.top_k 4 / not set; "
+        "pytorch.batch_size 1 / 4"
+    )
+
+
+def test_of_other_weights_the_beginning_of_the_digest_is_shown(llem: Callable[..., Ran], folder: Path) -> None:
+    for name, digit in (("a", "1"), ("b", "2")):
+        result = ExperimentResult.from_json(run_with(folder / name, ((1,),)))
+        save_result(result.model_copy(update={"weights_digest": "sha256:" + digit * 64}), folder / name)
+    said = llem("compare", "a", "b").out.splitlines()[0]
+    assert said == "settings differ in    weights_digest sha256:111111111111 / sha256:222222222222"
 
 
 def test_identical_runs_are_said_to_be_identical(llem: Callable[..., Ran], folder: Path) -> None:
@@ -27,10 +52,26 @@ def test_identical_runs_are_said_to_be_identical(llem: Callable[..., Ran], folde
     assert llem("compare", "a", "b").out.splitlines()[-1] == "outputs               identical"
 
 
+def test_runs_whose_inputs_are_not_told_say_what_is_known_of_them(llem: Callable[..., Ran], folder: Path) -> None:
+    for name in ("a", "b"):
+        run_with(folder / name, ((1,),), ((2,),), read={1: 7})
+    said = "inputs                1 of 2 requests are only known to have read equally many tokens"
+    assert said in llem("compare", "a", "b").out.splitlines()
+
+
 def test_a_long_list_of_differences_is_cut(llem: Callable[..., Ran], folder: Path) -> None:
     run_with(folder / "a", *(((1,),) for _ in range(8)))
     run_with(folder / "b", *(((2,),) for _ in range(8)))
     assert "and 3 more" in llem("compare", "a", "b").out
+
+
+def test_experiments_of_a_study_are_named_by_their_folders(llem: Callable[..., Ran], folder: Path) -> None:
+    for name, token in (("s/runs/0000-aa", 1), ("s/runs/0001-bb", 2)):
+        run_with(folder / name / "attempt-1", ((token,),))
+    ran = llem("compare", "s/runs/0000-aa", "s/runs/0001-bb")
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "outputs               NOT identical")
+    ran = llem("compare", "s", "s/runs/0001-bb")
+    assert (ran.code, "this is a study; name one of the folders in s/runs" in ran.err) == (2, True)
 
 
 def test_a_folder_without_a_result_is_an_error_with_its_name(llem: Callable[..., Ran], folder: Path) -> None:

@@ -84,9 +84,39 @@ def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=10)
     os.close(writer)
     assert (process.returncode, out) == (130, "")
-    assert "interrupted" in err
+    assert err.splitlines()[-1] == "llem: interrupted; nothing was kept"
     assert "Traceback" not in err
     assert list(cwd.iterdir()) == []
+
+
+def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: Path) -> None:
+    write_description(tmp_path / "model")
+    (tmp_path / "study.yaml").write_text(
+        "execution: {launcher: in_process, pause_s: 600}\n"
+        "experiments:\n- &one {model: ./model, energy: {backend: null}}\n- *one\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen(
+        [*LLEM, "run", "study.yaml", "-o", "out"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 50
+    while not list(tmp_path.glob("out/*/runs/0000-*/attempt-1/failure.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "the first experiment did not end"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    (study,) = (tmp_path / "out").iterdir()
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == (
+        "llem: interrupted; 0 of 2 experiments had finished and 1 had failed; "
+        f"what they left is kept in {study.relative_to(tmp_path)}"
+    )
+    assert "Traceback" not in err
 
 
 def _opened_for_writing(pipe: Path, reader: subprocess.Popen[str]) -> int:

@@ -254,8 +254,22 @@ def test_a_letter_of_the_study_says_which_experiments_said_the_same() -> None:
     assert letters(*(saying(p, t) for p, t in ("p1", "q1", "p2", "q1", "r1"))) == ["A1", "A2", "B1", "A2", "-"]
     part = {"n_requests_excluded": 1, "n_requests": 3}
     assert letters(saying("p", "1"), saying("p", "1").model_copy(update=part)) == ["-", "-"]
+    read = {"inputs_digest": "another vocabulary"}
+    assert letters(saying("p", "1"), saying("p", "1").model_copy(update=read)) == ["-", "-"]
     many = letters(*(saying("p", str(n)) for n in range(28)))
     assert many[24:] == ["Y", "Z", "AA", "AB"]
+
+
+def test_letters_and_numbers_of_the_output_are_explained_where_there_are_any() -> None:
+    one, other = result(), result().model_copy(update={"prompts_digest": "q"})
+    assert "output: " not in study_of(one, other)
+    same = study_of(one, one, output_dir=Path("out/s"))
+    assert "output: equal letters are equal tokens for the same input\n" in same
+    assert "a number says" not in same
+    assert "llem compare RUN RUN tells how much differs; each RUN is a folder in out/s/runs\n" in same
+    two_inputs = study_of(one, one, other, other)
+    assert "a number says which input; only letters with the same number can be compared\n" in two_inputs
+    assert "llem compare" not in two_inputs
 
 
 def test_several_processes_are_counted_and_one_is_not_worth_a_line() -> None:

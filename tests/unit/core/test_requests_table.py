@@ -17,6 +17,9 @@ SCHEMA = [
     ("e2e_s", pa.float64()),
     ("finish_reason", pa.string()),
     ("output_digest", pa.string()),
+    ("input_digest", pa.string()),
+    ("batch", pa.int64()),
+    ("token_times_s", pa.list_(pa.float64())),
 ]
 
 
@@ -29,7 +32,9 @@ def _request(index: int, ttft_s: float | None = 0.5, e2e_s: float | None = 2.0) 
         e2e_s=e2e_s,
         finish_reason="stop",
         output_digest=f"digest-{index}",
-        token_times_s=(0.5, 2.0),
+        input_digest=f"input-{index}" if index else None,
+        token_times_s=() if e2e_s is None else (0.5, 2.0),
+        batch=index // 2 if index else None,
     )
 
 
@@ -53,6 +58,9 @@ def test_rows_are_in_the_order_of_the_index_and_unknown_times_are_null(tmp_path:
             "e2e_s": e2e_s,
             "finish_reason": "stop",
             "output_digest": f"digest-{i}",
+            "input_digest": f"input-{i}" if i else None,
+            "batch": i // 2 if i else None,
+            "token_times_s": [] if e2e_s is None else [0.5, 2.0],
         }
         for i, (ttft_s, e2e_s) in enumerate([(None, 2.0), (None, None), (0.5, 2.0)])
     ]

@@ -333,6 +333,8 @@ def test_sidecars_hold_the_window_and_every_request(tmp_path: Path) -> None:
     assert table["index"] == [0, 1, 2, 3, 4]
     assert table["output_tokens"] == [4] * 5
     assert table["e2e_s"] == [1.0] * 5
+    assert table["batch"] == [0, 0, 1, 1, 2]
+    assert table["token_times_s"] == [[0.25, 0.5, 0.75, 1.0]] * 5
 
 
 def test_a_sidecar_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
@@ -480,7 +482,7 @@ def test_a_window_of_the_run_has_the_energy_and_the_tokens_of_its_batches_only()
         *("generate", "generate", "synchronize"),
         *("energy off", "sampler off", "flops", "unload"),
     ]
-    assert [r.index for r in raw.requests] == [2, 3, 4, 5]
+    assert [(r.index, r.batch) for r in raw.requests] == [(2, 0), (3, 0), (4, 1), (5, 1)]
     assert raw.energy is not None
     assert raw.energy.total_j == pytest.approx(200.0)
     assert raw.duration_sec == pytest.approx(2.0)

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llenergymeasure.domain.equivalence import Difference, OutputComparison, compare_outputs, outputs_digest
+from llenergymeasure.domain.equivalence import (
+    Difference,
+    OutputComparison,
+    compare_outputs,
+    inputs_digest,
+    outputs_digest,
+)
 from llenergymeasure.domain.inference import tokens_digest
 from tests.fakes.requests import answered
 
@@ -62,6 +68,18 @@ def test_the_digest_of_a_run_is_that_of_its_tokens_whatever_their_order() -> Non
     others = [answered(1, [(4,)]), answered(2, [(3,)]), answered(1, [(3,), (3,)])]
     digests = {outputs_digest([one, other]) for other in (two, *others)}
     assert len(digests) == 4
+
+
+def test_the_digest_of_what_was_read_is_that_of_its_tokens_whatever_their_order_and_the_answers() -> None:
+    one, two = answered(0, [(1, 2)], given=(7, 8)), answered(1, [(3,)], given=(9,))
+    said_more = answered(1, [(3, 4)], given=(9,))
+    assert inputs_digest([one, two]) == inputs_digest([two, one]) == inputs_digest([one, said_more])
+    others = [answered(1, [(3,)], given=(8,)), answered(2, [(3,)], given=(9,)), answered(1, [(3,)], given=(9, 9))]
+    assert len({inputs_digest([one, other]) for other in (two, *others)}) == 4
+
+
+def test_a_request_whose_input_is_not_told_leaves_none_for_all() -> None:
+    assert inputs_digest([answered(0, [(1,)], given=(7,)), answered(1, [(1,)])]) is None
 
 
 def test_answers_are_told_apart_in_a_digest() -> None:

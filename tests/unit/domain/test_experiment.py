@@ -1,5 +1,6 @@
 """The figures of a result from the processes that measured them, added up by hand."""
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
@@ -410,3 +411,11 @@ def test_samples_of_a_gpu_that_two_processes_read_count_once(process: MakeProces
         process(1, 2, samples=(sample(10.1, 0, 9.0), sample(10.3, 1, 3.0))),
     ]
     assert [(s.timestamp, s.power_w) for s in distinct_samples(raws)] == [(10.2, 1.0), (10.3, 3.0), (10.4, 2.0)]
+
+
+def test_what_was_read_is_in_the_result_by_one_digest_of_all_requests(process: MakeProcess) -> None:
+    told = [replace(request(i), input_digest=f"i{i}") for i in range(4)]
+    halves = [process(0, 2, requests=(told[0], told[2])), process(1, 2, requests=(told[3], told[1]))]
+    expected = hashlib.sha256(b"0 i0\n1 i1\n2 i2\n3 i3").hexdigest()
+    assert of(halves).inputs_digest == of([process(requests=told)]).inputs_digest == expected
+    assert of([process()]).inputs_digest is None

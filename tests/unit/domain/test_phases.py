@@ -1,5 +1,6 @@
 """Prefill and decode from pairs of windows."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -7,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.phases import PhaseWindow, mean_with_interval, phases_of
+from tests.unit.domain.conftest import MakeProcess
 
 # The 97.5 % point of Student's t with 2 degrees of freedom, from any table.
 T_2 = 4.302653
@@ -61,6 +64,34 @@ def test_what_the_sensor_leaves_open_widens_the_interval() -> None:
     decode = phases_of(pairs, 4).decode.energy_j
     assert decode is not None
     assert decode.low == pytest.approx(50 - math.sqrt(75) / 3)
+
+
+def test_intervals_can_be_worked_out_again_from_the_pairs_of_a_saved_result(process: MakeProcess) -> None:
+    joules = ((10.0, 100.0), (12.0, 101.0), (11.0, 105.0))
+    given = [(window(1.0, e, 4, 0.3), window(5.0 + e / 100, g, 36, 0.4)) for e, g in joules]
+    result = ExperimentResult.from_processes([process(phases=phases_of(given, n_requests=4))])
+    phases = json.loads(result.model_dump_json())["phases"]
+    pairs = phases["pairs"]
+    assert len(pairs) == phases["n_pairs"] == 3
+    decode_j = [pair["full"]["energy_j"] - pair["prefill"]["energy_j"] for pair in pairs]
+    assert decode_j == [90.0, 89.0, 94.0]
+    # Deviations from the mean of 91 are -1, -2 and 3. Of a difference the bounds are 0.5 J, of three sqrt(0.75) / 3.
+    bounds_j = [math.hypot(pair["full"]["uncertainty_j"], pair["prefill"]["uncertainty_j"]) for pair in pairs]
+    half_j = T_2 * math.sqrt(14 / 2) / math.sqrt(3) + math.hypot(*bounds_j) / 3
+    assert phases["decode"]["energy_j"] == pytest.approx(
+        {"value": 91.0, "low": 91 - half_j, "high": 91 + half_j}, rel=1e-6
+    )
+    seconds = [pair["full"]["duration_sec"] - pair["prefill"]["duration_sec"] for pair in pairs]
+    assert phases["decode"]["duration_sec"]["value"] == pytest.approx(sum(seconds) / 3)
+    # 4.10, 4.12 and 4.11 s: the deviations are 0.01 s, 0.01 s and none.
+    half_s = T_2 * 0.01 / math.sqrt(3)
+    assert phases["decode"]["duration_sec"]["low"] == pytest.approx(4.11 - half_s, rel=1e-6)
+
+
+def test_what_no_sensor_told_of_a_pair_stays_absent() -> None:
+    pairs = [(window(1.0, None, 4, None), window(5.0, 50.0, 36, None))] * 3
+    first = phases_of(pairs, 4).pairs[0]
+    assert (first.prefill.energy_j, first.full.energy_j, first.full.uncertainty_j) == (None, 50.0, None)
 
 
 def test_a_difference_that_may_be_nothing_is_unresolved() -> None:

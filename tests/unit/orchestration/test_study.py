@@ -84,6 +84,8 @@ def test_an_experiment_that_fails_leaves_nothing(bench: Bench, tmp_path: Path, e
         execute_experiment(config(name="a", output_dir=tmp_path), bench.options())
     assert bench.log == ["run a"]
     assert list(tmp_path.iterdir()) == []
+    told = isinstance(error, KeyboardInterrupt | SystemExit)
+    assert getattr(error, "__notes__", []) == (["nothing was kept"] if told else [])
 
 
 def test_a_result_that_cannot_be_saved_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
@@ -206,6 +208,10 @@ def test_an_interrupted_attempt_is_removed_and_finished_ones_stay(
     with pytest.raises(type(error)):
         execute_study(study_of("a", "b", "c", output_dir=tmp_path), bench.options())
     (study,) = tmp_path.iterdir()
+    assert error.__notes__ == [
+        "b, which was running, was removed",
+        f"1 of 3 experiments had finished; what they left is kept in {study}",
+    ]
     (slot,) = (study / "runs").iterdir()
     assert tree(study) == {
         "study.yaml", "plan.json",
@@ -293,3 +299,36 @@ def test_an_unforeseen_error_is_a_failed_experiment_and_not_the_end(bench: Bench
     study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options())
     assert [(f.name, f.error_type, f.message) for f in study.failures] == [("a", "RuntimeError", "unforeseen")]
     assert [e.name for e in study.experiments] == ["b"]
+
+
+def test_an_interruption_between_experiments_removes_nothing_and_counts_failures_apart(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.errors["b"] = BackendError("no")
+    interrupted = KeyboardInterrupt()
+
+    def sleep(seconds: float) -> None:
+        if bench.log[-1] == "run b":
+            raise interrupted
+
+    execution = ExecutionConfig(pause_s=1)
+    given = study_of("a", "b", "c", output_dir=tmp_path, execution=execution)
+    with pytest.raises(KeyboardInterrupt):
+        execute_study(given, bench.options(sleep=sleep))
+    (study,) = tmp_path.iterdir()
+    assert interrupted.__notes__ == [
+        f"1 of 3 experiments had finished and 1 had failed; what they left is kept in {study}"
+    ]
+    assert len(list((study / "runs").iterdir())) == 2
+
+
+def test_an_interruption_before_anything_has_finished_says_so(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["a"] = first = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        execute_study(study_of("a", output_dir=tmp_path), bench.options())
+    (study,) = tmp_path.iterdir()
+    assert first.__notes__[-1] == f"0 of 1 experiments had finished; only the plan is kept in {study}"
+    bench.errors["a"] = second = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        execute_study(study_of("a"), bench.options())
+    assert second.__notes__ == ["nothing was kept"]

@@ -1,13 +1,17 @@
 """Tokens beside a result, and two runs compared by them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.outputs_table import write_outputs_parquet
+from llenergymeasure.core.requests_table import write_requests_parquet
 from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.inference import RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.outputs import compare_runs, read_outputs
@@ -21,18 +25,33 @@ def run_with(
     *requests: tuple[tuple[int, ...], ...],
     prompts: str = "p",
     name: str | None = "o",
+    table: str | None = "r",
     n_excluded: int = 0,
+    start: int = 0,
+    read: Mapping[int, Sequence[int] | int] = MappingProxyType({}),
+    config: ExperimentConfig | None = None,
 ) -> Path:
-    """A saved run whose requests gave these answers; the last request is the first of the file."""
-    rows = [answered(index, answers) for index, answers in enumerate(requests)]
-    folder.mkdir()
+    """A saved run whose requests, from ``start`` on, gave these answers; the last request is the first of the file.
+
+    ``read`` has the tokens that a request read, or how many where nobody told which; of the others it was one, 0.
+    """
+    rows = [_row(index, answers, read.get(index, (0,))) for index, answers in enumerate(requests, start)]
+    folder.mkdir(parents=True)
     if name is not None:
         write_outputs_parquet(rows[::-1], folder / name)
-    raw = fake_process_result(ExperimentPlan.of(ExperimentConfig(model="m")))
+    if table is not None:
+        write_requests_parquet(rows, folder / table)
+    raw = fake_process_result(ExperimentPlan.of(config or ExperimentConfig(model="m")))
     raw = raw.model_copy(update={"requests": tuple(rows), "outputs_file": name, "prompts_digest": prompts})
-    raw = raw.model_copy(update={"n_requests_excluded": n_excluded})
+    raw = raw.model_copy(update={"n_requests_excluded": n_excluded, "requests_file": table})
     save_result(ExperimentResult.from_processes([raw]), folder)
     return folder
+
+
+def _row(index: int, answers: tuple[tuple[int, ...], ...], read: Sequence[int] | int) -> RequestOutput:
+    if isinstance(read, int):
+        return answered(index, answers, n_input=read)
+    return answered(index, answers, given=read)
 
 
 def test_the_table_has_a_row_for_each_answer_in_the_order_of_requests(tmp_path: Path) -> None:
@@ -86,9 +105,54 @@ def test_parts_of_a_run_are_compared_by_the_requests_that_both_ran(tmp_path: Pat
     assert (found.n_requests, found.n_identical, found.n_left_out) == (2, 1, 1)
 
 
-def test_the_same_prompts_cut_to_other_lengths_are_other_inputs(tmp_path: Path) -> None:
-    one, other = run_with(tmp_path / "a", ((1,),)), run_with(tmp_path / "b", ((1,),))
-    result = ExperimentResult.from_json(other).model_copy(update={"input_tokens": 99})
-    save_result(result, other)
-    with pytest.raises(ConfigError, match="read 1 and 99 tokens of the same prompts"):
+def test_parts_are_compared_by_what_their_common_requests_read(tmp_path: Path) -> None:
+    read = {2: (1,), 3: (1, 2), 4: (1, 2, 3)}
+    early = run_with(tmp_path / "a", ((1,),), ((2,),), n_excluded=3, start=2, read=read)
+    late = run_with(tmp_path / "b", ((2,),), ((3,),), n_excluded=3, start=3, read=read)
+    found = compare_runs(early, late)
+    assert (found.n_requests, found.identical, found.n_left_out, found.n_inputs_by_length) == (1, True, 2, 0)
+
+
+def test_common_requests_that_read_other_tokens_are_refused_whatever_the_totals(tmp_path: Path) -> None:
+    two = run_with(tmp_path / "a", ((1,),), ((2,),), n_excluded=3, start=2, read={3: range(20)})
+    one = run_with(tmp_path / "b", ((2,),), n_excluded=4, start=3, read={3: range(99)})
+    with pytest.raises(ConfigError, match=r"other tokens for 1 of 1 common requests \(request 3: 20 and 99 tokens\)"):
+        compare_runs(two, one)
+
+
+def test_equally_many_tokens_of_another_vocabulary_are_other_inputs(tmp_path: Path) -> None:
+    answers = (((1,),), ((2,),), ((3,),))
+    one = run_with(tmp_path / "a", *answers, read={1: (5, 6), 2: (7,)})
+    other = run_with(tmp_path / "b", *answers, read={1: (5, 9), 2: (8,)})
+    said = (
+        r"for 2 of 3 common requests \(request 1: 2 and 2 tokens, not the same ones\); compare runs with the same "
+        "tokenizer, template, max_input_tokens and dataset"
+    )
+    with pytest.raises(ConfigError, match=said):
         compare_runs(one, other)
+
+
+def test_without_the_digest_of_an_input_its_length_is_compared(tmp_path: Path) -> None:
+    told = run_with(tmp_path / "a", ((1,),), ((2,),), read={1: (5, 6)})
+    untold = run_with(tmp_path / "b", ((1,),), ((2,),), read={1: 2})
+    longer = run_with(tmp_path / "c", ((1,),), ((2,),), read={1: 3})
+    assert compare_runs(told, untold).n_inputs_by_length == 1
+    with pytest.raises(ConfigError, match="request 1: 2 and 3 tokens"):
+        compare_runs(told, longer)
+    # A file from before there were digests.
+    old = pq.read_table(told / "r").drop_columns(["input_digest"])
+    pq.write_table(old, told / "r")
+    assert compare_runs(told, untold).n_inputs_by_length == 2
+
+
+def test_a_table_of_requests_that_is_missing_or_torn_says_so(tmp_path: Path) -> None:
+    one = run_with(tmp_path / "a", ((1,),))
+    with pytest.raises(ConfigError, match=r"b: the table of its requests was not kept \(requests is null\)"):
+        compare_runs(one, run_with(tmp_path / "b", ((1,),), table=None))
+    (one / "r").unlink()
+    with pytest.raises(ConfigError, match=r"a/r: cannot be read"):
+        compare_runs(one, one)
+    run_with(tmp_path / "c", ((1,),), start=1)
+    (one / "r").write_bytes((tmp_path / "c" / "r").read_bytes())
+    with pytest.raises(ConfigError, match="request 0 has tokens and no row in a table of requests"):
+        compare_runs(one, one)

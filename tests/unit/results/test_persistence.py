@@ -26,6 +26,7 @@ from llenergymeasure.results.persistence import (
     mark_done,
     new_run_directory,
     publish,
+    result_file,
     safe_name,
     save_result,
     stamped_name,
@@ -64,6 +65,32 @@ def test_every_field_of_a_saved_result_comes_back_equal(result: ExperimentResult
 def test_a_result_is_found_by_its_file_its_folder_and_by_text(result: ExperimentResult, tmp_path: Path) -> None:
     path = save_result(result, tmp_path)
     assert [ExperimentResult.from_json(p) for p in (path, tmp_path, str(path), str(tmp_path))] == [result] * 4
+
+
+def test_of_an_experiment_in_a_study_the_newest_attempt_is_found(result: ExperimentResult, tmp_path: Path) -> None:
+    slot = tmp_path / "runs" / "0005-0123456789abcdef"
+    for number in (2, 10, 9):
+        (slot / f"attempt-{number}").mkdir(parents=True)
+        save_result(result.model_copy(update={"name": f"attempt {number}"}), slot / f"attempt-{number}")
+    (slot / "attempt-99.partial").mkdir()
+    assert load_result(slot).name == "attempt 10"
+    assert result_file(slot / "attempt-2") == slot / "attempt-2" / "result.json"
+    save_result(result, slot)
+    assert load_result(slot) == result
+
+
+def test_an_attempt_that_failed_is_not_passed_over_for_an_older_one(result: ExperimentResult, tmp_path: Path) -> None:
+    (tmp_path / "attempt-1").mkdir()
+    save_result(result, tmp_path / "attempt-1")
+    (tmp_path / "attempt-2").mkdir()
+    with pytest.raises(ConfigError, match=r"attempt-2/result.json: cannot be read: No such file"):
+        load_result(tmp_path)
+
+
+def test_the_folder_of_a_whole_study_says_where_its_results_are(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ConfigError, match=f"{tmp_path}: this is a study; name one of the folders in {tmp_path}/runs"):
+        load_result(tmp_path)
 
 
 def test_the_json_repository_is_a_results_repository(result: ExperimentResult, tmp_path: Path) -> None:

@@ -247,6 +247,7 @@ class PyTorchModel:
             e2e_s=stamps[-1] if stamps else end_s,
             finish_reason="stop" if all(ids and ids[-1] in self._end_ids for ids in own) else "length",
             output_digest=tokens_digest(*own),
+            input_digest=tokens_digest(prompt.token_ids or ()),
             token_times_s=stamps,
             output_ids=own,
         )
