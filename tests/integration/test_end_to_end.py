@@ -173,7 +173,8 @@ def test_without_codecarbon_energy_is_null_and_the_run_completes(two_runs: TwoRu
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_CODECARBON)
     output = tmp_path / "out"
     arguments = run_arguments(output, "--quiet")
-    done = finish(start(arguments, two_runs.cache, PYTHONPATH=str(tmp_path)))
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    done = finish(start(arguments, two_runs.cache, PYTHONPATH=path))
     assert done.code == 0, done.stderr
     (folder,) = output.iterdir()
     result = ExperimentResult.from_json(folder)

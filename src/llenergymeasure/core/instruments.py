@@ -27,7 +27,7 @@ class Instruments:
     that ``energy`` has no sensor behind it, so that idle power means nothing. ``beside`` gives devices that are
     listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
     that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended,
-    ``cpu_times`` what the machine's processors have done so far, and which part of it processes did.
+    ``machine_cpu_s`` what the machine's processors have done so far, and which part of it processes did.
     ``idle_gpus`` are the names of GPUs that could have been used where none is, ``peers`` the other processes of
     the experiment. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
@@ -45,7 +45,7 @@ class Instruments:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     cpu_time_s: Callable[[], float] = lambda: 0.0
     gpu_pids: Callable[[Sequence[str]], frozenset[int] | None] = lambda _: None
-    cpu_times: Callable[[Iterable[int]], CpuTimes | None] = lambda _: None
+    machine_cpu_s: Callable[[Iterable[int]], CpuTimes | None] = lambda _: None
     peers: Peers = field(default_factory=Alone)
     idle_gpus: tuple[str, ...] = ()
     show_progress: bool = False
@@ -95,7 +95,7 @@ def build_instruments(
         beside=_processors(context) if energy is not None and energy.sees_gpus else None,
         cpu_time_s=lambda: sampler.cpu_time_s,
         gpu_pids=sampler.running_pids,
-        cpu_times=cpu_times,
+        machine_cpu_s=cpu_times,
         baseline_energy=baseline_energy,
         baselines=BaselineStore(plan.baseline_cache) if plan.baseline_cache else SESSION_BASELINES,
         idle_gpus=() if plan.devices else tuple(gpu.name for gpu in visible.gpus),

@@ -217,7 +217,7 @@ def _measuring(instruments: Instruments) -> Iterator[Window]:
     trackings = [Tracking(source) for source in sources]
     spent_s = instruments.cpu_time_s()
     own = instruments.peers.pids() | {os.getpid()}
-    before = instruments.cpu_times(own)
+    before = instruments.machine_cpu_s(own)
     try:
         with ExitStack() as stack:
             for tracking in trackings:
@@ -230,7 +230,7 @@ def _measuring(instruments: Instruments) -> Iterator[Window]:
         window.end_time = window.start_time + timedelta(seconds=window.duration_sec)
     # Nothing spent is nothing counted: only the sampler of GPUs is.
     window.instrument_cpu_s = (instruments.cpu_time_s() - spent_s) or None
-    after = instruments.cpu_times(own)
+    after = instruments.machine_cpu_s(own)
     if before is not None and after is not None:
         window.foreign_cpu_pct = foreign_cpu_pct(before, after, psutil.cpu_count() or 1)
     if instruments.energy is not None:

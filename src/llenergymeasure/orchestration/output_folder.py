@@ -11,9 +11,9 @@ from llenergymeasure.core.backends import get_backend
 from llenergymeasure.exceptions import ConfigError
 
 _ADVICE = "choose another with --output"
-# Seen in runs of 20 to 100 requests: 20 bytes for a token's time in a process's raw result, 18 for its id and its time in
-# tables, 370 for a request, 30 kB for the rest of an experiment, most of both in raw results. Twice that, and something
-# for the next reader of the disk.
+# Seen in runs of 20 to 100 requests: 20 bytes for a token's time in a process's raw result, 18 for its id and its time
+# in tables, 370 for a request, 30 kB for the rest of an experiment, most of both in raw results. Twice that, and
+# something for the next reader of the disk.
 _RAW_TOKEN_BYTES, _TABLE_TOKEN_BYTES, _REQUEST_BYTES, _EXPERIMENT_BYTES = 40, 36, 740, 60_000
 _MARGIN_BYTES = 50e6
 

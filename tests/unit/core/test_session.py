@@ -126,7 +126,7 @@ def test_what_others_take_of_the_processors_in_the_window_is_told() -> None:
         bench.log.append("look at the processors")
         return next(looks)
 
-    raw = bench.run(config(), cpu_times=look)
+    raw = bench.run(config(), machine_cpu_s=look)
     assert raw.foreign_cpu_pct == pytest.approx(100 * 5 / 10 / (psutil.cpu_count() or 1))
     assert asked == [{os.getpid()}] * 2
     window = bench.log[bench.log.index("seed 42") :]

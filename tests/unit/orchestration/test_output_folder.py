@@ -22,9 +22,9 @@ def test_nothing_is_written_without_a_folder() -> None:
 def test_what_is_written_goes_by_the_requests_that_there_are() -> None:
     config = ExperimentConfig.model_validate({"model": "m", "n": 10**9, "max_output_tokens": 1000})
     answers = config.model_copy(update={"decoder": config.decoder.model_copy(update={"num_return_sequences": 3})})
-    # A margin of 50 MB; per experiment 60 kB, per request 600 bytes, per token 60.
-    assert bytes_to_write([config], [200]) == 50e6 + 60_000 + 200 * 600 + 200_000 * 60
-    assert bytes_to_write([config, answers], [200, 1]) == 50e6 + 120_000 + 201 * 600 + 203_000 * 60
+    # A margin of 50 MB; per experiment 60 kB, per request 740 bytes, per token 76.
+    assert bytes_to_write([config], [200]) == 50e6 + 60_000 + 200 * 740 + 200_000 * 76
+    assert bytes_to_write([config, answers], [200, 1]) == 50e6 + 120_000 + 201 * 740 + 203_000 * 76
     assert bytes_to_write([config], [None]) == 50e6 + 60_000
 
 
@@ -34,8 +34,8 @@ def test_processes_that_share_a_model_each_write_all_requests() -> None:
         ExperimentConfig.model_validate({**fields, "pytorch": section})
         for section in ({"tp_plan": "auto", "tp_size": 4}, {"data_parallel_size": 4})
     )
-    # Of 60 bytes for a token 40 are in the raw result of each process, and 20 in the one table.
-    assert bytes_to_write([split], [100]) == 50e6 + 4 * (60_000 + 100 * 600 + 100_000 * 40) + 100_000 * 20
-    assert bytes_to_write([shared], [100]) == 50e6 + 60_000 + 100 * 600 + 100_000 * 60
+    # Of 76 bytes for a token 40 are in the raw result of each process, and 36 in the one table.
+    assert bytes_to_write([split], [100]) == 50e6 + 4 * (60_000 + 100 * 740 + 100_000 * 40) + 100_000 * 36
+    assert bytes_to_write([shared], [100]) == 50e6 + 60_000 + 100 * 740 + 100_000 * 76
     unknown = ExperimentConfig.model_validate({**fields, "backend": "vllm"})
-    assert bytes_to_write([unknown], [100]) == 50e6 + 60_000 + 100 * 600 + 100_000 * 60
+    assert bytes_to_write([unknown], [100]) == 50e6 + 60_000 + 100 * 740 + 100_000 * 76
