@@ -217,9 +217,11 @@ def memory_lines(fit: MemoryFit) -> list[str]:
         return [f"memory: not known for this model; {free_mb} {free.where}"]
     least = "at least " if estimate.total_mb is None else ""
     needed_mb = estimate.certain_mb if estimate.total_mb is None else estimate.total_mb
-    fits = "" if free.free_mb is None or needed_mb > free.free_mb else ": it fits"
+    fits = ""
+    if free.free_mb is not None and needed_mb <= free.free_mb:
+        fits = ": what is known of it fits" if estimate.total_mb is None else ": it fits"
     return [
-        f"memory: {least}{needed_mb:,.0f} MB{fit.for_each} ({parts_of(estimate)})",
+        f"memory: a run adds {least}{needed_mb:,.0f} MB{fit.for_each} ({parts_of(estimate)})",
         *(f"memory: unknown {line}" for line in estimate.unknown),
         f"memory: {free_mb} {free.where}{fits}",
     ]

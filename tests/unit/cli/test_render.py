@@ -9,8 +9,10 @@ from typing import Any, Literal
 import pytest
 
 from llenergymeasure.cli import render, render_result
+from llenergymeasure.cli.render import memory_lines
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.gpu_info import VisibleGpus
+from llenergymeasure.core.memory import FreeMemory
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.inference import ModelDescription
@@ -20,11 +22,13 @@ from llenergymeasure.domain.metrics import (
     EnergyMeasurement,
     FlopsResult,
     FlopsTerms,
+    MemoryEstimate,
     ThermalThrottleInfo,
     WarmupResult,
 )
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.orchestration.inspection import Availability
+from llenergymeasure.orchestration.memory_fit import MemoryFit
 from llenergymeasure.testing import fake_environment, fake_process_result
 
 Source = Literal["counter", "integrated", "modelled"]
@@ -287,3 +291,42 @@ def test_weights_that_were_not_read_and_an_adapter_stand_behind_the_model() -> N
     other = ModelDescription(engine="fake", engine_version="1", parameters=dict(parameters))
     row = line(render_result.experiment(result(model=other), None), "model")
     assert row.endswith("org/a-model, bf16, weights not read: random, seed 42, adapter (lora, rank 4, alpha 8, merged)")
+
+
+MEMORY = MemoryEstimate(weights_mb=6000.0, kv_cache_mb=2000.0, activations_mb=500.0, overhead_mb=700.0)
+FREE = FreeMemory(where="on GPU 0 (Fake)", free_mb=9200.0)
+
+
+@pytest.mark.parametrize(
+    ("fit", "lines"),
+    [
+        (
+            MemoryFit(MEMORY, FREE),
+            [
+                "memory: a run adds 9,200 MB (weights 6,000, KV cache 2,000, activations 500, libraries and slack 700)",
+                "memory: 9,200 MB are free on GPU 0 (Fake): it fits",
+            ],
+        ),
+        (
+            MemoryFit(replace(MEMORY, kv_cache_mb=None, unknown=("KV cache: why",)), FREE),
+            [
+                "memory: a run adds at least 6,000 MB (weights 6,000, KV cache unknown, activations 500, libraries and "
+                "slack 700)",
+                "memory: unknown KV cache: why",
+                "memory: 9,200 MB are free on GPU 0 (Fake): what is known of it fits",
+            ],
+        ),
+        (MemoryFit(None, FREE), ["memory: not known for this model; 9,200 MB are free on GPU 0 (Fake)"]),
+        (
+            MemoryFit(MEMORY, replace(FREE, free_mb=9199.0), 2),
+            [
+                "memory: a run adds 9,200 MB for each of 2 processes (weights 6,000, KV cache 2,000, activations 500, "
+                "libraries and slack 700)",
+                "memory: 9,199 MB are free on GPU 0 (Fake)",
+            ],
+        ),
+    ],
+    ids=["fits", "at least", "unknown", "two processes"],
+)
+def test_memory_is_told_part_by_part_beside_what_is_free(fit: MemoryFit, lines: list[str]) -> None:
+    assert memory_lines(fit) == lines
