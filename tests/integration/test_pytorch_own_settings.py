@@ -159,8 +159,12 @@ def test_without_a_cache_every_token_reads_all_before_it(tiny_llama: Path) -> No
     lengths = [len(token_ids(tiny_llama, text)) for text in TEXTS[:3]]
     assert [r.output_tokens for r in output.requests] == [4, 4, 4]
     assert flops is not None
-    assert flops.value == 2 * NON_EMBEDDING * sum(4 * p + 0 + 1 + 2 + 3 for p in lengths)
-    assert "without a cache" in flops.method
+    assert flops.prefill is not None
+    assert flops.decode is not None
+    linear = NON_EMBEDDING - (2 * 2 * 64 + 64)  # without the norms
+    assert flops.prefill.linear == 2 * linear * sum(lengths)
+    assert flops.decode.linear == 2 * linear * sum(3 * p + 1 + 2 + 3 for p in lengths)
+    assert flops.value == 2 * NON_EMBEDDING * sum(p + 4 for p in lengths)
     assert flops.confidence == "high"
 
 
