@@ -15,10 +15,12 @@ _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 class CpuTimes:
     """Processor seconds up to the moment ``at_s`` of the monotonic clock.
 
-    ``busy_s`` are those of all logical CPUs, with what a hypervisor gave to others; ``own_s`` those of our processes.
+    ``busy_s`` are those of all ``n_cpus`` logical CPUs, with what a hypervisor gave to others; ``own_s`` those of our
+    processes. ``n_cpus`` is None where the system does not say.
     """
 
     at_s: float
+    n_cpus: int | None
     busy_s: float
     own_s: float
 
@@ -28,28 +30,28 @@ def cpu_times(pids: Iterable[int]) -> CpuTimes:
     machine = psutil.cpu_times()
     return CpuTimes(
         at_s=time.monotonic(),
+        n_cpus=psutil.cpu_count(),
         # Not every system has all of them.
         busy_s=sum(getattr(machine, name, 0.0) for name in _BUSY),
         own_s=sum(_seconds_of(process) for process in _family(pids)),
     )
 
 
-def foreign_cpu_pct(before: CpuTimes, after: CpuTimes, n_cpus: int) -> float | None:
+def foreign_cpu_pct(before: CpuTimes, after: CpuTimes) -> float | None:
     """Share of all CPUs that others took, in percent.
 
     Args:
         before: at the start.
         after: at the end.
-        n_cpus: logical CPUs of the machine.
 
     Returns:
-        0 to 100; None for less than a second, which the kernel does not resolve.
+        0 to 100; None for less than a second, which the kernel does not resolve, or an unknown number of CPUs.
     """
     elapsed_s = after.at_s - before.at_s
-    if elapsed_s < _LEAST_S:
+    if elapsed_s < _LEAST_S or after.n_cpus is None:
         return None
     foreign_s = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
-    return min(max(100 * foreign_s / (elapsed_s * n_cpus), 0.0), 100.0)
+    return min(max(100 * foreign_s / (elapsed_s * after.n_cpus), 0.0), 100.0)
 
 
 def _family(pids: Iterable[int]) -> set[psutil.Process]:

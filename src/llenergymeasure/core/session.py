@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
-import psutil
 from tqdm import tqdm
 
 from llenergymeasure.core import session_steps as steps
@@ -232,7 +231,7 @@ def _measuring(instruments: Instruments) -> Iterator[Window]:
     window.instrument_cpu_s = (instruments.cpu_time_s() - spent_s) or None
     after = instruments.machine_cpu_s(own)
     if before is not None and after is not None:
-        window.foreign_cpu_pct = foreign_cpu_pct(before, after, psutil.cpu_count() or 1)
+        window.foreign_cpu_pct = foreign_cpu_pct(before, after)
     if instruments.energy is not None:
         window.energy = trackings[-1].measurement
         if instruments.beside is not None:

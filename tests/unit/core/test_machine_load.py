@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -15,15 +16,16 @@ BUSY = "import time; end = time.time() + {seconds}\nwhile time.time() < end: pas
 
 
 def times(at_s: float, busy_s: float, own_s: float) -> CpuTimes:
-    return CpuTimes(at_s=at_s, busy_s=busy_s, own_s=own_s)
+    return CpuTimes(at_s=at_s, n_cpus=4, busy_s=busy_s, own_s=own_s)
 
 
 def test_what_is_busy_and_not_ours_is_a_share_of_all_processors() -> None:
     # Ten seconds of four processors: 12 busy, of which 8 are ours.
-    assert foreign_cpu_pct(times(0, 100, 7), times(10, 112, 15), 4) == pytest.approx(10)
+    assert foreign_cpu_pct(times(0, 100, 7), times(10, 112, 15)) == pytest.approx(10)
     # The kernel counts in hundredths, so that ours may be a little more than all.
-    assert foreign_cpu_pct(times(0, 100, 7), times(10, 107.99, 15), 4) == 0
-    assert foreign_cpu_pct(times(0, 100, 7), times(0.9, 101, 7), 4) is None
+    assert foreign_cpu_pct(times(0, 100, 7), times(10, 107.99, 15)) == 0
+    assert foreign_cpu_pct(times(0, 100, 7), times(0.9, 101, 7)) is None
+    assert foreign_cpu_pct(times(0, 100, 7), replace(times(10, 112, 15), n_cpus=None)) is None
 
 
 def spent_while(seconds: float, *, child: bool) -> tuple[float, float]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -116,8 +115,8 @@ def config(n: int = 4, n_warmup: int = 1, **fields: object) -> ExperimentConfig:
 
 
 def test_what_others_take_of_the_processors_in_the_window_is_told() -> None:
-    # Ten seconds of one processor for each look, of which others have half.
-    looks = iter(CpuTimes(at_s=10 * i, busy_s=10 * i, own_s=5 * i) for i in range(9))
+    # Ten seconds of one of four processors for each look, of which others have half.
+    looks = iter(CpuTimes(at_s=10 * i, n_cpus=4, busy_s=10 * i, own_s=5 * i) for i in range(9))
     asked: list[frozenset[int]] = []
     bench = Bench()
 
@@ -127,7 +126,7 @@ def test_what_others_take_of_the_processors_in_the_window_is_told() -> None:
         return next(looks)
 
     raw = bench.run(config(), machine_cpu_s=look)
-    assert raw.foreign_cpu_pct == pytest.approx(100 * 5 / 10 / (psutil.cpu_count() or 1))
+    assert raw.foreign_cpu_pct == pytest.approx(12.5)
     assert asked == [{os.getpid()}] * 2
     window = bench.log[bench.log.index("seed 42") :]
     assert window.index("look at the processors") < window.index("energy on")
