@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import nvmlsim
 from bench.simulated_nvml import ARCHITECTURES, SimulatedClock, SimulatedNvml
-from llenergymeasure.core.gpu_energy import GpuRecord, gpu_energy
-from llenergymeasure.core.gpu_recorder import CLOSE_S, GpuRecorder
-from llenergymeasure.core.gpu_sensors import power_sensor_of
 from llenergymeasure.core.measurement_warnings import aliasing_warning
-from llenergymeasure.core.nvml import Nvml
+from llenergymeasure.core.nvidia.energy import GpuRecord, gpu_energy
+from llenergymeasure.core.nvidia.nvml import Nvml
+from llenergymeasure.core.nvidia.power_sensors import power_sensor_of
+from llenergymeasure.core.nvidia.recorder import CLOSE_S, GpuRecorder
 from llenergymeasure.domain.metrics import EnergyMeasurement
 
 # A warning of ours that says that no reading could resolve the load begins with this flag.

@@ -10,8 +10,8 @@ import torch
 from transformers import StoppingCriteriaList
 
 from bench.overhead_throughput import experiment, measuring
-from llenergymeasure.core.backends.pytorch_timing import StepClock
-from llenergymeasure.core.prompts import select_prompts
+from llenergymeasure.core.backends.pytorch.timing import StepClock
+from llenergymeasure.core.prompts.selection import select_prompts
 
 MOST_SHARE_PCT = 0.5
 _N_CALLS = 2000

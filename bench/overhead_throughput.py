@@ -17,10 +17,10 @@ import torch
 from bench.pairs import judged, ratios_of
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
-from llenergymeasure.core.backends.pytorch_model import PyTorchModel
-from llenergymeasure.core.gpu_info import visible_gpus
+from llenergymeasure.core.backends.pytorch.model import PyTorchModel
 from llenergymeasure.core.instruments import build_instruments
-from llenergymeasure.core.prompts import select_prompts
+from llenergymeasure.core.nvidia.devices import visible_gpus
+from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.session import run_session
 from llenergymeasure.domain.inference import Prompt
 from llenergymeasure.domain.plan import ExperimentPlan

@@ -64,8 +64,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The ratios, and whether both sides counted the same tokens."""
     from bench.overhead_throughput import experiment, measuring
     from bench.pairs import judged, ratios_of
-    from llenergymeasure.core.models import resolve_model
-    from llenergymeasure.core.prompts import select_prompts
+    from llenergymeasure.core.checkpoint.source import resolve_model
+    from llenergymeasure.core.prompts.selection import select_prompts
 
     config = experiment(args)
     with measuring(config) as (model, measured):
@@ -98,7 +98,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def optimum_benchmark(args: argparse.Namespace) -> dict[str, Any]:
     """Tokens per second of optimum-benchmark, in turns with ours; an older transformers, so its own Python."""
     from bench.overhead_throughput import experiment, measuring
-    from llenergymeasure.core.models import resolve_model
+    from llenergymeasure.core.checkpoint.source import resolve_model
 
     fixed = {
         "dataset": {"random": {"input_tokens": 64, "output_tokens": args.max_output_tokens}},

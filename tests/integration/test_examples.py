@@ -14,7 +14,7 @@ from llenergymeasure.config.loader import load_experiment_config, load_study_con
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.backends import engine_names
-from llenergymeasure.core.models import PACKAGED_MODELS
+from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml")) + sorted((ROOT / "examples").rglob("*.yml"))

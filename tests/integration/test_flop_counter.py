@@ -30,7 +30,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.model_shape import shape_of
+from llenergymeasure.core.checkpoint.architecture import shape_of
 from llenergymeasure.domain.model_flops import ModelShape, attention_flops, cached_flops
 from llenergymeasure.domain.plan import ExperimentPlan
 from tests.integration.test_pytorch_engine import TEXTS, prompts

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.backends.pytorch_origin import Origin
-from llenergymeasure.core.models import describe_source, packaged_file
+from llenergymeasure.core.backends.pytorch.provenance import Origin
+from llenergymeasure.core.checkpoint.source import describe_source, packaged_file
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import ModelIdentity

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.backends.pytorch_adapter import with_adapter
+from llenergymeasure.core.backends.pytorch.adapter import with_adapter
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.backends.pytorch_placement import devices_of
+from llenergymeasure.core.backends.pytorch.placement import devices_of
 from tests.integration.conftest import save_tiny_llama, tiny_tokenizer
 from tests.integration.test_pytorch_engine import TEXTS
 from tests.integration.test_pytorch_options import config_of, run

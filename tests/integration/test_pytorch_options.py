@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.backends.pytorch_loading import loading_arguments
-from llenergymeasure.core.models import ModelSource
+from llenergymeasure.core.backends.pytorch.loading import loading_arguments
+from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError

@@ -10,8 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from llenergymeasure.config.engines.pytorch_left_out import ANOTHER_MODEL, HANDED_ON, LEFT_OUT
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.backends.pytorch_loading import draft_arguments, source_arguments
-from llenergymeasure.core.models import ModelSource
+from llenergymeasure.core.backends.pytorch.loading import draft_arguments, source_arguments
+from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.integration.conftest import save_tiny_llama, tiny_tokenizer

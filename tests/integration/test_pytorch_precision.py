@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch_precision import precision_cautions, precision_problems
+from llenergymeasure.core.backends.pytorch.precision import precision_cautions, precision_problems
 from llenergymeasure.domain.environment import GpuInfo
 
 

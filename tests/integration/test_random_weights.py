@@ -17,8 +17,8 @@ from transformers import LlamaConfig, MixtralConfig
 from llenergymeasure import ExperimentResult
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.backends.pytorch_random import random_model
-from llenergymeasure.core.models import ModelSource
+from llenergymeasure.core.backends.pytorch.random_weights import random_model
+from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.inference import ChatMessage, Prompt
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -273,9 +273,9 @@ import sys
 import torch, transformers
 from transformers import LlamaForCausalLM, MixtralForCausalLM
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch_random import random_model
-from llenergymeasure.core.memory import reset_resident_peak, resident_peak_mb
-from llenergymeasure.core.models import ModelSource
+from llenergymeasure.core.backends.pytorch.random_weights import random_model
+from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
+from llenergymeasure.core.checkpoint.source import ModelSource
 config = ExperimentConfig(model=sys.argv[1], pytorch={"random_weights": True})
 torch.nn.Linear(8, 8)(torch.zeros(1, 8))
 assert reset_resident_peak()

@@ -10,8 +10,8 @@ import pytest
 from llenergymeasure import run_experiment
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.prompts import select_prompts
-from llenergymeasure.core.random_prompts import random_token_ids
+from llenergymeasure.core.prompts.random import random_token_ids
+from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.domain.inference import Prompt, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from tests.integration.conftest import VOCABULARY, greedy_by_hand, save_tiny_llama

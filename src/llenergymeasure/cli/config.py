@@ -11,7 +11,7 @@ from llenergymeasure.config.sources import user_file_path
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.energy_backends import SensorContext, probe_sources
 from llenergymeasure.core.environment import collect_environment_snapshot
-from llenergymeasure.core.gpu_info import visible_gpus
+from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.orchestration.inspection import engine_status, model_status
 
 

@@ -14,7 +14,7 @@ from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.core.energy_backends import SourceStatus
-from llenergymeasure.core.gpu_info import VisibleGpus
+from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult

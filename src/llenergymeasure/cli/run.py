@@ -14,7 +14,7 @@ from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
-from llenergymeasure.core.prompts import select_prompts
+from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.inspection import energy_line, process_layout

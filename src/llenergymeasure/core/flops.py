@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llenergymeasure.core.model_shape import active_weights, shape_of
+from llenergymeasure.core.checkpoint.architecture import active_weights, shape_of
 from llenergymeasure.domain.metrics import Confidence, FlopsResult
 from llenergymeasure.domain.model_flops import ModelShape, PhaseFlops, cached_flops, total_of
 

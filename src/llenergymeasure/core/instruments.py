@@ -9,8 +9,8 @@ from llenergymeasure.core.baseline import SESSION_BASELINES, BaselineStore
 from llenergymeasure.core.energy_backends import SensorContext, choose_source, make_source
 from llenergymeasure.core.energy_backends.source import EnergySourceBase
 from llenergymeasure.core.environment import collect_environment_snapshot
-from llenergymeasure.core.gpu_info import VisibleGpus
 from llenergymeasure.core.machine_load import CpuTimes, cpu_times
+from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.core.peers import Alone, Peers
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.core.state import ExperimentState

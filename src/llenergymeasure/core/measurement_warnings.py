@@ -7,7 +7,7 @@ nothing to say. What the GPUs themselves did is in ``gpu_warnings``.
 import math
 from collections.abc import Sequence
 
-from llenergymeasure.core.gpu_sensors import Aliasing, PowerSensor, aliasing_of
+from llenergymeasure.core.nvidia.power_sensors import Aliasing, PowerSensor, aliasing_of
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 
 SHORT_MEASUREMENT_SEC = 10.0

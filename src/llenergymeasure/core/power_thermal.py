@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llenergymeasure.core.energy_counter import CounterRead
-from llenergymeasure.core.gpu_energy import CardFacts
-from llenergymeasure.core.gpu_recorder import GpuRecorder
-from llenergymeasure.core.nvml import Nvml, NvmlDevice, NvmlUnavailableError, nvml_session
+from llenergymeasure.core.nvidia.counter import CounterRead
+from llenergymeasure.core.nvidia.energy import CardFacts
+from llenergymeasure.core.nvidia.nvml import Nvml, NvmlDevice, NvmlUnavailableError, nvml_session
+from llenergymeasure.core.nvidia.recorder import GpuRecorder
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
 __all__ = ["PowerThermalSample", "PowerThermalSampler"]

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.device_check import watch_the_model
 from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
-from llenergymeasure.core.gpu_info import visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.machine_load import foreign_cpu_pct
 from llenergymeasure.core.measured_part import MeasuredPart, measured_part
-from llenergymeasure.core.nvml import nvml_held
+from llenergymeasure.core.nvidia.devices import visible_gpus
+from llenergymeasure.core.nvidia.nvml import nvml_held
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window import Window

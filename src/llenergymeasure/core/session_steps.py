@@ -17,7 +17,7 @@ from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.measurement_warnings import thermal_floor_warning
 from llenergymeasure.core.peers import InStep
 from llenergymeasure.core.phases import measure_phases
-from llenergymeasure.core.prompts import select_prompts
+from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
 from llenergymeasure.core.sidecars import Sidecars, write_sidecars
 from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled

@@ -3,20 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from llenergymeasure.core.gpu_processes import foreign_processes, own_pids, pids_before
-from llenergymeasure.core.gpu_sensors import PowerSensor, power_sensor_of
-from llenergymeasure.core.gpu_warnings import (
-    foreign_process_warning,
-    gpu_throttled_warning,
-    host_bound_warning,
-    power_cap_warning,
-)
 from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
     collect_measurement_warnings,
     few_sensor_periods_warning,
     foreign_load_warning,
     unresolved_by,
+)
+from llenergymeasure.core.nvidia.power_sensors import PowerSensor, power_sensor_of
+from llenergymeasure.core.nvidia.processes import foreign_processes, own_pids, pids_before
+from llenergymeasure.core.nvidia.warnings import (
+    foreign_process_warning,
+    gpu_throttled_warning,
+    host_bound_warning,
+    power_cap_warning,
 )
 from llenergymeasure.core.window import Window
 from llenergymeasure.domain.environment import GpuInfo

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
 from llenergymeasure.core.energy_backends import SensorContext, choose_source
-from llenergymeasure.core.gpu_info import visible_gpus
-from llenergymeasure.core.models import PACKAGED_MODELS, model_problem
+from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.domain.plan import ProcessLayout
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends import engine_names, get_backend
 from llenergymeasure.core.energy_backends import SensorContext, choose_source
-from llenergymeasure.core.gpu_info import VisibleGpus, visible_gpus
-from llenergymeasure.core.prompts import read_dataset
+from llenergymeasure.core.nvidia.devices import VisibleGpus, visible_gpus
+from llenergymeasure.core.prompts.selection import read_dataset
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems

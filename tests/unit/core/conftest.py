@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from llenergymeasure.core.gpu_energy import CardFacts
-from llenergymeasure.core.nvml import NvmlDevice, nvml_session
+from llenergymeasure.core.nvidia.energy import CardFacts
+from llenergymeasure.core.nvidia.nvml import NvmlDevice, nvml_session
 from llenergymeasure.core.power_thermal import PowerThermalSample, PowerThermalSampler
 from llenergymeasure.testing import FakeClock
 from tests.fakes.nvml import FakeNvml

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from llenergymeasure.core.energy_counter import CounterRead
-from llenergymeasure.core.gpu_energy import CardFacts
-from llenergymeasure.core.gpu_sensors import PowerSensor
+from llenergymeasure.core.nvidia.counter import CounterRead
+from llenergymeasure.core.nvidia.energy import CardFacts
+from llenergymeasure.core.nvidia.power_sensors import PowerSensor
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.protocols import TelemetrySampler
 from llenergymeasure.testing import FakeClock

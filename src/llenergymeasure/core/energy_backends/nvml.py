@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from llenergymeasure.core.energy_backends.gpu_window import GpuWindow
 from llenergymeasure.core.energy_backends.source import NO_GPU_IN_USE, EnergySourceBase, SensorContext, no_energy
-from llenergymeasure.core.nvml import NvmlUnavailableError, nvml_session
+from llenergymeasure.core.nvidia.gpu_window import GpuWindow
+from llenergymeasure.core.nvidia.nvml import NvmlUnavailableError, nvml_session
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.domain.metrics import EnergyMeasurement, combined_uncertainty_j, headline_energy_j
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from importlib import util
 from typing import Any, Self
 
-from llenergymeasure.core.energy_backends.gpu_window import GpuWindow
 from llenergymeasure.core.energy_backends.source import (
     NO_GPU_IN_USE,
     EnergySourceBase,
@@ -15,9 +14,10 @@ from llenergymeasure.core.energy_backends.source import (
     no_energy,
     quiet_import,
 )
-from llenergymeasure.core.gpu_energy import DISAGREEMENT_PCT, GpuEnergy
-from llenergymeasure.core.gpu_info import has_energy_counter, list_gpus, visible_gpus
-from llenergymeasure.core.patience import Pending
+from llenergymeasure.core.nvidia.devices import has_energy_counter, list_gpus, visible_gpus
+from llenergymeasure.core.nvidia.energy import DISAGREEMENT_PCT, GpuEnergy
+from llenergymeasure.core.nvidia.gpu_window import GpuWindow
+from llenergymeasure.core.nvidia.patience import Pending
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, combined_uncertainty_j, headline_energy_j
 
 _WINDOW = "llenergymeasure"

@@ -11,7 +11,7 @@ import pytest
 from llenergymeasure.core.energy_backends import ZeusBackend
 from llenergymeasure.core.energy_backends.source import SensorContext
 from llenergymeasure.core.energy_backends.zeus import judge
-from llenergymeasure.core.gpu_energy import GpuEnergy
+from llenergymeasure.core.nvidia.energy import GpuEnergy
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.testing import FakeClock

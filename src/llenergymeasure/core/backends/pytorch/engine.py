@@ -1,0 +1,229 @@
+"""The PyTorch engine: any causal language model that transformers loads."""
+
+import gc
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch.adapter import with_adapter
+from llenergymeasure.core.backends.pytorch.checks import problems_of
+from llenergymeasure.core.backends.pytorch.generation import reset_own_settings, section_of, set_draft
+from llenergymeasure.core.backends.pytorch.loading import (
+    INSTALL,
+    check_loaded,
+    draft_arguments,
+    has_cuda,
+    loading_arguments,
+)
+from llenergymeasure.core.backends.pytorch.memory import estimate_model
+from llenergymeasure.core.backends.pytorch.model import PyTorchModel
+from llenergymeasure.core.backends.pytorch.placement import devices_of
+from llenergymeasure.core.backends.pytorch.precision import precision_cautions, precision_problems
+from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group
+from llenergymeasure.core.backends.pytorch.provenance import Origin
+from llenergymeasure.core.backends.pytorch.random_weights import random_model
+from llenergymeasure.core.backends.pytorch.tokenizer import load_tokenizer
+from llenergymeasure.core.checkpoint.source import ModelSource, resolve_model
+from llenergymeasure.core.nvidia.devices import visible_gpus
+from llenergymeasure.core.session import measure
+from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.metrics import MemoryEstimate
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.exceptions import BackendError
+
+_log = logging.getLogger(__name__)
+
+_PACKAGES = ("torch", "transformers", "accelerate")
+
+
+class PyTorchBackend:
+    """Runs models through ``transformers`` on the first visible CUDA device, else on the CPU."""
+
+    name = "pytorch"
+
+    def installation_problem(self) -> str | None:
+        """The packages that are missing, and how to get them."""
+        missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+        how = INSTALL.format(extra="pytorch")
+        return f"the pytorch engine needs {', '.join(missing)}; install with {how}" if missing else None
+
+    def problems(self, config: ExperimentConfig) -> list[str]:
+        """What is missing on this machine: packages, the model, the adapter, formats; and keys that nobody knows."""
+        not_installed = self.installation_problem()
+        if not_installed is not None:
+            return [not_installed]
+        return problems_of(config) + precision_problems(config, self._gpus_of(config))
+
+    def cautions(self, config: ExperimentConfig) -> list[str]:
+        """Number formats that the device only emulates."""
+        gpus = self._gpus_of(config)
+        # GPUs that the driver does not tell apart are no CPU.
+        return precision_cautions(config, gpus) if gpus or not has_cuda() else []
+
+    def processes(self, config: ExperimentConfig) -> ProcessLayout:
+        """As many as ``data_parallel_size`` or ``tp_plan`` takes."""
+        return layout_of(config)
+
+    def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
+        """Of the model with its draft and adapter, in all processes; None if its description tells nothing."""
+        try:
+            return estimate_model(config)
+        except Exception as error:  # noqa: BLE001 - an estimate that cannot be had is no error
+            _log.debug("the memory of %s is not known: %s", config.model, error)
+            return None
+
+    def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
+        """None without CUDA in torch; those that device_map names, or all that it may use; else one per process."""
+        import torch
+
+        if not torch.backends.cuda.is_built():
+            return ()
+        section = section_of(config)
+        if section.device_map is not None:
+            return devices_of(section.device_map, visible)
+        layout = layout_of(config)
+        rank = os.environ.get("LOCAL_RANK")
+        if layout.parallelism == "tensor" and rank is not None:
+            # transformers takes the GPU of this number; one that shares the prompts is shown its own only.
+            return tuple(visible[int(rank) : int(rank) + 1])
+        return tuple(visible[: layout.n_processes])
+
+    def _gpus_of(self, config: ExperimentConfig) -> list[GpuInfo]:
+        visible = visible_gpus()
+        chosen = self.select_devices(config, visible.uuids)
+        return [gpu for gpu in visible.gpus if gpu.uuid in chosen]
+
+    @contextmanager
+    def load(self, plan: ExperimentPlan) -> Iterator[PyTorchModel]:
+        """Load model and tokenizer; on leaving, the device's memory and torch's settings are given back.
+
+        Raises:
+            BackendError: the model, its tokenizer, its draft or the adapter cannot be loaded.
+        """
+        config = plan.config
+        with _torch_settings(config):
+            source = resolve_model(config.model)
+            try:
+                tokenizer = load_tokenizer(config, source)
+                model = _load_model(config, source)
+                overridden = reset_own_settings(model, config)
+                adapter = None
+                if config.lora is not None:
+                    model, adapter = with_adapter(model, config.lora)
+                draft, of_draft = _load_draft(config, model)
+                _compile(config, model)
+                origin = Origin(config=config, source=source, adapter=adapter, overridden=[*overridden, *of_draft])
+                loaded = PyTorchModel(model, tokenizer, config, draft, origin=origin)
+            except BackendError:
+                raise
+            except Exception as error:
+                raise BackendError(f"model {config.model!r} could not be loaded: {error}") from error
+            _sample_alike(config)
+            del model, draft  # the last references, so that release() really frees them
+            try:
+                yield loaded
+            finally:
+                loaded.release()
+                _free()
+            if layout_of(config).parallelism == "tensor":
+                leave_group()
+
+    def run(self, config: ExperimentConfig) -> ExperimentResult:
+        """Measure ``config`` in this process, writing nothing.
+
+        Raises:
+            LLEMError: as ``measure``; a configuration of several processes is a ``ConfigError``.
+        """
+        return ExperimentResult.from_processes([measure(ExperimentPlan.of(config), self)])
+
+
+@contextmanager
+def _torch_settings(config: ExperimentConfig) -> Iterator[None]:
+    """The settings that torch keeps for the whole process, put back afterwards."""
+    import torch
+
+    section = section_of(config)
+    n_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    try:
+        if section.num_threads is not None:
+            torch.set_num_threads(section.num_threads)
+        if section.float32_matmul_precision is not None:
+            torch.set_float32_matmul_precision(section.float32_matmul_precision)
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+        torch.set_float32_matmul_precision(precision)
+
+
+def _load_model(config: ExperimentConfig, source: ModelSource) -> Any:
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    if section_of(config).random_weights:
+        return random_model(config, source)
+    arguments = loading_arguments(config, source)
+    model, info = _from_pretrained(source, arguments)
+    check_loaded(config.model, info)
+    if "device_map" not in arguments and "distributed_config" not in arguments and has_cuda():
+        model.to(torch.device("cuda:0"))
+    model.eval()
+    return model
+
+
+def _from_pretrained(source: ModelSource, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A model, and which of its weights were in its files."""
+    from transformers import AutoModelForCausalLM
+
+    loaded: Any = AutoModelForCausalLM.from_pretrained(source.location, output_loading_info=True, **arguments)
+    return loaded[0], loaded[1]
+
+
+def _load_draft(config: ExperimentConfig, model: Any) -> tuple[Any, list[str]]:
+    """The draft model beside the model, told how to draft, with what was reset of its own; None without one."""
+    section = section_of(config)
+    if section.assistant_model is None:
+        set_draft(model, section)
+        return None, []
+    source = resolve_model(section.assistant_model)
+    draft, info = _from_pretrained(source, draft_arguments(config, source))
+    check_loaded(section.assistant_model, info)
+    draft.to(model.device)
+    draft.eval()
+    overridden = reset_own_settings(draft, config, is_draft=True)
+    set_draft(draft, section)
+    return draft, [f"{setting} (of the draft model)" for setting in overridden]
+
+
+def _compile(config: ExperimentConfig, model: Any) -> None:
+    section = section_of(config)
+    if section.compile:
+        options = {"mode": section.compile_mode, "dynamic": section.compile_dynamic}
+        # An adapter's wrapper is not what generate runs.
+        inner = model if config.lora is None or config.lora.merge else model.get_base_model()
+        inner.compile(
+            fullgraph=bool(section.compile_fullgraph),
+            backend=section.compile_backend or "inductor",
+            **{name: value for name, value in options.items() if value is not None},
+        )
+
+
+def _sample_alike(config: ExperimentConfig) -> None:
+    """Processes that compute each token together must draw the same one, in warm-up too."""
+    import transformers
+
+    if layout_of(config).parallelism == "tensor":
+        transformers.set_seed(config.random_seed)
+
+
+def _free() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,1 @@
+"""What memory is free, and what a plan will take."""

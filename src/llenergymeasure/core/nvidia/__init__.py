@@ -1,0 +1,1 @@
+"""The NVIDIA driver: devices, what is recorded of them, counters, energy, power sensors."""

@@ -1,0 +1,79 @@
+"""One window over GPUs, seen by a sampler: what every source that reads NVIDIA GPUs goes by or is guarded by."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from llenergymeasure.core.nvidia.energy import GpuEnergy, GpuRecord, gpu_energy
+from llenergymeasure.core.power_thermal import PowerThermalSampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenGpus:
+    """What a window showed: a figure per GPU, or why none was watched."""
+
+    gpus: Sequence[GpuEnergy]
+    duration_sec: float
+    n_samples: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuWindow:
+    """A window that is open since ``start_s`` on ``clock``."""
+
+    sampler: PowerThermalSampler
+    owned: bool
+    clock: Callable[[], float]
+    start_s: float
+
+    @classmethod
+    def open(
+        cls, shared: PowerThermalSampler | None, own: Callable[[], PowerThermalSampler], clock: Callable[[], float]
+    ) -> Self:
+        """Begin a window right after a tick of the energy counters.
+
+        Args:
+            shared: a sampler to go by if it is running; it goes on afterwards.
+            own: makes one for this window alone otherwise.
+            clock: monotonic seconds; the sampler's own clock.
+        """
+        sampler = shared if shared is not None and shared.running else own()
+        owned = sampler is not shared
+        if owned:
+            sampler.start()
+        sampler.watch_edge()
+        return cls(sampler=sampler, owned=owned, clock=clock, start_s=clock())
+
+    def from_now(self) -> Self:
+        """The same window, beginning now."""
+        return replace(self, start_s=self.clock())
+
+    def close(self, end_s: float | None = None) -> SeenGpus:
+        """End the window, now or at ``end_s``; what is polled from here on tells only where in a tick it ended."""
+        end_s = self.clock() if end_s is None else end_s
+        sampler = self.sampler
+        sampler.watch_edge()
+        if self.owned:
+            sampler.stop()
+        samples = sampler.get_samples()
+        seen = [
+            gpu_energy(
+                GpuRecord(
+                    uuid=device.uuid,
+                    samples=[s for s in samples if s.gpu_index == device.index],
+                    counter_reads=sampler.counter_reads(device.uuid),
+                    card=sampler.card(device.uuid),
+                    interval_s=sampler.interval_s,
+                ),
+                self.start_s,
+                end_s,
+            )
+            for device in sampler.devices
+        ]
+        return SeenGpus(
+            gpus=seen,
+            duration_sec=end_s - self.start_s,
+            n_samples=sum(self.start_s <= s.timestamp <= end_s for s in samples),
+            problem=None if seen else sampler.problem or "no GPU is watched",
+        )

@@ -1,0 +1,160 @@
+"""What is read of GPUs in a window, and of their energy counters, more closely, at its edges."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from llenergymeasure.core.nvidia.counter import CounterRead
+from llenergymeasure.core.nvidia.energy import CardFacts
+from llenergymeasure.core.nvidia.nvml import NvmlDevice
+from llenergymeasure.core.nvidia.power_sensors import REFRESH_S, power_sensor_of, usage_lag_s
+from llenergymeasure.domain.telemetry import HW_THERMAL_SLOWDOWN, SW_THERMAL_SLOWDOWN, PowerThermalSample
+
+# Counters of real cards tick about every 0.1 s (Zeus project notes). Read this often, a tick is timed to
+# half a millisecond: 0.05 % of a 1 s window.
+CLOSE_S = 0.0005
+# Two ticks at each edge, then give up.
+_TICKS_WANTED = 2
+_CLOSE_POLLING_S = 0.5
+# Temperature, memory and utilisation: the driver averages the last over up to a second, the others are as slow.
+_SLOW_S = 0.5
+# A counter that fails this often in a row will not be waited for.
+_FAILURES = 3
+
+
+class GpuRecorder:
+    """Reads GPUs when it is told to, from one thread; what it has read may be copied from any other."""
+
+    def __init__(
+        self,
+        devices: Sequence[NvmlDevice],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Only what does not change is read yet."""
+        self.devices = devices
+        self.cards = {device.uuid: _card(device) for device in devices}
+        self.pids: dict[str, frozenset[int]] = {}
+        self._full_at_s = -math.inf
+        self._clock = clock
+        self._sleep = sleep
+        self._samples: list[PowerThermalSample] = []
+        self._reads: dict[str, list[CounterRead]] = {device.uuid: [] for device in devices}
+        self._lock = Lock()
+        self._closed = False
+
+    def samples(self) -> list[PowerThermalSample]:
+        """A copy of the samples so far, oldest first."""
+        with self._lock:
+            return list(self._samples)
+
+    def counter_reads(self, uuid: str) -> list[CounterRead]:
+        """A copy of the reads of a GPU's energy counter so far, oldest first."""
+        with self._lock:
+            return list(self._reads[uuid])
+
+    def close(self) -> None:
+        """Keep nothing of what is read from now on."""
+        with self._lock:
+            self._closed = True
+
+    def sample(self, *, in_full: bool = True) -> None:
+        """Read every GPU once; unless in full, what changes slowly only when it was not read for half a second."""
+        in_full = in_full or self._clock() - self._full_at_s >= _SLOW_S
+        if in_full:
+            self._full_at_s = self._clock()
+        for device in self.devices:
+            self._read_counter(device)
+            reading = read_sample(device, self._clock, in_full=in_full)
+            with self._lock:
+                if not self._closed:
+                    self._samples.append(reading)
+
+    def read_pids(self) -> None:
+        """Read which processes are on the GPUs; a GPU of which the driver does not say is left out."""
+        told = {device.uuid: device.running_pids() for device in self.devices}
+        self.pids = {uuid: frozenset(pids) for uuid, pids in told.items() if pids is not None}
+
+    def watch_edge(self) -> None:
+        """Read the counters twice a millisecond until each has ticked twice, for half a second at most.
+
+        A sample at the beginning and one at the end give the power on this side of the edge.
+        """
+        ticks = {device.uuid: _Ticks() for device in self.devices}
+        give_up_s = self._clock() + _CLOSE_POLLING_S
+        for n_polls in range(round(_CLOSE_POLLING_S / CLOSE_S)):
+            # Those that have ticked twice are read on: their last tick should be near the edge too.
+            for uuid, energy_j in self.read_counters().items():
+                ticks[uuid].see(energy_j)
+            if n_polls == 0:
+                self.sample(in_full=False)
+            if all(seen.done for seen in ticks.values()) or self._clock() > give_up_s:
+                break
+            self._sleep(CLOSE_S)
+        self.sample()
+
+    def read_counters(self) -> dict[str, float | None]:
+        """Read the energy counter of every GPU once; joules by UUID, None where it failed."""
+        return {device.uuid: self._read_counter(device) for device in self.devices}
+
+    def _read_counter(self, device: NvmlDevice) -> float | None:
+        before_s = self._clock()
+        energy_j = device.energy_counter_j()
+        read = CounterRead(before_s, self._clock(), energy_j)
+        with self._lock:
+            if not self._closed:
+                self._reads[device.uuid].append(read)
+        return energy_j
+
+
+def _card(device: NvmlDevice) -> CardFacts:
+    name, architecture = device.name(), device.architecture()
+    return CardFacts(
+        power_field=device.power_field,
+        power_lag_s=REFRESH_S if device.has_instant_power else usage_lag_s(name, architecture),
+        power_limit_w=device.power_limit_w() or None,  # no card has a limit of nothing
+        sensor=power_sensor_of(name, architecture),
+    )
+
+
+class _Ticks:
+    """How far the close polling of one counter has come."""
+
+    def __init__(self) -> None:
+        self._last_j: float | None = None
+        self._n_ticks = 0
+        self._n_failures = 0
+
+    @property
+    def done(self) -> bool:
+        return self._n_ticks >= _TICKS_WANTED or self._n_failures >= _FAILURES
+
+    def see(self, energy_j: float | None) -> None:
+        if energy_j is None:
+            self._n_failures += 1
+            return
+        self._n_failures = 0
+        if self._last_j is not None and energy_j != self._last_j:
+            self._n_ticks += 1
+        self._last_j = energy_j
+
+
+def read_sample(device: NvmlDevice, clock: Callable[[], float], *, in_full: bool) -> PowerThermalSample:
+    """One reading, stamped in the middle of the power call; unless in full without what changes slowly."""
+    before = clock()
+    power_w = device.power_w()
+    timestamp = (before + clock()) / 2
+    used_mb, total_mb = device.memory_mb() if in_full else (None, None)
+    reasons = device.throttle_reasons()
+    return PowerThermalSample(
+        timestamp=timestamp,
+        power_w=power_w,
+        temperature_c=device.temperature_c() if in_full else None,
+        memory_used_mb=used_mb,
+        memory_total_mb=total_mb,
+        sm_utilisation=device.sm_utilisation_pct() if in_full else None,
+        thermal_throttle=bool((reasons or 0) & (SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDOWN)),
+        throttle_reasons=reasons,
+        gpu_index=device.index,
+    )

@@ -1,0 +1,1 @@
+"""Where prompts come from: rows, files, the hub, random numbers."""

@@ -1,0 +1,216 @@
+"""What is read of GPUs, by a clock that moves only when somebody sleeps or calls the driver."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from llenergymeasure.core.nvidia.counter import CounterRead
+from llenergymeasure.core.nvidia.energy import CardFacts
+from llenergymeasure.core.nvidia.nvml import nvml_session
+from llenergymeasure.core.nvidia.power_sensors import PowerSensor
+from llenergymeasure.core.nvidia.recorder import GpuRecorder
+from llenergymeasure.testing import FakeClock
+from tests.fakes.nvml import FakeGpu, FakeNvml
+
+COUNTER = "nvmlDeviceGetTotalEnergyConsumption"
+
+
+def ticking(tick_s: float = 0.1, phase_s: float = 0.03, call_s: float = 0.0, clock: FakeClock | None = None) -> FakeGpu:
+    """A card of 300 W whose counter ticks; a call of it takes ``call_s`` of the clock."""
+
+    def shown_mj(t: float) -> int:
+        if clock is not None:
+            clock.time_s += call_s
+        return 1_000_000 + round(300_000 * tick_s) * int((t - phase_s) // tick_s + 1)
+
+    return FakeGpu("GPU-a", 300.0, counter_mj=shown_mj)
+
+
+@pytest.fixture
+def session() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def recorder(session: ExitStack, library: FakeNvml, clock: FakeClock) -> GpuRecorder:
+    return GpuRecorder(session.enter_context(nvml_session(library)).devices(), clock, clock.sleep)
+
+
+def joules(reads: list[CounterRead]) -> list[float | None]:
+    return [read.energy_j for read in reads]
+
+
+def test_an_edge_is_watched_twice_a_millisecond_until_two_ticks_were_seen(session: ExitStack, clock: FakeClock) -> None:
+    # Ticks are at 0.03 and 0.13 s.
+    watched = recorder(session, FakeNvml(ticking(), clock=clock), clock)
+    watched.watch_edge()
+    assert clock() == pytest.approx(0.13, abs=0.001)
+    assert set(clock.log) == {"sleep 0.0005"}
+    assert len(clock.log) in (260, 261)
+    reads = watched.counter_reads("GPU-a")
+    assert sorted({j for j in joules(reads) if j is not None}) == [1000, 1030, 1060]
+    assert [r.before_s for r in reads] == sorted(r.before_s for r in reads)
+
+
+def test_power_is_sampled_at_the_beginning_of_an_edge_and_at_its_end(session: ExitStack, clock: FakeClock) -> None:
+    watched = recorder(session, FakeNvml(ticking(), clock=clock), clock)
+    watched.watch_edge()
+    assert [s.timestamp for s in watched.samples()] == pytest.approx([0.0, 0.13], abs=0.001)
+    assert [s.power_w for s in watched.samples()] == [300.0, 300.0]
+
+
+def test_a_counter_that_does_not_tick_is_watched_for_half_a_second(session: ExitStack, clock: FakeClock) -> None:
+    watched = recorder(session, FakeNvml(FakeGpu("GPU-a", counter_mj=lambda _: 5), clock=clock), clock)
+    watched.watch_edge()
+    assert clock() == pytest.approx(0.5, abs=0.002)
+    assert len(watched.samples()) == 2
+
+
+def test_one_tick_is_not_enough(session: ExitStack, clock: FakeClock) -> None:
+    watched = recorder(session, FakeNvml(ticking(tick_s=0.4, phase_s=0.3), clock=clock), clock)
+    watched.watch_edge()
+    assert clock() == pytest.approx(0.5, abs=0.002)
+
+
+def test_a_slow_driver_is_not_watched_for_longer_than_half_a_second(session: ExitStack, clock: FakeClock) -> None:
+    # 20 ms a call: 1000 polls would take 20 s.
+    gpu = ticking(tick_s=5.0, call_s=0.02, clock=clock)
+    watched = recorder(session, FakeNvml(gpu, clock=clock), clock)
+    watched.watch_edge()
+    assert 0.5 <= clock() <= 0.5 + 3 * 0.021
+    assert all(r.after_s - r.before_s == pytest.approx(0.02) for r in watched.counter_reads("GPU-a"))
+
+
+def test_a_counter_that_fails_three_times_running_is_not_waited_for(session: ExitStack, clock: FakeClock) -> None:
+    watched = recorder(session, FakeNvml(FakeGpu("GPU-a"), clock=clock), clock)
+    watched.watch_edge()
+    assert clock.log == ["sleep 0.0005"] * 2
+    # Two of five are those of the samples at both ends.
+    assert joules(watched.counter_reads("GPU-a")) == [None] * 5
+    assert len(watched.samples()) == 2
+
+
+def test_two_failures_and_an_answer_are_waited_for(session: ExitStack, clock: FakeClock) -> None:
+    shown = ticking().counter_mj
+    assert shown is not None
+    library = FakeNvml(FakeGpu("GPU-a"), clock=clock)
+    n_calls = 0
+
+    def two_of_three_fail(t: float) -> int:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls % 3:
+            raise library.NVMLError(999)
+        return shown(t)
+
+    library.gpus[0].counter_mj = two_of_three_fail
+    watched = recorder(session, library, clock)
+    watched.watch_edge()
+    assert clock() == pytest.approx(0.13, abs=0.004)
+
+
+def test_several_gpus_are_watched_until_each_ticked_twice_or_failed_three_times(
+    session: ExitStack, clock: FakeClock
+) -> None:
+    early, late, none = ticking(), ticking(phase_s=0.08), FakeGpu("GPU-c")
+    late.uuid = "GPU-b"
+    watched = recorder(session, FakeNvml(early, late, none, clock=clock), clock)
+    watched.watch_edge()
+    # Ticks of the second are at 0.08 and 0.18 s; that of the first at 0.13 is not its last.
+    assert clock() == pytest.approx(0.18, abs=0.001)
+    assert sorted({j or 0 for j in joules(watched.counter_reads("GPU-b"))}) == [1000, 1030, 1060]
+    assert watched.counter_reads("GPU-a")[-1].after_s == pytest.approx(clock())
+    assert set(joules(watched.counter_reads("GPU-c"))) == {None}
+    assert [s.gpu_index for s in watched.samples()] == [0, 1, 2, 0, 1, 2]
+
+
+def test_the_counters_alone_can_be_read_once(session: ExitStack, clock: FakeClock) -> None:
+    watched = recorder(session, FakeNvml(ticking(), FakeGpu("GPU-b"), clock=clock), clock)
+    assert watched.read_counters() == {"GPU-a": 1000.0, "GPU-b": None}
+    assert watched.samples() == []
+    assert watched.counter_reads("GPU-b") == [CounterRead(0.0, 0.0, None)]
+
+
+def test_a_sample_reads_the_counter_too_between_two_looks_at_the_clock(session: ExitStack, clock: FakeClock) -> None:
+    gpu = ticking(call_s=0.01, clock=clock)
+    watched = recorder(session, FakeNvml(gpu, clock=clock), clock)
+    clock.time_s = 2.0
+    watched.sample()
+    # 20 ticks since 0.03 s.
+    assert watched.counter_reads("GPU-a") == [CounterRead(2.0, 2.01, 1600.0)]
+
+
+def test_what_is_handed_out_are_copies(session: ExitStack, clock: FakeClock) -> None:
+    watched = recorder(session, FakeNvml(ticking(), clock=clock), clock)
+    watched.sample()
+    watched.samples().clear()
+    watched.counter_reads("GPU-a").clear()
+    assert (len(watched.samples()), len(watched.counter_reads("GPU-a"))) == (1, 1)
+    before = watched.samples()
+    watched.sample()
+    assert (len(before), len(watched.samples())) == (1, 2)
+
+
+def test_after_closing_nothing_that_is_read_is_kept(session: ExitStack, clock: FakeClock) -> None:
+    watched = recorder(session, FakeNvml(ticking(), clock=clock), clock)
+    watched.sample()
+    watched.close()
+    watched.sample()
+    watched.watch_edge()
+    assert (len(watched.samples()), len(watched.counter_reads("GPU-a"))) == (1, 1)
+
+
+def test_a_gpu_that_is_not_recorded_has_no_reads(session: ExitStack, clock: FakeClock) -> None:
+    with pytest.raises(KeyError):
+        recorder(session, FakeNvml(ticking(), clock=clock), clock).counter_reads("GPU-z")
+
+
+A100 = PowerSensor(0.1, 0.025)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "facts"),
+    [
+        (
+            FakeGpu("GPU-a", name="NVIDIA H100 80GB HBM3", architecture=9, power_limit_w=650.0),
+            CardFacts(power_field="NVML_FI_DEV_POWER_INSTANT", power_lag_s=0.1, power_limit_w=650.0, sensor=A100),
+        ),
+        (
+            FakeGpu("GPU-a", name="NVIDIA A100-SXM4-80GB", architecture=7, has_instant_power=False),
+            CardFacts(power_field="nvmlDeviceGetPowerUsage", power_lag_s=0.1, power_limit_w=700.0, sensor=A100),
+        ),
+        (
+            FakeGpu("GPU-a", name="NVIDIA L40S", architecture=8, has_instant_power=False),
+            CardFacts(power_field="nvmlDeviceGetPowerUsage", power_lag_s=1.0, power_limit_w=700.0, sensor=None),
+        ),
+    ],
+)
+def test_the_facts_of_a_card_are_read_once(
+    session: ExitStack, clock: FakeClock, gpu: FakeGpu, facts: CardFacts
+) -> None:
+    library = FakeNvml(gpu, clock=clock)
+    watched = recorder(session, library, clock)
+    watched.sample()
+    assert watched.cards == {"GPU-a": facts}
+    assert library.calls["nvmlDeviceGetEnforcedPowerLimit", None] == 1
+
+
+def test_facts_that_the_driver_does_not_tell_are_not_known(session: ExitStack, clock: FakeClock) -> None:
+    library = FakeNvml(FakeGpu("GPU-a", has_instant_power=False), clock=clock)
+    for function in ("nvmlDeviceGetName", "nvmlDeviceGetArchitecture", "nvmlDeviceGetEnforcedPowerLimit"):
+        library.fail(function)
+    facts = recorder(session, library, clock).cards["GPU-a"]
+    assert (facts.power_limit_w, facts.sensor, facts.power_lag_s) == (None, None, 1.0)
+
+
+def test_processes_are_those_of_the_last_look(session: ExitStack, clock: FakeClock) -> None:
+    gpu = FakeGpu("GPU-a", compute_pids=(7,), graphics_pids=(9,))
+    library = FakeNvml(gpu, clock=clock)
+    watched = recorder(session, library, clock)
+    assert watched.pids == {}
+    watched.read_pids()
+    assert watched.pids == {"GPU-a": frozenset({7, 9})}
+    library.fail("nvmlDeviceGetComputeRunningProcesses", from_call=2)
+    watched.read_pids()
+    assert watched.pids == {}
