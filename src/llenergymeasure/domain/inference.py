@@ -44,6 +44,23 @@ class Prompt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request as an engine is given it.
+
+    ``token_ids`` are what the model reads, made outside of every engine; empty for an engine that tokenises itself,
+    which goes by ``messages`` or ``text``, the prompt as the model's template renders it (None for random ids).
+    ``max_output_tokens`` is the most tokens of the answer. ``truncated`` says that the prompt was longer.
+    """
+
+    index: int
+    token_ids: tuple[int, ...] = ()
+    messages: tuple[ChatMessage, ...] = ()
+    text: str | None = None
+    max_output_tokens: int
+    truncated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class RequestOutput:
     """What the engine did for one request.
 

@@ -1,0 +1,105 @@
+"""What every engine has without writing it: defaults for all but loading, running and describing."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import ClassVar
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, ModelIdentity, Request, RequestOutput
+from llenergymeasure.domain.load import Load, LoadKind
+from llenergymeasure.domain.metrics import FlopsResult, MemoryEstimate
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.protocols import LoadedModel
+
+
+class LoadedModelBase:
+    """A ``LoadedModel`` whose ``run`` and ``describe`` are still to be written."""
+
+    def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+        """Run [n] requests as ``load`` says, telling each as soon as it has ended."""
+        raise NotImplementedError(f"{type(self).__name__} has no run()")
+
+    def describe(self) -> ModelDescription:
+        """Engine, version, real devices and parameters as the engine resolved them."""
+        raise NotImplementedError(f"{type(self).__name__} has no describe()")
+
+    def seed(self, random_seed: int) -> None:
+        """Start sampling from this seed; called just before the measured window."""
+
+    def synchronize(self) -> None:
+        """Return when the device has finished everything it was given; at once where ``run`` returns no earlier."""
+
+    def capacity(self) -> int | None:
+        """Most requests that the scheduler works on at a time; None where it has no such limit, or does not say."""
+        return None
+
+    def flops(self, output: InferenceOutput) -> FlopsResult | None:  # noqa: ARG002 - a default
+        """Floating-point operations behind ``output``; None where the engine cannot tell."""
+        return None
+
+    def peak_memory_mb(self) -> float | None:
+        """Most memory held since loading, in MB (10^6 bytes); of the device, or the process on a CPU."""
+        return None
+
+    def warnings(self) -> Sequence[str]:
+        """What a reader has to know of how the engine ran since ``seed``, each with its flag and what to do."""
+        return ()
+
+    def identity(self) -> ModelIdentity:
+        """Commit and digests of the files that were loaded; may read all of them, so it is asked once, when loaded."""
+        return ModelIdentity()
+
+
+class EngineBase:
+    """An ``InferenceBackend`` whose ``load`` is still to be written.
+
+    ``packages`` are the modules that must be there, ``extra`` the extra of this package that brings them, ``loads``
+    the ways in which requests may arrive.
+    """
+
+    name: str
+    packages: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str | None] = None
+    loads: ClassVar[frozenset[LoadKind]] = frozenset({"all_at_once"})
+
+    def load(self, plan: ExperimentPlan) -> AbstractContextManager[LoadedModel]:
+        """Load the model; leaving the context frees it."""
+        raise NotImplementedError(f"the engine {self.name} has no load()")
+
+    def installation_problem(self) -> str | None:
+        """Why the engine cannot be used at all; by default the packages that are missing."""
+        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        if not missing:
+            return None
+        how = f"; install with pip install 'llenergymeasure[{self.extra}]'" if self.extra else ""
+        return f"the {self.name} engine needs {', '.join(missing)}{how}"
+
+    def problems(self, config: ExperimentConfig) -> Sequence[str]:  # noqa: ARG002 - a default
+        """Everything that would keep ``config`` from running here, found without touching a device."""
+        problem = self.installation_problem()
+        return [] if problem is None else [problem]
+
+    def cautions(self, config: ExperimentConfig) -> Sequence[str]:  # noqa: ARG002 - a default
+        """What will run and not as one would think, each with its flag and what to do; no device is touched."""
+        return ()
+
+    def load_of(self, config: ExperimentConfig) -> Load:  # noqa: ARG002 - a default
+        """How the requests of an experiment arrive that does not say it."""
+        return Load.all_at_once()
+
+    def processes(self, config: ExperimentConfig) -> ProcessLayout:  # noqa: ARG002 - a default
+        """How many processes have to be started for ``config``; an engine that starts its own needs one."""
+        return ProcessLayout()
+
+    def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:  # noqa: ARG002 - a default
+        """What all processes will hold in memory, from the model's description alone; None if it cannot be told."""
+        return None
+
+    def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002
+        """UUIDs, out of the visible GPUs', that ``config`` will use; found without touching one.
+
+        By default all of them: once the model is loaded, what it does not describe as its devices is left out. Of
+        several processes each is asked for its own; before they are started, for those of all.
+        """
+        return tuple(visible)
