@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
-from bench.overhead_throughput import experiment, measuring
+from bench.overhead_throughput import batches_of, experiment, measuring
 from llenergymeasure.core.backends.pytorch.timing import StepClock
-from llenergymeasure.core.prompts.selection import select_prompts
+from llenergymeasure.domain.inference import RequestOutput
+from llenergymeasure.domain.load import Load
 
 MOST_SHARE_PCT = 0.5
 _N_CALLS = 2000
@@ -21,9 +22,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Processor time of a call, the median step of a real batch, and whether the share keeps what is promised."""
     config = experiment(args)
     with measuring(config) as (model, _):
-        batch = model.prepare(select_prompts(config).prompts)[0]
-        model.generate(batch)
-        requests = model.generate(batch).requests
+        batch = batches_of(config)[0]
+        requests: list[RequestOutput] = []
+        for _ in range(2):  # the first one is cold
+            requests.clear()
+            model.run(batch, Load.in_batches(len(batch)), requests.append)
         ids = torch.zeros((len(batch), 64), dtype=torch.long, device=model._model.device)
     step_s = statistics.median(b - a for r in requests for a, b in pairwise(r.token_times_s))
     call_s = _seconds_per_call(StepClock(on_cuda=ids.is_cuda), ids)

@@ -21,8 +21,9 @@ from llenergymeasure.core.backends.pytorch.model import PyTorchModel
 from llenergymeasure.core.instruments import build_instruments
 from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.core.prompts.selection import select_prompts
+from llenergymeasure.core.prompts.tokenise import tokenised
 from llenergymeasure.core.session import run_session
-from llenergymeasure.domain.inference import Prompt
+from llenergymeasure.domain.inference import Request
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 
@@ -39,12 +40,19 @@ class LoadedEngine(PyTorchBackend):
         yield self._loaded
 
 
-def bare_seconds(model: PyTorchModel, batches: Sequence[Sequence[Prompt]]) -> float:
+def batches_of(config: ExperimentConfig) -> list[tuple[Request, ...]]:
+    """The requests of an experiment in the batches in which they are run."""
+    engine = PyTorchBackend()
+    prepared = tokenised(config, select_prompts(config).prompts, engine.checkpoint(config))
+    return engine.load_of(config).units_of(prepared.requests)
+
+
+def bare_seconds(model: PyTorchModel, batches: Sequence[Sequence[Request]]) -> float:
     """Seconds of a plain loop over ``transformers``' generate."""
     inner, generation = model._model, model._generation
     start = time.perf_counter()
     for batch in batches:
-        ids, mask = model._left_padded([p.token_ids or () for p in batch])
+        ids, mask = model._left_padded([r.token_ids for r in batch])
         with torch.inference_mode():
             inner.generate(input_ids=ids, attention_mask=mask, generation_config=generation)
     model.synchronize()
@@ -57,7 +65,7 @@ def run(config: ExperimentConfig, n_pairs: int) -> list[float]:
     Decoding is greedy, so both sides produce the same tokens and the ratio is that of their times.
     """
     with measuring(config) as (model, measured):
-        batches = model.prepare(select_prompts(config).prompts)
+        batches = batches_of(config)
         bare_seconds(model, batches)
         n_tokens = sum(len(batch) for batch in batches)
         return ratios_of(

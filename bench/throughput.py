@@ -62,19 +62,20 @@ def hand_written(location: str, texts: list[str], batch_size: int, n_tokens: int
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The ratios, and whether both sides counted the same tokens."""
-    from bench.overhead_throughput import experiment, measuring
+    from bench.overhead_throughput import batches_of, experiment, measuring
     from bench.pairs import judged, ratios_of
+    from llenergymeasure.core.backends import PyTorchBackend
     from llenergymeasure.core.checkpoint.source import resolve_model
-    from llenergymeasure.core.prompts.selection import select_prompts
+    from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 
     config = experiment(args)
-    with measuring(config) as (model, measured):
-        prompts = [p for batch in model.prepare(select_prompts(config).prompts) for p in batch]
-        texts = [model._tokenizer.decode(p.token_ids) for p in prompts]
+    with measuring(config) as (_, measured):
+        tokenizer = load_tokenizer(PyTorchBackend().checkpoint(config))
+        texts = [tokenizer.decode(r.token_ids) for batch in batches_of(config) for r in batch]
         by_hand = hand_written(resolve_model(args.model).location, texts, args.batch_size, args.max_output_tokens)
         counted, _ = by_hand()
         result = measured()
-        same = result.output_tokens == counted
+        same = result.counts.output_tokens == counted
 
         def theirs() -> float:
             n_tokens, seconds = by_hand()
@@ -82,14 +83,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
         def ours() -> float:
             raw = measured()
-            return raw.output_tokens / raw.duration_sec
+            return raw.counts.output_tokens / raw.duration_sec
 
         found = judged(ratios_of(ours, theirs, args.pairs), least_limit=None)
     return {
         "what": "output tokens per second that the package reports / hand-written loop with a model of its own",
         "model": args.model,
         "batch_size": args.batch_size,
-        "output_tokens": {"package": result.output_tokens, "by hand": counted},
+        "output_tokens": {"package": result.counts.output_tokens, "by hand": counted},
         **found,
         "kept": found["kept"] and same,
     }
@@ -113,7 +114,7 @@ def optimum_benchmark(args: argparse.Namespace) -> dict[str, Any]:
     with measuring(config) as (_, measured):
         for _ in range(args.optimum_pairs):
             raw = measured()
-            rates["package"].append(raw.output_tokens / raw.duration_sec)
+            rates["package"].append(raw.counts.output_tokens / raw.duration_sec)
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             rates["optimum-benchmark"].append(float(said.splitlines()[-1]))
             print({name: round(values[-1], 2) for name, values in rates.items()}, flush=True)

@@ -1,92 +1,44 @@
 """The five seams. Whoever implements one of these can be plugged in without touching the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, ModelIdentity, Prompt
-from llenergymeasure.domain.metrics import EnergyMeasurement, FlopsResult, MemoryEstimate
-from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.domain.inference import ModelDescription, Request, RequestOutput
+from llenergymeasure.domain.load import Load
+from llenergymeasure.domain.metrics import EnergyMeasurement
+from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
 
 @runtime_checkable
 class LoadedModel(Protocol):
-    """A model in an engine, ready to generate. It owns its handles."""
+    """A model in an engine, ready to generate. It owns its handles.
 
-    def prepare(self, prompts: Sequence[Prompt]) -> Sequence[Sequence[Prompt]]:
-        """Tokenise [n] prompts and group them as they will be run; outside the measured window."""
-        ...
+    These two are what an engine must write; ``LoadedModelBase`` has the rest with defaults.
+    """
 
-    def seed(self, random_seed: int) -> None:
-        """Start sampling from this seed; called once, just before the measured window."""
-        ...
+    def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+        """Run [n] requests as ``load`` says, and return when all have ended or the load is cancelled.
 
-    def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
-        """Run one prepared group to its end, in the order given."""
-        ...
-
-    def synchronize(self) -> None:
-        """Return when the device has finished everything it was given."""
-        ...
-
-    def flops(self, output: InferenceOutput) -> FlopsResult | None:
-        """Floating-point operations behind ``output``; None if the engine cannot tell."""
-        ...
-
-    def peak_memory_mb(self) -> float | None:
-        """Most memory held since loading, in MB (10^6 bytes); of the device, or the process on a CPU."""
-        ...
-
-    def warnings(self) -> Sequence[str]:
-        """What a reader has to know of how the engine ran since ``seed``, each with its flag and what to do."""
+        ``on_done`` is called once for each request that was begun, as soon as it has ended, and never by two threads
+        at the same time. Requests that fail alone are told as such; an engine that cannot go on raises.
+        """
         ...
 
     def describe(self) -> ModelDescription:
         """Engine, version, real devices and parameters as the engine resolved them."""
         ...
 
-    def identity(self) -> ModelIdentity:
-        """Commit and digests of the files that were loaded; may read all of them, so it is asked once, when loaded."""
-        ...
-
 
 @runtime_checkable
 class InferenceBackend(Protocol):
-    """An inference engine."""
+    """An inference engine; ``EngineBase`` has defaults for everything that is not here."""
 
     name: str
-
-    def installation_problem(self) -> str | None:
-        """Why the engine cannot be used at all; None if it is installed."""
-        ...
-
-    def problems(self, config: ExperimentConfig) -> Sequence[str]:
-        """Everything that would keep ``config`` from running here, found without touching a device."""
-        ...
-
-    def cautions(self, config: ExperimentConfig) -> Sequence[str]:
-        """What will run and not as one would think, each with its flag and what to do; no device is touched."""
-        ...
-
-    def processes(self, config: ExperimentConfig) -> ProcessLayout:
-        """How many processes have to be started for ``config``; an engine that starts its own needs one."""
-        ...
-
-    def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
-        """What all processes will hold in memory, from the model's description alone; None if it cannot be told."""
-        ...
-
-    def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
-        """UUIDs, out of the visible GPUs', that ``config`` will use; found without a CUDA context.
-
-        Of several processes each is asked for its own; before they are started, for those of all.
-        """
-        ...
 
     def load(self, plan: ExperimentPlan) -> AbstractContextManager[LoadedModel]:
         """Load the model; leaving the context frees it.

@@ -16,8 +16,6 @@ def answered(
         index=index,
         input_tokens=n_input if given is None else len(given),
         output_tokens=sum(map(len, answers)),
-        ttft_s=None,
-        e2e_s=None,
         finish_reason="length",
         output_digest=tokens_digest(*answers),
         input_digest=None if given is None else tokens_digest(given),

@@ -33,6 +33,7 @@ from llenergymeasure.core.backends import PyTorchBackend
 from llenergymeasure.core.checkpoint.architecture import shape_of
 from llenergymeasure.domain.model_flops import ModelShape, attention_flops, cached_flops
 from llenergymeasure.domain.plan import ExperimentPlan
+from tests.fakes import pytorch
 from tests.integration.test_pytorch_engine import TEXTS, prompts
 
 BASE: dict[str, Any] = {
@@ -184,9 +185,9 @@ def test_what_the_engine_says_it_did_is_what_the_counter_saw(
         }
     )
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        (batch,) = loaded.prepare(prompts(TEXTS[1:2]))
+        (batch,) = pytorch.prepared(loaded, prompts(TEXTS[1:2]))
         outputs = []
-        seen = counted(lambda: outputs.append(loaded.generate(batch)))
+        seen = counted(lambda: outputs.append(pytorch.generated(loaded, batch)))
         result = loaded.flops(outputs[0])
     (request,) = outputs[0].requests
     assert request.output_tokens == 8

@@ -105,7 +105,7 @@ def test_the_figures_are_those_of_both_processes(shared: Run) -> None:
     result = shared.result
     first, second = read_process_results(shared.folder / ".state", 2)
     assert [[r.index for r in raw.requests] for raw in (first, second)] == [[0, 2, 4], [1, 3]]
-    assert result.output_tokens == first.output_tokens + second.output_tokens
+    assert result.output_tokens == first.counts.output_tokens + second.counts.output_tokens
     assert first.window_start_s < second.window_end_s
     assert second.window_start_s < first.window_end_s
     # They begin together: the one that comes last makes the others wait, who look every 5 ms.

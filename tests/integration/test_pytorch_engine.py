@@ -21,6 +21,7 @@ from llenergymeasure.core.session import measure
 from llenergymeasure.domain.inference import ChatMessage, InferenceOutput, Prompt, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
+from tests.fakes.pytorch import generated, prepared, requests_of
 from tests.integration.conftest import greedy_by_hand, save_tiny_llama
 
 TEXTS = [
@@ -44,9 +45,9 @@ def generate(model: Path, texts: list[str], **fields: object) -> InferenceOutput
         {"model": str(model), "precision": "fp32", "max_output_tokens": 12, **fields}
     )
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        batches = loaded.prepare(prompts(texts))
+        batches = prepared(loaded, prompts(texts))
         loaded.seed(config.random_seed)
-        return InferenceOutput(requests=tuple(r for batch in batches for r in loaded.generate(batch).requests))
+        return InferenceOutput(requests=tuple(r for batch in batches for r in generated(loaded, batch).requests))
 
 
 def token_ids(model: Path, text: str) -> list[int]:
@@ -84,8 +85,8 @@ def test_each_token_has_its_time_and_a_row_ends_at_its_own_last_token(tiny_llama
     for request in output.requests:
         assert len(request.token_times_s) == request.output_tokens
         assert list(request.token_times_s) == sorted(request.token_times_s)
-        assert request.ttft_s == request.token_times_s[0]
-        assert request.e2e_s == request.token_times_s[-1]
+        assert request.first_token_s == request.token_times_s[0]
+        assert request.end_s == request.token_times_s[-1]
     by_length = sorted(output.requests, key=lambda r: r.output_tokens)
     assert by_length[0].e2e_s is not None
     assert by_length[-1].e2e_s is not None
@@ -95,7 +96,7 @@ def test_each_token_has_its_time_and_a_row_ends_at_its_own_last_token(tiny_llama
 def test_long_prompts_are_cut_and_said_to_be_cut(tiny_llama: Path) -> None:
     config = ExperimentConfig(model=str(tiny_llama), precision="fp32", max_input_tokens=5)
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        batches = loaded.prepare(prompts(TEXTS[:2]))
+        batches = prepared(loaded, prompts(TEXTS[:2]))
     cut = [p for batch in batches for p in batch]
     assert [p.truncated for p in cut] == [len(token_ids(tiny_llama, t)) > 5 for t in TEXTS[:2]]
     assert len(cut[1].token_ids or ()) == 5
@@ -105,8 +106,8 @@ def test_a_chat_goes_through_the_template_and_plain_text_does_not(tiny_llama: Pa
     config = ExperimentConfig(model=str(tiny_llama), precision="fp32")
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        chat = loaded.prepare(prompts(["hello"], chat=True))[0][0]
-        plain = loaded.prepare(prompts(["hello"]))[0][0]
+        chat = prepared(loaded, prompts(["hello"], chat=True))[0][0]
+        plain = prepared(loaded, prompts(["hello"]))[0][0]
     assert tokenizer.decode(list(chat.token_ids or ())) == "<s>user: hello\nassistant:"
     assert tokenizer.decode(list(plain.token_ids or ())) == "hello"
 
@@ -182,13 +183,11 @@ def test_sampled_tokens_do_not_depend_on_how_often_was_warmed_up(tiny_llama: Pat
     assert digests(1) == digests(3)
 
 
-def test_the_description_says_how_many_prompts_went_through_the_template(tiny_llama: Path) -> None:
+def test_it_is_told_how_many_prompts_went_through_the_template(tiny_llama: Path) -> None:
     config = ExperimentConfig(model=str(tiny_llama))
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        loaded.prepare([*prompts(["a"], chat=True), *prompts(["b", "c"])])
-        parameters = loaded.describe().parameters
-    assert parameters is not None
-    assert parameters["chat_template"] == "applied to 1 of 3 prompts"
+        found = requests_of(loaded, [*prompts(["a"], chat=True), *prompts(["b", "c"])])
+    assert found.template_use == "applied to 1 of 3 prompts"
 
 
 def test_gpt2_small_has_85056000_parameters_that_count() -> None:
@@ -252,8 +251,8 @@ def test_more_tokens_than_the_model_was_made_for_are_a_warning(tiny_llama: Path)
             {"model": str(tiny_llama), "precision": "fp32", "max_input_tokens": 250, "max_output_tokens": n_output}
         )
         with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-            (batch,) = loaded.prepare(prompts([TEXTS[1] * 60]))
-            loaded.generate(batch)
+            (batch,) = prepared(loaded, prompts([TEXTS[1] * 60]))
+            generated(loaded, batch)
             assert [warning.split(",")[0] for warning in loaded.warnings()] == said
 
 
@@ -262,5 +261,5 @@ def test_a_prompt_that_becomes_no_tokens_begins_with_the_models_first_token_what
 ) -> None:
     config = ExperimentConfig.model_validate({"model": str(tiny_llama), "precision": "fp32", "max_output_tokens": 1})
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        (batch,) = loaded.prepare(prompts([""]))
+        (batch,) = prepared(loaded, prompts([""]))
     assert [prompt.token_ids for prompt in batch] == [(0,)]

@@ -15,6 +15,7 @@ from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
+from tests.fakes.pytorch import generated, prepared
 from tests.integration.conftest import greedy_by_hand, save_tiny_llama
 from tests.integration.test_pytorch_engine import TEXTS, prompts, token_ids
 
@@ -34,8 +35,8 @@ def config_of(model: Path, **fields: Any) -> ExperimentConfig:
 def run(model: Path, texts: list[str], **fields: Any) -> tuple[InferenceOutput, ModelDescription]:
     config = config_of(model, **fields)
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        batches = loaded.prepare(prompts(texts))
-        output = InferenceOutput(requests=tuple(r for batch in batches for r in loaded.generate(batch).requests))
+        batches = prepared(loaded, prompts(texts))
+        output = InferenceOutput(requests=tuple(r for batch in batches for r in generated(loaded, batch).requests))
         return output, loaded.describe()
 
 
@@ -85,8 +86,8 @@ def test_a_draft_model_brings_several_tokens_in_one_step(tiny_llama: Path, greed
     }
     config = config_of(tiny_llama, pytorch=section)
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        (batch,) = loaded.prepare(prompts(TEXTS[:1]))
-        output = loaded.generate(batch)
+        (batch,) = prepared(loaded, prompts(TEXTS[:1]))
+        output = generated(loaded, batch)
         flops = loaded.flops(output)
     (request,) = output.requests
     assert request.output_digest == tokens_digest(greedy[0])
@@ -114,8 +115,8 @@ def test_beams_give_each_request_in_a_batch_what_it_gets_alone(tiny_llama: Path)
 def test_a_beam_search_has_no_first_token_before_its_end_and_counts_every_beam(tiny_llama: Path) -> None:
     config = config_of(tiny_llama, decoder={"num_beams": 3})
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        (batch,) = loaded.prepare(prompts(TEXTS[:1]))
-        output = loaded.generate(batch)
+        (batch,) = prepared(loaded, prompts(TEXTS[:1]))
+        output = generated(loaded, batch)
         flops = loaded.flops(output)
     (request,) = output.requests
     assert (request.ttft_s, request.token_times_s) == (None, ())
@@ -149,8 +150,8 @@ def test_a_model_is_quantised_and_still_counted_as_what_it_stands_for(
 ) -> None:
     config = config_of(tiny_llama, precision="bf16", pytorch=section)
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        (batch,) = loaded.prepare(prompts(TEXTS[:1]))
-        output = loaded.generate(batch)
+        (batch,) = prepared(loaded, prompts(TEXTS[:1]))
+        output = generated(loaded, batch)
         description = loaded.describe()
         flops = loaded.flops(output)
     assert output.output_tokens > 0
@@ -202,12 +203,12 @@ def test_what_is_compiled_while_measuring_is_a_warning(tiny_llama: Path) -> None
         "max_cache_len": 64,
     }
     with PyTorchBackend().load(ExperimentPlan.of(config_of(tiny_llama, pytorch=section))) as loaded:
-        warm, longer = (batch for batch in loaded.prepare(prompts([TEXTS[0], TEXTS[1]])))
-        loaded.generate(warm)
+        warm, longer = (batch for batch in prepared(loaded, prompts([TEXTS[0], TEXTS[1]])))
+        generated(loaded, warm)
         loaded.seed(0)
-        loaded.generate(warm)
+        generated(loaded, warm)
         assert loaded.warnings() == []
-        loaded.generate(longer)
+        generated(loaded, longer)
         (warning,) = loaded.warnings()
     assert warning.startswith("compiled_in_window: ")
 

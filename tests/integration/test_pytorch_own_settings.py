@@ -11,6 +11,7 @@ from llenergymeasure.core.backends import PyTorchBackend
 from llenergymeasure.domain.inference import InferenceOutput, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
+from tests.fakes.pytorch import generated, prepared
 from tests.integration.conftest import greedy_by_hand, save_tiny_llama
 from tests.integration.test_pytorch_engine import TEXTS, prompts, token_ids
 from tests.integration.test_pytorch_options import LINEAR_WEIGHTS, N_TOKENS, config_of
@@ -29,7 +30,9 @@ def outcome(model: Path, **fields: Any) -> tuple[list[str], list[str], dict[str,
     """Digests of a batch of three, warnings, and the parameters described."""
     with PyTorchBackend().load(ExperimentPlan.of(config_of(model, **fields))) as loaded:
         output = InferenceOutput(
-            requests=tuple(r for batch in loaded.prepare(prompts(TEXTS[:3])) for r in loaded.generate(batch).requests)
+            requests=tuple(
+                r for batch in prepared(loaded, prompts(TEXTS[:3])) for r in generated(loaded, batch).requests
+            )
         )
         parameters = dict(loaded.describe().parameters or {})
         return [r.output_digest for r in output.requests], loaded.warnings(), parameters
@@ -141,10 +144,10 @@ def test_a_draft_starts_anew_with_each_seed(tiny_llama: Path) -> None:
         "assistant_confidence_threshold": 0.0,
     }
     with PyTorchBackend().load(ExperimentPlan.of(config_of(tiny_llama, pytorch=section))) as loaded:
-        (batch,) = loaded.prepare(prompts(TEXTS[:1]))
+        (batch,) = prepared(loaded, prompts(TEXTS[:1]))
         for _ in range(3):
             loaded.seed(0)
-            times = loaded.generate(batch).requests[0].token_times_s
+            times = generated(loaded, batch).requests[0].token_times_s
             # A draft that is the model itself is always right, and is two tokens longer next time: 3 and one more,
             # 5 and one more, and the 2 that are left of 12.
             assert [times.count(t) for t in sorted(set(times))] == [4, 6, 2]
@@ -153,8 +156,8 @@ def test_a_draft_starts_anew_with_each_seed(tiny_llama: Path) -> None:
 def test_without_a_cache_every_token_reads_all_before_it(tiny_llama: Path) -> None:
     config = config_of(tiny_llama, pytorch={"use_cache": False, "batch_size": 3}, max_output_tokens=4)
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        (batch,) = loaded.prepare(prompts(TEXTS[:3]))
-        output = loaded.generate(batch)
+        (batch,) = prepared(loaded, prompts(TEXTS[:3]))
+        output = generated(loaded, batch)
         flops = loaded.flops(output)
     lengths = [len(token_ids(tiny_llama, text)) for text in TEXTS[:3]]
     assert [r.output_tokens for r in output.requests] == [4, 4, 4]
@@ -171,8 +174,8 @@ def test_without_a_cache_every_token_reads_all_before_it(tiny_llama: Path) -> No
 def test_a_second_run_for_guidance_is_said_not_to_be_counted(tiny_llama: Path) -> None:
     config = config_of(tiny_llama, pytorch={"guidance_scale": 1.5}, max_output_tokens=4)
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        (batch,) = loaded.prepare(prompts(TEXTS[:1]))
-        output = loaded.generate(batch)
+        (batch,) = prepared(loaded, prompts(TEXTS[:1]))
+        output = generated(loaded, batch)
         flops = loaded.flops(output)
     assert flops is not None
     assert flops.value == 2 * NON_EMBEDDING * (len(token_ids(tiny_llama, TEXTS[0])) + output.output_tokens)

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from llenergymeasure.config.engines.pytorch_left_out import ANOTHER_MODEL, HANDED_ON, LEFT_OUT
 from llenergymeasure.core.backends import PyTorchBackend
-from llenergymeasure.core.backends.pytorch.loading import draft_arguments, source_arguments
+from llenergymeasure.core.backends.pytorch.loading import checkpoint_of, draft_arguments
 from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
@@ -74,7 +74,7 @@ def test_what_fetches_files_fetches_tokenizer_and_draft_too(tiny_llama: Path) ->
     section = {"assistant_model": "d", "assistant_revision": "v2", "revision": "v1", "attn_implementation": "eager"}
     config = config_of(tiny_llama, passthrough_kwargs=passed, pytorch=section)
     source = ModelSource(location="d")
-    assert source_arguments(config, source) == {"revision": "v1", "trust_remote_code": False, **passed}
+    assert checkpoint_of(config, source).arguments() == {"revision": "v1", "trust_remote_code": False, **passed}
     of_draft = {k: v for k, v in draft_arguments(config, source).items() if k != "dtype"}
     assert of_draft == {"revision": "v2", "trust_remote_code": False, "attn_implementation": "eager", **passed}
 

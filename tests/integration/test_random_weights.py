@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from llenergymeasure.core.backends import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
 from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.core.session import measure
-from llenergymeasure.domain.inference import ChatMessage, Prompt
+from llenergymeasure.domain.inference import ChatMessage, Prompt, Request
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError, ExperimentError
+from tests.fakes.pytorch import generated, prepared
 from tests.integration.conftest import VOCABULARY, tiny_tokenizer
 
 # Token ids as the engine draws them for a prompt of random tokens.
@@ -204,9 +204,9 @@ def test_a_directory_with_its_description_only_has_no_problem(shape: Path) -> No
 def test_without_a_tokenizer_token_ids_run_and_text_is_refused_with_a_way_out(shape: Path) -> None:
     with PyTorchBackend().load(ExperimentPlan.of(config_of(shape, decoder={"min_output_tokens": 4}))) as loaded:
         with pytest.raises(ExperimentError, match=r"has no tokenizer files .* set dataset\.random"):
-            loaded.prepare([Prompt(index=0, messages=(ChatMessage("user", "text"),))])
-        ready = [replace(Prompt(index=i, n_random_tokens=n), token_ids=IDS[:n]) for i, n in enumerate((len(IDS), 2))]
-        output = loaded.generate(ready)
+            prepared(loaded, [Prompt(index=0, messages=(ChatMessage("user", "text"),))])
+        ready = [Request(index=i, token_ids=tuple(IDS[:n]), max_output_tokens=4) for i, n in enumerate((len(IDS), 2))]
+        output = generated(loaded, ready)
     assert [r.input_tokens for r in output.requests] == [5, 2]
     assert [r.output_tokens for r in output.requests] == [4, 4]
 
@@ -275,6 +275,7 @@ from transformers import LlamaForCausalLM, MixtralForCausalLM
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
 from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
+from tests.fakes.pytorch import generated, prepared
 from llenergymeasure.core.checkpoint.source import ModelSource
 config = ExperimentConfig(model=sys.argv[1], pytorch={"random_weights": True})
 torch.nn.Linear(8, 8)(torch.zeros(1, 8))

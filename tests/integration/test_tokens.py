@@ -16,6 +16,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
 from llenergymeasure.domain.inference import InferenceOutput, Prompt, latency_statistics, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
+from tests.fakes.pytorch import generated, prepared
 from tests.integration.conftest import greedy_by_hand, save_tiny_llama
 from tests.integration.test_pytorch_engine import TEXTS, generate, prompts, token_ids
 
@@ -64,7 +65,7 @@ def test_answers_of_different_lengths_end_when_the_longest_does(stopping: tuple[
     assert all(end not in ids[:-1] for ids in request.output_ids)
     assert all(len(ids) == 40 or ids[-1] == end for ids in request.output_ids)
     assert request.output_tokens == sum(lengths)
-    assert request.e2e_s == request.token_times_s[max(lengths) - 1]
+    assert request.end_s == request.token_times_s[max(lengths) - 1]
     times = request.token_times_s
     statistics = latency_statistics([request])
     assert statistics is not None
@@ -113,7 +114,7 @@ def test_requests_of_one_batch_may_have_lengths_of_their_own(
     output = with_lengths(model, limits, decoder=decoder)
     for request, tokens, limit in zip(output.requests, free, limits, strict=True):
         assert [list(ids) for ids in request.output_ids] == [tokens[:limit]] * n_answers
-        assert request.e2e_s == request.token_times_s[limit - 1]
+        assert request.end_s == request.token_times_s[limit - 1]
 
 
 def test_a_batch_of_shorter_answers_ends_when_they_have_ended(tiny_llama: Path, free: list[list[int]]) -> None:
@@ -139,9 +140,9 @@ def with_lengths(model: Path, limits: Sequence[int], **fields: Any) -> Inference
             Prompt(index=p.index, messages=p.messages, output_tokens=limit)
             for p, limit in zip(prompts(TEXTS), limits, strict=True)
         ]
-        (batch,) = loaded.prepare(given)
+        (batch,) = prepared(loaded, given)
         loaded.seed(config.random_seed)
-        return loaded.generate(batch)
+        return generated(loaded, batch)
 
 
 def test_drawn_token_ids_are_the_prompts_own_and_need_no_text(tiny_llama: Path) -> None:

@@ -12,8 +12,9 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import PyTorchBackend
 from llenergymeasure.core.prompts.random import random_token_ids
 from llenergymeasure.core.prompts.selection import select_prompts
-from llenergymeasure.domain.inference import Prompt, RequestOutput
+from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
+from tests.fakes.pytorch import generated, prepared
 from tests.integration.conftest import VOCABULARY, greedy_by_hand, save_tiny_llama
 
 DRAWN = {
@@ -22,15 +23,15 @@ DRAWN = {
 }
 
 
-def run(model: Path, dataset: Any, **fields: Any) -> tuple[list[list[Prompt]], list[RequestOutput]]:
+def run(model: Path, dataset: Any, **fields: Any) -> tuple[list[list[Request]], list[RequestOutput]]:
     """The batches, and what was answered in the order in which it was run."""
     config = ExperimentConfig.model_validate(
         {"model": str(model), "precision": "fp32", "max_output_tokens": 12, "dataset": dataset, "n": 7, **fields}
     )
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        batches = loaded.prepare(select_prompts(config).prompts)
+        batches = prepared(loaded, select_prompts(config).prompts)
         loaded.seed(config.random_seed)
-        return [list(b) for b in batches], [r for batch in batches for r in loaded.generate(batch).requests]
+        return [list(b) for b in batches], [r for batch in batches for r in generated(loaded, batch).requests]
 
 
 def test_random_prompts_have_exactly_their_lengths_in_and_out_whatever_ends_the_model(tmp_path: Path) -> None:
@@ -45,27 +46,25 @@ def test_random_prompts_have_exactly_their_lengths_in_and_out_whatever_ends_the_
     assert any(end in r.output_ids[0][:-1] for r in requests), "the example must meet its end token"
     assert [(r.input_tokens, r.output_tokens, r.finish_reason) for r in requests] == [(5, 9, "length")] * 7
     prompts = [p for batch in batches for p in batch]
-    assert not {0, 1, end} & {token for p in prompts for token in p.token_ids or ()}
+    assert not {0, 1, end} & {token for p in prompts for token in p.token_ids}
     assert len({p.token_ids for p in prompts}) == 7
     assert not any(p.truncated for p in prompts)
 
 
 def test_the_ids_are_those_of_seed_and_index_and_greedy_answers_follow_from_them(tiny_llama: Path) -> None:
     batches, requests = run(tiny_llama, {"random": DRAWN, "order": "grouped"}, pytorch={"batch_size": 3})
-    for prompt, request in zip((p for batch in batches for p in batch), requests, strict=True):
-        assert prompt.n_random_tokens is not None
-        assert prompt.output_tokens is not None
+    for given, request in zip((r for batch in batches for r in batch), requests, strict=True):
         # <s> and </s> are 0 and 1.
-        ids = random_token_ids(prompt.n_random_tokens, VOCABULARY, {0, 1}, 42, prompt.index)
-        assert prompt.token_ids == ids
-        assert request.output_ids == (tuple(greedy_by_hand(tiny_llama, list(ids), prompt.output_tokens, set())),)
+        ids = random_token_ids(len(given.token_ids), VOCABULARY, {0, 1}, 42, given.index)
+        assert given.token_ids == ids
+        assert request.output_ids == (tuple(greedy_by_hand(tiny_llama, list(ids), given.max_output_tokens, set())),)
 
 
 @pytest.mark.parametrize("order", ["shuffled", "grouped"])
 def test_grouped_batches_hold_like_lengths_and_answer_alike(tiny_llama: Path, order: str) -> None:
     dataset = {"name": "mixed", "order": order}
     batches, requests = run(tiny_llama, dataset, pytorch={"batch_size": 3}, max_input_tokens=200)
-    lengths = [[len(p.token_ids or ()) for p in batch] for batch in batches]
+    lengths = [[len(p.token_ids) for p in batch] for batch in batches]
     assert [len(batch) for batch in batches] == [3, 3, 1]
     flat = [n for batch in lengths for n in batch]
     assert (flat == sorted(flat, reverse=True)) == (order == "grouped")

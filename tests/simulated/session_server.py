@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.instruments import build_instruments
 from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.core.session import run_session
-from llenergymeasure.domain.inference import InferenceOutput, Prompt
+from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.testing import FakeClock, FakeEngine, FakeModel
+from llenergymeasure.testing import FakeClock, FakeEngine, FakeModel, words_as_tokens
 
 WAIT_S = 0.35
 
@@ -38,7 +39,7 @@ class SlowModel(FakeModel):
         super().seed(random_seed)
         self.seeded = True
 
-    def generate(self, prompts: tuple[Prompt, ...]) -> InferenceOutput:  # type: ignore[override]
+    def generate(self, requests: Sequence[Request]) -> list[RequestOutput]:
         """Sleep as long as the batch takes."""
         if self.seeded and self.in_window:
             text = self.scenario.read_text()
@@ -48,7 +49,7 @@ class SlowModel(FakeModel):
                 file.write(self.in_window.replace("{now}", now) + "\n")
             self.in_window = ""
         time.sleep(self.batch_s)
-        return super().generate(prompts)
+        return super().generate(requests)
 
 
 def measured(request: dict[str, Any]) -> str:
@@ -79,7 +80,7 @@ def measured(request: dict[str, Any]) -> str:
     output_dir = None if request["output_dir"] is None else Path(request["output_dir"])
     plan = replace(ExperimentPlan.of(config, output_dir=output_dir), devices=model.devices)
     instruments = build_instruments(plan, visible=visible)
-    instruments = replace(instruments, sleep=lambda seconds: time.sleep(min(seconds, WAIT_S)))
+    instruments = replace(instruments, sleep=lambda s: time.sleep(min(s, WAIT_S)), tokenise=words_as_tokens)
     return run_session(plan, engine, instruments).model_dump_json()
 
 

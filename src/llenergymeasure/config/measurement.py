@@ -58,6 +58,16 @@ class WarmupConfig(ConfigModel):
     def _convergence_fields_switch_it_on(cls, data: Any) -> Any:
         return with_implied(data) if isinstance(data, dict) else data
 
+    @model_validator(mode="after")
+    def _the_cap_leaves_room_to_converge(self) -> Self:
+        if self.convergence_detection and self.max_warmup_prompts < self.window_size:
+            raise conflict(
+                f"max_warmup_prompts: {self.max_warmup_prompts} ends warm-up before there are window_size: "
+                f"{self.window_size} latencies to judge by; raise it, or lower window_size",
+                "max_warmup_prompts",
+            )
+        return self
+
 
 def with_implied(warmup: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a warm-up with what they imply: one about convergence asks for its detection."""

@@ -6,7 +6,7 @@ _Base = TypeVar("_Base")
 
 
 def with_defaults(thing: Any, base: type[_Base]) -> _Base:
-    """``thing`` itself if it derives from ``base``; else one that asks it for what it has, and has the rest of the base.
+    """``thing`` itself if it derives from ``base``; else one that asks it for what it has and has the rest of it.
 
     Args:
         thing: an object that has the names of a seam, and any of its base's.

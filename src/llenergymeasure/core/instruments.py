@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from llenergymeasure.core.background import in_a_thread
 from llenergymeasure.core.baseline import SESSION_BASELINES, BaselineStore
 from llenergymeasure.core.energy_backends import SensorContext, choose_source, make_source
 from llenergymeasure.core.energy_backends.source import EnergySourceBase
@@ -13,6 +15,7 @@ from llenergymeasure.core.machine_load import CpuTimes, cpu_times
 from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.core.peers import Alone, Peers
 from llenergymeasure.core.power_thermal import PowerThermalSampler
+from llenergymeasure.core.prompts.tokenise import Prepare, tokenised
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -29,7 +32,8 @@ class Instruments:
     that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended,
     ``machine_cpu_s`` what the machine's processors have done so far, and which part of it processes did.
     ``idle_gpus`` are the names of GPUs that could have been used where none is, ``peers`` the other processes of
-    the experiment. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
+    the experiment, ``tokenise`` makes requests of prompts, ``aside`` begins a call beside the run. Both clocks give
+    seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
 
     energy: EnergyBackend | None
@@ -47,6 +51,8 @@ class Instruments:
     gpu_pids: Callable[[Sequence[str]], frozenset[int] | None] = lambda _: None
     machine_cpu_s: Callable[[Iterable[int]], CpuTimes | None] = lambda _: None
     peers: Peers = field(default_factory=Alone)
+    tokenise: Prepare = tokenised
+    aside: Callable[[Callable[[], None]], "Future[None]"] = in_a_thread
     idle_gpus: tuple[str, ...] = ()
     show_progress: bool = False
     on_state: Callable[[ExperimentState], None] | None = None

@@ -8,58 +8,49 @@ from dataclasses import replace
 from llenergymeasure.config.measurement import PhasesConfig
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.domain.inference import InferenceOutput, Prompt, RequestOutput
+from llenergymeasure.core.work import Work
 from llenergymeasure.domain.metrics import only_gpus
 from llenergymeasure.domain.phases import PhasesResult, PhaseWindow, phases_of
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.protocols import LoadedModel
 
 _log = logging.getLogger(__name__)
 
-Batches = Sequence[Sequence[Prompt]]
 
-
-def measure_phases(
-    plan: ExperimentPlan, model: LoadedModel, batches: Batches, instruments: Instruments
-) -> tuple[PhasesResult, list[str]]:
+def measure_phases(plan: ExperimentPlan, work: Work, instruments: Instruments) -> tuple[PhasesResult, list[str]]:
     """Run the pairs, and what there is to say of them.
 
     Which window of a pair comes first takes turns, so that drift falls on both alike.
 
     Args:
-        plan: what is run; its ``phases`` say how many pairs of how many batches.
-        model: the loaded model.
-        batches: what the measured window ran.
+        plan: what is run; its ``phases`` say how many pairs of how many units.
+        work: what the measured window ran.
         instruments: the same as for that window.
     """
     settings = plan.config.phases
-    full = batches[: settings.n_batches] if settings.n_batches is not None else batches
-    prefill = [tuple(replace(prompt, output_tokens=1) for prompt in batch) for batch in full]
+    full = work.only(work.units[: settings.n_batches])
+    prefill = full.only([replace(request, max_output_tokens=1) for request in unit] for unit in full.units)
     _log.info("measuring %d pairs of windows for prefill and decode", settings.n_pairs)
     pairs = []
     for number in range(settings.n_pairs):
         order = (prefill, full) if number % 2 == 0 else (full, prefill)
-        first, second = (_window(plan, model, each, instruments) for each in order)
+        first, second = (_window(plan, each, instruments) for each in order)
         pairs.append((first, second) if number % 2 == 0 else (second, first))
-    found = phases_of(pairs, sum(map(len, full)))
+    found = phases_of(pairs, len(full.requests))
     windows = [window for pair in pairs for window in pair]
     return found, [*_warnings(found, settings), *_of_the_windows(windows)]
 
 
-def _window(plan: ExperimentPlan, model: LoadedModel, batches: Batches, instruments: Instruments) -> PhaseWindow:
+def _window(plan: ExperimentPlan, work: Work, instruments: Instruments) -> PhaseWindow:
     """One window; sampling starts from the same seed in each, so that all produce the same tokens."""
+    model = work.model
     model.seed(plan.config.random_seed)
     said_before = set(model.warnings())
     tracking = None if instruments.energy is None else Tracking(instruments.energy)
-    requests: list[RequestOutput] = []
     with tracking or nullcontext():
         start_s = instruments.clock()
-        for batch in batches:
-            requests.extend(model.generate(batch).requests)
-        model.synchronize()
+        output = work.run()
         end_s = instruments.clock()
     energy = None if tracking is None else only_gpus(tracking.measurement, plan.devices)
-    output = InferenceOutput(requests=tuple(requests))
     return PhaseWindow(
         duration_sec=end_s - start_s,
         energy_j=None if energy is None else energy.total_j,

@@ -2,10 +2,11 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.baseline import (
     BaselineCache,
     create_energy_breakdown,
@@ -18,19 +19,26 @@ from llenergymeasure.core.measurement_warnings import thermal_floor_warning
 from llenergymeasure.core.peers import InStep
 from llenergymeasure.core.phases import measure_phases
 from llenergymeasure.core.prompts.selection import select_prompts
+from llenergymeasure.core.prompts.tokenise import as_text
 from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
-from llenergymeasure.core.sidecars import Sidecars, write_sidecars
 from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled
-from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
+from llenergymeasure.core.warmup import warmup_until_converged, warmup_warning
 from llenergymeasure.core.window import Window
+from llenergymeasure.core.work import Work, unit_runner
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.inference import ModelIdentity, Prompt
-from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, WarmupResult, counted_devices, only_gpus
+from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
+from llenergymeasure.domain.metrics import (
+    EnergyBreakdown,
+    EnergyMeasurement,
+    FlopsResult,
+    WarmupResult,
+    counted_devices,
+    only_gpus,
+)
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
 from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError
-from llenergymeasure.protocols import LoadedModel
 
 _log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
@@ -75,15 +83,24 @@ def idle_baseline(plan: ExperimentPlan, instruments: Instruments, warnings: list
     return baseline
 
 
-def prepared_prompts(
-    plan: ExperimentPlan, model: LoadedModel, warnings: list[str]
-) -> tuple[Sequence[Sequence[Prompt]], str]:
-    """This process's share of the prompts as the engine will run it, and the digest of all of them.
+@dataclass(frozen=True, kw_only=True)
+class PreparedWork:
+    """This process's share of the requests, ready to run, and the digest of all prompts."""
+
+    work: Work
+    prompts_digest: str
+    template_use: str | None
+
+
+def prepared_work(
+    plan: ExperimentPlan, engine: EngineBase, model: LoadedModelBase, instruments: Instruments, warnings: list[str]
+) -> PreparedWork:
+    """Choose and tokenise the prompts, outside of the window.
 
     Raises:
         ConfigError: the dataset cannot be read, or is too small to be shared.
         PreFlightError: the hub that it comes from can no longer be reached.
-        ExperimentError: the engine cannot make tokens of it.
+        ExperimentError: the tokenizer or its template cannot make tokens of it.
     """
     selection = select_prompts(plan.config)
     warnings.extend(selection.warnings)
@@ -94,21 +111,35 @@ def prepared_prompts(
             "give a larger dataset, or fewer processes"
         )
     try:
-        batches = model.prepare(own)
+        if engine.tokenises_itself:
+            prepared = as_text(plan.config, own)
+        else:
+            prepared = instruments.tokenise(plan.config, own, engine.checkpoint(plan.config))
     except LLEMError:
         raise
     except Exception as error:  # templates and tokenizers raise whatever their libraries raise
         raise ExperimentError(f"the prompts could not be tokenised: {type(error).__name__}: {error}") from error
-    n_truncated = sum(prompt.truncated for batch in batches for prompt in batch)
-    if n_truncated:
+    if prepared.n_truncated:
         warnings.append(
-            f"prompts_truncated: {n_truncated} of {len(own)} prompts were cut to "
+            f"prompts_truncated: {prepared.n_truncated} of {len(own)} prompts were cut to "
             f"{plan.config.max_input_tokens} tokens; raise max_input_tokens to keep them whole"
         )
-    return batches, selection.digest
+    return PreparedWork(
+        work=Work.of(model, engine.load_of(plan.config), prepared.requests),
+        prompts_digest=selection.digest,
+        template_use=prepared.template_use,
+    )
 
 
-def identify(model: LoadedModel, warnings: list[str]) -> ModelIdentity:
+def described(model: LoadedModelBase, prepared: PreparedWork) -> ModelDescription:
+    """The loaded model, and to which prompts its chat template was applied."""
+    description = model.describe()
+    if prepared.template_use is None:
+        return description
+    return replace(description, parameters={**(description.parameters or {}), "chat_template": prepared.template_use})
+
+
+def identify(model: LoadedModelBase, warnings: list[str]) -> ModelIdentity:
     """Commit and digests of what was loaded.
 
     Before warm-up, because it may read all of the weights: nothing of that is left in the window, and no measurement
@@ -119,14 +150,8 @@ def identify(model: LoadedModel, warnings: list[str]) -> ModelIdentity:
     return identity
 
 
-def warm_up(
-    plan: ExperimentPlan,
-    model: LoadedModel,
-    batches: Sequence[Sequence[Prompt]],
-    instruments: Instruments,
-    warnings: list[str],
-) -> WarmupResult:
-    """Run batches of the measured shape until the engine is warm.
+def warm_up(plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[str]) -> WarmupResult:
+    """Run units of the measured load until the engine is warm.
 
     Raises:
         ExperimentError: a run failed that other processes took part in.
@@ -134,7 +159,7 @@ def warm_up(
     settings = plan.config.warmup
     if settings.enabled:
         _log.info("warming up")
-    run_one = create_warmup_inference_fn(model, batches, instruments.clock)
+    run_one = unit_runner(work, instruments.clock)
     in_step = InStep(run_one, instruments.peers) if plan.layout.parallelism == "tensor" else None
     result = warmup_until_converged(in_step or run_one, settings, show_progress=instruments.show_progress)
     if in_step is not None and in_step.failure is not None:
@@ -179,20 +204,18 @@ def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> Floor
     return FloorWait(seconds, ended_early=False)
 
 
-def sidecars_of(plan: ExperimentPlan, window: Window, warnings: list[str]) -> Sidecars:
-    """The files beside the result; of several processes nobody can write them before all have ended."""
-    if plan.output_dir is None or plan.layout.n_processes > 1:
-        return Sidecars()
-    return write_sidecars(plan.output_dir, window.output.requests, window.samples, warnings)
+def flops(model: LoadedModelBase, window: Window, warnings: list[str]) -> FlopsResult | None:
+    """Floating-point operations of the window; of parts of requests nobody has counted any yet."""
+    if window.in_flight is not None:
+        warnings.append(
+            "flops_unavailable: the window began or ended with requests in flight; measurement.methodology: total has "
+            "their FLOPs"
+        )
+        return None
+    return attempt("flops", lambda: model.flops(window.output), warnings)
 
 
-def phases(
-    plan: ExperimentPlan,
-    model: LoadedModel,
-    batches: Sequence[Sequence[Prompt]],
-    instruments: Instruments,
-    warnings: list[str],
-) -> PhasesResult | None:
+def phases(plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[str]) -> PhasesResult | None:
     """Prefill and decode apart, where they are asked for; what fails in it costs only this."""
     if not plan.config.phases.enabled:
         return None
@@ -201,7 +224,7 @@ def phases(
             f"phases_unavailable: prefill and decode are not measured apart in {plan.layout.in_words}; use one process"
         )
         return None
-    found = attempt("phases", lambda: measure_phases(plan, model, batches, instruments), warnings)
+    found = attempt("phases", lambda: measure_phases(plan, work, instruments), warnings)
     if found is None:
         return None
     warnings.extend(found[1])

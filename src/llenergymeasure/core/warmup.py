@@ -1,36 +1,39 @@
 """Inference before the measurement, until the engine runs steadily."""
 
-import itertools
 import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
 from llenergymeasure.config.models import WarmupConfig
-from llenergymeasure.domain.inference import Prompt
 from llenergymeasure.domain.metrics import WarmupResult
-from llenergymeasure.protocols import LoadedModel
 
 _log = logging.getLogger(__name__)
 
 
 def create_warmup_inference_fn(
-    model: LoadedModel, batches: Sequence[Sequence[Prompt]], clock: Callable[[], float] = time.perf_counter
+    model: Any, tokenizer: Any, prompt: str, max_new_tokens: int = 32
 ) -> Callable[[], float]:
-    """A function that runs the next of the prepared batches and returns its latency in milliseconds.
+    """A function that generates once from a prompt and returns the latency in milliseconds.
 
-    The batches have the shape of the measured ones, so that what is compiled and cached here is what
-    the measurement will use.
+    For models outside of this package's engines; a session warms up with units of the measured load.
+
+    Args:
+        model: a transformers model that generates.
+        tokenizer: its tokenizer.
+        prompt: the text to go on from.
+        max_new_tokens: most tokens of an answer.
     """
-    turn = itertools.cycle(batches)
+    inputs = tokenizer(prompt, return_tensors="pt").to(model.device)
 
     def run_single_inference() -> float:
-        start = clock()
-        model.generate(next(turn))
-        model.synchronize()
-        return (clock() - start) * 1000
+        start_s = time.monotonic()
+        answer = model.generate(**inputs, max_new_tokens=max_new_tokens)
+        answer.tolist()  # reading the tokens waits for whatever device they are on
+        return (time.monotonic() - start_s) * 1000
 
     return run_single_inference
 
@@ -65,7 +68,7 @@ def warmup_until_converged(
             if cv is not None:
                 bar.set_postfix_str(f"CV {cv:.3f}, target {config.cv_threshold:g}", refresh=False)
             bar.update()
-            if config.convergence_detection and done >= least and cv is not None and cv < config.cv_threshold:
+            if config.convergence_detection and len(latencies) >= least and cv is not None and cv < config.cv_threshold:
                 converged = True
                 break
     result = _result(config, latencies, done - len(latencies), converged=converged and bool(latencies))
@@ -96,12 +99,12 @@ def _limits(config: WarmupConfig) -> tuple[int, int]:
 
 
 def cv_of_last(values: Sequence[float], window_size: int) -> float | None:
-    """Sample standard deviation over mean of the last ``window_size`` of [n] values; None if there are fewer."""
+    """Population standard deviation over mean of the last ``window_size`` of [n] values; None if there are fewer."""
     if len(values) < window_size:
         return None
     window = values[-window_size:]
     mean = statistics.fmean(window)
-    return statistics.stdev(window) / mean if mean > 0 else None
+    return statistics.pstdev(window) / mean if mean > 0 else None
 
 
 def _result(config: WarmupConfig, latencies: Sequence[float], n_failed: int, *, converged: bool) -> WarmupResult:

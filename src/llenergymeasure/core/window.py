@@ -1,35 +1,44 @@
-"""The measured window and what was seen in it."""
+"""The measured window: what is switched on and off at its edges, and what was seen in it."""
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
+from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.machine_load import CpuTimes, foreign_cpu_pct
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.domain.inference import InferenceOutput, Prompt
+from llenergymeasure.domain.inference import InferenceOutput, Request
 from llenergymeasure.domain.metrics import EnergyMeasurement, only_gpus
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.window import InFlight
 
 
 @dataclass
 class Window:
-    """The measured window, filled in as it goes; ``_s`` on the instruments' monotonic clock.
+    """What was measured, filled in as it goes; ``_s`` on the instruments' monotonic clock.
 
-    ``lead_in_s`` [n] are the seconds of the batches that were run before it, ``batches`` those that were run in it.
+    ``output`` are the requests that were in flight in it, ``in_flight`` how many of them an edge cut through, None
+    where no edge did. ``lead_in_s`` is how long was run before it, ``units`` are the units of the load that were run
+    in it, ``n_failed`` the requests of the whole run that failed.
     """
 
     start_time: datetime
     end_time: datetime
-    clock: Callable[[], float]
     start_s: float = 0.0
     end_s: float = 0.0
     output: InferenceOutput = field(default_factory=lambda: InferenceOutput(requests=()))
+    in_flight: InFlight | None = None
     energy: EnergyMeasurement | None = None
     samples: list[PowerThermalSample] = field(default_factory=list)
     instrument_cpu_s: float | None = None
     foreign_cpu_pct: float | None = None
     aliasing_pct: float | None = None
-    lead_in_s: tuple[float, ...] = ()
-    batches: Sequence[Sequence[Prompt]] = ()
+    lead_in_s: float = 0.0
+    units: Sequence[Sequence[Request]] = ()
+    n_failed: int = 0
 
     def keep(self, samples: Iterable[PowerThermalSample], devices: Sequence[str], gpus: Sequence[GpuInfo]) -> None:
         """Keep of samples and joules what belongs to the window and to the GPUs in use.
@@ -48,3 +57,52 @@ class Window:
     def duration_sec(self) -> float:
         """Length of the window."""
         return self.end_s - self.start_s
+
+
+class WindowMeter:
+    """Opens a window and closes it: energy, processor time, and what other programs take meanwhile."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        now = instruments.now()
+        self.window = Window(start_time=now, end_time=now)
+        self.is_open = False
+        self.has_closed = False
+        self._instruments = instruments
+        self._stack = ExitStack()
+        sensors = (instruments.beside, instruments.energy)
+        self._trackings = [Tracking(sensor) for sensor in sensors if sensor is not None]
+        self._own_pids: frozenset[int] = frozenset()
+        self._cpu_before: CpuTimes | None = None
+        self._instrument_cpu_before_s = 0.0
+
+    def open(self) -> None:
+        """Begin the window; work begins where the tracking does, not where the edge of the window was looked for."""
+        instruments = self._instruments
+        self._instrument_cpu_before_s = instruments.cpu_time_s()
+        self._own_pids = instruments.peers.pids() | {os.getpid()}
+        self._cpu_before = instruments.machine_cpu_s(self._own_pids)
+        for tracking in self._trackings:
+            self._stack.enter_context(tracking)
+        self.window.start_time = instruments.now()
+        self.window.start_s = instruments.clock()
+        self.is_open = True
+
+    def close(self) -> None:
+        """End the window; of the sensors' last readings none belongs to it. Closed twice, the first time counts."""
+        if not self.is_open or self.has_closed:
+            self._stack.close()
+            return
+        self.has_closed = True
+        window, instruments = self.window, self._instruments
+        window.end_s = instruments.clock()
+        self._stack.close()
+        window.end_time = window.start_time + timedelta(seconds=window.duration_sec)
+        # Nothing spent is nothing counted: only the sampler of GPUs is.
+        window.instrument_cpu_s = (instruments.cpu_time_s() - self._instrument_cpu_before_s) or None
+        after = instruments.machine_cpu_s(self._own_pids)
+        if self._cpu_before is not None and after is not None:
+            window.foreign_cpu_pct = foreign_cpu_pct(self._cpu_before, after)
+        if instruments.energy is not None:
+            window.energy = self._trackings[-1].measurement
+            if instruments.beside is not None:
+                window.energy = with_rows_of(window.energy, self._trackings[0].measurement)

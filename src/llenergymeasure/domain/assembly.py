@@ -24,6 +24,7 @@ from llenergymeasure.domain.metrics import (
 from llenergymeasure.domain.model_flops import sum_terms
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.window import WindowCounts
 
 # Of the whole time, what all processes must have in common; the energy of those that had ended is not in the total.
 _LEAST_OVERLAP = 0.9
@@ -74,6 +75,33 @@ def distinct_requests(raws: Sequence[RawProcessResult]) -> list[RequestOutput]:
     if raws[0].parallelism == "tensor":
         return list(raws[0].requests)
     return sorted((q for r in raws for q in r.requests), key=lambda q: q.index)
+
+
+def combined_counts(raws: Sequence[RawProcessResult]) -> WindowCounts:
+    """Requests and tokens of the windows; under tensor parallelism every process counted the same ones."""
+    each = [raw.counts for raw in (raws[:1] if raws[0].parallelism == "tensor" else raws)]
+    return WindowCounts(
+        n_requests=sum(counts.n_requests for counts in each),
+        input_tokens=sum(counts.input_tokens for counts in each),
+        output_tokens=sum(counts.output_tokens for counts in each),
+    )
+
+
+def n_requests_failed(raws: Sequence[RawProcessResult]) -> int:
+    """Requests that failed in the windows; under tensor parallelism each once."""
+    counts = [raw.n_requests_failed for raw in raws]
+    return counts[0] if raws[0].parallelism == "tensor" else sum(counts)
+
+
+def ended_in_the_window(raws: Sequence[RawProcessResult]) -> list[RequestOutput]:
+    """The requests whose latencies are the window's: those that succeeded, and ended in it."""
+    ended = [
+        request
+        for raw in (raws[:1] if raws[0].parallelism == "tensor" else raws)
+        for request in raw.requests
+        if request.succeeded and (raw.in_flight is None or (request.end_s or 0.0) <= raw.window_end_s)
+    ]
+    return sorted(ended, key=lambda request: request.index)
 
 
 def distinct_samples(raws: Sequence[RawProcessResult]) -> list[PowerThermalSample]:
@@ -309,8 +337,8 @@ def summaries(raws: Sequence[RawProcessResult]) -> list[ProcessSummary]:
     return [
         ProcessSummary(
             process_index=r.process_index,
-            input_tokens=r.input_tokens,
-            output_tokens=r.output_tokens,
+            input_tokens=r.counts.input_tokens,
+            output_tokens=r.counts.output_tokens,
             duration_sec=r.duration_sec,
             energy_j=r.energy.total_j if r.energy else None,
             devices=tuple(d.device for d in r.energy.devices) if r.energy else (),

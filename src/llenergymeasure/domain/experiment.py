@@ -26,9 +26,10 @@ from llenergymeasure.domain.metrics import (
     sum_or_none,
 )
 from llenergymeasure.domain.phases import PhasesResult
-from llenergymeasure.domain.process import Methodology, RawProcessResult
+from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
 from llenergymeasure.domain.provenance import energy_origin, reproducibility_notes, sensor_accuracy_pct
 from llenergymeasure.domain.utilisation import joules_per_tflop, model_flops_utilisation
+from llenergymeasure.domain.window import InFlight
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
@@ -62,6 +63,8 @@ class ExperimentResult(BaseModel):
     energy_backend: str | None
 
     n_requests: int
+    n_requests_failed: int = 0
+    requests_in_flight: InFlight | None = None
     n_cut_short: int
     input_tokens: int
     output_tokens: int
@@ -136,17 +139,21 @@ class ExperimentResult(BaseModel):
         return load_result(Path(path))
 
     @classmethod
-    def from_processes(cls, raw: Sequence[RawProcessResult]) -> Self:
+    def from_processes(cls, raw: Sequence[RawProcessResult], files: Sidecars | None = None) -> Self:
         """Put the processes of one experiment together; one process is the case n = 1.
+
+        Args:
+            raw: what the processes measured.
+            files: what was written beside the result; None for nothing.
 
         Raises:
             ValueError: no process, one missing, of different experiments, or a window without length.
         """
         raws = assembly.in_order(raw)
-        first = raws[0]
+        first, files = raws[0], files or Sidecars()
         requests = assembly.distinct_requests(raws)
-        n_input = sum(r.input_tokens for r in requests)
-        n_output = sum(r.output_tokens for r in requests)
+        counts = assembly.combined_counts(raws)
+        n_input, n_output, n_requests = counts.input_tokens, counts.output_tokens, counts.n_requests
         seconds = assembly.duration_sec(raws)
         flops = assembly.combined_flops(raws)
         warmup = assembly.combined_warmup(raws)
@@ -160,8 +167,10 @@ class ExperimentResult(BaseModel):
             effective_config=first.effective_config,
             start_time=min(r.start_time for r in raws),
             end_time=max(r.end_time for r in raws),
-            **_energy_fields(raws, n_input, n_output, len(requests)),
-            n_requests=len(requests),
+            **_energy_fields(raws, n_input, n_output, n_requests),
+            n_requests=n_requests,
+            n_requests_failed=assembly.n_requests_failed(raws),
+            requests_in_flight=first.in_flight if len(raws) == 1 else None,
             n_cut_short=sum(r.finish_reason == "length" for r in requests),
             input_tokens=n_input,
             output_tokens=n_output,
@@ -169,8 +178,8 @@ class ExperimentResult(BaseModel):
             duration_sec=seconds,
             tokens_per_second=n_output / seconds,
             total_tokens_per_second=(n_input + n_output) / seconds,
-            requests_per_second=len(requests) / seconds,
-            latency_stats=latency_statistics(requests),
+            requests_per_second=n_requests / seconds,
+            latency_stats=latency_statistics(assembly.ended_in_the_window(raws)),
             flops_result=flops,
             mfu=model_flops_utilisation(raws, flops, seconds),
             phases=first.phases,
@@ -183,7 +192,7 @@ class ExperimentResult(BaseModel):
             thermal_throttle=assembly.combined_throttle(raws),
             warmup_result=warmup,
             warmup_excluded_samples=warmup.iterations_completed,
-            measurement_warnings=assembly.combined_warnings(raws),
+            measurement_warnings=[*assembly.combined_warnings(raws), *files.warnings],
             environment_snapshot=first.environment_snapshot,
             model=assembly.whole_model(raws),
             prompts_digest=first.prompts_digest,
@@ -193,9 +202,9 @@ class ExperimentResult(BaseModel):
             weights_digest=first.identity.weights_digest,
             adapter_digest=first.identity.adapter_digest,
             draft_digest=first.identity.draft_digest,
-            timeseries=first.timeseries,
-            requests=first.requests_file,
-            outputs=first.outputs_file,
+            timeseries=files.timeseries,
+            requests=files.requests,
+            outputs=files.outputs,
             process_results=assembly.summaries(raws),
             aggregation=_aggregation(raws),
         )

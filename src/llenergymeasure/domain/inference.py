@@ -9,7 +9,7 @@ from typing import Literal
 
 from llenergymeasure.domain.metrics import Distribution, LatencyStatistics
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "error", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,10 @@ class ChatMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """One request.
+    """A row of a dataset, before it is tokenised.
 
-    ``messages`` holds at least one turn, unless ``n_random_tokens`` says how many ids of its vocabulary the engine
-    is to draw instead; ``token_ids`` comes from the engine. ``output_tokens`` is the most tokens of the answer;
-    None is ``max_output_tokens``.
+    ``messages`` holds at least one turn, unless ``n_random_tokens`` says how many ids of the model's vocabulary are
+    to be drawn instead. ``output_tokens`` is the most tokens of the answer; None is ``max_output_tokens``.
     """
 
     index: int
@@ -34,8 +33,6 @@ class Prompt:
     chat: bool = False
     n_random_tokens: int | None = None
     output_tokens: int | None = None
-    token_ids: tuple[int, ...] | None = None
-    truncated: bool = False
 
     @property
     def text(self) -> str:
@@ -66,24 +63,60 @@ class RequestOutput:
 
     Tokens are the request's own, up to and including its end token, never padding; of several answers
     all are counted, and the request has ended when the last of them has.
-    ``token_times_s`` [longest answer] are seconds from the start of the batch to each token, the same for every
-    answer, which are generated step by step together. ``output_ids`` [answers][tokens] are the tokens. Engines that
-    cannot tell leave either empty. ``input_digest`` is of the token ids as the model was given them, after template
-    and truncation; None where an engine does not tell. ``batch`` is the batch of its process, counted from 0 over the
-    measured ones; None before it is known.
+
+    Times are seconds of the monotonic clock (``time.monotonic``): ``due_s`` when the load wanted the request to
+    begin (None where it has no times of its own), ``sent_s`` when the engine was given it, ``first_token_s`` when its
+    first token was there, ``token_times_s`` [longest answer] when each was, the same for every answer, which are
+    generated step by step together, and ``end_s`` when the last one was. Engines that see chunks stamp every token
+    of a chunk alike; what an engine cannot tell is None or empty.
+
+    ``output_ids`` [answers][tokens] are the tokens. ``input_digest`` is of the token ids as the model was given them,
+    after template and truncation; None where an engine does not tell. ``batch`` is the batch of its process, counted
+    from 0 over the measured ones; None where there are none. ``error`` says why a request failed, and nothing else
+    has one.
     """
 
     index: int
     input_tokens: int
     output_tokens: int
-    ttft_s: float | None
-    e2e_s: float | None
     finish_reason: FinishReason
     output_digest: str
     input_digest: str | None = None
+    due_s: float | None = None
+    sent_s: float | None = None
+    first_token_s: float | None = None
     token_times_s: tuple[float, ...] = ()
+    end_s: float | None = None
     output_ids: tuple[tuple[int, ...], ...] = ()
     batch: int | None = None
+    error: str | None = None
+
+    @property
+    def start_s(self) -> float | None:
+        """When its latency begins: when it was due, or else when it was sent."""
+        return self.sent_s if self.due_s is None else self.due_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds to the first token; None where nobody saw it."""
+        first_s = self.token_times_s[0] if self.token_times_s else self.first_token_s
+        return None if first_s is None or self.start_s is None else first_s - self.start_s
+
+    @property
+    def e2e_s(self) -> float | None:
+        """Seconds to the end."""
+        return None if self.end_s is None or self.start_s is None else self.end_s - self.start_s
+
+    @property
+    def latencies_s(self) -> tuple[float, ...]:
+        """[longest answer] seconds to each token."""
+        start_s = self.start_s
+        return () if start_s is None else tuple(time_s - start_s for time_s in self.token_times_s)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended by itself."""
+        return self.finish_reason in ("stop", "length")
 
     @property
     def answer_lengths(self) -> tuple[int, ...]:
@@ -93,7 +126,7 @@ class RequestOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceOutput:
-    """The requests of one or more ``generate`` calls."""
+    """The requests of a run, or of a part of it."""
 
     requests: tuple[RequestOutput, ...]
 
@@ -176,5 +209,5 @@ def _times_per_token(request: RequestOutput) -> Iterator[float]:
         return
     for length in request.answer_lengths:
         if length > 1:
-            last_s = request.token_times_s[length - 1] if request.token_times_s else request.e2e_s
+            last_s = request.latencies_s[length - 1] if request.token_times_s else request.e2e_s
             yield (last_s - request.ttft_s) / (length - 1)

@@ -8,6 +8,9 @@ LoadKind = Literal["batches", "all_at_once", "concurrency", "due_times"]
 
 _Item = TypeVar("_Item")
 
+# Of an engine that does not say how many requests its scheduler takes at a time.
+UNKNOWN_CAPACITY = 32
+
 
 def _never() -> bool:
     return False
@@ -17,14 +20,14 @@ def _never() -> bool:
 class Load:
     """When each of [n] requests is given to the engine, and when to stop.
 
-    ``batches``: ``size`` at a time, the next ones when all of these have ended. ``all_at_once``: the engine's
-    scheduler has them all. ``concurrency``: at most ``size`` at a time, a new one as soon as one has ended.
+    ``batches``: ``n_at_once`` at a time, the next ones when all of these have ended. ``all_at_once``: the engine's
+    scheduler has them all. ``concurrency``: at most ``n_at_once`` at a time, a new one as soon as one has ended.
     ``due_times``: each at its own time, ``due_s`` [n] seconds after the run began. ``cancelled`` is asked between
     batches or steps; once it says so, nothing more is begun, and what is in flight ends as ``cancelled``.
     """
 
     kind: LoadKind
-    size: int | None = None
+    n_at_once: int | None = None
     due_s: tuple[float, ...] = ()
     cancelled: Callable[[], bool] = _never
 
@@ -32,15 +35,15 @@ class Load:
         """Refuse a load that nobody could run.
 
         Raises:
-            ValueError: no size where one is needed.
+            ValueError: n_at_once is missing where it is needed.
         """
-        if self.kind in ("batches", "concurrency") and (self.size is None or self.size < 1):
-            raise ValueError(f"a load of kind {self.kind} needs a size of 1 or more, not {self.size}")
+        if self.kind in ("batches", "concurrency") and (self.n_at_once is None or self.n_at_once < 1):
+            raise ValueError(f"a load of kind {self.kind} needs n_at_once of 1 or more, not {self.n_at_once}")
 
     @classmethod
-    def in_batches(cls, size: int) -> "Load":
-        """Batches of ``size``, the last one of what is left."""
-        return cls(kind="batches", size=size)
+    def in_batches(cls, n_requests: int) -> "Load":
+        """Batches of ``n_requests``, the last one of what is left."""
+        return cls(kind="batches", n_at_once=n_requests)
 
     @classmethod
     def all_at_once(cls) -> "Load":
@@ -50,7 +53,7 @@ class Load:
     @classmethod
     def at_most(cls, n_requests: int) -> "Load":
         """At most ``n_requests`` at a time."""
-        return cls(kind="concurrency", size=n_requests)
+        return cls(kind="concurrency", n_at_once=n_requests)
 
     @classmethod
     def at_due_times(cls, due_s: Sequence[float]) -> "Load":
@@ -69,10 +72,10 @@ class Load:
 
         Args:
             items: the requests, in their order.
-            capacity: requests that the engine works on at a time; None where it does not say, and all are one unit.
+            capacity: requests that the engine works on at a time; None where it does not say: a unit is then of
+                ``UNKNOWN_CAPACITY``, so that nobody warms up with everything there is.
         """
-        size = self.size if self.size is not None else capacity
-        return in_groups(items, size or max(1, len(items)))
+        return in_groups(items, self.n_at_once or capacity or UNKNOWN_CAPACITY)
 
     def of_one_unit(self) -> "Load":
         """The load under which a single unit is run by itself, as in warm-up: nobody waits for due times there."""

@@ -1,5 +1,6 @@
 """What one process measured: the raw material of a result."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,17 +17,29 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.window import InFlight, WindowCounts, counts_between, counts_of
 
 Methodology = Literal["total", "windowed", "steady_state"]
 Parallelism = Literal["single", "data", "tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sidecars:
+    """Names of the files beside a result, each None where it was not written, and why."""
+
+    timeseries: str | None = None
+    requests: str | None = None
+    outputs: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class RawProcessResult(BaseModel):
     """One process of an experiment.
 
     ``window_start_s`` and ``window_end_s`` are on the machine's monotonic clock, so that the windows of
-    processes on one machine can be laid over each other. ``samples`` are the GPUs' states in the window, kept only
-    by one of several processes, whose files beside the result are written when all have ended.
+    processes on one machine can be laid over each other. ``samples`` are the GPUs' states in the window.
+    ``requests`` are those that were in flight in it; where an edge of the window cut through some (``in_flight``), only
+    a part of their tokens is the window's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,14 +70,13 @@ class RawProcessResult(BaseModel):
     measurement_methodology: Methodology = "total"
     steady_state_window: tuple[float, float] | None = None
     n_requests_excluded: int = 0
+    in_flight: InFlight | None = None
+    n_requests_failed: int = 0
     warmup_result: WarmupResult
     thermal_throttle: ThermalThrottleInfo | None = None
     peak_memory_mb: float | None = None
     instrument_cpu_s: float | None = None
     foreign_cpu_pct: float | None = None
-    timeseries: str | None = None
-    requests_file: str | None = None
-    outputs_file: str | None = None
     samples: tuple[PowerThermalSample, ...] = ()
     measurement_warnings: tuple[str, ...] = ()
 
@@ -74,11 +86,8 @@ class RawProcessResult(BaseModel):
         return self.window_end_s - self.window_start_s
 
     @property
-    def input_tokens(self) -> int:
-        """Tokens read in the window."""
-        return sum(r.input_tokens for r in self.requests)
-
-    @property
-    def output_tokens(self) -> int:
-        """Tokens produced in the window."""
-        return sum(r.output_tokens for r in self.requests)
+    def counts(self) -> WindowCounts:
+        """Requests and tokens of the window: of requests that an edge cut through, what lies inside of it."""
+        if self.in_flight is None:
+            return counts_of(self.requests)
+        return counts_between(self.requests, self.window_start_s, self.window_end_s)

@@ -18,6 +18,7 @@ from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResul
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.orchestration.launchers import create_launcher
 from llenergymeasure.orchestration.preflight import check
+from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.aggregation import aggregate_processes
 from llenergymeasure.results.persistence import (
@@ -178,7 +179,8 @@ def _run_slots(
 
 def _measure_into(plan: ExperimentPlan, directory: Path, launcher: Launcher, options: RunOptions) -> ExperimentResult:
     plan = replace(plan, output_dir=directory)
-    result = aggregate_processes(launcher.launch(plan))
+    raws = launcher.launch(plan)
+    result = aggregate_processes(raws, write_sidecars(directory, raws))
     options.repository.save(result, directory)
     return result
 

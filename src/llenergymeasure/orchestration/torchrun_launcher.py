@@ -4,14 +4,12 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from llenergymeasure.core.sidecars import write_sidecars
-from llenergymeasure.domain.assembly import distinct_requests, distinct_samples, in_order
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
@@ -35,7 +33,7 @@ class TorchrunLauncher:
         self._command = command or _agent_command
 
     def launch(self, plan: ExperimentPlan) -> list[RawProcessResult]:
-        """Hand the plan over, wait for all processes, and put together what they left beside the result.
+        """Hand the plan over, wait for all processes, and read what they left.
 
         Raises:
             LLEMError: the first failure; which process died; or whose file is missing or torn.
@@ -51,7 +49,7 @@ class TorchrunLauncher:
             raws = list(read_process_results(state_dir, n))
             log.unlink()
             shutil.rmtree(state_dir / PEERS_DIR, ignore_errors=True)
-        return raws if plan.output_dir is None else _with_sidecars(raws, plan.output_dir)
+        return raws
 
 
 def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -101,17 +99,3 @@ def _torchrun_failure(state_dir: Path, code: int) -> ExperimentError:
     log = (state_dir / _TORCHRUN_LOG).read_text(encoding="utf-8", errors="replace")
     last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
     return ExperimentError(f"torchrun, which starts the measuring processes, {ending(code)}: {last}")
-
-
-def _with_sidecars(raws: Sequence[RawProcessResult], output_dir: Path) -> list[RawProcessResult]:
-    """The same with their files written, which the first process stands for."""
-    ordered = in_order(raws)
-    warnings: list[str] = []
-    files = write_sidecars(output_dir, distinct_requests(ordered), distinct_samples(ordered), warnings)
-    changed = {
-        "timeseries": files.timeseries,
-        "requests_file": files.requests,
-        "outputs_file": files.outputs,
-        "measurement_warnings": (*ordered[0].measurement_warnings, *warnings),
-    }
-    return [ordered[0].model_copy(update=changed), *ordered[1:]]

@@ -10,6 +10,7 @@ from llenergymeasure.testing.fakes import (
     MemoryRepository,
     fake_environment,
     fake_process_result,
+    words_as_tokens,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "MemoryRepository",
     "fake_environment",
     "fake_process_result",
+    "words_as_tokens",
 ]

@@ -6,11 +6,14 @@ order of things. ``FakeClock`` makes time pass only when somebody sleeps or work
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
+from llenergymeasure.core.checkpoint.source import Checkpoint
+from llenergymeasure.core.prompts.tokenise import PreparedRequests
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import (
@@ -18,15 +21,16 @@ from llenergymeasure.domain.inference import (
     ModelDescription,
     ModelIdentity,
     Prompt,
+    Request,
     RequestOutput,
     tokens_digest,
 )
+from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyMeasurement,
     EnergySource,
     FlopsResult,
-    MemoryEstimate,
     WarmupResult,
 )
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
@@ -58,8 +62,8 @@ class FakeClock:
 
 
 @dataclass
-class FakeModel:
-    """A ``LoadedModel`` that takes ``batch_s`` and says ``n_tokens`` tokens."""
+class FakeModel(LoadedModelBase):
+    """A ``LoadedModel`` that takes ``batch_s`` for a batch and says ``n_tokens`` tokens for each request of it."""
 
     clock: FakeClock
     log: list[str] = field(default_factory=list)
@@ -73,43 +77,31 @@ class FakeModel:
     n_batches: int = 0
     known_as: ModelIdentity = field(default_factory=ModelIdentity)
 
-    def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
-        """Each prompt becomes as many tokens as it has words, or as a random one asks for."""
-        self.log.append("prepare")
-        ready = [replace(p, token_ids=tuple(range(p.n_random_tokens or len(p.text.split())))) for p in prompts]
-        size = self.batch_size
-        return [tuple(ready[i : i + size]) for i in range(0, len(ready), size)]
-
     def seed(self, random_seed: int) -> None:
         """Only logged."""
         self.log.append(f"seed {random_seed}")
 
-    def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
+    def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+        """One batch after another, by the load."""
+        for batch in load.units_of(requests):
+            if load.cancelled():
+                return
+            for output in self.generate(batch):
+                on_done(output)
+
+    def generate(self, requests: Sequence[Request]) -> list[RequestOutput]:
         """Let time pass, or raise at the batch that was asked for."""
         self.log.append("generate")
         self.n_batches += 1
         if self.n_batches == self.fail_at_batch:
             raise self.error
-        lengths = [min(p.output_tokens or self.n_tokens, self.n_tokens) for p in prompts]
-        step_s = self.batch_s / self.n_tokens
+        lengths = [min(request.max_output_tokens, self.n_tokens) for request in requests]
+        step_s, sent_s = self.batch_s / self.n_tokens, self.clock()
         self.clock.time_s += step_s * max(lengths)
-        return InferenceOutput(
-            requests=tuple(
-                RequestOutput(
-                    index=p.index,
-                    input_tokens=len(p.token_ids or ()),
-                    output_tokens=length,
-                    ttft_s=step_s,
-                    e2e_s=step_s * length,
-                    finish_reason="length",
-                    output_digest=tokens_digest(range(length)),
-                    input_digest=tokens_digest(p.token_ids or ()),
-                    token_times_s=tuple(step_s * (i + 1) for i in range(length)),
-                    output_ids=(tuple(range(length)),),
-                )
-                for p, length in zip(prompts, lengths, strict=True)
-            )
-        )
+        return [
+            fake_output(request, sent_s, [sent_s + step_s * (i + 1) for i in range(length)])
+            for request, length in zip(requests, lengths, strict=True)
+        ]
 
     def synchronize(self) -> None:
         """Only logged."""
@@ -139,7 +131,39 @@ class FakeModel:
         return self.known_as
 
 
-class FakeEngine:
+def words_as_tokens(config: ExperimentConfig, prompts: Sequence[Prompt], checkpoint: Checkpoint) -> PreparedRequests:  # noqa: ARG001
+    """Tokenises without a checkpoint: as many tokens as a prompt has words, or as a random one asks for."""
+    requests = [
+        Request(
+            index=prompt.index,
+            token_ids=tuple(range(prompt.n_random_tokens or len(prompt.text.split()))),
+            messages=prompt.messages,
+            max_output_tokens=prompt.output_tokens or config.max_output_tokens,
+        )
+        for prompt in prompts
+    ]
+    return PreparedRequests(requests=tuple(requests))
+
+
+def fake_output(request: Request, sent_s: float, times_s: Sequence[float]) -> RequestOutput:
+    """What a request gave whose tokens, 0, 1, 2 and so on, came at these times."""
+    ids = tuple(range(len(times_s)))
+    return RequestOutput(
+        index=request.index,
+        input_tokens=len(request.token_ids),
+        output_tokens=len(ids),
+        finish_reason="length",
+        output_digest=tokens_digest(ids),
+        input_digest=tokens_digest(request.token_ids),
+        sent_s=sent_s,
+        first_token_s=times_s[0] if times_s else None,
+        token_times_s=tuple(times_s),
+        end_s=times_s[-1] if times_s else sent_s,
+        output_ids=(ids,),
+    )
+
+
+class FakeEngine(EngineBase):
     """An ``InferenceBackend`` that loads one ``FakeModel``."""
 
     name = "fake"
@@ -149,13 +173,11 @@ class FakeEngine:
         self.to_caution = list(to_caution)
         self.layout = layout or ProcessLayout()
 
-    def installation_problem(self) -> str | None:
-        """None."""
-        return None
+    loads = frozenset({"batches"})
 
-    def problems(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
-        """None."""
-        return []
+    def load_of(self, config: ExperimentConfig) -> Load:  # noqa: ARG002 - the seam's signature
+        """Batches as large as the model takes them."""
+        return Load.in_batches(self.model.batch_size)
 
     def processes(self, config: ExperimentConfig) -> ProcessLayout:  # noqa: ARG002 - the seam's signature
         """What it was made with."""
@@ -164,10 +186,6 @@ class FakeEngine:
     def cautions(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
         """What it was made with."""
         return self.to_caution
-
-    def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:  # noqa: ARG002
-        """Unknown."""
-        return None
 
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002
         """Those of the model."""
@@ -292,12 +310,13 @@ def fake_process_result(plan: ExperimentPlan) -> RawProcessResult:
         index=0,
         input_tokens=3,
         output_tokens=4,
-        ttft_s=0.5,
-        e2e_s=2.0,
+        sent_s=10.0,
+        first_token_s=10.5,
+        end_s=12.0,
         finish_reason="length",
         output_digest=tokens_digest((1, 2, 3, 4)),
         input_digest=tokens_digest((5, 6, 7)),
-        token_times_s=(0.5, 1.0, 1.5, 2.0),
+        token_times_s=(10.5, 11.0, 11.5, 12.0),
         output_ids=((1, 2, 3, 4),),
     )
     return RawProcessResult(

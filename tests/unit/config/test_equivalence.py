@@ -341,6 +341,7 @@ MORE_VALUES: dict[str, list[Any]] = {
     "model": ["other"],
     "name": ["mine"],
     "backend": ["vllm"],
+    "warmup.max_warmup_prompts": [9],  # the least is under the window, and refused
     "dataset.path": ["prompts.jsonl"],
     "dataset.hub": ["owner/name"],
     "dataset.split": ["test"],

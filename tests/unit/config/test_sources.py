@@ -115,13 +115,13 @@ def test_who_wins_is_settled_field_by_field_inside_a_section(
     write_config: WriteConfig, write_user_file: WriteUserFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_user_file(
-        "measurement:\n  warmup: {n_warmup: 11, window_size: 12, min_prompts: 13, thermal_floor_seconds: 31}\n"
+        "measurement:\n  warmup: {n_warmup: 11, window_size: 2, min_prompts: 13, thermal_floor_seconds: 31}\n"
     )
-    path = write_config("model: m\nwarmup: {window_size: 22, min_prompts: 23, thermal_floor_seconds: 32}\n")
+    path = write_config("model: m\nwarmup: {window_size: 12, min_prompts: 23, thermal_floor_seconds: 32}\n")
     monkeypatch.setenv("LLEM_WARMUP__MIN_PROMPTS", "33")
     monkeypatch.setenv("LLEM_WARMUP__THERMAL_FLOOR_SECONDS", "33")
     warmup = experiment(path, warmup={"thermal_floor_seconds": 34}).warmup
-    assert (warmup.n_warmup, warmup.window_size, warmup.min_prompts) == (11, 22, 33)
+    assert (warmup.n_warmup, warmup.window_size, warmup.min_prompts) == (11, 12, 33)
     assert (warmup.thermal_floor_seconds, warmup.max_warmup_prompts) == (34, 20)
 
 

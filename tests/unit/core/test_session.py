@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure.config.models import BaselineConfig, ExperimentConfig, WarmupConfig
+from llenergymeasure.core.checkpoint.source import Checkpoint
 from llenergymeasure.core.energy_backends import RAPLBackend
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import CpuTimes
 from llenergymeasure.core.peers import POLL_S, Alone
+from llenergymeasure.core.prompts.tokenise import PreparedRequests
 from llenergymeasure.core.session import measure, run_session
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.inference import InferenceOutput, ModelIdentity, Prompt
+from llenergymeasure.domain.inference import InferenceOutput, ModelIdentity, Prompt, Request, RequestOutput
 from llenergymeasure.domain.metrics import FlopsResult
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
@@ -31,6 +32,7 @@ from llenergymeasure.testing import (
     FakeModel,
     FakeSampler,
     fake_environment,
+    words_as_tokens,
 )
 
 GPU = "GPU-0"
@@ -80,6 +82,10 @@ class Bench:
         self.log.append("snapshot")
         return fake_environment()
 
+    def tokenise(self, config: ExperimentConfig, prompts: Sequence[Prompt], checkpoint: Checkpoint) -> PreparedRequests:
+        self.log.append("prepare")
+        return words_as_tokens(config, prompts, checkpoint)
+
     def run(self, config: ExperimentConfig, output_dir: Path | None = None, **more: Any) -> RawProcessResult:
         plan = ExperimentPlan(
             config=config,
@@ -103,7 +109,7 @@ class Bench:
             now=self.clock.now,
             on_state=self.states.append,
             peers=LoggingPeers(self.log) if self.layout.n_processes > 1 else Alone(),
-            **more,
+            **{"tokenise": self.tokenise, **more},
         )
         return run_session(plan, FakeEngine(self.model, to_caution=self.to_caution), instruments)
 
@@ -166,7 +172,7 @@ def test_energy_time_and_tokens_belong_to_the_same_window() -> None:
     assert raw.duration_sec == 3.0
     assert raw.instrument_cpu_s is None  # no GPU was read, which is not the same as at no cost
     assert (raw.end_time - raw.start_time).total_seconds() == 3.0
-    assert raw.output_tokens == 24
+    assert raw.counts.output_tokens == 24
     assert raw.energy is not None
     assert raw.energy.total_j == 300.0
     assert raw.energy_breakdown is not None
@@ -227,7 +233,7 @@ def test_no_energy_source_is_a_reason_and_not_a_zero() -> None:
 def test_a_lost_sensor_costs_the_joules_and_nothing_else() -> None:
     bench = Bench(power_w=None)
     raw = bench.run(config())
-    assert raw.output_tokens == 16
+    assert raw.counts.output_tokens == 16
     assert raw.energy is not None
     assert raw.energy.total_j is None
     flags = [w.split(":")[0] for w in raw.measurement_warnings]
@@ -285,15 +291,20 @@ def test_an_identity_that_cannot_be_had_is_absent_with_a_reason() -> None:
     assert "weights_digest_unavailable: OSError: disk gone" in raw.measurement_warnings
 
 
-def test_what_an_engine_says_of_the_prompts_is_told_as_it_is() -> None:
-    class Wordless(FakeModel):
-        def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
-            raise ExperimentError("no words here")
+def test_what_is_wrong_with_the_prompts_is_told_as_it_is() -> None:
+    def wordless(*_: object) -> PreparedRequests:
+        raise ExperimentError("no words here")
 
-    bench = Bench()
-    bench.model = Wordless(bench.clock, bench.log, devices=bench.engine_devices)
     with pytest.raises(ExperimentError, match=r"^no words here$"):
-        bench.run(config())
+        Bench().run(config(), tokenise=wordless)
+
+
+def test_a_template_that_fails_is_told_in_our_words() -> None:
+    def broken(*_: object) -> PreparedRequests:
+        raise KeyError("role")
+
+    with pytest.raises(ExperimentError, match="the prompts could not be tokenised: KeyError: 'role'"):
+        Bench().run(config(), tokenise=broken)
 
 
 def test_a_required_baseline_that_cannot_be_had_is_an_error_before_loading() -> None:
@@ -321,25 +332,17 @@ def test_without_warmup_the_floor_stays() -> None:
     assert raw.warmup_result.iterations_completed == 0
 
 
-def test_sidecars_hold_the_window_and_every_request(tmp_path: Path) -> None:
+def test_what_was_seen_in_the_window_is_kept_and_nothing_is_written(tmp_path: Path) -> None:
     # The window is from 91 to 94 s: an idle baseline of 30 s, a batch of warm-up, 60 s of thermal floor before it.
     times = [*range(30, 91), *(91.05 + i / 10 for i in range(25)), 94.5]
     bench = Bench(samples=[PowerThermalSample(timestamp=t, power_w=100.0, gpu_index=0) for t in times])
     raw = bench.run(config(n=5), output_dir=tmp_path)
-    assert (raw.timeseries, raw.requests_file) == ("timeseries.parquet", "requests.parquet")
-    assert pq.read_table(tmp_path / "timeseries.parquet").num_rows == 3
-    table = pq.read_table(tmp_path / "requests.parquet").to_pydict()
-    assert table["index"] == [0, 1, 2, 3, 4]
-    assert table["output_tokens"] == [4] * 5
-    assert table["e2e_s"] == [1.0] * 5
-    assert table["batch"] == [0, 0, 1, 1, 2]
-    assert table["token_times_s"] == [[0.25, 0.5, 0.75, 1.0]] * 5
-
-
-def test_a_sidecar_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
-    raw = Bench().run(config(), output_dir=tmp_path / "missing")
-    assert (raw.timeseries, raw.requests_file, raw.outputs_file) == (None, None, None)
-    assert sum(w.startswith("sidecar_not_written") for w in raw.measurement_warnings) == 3
+    assert [s.timestamp for s in raw.samples] == times[61:86]
+    assert [(r.index, r.output_tokens, r.e2e_s, r.batch) for r in raw.requests] == [
+        (0, 4, 1.0, 0), (1, 4, 1.0, 0), (2, 4, 1.0, 1), (3, 4, 1.0, 1), (4, 4, 1.0, 2),
+    ]  # fmt: skip
+    assert {r.latencies_s for r in raw.requests} == {(0.25, 0.5, 0.75, 1.0)}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_gpus_that_the_engine_leaves_alone_are_named() -> None:
@@ -360,9 +363,9 @@ def test_warmup_that_never_settles_is_a_warning() -> None:
     seconds = iter([1.0, 5.0] * 50)
 
     class Unsteady(FakeModel):
-        def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
+        def generate(self, requests: Sequence[Request]) -> list[RequestOutput]:
             self.batch_s = next(seconds)
-            return super().generate(prompts)
+            return super().generate(requests)
 
     bench.model = Unsteady(bench.clock, bench.log, devices=(GPU,))
     raw = bench.run(config(warmup={"convergence_detection": True, "max_warmup_prompts": 6}))
@@ -383,9 +386,9 @@ def test_processors_have_rows_beside_the_gpus_and_are_not_in_the_total(tmp_path:
         (zone / name).write_text(text)
 
     class Drawing(FakeModel):
-        def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
+        def generate(self, requests: Sequence[Request]) -> list[RequestOutput]:
             (zone / "energy_uj").write_text(str(int((zone / "energy_uj").read_text()) + 20_000_000))
-            return super().generate(prompts)
+            return super().generate(requests)
 
     bench = Bench()
     bench.model = Drawing(bench.clock, bench.log, devices=(GPU,))
@@ -527,9 +530,9 @@ class OneTokenModel(FakeModel):
         super().seed(random_seed)
         self.n_graphs = 0
 
-    def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
-        self.n_graphs += sum(p.output_tokens == 1 for p in prompts)
-        return super().generate(prompts)
+    def generate(self, requests: Sequence[Request]) -> list[RequestOutput]:
+        self.n_graphs += sum(r.max_output_tokens == 1 for r in requests)
+        return super().generate(requests)
 
     def warnings(self) -> tuple[str, ...]:
         compiled = (f"compiled_in_window: {self.n_graphs} graphs; be warm",) if self.n_graphs else ()
@@ -563,7 +566,7 @@ def test_one_of_several_runs_its_share_and_leaves_the_files_to_whoever_puts_them
     assert (raw.process_index, raw.n_processes, raw.parallelism) == (2, 3, "data")
     assert [r.index for r in raw.requests] == [2]
     assert [s.timestamp for s in raw.samples] == [91.5]
-    assert (raw.timeseries, raw.requests_file, list(tmp_path.iterdir())) == (None, None, [])
+    assert list(tmp_path.iterdir()) == []
     whole = Bench(layout=ProcessLayout.of(3, "tensor"), process_index=2).run(config(n=5))
     assert [r.index for r in whole.requests] == [0, 1, 2, 3, 4]
     assert whole.prompts_digest == raw.prompts_digest == Bench().run(config(n=5)).prompts_digest

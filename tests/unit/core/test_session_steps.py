@@ -32,7 +32,7 @@ def _flags(
     gpus = tuple(
         GpuInfo(index=i, uuid=f"GPU-{i}", name="Fake GPU", persistence_mode=mode) for i, mode in enumerate(persistence)
     )
-    window = Window(NOW, NOW, FakeClock(), start_s=0.0, end_s=60.0, samples=samples)
+    window = Window(NOW, NOW, start_s=0.0, end_s=60.0, samples=samples)
     found: list[str] = []
     instruments = Instruments(energy=None, sampler=FakeSampler())
     collect_warnings(plan, replace(fake_environment(), gpus=gpus), window, instruments, found)
@@ -129,14 +129,15 @@ def _window(
         index=0,
         input_tokens=1,
         output_tokens=5,
-        ttft_s=token_s,
-        e2e_s=5 * token_s,
+        sent_s=0.0,
+        first_token_s=token_s,
+        end_s=5 * token_s,
         finish_reason="stop",
         output_digest="",
         token_times_s=tuple(token_s * (i + 1) for i in range(5)),
     )
     row = DeviceEnergy(device="GPU-0", kind="gpu", energy_j=1.0, source=source, update_period_s=tick_s)
-    window = Window(NOW, NOW, FakeClock(), start_s=0.0, end_s=window_s)
+    window = Window(NOW, NOW, start_s=0.0, end_s=window_s)
     window.samples = _busy() if samples is None else samples
     window.energy = EnergyMeasurement(1.0, window_s, 600, devices=(row,))
     window.output = InferenceOutput(requests=(request,))

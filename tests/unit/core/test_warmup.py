@@ -2,12 +2,16 @@
 
 import itertools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from llenergymeasure.config.models import WarmupConfig
 from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
-from llenergymeasure.domain.inference import ChatMessage, Prompt
+from llenergymeasure.core.work import Work, unit_runner
+from llenergymeasure.domain.inference import Request
+from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import WarmupResult
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.testing import FakeClock, FakeModel
@@ -47,10 +51,10 @@ def test_convergence_looks_at_the_last_window_only() -> None:
     assert (result.target_cv, result.max_prompts) == (0.05, 20)
 
 
-def test_the_coefficient_of_variation_is_the_sample_deviation_over_the_mean() -> None:
-    # 90 and 110: deviation sqrt(200), mean 100
+def test_the_coefficient_of_variation_is_the_population_deviation_over_the_mean() -> None:
+    # 90 and 110: each 10 from the mean of 100
     config = WarmupConfig(n_warmup=2, min_prompts=2, window_size=2, cv_threshold=0.15)
-    assert _warm(config, [90.0, 110.0]).final_cv == pytest.approx(0.1414213562)
+    assert _warm(config, [90.0, 110.0]).final_cv == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -66,17 +70,24 @@ def test_steady_latencies_still_take_the_least_number_or_the_cap(
 
 
 def test_latencies_that_never_settle_end_at_the_cap_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    # 100 and 200: deviation 70.71, mean 150
+    # 100 and 200: each 50 from the mean of 150
     config = WarmupConfig(window_size=2, max_warmup_prompts=9)
     result = _warm(config, itertools.cycle([100.0, 200.0]))
     assert (result.converged, result.iterations_completed, result.max_prompts) == (False, 9, 9)
-    assert result.final_cv == pytest.approx(0.4714, abs=1e-4)
-    assert "CV 0.471, target 0.05" in caplog.text
+    assert result.final_cv == pytest.approx(1 / 3)
+    assert "CV 0.333, target 0.05" in caplog.text
 
 
-def test_a_cap_under_the_window_cannot_converge() -> None:
-    result = _warm(WarmupConfig(window_size=5, max_warmup_prompts=3), itertools.repeat(100.0))
-    assert (result.converged, result.iterations_completed, result.final_cv) == (False, 3, None)
+def test_a_cap_under_the_window_is_refused_where_convergence_is_looked_for() -> None:
+    with pytest.raises(ValidationError, match=r"max_warmup_prompts: 3 ends warm-up before there are window_size: 5"):
+        WarmupConfig(window_size=5, max_warmup_prompts=3)
+    assert WarmupConfig(window_size=5, max_warmup_prompts=3, convergence_detection=False).max_warmup_prompts == 3
+
+
+def test_runs_that_fail_do_not_count_towards_the_least_number() -> None:
+    config = WarmupConfig(n_warmup=1, min_prompts=4, window_size=2, max_warmup_prompts=9)
+    result = _warm(config, [100.0, RuntimeError("once"), 100.0, 100.0, RuntimeError("twice"), 100.0, 100.0])
+    assert (result.converged, result.iterations_completed, result.n_failed) == (True, 4, 2)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +138,41 @@ def test_progress_goes_to_stderr_when_it_is_wanted(show: bool, capsys: pytest.Ca
     assert ("warm-up" in err) == show
 
 
-def test_a_run_takes_the_next_batch_and_lasts_until_the_device_is_done(clock: FakeClock) -> None:
+def test_a_run_takes_the_next_unit_and_lasts_until_the_device_is_done(clock: FakeClock) -> None:
     class SlowToFinish(FakeModel):
         def synchronize(self) -> None:
             clock.time_s += 0.5
             super().synchronize()
 
     model = SlowToFinish(clock, batch_s=0.25)
-    batches = [(Prompt(index=i, messages=(ChatMessage("user", "hi"),)),) for i in range(2)]
-    run = create_warmup_inference_fn(model, batches, clock)
+    requests = [Request(index=i, token_ids=(1,), max_output_tokens=4) for i in range(2)]
+    run = unit_runner(Work.of(model, Load.in_batches(1), requests), clock)
     assert [run() for _ in range(3)] == [750.0, 750.0, 750.0]
     assert model.log == ["generate", "synchronize"] * 3
+
+
+def test_a_model_from_outside_is_warmed_up_with_a_text_until_its_tokens_can_be_read() -> None:
+    log: list[Any] = []
+
+    class Inputs(dict[str, int]):
+        def to(self, device: str) -> "Inputs":
+            log.append(device)
+            return self
+
+    class Model:
+        device = "cpu"
+
+        def generate(self, input_ids: int, max_new_tokens: int) -> "Model":
+            log.append((input_ids, max_new_tokens))
+            return self
+
+        def tolist(self) -> None:
+            log.append("read")
+
+    def tokenizer(text: str, return_tensors: str) -> Inputs:
+        log.append((text, return_tensors))
+        return Inputs(input_ids=7)
+
+    run = create_warmup_inference_fn(Model(), tokenizer, "hello", max_new_tokens=5)
+    assert run() >= 0.0
+    assert log == [("hello", "pt"), "cpu", (7, 5), "read"]

@@ -209,9 +209,7 @@ def test_no_energy_is_null_and_never_zero(process: MakeProcess) -> None:
 
 
 def test_without_output_tokens_there_is_no_energy_per_output_token(process: MakeProcess) -> None:
-    empty = request(0, 3, 1).__class__(
-        index=0, input_tokens=3, output_tokens=0, ttft_s=None, e2e_s=None, finish_reason="stop", output_digest=""
-    )
+    empty = request(0, 3, 1).__class__(index=0, input_tokens=3, output_tokens=0, finish_reason="stop", output_digest="")
     result = of([process(requests=(empty,), devices=[gpu("A", 6.0)])])
     assert result.energy_per_output_token_j is None
     assert result.avg_energy_per_token_j == 2.0

@@ -17,7 +17,15 @@ from llenergymeasure.domain.inference import (
 
 def row(output_tokens: int, ttft_s: float | None, e2e_s: float | None, times: tuple[float, ...] = ()) -> RequestOutput:
     fields: dict[str, Any] = {"index": 0, "input_tokens": 3, "finish_reason": "stop", "output_digest": ""}
-    return RequestOutput(**fields, output_tokens=output_tokens, ttft_s=ttft_s, e2e_s=e2e_s, token_times_s=times)
+    # Begun at 100 s of a clock that nobody knows the start of.
+    return RequestOutput(
+        **fields,
+        output_tokens=output_tokens,
+        sent_s=100.0,
+        first_token_s=None if ttft_s is None else 100.0 + ttft_s,
+        end_s=None if e2e_s is None else 100.0 + e2e_s,
+        token_times_s=tuple(100.0 + time_s for time_s in times),
+    )
 
 
 def test_latencies_of_two_requests() -> None:

@@ -22,11 +22,11 @@ def test_a_unit_is_what_is_at_work_at_the_same_time(load: Load, capacity: int | 
     assert [item for unit in units for item in unit] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("size", [None, 0, -1])
+@pytest.mark.parametrize("n_at_once", [None, 0, -1])
 @pytest.mark.parametrize("kind", ["batches", "concurrency"])
-def test_a_load_without_the_size_it_needs_is_refused(kind: str, size: int | None) -> None:
-    with pytest.raises(ValueError, match=f"kind {kind} needs a size of 1 or more, not {size}"):
-        Load(kind=kind, size=size)  # type: ignore[arg-type]
+def test_a_load_without_the_number_it_needs_is_refused(kind: str, n_at_once: int | None) -> None:
+    with pytest.raises(ValueError, match=f"kind {kind} needs n_at_once of 1 or more, not {n_at_once}"):
+        Load(kind=kind, n_at_once=n_at_once)  # type: ignore[arg-type]
 
 
 def test_nobody_waits_for_due_times_in_warm_up() -> None:

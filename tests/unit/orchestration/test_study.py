@@ -33,6 +33,9 @@ from tests.unit.orchestration.conftest import Bench, no_preflight, study_of
 STAMP = "20260101T000000Z"
 
 
+SIDECARS = ("outputs.parquet", "requests.parquet", "timeseries.parquet")
+
+
 def tree(folder: Path) -> set[str]:
     """Every file under a folder."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -46,7 +49,7 @@ def test_an_experiment_lands_in_a_folder_of_its_name_and_time(bench: Bench, tmp_
     saved = execute_experiment(config(name="my run", output_dir=tmp_path / "out"), bench.options())
     assert saved.directory == tmp_path / "out" / f"my-run_{STAMP}"
     assert ExperimentResult.from_json(saved.directory) == saved.result
-    assert tree(tmp_path / "out") == {f"my-run_{STAMP}/result.json", f"my-run_{STAMP}/log.txt"}
+    assert tree(tmp_path / "out") == {f"my-run_{STAMP}/{name}" for name in ("result.json", "log.txt", *SIDECARS)}
 
 
 def test_the_default_name_is_model_engine_precision(bench: Bench, tmp_path: Path) -> None:
@@ -180,7 +183,8 @@ def test_a_finished_attempt_has_a_done_whose_sums_hold(bench: Bench, tmp_path: P
         attempt = tmp_path / f"my-study_{STAMP}" / "runs" / f"{slot:04d}-{result.measurement_config_hash}" / "attempt-1"
         sums = json.loads((attempt / "DONE").read_text(encoding="utf-8"))
         assert sums == {
-            name: hashlib.sha256((attempt / name).read_bytes()).hexdigest() for name in ("log.txt", "result.json")
+            name: hashlib.sha256((attempt / name).read_bytes()).hexdigest()
+            for name in ("log.txt", "result.json", *SIDECARS)
         }
         assert ExperimentResult.from_json(attempt) == result
 
@@ -215,7 +219,7 @@ def test_an_interrupted_attempt_is_removed_and_finished_ones_stay(
     (slot,) = (study / "runs").iterdir()
     assert tree(study) == {
         "study.yaml", "plan.json",
-        *(f"runs/{slot.name}/attempt-1/{name}" for name in ("DONE", "result.json", "log.txt")),
+        *(f"runs/{slot.name}/attempt-1/{name}" for name in ("DONE", "result.json", "log.txt", *SIDECARS)),
     }  # fmt: skip
     assert ExperimentResult.from_json(slot / "attempt-1").name == "a"
 
@@ -245,7 +249,7 @@ _EXPERIMENTS = st.builds(
         DecoderConfig, do_sample=st.booleans(), temperature=st.none() | st.floats(1e-300, 1e300), top_k=st.just(0)
     ),
     warmup=st.builds(WarmupConfig, cv_threshold=st.floats(1e-9, 0.99))
-    | st.builds(WarmupConfig, max_prompts=st.integers(1, 99), convergence_detection=st.booleans())
+    | st.builds(WarmupConfig, max_prompts=st.integers(5, 99), convergence_detection=st.booleans())
     | st.just(WarmupConfig()),
     energy=st.builds(EnergyConfig, backend=st.sampled_from([None, "auto", "nvml"])),
     lora=st.none() | st.builds(LoRAConfig, path=_NAMES),

@@ -32,8 +32,9 @@ def request(index: int, input_tokens: int, output_tokens: int) -> RequestOutput:
         index=index,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        ttft_s=0.5,
-        e2e_s=1.0,
+        sent_s=0.0,
+        first_token_s=0.5,
+        end_s=1.0,
         finish_reason="stop",
         output_digest="0",
     )

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.outputs_table import write_outputs_parquet
-from llenergymeasure.core.requests_table import write_requests_parquet
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import Sidecars
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.outputs import compare_runs, read_outputs
 from llenergymeasure.results.persistence import save_result
+from llenergymeasure.results.tables import write_outputs_parquet, write_requests_parquet
 from llenergymeasure.testing import fake_process_result
 from tests.fakes.requests import answered
 
@@ -40,11 +40,10 @@ def run_with(
     if name is not None:
         write_outputs_parquet(rows[::-1], folder / name)
     if table is not None:
-        write_requests_parquet(rows, folder / table)
+        write_requests_parquet(rows, folder / table, 0.0)
     raw = fake_process_result(ExperimentPlan.of(config or ExperimentConfig(model="m")))
-    raw = raw.model_copy(update={"requests": tuple(rows), "outputs_file": name, "prompts_digest": prompts})
-    raw = raw.model_copy(update={"n_requests_excluded": n_excluded, "requests_file": table})
-    save_result(ExperimentResult.from_processes([raw]), folder)
+    raw = raw.model_copy(update={"requests": tuple(rows), "n_requests_excluded": n_excluded, "prompts_digest": prompts})
+    save_result(ExperimentResult.from_processes([raw], Sidecars(requests=table, outputs=name)), folder)
     return folder
 
 

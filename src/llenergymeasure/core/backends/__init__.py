@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.errors import nearest
+from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
+from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.protocols import InferenceBackend
 
@@ -21,8 +23,8 @@ def engine_names() -> tuple[str, ...]:
     return tuple(_ENGINES)
 
 
-def get_backend(name: str) -> InferenceBackend:
-    """The engine of this name; whether it is installed is a question for its ``problems``.
+def get_backend(name: str) -> EngineBase:
+    """The engine of this name, with the defaults for what it does not write; whether it is installed, it says itself.
 
     Raises:
         ConfigError: no such engine, or one that can be configured and not yet run.
@@ -34,4 +36,4 @@ def get_backend(name: str) -> InferenceBackend:
         )
     if name not in _ENGINES:
         raise ConfigError(f"backend: no engine is called {name!r}; {nearest(name, engine_names())}")
-    return _ENGINES[name]()
+    return with_defaults(_ENGINES[name](), EngineBase)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.checkpoint.source import Checkpoint, describe_source
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, ModelIdentity, Request, RequestOutput
 from llenergymeasure.domain.load import Load, LoadKind
 from llenergymeasure.domain.metrics import FlopsResult, MemoryEstimate
@@ -55,13 +56,15 @@ class EngineBase:
     """An ``InferenceBackend`` whose ``load`` is still to be written.
 
     ``packages`` are the modules that must be there, ``extra`` the extra of this package that brings them, ``loads``
-    the ways in which requests may arrive.
+    the ways in which requests may arrive. One that ``tokenises_itself`` is given messages and text, and says how many
+    tokens there were; every other one is given token ids.
     """
 
     name: str
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None
     loads: ClassVar[frozenset[LoadKind]] = frozenset({"all_at_once"})
+    tokenises_itself: ClassVar[bool] = False
 
     def load(self, plan: ExperimentPlan) -> AbstractContextManager[LoadedModel]:
         """Load the model; leaving the context frees it."""
@@ -87,6 +90,14 @@ class EngineBase:
     def load_of(self, config: ExperimentConfig) -> Load:  # noqa: ARG002 - a default
         """How the requests of an experiment arrive that does not say it."""
         return Load.all_at_once()
+
+    def checkpoint(self, config: ExperimentConfig) -> Checkpoint:
+        """The files from which prompts are tokenised.
+
+        Raises:
+            BackendError: they cannot be had.
+        """
+        return Checkpoint(source=describe_source(config.model))
 
     def processes(self, config: ExperimentConfig) -> ProcessLayout:  # noqa: ARG002 - a default
         """How many processes have to be started for ``config``; an engine that starts its own needs one."""

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -42,6 +43,31 @@ class ModelSource:
 
     location: str
     gguf_file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A model's files and how they may be fetched: enough to read everything of it that is not weights.
+
+    ``fetching`` are further arguments, such as ``cache_dir``, as the hub's libraries take them.
+    """
+
+    source: ModelSource
+    subfolder: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    fetching: tuple[tuple[str, Any], ...] = ()
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of ``from_pretrained`` that find the files."""
+        found: dict[str, Any] = {"trust_remote_code": self.trust_remote_code, **dict(self.fetching)}
+        named = {"revision": self.revision, "subfolder": self.subfolder, "gguf_file": self.source.gguf_file}
+        return found | {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def folder(self) -> Path:
+        """The directory of the files, where they lie on this machine."""
+        return Path(self.source.location, self.subfolder or "")
 
 
 PACKAGED_MODELS = {

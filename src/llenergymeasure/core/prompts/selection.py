@@ -3,10 +3,9 @@
 import hashlib
 import json
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.prompts.files import read_file, read_jsonl
@@ -14,8 +13,6 @@ from llenergymeasure.core.prompts.hub import read_hub
 from llenergymeasure.core.prompts.random import draw_prompts
 from llenergymeasure.core.prompts.rows import PromptRow
 from llenergymeasure.domain.inference import Prompt
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -88,19 +85,3 @@ def read_dataset(dataset: DatasetConfig) -> list[PromptRow]:
             texts = read_jsonl(file, None, f"built-in dataset {dataset.name}")
         rows = [(messages, True) for messages, _ in texts]
     return rows if dataset.chat is None else [(messages, dataset.chat) for messages, _ in rows]
-
-
-def in_running_order(prompts: Sequence[Prompt], order: str) -> list[Prompt]:
-    """Tokenised prompts in the order in which an engine is to run them, for ``dataset.order``.
-
-    ``grouped`` puts the longest first, and of equally long ones those with the longest answer to come: batches then
-    hold like lengths and little padding, and where memory is too small the first batch shows it.
-    """
-    if order != "grouped":
-        return list(prompts)
-    return sorted(prompts, key=lambda p: (-len(p.token_ids or ()), -(p.output_tokens or 0), p.index))
-
-
-def in_groups(items: Sequence[_Item], size: int) -> list[tuple[_Item, ...]]:
-    """Consecutive groups of ``size``; the last may be smaller."""
-    return [tuple(items[i : i + size]) for i in range(0, len(items), size)]

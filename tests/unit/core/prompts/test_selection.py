@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.prompts.selection import (
     PromptSelection,
-    in_groups,
-    in_running_order,
     read_dataset,
     select_prompts,
 )
-from llenergymeasure.domain.inference import ChatMessage, Prompt
+from llenergymeasure.domain.inference import ChatMessage
 from llenergymeasure.exceptions import ConfigError
 
 
@@ -199,32 +197,6 @@ def test_no_file_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, c
         assert read_dataset(dataset)
 
 
-def _ready(index: int, n_tokens: int, output_tokens: int | None = None) -> Prompt:
-    return Prompt(index=index, token_ids=tuple(range(n_tokens)), output_tokens=output_tokens)
-
-
-def test_grouped_runs_the_longest_first_and_of_equals_the_longest_answer_then_the_first() -> None:
-    prompts = [_ready(0, 3), _ready(1, 9, 5), _ready(2, 3), _ready(3, 9, 7), _ready(4, 9, 5), _ready(5, 4)]
-    assert [p.index for p in in_running_order(prompts, "grouped")] == [3, 1, 4, 5, 0, 2]
-    for order in ("shuffled", "as_is"):
-        assert in_running_order(prompts, order) == prompts
-
-
-@given(st.integers(1, 8), st.data())
-def test_grouping_loses_no_prompt_and_pads_full_groups_no_more(size: int, data: st.DataObject) -> None:
-    # Where the last group is smaller, that it holds the longest may by chance be less: 1, 1 | 2 against 2, 1 | 1.
-    n_groups = data.draw(st.integers(1, 4))
-    n_tokens = data.draw(st.lists(st.integers(1, 50), min_size=size * n_groups, max_size=size * n_groups))
-    prompts = [_ready(i, n) for i, n in enumerate(n_tokens)]
-    grouped = in_running_order(prompts, "grouped")
-    assert sorted(p.index for p in grouped) == list(range(len(prompts)))
-
-    def width(order: list[Prompt]) -> int:
-        return sum(len(g) * max(len(p.token_ids or ()) for p in g) for g in in_groups(order, size))
-
-    assert width(grouped) <= width(prompts)
-
-
 def test_grouped_takes_the_prompts_that_shuffled_takes(tmp_path: Path) -> None:
     dataset = _file(tmp_path, _rows(["a", "bb", "ccc", "dddd", "eeeee", "ffffff"]))
     grouped = dataset.model_copy(update={"order": "grouped"})
@@ -246,9 +218,3 @@ def test_the_digest_is_of_roles_contents_and_template_in_their_order_and_of_noth
         _select(_as_is(_file(tmp_path, "\n".join(lines).replace("user", "system"), "s.jsonl")), n=2),
     ]
     assert len({expected, *(other.digest for other in others)}) == 5
-
-
-def test_groups_are_consecutive_and_the_last_may_be_smaller() -> None:
-    prompts = [Prompt(index=i, messages=(ChatMessage("user", "x"),)) for i in range(5)]
-    assert [[p.index for p in g] for g in in_groups(prompts, 2)] == [[0, 1], [2, 3], [4]]
-    assert in_groups([], 2) == []

@@ -14,8 +14,8 @@ from llenergymeasure.core.backends.pytorch.loading import (
     INSTALL,
     has_cuda,
     quantised_by,
-    read_description,
     read_draft_description,
+    read_model_description,
 )
 from llenergymeasure.core.backends.pytorch.passthrough import unknown_passthrough
 from llenergymeasure.core.backends.pytorch.processes import process_problems, unshareable
@@ -42,7 +42,7 @@ def problems_of(config: ExperimentConfig) -> list[str]:
     description, problems = _described(
         config.model,
         model_problem(config.model, section.subfolder),
-        lambda: read_description(config, describe_source(config.model)),
+        lambda: read_model_description(config, describe_source(config.model)),
     )
     draft_description, draft_problems = None, list[str]()
     if (draft := section.assistant_model) is not None:

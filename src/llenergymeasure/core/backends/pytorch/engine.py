@@ -1,7 +1,6 @@
 """The PyTorch engine: any causal language model that transformers loads."""
 
 import gc
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -9,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.backends.pytorch.adapter import with_adapter
 from llenergymeasure.core.backends.pytorch.checks import problems_of
 from llenergymeasure.core.backends.pytorch.generation import reset_own_settings, section_of, set_draft
 from llenergymeasure.core.backends.pytorch.loading import (
-    INSTALL,
     check_loaded,
+    checkpoint_of,
     draft_arguments,
     has_cuda,
     loading_arguments,
@@ -26,31 +26,36 @@ from llenergymeasure.core.backends.pytorch.precision import precision_cautions, 
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group
 from llenergymeasure.core.backends.pytorch.provenance import Origin
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
-from llenergymeasure.core.backends.pytorch.tokenizer import load_tokenizer
-from llenergymeasure.core.checkpoint.source import ModelSource, resolve_model
+from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, describe_source, resolve_model
+from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
 
-_PACKAGES = ("torch", "transformers", "accelerate")
 
-
-class PyTorchBackend:
+class PyTorchBackend(EngineBase):
     """Runs models through ``transformers`` on the first visible CUDA device, else on the CPU."""
 
     name = "pytorch"
 
-    def installation_problem(self) -> str | None:
-        """The packages that are missing, and how to get them."""
-        missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-        how = INSTALL.format(extra="pytorch")
-        return f"the pytorch engine needs {', '.join(missing)}; install with {how}" if missing else None
+    packages = ("torch", "transformers", "accelerate")
+    extra = "pytorch"
+    loads = frozenset({"batches"})
+
+    def load_of(self, config: ExperimentConfig) -> Load:
+        """Batches of ``batch_size``."""
+        return Load.in_batches(section_of(config).batch_size)
+
+    def checkpoint(self, config: ExperimentConfig) -> Checkpoint:
+        """The files that the section's revision and subfolder name, trusted as far as it says."""
+        return checkpoint_of(config, describe_source(config.model))
 
     def problems(self, config: ExperimentConfig) -> list[str]:
         """What is missing on this machine: packages, the model, the adapter, formats; and keys that nobody knows."""
@@ -109,7 +114,7 @@ class PyTorchBackend:
         with _torch_settings(config):
             source = resolve_model(config.model)
             try:
-                tokenizer = load_tokenizer(config, source)
+                tokenizer = load_tokenizer(checkpoint_of(config, source))
                 model = _load_model(config, source)
                 overridden = reset_own_settings(model, config)
                 adapter = None

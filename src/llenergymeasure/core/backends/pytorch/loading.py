@@ -1,8 +1,7 @@
 """What ``from_pretrained`` is told, and what it loaded."""
 
-import contextlib
-import io
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.engines import PyTorchConfig
@@ -10,7 +9,8 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import known_names, section_of
 from llenergymeasure.core.backends.pytorch.passthrough import unknown_passthrough
 from llenergymeasure.core.backends.pytorch.processes import layout_of
-from llenergymeasure.core.checkpoint.source import ModelSource
+from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
+from llenergymeasure.core.checkpoint.tokenizer import read_description
 from llenergymeasure.exceptions import BackendError
 
 if TYPE_CHECKING:
@@ -58,52 +58,36 @@ def torch_dtype(precision: str) -> "torch.dtype":
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def hub_arguments(config: ExperimentConfig) -> dict[str, Any]:
-    """What decides how files are fetched and trusted, of whatever repository."""
-    passed = {name: value for name, value in config.passthrough_kwargs.items() if name in _FETCHING}
-    return {"trust_remote_code": section_of(config).trust_remote_code, **passed}
-
-
-def source_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
-    """What finds the files of a model, its tokenizer and its description alike."""
+def checkpoint_of(config: ExperimentConfig, source: ModelSource) -> Checkpoint:
+    """The model's files as the experiment wants them found and trusted."""
     section = section_of(config)
-    found = {name: value for name in _HUB_FIELDS if (value := getattr(section, name)) is not None}
-    found |= hub_arguments(config)
-    if source.gguf_file is not None:
-        found["gguf_file"] = source.gguf_file
-    return found
+    return Checkpoint(
+        source=source,
+        subfolder=section.subfolder,
+        revision=section.revision,
+        trust_remote_code=section.trust_remote_code,
+        fetching=tuple((name, value) for name, value in config.passthrough_kwargs.items() if name in _FETCHING),
+    )
 
 
-def read_description(config: ExperimentConfig, source: ModelSource) -> Any:
+def draft_checkpoint_of(config: ExperimentConfig, source: ModelSource) -> Checkpoint:
+    """As ``checkpoint_of``, of the draft model."""
+    return replace(checkpoint_of(config, source), subfolder=None, revision=section_of(config).assistant_revision)
+
+
+def read_model_description(config: ExperimentConfig, source: ModelSource) -> Any:
     """The model's transformers configuration, read without its weights."""
-    from transformers import AutoConfig
-
-    # Reading a GGUF file draws a bar.
-    with contextlib.redirect_stderr(io.StringIO()):
-        return AutoConfig.from_pretrained(source.location, **source_arguments(config, source))
+    return read_description(checkpoint_of(config, source))
 
 
 def read_draft_description(config: ExperimentConfig, source: ModelSource) -> Any:
-    """As ``read_description``, of the draft model."""
-    from transformers import AutoConfig
-
-    with contextlib.redirect_stderr(io.StringIO()):
-        return AutoConfig.from_pretrained(source.location, **draft_source_arguments(config, source))
-
-
-def draft_source_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
-    """What finds the files of the draft model."""
-    found = hub_arguments(config)
-    if (revision := section_of(config).assistant_revision) is not None:
-        found["revision"] = revision
-    if source.gguf_file is not None:
-        found["gguf_file"] = source.gguf_file
-    return found
+    """As ``read_model_description``, of the draft model."""
+    return read_description(draft_checkpoint_of(config, source))
 
 
 def draft_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:
     """The keyword arguments of ``from_pretrained`` for the draft model."""
-    found = {"dtype": torch_dtype(config.precision), **draft_source_arguments(config, source)}
+    found = {"dtype": torch_dtype(config.precision), **draft_checkpoint_of(config, source).arguments()}
     if (attention := section_of(config).attn_implementation) is not None:
         found["attn_implementation"] = attention
     return found
@@ -138,7 +122,7 @@ def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str
     import transformers
 
     section = section_of(config)
-    arguments: dict[str, Any] = {"dtype": torch_dtype(config.precision), **source_arguments(config, source)}
+    arguments: dict[str, Any] = {"dtype": torch_dtype(config.precision), **checkpoint_of(config, source).arguments()}
     arguments |= {name: value for name in _LOADING_FIELDS if (value := getattr(section, name)) is not None}
     if section.max_memory is not None:
         arguments["max_memory"] = {int(k) if k.isdecimal() else k: v for k, v in section.max_memory.items()}
@@ -152,7 +136,7 @@ def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str
         arguments["quantization_config"] = quantisation
         if section.device_map is None and layout.parallelism != "tensor" and has_cuda():
             arguments["device_map"] = {"": 0}  # quantised weights cannot be moved afterwards
-    unknown = unknown_passthrough(config, read_description(config, source)) if config.passthrough_kwargs else []
+    unknown = unknown_passthrough(config, read_model_description(config, source)) if config.passthrough_kwargs else []
     if unknown:
         raise BackendError("\n".join(unknown))
     of_generate = known_names()
@@ -204,7 +188,7 @@ def _checkpoint_quantisation(config: ExperimentConfig, source: ModelSource) -> A
     given = {name: value for name, value in choices.items() if value is not None}
     if not given:
         return None
-    stored = getattr(read_description(config, source), "quantization_config", None)
+    stored = getattr(read_model_description(config, source), "quantization_config", None)
     if stored is None:
         raise BackendError(
             f"pytorch.checkpoint_{next(iter(given))}: this checkpoint is not quantised; remove the field"

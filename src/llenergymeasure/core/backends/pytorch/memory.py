@@ -11,8 +11,8 @@ from llenergymeasure.config.workload import LoRAConfig
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.core.backends.pytorch.loading import (
     has_cuda,
-    read_description,
     read_draft_description,
+    read_model_description,
     torch_dtype,
     weight_bits,
 )
@@ -64,7 +64,7 @@ def estimate_model(config: ExperimentConfig) -> MemoryEstimate | None:
     on_gpu = has_cuda() and section.device_map not in ("cpu", {"": "cpu"})
     # What the checks before this could not fetch is not waited for again.
     here = config.model_copy(update={"passthrough_kwargs": {**config.passthrough_kwargs, "local_files_only": True}})
-    description = read_description(here, describe_source(config.model))
+    description = read_model_description(here, describe_source(config.model))
     model = _estimate_one(config, description, on_gpu=on_gpu, is_draft=False)
     drafts = []
     if section.assistant_model is not None:

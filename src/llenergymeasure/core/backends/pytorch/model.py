@@ -1,11 +1,12 @@
-"""A transformers model in memory: tokenising, generating, counting, timing."""
+"""A transformers model in memory: generating, counting, timing."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.base import LoadedModelBase
 from llenergymeasure.core.backends.pytorch.flops import generation_flops
 from llenergymeasure.core.backends.pytorch.generation import (
     described,
@@ -19,19 +20,17 @@ from llenergymeasure.core.backends.pytorch.generation import (
 from llenergymeasure.core.backends.pytorch.provenance import Origin
 from llenergymeasure.core.backends.pytorch.stopping import row_ends
 from llenergymeasure.core.backends.pytorch.timing import CompileWatch, StepClock
-from llenergymeasure.core.backends.pytorch.vocabulary import drawable
 from llenergymeasure.core.flops import skeleton
 from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
-from llenergymeasure.core.prompts.random import random_token_ids
-from llenergymeasure.core.prompts.selection import in_groups, in_running_order
 from llenergymeasure.domain.inference import (
     InferenceOutput,
     ModelDescription,
     ModelIdentity,
-    Prompt,
+    Request,
     RequestOutput,
     tokens_digest,
 )
+from llenergymeasure.domain.load import Load, in_groups
 from llenergymeasure.domain.metrics import FlopsResult
 from llenergymeasure.exceptions import ExperimentError
 
@@ -40,8 +39,17 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig
 
 
-class PyTorchModel:
-    """Implements ``LoadedModel`` over a ``PreTrainedModel`` and its tokenizer."""
+@dataclass(frozen=True, kw_only=True)
+class _Times:
+    """When a batch was begun, when each of its tokens was there, and when it had ended; monotonic seconds."""
+
+    sent_s: float
+    tokens_s: Sequence[float]
+    end_s: float
+
+
+class PyTorchModel(LoadedModelBase):
+    """Implements ``LoadedModel`` over a ``PreTrainedModel``; its tokenizer says what to pad with and where to end."""
 
     def __init__(
         self, model: Any, tokenizer: Any, config: ExperimentConfig, draft: Any = None, *, origin: Origin
@@ -50,7 +58,6 @@ class PyTorchModel:
 
         self._torch = torch
         self._model = model
-        self._tokenizer = tokenizer
         self._config = config
         self._draft = draft
         self._batch_size = section_of(config).batch_size
@@ -60,7 +67,6 @@ class PyTorchModel:
         self._draft_settings = draft_settings(model if draft is None else draft)
         self._generation = generation_config(model, tokenizer, config)
         self._effective = effective(model, self._generation)
-        self._template_use = "no prompts yet"
         self._most_tokens = 0
         self._end_ids = _end_token_ids(self._generation)
         self._counts_peak = self._on_cuda or reset_resident_peak()
@@ -69,24 +75,23 @@ class PyTorchModel:
         for index in self._cuda_indices:
             torch.cuda.reset_peak_memory_stats(index)
 
-    def prepare(self, prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
-        """Tokenise or draw, cut to ``max_input_tokens`` (a chat keeps its end), and group into batches."""
-        templated = sum(self._is_templated(p) for p in prompts)
-        shares = {0: "applied to no prompt", len(prompts): "applied to every prompt"}
-        self._template_use = shares.get(templated, f"applied to {templated} of {len(prompts)} prompts")
-        ready = in_running_order([self._tokenise(p) for p in prompts], self._config.dataset.order)
-        return in_groups(ready, self._batch_size)
-
-    def generate(self, prompts: Sequence[Prompt]) -> InferenceOutput:
-        """Generate for one batch, left-padded.
+    def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+        """Generate batch by batch, left-padded.
 
         Raises:
             ExperimentError: the engine failed, or ran out of memory.
         """
-        start = time.perf_counter()
+        for batch in load.units_of(requests):
+            if load.cancelled():
+                return
+            for output in self._generate(batch):
+                on_done(output)
+
+    def _generate(self, requests: Sequence[Request]) -> list[RequestOutput]:
+        sent_s = time.monotonic()
         steps = StepClock(on_cuda=self._on_cuda)
-        rows = [p.token_ids or () for p in prompts]
-        limits = [p.output_tokens or self._config.max_output_tokens for p in prompts]
+        rows = [request.token_ids for request in requests]
+        limits = [request.max_output_tokens for request in requests]
         ids, mask = self._left_padded(rows)
         n_answers = self._effective.num_return_sequences
         ends = row_ends(limits, n_answers, ids.shape[1], ids.device)
@@ -102,15 +107,16 @@ class PyTorchModel:
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise ExperimentError(_explain(error, len(rows))) from error
         produced = in_groups(sequences[:, ids.shape[1] :].tolist(), n_answers)
-        # A beam search settles on its tokens only when it ends.
-        end_s = time.perf_counter() - start if self._config.decoder.num_beams > 1 else None
-        times = steps.token_times(start, ids.shape[1]) if end_s is None else []
-        requests = tuple(
-            self._request(prompt, [answer[:limit] for answer in answers], times, end_s)
-            for prompt, limit, answers in zip(prompts, limits, produced, strict=True)
-        )
-        self._most_tokens = max(self._most_tokens, *(r.input_tokens + max(r.answer_lengths) for r in requests))
-        return InferenceOutput(requests=requests)
+        times = _Times(sent_s=sent_s, tokens_s=steps.token_times(ids.shape[1]), end_s=time.monotonic())
+        if self._config.decoder.num_beams > 1:
+            # A beam search settles on its tokens only when it ends.
+            times = replace(times, tokens_s=[])
+        outputs = [
+            self._output(request, [answer[: request.max_output_tokens] for answer in answers], times)
+            for request, answers in zip(requests, produced, strict=True)
+        ]
+        self._most_tokens = max(self._most_tokens, *(r.input_tokens + max(r.answer_lengths) for r in outputs))
+        return outputs
 
     def seed(self, random_seed: int) -> None:
         """Start sampling and drafting as at first, however much was generated before."""
@@ -170,7 +176,6 @@ class PyTorchModel:
             "batch_size": self._batch_size,
             "device": str(self._model.device),
             "architecture": type(self._model).__name__,
-            "chat_template": self._template_use,
             "n_threads": self._torch.get_num_threads(),
             **self._origin.described(),
             **self._quantisation(),
@@ -200,33 +205,6 @@ class PyTorchModel:
         method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
         return {} if method is None else {"quantization": str(getattr(method, "value", method))}
 
-    def _tokenise(self, prompt: Prompt) -> Prompt:
-        if prompt.n_random_tokens is not None:
-            return replace(prompt, token_ids=self._drawn(prompt.index, prompt.n_random_tokens))
-        if self._is_templated(prompt):
-            ids = self._tokenizer.apply_chat_template(
-                [{"role": m.role, "content": m.content} for m in prompt.messages],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-            )["input_ids"]
-        else:
-            ids = self._tokenizer(prompt.text)["input_ids"]
-        if not ids:
-            # Some tokenizers turn a prompt into nothing; a model has to be given something to continue.
-            bos = self._generation.bos_token_id
-            ids = [self._generation.pad_token_id if bos is None else bos]
-        most = self._config.max_input_tokens
-        kept = tuple(ids[-most:] if prompt.chat else ids[:most])
-        return replace(prompt, token_ids=kept, truncated=len(ids) > most)
-
-    def _drawn(self, index: int, n_tokens: int) -> tuple[int, ...]:
-        size, special = drawable(self._model.config, self._tokenizer, self._generation)
-        return random_token_ids(n_tokens, size, special, self._config.random_seed, index)
-
-    def _is_templated(self, prompt: Prompt) -> bool:
-        return prompt.chat and bool(getattr(self._tokenizer, "chat_template", None))
-
     def _left_padded(self, rows: Sequence[Sequence[int]]) -> tuple["torch.Tensor", "torch.Tensor"]:
         width = max(len(row) for row in rows)
         pad = self._generation.pad_token_id
@@ -234,21 +212,20 @@ class PyTorchModel:
         mask = self._torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
         return ids.to(self._model.device), mask.to(self._model.device)
 
-    def _request(
-        self, prompt: Prompt, answers: Sequence[Sequence[int]], times: Sequence[float], end_s: float | None
-    ) -> RequestOutput:
+    def _output(self, request: Request, answers: Sequence[Sequence[int]], times: "_Times") -> RequestOutput:
         own = tuple(own_tokens(answer, self._end_ids) for answer in answers)
-        stamps = tuple(times[: max(map(len, own))])
+        stamps = tuple(times.tokens_s[: max(map(len, own))])
         return RequestOutput(
-            index=prompt.index,
-            input_tokens=len(prompt.token_ids or ()),
+            index=request.index,
+            input_tokens=len(request.token_ids),
             output_tokens=sum(map(len, own)),
-            ttft_s=stamps[0] if stamps else None,
-            e2e_s=stamps[-1] if stamps else end_s,
+            sent_s=times.sent_s,
+            first_token_s=stamps[0] if stamps else None,
+            token_times_s=stamps,
+            end_s=stamps[-1] if stamps else times.end_s,
             finish_reason="stop" if all(ids and ids[-1] in self._end_ids for ids in own) else "length",
             output_digest=tokens_digest(*own),
-            input_digest=tokens_digest(prompt.token_ids or ()),
-            token_times_s=stamps,
+            input_digest=tokens_digest(request.token_ids),
             output_ids=own,
         )
 

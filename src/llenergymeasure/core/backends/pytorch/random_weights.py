@@ -7,9 +7,9 @@ from typing import Any
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.core.backends.pytorch.loading import (
+    checkpoint_of,
     has_cuda,
     loading_arguments,
-    source_arguments,
     torch_dtype,
 )
 from llenergymeasure.core.checkpoint.source import ModelSource
@@ -110,7 +110,7 @@ def _follow_own_generation_config(model: Any, config: ExperimentConfig, source: 
     """End tokens and the like from ``generation_config.json``, where there is one."""
     from transformers import GenerationConfig
 
-    arguments = {name: value for name, value in source_arguments(config, source).items() if name in _FINDING}
+    arguments = {name: value for name, value in checkpoint_of(config, source).arguments().items() if name in _FINDING}
     with contextlib.suppress(OSError):
         model.generation_config = GenerationConfig.from_pretrained(source.location, **arguments)
 

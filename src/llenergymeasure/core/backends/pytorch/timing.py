@@ -20,13 +20,13 @@ class StepClock:
         self._stamps: list[Any] = []
         self._lengths: list[int] = []
         self._never: Any = None
-        self._origin_s = time.perf_counter()
+        self._origin_s = time.monotonic()
         if on_cuda:
             self._origin = self._event()
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - the library's signature
         """Stamp this step; False for every row."""
-        self._stamps.append(self._event() if self._on_cuda else time.perf_counter())
+        self._stamps.append(self._event() if self._on_cuda else time.monotonic())
         self._lengths.append(input_ids.shape[1])
         if self._never is None:
             import torch
@@ -34,20 +34,19 @@ class StepClock:
             self._never = torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
         return self._never
 
-    def token_times(self, start_s: float, prompt_width: int) -> list[float]:
-        """Seconds from ``start_s`` (of ``time.perf_counter``) to each token after the padded prompt."""
+    def token_times(self, prompt_width: int) -> list[float]:
+        """When each token after the padded prompt was there, in seconds of ``time.monotonic``."""
         times: list[float] = []
-        for seconds, length in zip(self._seconds_since(start_s), self._lengths, strict=True):
-            times += [seconds] * (length - prompt_width - len(times))
+        for time_s, length in zip(self._times_s(), self._lengths, strict=True):
+            times += [time_s] * (length - prompt_width - len(times))
         return times
 
-    def _seconds_since(self, start_s: float) -> list[float]:
+    def _times_s(self) -> list[float]:
         if not self._on_cuda:
-            return [stamp - start_s for stamp in self._stamps]
+            return list(self._stamps)
         if self._stamps:
             self._stamps[-1].synchronize()
-        before_s = self._origin_s - start_s
-        return [before_s + self._origin.elapsed_time(event) / 1000 for event in self._stamps]
+        return [self._origin_s + self._origin.elapsed_time(event) / 1000 for event in self._stamps]
 
     @staticmethod
     def _event() -> Any:

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llenergymeasure.core.requests_table import write_requests_parquet
 from llenergymeasure.domain.inference import RequestOutput
+from llenergymeasure.results.tables import write_requests_parquet
 
 SCHEMA = [
     ("index", pa.int64()),
@@ -20,6 +20,10 @@ SCHEMA = [
     ("input_digest", pa.string()),
     ("batch", pa.int64()),
     ("token_times_s", pa.list_(pa.float64())),
+    ("due_s", pa.float64()),
+    ("sent_s", pa.float64()),
+    ("end_s", pa.float64()),
+    ("error", pa.string()),
 ]
 
 
@@ -28,19 +32,20 @@ def _request(index: int, ttft_s: float | None = 0.5, e2e_s: float | None = 2.0) 
         index=index,
         input_tokens=10 + index,
         output_tokens=4,
-        ttft_s=ttft_s,
-        e2e_s=e2e_s,
+        sent_s=99.0,
+        first_token_s=None if ttft_s is None else 99.0 + ttft_s,
+        end_s=None if e2e_s is None else 99.0 + e2e_s,
         finish_reason="stop",
         output_digest=f"digest-{index}",
         input_digest=f"input-{index}" if index else None,
-        token_times_s=() if e2e_s is None else (0.5, 2.0),
+        token_times_s=() if ttft_s is None else (99.5, 101.0),
         batch=index // 2 if index else None,
     )
 
 
 @pytest.mark.parametrize("requests", [[], [_request(0, None, None)], [_request(0), _request(1)]])
 def test_columns_and_types_do_not_depend_on_the_rows(tmp_path: Path, requests: list[RequestOutput]) -> None:
-    path = write_requests_parquet(requests, tmp_path / "r.parquet")
+    path = write_requests_parquet(requests, tmp_path / "r.parquet", 100.0)
     assert path == tmp_path / "r.parquet"
     table = pq.read_table(path)
     assert [(f.name, f.type) for f in table.schema] == SCHEMA
@@ -48,7 +53,9 @@ def test_columns_and_types_do_not_depend_on_the_rows(tmp_path: Path, requests: l
 
 
 def test_rows_are_in_the_order_of_the_index_and_unknown_times_are_null(tmp_path: Path) -> None:
-    path = write_requests_parquet([_request(2), _request(0, None), _request(1, None, None)], tmp_path / "r.parquet")
+    path = write_requests_parquet(
+        [_request(2), _request(0, None), _request(1, None, None)], tmp_path / "r.parquet", 100.0
+    )
     assert pq.read_table(path).to_pylist() == [
         {
             "index": i,
@@ -60,7 +67,11 @@ def test_rows_are_in_the_order_of_the_index_and_unknown_times_are_null(tmp_path:
             "output_digest": f"digest-{i}",
             "input_digest": f"input-{i}" if i else None,
             "batch": i // 2 if i else None,
-            "token_times_s": [] if e2e_s is None else [0.5, 2.0],
+            "token_times_s": [] if ttft_s is None else [0.5, 2.0],
+            "due_s": None,
+            "sent_s": -1.0,
+            "end_s": None if e2e_s is None else 1.0,
+            "error": None,
         }
         for i, (ttft_s, e2e_s) in enumerate([(None, 2.0), (None, None), (0.5, 2.0)])
     ]

@@ -1,0 +1,40 @@
+"""Calls that run beside what is going on."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
+
+
+def in_a_thread(call: Callable[[], _Value]) -> "Future[_Value]":
+    """Begin a call in a thread of its own; one that never comes back keeps nothing but that thread.
+
+    An executor would wait for its threads when the process ends, and so for a driver that hangs.
+
+    Returns:
+        A future with what the call gives, or raises; ``result(timeout)`` raises ``TimeoutError``.
+    """
+    future: Future[_Value] = Future()
+
+    def run() -> None:
+        try:
+            value = call()
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    Thread(target=run, name="background-call", daemon=True).start()
+    return future
+
+
+def at_once(call: Callable[[], _Value]) -> "Future[_Value]":
+    """Call here and now, where time passes only when somebody lets it; the future has ended already."""
+    future: Future[_Value] = Future()
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - as in a thread
+        future.set_exception(error)
+    return future

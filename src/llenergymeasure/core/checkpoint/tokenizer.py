@@ -1,0 +1,128 @@
+"""The checkpoint's own tokenizer, or what stands in for one, and the token ids that mean something beside text."""
+
+import contextlib
+import fnmatch
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from llenergymeasure.core.checkpoint.source import Checkpoint
+from llenergymeasure.exceptions import ExperimentError
+
+# Every kind of tokenizer that transformers reads has at least one file of these names.
+_FILES = ("tokenizer*", "vocab*", "merges*", "spiece*", "sentencepiece*", "*.model", "*.tiktoken", "tekken*", "*bpe*")
+
+
+class NoTokenizer:
+    """Stands in for the tokenizer of a directory that has none: there is something to pad with, and no text."""
+
+    pad_token_id = 0
+    bos_token_id = None
+    eos_token_id = None
+    all_special_ids: tuple[int, ...] = ()
+    chat_template = None
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, text: str) -> NoReturn:  # noqa: ARG002 - a tokenizer's signature
+        """Refuse.
+
+        Raises:
+            ExperimentError: always.
+        """
+        raise ExperimentError(no_tokenizer(self._folder))
+
+
+def no_tokenizer(folder: Path) -> str:
+    """What there is to say of a directory without a tokenizer where prompts are text."""
+    return (
+        f"the prompts are text, and {folder} has no tokenizer files (tokenizer.json or the like); add them, "
+        "or set dataset.random, whose prompts are random token ids"
+    )
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The model's tokenizer, with something to pad with; a ``NoTokenizer`` where the directory has no files of one."""
+    from transformers import AutoTokenizer
+
+    folder = checkpoint.folder
+    if folder.is_dir() and checkpoint.source.gguf_file is None and not has_tokenizer(folder):
+        # transformers would make an empty one of the model's kind.
+        return NoTokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
+    if tokenizer.pad_token_id is None:
+        # Padding is masked out and never counted, so any token will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def read_description(checkpoint: Checkpoint) -> Any:
+    """The model's transformers configuration, read without its weights."""
+    from transformers import AutoConfig
+
+    # Reading a GGUF file draws a bar.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return AutoConfig.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
+
+
+def read_generation_settings(checkpoint: Checkpoint, description: Any) -> Any:
+    """The model's own generation settings: its generation_config.json, else what its configuration says."""
+    from transformers import GenerationConfig
+
+    arguments = checkpoint.arguments()
+    # A file of settings has no code of its own.
+    del arguments["trust_remote_code"]
+    if checkpoint.source.gguf_file is None:
+        with contextlib.suppress(OSError):
+            return GenerationConfig.from_pretrained(checkpoint.source.location, **arguments)
+    return GenerationConfig.from_model_config(description)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """Token ids of a checkpoint.
+
+    ``n_ids`` is how many there are that were trained, ``special_token_ids`` those that mean something beside text and
+    are not to be drawn, ``first_token_id`` the one that a model is given where a prompt has none.
+    """
+
+    n_ids: int
+    special_token_ids: frozenset[int]
+    first_token_id: int
+
+
+def read_vocabulary(checkpoint: Checkpoint, tokenizer: Any) -> Vocabulary:
+    """The vocabulary of a checkpoint, from its configuration and its tokenizer.
+
+    Embeddings are often padded to a round number; the ids beyond the tokenizer's were never trained.
+
+    Args:
+        checkpoint: whose configuration says size, beginning and end.
+        tokenizer: its own, or the ``NoTokenizer`` in its place.
+    """
+    description = read_description(checkpoint)
+    settings = read_generation_settings(checkpoint, description)
+    text = description.get_text_config()
+    n_ids, pad = int(text.vocab_size), tokenizer.pad_token_id
+    special = {settings.bos_token_id, pad, tokenizer.eos_token_id}
+    for ends in (settings.eos_token_id, getattr(text, "eos_token_id", None)):
+        special |= set(ends) if isinstance(ends, list | tuple) else {ends}
+    if not isinstance(tokenizer, NoTokenizer):
+        n_ids = min(n_ids, len(tokenizer))
+        special |= set(tokenizer.all_special_ids)
+        special |= _special_of(tokenizer.added_tokens_decoder.items())
+    first = pad if settings.bos_token_id is None else settings.bos_token_id
+    return Vocabulary(n_ids=n_ids, special_token_ids=frozenset(special - {None}), first_token_id=int(first))
+
+
+def _special_of(added: Iterable[tuple[int, Any]]) -> set[int]:
+    return {token_id for token_id, token in added if token.special}
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a directory has files that transformers could make a tokenizer of."""
+    names = [path.name.lower() for path in folder.iterdir()]
+    return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in _FILES)

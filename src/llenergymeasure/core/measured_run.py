@@ -1,0 +1,208 @@
+"""A run with its measured part: the window is opened and closed by what the run itself shows."""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.measured_part import MeasuredPart, measured_part
+from llenergymeasure.core.window import Window, WindowMeter
+from llenergymeasure.core.work import Work, inference
+from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.window import InFlight, touches
+from llenergymeasure.exceptions import ExperimentError
+
+_log = logging.getLogger(__name__)
+
+# Offline, more failed requests than this end the experiment: one, or this share.
+FAILED_SHARE = 0.01
+
+
+def measured_run(plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[str]) -> Window:
+    """Run everything and measure the part that the experiment asks for.
+
+    Raises:
+        ExperimentError: inference failed, or too many requests did.
+    """
+    part = measured_part(plan.config.measurement, work.units, instruments.clock)
+    with _progress(work, instruments) as bar:
+        run = _Run(plan, work, part, instruments, bar)
+        window = run.to_its_end()
+    _check_failures(run.done, len(work.requests), warnings)
+    warnings.extend(part.warnings(window.duration_sec))
+    return window
+
+
+class _Run:
+    """Told of each request that has ended, it opens the window where the part begins and closes it where it ends.
+
+    Where the load has pauses, edges lie in them: the device is idle, and the engine waits while sensors are started.
+    Where requests are always in flight nothing may wait, so sensors are started and stopped beside the run.
+    """
+
+    def __init__(
+        self, plan: ExperimentPlan, work: Work, part: MeasuredPart, instruments: Instruments, bar: "tqdm[NoReturn]"
+    ) -> None:
+        self.done: list[RequestOutput] = []
+        self._plan, self._work, self._part, self._instruments, self._bar = plan, work, part, instruments, bar
+        self._clock = instruments.clock
+        self._meter = WindowMeter(instruments)
+        self._edge: Future[None] | None = None
+        self._cancelled = False
+        self._n_before = 0
+        self._n_units = 0
+        self._n_units_before = 0
+        self._unit: list[RequestOutput] = []
+        self._began_s = self._unit_began_s = self._clock()
+
+    def to_its_end(self) -> Window:
+        """Run, and give the window.
+
+        Raises:
+            ExperimentError: inference failed.
+        """
+        work = self._work
+        with self._closing_on_every_way_out(), inference():
+            if self._part.begins() or self._only_one_is_left(0):
+                self._open()
+            opened_before_all = self._meter.is_open
+            load = replace(work.load, cancelled=lambda: self._cancelled)
+            work.model.run(work.requests, load, self._on_done)
+            self._wait_for_the_edge()
+            if not self._meter.is_open:
+                raise ExperimentError("no request ended, so that nothing was measured; see the log of the engine")
+            cut_short = self._meter.has_closed
+            if not cut_short:
+                work.model.synchronize()
+                self._meter.close()
+        return self._filled(is_cut=not work.load.has_pauses and not (opened_before_all and not cut_short))
+
+    def _on_done(self, output: RequestOutput) -> None:
+        work = self._work
+        if work.load.has_pauses and self._meter.is_open:
+            output = replace(output, batch=self._n_units - self._n_units_before)
+        self.done.append(output)
+        self._bar.update(1)
+        self._unit.append(output)
+        unit_is_over = len(self._unit) == len(work.units[min(self._n_units, len(work.units) - 1)])
+        if unit_is_over:
+            self._end_unit()
+        if (unit_is_over or not work.load.has_pauses) and not self._edge_is_near():
+            self._look_at_the_part()
+
+    def _end_unit(self) -> None:
+        if self._work.load.has_pauses and not self._meter.is_open:
+            self._work.model.synchronize()
+        now_s = self._clock()
+        if not self._meter.is_open:
+            self._part.saw(InferenceOutput(requests=tuple(self._unit)), now_s - self._unit_began_s)
+        self._n_units += 1
+        self._unit, self._unit_began_s = [], now_s
+
+    def _look_at_the_part(self) -> None:
+        """Open or close the window, if it is time."""
+        if self._meter.has_closed or len(self.done) == len(self._work.requests):
+            return
+        if not self._meter.is_open:
+            if self._part.begins() or self._only_one_is_left(len(self.done)):
+                self._at_the_edge(self._open)
+        elif self._part.ends(self._clock() - self._meter.window.start_s):
+            self._at_the_edge(self._cut_off)
+
+    def _only_one_is_left(self, n_done: int) -> bool:
+        """Whether only one unit, or one request where there are no pauses, is left to be measured."""
+        if self._work.load.has_pauses:
+            return self._n_units >= len(self._work.units) - 1
+        return n_done >= len(self._work.requests) - 1
+
+    def _open(self) -> None:
+        if self._work.load.has_pauses and self._n_units:
+            # What was drawn and compiled before the part is not the part's.
+            self._work.model.seed(self._plan.seed)
+        _log.info("measuring")
+        self._n_before, self._n_units_before = len(self.done), self._n_units
+        self._meter.open()
+        self._unit_began_s = self._clock()
+
+    def _cut_off(self) -> None:
+        """End the window before the run has ended; what is not begun yet is left out."""
+        if self._work.load.has_pauses:
+            self._work.model.synchronize()
+        self._meter.close()
+        self._cancelled = True
+
+    def _at_the_edge(self, call: Callable[[], None]) -> None:
+        if self._work.load.has_pauses:
+            call()
+        else:
+            self._edge = self._instruments.aside(call)
+
+    def _edge_is_near(self) -> bool:
+        return self._edge is not None and not self._edge.done()
+
+    def _wait_for_the_edge(self) -> None:
+        if self._edge is not None:
+            self._edge.result()
+
+    @contextmanager
+    def _closing_on_every_way_out(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._wait_for_the_edge()
+            self._meter.close()
+
+    def _filled(self, *, is_cut: bool) -> Window:
+        window, work = self._meter.window, self._work
+        seen = self.done[self._n_before :]
+        window.lead_in_s = window.start_s - self._began_s
+        window.units = work.units[self._n_units_before : self._n_units]
+        if is_cut:
+            seen = [output for output in self.done if touches(output, window.start_s, window.end_s)]
+            window.in_flight = InFlight(
+                n_at_start=sum(_in_flight_at(output, window.start_s) for output in seen),
+                n_at_end=sum(_in_flight_at(output, window.end_s) for output in seen),
+            )
+            indices = {output.index for output in seen}
+            requests = [request for request in work.requests if request.index in indices]
+            window.units = work.load.units_of(requests, work.model.capacity())
+        window.output = InferenceOutput(requests=tuple(seen))
+        window.n_failed = sum(output.error is not None for output in seen)
+        return window
+
+
+def _in_flight_at(output: RequestOutput, time_s: float) -> bool:
+    began = output.sent_s is None or output.sent_s <= time_s
+    return began and (output.end_s is None or output.end_s > time_s)
+
+
+def _check_failures(done: list[RequestOutput], n_requests: int, warnings: list[str]) -> None:
+    """A few requests that fail are told; more end the experiment.
+
+    Raises:
+        ExperimentError: more than one failed, and more than the share.
+    """
+    failed = [output for output in done if output.error is not None]
+    if not failed:
+        return
+    said = f"{len(failed)} of {n_requests} requests failed; the first, {failed[0].index}: {failed[0].error}"
+    if len(failed) > max(1, FAILED_SHARE * n_requests):
+        raise ExperimentError(f"inference failed: {said}")
+    warnings.append(f"requests_failed: {said}; see their rows in requests.parquet")
+
+
+def _progress(work: Work, instruments: Instruments) -> "tqdm[NoReturn]":
+    return tqdm(
+        total=len(work.requests),
+        desc="measuring",
+        unit="req",
+        disable=not instruments.show_progress,
+        leave=False,
+        mininterval=0.5,
+    )

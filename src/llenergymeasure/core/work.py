@@ -1,0 +1,85 @@
+"""What a loaded model is given to do: requests, how they arrive, and the units in which that is looked at."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from llenergymeasure.core.backends.base import LoadedModelBase
+from llenergymeasure.domain.inference import InferenceOutput, Request, RequestOutput
+from llenergymeasure.domain.load import Load
+from llenergymeasure.exceptions import ExperimentError, LLEMError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A model with the requests it is to run.
+
+    ``units`` are the requests by what is at work at the same time under ``load``: batches, or as many as run beside
+    each other.
+    """
+
+    model: LoadedModelBase
+    load: Load
+    units: tuple[tuple[Request, ...], ...]
+
+    @classmethod
+    def of(cls, model: LoadedModelBase, load: Load, requests: Sequence[Request]) -> "Work":
+        """The work of running [n] requests under a load."""
+        return cls(model=model, load=load, units=tuple(load.units_of(requests, model.capacity())))
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """All requests, in their order."""
+        return tuple(itertools.chain.from_iterable(self.units))
+
+    def only(self, units: Iterable[Sequence[Request]]) -> "Work":
+        """The same with other units."""
+        return replace(self, units=tuple(map(tuple, units)))
+
+    def run(self) -> InferenceOutput:
+        """Run everything to its end and wait for the device.
+
+        Raises:
+            ExperimentError: a request failed.
+        """
+        done: list[RequestOutput] = []
+        self.model.run(self.requests, self.load, done.append)
+        self.model.synchronize()
+        failed = next((output for output in done if output.error is not None), None)
+        if failed is not None:
+            raise ExperimentError(f"request {failed.index} failed: {failed.error}")
+        return InferenceOutput(requests=tuple(done))
+
+
+def unit_runner(work: Work, clock: Callable[[], float] = time.monotonic) -> Callable[[], float]:
+    """A function that runs the next unit by itself and returns its latency in milliseconds.
+
+    Units have the shape of what is measured, so that what is compiled and cached here is what the measurement will
+    use. One in which a request fails raises.
+    """
+    turn = itertools.cycle(work.units)
+    alone = replace(work, load=work.load.of_one_unit())
+
+    def run_single_inference() -> float:
+        start_s = clock()
+        alone.only([next(turn)]).run()
+        return (clock() - start_s) * 1000
+
+    return run_single_inference
+
+
+@contextmanager
+def inference() -> Iterator[None]:
+    """What goes wrong in it ends the experiment.
+
+    Raises:
+        ExperimentError: an engine raised whatever its libraries raise.
+    """
+    try:
+        yield
+    except LLEMError:
+        raise
+    except Exception as error:
+        raise ExperimentError(f"inference failed: {type(error).__name__}: {error}") from error

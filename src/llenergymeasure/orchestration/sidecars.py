@@ -1,0 +1,48 @@
+"""The files beside a result, written when all processes have ended, for one as for many."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from llenergymeasure.core.timeseries import write_timeseries_parquet
+from llenergymeasure.domain.assembly import distinct_requests, distinct_samples, in_order
+from llenergymeasure.domain.process import RawProcessResult, Sidecars
+from llenergymeasure.results.tables import (
+    OUTPUTS_FILE,
+    REQUESTS_FILE,
+    TIMESERIES_FILE,
+    write_outputs_parquet,
+    write_requests_parquet,
+)
+
+
+def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sidecars:
+    """Write what [n] processes saw; one that cannot be written is a warning, tokens that no engine told have none."""
+    ordered = in_order(raws)
+    requests, samples = distinct_requests(ordered), distinct_samples(ordered)
+    start_s = min(raw.window_start_s for raw in ordered)
+    writers: dict[str, Callable[[Path], object]] = {
+        TIMESERIES_FILE: lambda path: write_timeseries_parquet(samples, path),
+        REQUESTS_FILE: lambda path: write_requests_parquet(requests, path, start_s),
+    }
+    if all(request.output_ids for request in requests if request.succeeded):
+        writers[OUTPUTS_FILE] = lambda path: write_outputs_parquet(requests, path)
+    written: set[str] = set()
+    warnings: list[str] = []
+    for name, write in writers.items():
+        path = output_dir / name
+        try:
+            write(path)
+            written.add(name)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            warnings.append(f"sidecar_not_written: {name}: {error.strerror or error}; free space and run again")
+
+    def if_written(name: str) -> str | None:
+        return name if name in written else None
+
+    return Sidecars(
+        timeseries=if_written(TIMESERIES_FILE),
+        requests=if_written(REQUESTS_FILE),
+        outputs=if_written(OUTPUTS_FILE),
+        warnings=tuple(warnings),
+    )
