@@ -40,18 +40,21 @@ def estimate_flops_palm(model: Any, n_input_tokens: int, n_output_tokens: int, b
     return with_phases(result, [cached_flops(shape, n_input_tokens, n_output_tokens)] * batch_size)
 
 
-def rule_and_shape(model: Any, n_tokens: int) -> tuple[FlopsResult, ModelShape | None]:
+def rule_and_shape(
+    model: Any, n_tokens: int, *, trust_remote_code: bool = False
+) -> tuple[FlopsResult, ModelShape | None]:
     """2 x N x ``n_tokens`` as ``estimate_flops_palm`` has it, without terms, and the shape to work those out by.
 
     Args:
         model: a ``torch.nn.Module``.
         n_tokens: tokens of all sequences together.
+        trust_remote_code: as ``skeleton``.
 
     Returns:
         The result; and the shape, None for an architecture transformers does not know, or a mixture of which nobody
         knows how many experts a token visits.
     """
-    architecture = skeleton(getattr(model, "config", None))
+    architecture = skeleton(getattr(model, "config", None), trust_remote_code=trust_remote_code)
     weights = active_weights(model if architecture is None else architecture)
     confidence: Confidence = "medium" if weights.is_mixture else "high"
     if architecture is None or not weights.experts_known:
@@ -71,8 +74,14 @@ def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResul
     return replace(result, prefill=total.prefill, decode=total.decode)
 
 
-def skeleton(config: Any) -> Any:
-    """The same architecture without weights; None when the model is not one of transformers' own."""
+def skeleton(config: Any, *, trust_remote_code: bool = False) -> Any:
+    """The same architecture without weights; None when the model is not one of transformers' own.
+
+    Args:
+        config: a transformers configuration.
+        trust_remote_code: whether the user lets code of the model's own folder be run; where nobody says so,
+            transformers would ask on standard input.
+    """
     if config is None or not hasattr(config, "to_dict"):
         return None
     import torch
@@ -83,6 +92,6 @@ def skeleton(config: Any) -> Any:
         del plain.quantization_config
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(plain)
+            return AutoModelForCausalLM.from_config(plain, trust_remote_code=trust_remote_code)
     except (ValueError, AttributeError, TypeError, ImportError, RuntimeError):
         return None  # an architecture of the model's own code; its tensors are counted instead

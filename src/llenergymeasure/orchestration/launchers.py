@@ -11,7 +11,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration.handover import handed_over, reported
-from llenergymeasure.orchestration.process_group import ending, run_to_end
+from llenergymeasure.orchestration.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.torchrun_launcher import TorchrunLauncher
 from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.persistence import STATE_DIR
@@ -53,7 +53,7 @@ class SubprocessLauncher:
             LLEMError: what the process reported, or that it died.
         """
         with handed_over(plan) as state_dir:
-            code = run_to_end(self._command(state_dir))
+            code = run_to_end(self._command(state_dir), env=safe_environment())
             error = reported(state_dir)
             if error is not None:
                 raise error
@@ -75,4 +75,4 @@ def create_launcher(name: str, config: ExperimentConfig) -> Launcher:
 
 
 def _worker_command(state_dir: Path) -> list[str]:
-    return [sys.executable, "-m", "llenergymeasure.orchestration.worker", str(state_dir)]
+    return [sys.executable, "-P", "-m", "llenergymeasure.orchestration.worker", str(state_dir)]

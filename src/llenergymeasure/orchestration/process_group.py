@@ -42,6 +42,15 @@ def run_to_end(
         _end(process)
 
 
+def safe_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a Python process and all that it starts: none imports what lies in the working directory.
+
+    Args:
+        environ: what else is in it; None is this process's own.
+    """
+    return {**(os.environ if environ is None else environ), "PYTHONSAFEPATH": "1"}
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the process and whatever it started: asked first, then told."""
     # A child with a group of its own is found only while its parent lives.

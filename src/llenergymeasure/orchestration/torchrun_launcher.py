@@ -14,7 +14,7 @@ from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
 from llenergymeasure.orchestration.handover import PEERS_DIR, handed_over, reported
-from llenergymeasure.orchestration.process_group import ending, run_to_end
+from llenergymeasure.orchestration.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.torchrun_agent import ProcessEnd, read_ends
 from llenergymeasure.results.process_files import read_process_results
 
@@ -54,7 +54,7 @@ class TorchrunLauncher:
 
 def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of the processes: unless it says otherwise, each gets its share of the cores as threads."""
-    given = dict(os.environ if environ is None else environ)
+    given = safe_environment(environ)
     usable = len(os.sched_getaffinity(0))
     cores = min(psutil.cpu_count(logical=False) or usable, usable)
     # Left to itself, torchrun gives each a single one.
@@ -62,7 +62,14 @@ def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> d
 
 
 def _agent_command(state_dir: Path, n_processes: int) -> list[str]:
-    return [sys.executable, "-m", "llenergymeasure.orchestration.torchrun_agent", str(state_dir), str(n_processes)]
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "llenergymeasure.orchestration.torchrun_agent",
+        str(state_dir),
+        str(n_processes),
+    ]
 
 
 def _failure(state_dir: Path, n_processes: int, code: int) -> LLEMError:

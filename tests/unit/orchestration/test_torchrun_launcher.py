@@ -164,7 +164,9 @@ def test_a_process_without_a_file_is_named(plan: ExperimentPlan, tmp_path: Path)
 def test_cores_are_shared_unless_somebody_said_otherwise(n: int, given: dict[str, str]) -> None:
     n_cores = min(psutil.cpu_count(logical=False) or 10**6, len(os.sched_getaffinity(0)))
     expected = given.get("OMP_NUM_THREADS", str(max(1, n_cores // n)))
-    assert environment(n, {"HOME": "/h", **given}) == {"HOME": "/h", "OMP_NUM_THREADS": expected}
+    assert environment(n, {"HOME": "/h", **given}) == {
+        "HOME": "/h", "OMP_NUM_THREADS": expected, "PYTHONSAFEPATH": "1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

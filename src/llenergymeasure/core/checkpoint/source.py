@@ -224,12 +224,13 @@ def _convert(source: Path, target: Path) -> None:
     try:
         # Its progress bars speak of tensors; the line logged above is what a user needs.
         with contextlib.redirect_stderr(io.StringIO()):
-            tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+            tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
                 source.parent,
                 gguf_file=source.name,
                 quantization_config=GgufConfig(dequantize=True),
                 dtype=torch.float32,
+                trust_remote_code=False,
             )
             model.save_pretrained(partial)
             tokenizer.save_pretrained(partial)

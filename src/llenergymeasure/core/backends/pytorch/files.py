@@ -84,17 +84,17 @@ def misfits_of_adapter(config: ExperimentConfig, description: Any | None) -> Ite
     if str(kind).upper() != "LORA":
         yield no_lora(config.lora.path, kind)
         return
-    yield from _misfits(config.lora.path, folder, description)
+    trusted = section_of(config).trust_remote_code
+    model = None if description is None else skeleton(description, trust_remote_code=trusted)
+    if model is not None:
+        yield from _misfits(config.lora.path, folder, model)
 
 
-def _misfits(path: str, folder: Path, description: Any | None) -> Iterator[str]:
+def _misfits(path: str, folder: Path, model: Any) -> Iterator[str]:
     """One line for matrices whose sizes are not those of the model's layers of the same names.
 
     What has another name in the model is left to peft, which knows more names than are written in the file.
     """
-    model = None if description is None else skeleton(description)
-    if model is None:
-        return
     try:
         shapes = _safetensors_shapes(folder)
     except Exception as error:  # noqa: BLE001 - safetensors raises a class of its own

@@ -29,7 +29,9 @@ def generation_flops(model: Any, output: InferenceOutput, generation: Any, secti
         2 N per token of ``output`` however they came about, and what was run for them term by term; confidence is
         low, and there are no terms, where part of the work is not known.
     """
-    result, architecture = rule_and_shape(model, output.input_tokens + output.output_tokens)
+    result, architecture = rule_and_shape(
+        model, output.input_tokens + output.output_tokens, trust_remote_code=section.trust_remote_code
+    )
     result = replace(result, number_format=number_format(model))
     if has_draft(section):
         return replace(result, method=f"{result.method}; drafted tokens not counted", confidence="low")

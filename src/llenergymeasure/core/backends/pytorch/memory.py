@@ -94,10 +94,10 @@ def _of_all(model: MemoryEstimate, layout: ProcessLayout) -> list[MemoryEstimate
 
 
 def _estimate_one(config: ExperimentConfig, description: Any, *, on_gpu: bool, is_draft: bool) -> MemoryEstimate | None:
-    model = skeleton(description)
+    section = section_of(config)
+    model = skeleton(description, trust_remote_code=section.trust_remote_code)
     if model is None:
         return None
-    section = section_of(config)
     bits = _bits(section, description, is_draft=is_draft)
     is_stored = getattr(description, "quantization_config", None) is not None
     n_quantised = 0 if bits is None else _n_quantised(model, with_experts=is_stored)

@@ -196,7 +196,7 @@ class PyTorchModel(LoadedModelBase):
     def _n_parameters(self) -> int | None:
         if self._quantisation():
             # Packed tensors hold several weights in one number.
-            dense = skeleton(self._model.config)
+            dense = skeleton(self._model.config, trust_remote_code=section_of(self._config).trust_remote_code)
             return None if dense is None else _numel(dense)
         return _numel(self._model)
 

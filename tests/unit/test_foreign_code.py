@@ -1,0 +1,74 @@
+"""No library is left to ask, or to decide, whether code that came with a model or lies about here is run."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Methods of transformers' Auto classes that may load code from a model's folder.
+LOADING = ("from_pretrained", "from_config")
+# What neither looks for code: a configuration of generation, an adapter, and a class that was found before.
+HARMLESS = {"GenerationConfig", "PeftConfig", "PeftModel", "type(skeleton)"}
+# Makers of keyword arguments that always have trust_remote_code: `test_pytorch_checks` holds them to it.
+ARGUMENTS = {"source_arguments", "draft_source_arguments", "draft_arguments", "loading_arguments", "arguments"}
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Every call in the package, with where it stands."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node
+
+
+def loading_calls() -> list[tuple[str, ast.Call]]:
+    """Those that load a model, a tokenizer or a description."""
+    return [
+        (where, call)
+        for where, call in calls()
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr in LOADING
+        and ast.unparse(call.func.value) not in HARMLESS
+    ]
+
+
+def says_whom_it_trusts(call: ast.Call) -> bool:
+    """Whether the keyword is given, by itself or by one of the makers of arguments."""
+    for keyword in call.keywords:
+        if keyword.arg == "trust_remote_code":
+            return True
+        made = keyword.value
+        name = made.func if isinstance(made, ast.Call) else made
+        if keyword.arg is None and ast.unparse(name).rpartition(".")[2] in ARGUMENTS:
+            return True
+    return False
+
+
+def test_every_call_that_may_load_code_says_whether_it_may() -> None:
+    found = loading_calls()
+    assert len(found) >= 7
+    assert [where for where, call in found if not says_whom_it_trusts(call)] == []
+
+
+def test_nothing_is_unpickled() -> None:
+    names = {"torch.load", "pickle.load", "pickle.loads", "joblib.load"}
+    assert [where for where, call in calls() if ast.unparse(call.func) in names] == []
+
+
+@pytest.mark.parametrize("source", ["X.from_pretrained(a)", "X.from_config(a, **given)", "X.from_pretrained(a, b=1)"])
+def test_a_call_that_leaves_it_open_is_found(source: str) -> None:
+    (call,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    assert not says_whom_it_trusts(call)
+
+
+def test_every_python_that_is_started_leaves_the_working_directory_alone() -> None:
+    commands = [
+        ast.unparse(node)
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.List) and node.elts and ast.unparse(node.elts[0]) == "sys.executable"
+    ]
+    assert len(commands) >= 2
+    assert [command for command in commands if not command.startswith("[sys.executable, '-P', ")] == []
