@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch_loading import draft_arguments, loading_arguments, source_arguments
-from llenergymeasure.core.models import ModelSource
+from llenergymeasure.core.backends.pytorch.loading import checkpoint_of, draft_arguments, loading_arguments
+from llenergymeasure.core.checkpoint.source import ModelSource
 from tests.integration.conftest import save_tiny_llama
 
 MARKING = "from pathlib import Path\nPath({marker!r}).write_text('run')\n"
@@ -83,8 +83,10 @@ def test_the_makers_of_arguments_always_say_it(trusted: bool, tiny_llama: Path) 
     config = ExperimentConfig.model_validate(
         {"model": str(tiny_llama), "pytorch": {"trust_remote_code": trusted, "assistant_model": str(tiny_llama)}}
     )
-    for make in (source_arguments, draft_arguments, loading_arguments):
-        assert make(config, ModelSource(location=str(tiny_llama)))["trust_remote_code"] is trusted
+    source = ModelSource(location=str(tiny_llama))
+    assert checkpoint_of(config, source).arguments()["trust_remote_code"] is trusted
+    for make in (draft_arguments, loading_arguments):
+        assert make(config, source)["trust_remote_code"] is trusted
 
 
 @pytest.mark.parametrize("section", [{}, {"data_parallel_size": 2}], ids=["one process", "two processes"])

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 LOADING = ("from_pretrained", "from_config")
 # What neither looks for code: a configuration of generation, an adapter, and a class that was found before.
 HARMLESS = {"GenerationConfig", "PeftConfig", "PeftModel", "type(skeleton)"}
-# Makers of keyword arguments that always have trust_remote_code: `test_pytorch_checks` holds them to it.
-ARGUMENTS = {"source_arguments", "draft_source_arguments", "draft_arguments", "loading_arguments", "arguments"}
+# Makers of keyword arguments that always have trust_remote_code: `tests/integration/test_foreign_code.py` holds them to it.
+ARGUMENTS = {"draft_arguments", "loading_arguments", "arguments"}
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
