@@ -72,7 +72,7 @@ def measure_ours(library: SimulatedNvml, uuid: str, clock: SimulatedClock, start
         start_s,
         end_s,
     )
-    warnings = found.warnings if found.problem is None else (*found.warnings, found.problem)
+    warnings = (*map(str, found.warnings), *([] if found.problem is None else [found.problem]))
     return Measured(energy_j=found.row.energy_j, uncertainty_j=found.row.uncertainty_j, warnings=warnings)
 
 
@@ -86,9 +86,9 @@ def aliasing_warnings(gpu: nvmlsim.Gpu, period_s: float | None, window_s: float)
     """
     sensor = power_sensor_of(gpu.name, ARCHITECTURES[gpu.architecture])
     warning = aliasing_warning(period_s, sensor, window_s)
-    return () if warning is None else (warning,)
+    return () if warning is None else (str(warning),)
 
 
 def warnings_of(measurement: EnergyMeasurement, uuid: str) -> tuple[str, ...]:
-    """The warnings of a measurement of several GPUs that name this one, or none of them."""
-    return tuple(w for w in measurement.warnings if uuid in w or "GPU-" not in w)
+    """The warnings of a measurement of several GPUs that are of this one, or of none of them alone."""
+    return tuple(str(warning) for warning in measurement.warnings if warning.device in (None, uuid))

@@ -64,7 +64,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The ratios, and whether both sides counted the same tokens."""
     from bench.overhead_throughput import batches_of, experiment, measuring
     from bench.pairs import judged, ratios_of
-    from llenergymeasure.core.backends import PyTorchBackend
+    from llenergymeasure.core.backends.pytorch import PyTorchBackend
     from llenergymeasure.core.checkpoint.source import resolve_model
     from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 

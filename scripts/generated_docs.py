@@ -21,6 +21,7 @@ from llenergymeasure.config.introspection import (
     field_kinds,
 )
 from llenergymeasure.core.backends import engine_names
+from llenergymeasure.domain.warnings import FLAGS, in_words
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLI_HEAD = """# Command line
@@ -91,6 +92,15 @@ def parameters_page() -> str:
     return "".join(parts)
 
 
+def metrics_page() -> str:
+    """The page as it is, with the table of flags of warnings."""
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    rows = [f"| `{flag}` | {known.when} | {in_words(known.verdict)} |\n" for flag, known in FLAGS.items()]
+    table = "| flag | when | the energy is at best |\n|---|---|---|\n" + "".join(rows)
+    before, _, after = page.partition("<!-- flags -->\n")
+    return f"{before}<!-- flags -->\n{table}<!-- /flags -->\n{after.partition('<!-- /flags -->')[2].lstrip()}"
+
+
 def schema_page() -> str:
     """The JSON schema of an experiment, for editors."""
     return json.dumps(experiment_schema(), indent=1) + "\n"
@@ -141,6 +151,7 @@ def main() -> int:
         ("cli.md", cli_page()),
         ("parameters.md", parameters_page()),
         ("experiment.schema.json", schema_page()),
+        ("metrics.md", metrics_page()),
     ):
         path = DOCS / name
         if not check:

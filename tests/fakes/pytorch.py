@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.model import PyTorchModel
 from llenergymeasure.core.prompts.tokenise import PreparedRequests, tokenised
 from llenergymeasure.domain.inference import InferenceOutput, Prompt, Request, RequestOutput

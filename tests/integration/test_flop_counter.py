@@ -29,7 +29,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.checkpoint.architecture import shape_of
 from llenergymeasure.domain.model_flops import ModelShape, attention_flops, cached_flops
 from llenergymeasure.domain.plan import ExperimentPlan

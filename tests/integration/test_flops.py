@@ -23,7 +23,7 @@ from transformers import (
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.flops import generation_flops, number_format
 from llenergymeasure.core.checkpoint.architecture import shape_of
 from llenergymeasure.core.flops import estimate_flops_palm, skeleton

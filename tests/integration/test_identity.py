@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.provenance import Origin
 from llenergymeasure.core.checkpoint.source import describe_source, packaged_file
 from llenergymeasure.core.session import measure
@@ -127,7 +127,7 @@ def test_weights_that_are_gone_after_loading_are_a_warning(tiny_llama: Path, tmp
         found = loaded.identity()
     assert found.weights_digest is None
     (warning,) = found.warnings
-    assert warning.startswith("weights_digest_unavailable: none of model.safetensors")
+    assert str(warning).startswith("weights_digest_unavailable: none of model.safetensors")
 
 
 def test_the_result_has_each_once(tiny_llama: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.adapter import with_adapter
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.plan import ExperimentPlan

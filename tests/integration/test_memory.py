@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.domain.metrics import MemoryEstimate
 
 SMALL: dict[str, Any] = {

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 
 TOLERANCE = 0.2
 # Everything is imported before the baseline, so that what grows is what an experiment adds.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.domain.experiment import ExperimentResult
 
 

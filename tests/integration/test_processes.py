@@ -19,7 +19,7 @@ import pytest
 
 from llenergymeasure import ExperimentConfig, ExperimentResult, run_experiment, run_study
 from llenergymeasure.config.models import StudyConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.results.aggregation import aggregate_directory
 from llenergymeasure.results.process_files import read_process_results

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.placement import devices_of
 from tests.integration.conftest import save_tiny_llama, tiny_tokenizer
 from tests.integration.test_pytorch_engine import TEXTS

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.flops import estimate_flops_palm
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.inference import ChatMessage, InferenceOutput, Prompt, tokens_digest
@@ -253,7 +253,7 @@ def test_more_tokens_than_the_model_was_made_for_are_a_warning(tiny_llama: Path)
         with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
             (batch,) = prepared(loaded, prompts([TEXTS[1] * 60]))
             generated(loaded, batch)
-            assert [warning.split(",")[0] for warning in loaded.warnings()] == said
+            assert [str(warning).split(",")[0] for warning in loaded.warnings()] == said
 
 
 def test_a_prompt_that_becomes_no_tokens_begins_with_the_models_first_token_whatever_its_number(

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.loading import loading_arguments
 from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, tokens_digest
@@ -210,7 +210,7 @@ def test_what_is_compiled_while_measuring_is_a_warning(tiny_llama: Path) -> None
         assert loaded.warnings() == []
         generated(loaded, longer)
         (warning,) = loaded.warnings()
-    assert warning.startswith("compiled_in_window: ")
+    assert str(warning).startswith("compiled_in_window: ")
 
 
 @pytest.mark.parametrize(

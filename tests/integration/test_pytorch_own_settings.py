@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.domain.inference import InferenceOutput, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
@@ -35,7 +35,7 @@ def outcome(model: Path, **fields: Any) -> tuple[list[str], list[str], dict[str,
             )
         )
         parameters = dict(loaded.describe().parameters or {})
-        return [r.output_digest for r in output.requests], loaded.warnings(), parameters
+        return [r.output_digest for r in output.requests], list(map(str, loaded.warnings())), parameters
 
 
 @pytest.fixture(scope="module")

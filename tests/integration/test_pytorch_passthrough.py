@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llenergymeasure.config.engines.pytorch_left_out import ANOTHER_MODEL, HANDED_ON, LEFT_OUT
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.loading import checkpoint_of, draft_arguments
 from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.domain.plan import ExperimentPlan

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from llenergymeasure import run_experiment
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.domain.inference import InferenceOutput, Prompt, latency_statistics, tokens_digest
 from llenergymeasure.domain.plan import ExperimentPlan
 from tests.fakes.pytorch import generated, prepared

@@ -9,7 +9,7 @@ import pytest
 
 from llenergymeasure import run_experiment
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import PyTorchBackend
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.prompts.random import random_token_ids
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.domain.inference import Request, RequestOutput

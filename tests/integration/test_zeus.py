@@ -24,5 +24,5 @@ def test_a_gpu_that_zeus_cannot_read_is_a_reason_and_never_zero_joules(capfd: py
     assert (backend.problem() or "").startswith("Zeus ")
     measured = backend.stop_tracking(backend.start_tracking())
     assert measured.total_j is None
-    assert measured.warnings[0].startswith("energy_unavailable: Zeus ")
+    assert str(measured.warnings[0]).startswith("energy_unavailable: Zeus ")
     assert tuple(capfd.readouterr()) == ("", "")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import nvmlsim
+from llenergymeasure.domain.warnings import MeasurementWarning
 from nvmlsim import Fault, Gpu, Scenario
 
 
@@ -38,12 +39,12 @@ class Outcome:
     @property
     def flags(self) -> set[str]:
         """What the warnings begin with."""
-        return {warning.partition(":")[0] for warning in self.raw["measurement_warnings"]}
+        return {warning["flag"] for warning in self.raw["measurement_warnings"]}
 
     @property
     def said(self) -> str:
         """All warnings."""
-        return "\n".join(self.raw["measurement_warnings"])
+        return "\n".join(str(MeasurementWarning(**warning)) for warning in self.raw["measurement_warnings"])
 
 
 class Measuring:

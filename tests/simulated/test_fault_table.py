@@ -263,12 +263,3 @@ def test_a_call_of_two_seconds_delays_the_end_by_one_at_most_and_the_workload_ne
         assert assert_right_or_null(slow) is None or call == "nvmlDeviceGetTemperature"
     elif slow.raw["energy"]["total_j"] is not None:
         assert slow.raw["energy"]["total_j"] == pytest.approx(slow.true_j[0], abs=76)
-
-
-def test_a_full_disk_costs_the_sidecar_and_not_the_experiment(measuring: Measuring, tmp_path: Path) -> None:
-    (tmp_path / "timeseries.parquet").symlink_to("/dev/full")
-    outcome = measuring.run(card(), in_window=LOAD, output_dir=str(tmp_path))
-    assert outcome.raw["timeseries"] is None
-    assert outcome.raw["requests_file"] == "requests.parquet"
-    assert "sidecar_not_written" in outcome.flags
-    assert assert_right_or_null(outcome) is not None

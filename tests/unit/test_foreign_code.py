@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LOADING = ("from_pretrained", "from_config")
 # What neither looks for code: a configuration of generation, an adapter, and a class that was found before.
 HARMLESS = {"GenerationConfig", "PeftConfig", "PeftModel", "type(skeleton)"}
-# Makers of keyword arguments that always have trust_remote_code: `tests/integration/test_foreign_code.py` holds them to it.
+# Makers of keyword arguments that always have trust_remote_code, to which a test with real models holds them.
 ARGUMENTS = {"draft_arguments", "loading_arguments", "arguments"}
 
 

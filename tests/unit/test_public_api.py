@@ -173,3 +173,16 @@ def test_configuration_and_results_load_no_engine_and_no_sensor() -> None:
     loaded = said.splitlines()[-1]
     assert "pydantic" in loaded
     assert [name for name in HEAVY if name not in ("pydantic", "numpy", "yaml") and f"'{name}'" in loaded] == []
+
+
+def test_every_published_module_can_be_the_first_to_be_imported() -> None:
+    code = """
+import importlib, sys
+for name in sys.argv[1:]:
+    for loaded in [m for m in sys.modules if m.startswith("llenergymeasure")]:
+        del sys.modules[loaded]
+    importlib.import_module(name)
+"""
+    command = [sys.executable, "-c", code, *PATHS, "llenergymeasure.core.session"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

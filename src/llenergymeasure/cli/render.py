@@ -18,6 +18,7 @@ from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
+from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
 from llenergymeasure.results.differences import SettingDifference
@@ -38,6 +39,7 @@ def study(result: StudyResult) -> str:
         "energy J",
         "J/out tok",
         "origin",
+        "validity",
         "output",
     ]
     letters = _output_letters(result.experiments)
@@ -51,18 +53,19 @@ def study(result: StudyResult) -> str:
             number(r.total_energy_j),
             number(r.energy_per_output_token_j),
             r.energy_origin,
+            in_words(r.validity),
             letter,
         ]
         for r, letter in zip(result.experiments, letters, strict=True)
     ]
-    rows += [[f.name, "failed", *[NONE] * 7] for f in result.failures]
+    rows += [[f.name, "failed", *[NONE] * 8] for f in result.failures]
     lines = [tabulate(rows, headers=headers, disable_numparse=True)]
     lines += _about_the_letters(letters, result.output_dir)
     for failure in result.failures:
         lines.append(f"failed: {failure.name}: {failure.error_type}: {failure.message}")
         if result.output_dir is not None:
             lines.append(f"        log: {result.output_dir}/{RUNS_DIR}/{failure.slot:04d}-*/attempt-1/log.txt")
-    flags = {w.split(":")[0] for r in result.experiments for w in r.measurement_warnings}
+    flags = {warning.flag for r in result.experiments for warning in r.warnings}
     if flags:
         lines.append(f"warnings: {', '.join(sorted(flags))} (texts are in each result.json)")
     lines.append(f"{result.n_experiments} experiments, {len(result.failures)} failed")

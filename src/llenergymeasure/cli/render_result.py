@@ -7,6 +7,7 @@ from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seco
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import Distribution, counted_devices
 from llenergymeasure.domain.phases import Estimate, PhaseResult
+from llenergymeasure.domain.warnings import in_words
 
 
 def experiment(result: ExperimentResult, directory: Path | None) -> str:
@@ -26,11 +27,17 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
         *_flops_rows(result),
         ("peak memory", NONE if result.peak_memory_mb is None else f"{result.peak_memory_mb:,.0f} MB"),
         *_throttle_rows(result),
+        ("validity", _validity_line(result)),
     ]
     lines = [f"{label:<{LABEL}}{value}" for label, value in rows]
     lines += _warning_lines(result.measurement_warnings)
     lines.append(f"{'result':<{LABEL}}{directory or 'not written (no output folder)'}")
     return "\n".join(lines)
+
+
+def _validity_line(result: ExperimentResult) -> str:
+    why = f": {', '.join(result.validity_flags)}" if result.validity_flags else ""
+    return f"the energy is {in_words(result.validity)}{why}"
 
 
 def _process_rows(result: ExperimentResult) -> list[tuple[str, str]]:

@@ -105,7 +105,14 @@ def _notes(config: ExperimentConfig, found: Examined) -> list[str]:
     processes = [f"processes: {layout.in_words}, started by llem"] if layout.n_processes > 1 else []
     memory = [] if found.memory is None else render.memory_lines(found.memory)
     dormant = [f"dormant: {name} changes nothing: {why}" for name, why in config.dormant_fields().items()]
-    return [*processes, energy_line(config), *memory, *found.cautions, *select_prompts(config).warnings, *dormant]
+    return [
+        *processes,
+        energy_line(config),
+        *memory,
+        *found.cautions,
+        *map(str, select_prompts(config).warnings),
+        *dormant,
+    ]
 
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:

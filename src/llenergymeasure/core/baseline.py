@@ -16,6 +16,7 @@ from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.measurement_warnings import baseline_drift_warning
 from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, sum_or_none
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.protocols import EnergyBackend
 
 _log = logging.getLogger(__name__)
@@ -95,6 +96,10 @@ def mean_power_w(measurement: EnergyMeasurement) -> float | None:
     return measurement.total_j / measurement.duration_sec
 
 
+def _logged(warning: MeasurementWarning) -> None:
+    _log.warning("%s", warning)
+
+
 def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the rest by name
     device_index: int = 0,
     duration_sec: float = 30.0,
@@ -105,7 +110,7 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
     store: BaselineStore | None = None,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.time,
-    warn: Callable[[str], None] = _log.warning,
+    warn: Callable[[MeasurementWarning], None] = _logged,
 ) -> BaselineCache | None:
     """Idle power, measured now, or within the last ``cache_ttl_sec`` and still true.
 
@@ -140,8 +145,8 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
     measurement = measure_idle_power(source, duration_sec, sleep)
     power_w = mean_power_w(measurement)
     if power_w is None:
-        reasons = "; ".join(measurement.warnings) or "the source gave no energy"
-        warn(f"baseline_unavailable: {reasons}; energy is given unadjusted")
+        reasons = "; ".join(map(str, measurement.warnings)) or "the source gave no energy"
+        warn(MeasurementWarning("baseline_unavailable", reasons, "energy is given unadjusted"))
         return None
     baseline = BaselineCache(
         power_w=power_w,
@@ -160,7 +165,7 @@ def _power_by_device_w(measurement: EnergyMeasurement) -> dict[str, float]:
     return {d.device: d.energy_j / seconds for d in measurement.devices if d.energy_j is not None and seconds > 0}
 
 
-def _drift(known: BaselineCache, check: EnergyMeasurement, age_s: float) -> str | None:
+def _drift(known: BaselineCache, check: EnergyMeasurement, age_s: float) -> MeasurementWarning | None:
     """What to say of the whole that has drifted, or else of a device, whose drift the others may hide."""
     power_w = mean_power_w(check)
     found = [None if power_w is None else baseline_drift_warning(known.power_w, power_w, age_s)]

@@ -7,11 +7,13 @@ from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ExperimentError
 
-_NO_PARTS = (
-    "baseline_unavailable: the idle power was measured of all visible GPUs together, and the model is on some of them; "
-    "set CUDA_VISIBLE_DEVICES to those"
+_NO_PARTS = MeasurementWarning(
+    "baseline_unavailable",
+    "the idle power was measured of all visible GPUs together, and the model is on some of them",
+    "set CUDA_VISIBLE_DEVICES to those",
 )
 
 
@@ -22,7 +24,7 @@ class Watched:
     plan: ExperimentPlan
     instruments: Instruments
     baseline: BaselineCache | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
 
 
 def watch_the_model(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from llenergymeasure.config.measurement import MeasurementConfig
 from llenergymeasure.core.warmup import cv_of_last
 from llenergymeasure.domain.inference import InferenceOutput
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 
 class MeasuredPart(ABC):
@@ -22,7 +23,7 @@ class MeasuredPart(ABC):
         """Whether no further batch is measured, ``measured_s`` after the first began."""
         return False
 
-    def warnings(self, measured_s: float) -> list[str]:  # noqa: ARG002 - most parts are what was asked for
+    def warnings(self, measured_s: float) -> list[MeasurementWarning]:  # noqa: ARG002 - most parts are what was asked for
         """What a reader has to know of how the part was found, which took ``measured_s``."""
         return []
 
@@ -51,7 +52,7 @@ class Span(MeasuredPart):
         """When the window is long enough."""
         return self._length_s is not None and measured_s >= self._length_s
 
-    def warnings(self, measured_s: float) -> list[str]:
+    def warnings(self, measured_s: float) -> list[MeasurementWarning]:
         """Whether the run ended before the window could begin, or before it was long enough."""
         missed = []
         if not self._has_begun:
@@ -60,7 +61,11 @@ class Span(MeasuredPart):
             )
         if self._length_s is not None and measured_s < self._length_s:
             missed.append(f"window_length_s: {self._length_s:g} became {measured_s:.2f} s, when the run ended")
-        return [f"window_not_reached: {'; '.join(missed)}; raise n, or shorten them"] if missed else []
+        return (
+            [MeasurementWarning("window_not_reached", f"{'; '.join(missed)}", "raise n, or shorten them")]
+            if missed
+            else []
+        )
 
 
 class SteadyState(MeasuredPart):
@@ -83,15 +88,19 @@ class SteadyState(MeasuredPart):
         """Note its throughput."""
         self._rates.append(output.output_tokens / seconds if seconds > 0 else 0.0)
 
-    def warnings(self, measured_s: float) -> list[str]:  # noqa: ARG002
+    def warnings(self, measured_s: float) -> list[MeasurementWarning]:  # noqa: ARG002
         """Whether it was never steady."""
         if self._is_steady():
             return []
         cv = self._cv()
         seen = f"under {self._window_size} batches to judge by" if cv is None else f"CV {cv:.3f}"
         return [
-            f"steady_state_not_reached: throughput was not steady after {len(self._rates)} batches ({seen}, target "
-            f"{self._cv_threshold:g}), half of the run; raise n, or measurement.steady_cv_threshold"
+            MeasurementWarning(
+                "steady_state_not_reached",
+                f"throughput was not steady after {len(self._rates)} batches ({seen}, target "
+                f"{self._cv_threshold:g}), half of the run",
+                "raise n, or measurement.steady_cv_threshold",
+            )
         ]
 
     def _is_steady(self) -> bool:

@@ -15,6 +15,7 @@ from llenergymeasure.core.window import Window, WindowMeter
 from llenergymeasure.core.work import Work, inference
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight, touches
 from llenergymeasure.exceptions import ExperimentError
 
@@ -24,7 +25,9 @@ _log = logging.getLogger(__name__)
 FAILED_SHARE = 0.01
 
 
-def measured_run(plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[str]) -> Window:
+def measured_run(
+    plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[MeasurementWarning]
+) -> Window:
     """Run everything and measure the part that the experiment asks for.
 
     Raises:
@@ -34,7 +37,7 @@ def measured_run(plan: ExperimentPlan, work: Work, instruments: Instruments, war
     with _progress(work, instruments) as bar:
         run = _Run(plan, work, part, instruments, bar)
         window = run.to_its_end()
-    _check_failures(run.done, len(work.requests), warnings)
+    _check_failures(run.done, work, warnings)
     warnings.extend(part.warnings(window.duration_sec))
     return window
 
@@ -182,19 +185,26 @@ def _in_flight_at(output: RequestOutput, time_s: float) -> bool:
     return began and (output.end_s is None or output.end_s > time_s)
 
 
-def _check_failures(done: list[RequestOutput], n_requests: int, warnings: list[str]) -> None:
-    """A few requests that fail are told; more end the experiment.
+def _check_failures(done: list[RequestOutput], work: Work, warnings: list[MeasurementWarning]) -> None:
+    """A few requests that fail are told; more end the experiment, unless requests came at times of their own.
 
     Raises:
         ExperimentError: more than one failed, and more than the share.
     """
+    n_requests = len(work.requests)
     failed = [output for output in done if output.error is not None]
     if not failed:
         return
     said = f"{len(failed)} of {n_requests} requests failed; the first, {failed[0].index}: {failed[0].error}"
     if len(failed) > max(1, FAILED_SHARE * n_requests):
-        raise ExperimentError(f"inference failed: {said}")
-    warnings.append(f"requests_failed: {said}; see their rows in requests.parquet")
+        if work.load.kind != "due_times":
+            raise ExperimentError(f"inference failed: {said}")
+        # Where requests come as they do, failing is what a deployment does under too much load.
+        warnings.append(
+            MeasurementWarning("requests_failed_above_share", said, "lower the rate, and see requests.parquet")
+        )
+        return
+    warnings.append(MeasurementWarning("requests_failed", said, "see their rows in requests.parquet"))
 
 
 def _progress(work: Work, instruments: Instruments) -> "tqdm[NoReturn]":

@@ -1,7 +1,7 @@
 """What a reader of the number has to know about the way it was taken. Warnings inform, they never block.
 
-Each function looks at one thing and returns ``flag: what was seen; what to do``, or None where there is
-nothing to say. What the GPUs themselves did is in ``gpu_warnings``.
+Each function looks at one thing and returns a warning, or None where there is nothing to say. What the GPUs
+themselves did is in ``nvidia.warnings``.
 """
 
 import math
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from llenergymeasure.core.nvidia.power_sensors import Aliasing, PowerSensor, aliasing_of
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 SHORT_MEASUREMENT_SEC = 10.0
 FEW_SAMPLES = 10
@@ -20,6 +21,8 @@ ALIASING_RESIDUAL_PCT = 1.0
 BASELINE_DRIFT = 0.10
 # What an otherwise idle machine does by itself stays under a few percent of its processors.
 FOREIGN_CPU_PCT = 5.0
+# Where others take as much, what they slow down and draw is no longer a small error of the figure.
+MUCH_FOREIGN_CPU_PCT = 10.0
 
 
 def collect_measurement_warnings(
@@ -34,74 +37,111 @@ def collect_measurement_warnings(
 
     Each starts with its flag and a colon, and says what to do.
     """
+    return [
+        str(warning)
+        for warning in warnings_of_a_window(
+            duration_sec, gpu_persistence_mode, temp_start_c, temp_end_c, nvml_sample_count, thermal_drift_threshold_c
+        )
+    ]
+
+
+def warnings_of_a_window(
+    duration_sec: float,
+    gpu_persistence_mode: bool | None,
+    temp_start_c: float | None,
+    temp_end_c: float | None,
+    nvml_sample_count: int | None,
+    thermal_drift_threshold_c: float = 10.0,
+) -> list[MeasurementWarning]:
+    """The same as values."""
     found = []
     if duration_sec < SHORT_MEASUREMENT_SEC:
         found.append(
-            f"short_measurement_duration: the window was {duration_sec:.1f} s, under {SHORT_MEASUREMENT_SEC:.0f} s; "
-            "raise n or max_output_tokens"
+            MeasurementWarning(
+                "short_measurement_duration",
+                f"the window was {duration_sec:.1f} s, under {SHORT_MEASUREMENT_SEC:.0f} s",
+                "raise n or max_output_tokens",
+            )
         )
     if gpu_persistence_mode is False:
         found.append(
-            "gpu_persistence_mode_off: the driver may change its state between runs; "
-            "switch it on with 'sudo nvidia-smi -pm 1'"
+            MeasurementWarning(
+                "gpu_persistence_mode_off",
+                "the driver may change its state between runs",
+                "switch it on with 'sudo nvidia-smi -pm 1'",
+            )
         )
     if temp_start_c is not None and temp_end_c is not None:
         drift = temp_end_c - temp_start_c
         if abs(drift) > thermal_drift_threshold_c:
             found.append(
-                f"thermal_drift_detected: the GPU went from {temp_start_c:.0f} to {temp_end_c:.0f} C in the window; "
-                "warm up longer"
+                MeasurementWarning(
+                    "thermal_drift_detected",
+                    f"the GPU went from {temp_start_c:.0f} to {temp_end_c:.0f} C in the window",
+                    "warm up longer",
+                )
             )
     if nvml_sample_count is not None and nvml_sample_count < FEW_SAMPLES:
         found.append(
-            f"nvml_low_sample_count: {nvml_sample_count} power samples, under {FEW_SAMPLES}; "
-            + ("measure for longer" if nvml_sample_count else "the card reports no power: 'nvidia-smi -q -d POWER'")
+            MeasurementWarning(
+                "nvml_low_sample_count",
+                f"{nvml_sample_count} power samples, under {FEW_SAMPLES}",
+                "measure for longer" if nvml_sample_count else "the card reports no power: 'nvidia-smi -q -d POWER'",
+            )
         )
     return found
 
 
-def foreign_load_warning(foreign_cpu_pct: float | None) -> str | None:
+def foreign_load_warning(foreign_cpu_pct: float | None) -> MeasurementWarning | None:
     """Whether other programs were at work on the processors, or a hypervisor gave them to others."""
     if foreign_cpu_pct is None or foreign_cpu_pct <= FOREIGN_CPU_PCT:
         return None
-    return (
-        f"foreign_load: others took {foreign_cpu_pct:.0f} % of this machine's processors in the window, which slows "
-        "what runs on them and is in the energy of the CPU; run again with nothing beside it"
+    return MeasurementWarning(
+        "foreign_load_high" if foreign_cpu_pct > MUCH_FOREIGN_CPU_PCT else "foreign_load",
+        f"others took {foreign_cpu_pct:.0f} % of this machine's processors in the window, which slows "
+        "what runs on them and is in the energy of the CPU",
+        "run again with nothing beside it",
     )
 
 
-def baseline_drift_warning(cached_w: float, now_w: float, age_s: float, device: str | None = None) -> str | None:
+def baseline_drift_warning(
+    cached_w: float, now_w: float, age_s: float, device: str | None = None
+) -> MeasurementWarning | None:
     """Whether idle power, of one device or of all, is no longer what it was when it was measured ``age_s`` ago."""
     drift_w = now_w - cached_w
     if abs(drift_w) <= BASELINE_DRIFT * abs(cached_w):
         return None
     of = "" if device is None else f" of {device}"
-    return (
-        f"baseline_drift: idle power{of} was {cached_w:.1f} W {age_s:.0f} s ago and is {now_w:.1f} W now, over "
-        f"{BASELINE_DRIFT:.0%} apart, so the baseline was measured again; let the machine rest between experiments "
-        "(execution.pause_s), and look for other processes"
+    return MeasurementWarning(
+        "baseline_drift",
+        f"idle power{of} was {cached_w:.1f} W {age_s:.0f} s ago and is {now_w:.1f} W now, over "
+        f"{BASELINE_DRIFT:.0%} apart, so the baseline was measured again",
+        "let the machine rest between experiments (execution.pause_s), and look for other processes",
     )
 
 
-def thermal_floor_warning(waited_s: float, asked_s: float, *, ended_early: bool) -> str | None:
+def thermal_floor_warning(waited_s: float, asked_s: float, *, ended_early: bool) -> MeasurementWarning | None:
     """Whether the wait before the measurement was cut short."""
     if not ended_early:
         return None
-    return (
-        f"thermal_floor_ended_early: it ended after {waited_s:.0f} of {asked_s:g} s, when temperature and power had "
-        "settled; compare with results that waited as long, or leave warmup.thermal_floor_early_end out"
+    return MeasurementWarning(
+        "thermal_floor_ended_early",
+        f"it ended after {waited_s:.0f} of {asked_s:g} s, when temperature and power had settled",
+        "compare with results that waited as long, or leave warmup.thermal_floor_early_end out",
     )
 
 
-def few_sensor_periods_warning(devices: Sequence[DeviceEnergy], window_s: float) -> str | None:
+def few_sensor_periods_warning(devices: Sequence[DeviceEnergy], window_s: float) -> MeasurementWarning | None:
     """Whether the window is too short for the slowest sensor behind the total."""
     periods_s = [d.update_period_s for d in counted_devices(devices) if d.update_period_s is not None]
     slowest_s = max(periods_s, default=0.0)
     if window_s >= FEW_SENSOR_PERIODS * slowest_s:
         return None
-    return (
-        f"few_sensor_periods: the window of {window_s:.2f} s holds {window_s / slowest_s:.1f} periods of the sensor "
-        f"({slowest_s:g} s), under {FEW_SENSOR_PERIODS}; raise n or max_output_tokens"
+    return MeasurementWarning(
+        "few_sensor_periods",
+        f"the window of {window_s:.2f} s holds {window_s / slowest_s:.1f} periods of the sensor ({slowest_s:g} "
+        f"s), under {FEW_SENSOR_PERIODS}",
+        "raise n or max_output_tokens",
     )
 
 
@@ -119,16 +159,19 @@ def unresolved_by(workload_period_s: float | None, sensor: PowerSensor | None, w
     return None if found is None or found.residual_pct <= ALIASING_RESIDUAL_PCT else found
 
 
-def aliasing_warning(workload_period_s: float | None, sensor: PowerSensor | None, window_s: float) -> str | None:
+def aliasing_warning(
+    workload_period_s: float | None, sensor: PowerSensor | None, window_s: float
+) -> MeasurementWarning | None:
     """Whether a sensor may keep seeing the same part of a periodic load; arguments as ``unresolved_by``."""
     found = unresolved_by(workload_period_s, sensor, window_s)
     if found is None or workload_period_s is None or sensor is None:
         return None
     phases = "1 moment is" if found.n_phases == 1 else f"{found.n_phases} moments are"
     wander = "standing still" if math.isinf(found.beat_s) else f"wandering through it in {found.beat_s:.1f} s"
-    return (
-        f"aliasing: the power sensor sees {sensor.window_s * 1e3:g} of every {sensor.update_s * 1e3:g} ms, the load "
-        f"repeats every {workload_period_s * 1e3:.2f} ms, and {phases} seen of it, {wander}: mean power over "
-        f"{window_s:.0f} s may be off by up to {found.residual_pct:.1f} %; measure for longer, or compare with runs "
-        "of another batch size"
+    return MeasurementWarning(
+        "aliasing",
+        f"the power sensor sees {sensor.window_s * 1000.0:g} of every {sensor.update_s * 1000.0:g} "
+        f"ms, the load repeats every {workload_period_s * 1000.0:.2f} ms, and {phases} seen of it, "
+        f"{wander}: mean power over {window_s:.0f} s may be off by up to {found.residual_pct:.1f} %",
+        "measure for longer, or compare with runs of another batch size",
     )

@@ -12,11 +12,14 @@ from llenergymeasure.core.work import Work
 from llenergymeasure.domain.metrics import only_gpus
 from llenergymeasure.domain.phases import PhasesResult, PhaseWindow, phases_of
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 _log = logging.getLogger(__name__)
 
 
-def measure_phases(plan: ExperimentPlan, work: Work, instruments: Instruments) -> tuple[PhasesResult, list[str]]:
+def measure_phases(
+    plan: ExperimentPlan, work: Work, instruments: Instruments
+) -> tuple[PhasesResult, list[MeasurementWarning]]:
     """Run the pairs, and what there is to say of them.
 
     Which window of a pair comes first takes turns, so that drift falls on both alike.
@@ -44,7 +47,7 @@ def _window(plan: ExperimentPlan, work: Work, instruments: Instruments) -> Phase
     """One window; sampling starts from the same seed in each, so that all produce the same tokens."""
     model = work.model
     model.seed(plan.config.random_seed)
-    said_before = set(model.warnings())
+    said_before = set(map(MeasurementWarning.of, model.warnings()))
     tracking = None if instruments.energy is None else Tracking(instruments.energy)
     with tracking or nullcontext():
         start_s = instruments.clock()
@@ -58,29 +61,35 @@ def _window(plan: ExperimentPlan, work: Work, instruments: Instruments) -> Phase
         n_input_tokens=output.input_tokens,
         n_output_tokens=output.output_tokens,
         warnings=(
-            *(warning for warning in model.warnings() if warning not in said_before),
+            *(w for w in map(MeasurementWarning.of, model.warnings()) if w not in said_before),
             *(() if energy is None else energy.warnings),
         ),
     )
 
 
-def _of_the_windows(windows: Sequence[PhaseWindow]) -> list[str]:
+def _of_the_windows(windows: Sequence[PhaseWindow]) -> list[MeasurementWarning]:
     """What engine and sensors said of the windows, each once, and whether their bounds are in the intervals."""
-    said = dict.fromkeys(f"{warning} [in a window of phases]" for window in windows for warning in window.warnings)
+    each = (replace(warning, where="in a window of phases") for window in windows for warning in window.warnings)
+    said = list(dict.fromkeys(each))
     if any(window.energy_j is not None and window.uncertainty_j is None for window in windows):
-        said["phases_without_bound: the source states no bound, so the intervals hold the spread of the pairs only"] = (
-            None
+        said.append(
+            MeasurementWarning(
+                "phases_without_bound", "the sensor states no bound, so the intervals hold the spread of the pairs only"
+            )
         )
-    return list(said)
+    return said
 
 
-def _warnings(found: PhasesResult, settings: PhasesConfig) -> list[str]:
+def _warnings(found: PhasesResult, settings: PhasesConfig) -> list[MeasurementWarning]:
     unresolved = [
         name for name, phase in (("prefill", found.prefill), ("decode", found.decode)) if phase.status == "unresolved"
     ]
     if not unresolved:
         return []
     return [
-        f"phases_unresolved: the interval of {' and '.join(unresolved)} reaches down to zero after "
-        f"{settings.n_pairs} pairs; raise phases.n_pairs, n or max_output_tokens"
+        MeasurementWarning(
+            "phases_unresolved",
+            f"the interval of {' and '.join(unresolved)} reaches down to zero after {settings.n_pairs} pairs",
+            "raise phases.n_pairs, n or max_output_tokens",
+        )
     ]

@@ -28,6 +28,7 @@ from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import throttle_info
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.protocols import InferenceBackend
 
@@ -71,10 +72,10 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         ConfigError: the prompts could not be read.
         ExperimentError: inference failed, or a required baseline could not be measured.
     """
-    engine, warnings = with_defaults(backend, EngineBase), list[str]()
+    engine, warnings = with_defaults(backend, EngineBase), list[MeasurementWarning]()
     with StateMachine(instruments.on_state) as state:
         environment = instruments.snapshot()
-        warnings.extend(steps.attempt("engine_cautions", lambda: engine.cautions(plan.config), warnings) or ())
+        steps.told(warnings, steps.attempt("engine_cautions", lambda: engine.cautions(plan.config), warnings))
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)
         instruments.peers.wait("load", POLL_BESIDE_S)
@@ -105,7 +106,11 @@ class _Seen:
 
 
 def _measured(
-    watched: Watched, work: Work, environment: EnvironmentSnapshot, state: StateMachine, warnings: list[str]
+    watched: Watched,
+    work: Work,
+    environment: EnvironmentSnapshot,
+    state: StateMachine,
+    warnings: list[MeasurementWarning],
 ) -> _Seen:
     """From warm-up to the last look at the sensors, the model being loaded."""
     plan, instruments, model = watched.plan, watched.instruments, work.model
@@ -120,7 +125,7 @@ def _measured(
         window = measured_run(plan, work, instruments, warnings)
         # What comes now would be work beside the windows of the others.
         instruments.peers.wait("end", POLL_BESIDE_S)
-        warnings.extend(steps.attempt("engine_warnings", model.warnings, warnings) or ())
+        steps.told(warnings, steps.attempt("engine_warnings", model.warnings, warnings))
         peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
         phases = steps.phases(plan, work.only(window.units), instruments, warnings)
     samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or ()
@@ -147,7 +152,7 @@ def _loaded(plan: ExperimentPlan, engine: EngineBase) -> Iterator[LoadedModelBas
 
 
 @contextmanager
-def _telemetry(instruments: Instruments, warnings: list[str]) -> Iterator[None]:
+def _telemetry(instruments: Instruments, warnings: list[MeasurementWarning]) -> Iterator[None]:
     """The sampler, running from before the thermal floor on and stopped on every way out."""
     steps.attempt("telemetry", instruments.sampler.start, warnings)
     try:
@@ -163,7 +168,7 @@ def _raw_result(
     model: ModelDescription,
     identity: ModelIdentity,
     prepared: steps.PreparedWork,
-    warnings: tuple[str, ...],
+    warnings: tuple[MeasurementWarning, ...],
 ) -> RawProcessResult:
     window = seen.window
     methodology = plan.config.measurement.methodology

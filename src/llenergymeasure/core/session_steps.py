@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -38,6 +38,7 @@ from llenergymeasure.domain.metrics import (
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError
 
 _log = logging.getLogger(__name__)
@@ -46,16 +47,23 @@ _Value = TypeVar("_Value")
 _NO_IDLE = "idle power and thermal floor were left out"
 
 
-def attempt(what: str, call: Callable[[], _Value], warnings: list[str]) -> _Value | None:
+def attempt(what: str, call: Callable[[], _Value], warnings: list[MeasurementWarning]) -> _Value | None:
     """The value of optional measuring work; if it raises, None and a warning."""
     try:
         return call()
     except Exception as error:  # noqa: BLE001 - engines and sensors raise whatever their libraries raise
-        warnings.append(f"{what}_unavailable: {type(error).__name__}: {error}")
+        warnings.append(MeasurementWarning(f"{what}_unavailable", f"{type(error).__name__}: {error}"))
         return None
 
 
-def idle_baseline(plan: ExperimentPlan, instruments: Instruments, warnings: list[str]) -> BaselineCache | None:
+def told(warnings: list[MeasurementWarning], said: Iterable[MeasurementWarning | str] | None) -> None:
+    """Add what an engine said; one from elsewhere may say it as text."""
+    warnings.extend(map(MeasurementWarning.of, said or ()))
+
+
+def idle_baseline(
+    plan: ExperimentPlan, instruments: Instruments, warnings: list[MeasurementWarning]
+) -> BaselineCache | None:
     """Power of the machine before the model is loaded; None where nothing senses it.
 
     Raises:
@@ -78,7 +86,7 @@ def idle_baseline(plan: ExperimentPlan, instruments: Instruments, warnings: list
     if baseline is None and settings.required:
         raise ExperimentError(
             "baseline.required is true, but no idle baseline could be measured: "
-            + ("; ".join(warnings) or "no sensor measures energy here, or baseline.enabled is false")
+            + ("; ".join(map(str, warnings)) or "no sensor measures energy here, or baseline.enabled is false")
         )
     return baseline
 
@@ -93,7 +101,11 @@ class PreparedWork:
 
 
 def prepared_work(
-    plan: ExperimentPlan, engine: EngineBase, model: LoadedModelBase, instruments: Instruments, warnings: list[str]
+    plan: ExperimentPlan,
+    engine: EngineBase,
+    model: LoadedModelBase,
+    instruments: Instruments,
+    warnings: list[MeasurementWarning],
 ) -> PreparedWork:
     """Choose and tokenise the prompts, outside of the window.
 
@@ -121,8 +133,11 @@ def prepared_work(
         raise ExperimentError(f"the prompts could not be tokenised: {type(error).__name__}: {error}") from error
     if prepared.n_truncated:
         warnings.append(
-            f"prompts_truncated: {prepared.n_truncated} of {len(own)} prompts were cut to "
-            f"{plan.config.max_input_tokens} tokens; raise max_input_tokens to keep them whole"
+            MeasurementWarning(
+                "prompts_truncated",
+                f"{prepared.n_truncated} of {len(own)} prompts were cut to {plan.config.max_input_tokens} tokens",
+                "raise max_input_tokens to keep them whole",
+            )
         )
     return PreparedWork(
         work=Work.of(model, engine.load_of(plan.config), prepared.requests),
@@ -139,18 +154,20 @@ def described(model: LoadedModelBase, prepared: PreparedWork) -> ModelDescriptio
     return replace(description, parameters={**(description.parameters or {}), "chat_template": prepared.template_use})
 
 
-def identify(model: LoadedModelBase, warnings: list[str]) -> ModelIdentity:
+def identify(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> ModelIdentity:
     """Commit and digests of what was loaded.
 
     Before warm-up, because it may read all of the weights: nothing of that is left in the window, and no measurement
     is lost when somebody ends it.
     """
     identity = attempt("weights_digest", model.identity, warnings) or ModelIdentity()
-    warnings.extend(identity.warnings)
+    told(warnings, identity.warnings)
     return identity
 
 
-def warm_up(plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[str]) -> WarmupResult:
+def warm_up(
+    plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[MeasurementWarning]
+) -> WarmupResult:
     """Run units of the measured load until the engine is warm.
 
     Raises:
@@ -171,7 +188,7 @@ def warm_up(plan: ExperimentPlan, work: Work, instruments: Instruments, warnings
 
 
 def thermal_floor(
-    plan: ExperimentPlan, warmup: WarmupResult, instruments: Instruments, warnings: list[str]
+    plan: ExperimentPlan, warmup: WarmupResult, instruments: Instruments, warnings: list[MeasurementWarning]
 ) -> tuple[WarmupResult, float | None]:
     """Idle with the model loaded until temperatures settle; gives the power of that idling in watts.
 
@@ -185,8 +202,8 @@ def thermal_floor(
         wait = _wait_out_the_floor(plan, instruments)
     idle = tracking.measurement
     if idle.total_j is None:
-        reasons = "; ".join(idle.warnings) or "the source gave no energy"
-        warnings.append(f"loaded_idle_unavailable: {reasons}")
+        reasons = "; ".join(map(str, idle.warnings)) or "the source gave no energy"
+        warnings.append(MeasurementWarning("loaded_idle_unavailable", reasons))
     shortened = thermal_floor_warning(wait.waited_s, settings.thermal_floor_seconds, ended_early=wait.ended_early)
     if shortened is not None:
         warnings.append(shortened)
@@ -204,24 +221,33 @@ def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> Floor
     return FloorWait(seconds, ended_early=False)
 
 
-def flops(model: LoadedModelBase, window: Window, warnings: list[str]) -> FlopsResult | None:
+def flops(model: LoadedModelBase, window: Window, warnings: list[MeasurementWarning]) -> FlopsResult | None:
     """Floating-point operations of the window; of parts of requests nobody has counted any yet."""
     if window.in_flight is not None:
         warnings.append(
-            "flops_unavailable: the window began or ended with requests in flight; measurement.methodology: total has "
-            "their FLOPs"
+            MeasurementWarning(
+                "flops_unavailable",
+                "the window began or ended with requests in flight",
+                "measurement.methodology: total has their FLOPs",
+            )
         )
         return None
     return attempt("flops", lambda: model.flops(window.output), warnings)
 
 
-def phases(plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[str]) -> PhasesResult | None:
+def phases(
+    plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[MeasurementWarning]
+) -> PhasesResult | None:
     """Prefill and decode apart, where they are asked for; what fails in it costs only this."""
     if not plan.config.phases.enabled:
         return None
     if plan.layout.n_processes > 1:
         warnings.append(
-            f"phases_unavailable: prefill and decode are not measured apart in {plan.layout.in_words}; use one process"
+            MeasurementWarning(
+                "phases_unavailable",
+                f"prefill and decode are not measured apart in {plan.layout.in_words}",
+                "use one process",
+            )
         )
         return None
     found = attempt("phases", lambda: measure_phases(plan, work, instruments), warnings)
@@ -236,7 +262,7 @@ def collect_warnings(
     environment: EnvironmentSnapshot,
     window: Window,
     instruments: Instruments,
-    warnings: list[str],
+    warnings: list[MeasurementWarning],
 ) -> None:
     """Everything a reader of the figures has to know, with what to do about it."""
     used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
@@ -246,13 +272,19 @@ def collect_warnings(
     window.aliasing_pct = aliasing_pct(plan, used, window)
     if instruments.idle_gpus:
         warnings.append(
-            f"gpus_not_used: {', '.join(instruments.idle_gpus)} could be used, but the {plan.config.backend} engine "
-            "runs on the CPU; if that is not meant, install a build of it that has CUDA"
+            MeasurementWarning(
+                "gpus_not_used",
+                f"{', '.join(instruments.idle_gpus)} could be used, but the {plan.config.backend} engine runs "
+                "on the CPU",
+                "if that is not meant, install a build of it that has CUDA",
+            )
         )
     if plan.devices and not window.samples:
-        warnings.append("telemetry_unavailable: no state of the GPUs was read; throttling is not known")
+        warnings.append(
+            MeasurementWarning("telemetry_unavailable", "no state of the GPUs was read", "throttling is not known")
+        )
     if instruments.energy is None and instruments.energy_absent_reason is not None:
-        warnings.append(f"energy_unavailable: {instruments.energy_absent_reason}; {_NO_IDLE}")
+        warnings.append(MeasurementWarning("energy_unavailable", instruments.energy_absent_reason, _NO_IDLE))
     if window.energy is not None:
         warnings.extend(window.energy.warnings)
         if window.energy.total_j is not None and instruments.modelled:
@@ -260,22 +292,30 @@ def collect_warnings(
     dormant = plan.config.dormant_fields()
     if dormant:
         listed = ", ".join(f"{name} ({why})" for name, why in dormant.items())
-        warnings.append(f"dormant_fields: set without any effect: {listed}; give what they need, or remove them")
+        warnings.append(
+            MeasurementWarning(
+                "dormant_fields", f"set without any effect: {listed}", "give what they need, or remove them"
+            )
+        )
 
 
-def _about_a_model(energy: EnergyMeasurement) -> str:
+def _about_a_model(energy: EnergyMeasurement) -> MeasurementWarning:
     """What to say of a source that was taken for a model: whether it was one shows only in what it returned."""
     if is_modelled(energy.devices):
         field = "; ".join(d.field or d.device for d in counted_devices(energy.devices))
-        return (
-            f"energy_modelled: no sensor was read; joules are an estimate ({field}); measure on a machine with a GPU "
-            f"or readable RAPL counters before citing them; {_NO_IDLE}"
+        return MeasurementWarning(
+            "energy_modelled",
+            f"no sensor was read; joules are an estimate ({field}); measure on a machine with a GPU or "
+            "readable RAPL counters before citing them",
+            f"{_NO_IDLE}",
         )
-    return f"idle_unavailable: this source may be a model, so {_NO_IDLE}; energy.backend: rapl measures them"
+    return MeasurementWarning(
+        "idle_unavailable", f"this source may be a model, so {_NO_IDLE}", "energy.backend: rapl measures them"
+    )
 
 
 def energy_breakdown(
-    window: Window, baseline: BaselineCache | None, instruments: Instruments, warnings: list[str]
+    window: Window, baseline: BaselineCache | None, instruments: Instruments, warnings: list[MeasurementWarning]
 ) -> EnergyBreakdown | None:
     """Raw and baseline-adjusted energy; None where no energy was tracked."""
     if window.energy is None:
@@ -288,7 +328,10 @@ def energy_breakdown(
     )
     if breakdown.adjusted_j is not None and breakdown.adjusted_j < 0:
         warnings.append(
-            "negative_adjusted_energy: the idle baseline took more power than the measurement; "
-            "the machine was busy then, so let it rest and run again"
+            MeasurementWarning(
+                "negative_adjusted_energy",
+                "the idle baseline took more power than the measurement",
+                "the machine was busy then, so let it rest and run again",
+            )
         )
     return breakdown

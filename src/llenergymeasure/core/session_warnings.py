@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
-    collect_measurement_warnings,
     few_sensor_periods_warning,
     foreign_load_warning,
     unresolved_by,
+    warnings_of_a_window,
 )
 from llenergymeasure.core.nvidia.power_sensors import PowerSensor, power_sensor_of
 from llenergymeasure.core.nvidia.processes import foreign_processes, own_pids, pids_before
@@ -24,11 +24,12 @@ from llenergymeasure.domain.inference import decode_period_s
 from llenergymeasure.domain.metrics import EnergyMeasurement, counted_devices
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.telemetry import PowerThermalSample, throttle_info
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 
 def warnings_of_the_window(
     plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window, pids_at_end: Iterable[int] | None
-) -> list[str]:
+) -> list[MeasurementWarning]:
     """What the window, the GPUs and their sensors did that bears on the figures.
 
     Args:
@@ -39,8 +40,8 @@ def warnings_of_the_window(
     """
     modes = [gpu.persistence_mode for gpu in used if gpu.persistence_mode is not None]
     first_c, last_c = _largest_drift(window.samples)
-    found: list[str | None] = [
-        *collect_measurement_warnings(
+    found: list[MeasurementWarning | None] = [
+        *warnings_of_a_window(
             window.duration_sec,
             all(modes) if modes else None,
             first_c,
@@ -55,7 +56,9 @@ def warnings_of_the_window(
     return [warning for warning in found if warning is not None]
 
 
-def _about_the_gpus(used: Sequence[GpuInfo], window: Window, pids_at_end: Iterable[int] | None) -> list[str | None]:
+def _about_the_gpus(
+    used: Sequence[GpuInfo], window: Window, pids_at_end: Iterable[int] | None
+) -> list[MeasurementWarning | None]:
     foreign = foreign_processes(pids_before(used), pids_at_end, own_pids())
     return [
         foreign_process_warning(foreign),
@@ -65,7 +68,9 @@ def _about_the_gpus(used: Sequence[GpuInfo], window: Window, pids_at_end: Iterab
     ]
 
 
-def _about_the_sensors(plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window) -> Iterator[str | None]:
+def _about_the_sensors(
+    plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window
+) -> Iterator[MeasurementWarning | None]:
     """Whether the window is long enough for the sensors behind the total, and no multiple of the load's rhythm."""
     if window.energy is None or window.energy.total_j is None:
         return

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from llenergymeasure.config.models import WarmupConfig
 from llenergymeasure.domain.metrics import WarmupResult
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 _log = logging.getLogger(__name__)
 
@@ -74,20 +75,23 @@ def warmup_until_converged(
     result = _result(config, latencies, done - len(latencies), converged=converged and bool(latencies))
     warning = warmup_warning(result)
     if warning is not None:
-        _log.warning(warning)
+        _log.warning("%s", warning)
     return result
 
 
-def warmup_warning(result: WarmupResult) -> str | None:
+def warmup_warning(result: WarmupResult) -> MeasurementWarning | None:
     """What a reader has to know about a warm-up that did not do its work; None if it did."""
     if result.converged:
         return None
     if not result.iterations_completed:
-        return f"warmup_failed: none of {result.n_failed} warm-up runs succeeded; measured cold, see the log"
+        return MeasurementWarning(
+            "warmup_failed", f"none of {result.n_failed} warm-up runs succeeded", "measured cold, see the log"
+        )
     cv = "unknown" if result.final_cv is None else f"{result.final_cv:.3f}"
-    return (
-        f"warmup_not_converged: latencies still varied after {result.iterations_completed} runs "
-        f"(CV {cv}, target {result.target_cv:g}); raise warmup.max_warmup_prompts or warmup.cv_threshold"
+    return MeasurementWarning(
+        "warmup_not_converged",
+        f"latencies still varied after {result.iterations_completed} runs (CV {cv}, target {result.target_cv:g})",
+        "raise warmup.max_warmup_prompts or warmup.cv_threshold",
     )
 
 

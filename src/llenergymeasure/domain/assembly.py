@@ -24,12 +24,15 @@ from llenergymeasure.domain.metrics import (
 from llenergymeasure.domain.model_flops import sum_terms
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import WindowCounts
 
 # Of the whole time, what all processes must have in common; the energy of those that had ended is not in the total.
 _LEAST_OVERLAP = 0.9
 # Of the whole time, what the reading of a device that several processes use must cover.
 _LEAST_COVER = 0.99
+# A bound as wide as what the on-board sensors themselves are off by.
+_WIDE_BOUND = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,38 +289,60 @@ def combined_throttle(raws: Sequence[RawProcessResult]) -> ThermalThrottleInfo |
     )
 
 
-def combined_warnings(raws: Sequence[RawProcessResult]) -> list[str]:
+def combined_warnings(raws: Sequence[RawProcessResult]) -> list[MeasurementWarning]:
     """All warnings, each once; of several processes those are named that have it, for its numbers are their own."""
-    by_warning: dict[str, list[int]] = {}
+    by_warning: dict[MeasurementWarning, list[int]] = {}
     for raw in raws:
         for warning in dict.fromkeys(raw.measurement_warnings):
             by_warning.setdefault(warning, []).append(raw.process_index)
     if len(raws) == 1:
-        return list(by_warning)
+        return [*by_warning, *_about_the_bound(raws)]
     found = []
     for warning, indices in by_warning.items():
         who = (
             f"process {', '.join(map(str, indices))}" if len(indices) < len(raws) else f"each of {len(raws)} processes"
         )
-        found.append(f"{warning} [{who}]")
-    return [*found, *_about_the_overlap(raws), *_about_the_cover(raws)]
+        found.append(replace(warning, where=who))
+    return [*found, *_about_the_overlap(raws), *_about_the_cover(raws), *_about_the_bound(raws)]
 
 
-def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[str]:
-    common_s = min(r.window_end_s for r in raws) - max(r.window_start_s for r in raws)
-    whole_s = duration_sec(raws)
-    if common_s <= 0:
-        return ["windows_do_not_overlap: the processes measured at different times; run them together"]
-    if common_s >= _LEAST_OVERLAP * whole_s:
+def _about_the_bound(raws: Sequence[RawProcessResult]) -> list[MeasurementWarning]:
+    """Whether the sensors leave so much open that the energy is hardly known."""
+    devices = distinct_devices(raws)
+    total_j, bound_j = total_energy_j(raws, devices), uncertainty_j(raws, devices)
+    if total_j is None or bound_j is None or bound_j <= _WIDE_BOUND * total_j:
         return []
     return [
-        f"uneven_processes: the {len(raws)} processes were at work together for {common_s:.3g} of {whole_s:.3g} s, and "
-        "devices of those that had ended, or not begun, are in the total for their own part only; raise n, so that "
-        "the shares of the prompts become alike"
+        MeasurementWarning(
+            "wide_energy_bound",
+            f"edges of the window, ticks and integration leave {bound_j:.3g} of {total_j:.3g} J open",
+            "measure for longer: raise n or max_output_tokens",
+        )
     ]
 
 
-def _about_the_cover(raws: Sequence[RawProcessResult]) -> list[str]:
+def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[MeasurementWarning]:
+    common_s = min(r.window_end_s for r in raws) - max(r.window_start_s for r in raws)
+    whole_s = duration_sec(raws)
+    if common_s <= 0:
+        return [
+            MeasurementWarning(
+                "windows_do_not_overlap", "the processes measured at different times", "run them together"
+            )
+        ]
+    if common_s >= _LEAST_OVERLAP * whole_s:
+        return []
+    return [
+        MeasurementWarning(
+            "uneven_processes",
+            f"the {len(raws)} processes were at work together for {common_s:.3g} of {whole_s:.3g} s, and "
+            "devices of those that had ended, or not begun, are in the total for their own part only",
+            "raise n, so that the shares of the prompts become alike",
+        )
+    ]
+
+
+def _about_the_cover(raws: Sequence[RawProcessResult]) -> list[MeasurementWarning]:
     """Devices that several processes used and none read for the whole time: a part of their energy is in no window."""
     whole_s = duration_sec(raws)
     longest: dict[str, list[float]] = {}
@@ -326,8 +351,13 @@ def _about_the_cover(raws: Sequence[RawProcessResult]) -> list[str]:
             longest.setdefault(device.device, []).append(raw.duration_sec)
     short = {name: max(s) for name, s in longest.items() if len(s) > 1 and max(s) < _LEAST_COVER * whole_s}
     return [
-        f"energy_of_a_part: {name} was used by several processes and read for {seconds:.3g} of {whole_s:.3g} s, so its "
-        "energy is too low; raise n, so that the shares of the prompts become alike"
+        MeasurementWarning(
+            "energy_of_a_part",
+            f"{name} was used by several processes and read for {seconds:.3g} of {whole_s:.3g} s, so its "
+            "energy is too low",
+            "raise n, so that the shares of the prompts become alike",
+            name,
+        )
         for name, seconds in short.items()
     ]
 

@@ -4,12 +4,12 @@ Field names and units are the file format (``schema_version``). Absent is None, 
 ``measurement_warnings``. Properties are other names for fields and are not written to files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from llenergymeasure.domain import assembly
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
@@ -29,6 +29,7 @@ from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
 from llenergymeasure.domain.provenance import energy_origin, reproducibility_notes, sensor_accuracy_pct
 from llenergymeasure.domain.utilisation import joules_per_tflop, model_flops_utilisation
+from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of
 from llenergymeasure.domain.window import InFlight
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
@@ -89,6 +90,8 @@ class ExperimentResult(BaseModel):
     steady_state_window: tuple[float, float] | None = None
     n_requests_excluded: int = 0
     measurement_warnings: list[str]
+    validity: Verdict = "citable"
+    validity_flags: list[str] = []
     reproducibility_notes: str
 
     environment_snapshot: EnvironmentSnapshot
@@ -105,6 +108,23 @@ class ExperimentResult(BaseModel):
     outputs: str | None = None
     process_results: list[ProcessSummary]
     aggregation: Aggregation | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _validity_follows_from_the_warnings(cls, data: Any) -> Any:
+        """Worked out anew wherever a result is made or read: no file is believed that calls itself citable."""
+        if not isinstance(data, Mapping):
+            return data
+        flags = [MeasurementWarning.of(str(text)).flag for text in data.get("measurement_warnings") or ()]
+        if data.get("total_energy_j") is None and "energy_unavailable" not in flags:
+            flags.append("energy_unavailable")
+        found = validity_of(flags)
+        return {**data, "validity": found.verdict, "validity_flags": list(found.decided_by)}
+
+    @property
+    def warnings(self) -> list[MeasurementWarning]:
+        """What ``measurement_warnings`` says, as values."""
+        return [MeasurementWarning.of(text) for text in self.measurement_warnings]
 
     @property
     def energy_total_j(self) -> float | None:
@@ -157,6 +177,7 @@ class ExperimentResult(BaseModel):
         seconds = assembly.duration_sec(raws)
         flops = assembly.combined_flops(raws)
         warmup = assembly.combined_warmup(raws)
+        warnings = [*assembly.combined_warnings(raws), *files.warnings]
         if seconds <= 0:
             raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
         return cls(
@@ -192,7 +213,7 @@ class ExperimentResult(BaseModel):
             thermal_throttle=assembly.combined_throttle(raws),
             warmup_result=warmup,
             warmup_excluded_samples=warmup.iterations_completed,
-            measurement_warnings=[*assembly.combined_warnings(raws), *files.warnings],
+            measurement_warnings=list(map(str, warnings)),
             environment_snapshot=first.environment_snapshot,
             model=assembly.whole_model(raws),
             prompts_digest=first.prompts_digest,

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Literal
 
 from llenergymeasure.domain.metrics import Distribution, LatencyStatistics
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 FinishReason = Literal["stop", "length", "error", "cancelled"]
 
@@ -153,7 +154,7 @@ class ModelIdentity:
     weights_digest: str | None = None
     adapter_digest: str | None = None
     draft_digest: str | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
 
 
 Parameter = str | int | float | bool | None

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from llenergymeasure.domain.warnings import MeasurementWarning
+
 EnergySource = Literal["counter", "integrated", "modelled"]
 DeviceKind = Literal["gpu", "cpu", "dram"]
 BaselineMethod = Literal["fresh", "cached", "unavailable"]
@@ -37,7 +39,10 @@ class DeviceEnergy:
 
 @dataclass(frozen=True)
 class EnergyMeasurement:
-    """What an energy source found over one window; ``total_j`` None has its reason in ``warnings``."""
+    """What a sensor found over one window; ``total_j`` None has its reason in ``warnings``.
+
+    A text ``flag: what was seen; what to do`` among the warnings is taken for the warning that it stands for.
+    """
 
     total_j: float | None
     duration_sec: float
@@ -45,7 +50,11 @@ class EnergyMeasurement:
     per_gpu_j: dict[str, float] | None = None
     devices: tuple[DeviceEnergy, ...] = ()
     uncertainty_j: float | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make values of the texts that a sensor from elsewhere may give."""
+        object.__setattr__(self, "warnings", tuple(map(MeasurementWarning.of, self.warnings)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,15 +248,17 @@ def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMea
     rows = tuple(d for d in measurement.devices if d.kind != "gpu" or d.device in uuids)
     if rows == measurement.devices:
         return measurement
-    others = [d.device for d in measurement.devices if d not in rows]
+    others = {d.device for d in measurement.devices if d not in rows}
+    total_j = headline_energy_j(rows)
     said = tuple(
         warning
         for warning in measurement.warnings
-        if not any(uuid in warning for uuid in others) or any(uuid in warning for uuid in uuids)
+        # Why all of them together had no energy is no reason for those that have.
+        if warning.device not in others and (total_j is None or warning.flag != "energy_unavailable")
     )
     return replace(
         measurement,
-        total_j=headline_energy_j(rows),
+        total_j=total_j,
         per_gpu_j={d.device: d.energy_j for d in rows if d.kind == "gpu" and d.energy_j is not None},
         devices=rows,
         uncertainty_j=combined_uncertainty_j(rows),

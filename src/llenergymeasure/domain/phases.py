@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from llenergymeasure.domain.warnings import MeasurementWarning
+
 LEAST_PAIRS = 3
 _CONFIDENCE = 0.95
 
@@ -23,7 +25,7 @@ class PhaseWindow:
     uncertainty_j: float | None
     n_input_tokens: int
     n_output_tokens: int
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight, WindowCounts, counts_between, counts_of
 
 Methodology = Literal["total", "windowed", "steady_state"]
@@ -30,7 +31,7 @@ class Sidecars:
     timeseries: str | None = None
     requests: str | None = None
     outputs: str | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
 
 
 class RawProcessResult(BaseModel):
@@ -78,7 +79,7 @@ class RawProcessResult(BaseModel):
     instrument_cpu_s: float | None = None
     foreign_cpu_pct: float | None = None
     samples: tuple[PowerThermalSample, ...] = ()
-    measurement_warnings: tuple[str, ...] = ()
+    measurement_warnings: tuple[MeasurementWarning, ...] = ()
 
     @property
     def duration_sec(self) -> float:

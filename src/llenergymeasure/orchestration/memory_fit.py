@@ -9,6 +9,7 @@ from llenergymeasure.core.memory.free import FreeMemory, free_gpu_memory, free_h
 from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import MemoryEstimate
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 _ADVICE = "lower batch_size, max_input_tokens or max_output_tokens, use fewer bits, or give it more memory"
 
@@ -41,7 +42,7 @@ class MemoryFit:
         )
 
     @property
-    def caution(self) -> str | None:
+    def caution(self) -> MeasurementWarning | None:
         """Why it might fail, or be slow; None if it has room."""
         estimate, free = self.estimate, self.free
         if estimate is None or free.free_mb is None or self.problem is not None:
@@ -50,9 +51,11 @@ class MemoryFit:
         if needed_mb <= free.free_mb:
             return None
         elsewhere = " and parts go to slower memory" if estimate.may_spill else ""
-        return (
-            f"memory_tight: up to {needed_mb:,.0f} MB are needed{self.for_each} ({parts_of(estimate)}), and "
-            f"{self._there_is()}{elsewhere}; {_ADVICE}"
+        return MeasurementWarning(
+            "memory_tight",
+            f"up to {needed_mb:,.0f} MB are needed{self.for_each} ({parts_of(estimate)}), and "
+            f"{self._there_is()}{elsewhere}",
+            f"{_ADVICE}",
         )
 
     @property

@@ -96,7 +96,7 @@ def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) 
     memory = memory_fit(config, visible)
     lacking += [] if memory.problem is None else [memory.problem]
     cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
-    return Examined(tuple(errors), tuple(lacking), tuple(cautions), n_prompts, memory)
+    return Examined(tuple(errors), tuple(lacking), tuple(map(str, cautions)), n_prompts, memory)
 
 
 def _engine_errors(config: ExperimentConfig) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from llenergymeasure.core.timeseries import write_timeseries_parquet
 from llenergymeasure.domain.assembly import distinct_requests, distinct_samples, in_order
 from llenergymeasure.domain.process import RawProcessResult, Sidecars
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.results.tables import (
     OUTPUTS_FILE,
     REQUESTS_FILE,
@@ -27,7 +28,7 @@ def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sideca
     if all(request.output_ids for request in requests if request.succeeded):
         writers[OUTPUTS_FILE] = lambda path: write_outputs_parquet(requests, path)
     written: set[str] = set()
-    warnings: list[str] = []
+    warnings: list[MeasurementWarning] = []
     for name, write in writers.items():
         path = output_dir / name
         try:
@@ -35,7 +36,11 @@ def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sideca
             written.add(name)
         except OSError as error:
             path.unlink(missing_ok=True)
-            warnings.append(f"sidecar_not_written: {name}: {error.strerror or error}; free space and run again")
+            warnings.append(
+                MeasurementWarning(
+                    "sidecar_not_written", f"{name}: {error.strerror or error}", "free space and run again"
+                )
+            )
 
     def if_written(name: str) -> str | None:
         return name if name in written else None

@@ -39,7 +39,7 @@ def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
 
 def _columns() -> list[str]:
     latencies = [f"{kind}_{p}_s" for kind in ("ttft", "tpot", "itl", "e2e") for p in _PERCENTILES]
-    return ["model", "backend", "precision", *_FIELDS, "energy_origin", *latencies, "warnings"]
+    return ["model", "backend", "precision", *_FIELDS, "energy_origin", *latencies, "validity", "warnings"]
 
 
 def _row(result: ExperimentResult) -> dict[str, object]:
@@ -51,5 +51,6 @@ def _row(result: ExperimentResult) -> dict[str, object]:
         distribution = getattr(result.latency_stats, f"{kind}_s", None)
         for percentile in _PERCENTILES:
             row[f"{kind}_{percentile}_s"] = getattr(distribution, percentile, None)
-    row["warnings"] = "; ".join(w.split(":")[0] for w in result.measurement_warnings)
+    row["validity"] = result.validity
+    row["warnings"] = "; ".join(warning.flag for warning in result.warnings)
     return row

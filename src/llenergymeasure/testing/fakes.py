@@ -36,6 +36,7 @@ from llenergymeasure.domain.metrics import (
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -73,7 +74,7 @@ class FakeModel(LoadedModelBase):
     devices: tuple[str, ...] = ()
     fail_at_batch: int | None = None
     error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
-    to_warn: tuple[str, ...] = ()
+    to_warn: tuple[MeasurementWarning, ...] = ()
     n_batches: int = 0
     known_as: ModelIdentity = field(default_factory=ModelIdentity)
 
@@ -117,7 +118,7 @@ class FakeModel(LoadedModelBase):
         """Always 64 MB."""
         return 64.0
 
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[MeasurementWarning, ...]:
         """What it was made with."""
         return self.to_warn
 
@@ -168,7 +169,9 @@ class FakeEngine(EngineBase):
 
     name = "fake"
 
-    def __init__(self, model: FakeModel, layout: ProcessLayout | None = None, to_caution: Sequence[str] = ()) -> None:
+    def __init__(
+        self, model: FakeModel, layout: ProcessLayout | None = None, to_caution: Sequence[MeasurementWarning] = ()
+    ) -> None:
         self.model = model
         self.to_caution = list(to_caution)
         self.layout = layout or ProcessLayout()
@@ -183,7 +186,7 @@ class FakeEngine(EngineBase):
         """What it was made with."""
         return self.layout
 
-    def cautions(self, config: ExperimentConfig) -> list[str]:  # noqa: ARG002 - the seam's signature
+    def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:  # noqa: ARG002 - the seam's signature
         """What it was made with."""
         return self.to_caution
 
@@ -233,7 +236,9 @@ class FakeEnergy:
         self.log.append("energy off")
         seconds = self.clock() - tracker
         if self.power_w is None:
-            return EnergyMeasurement(None, seconds, 0, warnings=("energy_unavailable: the fake lost its sensor",))
+            return EnergyMeasurement(
+                None, seconds, 0, warnings=(MeasurementWarning("energy_unavailable", "the fake lost its sensor"),)
+            )
         joules = self.power_w * seconds
         row = DeviceEnergy(device=self.device, kind="gpu", energy_j=joules, source=self.source)
         return EnergyMeasurement(joules, seconds, 2, per_gpu_j={self.device: joules}, devices=(row,))
@@ -335,5 +340,5 @@ def fake_process_result(plan: ExperimentPlan) -> RawProcessResult:
         warmup_result=WarmupResult(
             converged=True, final_cv=None, iterations_completed=1, target_cv=0.05, max_prompts=1
         ),
-        measurement_warnings=("energy_unavailable: this is a fake",),
+        measurement_warnings=(MeasurementWarning("energy_unavailable", "this is a fake"),),
     )

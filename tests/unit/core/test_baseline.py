@@ -45,7 +45,7 @@ class Idle:
             store=self.store,
             sleep=sleep or self.clock.sleep,
             now=lambda: DAY_S + self.clock(),
-            warn=self.warned.append,
+            warn=lambda warning: self.warned.append(str(warning)),
         )
 
 

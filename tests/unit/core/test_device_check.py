@@ -9,6 +9,7 @@ from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, only_gpus
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.testing import FakeClock, FakeEnergy, FakeSampler
 
@@ -51,7 +52,7 @@ def test_some_of_them_narrow_plan_and_baseline_and_the_sensors_go_on() -> None:
 def test_a_baseline_that_does_not_know_its_parts_is_none_of_them() -> None:
     whole = BaselineCache(power_w=150.0, timestamp=0.0, duration_sec=30.0, source="nvml", devices=(A, B, C))
     assert _watch((A,), whole)[0].baseline is None
-    assert _watch((A,), whole)[0].warnings[0].startswith("baseline_unavailable: ")
+    assert _watch((A,), whole)[0].warnings[0].flag == "baseline_unavailable"
     assert _watch((A,), None)[0].baseline is None
     assert _watch((A,), None)[0].warnings == _watch((A,))[0].warnings == ()
 
@@ -82,9 +83,33 @@ def test_joules_of_gpus_that_took_no_part_are_not_in_the_total() -> None:
         DeviceEnergy(device=B, kind="gpu", energy_j=None, source="counter"),
         DeviceEnergy(device="package-0", kind="cpu", energy_j=7.0, source="counter"),
     )
-    said = (f"energy_unavailable: {B} was lost", f"absurd_power: 3 of {A}", "nothing of a card")
+    said = (
+        MeasurementWarning("energy_unavailable", f"{B} was lost"),
+        MeasurementWarning("counter_disagreement", "far apart", device=B),
+        MeasurementWarning("absurd_power", "3 readings", device=A),
+        MeasurementWarning("zeus_refused", "nothing of a card"),
+    )
     whole = EnergyMeasurement(None, 2.0, 20, per_gpu_j={A: 10.0}, devices=rows, warnings=said)
     assert only_gpus(whole, (A, B)) is whole
     assert only_gpus(whole, (A,)) == EnergyMeasurement(
-        10.0, 2.0, 20, per_gpu_j={A: 10.0}, devices=(rows[0], rows[2]), uncertainty_j=0.5, warnings=said[1:]
+        10.0, 2.0, 20, per_gpu_j={A: 10.0}, devices=(rows[0], rows[2]), uncertainty_j=0.5, warnings=said[2:]
     )
+
+
+def test_a_gpu_whose_name_begins_with_anothers_keeps_no_warning_of_its_own_when_it_is_left_out() -> None:
+    rows = tuple(DeviceEnergy(device=f"GPU-{i}", kind="gpu", energy_j=10.0, source="counter") for i in (1, 10))
+    said = tuple(MeasurementWarning("absurd_power", "3 readings", device=row.device) for row in rows)
+    whole = EnergyMeasurement(20.0, 2.0, 20, devices=rows, warnings=said)
+    assert only_gpus(whole, ("GPU-1",)).warnings == said[:1]
+    assert only_gpus(whole, ("GPU-10",)).warnings == said[1:]
+
+
+def test_what_leaves_no_energy_of_those_in_use_stays() -> None:
+    rows = (
+        DeviceEnergy(device=A, kind="gpu", energy_j=None, source="counter"),
+        DeviceEnergy(device=B, kind="gpu", energy_j=1.0, source="counter"),
+    )
+    lost = MeasurementWarning("energy_unavailable", f"{A} was lost")
+    whole = EnergyMeasurement(None, 2.0, 20, devices=rows, warnings=(lost,))
+    assert only_gpus(whole, (A,)).warnings == (lost,)
+    assert only_gpus(whole, (B,)).warnings == ()

@@ -69,4 +69,5 @@ def test_a_process_that_is_gone_took_nothing_more() -> None:
 def test_little_is_normal_and_much_is_a_warning() -> None:
     assert foreign_load_warning(None) is None
     assert foreign_load_warning(5.0) is None
-    assert str(foreign_load_warning(49.6)).startswith("foreign_load: others took 50 % of this machine's processors")
+    assert str(foreign_load_warning(9.6)).startswith("foreign_load: others took 10 % of this machine's processors")
+    assert str(foreign_load_warning(49.6)).startswith("foreign_load_high: others took 50 % of this machine's")

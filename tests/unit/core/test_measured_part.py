@@ -36,7 +36,7 @@ def run(seconds: Sequence[float], **fields: object) -> tuple[int, int, list[str]
             break
         clock.time_s += each
         n_measured += 1
-    return first, n_measured, part.warnings(clock() - began_s)
+    return first, n_measured, [str(warning) for warning in part.warnings(clock() - began_s)]
 
 
 def test_by_default_the_whole_run_is_measured() -> None:
@@ -70,8 +70,8 @@ def test_a_run_that_is_too_short_for_its_window_says_so() -> None:
     clock = FakeClock()
     part = measured_part(MeasurementConfig(methodology="windowed", window_start_s=60.0), [1, 2], clock)
     assert not part.begins()
-    (warning,) = part.warnings(0.5)
-    assert warning.startswith("window_not_reached: window_start_s: 60 was not over before the last batch")
+    (told,) = part.warnings(0.5)
+    assert str(told).startswith("window_not_reached: window_start_s: 60 was not over before the last batch")
 
 
 def test_a_steady_state_begins_when_throughput_varies_little() -> None:

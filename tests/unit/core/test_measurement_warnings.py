@@ -70,13 +70,13 @@ def test_an_idle_power_that_moved_by_more_than_a_tenth_has_drifted(
 def test_a_drift_says_both_figures() -> None:
     warning = baseline_drift_warning(60.0, 71.25, 300.0)
     assert warning is not None
-    assert warning.startswith("baseline_drift: idle power was 60.0 W 300 s ago and is 71.2 W now, ")
+    assert str(warning).startswith("baseline_drift: idle power was 60.0 W 300 s ago and is 71.2 W now, ")
 
 
 def test_a_floor_that_ended_early_says_when() -> None:
     assert thermal_floor_warning(60.0, 60.0, ended_early=False) is None
     warning = thermal_floor_warning(27.0, 60.0, ended_early=True)
-    assert (warning or "").startswith("thermal_floor_ended_early: it ended after 27 of 60 s, ")
+    assert str(warning).startswith("thermal_floor_ended_early: it ended after 27 of 60 s, ")
 
 
 def _device(update_period_s: float | None, kind: DeviceKind = "gpu") -> DeviceEnergy:
@@ -100,7 +100,7 @@ def test_the_window_holds_twenty_periods_of_the_slowest_sensor(
 ) -> None:
     warning = few_sensor_periods_warning(devices, window_s)
     assert (warning is not None) == warned
-    assert warning is None or warning.startswith("few_sensor_periods: the window of ")
+    assert warning is None or str(warning).startswith("few_sensor_periods: the window of ")
 
 
 A100 = PowerSensor(0.1, 0.025)
@@ -130,6 +130,6 @@ def test_a_load_in_step_with_a_part_time_sensor_is_said(
         assert warning is None
         return
     assert warning is not None
-    assert warning.startswith("aliasing: the power sensor sees 25 of every 100 ms, ")
-    assert said in warning
-    assert "; measure for longer" in warning
+    assert str(warning).startswith("aliasing: the power sensor sees 25 of every 100 ms, ")
+    assert said in str(warning)
+    assert "; measure for longer" in str(warning)

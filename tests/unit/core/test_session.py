@@ -23,6 +23,7 @@ from llenergymeasure.domain.metrics import FlopsResult
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.protocols import EnergyBackend
 from llenergymeasure.testing import (
@@ -65,7 +66,7 @@ class Bench:
     idle_gpus: tuple[str, ...] = ()
     layout: ProcessLayout = field(default_factory=ProcessLayout)
     process_index: int = 0
-    to_caution: tuple[str, ...] = ()
+    to_caution: tuple[MeasurementWarning, ...] = ()
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(log=self.log)
@@ -140,7 +141,7 @@ def test_what_others_take_of_the_processors_in_the_window_is_told() -> None:
 
 
 def test_what_the_engine_cautions_against_stands_in_the_result() -> None:
-    caution = "slow_precision: it is emulated; use another"
+    caution = MeasurementWarning("slow_precision", "it is emulated", "use another")
     assert caution in Bench(to_caution=(caution,)).run(config()).measurement_warnings
 
 
@@ -213,12 +214,12 @@ def test_modelled_energy_is_said_to_be_modelled() -> None:
     bench = Bench(modelled=True)
     bench.energy.source = "modelled"
     raw = bench.run(config())
-    assert [w.split(":")[0] for w in raw.measurement_warnings if "energy" in w] == ["energy_modelled"]
+    assert [w.flag for w in raw.measurement_warnings if "energy" in str(w)] == ["energy_modelled"]
 
 
 def test_a_possible_model_that_read_a_sensor_is_not_called_modelled() -> None:
     raw = Bench(modelled=True).run(config())  # the fake's joules are integrated
-    flags = [w.split(":")[0] for w in raw.measurement_warnings]
+    flags = [w.flag for w in raw.measurement_warnings]
     assert "energy_modelled" not in flags
     assert "idle_unavailable" in flags
 
@@ -227,7 +228,7 @@ def test_no_energy_source_is_a_reason_and_not_a_zero() -> None:
     raw = Bench(with_energy=False).run(config())
     assert raw.energy is None
     assert raw.energy_breakdown is None
-    assert any(w.startswith("energy_unavailable: nothing answered;") for w in raw.measurement_warnings)
+    assert any(str(w).startswith("energy_unavailable: nothing answered;") for w in raw.measurement_warnings)
 
 
 def test_a_lost_sensor_costs_the_joules_and_nothing_else() -> None:
@@ -236,7 +237,7 @@ def test_a_lost_sensor_costs_the_joules_and_nothing_else() -> None:
     assert raw.counts.output_tokens == 16
     assert raw.energy is not None
     assert raw.energy.total_j is None
-    flags = [w.split(":")[0] for w in raw.measurement_warnings]
+    flags = [w.flag for w in raw.measurement_warnings]
     assert "energy_unavailable" in flags
     assert "baseline_unavailable" in flags
     assert bench.log[-1] == "unload"
@@ -255,7 +256,7 @@ def test_a_sensor_that_raises_at_the_start_costs_the_joules_only() -> None:
     )
     assert raw.energy is not None
     assert raw.energy.total_j is None
-    assert any("could not start: driver unloaded" in w for w in raw.measurement_warnings)
+    assert any("could not start: driver unloaded" in str(w) for w in raw.measurement_warnings)
 
 
 def test_flops_that_cannot_be_counted_are_absent_with_a_reason() -> None:
@@ -268,15 +269,19 @@ def test_flops_that_cannot_be_counted_are_absent_with_a_reason() -> None:
     bench.model = Uncounted(bench.clock, bench.log, devices=(GPU,))
     raw = bench.run(config())
     assert raw.flops_result is None
-    assert "flops_unavailable: AttributeError: no such layer" in raw.measurement_warnings
+    assert "flops_unavailable: AttributeError: no such layer" in list(map(str, raw.measurement_warnings))
 
 
 def test_what_was_loaded_is_known_by_commit_and_digest_with_what_could_not_be_read() -> None:
     bench = Bench()
-    bench.model.known_as = ModelIdentity(revision="c0ffee", weights_digest="sha256:1", warnings=("adapter: lost",))
+    bench.model.known_as = ModelIdentity(
+        revision="c0ffee",
+        weights_digest="sha256:1",
+        warnings=(MeasurementWarning("adapter_digest_unavailable", "lost"),),
+    )
     raw = bench.run(config())
     assert (raw.identity.revision, raw.identity.weights_digest) == ("c0ffee", "sha256:1")
-    assert "adapter: lost" in raw.measurement_warnings
+    assert "adapter_digest_unavailable: lost" in list(map(str, raw.measurement_warnings))
 
 
 def test_an_identity_that_cannot_be_had_is_absent_with_a_reason() -> None:
@@ -288,7 +293,7 @@ def test_an_identity_that_cannot_be_had_is_absent_with_a_reason() -> None:
     bench.model = Anonymous(bench.clock, bench.log, devices=bench.engine_devices)
     raw = bench.run(config())
     assert raw.identity == ModelIdentity()
-    assert "weights_digest_unavailable: OSError: disk gone" in raw.measurement_warnings
+    assert "weights_digest_unavailable: OSError: disk gone" in list(map(str, raw.measurement_warnings))
 
 
 def test_what_is_wrong_with_the_prompts_is_told_as_it_is() -> None:
@@ -319,7 +324,7 @@ def test_energy_of_other_gpus_than_the_engine_used_is_refused() -> None:
     bench = Bench(engine_devices=("GPU-1",), samples=[PowerThermalSample(timestamp=31.5, power_w=9.0, gpu_index=0)])
     raw = bench.run(config())
     assert (raw.energy, raw.energy_breakdown, raw.idle_loaded_power_w) == (None, None, None)
-    assert any("runs on GPU-1, the sensors watch GPU-0" in w for w in raw.measurement_warnings)
+    assert any("runs on GPU-1, the sensors watch GPU-0" in str(w) for w in raw.measurement_warnings)
     assert raw.thermal_throttle is None
     assert "sleep 60" not in bench.log
 
@@ -347,15 +352,15 @@ def test_what_was_seen_in_the_window_is_kept_and_nothing_is_written(tmp_path: Pa
 
 def test_gpus_that_the_engine_leaves_alone_are_named() -> None:
     said = Bench(idle_gpus=("NVIDIA H100",)).run(config()).measurement_warnings
-    (warning,) = [w for w in said if w.startswith("gpus_not_used")]
-    assert "NVIDIA H100" in warning
-    assert not [w for w in Bench().run(config()).measurement_warnings if w.startswith("gpus_not_used")]
+    (warning,) = [w for w in said if str(w).startswith("gpus_not_used")]
+    assert "NVIDIA H100" in str(warning)
+    assert not [w for w in Bench().run(config()).measurement_warnings if str(w).startswith("gpus_not_used")]
 
 
 def test_settings_that_change_nothing_are_warned_about() -> None:
     raw = Bench().run(config(decoder={"temperature": 0.7}))
-    (said,) = [w for w in raw.measurement_warnings if w.startswith("dormant_fields: ")]
-    assert "decoder.temperature (it needs do_sample)" in said
+    (said,) = [w for w in raw.measurement_warnings if str(w).startswith("dormant_fields: ")]
+    assert "decoder.temperature (it needs do_sample)" in str(said)
 
 
 def test_warmup_that_never_settles_is_a_warning() -> None:
@@ -371,7 +376,7 @@ def test_warmup_that_never_settles_is_a_warning() -> None:
     raw = bench.run(config(warmup={"convergence_detection": True, "max_warmup_prompts": 6}))
     assert raw.warmup_result.iterations_completed == 6
     assert not raw.warmup_result.converged
-    assert any(w.startswith("warmup_not_converged") for w in raw.measurement_warnings)
+    assert any(str(w).startswith("warmup_not_converged") for w in raw.measurement_warnings)
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -459,7 +464,7 @@ def test_phases_may_use_fewer_batches_and_need_one_process() -> None:
     assert raw.phases.n_requests == 4
     shared = Bench(layout=ProcessLayout.of(2, "data")).run(config(n=6, phases=True))
     assert shared.phases is None
-    assert [w.split(":")[0] for w in shared.measurement_warnings if "phases" in w] == ["phases_unavailable"]
+    assert [w.flag for w in shared.measurement_warnings if "phases" in str(w)] == ["phases_unavailable"]
 
 
 def test_phases_that_fail_cost_only_themselves() -> None:
@@ -468,7 +473,9 @@ def test_phases_that_fail_cost_only_themselves() -> None:
     assert raw.phases is None
     assert len(raw.requests) == 4
     assert [
-        w for w in raw.measurement_warnings if w.startswith("phases_unavailable: RuntimeError: the device went away")
+        w
+        for w in raw.measurement_warnings
+        if str(w).startswith("phases_unavailable: RuntimeError: the device went away")
     ]
 
 
@@ -496,14 +503,14 @@ def test_something_is_measured_however_late_the_window_begins() -> None:
     raw = Bench().run(config(n=4, measurement={"methodology": "windowed", "window_start_s": 100.0}))
     assert [r.index for r in raw.requests] == [2, 3]
     assert raw.n_requests_excluded == 2
-    assert [w.split(":")[0] for w in raw.measurement_warnings if w.startswith("window")] == ["window_not_reached"]
+    assert [w.flag for w in raw.measurement_warnings if str(w).startswith("window")] == ["window_not_reached"]
 
 
 @pytest.mark.parametrize(("n", "start_s"), [(2, 0.0), (4, 0.5)])
 def test_a_window_that_begins_with_the_last_batch_is_what_was_asked_for(n: int, start_s: float) -> None:
     raw = Bench().run(config(n=n, measurement={"methodology": "windowed", "window_start_s": start_s}))
     assert len(raw.requests) == 2
-    assert not [w for w in raw.measurement_warnings if w.startswith("window")]
+    assert not [w for w in raw.measurement_warnings if str(w).startswith("window")]
 
 
 def test_phases_of_a_part_run_the_batches_of_that_part() -> None:
@@ -518,7 +525,7 @@ def test_what_the_sensor_says_in_the_windows_of_phases_is_told() -> None:
     raw = bench.run(config(n=2, phases=True))
     assert raw.phases is not None
     assert raw.phases.decode.energy_j is None
-    assert [w for w in raw.measurement_warnings if w.endswith("[in a window of phases]")]
+    assert [w for w in raw.measurement_warnings if w.where == "in a window of phases"]
 
 
 class OneTokenModel(FakeModel):
@@ -534,16 +541,17 @@ class OneTokenModel(FakeModel):
         self.n_graphs += sum(r.max_output_tokens == 1 for r in requests)
         return super().generate(requests)
 
-    def warnings(self) -> tuple[str, ...]:
-        compiled = (f"compiled_in_window: {self.n_graphs} graphs; be warm",) if self.n_graphs else ()
-        return ("random_weights: drawn; read some", *compiled)
+    def warnings(self) -> tuple[MeasurementWarning, ...]:
+        compiled = MeasurementWarning("compiled_in_window", f"{self.n_graphs} graphs", "be warm")
+        drawn = MeasurementWarning("random_weights", "drawn", "read some")
+        return (drawn, compiled) if self.n_graphs else (drawn,)
 
 
 def test_what_is_compiled_in_a_window_of_phases_is_told_and_what_was_so_before_is_not_told_twice() -> None:
     bench = Bench()
     bench.model = OneTokenModel(bench.clock, bench.log, devices=bench.engine_devices)
     said = bench.run(config(n=2, phases=True)).measurement_warnings
-    assert [w for w in said if w.startswith(("random", "compiled"))] == [
+    assert [str(w) for w in said if w.flag.startswith(("random", "compiled"))] == [
         "random_weights: drawn; read some",
         "compiled_in_window: 2 graphs; be warm [in a window of phases]",
     ]
@@ -555,7 +563,7 @@ def test_a_steady_state_is_measured_from_where_it_begins_and_says_what_was_left_
     assert [r.index for r in raw.requests] == list(range(4, 12))
     assert raw.n_requests_excluded == 4
     assert raw.steady_state_window == pytest.approx((2.0, 6.0))
-    assert not [w for w in raw.measurement_warnings if "steady" in w]
+    assert not [w for w in raw.measurement_warnings if "steady" in str(w)]
 
 
 def test_one_of_several_runs_its_share_and_leaves_the_files_to_whoever_puts_them_together(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergySource, WarmupResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.telemetry import SW_POWER_CAP, PowerThermalSample
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.testing import FakeClock, FakeEnergy, FakeSampler, fake_environment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,10 +34,10 @@ def _flags(
         GpuInfo(index=i, uuid=f"GPU-{i}", name="Fake GPU", persistence_mode=mode) for i, mode in enumerate(persistence)
     )
     window = Window(NOW, NOW, start_s=0.0, end_s=60.0, samples=samples)
-    found: list[str] = []
+    found: list[MeasurementWarning] = []
     instruments = Instruments(energy=None, sampler=FakeSampler())
     collect_warnings(plan, replace(fake_environment(), gpus=gpus), window, instruments, found)
-    return [warning.split(":")[0] for warning in found]
+    return [warning.flag for warning in found]
 
 
 def _samples(
@@ -110,7 +111,7 @@ def _about(
     plan, window = _window(
         samples, token_s=token_s, window_s=window_s, source=source, interval_ms=interval_ms, tick_s=tick_s
     )
-    return warnings_of_the_window(plan, [gpu], window, pids)
+    return list(map(str, warnings_of_the_window(plan, [gpu], window, pids)))
 
 
 def _window(
@@ -225,9 +226,9 @@ def test_the_floor_ends_early_by_request_only_and_says_so(
     before = WarmupResult(
         converged=False, final_cv=0.2, iterations_completed=2, target_cv=0.05, max_prompts=2, latencies_ms=(1.0, 2.0)
     )
-    warnings: list[str] = []
+    warnings: list[MeasurementWarning] = []
     result, power_w = thermal_floor(replace(plan, devices=("GPU-0",)), before, instruments, warnings)
     assert result == replace(before, thermal_floor_wait_s=waited_s, thermal_floor_ended_early=early)
     assert power_w == pytest.approx(80.0)
     assert (clock.log[0], clock.log[-1], clock()) == ("energy on", "energy off", waited_s)
-    assert [w.split(":")[0] for w in warnings] == (["thermal_floor_ended_early"] if early else [])
+    assert [w.flag for w in warnings] == (["thermal_floor_ended_early"] if early else [])

@@ -127,7 +127,7 @@ def test_failed_prompts_are_no_latencies_of_the_window() -> None:
 def test_a_warm_up_of_which_nothing_succeeded_has_not_converged() -> None:
     result = _warm(WarmupConfig(n_warmup=2), [RuntimeError("x"), RuntimeError("x")])
     assert (result.converged, result.iterations_completed, result.n_failed, result.final_cv) == (False, 0, 2, None)
-    assert (warmup_warning(result) or "").startswith("warmup_failed: none of 2")
+    assert str(warmup_warning(result)).startswith("warmup_failed: none of 2")
 
 
 @pytest.mark.parametrize("show", [True, False])

@@ -21,6 +21,7 @@ from llenergymeasure.domain.metrics import (
     WarmupResult,
 )
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.warnings import MeasurementWarning
 from tests.unit.domain.conftest import START, MakeProcess, gpu, measured, request
 
 of = ExperimentResult.from_processes
@@ -246,10 +247,11 @@ def test_throttling_in_any_process_is_throttling(process: MakeProcess) -> None:
 
 
 def test_warnings_name_their_process_where_there_are_several(process: MakeProcess) -> None:
-    assert of([process(measurement_warnings=("a: x", "b: y"))]).measurement_warnings == ["a: x", "b: y"]
-    raws = [process(0, 2, measurement_warnings=("a: x",)), process(1, 2, measurement_warnings=("a: x",))]
+    x, y = MeasurementWarning("a", "x"), MeasurementWarning("b", "y")
+    assert of([process(measurement_warnings=(x, y))]).measurement_warnings == ["a: x", "b: y"]
+    raws = [process(0, 2, measurement_warnings=(x,)), process(1, 2, measurement_warnings=(x,))]
     assert of(raws).measurement_warnings == ["a: x [each of 2 processes]"]
-    raws = [process(i, 3, measurement_warnings=("a: x",) if i else ("b: y",)) for i in range(3)]
+    raws = [process(i, 3, measurement_warnings=(x,) if i else (y,)) for i in range(3)]
     assert of(raws).measurement_warnings == ["b: y [process 0]", "a: x [process 1, 2]"]
 
 
@@ -322,7 +324,7 @@ def test_other_names_for_fields_are_not_written(process: MakeProcess) -> None:
 
 
 def test_an_identity_is_written_once_in_fields_of_the_result(process: MakeProcess) -> None:
-    identity = ModelIdentity(revision="c", weights_digest="w", adapter_digest="a", draft_digest="d", warnings=("x",))
+    identity = ModelIdentity(revision="c", weights_digest="w", adapter_digest="a", draft_digest="d")
     result = of([process(identity=identity)])
     assert (result.model_revision, result.weights_digest, result.adapter_digest, result.draft_digest) == tuple("cwad")
     assert set(result.model_dump()["model"]) == {"engine", "engine_version", "devices", "n_parameters", "parameters"}

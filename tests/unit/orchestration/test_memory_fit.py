@@ -38,7 +38,7 @@ def test_activations_and_slack_that_exceed_it_only_deserve_caution() -> None:
     assert fit(8000.0).problem is None
     caution = fit(9199.0).caution
     assert caution is not None
-    assert caution.startswith(
+    assert str(caution).startswith(
         "memory_tight: up to 9,200 MB are needed (weights 6,000, KV cache 2,000, activations 500, "
         "libraries and slack 700)"
     )

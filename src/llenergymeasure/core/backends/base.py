@@ -11,6 +11,7 @@ from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, 
 from llenergymeasure.domain.load import Load, LoadKind
 from llenergymeasure.domain.metrics import FlopsResult, MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.protocols import LoadedModel
 
 
@@ -43,8 +44,8 @@ class LoadedModelBase:
         """Most memory held since loading, in MB (10^6 bytes); of the device, or the process on a CPU."""
         return None
 
-    def warnings(self) -> Sequence[str]:
-        """What a reader has to know of how the engine ran since ``seed``, each with its flag and what to do."""
+    def warnings(self) -> Sequence[MeasurementWarning]:
+        """What a reader has to know of how the engine ran since ``seed``; a text ``flag: ...`` will do."""
         return ()
 
     def identity(self) -> ModelIdentity:
@@ -83,8 +84,8 @@ class EngineBase:
         problem = self.installation_problem()
         return [] if problem is None else [problem]
 
-    def cautions(self, config: ExperimentConfig) -> Sequence[str]:  # noqa: ARG002 - a default
-        """What will run and not as one would think, each with its flag and what to do; no device is touched."""
+    def cautions(self, config: ExperimentConfig) -> Sequence[MeasurementWarning]:  # noqa: ARG002 - a default
+        """What will run and not as one would think, as ``LoadedModelBase.warnings``; no device is touched."""
         return ()
 
     def load_of(self, config: ExperimentConfig) -> Load:  # noqa: ARG002 - a default

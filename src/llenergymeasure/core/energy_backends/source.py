@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 # Said by sources that see GPUs only.
 NO_GPU_IN_USE = (
@@ -89,7 +90,9 @@ def no_energy(
     reason: str, duration_sec: float, samples: int = 0, devices: tuple[DeviceEnergy, ...] = ()
 ) -> EnergyMeasurement:
     """A window whose energy is not known, and why."""
-    return EnergyMeasurement(None, duration_sec, samples, devices=devices, warnings=(f"energy_unavailable: {reason}",))
+    return EnergyMeasurement(
+        None, duration_sec, samples, devices=devices, warnings=(MeasurementWarning("energy_unavailable", reason),)
+    )
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from llenergymeasure.domain.metrics import EnergyMeasurement
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.protocols import EnergyBackend
 
 
@@ -39,11 +40,15 @@ class Tracking:
                 return self._energy.stop_tracking(self._tracker)
             except Exception as error:  # noqa: BLE001 - as above
                 self._problem = f"could not stop: {error}"
-        reason = f"energy_unavailable: {self._energy.name} {self._problem}"
+        reason = MeasurementWarning("energy_unavailable", f"{self._energy.name} {self._problem}")
         return EnergyMeasurement(None, 0.0, 0, warnings=(reason,))
 
 
 def with_rows_of(headline: EnergyMeasurement, beside: EnergyMeasurement) -> EnergyMeasurement:
     """A measurement with the devices of another one listed beside its own; the total stays what it is."""
-    lost = () if beside.total_j is not None else tuple(f"not_in_the_total: {reason}" for reason in beside.warnings)
+    lost = (
+        ()
+        if beside.total_j is not None
+        else tuple(MeasurementWarning("not_in_the_total", str(reason)) for reason in beside.warnings)
+    )
     return replace(headline, devices=(*headline.devices, *beside.devices), warnings=(*headline.warnings, *lost))

@@ -19,6 +19,7 @@ from llenergymeasure.core.nvidia.energy import DISAGREEMENT_PCT, GpuEnergy
 from llenergymeasure.core.nvidia.gpu_window import GpuWindow
 from llenergymeasure.core.nvidia.patience import Pending
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, combined_uncertainty_j, headline_energy_j
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 _WINDOW = "llenergymeasure"
 # A call that hangs may hold up the start or the end of a window by this much.
@@ -137,7 +138,10 @@ class ZeusBackend(EnergySourceBase):
         rows = tuple(row for row, _ in judged)
         warnings = tuple(warning for _, told in judged for warning in told)
         if witness is not None and not seen:
-            warnings = (f"energy_witness_unavailable: nothing ran beside Zeus: {witness.problem}", *warnings)
+            warnings = (
+                MeasurementWarning("energy_witness_unavailable", f"nothing ran beside Zeus: {witness.problem}"),
+                *warnings,
+            )
         total = headline_energy_j(rows)
         if total is None:
             lost = no_energy(error or f"Zeus returned {read!r}, which no GPU can have used", duration, 0, rows)
@@ -186,7 +190,9 @@ class ZeusBackend(EnergySourceBase):
         return None
 
 
-def judge(zeus: DeviceEnergy, witness: GpuEnergy | None, what: str) -> tuple[DeviceEnergy, tuple[str, ...]]:
+def judge(
+    zeus: DeviceEnergy, witness: GpuEnergy | None, what: str
+) -> tuple[DeviceEnergy, tuple[MeasurementWarning, ...]]:
     """The row to believe of a GPU, with warnings: Zeus's with the witness's bound, or the witness's own.
 
     Args:
@@ -198,14 +204,18 @@ def judge(zeus: DeviceEnergy, witness: GpuEnergy | None, what: str) -> tuple[Dev
         return zeus, ()
     known_j = witness.row.energy_j
     if known_j is None:
-        missing = f"energy_witness_unavailable: Zeus alone measured {zeus.device}: {witness.problem}"
+        missing = MeasurementWarning(
+            "energy_witness_unavailable", f"Zeus alone measured {zeus.device}: {witness.problem}", device=zeus.device
+        )
         return zeus, (*witness.warnings, missing) if zeus.energy_j is not None else ()
     counter_refused = zeus.source == "counter" and witness.row.source != "counter"
     if zeus.energy_j is None or counter_refused:
-        instead = (
-            f"zeus_refused: {what} for {zeus.device}"
-            + (", from a counter that is not to be believed" if counter_refused else "")
-            + f"; its joules are NVML's ({witness.row.source}) instead"
+        why = ", from a counter that is not to be believed" if counter_refused else ""
+        instead = MeasurementWarning(
+            "zeus_refused",
+            f"{what} for {zeus.device}{why}",
+            f"its joules are NVML's ({witness.row.source}) instead",
+            zeus.device,
         )
         return witness.row, (*witness.warnings, instead)
     apart_j = abs(zeus.energy_j - known_j)
@@ -217,9 +227,12 @@ def judge(zeus: DeviceEnergy, witness: GpuEnergy | None, what: str) -> tuple[Dev
     )
     if apart_j <= known_j * DISAGREEMENT_PCT / 100:
         return row, witness.warnings
-    warning = (
-        f"counter_disagreement: Zeus says {zeus.energy_j:.6g} J for {zeus.device}, NVML {known_j:.6g} J with its ticks "
-        f"timed ({apart_j / known_j:.1%} apart); measure for longer, or use energy.backend: nvml"
+    warning = MeasurementWarning(
+        "counter_disagreement",
+        f"Zeus says {zeus.energy_j:.6g} J for {zeus.device}, NVML {known_j:.6g} J with its ticks "
+        f"timed ({apart_j / known_j:.1%} apart)",
+        "measure for longer, or use energy.backend: nvml",
+        zeus.device,
     )
     return row, (*witness.warnings, warning)
 

@@ -18,6 +18,7 @@ from llenergymeasure.core.nvidia.counter import (
 from llenergymeasure.core.nvidia.power_sensors import REFRESH_S, PowerSensor
 from llenergymeasure.domain.metrics import DeviceEnergy
 from llenergymeasure.domain.telemetry import PowerThermalSample, integrate_power_j, integration_uncertainty_j
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 # Counter and integral this far apart do not describe the same window.
 DISAGREEMENT_PCT = 5.0
@@ -70,7 +71,7 @@ class GpuEnergy:
     """Energy of one GPU; ``problem`` says why there is none, ``warnings`` what is to be known of the figures."""
 
     row: DeviceEnergy
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
     problem: str | None = None
 
 
@@ -82,11 +83,16 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     """
     limit_w = _NO_CARD_DRAWS_W if record.card.power_limit_w is None else record.card.power_limit_w
     trace = _power_trace(record.samples, limit_w * ABOVE_LIMIT)
-    warnings = []
+    warnings: list[MeasurementWarning] = []
     if trace.n_absurd:
         warnings.append(
-            f"absurd_power: {trace.n_absurd} power readings of {record.uuid} were negative or far over its limit "
-            "and count as failed; look after the driver"
+            MeasurementWarning(
+                "absurd_power",
+                f"{trace.n_absurd} power readings of {record.uuid} were negative or far over its limit and "
+                "count as failed",
+                "look after the driver",
+                record.uuid,
+            )
         )
     integral_j, integral_bound_j = _integral(trace, start_s, end_s, record)
     counter, refusal = _counter(record, start_s, end_s, trace, limit_w)
@@ -117,8 +123,12 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
         return GpuEnergy(row=row, warnings=tuple(warnings), problem=_why_none(record, trace, start_s, end_s, refusal))
     if refusal is not None:
         warnings.append(
-            f"energy_counter_refused: the energy counter of {record.uuid} is not used: {refusal}; "
-            "joules are the integral of sampled power; look after the driver"
+            MeasurementWarning(
+                "energy_counter_refused",
+                f"the energy counter of {record.uuid} is not used: {refusal}; joules are the integral of sampled power",
+                "look after the driver",
+                record.uuid,
+            )
         )
     return GpuEnergy(row=row, warnings=tuple(warnings))
 
@@ -203,21 +213,30 @@ def _never_seen_j(sensor: PowerSensor | None, trace: _Trace, start_s: float, end
 
 def _against_witness(
     uuid: str, counter: CounterEnergy, integral_j: float | None, integral_bound_j: float | None
-) -> list[str]:
+) -> list[MeasurementWarning]:
     """What sampled power says of the counter's figure."""
     if integral_j is None:
         return [
-            f"energy_witness_unavailable: the power of {uuid} was not read often enough to check its energy counter; "
-            "look after the driver"
+            MeasurementWarning(
+                "energy_witness_unavailable",
+                f"the power of {uuid} was not read often enough to check its energy counter",
+                "look after the driver",
+                uuid,
+            )
         ]
     apart_j = abs(counter.energy_j - integral_j)
     explained_j = max(counter.energy_j * DISAGREEMENT_PCT / 100, counter.uncertainty_j + (integral_bound_j or 0.0))
     if apart_j <= explained_j:
         return []
     return [
-        f"counter_disagreement: the energy counter of {uuid} says {counter.energy_j:.6g} J, its power integrates to "
-        f"{integral_j:.6g} J ({apart_j / counter.energy_j:.1%} apart); one of the two sensors is wrong or sees only "
-        "part of the time: measure for longer, and compare with a meter before citing"
+        MeasurementWarning(
+            "counter_disagreement",
+            f"the energy counter of {uuid} says {counter.energy_j:.6g} J, its power integrates to "
+            f"{integral_j:.6g} J ({apart_j / counter.energy_j:.1%} apart)",
+            "one of the two sensors is wrong or sees only part of the time: measure for longer, and "
+            "compare with a meter before citing",
+            uuid,
+        )
     ]
 
 

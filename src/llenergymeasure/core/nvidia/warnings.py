@@ -7,13 +7,14 @@ from llenergymeasure.core.nvidia.processes import ForeignProcesses
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import ThermalThrottleInfo
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 HOST_BOUND_PCT = 80.0
 # nvml.h: utilisation is over a sample period of 1/6 to 1 s, so an earlier reading tells of the time before the window.
 _UTILISATION_LAG_S = 1.0
 
 
-def foreign_process_warning(foreign: ForeignProcesses) -> str | None:
+def foreign_process_warning(foreign: ForeignProcesses) -> MeasurementWarning | None:
     """Whether somebody else used the GPUs."""
     parts = []
     if foreign.pids_before_load:
@@ -22,13 +23,15 @@ def foreign_process_warning(foreign: ForeignProcesses) -> str | None:
         parts.append(f"at the end of the window ({_listed(foreign.pids_at_end)})")
     if not parts:
         return None
-    return (
-        f"foreign_process: other processes were on a GPU in use {' and '.join(parts)}: their energy is in the figures, "
-        "the baseline's too; stop them, or choose another GPU with CUDA_VISIBLE_DEVICES"
+    return MeasurementWarning(
+        "foreign_process",
+        f"other processes were on a GPU in use {' and '.join(parts)}: their energy is in the figures, "
+        "the baseline's too",
+        "stop them, or choose another GPU with CUDA_VISIBLE_DEVICES",
     )
 
 
-def gpu_throttled_warning(info: ThermalThrottleInfo | None, window_s: float) -> str | None:
+def gpu_throttled_warning(info: ThermalThrottleInfo | None, window_s: float) -> MeasurementWarning | None:
     """Whether the GPUs slowed themselves down, why and for how long."""
     if info is None or not info.detected:
         return None
@@ -41,18 +44,20 @@ def gpu_throttled_warning(info: ThermalThrottleInfo | None, window_s: float) -> 
     }
     named = [cause for cause, there in causes.items() if there] or ["the card's slowdown signal"]
     hottest = "" if info.max_temperature_c is None else f", at most {info.max_temperature_c:.0f} C"
-    seen = (
-        f"gpu_throttled: {' and '.join(named)} lowered the clocks for about {info.throttle_duration_sec:.1f} of "
-        f"{window_s:.1f} s{hottest}"
-    )
+    advice = "look after the power supply and the cooling of the card, and measure again"
     if info.thermal:
-        return f"{seen}; improve the cooling, or lock lower clocks with 'nvidia-smi -lgc', and measure again"
-    if info.power and not info.hw_power:
-        return f"{seen}; this is power and not heat: say the power limit with the number, or raise it to compare"
-    return f"{seen}; look after the power supply and the cooling of the card, and measure again"
+        advice = "improve the cooling, or lock lower clocks with 'nvidia-smi -lgc', and measure again"
+    elif info.power and not info.hw_power:
+        advice = "this is power and not heat: say the power limit with the number, or raise it to compare"
+    return MeasurementWarning(
+        "gpu_throttled",
+        f"{' and '.join(named)} lowered the clocks for about {info.throttle_duration_sec:.1f} of "
+        f"{window_s:.1f} s{hottest}",
+        advice,
+    )
 
 
-def power_cap_warning(gpus: Sequence[GpuInfo]) -> str | None:
+def power_cap_warning(gpus: Sequence[GpuInfo]) -> MeasurementWarning | None:
     """Whether a GPU may draw less than its makers meant it to."""
     capped = [
         f"{gpu.uuid} {gpu.power_limit_w:g} of {gpu.power_limit_default_w:g} W"
@@ -63,13 +68,16 @@ def power_cap_warning(gpus: Sequence[GpuInfo]) -> str | None:
     ]
     if not capped:
         return None
-    return (
-        f"power_cap_below_default: the power limit in force is under the default ({', '.join(capped)}); say so with "
-        "the number, or set it back with 'sudo nvidia-smi -pl'"
+    return MeasurementWarning(
+        "power_cap_below_default",
+        f"the power limit in force is under the default ({', '.join(capped)})",
+        "say so with the number, or set it back with 'sudo nvidia-smi -pl'",
     )
 
 
-def host_bound_warning(samples: Sequence[PowerThermalSample], start_s: float, end_s: float) -> str | None:
+def host_bound_warning(
+    samples: Sequence[PowerThermalSample], start_s: float, end_s: float
+) -> MeasurementWarning | None:
     """Whether a GPU stood idle while the host prepared its work.
 
     Args:
@@ -88,9 +96,11 @@ def host_bound_warning(samples: Sequence[PowerThermalSample], start_s: float, en
     if least_pct >= HOST_BOUND_PCT:
         return None
     which, awaited = ("the GPU", "the host") if len(means_pct) == 1 else (f"GPU {gpu}", "the host or another GPU")
-    return (
-        f"host_bound: {which} was busy {least_pct:.0f} % of the time, under {HOST_BOUND_PCT:.0f} %, and waited for "
-        f"{awaited}, so energy per token says as much of the host; raise the batch size, or compile the model"
+    return MeasurementWarning(
+        "host_bound",
+        f"{which} was busy {least_pct:.0f} % of the time, under {HOST_BOUND_PCT:.0f} %, and waited "
+        f"for {awaited}, so energy per token says as much of the host",
+        "raise the batch size, or compile the model",
     )
 
 

@@ -13,6 +13,7 @@ from llenergymeasure.core.prompts.hub import read_hub
 from llenergymeasure.core.prompts.random import draw_prompts
 from llenergymeasure.core.prompts.rows import PromptRow
 from llenergymeasure.domain.inference import Prompt
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class PromptSelection:
     """
 
     prompts: tuple[Prompt, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
     random_seed: int | None = None
 
     @property
@@ -52,11 +53,14 @@ def select_prompts(config: ExperimentConfig) -> PromptSelection:
     found = read_dataset(config.dataset)
     if config.dataset.order != "as_is":
         random.Random(config.random_seed).shuffle(found)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
     if len(found) < config.n:
         warnings = (
-            f"dataset_too_small: {config.n} prompts are asked for, there are {len(found)}: all of them are run; "
-            "lower n, or give a larger dataset",
+            MeasurementWarning(
+                "dataset_too_small",
+                f"{config.n} prompts are asked for, there are {len(found)}: all of them are run",
+                "lower n, or give a larger dataset",
+            ),
         )
     chosen = found[: config.n]
     return PromptSelection(

@@ -4,6 +4,7 @@ import pytest
 
 from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.testing import FakeClock, FakeEnergy
 
 
@@ -38,9 +39,8 @@ def test_a_source_that_works_is_passed_through(clock: FakeClock) -> None:
 def test_a_source_that_raises_gives_no_joules_and_a_reason(clock: FakeClock, at: str) -> None:
     with Tracking(Raising(clock, at)) as tracking:
         clock.sleep(4)
-    assert tracking.measurement == EnergyMeasurement(
-        None, 0.0, 0, warnings=(f"energy_unavailable: fake-energy could not {at}: the sensor is busy",)
-    )
+    reason = MeasurementWarning("energy_unavailable", f"fake-energy could not {at}: the sensor is busy")
+    assert tracking.measurement == EnergyMeasurement(None, 0.0, 0, warnings=(reason,))
 
 
 def test_an_interrupt_stops_the_source(clock: FakeClock) -> None:
@@ -50,11 +50,12 @@ def test_an_interrupt_stops_the_source(clock: FakeClock) -> None:
     assert energy.log == ["energy on", "energy off"]
 
 
+OF_THE_GPU = MeasurementWarning("absurd_power", "of the GPU", device="GPU-0")
 GPU = DeviceEnergy(device="GPU-0", kind="gpu", energy_j=300.0, source="counter", uncertainty_j=2.0)
 CPU = DeviceEnergy(device="package-0", kind="cpu", energy_j=80.0, source="counter", uncertainty_j=0.5)
 MEMORY = DeviceEnergy(device="dram-0", kind="dram", energy_j=10.0, source="counter")
 HEADLINE = EnergyMeasurement(
-    300.0, 4.0, 40, per_gpu_j={"GPU-0": 300.0}, devices=(GPU,), uncertainty_j=2.0, warnings=("of the GPU",)
+    300.0, 4.0, 40, per_gpu_j={"GPU-0": 300.0}, devices=(GPU,), uncertainty_j=2.0, warnings=(OF_THE_GPU,)
 )
 
 
@@ -67,18 +68,17 @@ def test_rows_of_another_source_are_listed_after_the_headlines_own_and_not_added
         per_gpu_j={"GPU-0": 300.0},
         devices=(GPU, CPU, MEMORY),
         uncertainty_j=2.0,
-        warnings=("of the GPU",),
+        warnings=(OF_THE_GPU,),
     )
 
 
 def test_a_source_beside_that_was_lost_says_that_the_total_does_not_depend_on_it() -> None:
-    beside = EnergyMeasurement(
-        None, 4.0, 0, devices=(MEMORY,), warnings=("energy_unavailable: no counter", "it wrapped")
-    )
+    said = tuple(map(MeasurementWarning.of, ("energy_unavailable: no", "wrapped")))
+    beside = EnergyMeasurement(None, 4.0, 0, devices=(MEMORY,), warnings=said)
     both = with_rows_of(HEADLINE, beside)
     assert (both.total_j, both.devices) == (300.0, (GPU, MEMORY))
-    assert both.warnings == (
-        "of the GPU",
-        "not_in_the_total: energy_unavailable: no counter",
-        "not_in_the_total: it wrapped",
-    )
+    assert list(map(str, both.warnings)) == [
+        "absurd_power: of the GPU",
+        "not_in_the_total: energy_unavailable: no",
+        "not_in_the_total: unnamed: wrapped",
+    ]

@@ -51,7 +51,7 @@ def found(made: GpuRecord) -> GpuEnergy:
 
 def flags(gpu: GpuEnergy) -> list[str]:
     """What the warnings begin with."""
-    return [warning.partition(":")[0] for warning in gpu.warnings]
+    return [warning.flag for warning in gpu.warnings]
 
 
 def changed(reads: Sequence[CounterRead], change: Callable[[float, float], float | None]) -> list[CounterRead]:
@@ -119,8 +119,8 @@ def test_a_counter_that_is_refused_is_replaced_by_the_integral_and_the_warning_s
     assert (gpu.row.field, gpu.row.update_period_s, gpu.row.witness_j) == ("instant", 0.1, None)
     assert gpu.row.uncertainty_j == pytest.approx(0.002)  # constant power: the driver's milliwatts over 2 s
     assert flags(gpu) == ["energy_counter_refused"]
-    assert "GPU-a" in gpu.warnings[0]
-    assert why in gpu.warnings[0]
+    assert "GPU-a" in str(gpu.warnings[0])
+    assert why in str(gpu.warnings[0])
     assert gpu.problem is None
 
 
@@ -159,9 +159,9 @@ def test_a_counter_more_than_five_percent_off_its_witness_is_a_warning(gain: flo
     assert gpu.row.source == "counter"
     assert gpu.row.energy_j == pytest.approx(600 * gain, rel=2e-3)
     assert flags(gpu) == (["counter_disagreement"] if warned else [])
-    assert not warned or "GPU-a" in gpu.warnings[0]
+    assert not warned or "GPU-a" in str(gpu.warnings[0])
     assert gpu.row.energy_j is not None
-    assert not warned or f"{abs(gpu.row.energy_j - 600) / gpu.row.energy_j:.1%} apart" in gpu.warnings[0]
+    assert not warned or f"{abs(gpu.row.energy_j - 600) / gpu.row.energy_j:.1%} apart" in str(gpu.warnings[0])
 
 
 def test_figures_that_their_bounds_explain_do_not_disagree() -> None:
@@ -196,7 +196,7 @@ def test_absurd_readings_count_as_failed_and_are_said(absurd_w: float) -> None:
     gpu = found(record(counter_reads=[], samples=samples(lambda t: absurd_w if 3.9 < t < 4.1 else 300.0)))
     assert gpu.row.energy_j == pytest.approx(600, rel=1e-9)
     assert flags(gpu) == ["absurd_power"]
-    assert "2 power readings of GPU-a" in gpu.warnings[0]
+    assert "2 power readings of GPU-a" in str(gpu.warnings[0])
 
 
 def test_a_reading_up_to_half_as_much_again_as_the_limit_is_believed() -> None:

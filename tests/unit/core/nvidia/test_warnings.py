@@ -18,12 +18,12 @@ def test_foreign_processes_are_named_with_the_time_they_were_seen() -> None:
     assert foreign_process_warning(ForeignProcesses()) is None
     both = foreign_process_warning(ForeignProcesses(pids_before_load=frozenset({12, 7}), pids_at_end=frozenset({7})))
     assert both is not None
-    assert both.startswith("foreign_process: ")
-    assert "before the model was loaded (PID 7, 12) and at the end of the window (PID 7)" in both
+    assert str(both).startswith("foreign_process: ")
+    assert "before the model was loaded (PID 7, 12) and at the end of the window (PID 7)" in str(both)
     late = foreign_process_warning(ForeignProcesses(pids_at_end=frozenset({9})))
     assert late is not None
-    assert "at the end of the window (PID 9)" in late
-    assert "before" not in late
+    assert "at the end of the window (PID 9)" in str(late)
+    assert "before" not in str(late)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_throttling_says_why_how_long_and_what_to_do(
 ) -> None:
     warning = gpu_throttled_warning(info, 60.0)
     assert warning is not None
-    assert warning.startswith("gpu_throttled: ")
-    assert [text for text in said if text not in warning] == []
-    assert [text for text in unsaid if text in warning] == []
+    assert str(warning).startswith("gpu_throttled: ")
+    assert [text for text in said if text not in str(warning)] == []
+    assert [text for text in unsaid if text in str(warning)] == []
 
 
 def test_without_throttling_nothing_is_said_of_it() -> None:
@@ -79,8 +79,8 @@ def test_a_power_limit_under_the_default_is_said(limit_w: float | None, default_
     warning = power_cap_warning([plain, other])
     assert (warning is not None) == capped
     if warning is not None:
-        assert warning.startswith("power_cap_below_default: ")
-        assert "(GPU-b 300 of 400 W)" in warning
+        assert str(warning).startswith("power_cap_below_default: ")
+        assert "(GPU-b 300 of 400 W)" in str(warning)
 
 
 def _busy(*pct: float | None, gpu: int = 0) -> list[PowerThermalSample]:
@@ -91,7 +91,9 @@ def _busy(*pct: float | None, gpu: int = 0) -> list[PowerThermalSample]:
 def test_a_gpu_that_waits_for_the_host_is_said() -> None:
     warning = host_bound_warning(_busy(99, 60, 80, 90, 99), 0.0, 3.0)  # 60, 80 and 90 count: 76.7 on average
     assert warning is not None
-    assert warning.startswith("host_bound: the GPU was busy 77 % of the time, under 80 %, and waited for the host, ")
+    assert str(warning).startswith(
+        "host_bound: the GPU was busy 77 % of the time, under 80 %, and waited for the host, "
+    )
     assert host_bound_warning(_busy(99, 60, 80, 100, 99), 0.0, 3.0) is None  # 80
 
 
@@ -106,5 +108,5 @@ def test_what_was_before_the_window_or_was_not_read_does_not_count() -> None:
 def test_of_several_gpus_the_idlest_is_named() -> None:
     warning = host_bound_warning([*_busy(0, 95, 95), *_busy(0, 40, 50, gpu=1)], 0.0, 2.0)
     assert warning is not None
-    assert "GPU 1 was busy 45 % of the time" in warning
-    assert "waited for the host or another GPU" in warning
+    assert "GPU 1 was busy 45 % of the time" in str(warning)
+    assert "waited for the host or another GPU" in str(warning)

@@ -71,7 +71,7 @@ def test_asking_for_more_than_there_are_runs_all_and_says_so(tmp_path: Path) -> 
     selection = _select(_file(tmp_path, _rows("abc")), n=10)
     assert sorted(_texts(selection)) == ["a", "b", "c"]
     (warning,) = selection.warnings
-    assert warning.startswith("dataset_too_small: 10 prompts are asked for, there are 3")
+    assert str(warning).startswith("dataset_too_small: 10 prompts are asked for, there are 3")
     assert _select(_file(tmp_path, _rows("abc")), n=3).warnings == ()
 
 

@@ -35,6 +35,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class PyTorchBackend(EngineBase):
             return [not_installed]
         return problems_of(config) + precision_problems(config, self._gpus_of(config))
 
-    def cautions(self, config: ExperimentConfig) -> list[str]:
+    def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
         """Number formats that the device only emulates."""
         gpus = self._gpus_of(config)
         # GPUs that the driver does not tell apart are no CPU.

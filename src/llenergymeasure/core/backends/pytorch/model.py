@@ -32,6 +32,7 @@ from llenergymeasure.domain.inference import (
 )
 from llenergymeasure.domain.load import Load, in_groups
 from llenergymeasure.domain.metrics import FlopsResult
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ExperimentError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class PyTorchModel(LoadedModelBase):
         restore_draft(self._model if self._draft is None else self._draft, self._draft_settings)
         self._compiles.restart()
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[MeasurementWarning]:
         """What its weights are, which settings were left out, whether it was made for so many tokens, and compiling.
 
         Graphs are those that were compiled since ``seed``.
@@ -135,8 +136,12 @@ class PyTorchModel(LoadedModelBase):
         n_positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         if isinstance(n_positions, int) and self._most_tokens > n_positions:
             found.append(
-                f"beyond_context: a request had {self._most_tokens} tokens with its answer, and the model was made for "
-                f"{n_positions}; lower max_input_tokens or max_output_tokens"
+                MeasurementWarning(
+                    "beyond_context",
+                    f"a request had {self._most_tokens} tokens with its answer, and the model was made for "
+                    f"{n_positions}",
+                    "lower max_input_tokens or max_output_tokens",
+                )
             )
         n_graphs = self._compiles.count()
         if n_graphs:
@@ -237,10 +242,11 @@ class PyTorchModel(LoadedModelBase):
         return tuple(f"GPU-{properties(index).uuid}" for index in self._cuda_indices)
 
 
-def _about_graphs(n_graphs: int) -> str:
-    return (
-        f"compiled_in_window: torch compiled {n_graphs} graphs while measuring, because batches had shapes that "
-        "warm-up had not; raise warmup.n_warmup, or set pytorch.compile_dynamic: true"
+def _about_graphs(n_graphs: int) -> MeasurementWarning:
+    return MeasurementWarning(
+        "compiled_in_window",
+        f"torch compiled {n_graphs} graphs while measuring, because batches had shapes that warm-up had not",
+        "raise warmup.n_warmup, or set pytorch.compile_dynamic: true",
     )
 
 

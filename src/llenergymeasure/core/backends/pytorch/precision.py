@@ -6,6 +6,7 @@ from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 Capability = tuple[int, int]
 
@@ -39,7 +40,7 @@ def precision_problems(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> lis
     ] + list(_wrong_format(config, gpus))
 
 
-def precision_cautions(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> list[str]:
+def precision_cautions(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> list[MeasurementWarning]:
     """What will run, but much slower than the same number format does where the hardware has it."""
     if not gpus:
         return _on_the_cpu(config)
@@ -48,8 +49,12 @@ def precision_cautions(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> lis
     if section_of(config).load_in_8bit:
         checks.append(("pytorch.load_in_8bit", _INT8, "load_in_4bit"))
     return [
-        f"slow_precision: {wanted_by} is emulated on GPU {gpu.index} ({gpu.name}): its compute capability is "
-        f"{_dotted(gpu.compute_capability)}, hardware has it from {_dotted(least)} on; {instead} is faster there"
+        MeasurementWarning(
+            "slow_precision",
+            f"{wanted_by} is emulated on GPU {gpu.index} ({gpu.name}): its compute capability is "
+            f"{_dotted(gpu.compute_capability)}, hardware has it from {_dotted(least)} on",
+            f"{instead} is faster there",
+        )
         for gpu in gpus
         for wanted_by, least, instead in checks
         if gpu.compute_capability is not None and gpu.compute_capability < least
@@ -73,7 +78,7 @@ def _wrong_format(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> Iterator
         )
 
 
-def _on_the_cpu(config: ExperimentConfig) -> list[str]:
+def _on_the_cpu(config: ExperimentConfig) -> list[MeasurementWarning]:
     import torch
 
     if config.precision != "fp16":
@@ -83,8 +88,11 @@ def _on_the_cpu(config: ExperimentConfig) -> list[str]:
     if has_fp16 is None or has_fp16():
         return []
     return [
-        "slow_precision: this CPU has no fp16 arithmetic, and torch's own is over a hundred times slower than fp32; "
-        "set precision: bf16 or fp32"
+        MeasurementWarning(
+            "slow_precision",
+            "this CPU has no fp16 arithmetic, and torch's own is over a hundred times slower than fp32",
+            "set precision: bf16 or fp32",
+        )
     ]
 
 

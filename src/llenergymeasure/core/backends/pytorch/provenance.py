@@ -11,14 +11,17 @@ from llenergymeasure.core.checkpoint.digest import weights_digest
 from llenergymeasure.core.checkpoint.files import adapter_files, adapter_folder, cached_folder, commit_of, model_files
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, ModelSource, packaged_file, resolve_model
 from llenergymeasure.domain.inference import ModelIdentity
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import BackendError
 
 _Value = TypeVar("_Value")
 
-_RANDOM_WEIGHTS = (
-    "random_weights: the weights were drawn and not read, so tokens are noise: answers end by chance (set "
-    "decoder.ignore_eos, or use dataset.random), experts are chosen at random, and a GPU's power depends on the "
-    "values it multiplies; say so wherever the figures are cited"
+_RANDOM_WEIGHTS = MeasurementWarning(
+    "random_weights",
+    "the weights were drawn and not read, so tokens are noise: answers end by chance (set "
+    "decoder.ignore_eos, or use dataset.random), experts are chosen at random, and a GPU's power "
+    "depends on the values it multiplies",
+    "say so wherever the figures are cited",
 )
 
 
@@ -44,13 +47,16 @@ class Origin:
             found["adapter"] = self.adapter
         return found
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[MeasurementWarning]:
         """What a reader has to know of it."""
         found = [_RANDOM_WEIGHTS] if section_of(self.config).random_weights else []
         if self.overridden:
             found.append(
-                f"generation_config_overridden: the model's generation_config.json has {', '.join(self.overridden)}, "
-                "which was not followed; what has a field of its own can be set there"
+                MeasurementWarning(
+                    "generation_config_overridden",
+                    f"the model's generation_config.json has {', '.join(self.overridden)}, which was not followed",
+                    "what has a field of its own can be set there",
+                )
             )
         return found
 
@@ -61,13 +67,17 @@ class Origin:
             model_config: the transformers configuration of the loaded model.
         """
         section = section_of(self.config)
-        warnings: list[str] = []
+        warnings: list[MeasurementWarning] = []
 
         def attempt(flag: str, call: Callable[[], _Value]) -> _Value | None:
             try:
                 return call()
             except (OSError, ValueError, RuntimeError, BackendError) as error:
-                warnings.append(f"{flag}_unavailable: {error}; without it nobody can tell which weights these were")
+                warnings.append(
+                    MeasurementWarning(
+                        f"{flag}_unavailable", str(error), "without it nobody can tell which weights these were"
+                    )
+                )
                 return None
 
         folder = attempt("model_revision" if section.random_weights else "weights_digest", self._folder)

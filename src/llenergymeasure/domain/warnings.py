@@ -1,0 +1,181 @@
+"""What a reader of a figure has to know, as values, and what follows from it for the energy."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["citable", "questionable", "not_citable"]
+
+_WRITTEN = re.compile(r"([a-z][a-z0-9]*(?:_[a-z0-9]+)*): (.*)", re.DOTALL)
+# Of a text that begins with no flag, as a sensor or an engine from elsewhere may give.
+UNNAMED = "unnamed"
+
+
+@dataclass(frozen=True)
+class MeasurementWarning:
+    """Something that was seen, and what to do about it. It informs, it never stops a measurement.
+
+    ``device`` is the GPU's UUID, or the name of another device, where it is about a single one; ``where`` says in which
+    part of the measurement it was, such as one of several processes.
+    """
+
+    flag: str
+    text: str
+    advice: str = ""
+    device: str | None = None
+    where: str = ""
+
+    def __str__(self) -> str:
+        """As it is written and shown: ``flag: what was seen; what to do``."""
+        advice = f"; {self.advice}" if self.advice else ""
+        where = f" [{self.where}]" if self.where else ""
+        return f"{self.flag}: {self.text}{advice}{where}"
+
+    @classmethod
+    def of(cls, said: "MeasurementWarning | str") -> "MeasurementWarning":
+        """The warning that a written text stands for; one that is a value already is itself."""
+        if isinstance(said, MeasurementWarning):
+            return said
+        found = _WRITTEN.fullmatch(said)
+        return cls(UNNAMED, said) if found is None else cls(found[1], found[2])
+
+
+@dataclass(frozen=True)
+class Flag:
+    """When a flag is raised, and the best that can be said of an energy that has it."""
+
+    when: str
+    verdict: Verdict = "citable"
+
+
+_NOT: Verdict = "not_citable"
+_DOUBT: Verdict = "questionable"
+
+FLAGS: Mapping[str, Flag] = {
+    "energy_unavailable": Flag("there is no energy, and why", _NOT),
+    "energy_modelled": Flag("no sensor stands behind the joules", _NOT),
+    "idle_unavailable": Flag("perhaps no sensor stands behind the joules, so idle power was not measured"),
+    "absurd_power": Flag("power readings were negative or far over the limit, and count as failed", _NOT),
+    "energy_counter_refused": Flag(
+        "a GPU's energy counter went back, jumped, stood still or failed, and sampled power took its place", _DOUBT
+    ),
+    "zeus_refused": Flag("Zeus gave no figure that can be believed, and NVML's took its place", _DOUBT),
+    "counter_disagreement": Flag(
+        "a GPU's counter and its power are over 5 % apart, and more than their bounds explain; or Zeus and the timed "
+        "counter are over 5 % apart",
+        _DOUBT,
+    ),
+    "energy_witness_unavailable": Flag("only one reading of a GPU came through, so nothing checks it", _DOUBT),
+    "wide_energy_bound": Flag("the bound of the energy is over 5 % of it", _DOUBT),
+    "energy_of_a_part": Flag(
+        "a device that several processes use was read by none of them for 99 % of the time or more", _NOT
+    ),
+    "windows_do_not_overlap": Flag("several processes did not measure at the same time", _NOT),
+    "uneven_processes": Flag(
+        "of several processes some ended more than a tenth of the time before the others, or began later; what their "
+        "devices took meanwhile is not in the total",
+        _DOUBT,
+    ),
+    "not_in_the_total": Flag("a sensor of a row beside the total failed"),
+    "short_measurement_duration": Flag("the window is under 10 s", _DOUBT),
+    "few_sensor_periods": Flag(
+        "the window is under 20 update periods of the slowest sensor in the total", _DOUBT
+    ),
+    "nvml_low_sample_count": Flag("a GPU gave fewer than 10 power readings", _DOUBT),
+    "aliasing": Flag(
+        "tokens come in step with a power sensor that looks only part of the time; "
+        "[how it is worked out](methodology.md#part-time-sensors)",
+        _DOUBT,
+    ),
+    "foreign_load": Flag(
+        "programs beside the measurement took over 5 % of the machine's processors in the window", _DOUBT
+    ),
+    "foreign_load_high": Flag("they took over 10 %", _NOT),
+    "foreign_process": Flag(
+        "another process was on a GPU in use, before loading or at the end; where the driver lists the processes of "
+        "another PID namespace (a container), only one that was there before loading is known to be foreign",
+        _DOUBT,
+    ),
+    "gpu_throttled": Flag("clocks were lowered in the window: by heat, or by the power cap or brake", _DOUBT),
+    "thermal_drift_detected": Flag("a GPU's temperature moved by more than 10 C in the window", _DOUBT),
+    "thermal_floor_ended_early": Flag(
+        "`warmup.thermal_floor_early_end` was set, and the floor ended before its time"
+    ),
+    "telemetry_unavailable": Flag("the state of the GPUs could not be read, so throttling is not known", _DOUBT),
+    "baseline_drift": Flag("a cached idle baseline was over 10 % off and was measured again", _DOUBT),
+    "baseline_unavailable": Flag("the idle baseline could not be measured, and why"),
+    "loaded_idle_unavailable": Flag("the power of idling with the model loaded could not be measured, and why"),
+    "negative_adjusted_energy": Flag("the idle baseline took more power than the measurement", _DOUBT),
+    "power_cap_below_default": Flag("the power limit in force is under the card's default"),
+    "gpu_persistence_mode_off": Flag("the driver may unload between runs"),
+    "host_bound": Flag("a GPU was busy for less than 80 % of the window"),
+    "gpus_not_used": Flag(
+        "GPUs are visible, and the engine runs on the CPU, such as a torch that is built without CUDA"
+    ),
+    "slow_precision": Flag(
+        "a number format is emulated: bf16 on GPUs before Ampere and on CPUs without its instructions, bitsandbytes' "
+        "8 bits before Turing, fp16 on a CPU without it"
+    ),
+    "warmup_not_converged": Flag("latencies never became steady in warm-up", _DOUBT),
+    "warmup_failed": Flag("no run of the warm-up succeeded, so the engine was measured cold", _DOUBT),
+    "compiled_in_window": Flag("torch compiled in the window, which is no inference", _DOUBT),
+    "window_not_reached": Flag("the run was too short for the window that was to be measured", _DOUBT),
+    "steady_state_not_reached": Flag("throughput never became steady", _DOUBT),
+    "requests_failed": Flag("some requests failed, no more than one or 1 % of them; their rows say why"),
+    "requests_failed_above_share": Flag("over 1 % of the requests failed, under arrivals at their own times", _NOT),
+    "random_weights": Flag("the weights were drawn and not read; power depends on the values multiplied", _DOUBT),
+    "beyond_context": Flag(
+        "a request had more tokens than the model was made for, `max_position_embeddings` of its configuration; what "
+        "it answers is not what it was trained for"
+    ),
+    "generation_config_overridden": Flag("settings that the model brings along were not followed"),
+    "prompts_truncated": Flag("prompts were cut to `max_input_tokens`"),
+    "dataset_too_small": Flag("there are fewer prompts than `n`"),
+    "dormant_fields": Flag("settings that change nothing as the others are"),
+    "memory_tight": Flag(
+        "the estimate is above what is free; only before a run, in the log and with `--dry-run`"
+    ),
+    "phases_unresolved": Flag("the interval of prefill or of decode reaches down to zero"),
+    "phases_without_bound": Flag("the intervals of the phases hold no bound of the sensor"),
+    "phases_unavailable": Flag("prefill and decode were not measured apart, and why"),
+    "flops_unavailable": Flag("FLOPs could not be counted, and why"),
+    "peak_memory_unavailable": Flag("the engine could not tell its memory, and why"),
+    "model_revision_unavailable": Flag("the commit of the model could not be read, and why"),
+    "weights_digest_unavailable": Flag(
+        "weight files could not be read again after loading, or are of an unknown kind"
+    ),
+    "adapter_digest_unavailable": Flag("the same of an adapter's files"),
+    "draft_digest_unavailable": Flag("the same of a draft's files"),
+    "engine_cautions_unavailable": Flag("the engine failed when it was asked for its cautions"),
+    "engine_warnings_unavailable": Flag("the engine failed when it was asked for its warnings"),
+    "sidecar_not_written": Flag("a file beside the result could not be written"),
+}  # fmt: skip
+
+_BEST_FIRST: tuple[Verdict, ...] = ("citable", "questionable", "not_citable")
+
+
+def in_words(verdict: Verdict) -> str:
+    """As people read it: ``not citable``."""
+    return verdict.replace("_", " ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validity:
+    """Whether the energy may be cited, and the flags that decided it."""
+
+    verdict: Verdict
+    decided_by: tuple[str, ...] = ()
+
+
+def validity_of(flags: Iterable[str]) -> Validity:
+    """The worst that any flag allows, and the flags that are as bad; those that nobody knows decide nothing.
+
+    Args:
+        flags: those of the warnings of a result, in their order.
+    """
+    known = {flag: FLAGS[flag].verdict for flag in flags if flag in FLAGS}
+    worst: Verdict = max(known.values(), key=_BEST_FIRST.index, default="citable")
+    if worst == "citable":
+        return Validity(verdict="citable")
+    return Validity(verdict=worst, decided_by=tuple(flag for flag, verdict in known.items() if verdict == worst))
