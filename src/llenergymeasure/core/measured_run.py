@@ -181,8 +181,9 @@ class _Run:
 
 
 def _in_flight_at(output: RequestOutput, time_s: float) -> bool:
-    began = output.sent_s is None or output.sent_s <= time_s
-    return began and (output.end_s is None or output.end_s > time_s)
+    began = output.sent_s is None or output.sent_s < time_s
+    # One that was cancelled may have been told just at the edge.
+    return began and (output.end_s is None or output.end_s > time_s or output.finish_reason == "cancelled")
 
 
 def _check_failures(done: list[RequestOutput], work: Work, warnings: list[MeasurementWarning]) -> None:
