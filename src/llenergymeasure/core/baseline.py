@@ -3,15 +3,17 @@
 import contextlib
 import json
 import logging
-import os
+import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from llenergymeasure._files import write_atomically
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.measurement_warnings import baseline_drift_warning
@@ -24,6 +26,10 @@ _log = logging.getLogger(__name__)
 # A cached baseline is checked for this long before it is used. At the default interval that is 50 power
 # readings, and two edges of a 0.1 s energy counter are 4 % of it: well inside the drift that counts.
 SPOT_CHECK_S = 5.0
+# Whoever holds the lock reads or writes a file of some hundred bytes.
+_LOCK_PATIENCE_S = 10.0
+_MACHINE_ID = Path("/etc/machine-id")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,35 +51,81 @@ class BaselineCache:
         return None if power_w is None else replace(self, power_w=power_w, devices=tuple(devices))
 
 
-class BaselineStore:
-    """Baselines of one session: in memory, and in a file when processes share them."""
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The machine that idles, since it was started: another one's power, or that of another boot, says nothing of it.
 
-    def __init__(self, path: Path | None = None) -> None:
+    What the system does not tell is None.
+    """
+
+    name: str
+    machine_id: str | None
+    boot_id: str | None
+
+
+def this_host() -> Host:
+    """This machine, by its name, its own number and the number of this boot."""
+    return Host(name=platform.node(), machine_id=_first_line(_MACHINE_ID), boot_id=_first_line(_BOOT_ID))
+
+
+def _first_line(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+class BaselineStore:
+    """Baselines of one session: in memory, and in a file when processes share them, on whatever machines."""
+
+    def __init__(self, path: Path | None = None, host: Host | None = None) -> None:
         self._path = path
+        self._host = host or this_host()
         self._known: dict[str, BaselineCache] = {}
 
     def get(self, key: str) -> BaselineCache | None:
-        """The last baseline of this key; a file that cannot be read holds none."""
-        self._known.update(self._read())
-        return self._known.get(key)
+        """The last baseline of this key that was measured on this host; a file that cannot be read holds none."""
+        with self._alone():
+            self._known.update(self._read())
+        return self._known.get(self._of_the_host(key))
 
     def put(self, key: str, baseline: BaselineCache) -> None:
-        """Keep a baseline."""
-        self._known.update(self._read())
-        self._known[key] = baseline
-        if self._path is not None:
-            temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-            with contextlib.suppress(OSError):  # measuring again is all that a lost cache costs
-                temporary.write_text(json.dumps({k: asdict(b) for k, b in self._known.items()}))
-                temporary.replace(self._path)
+        """Keep a baseline of this host, and what others have kept meanwhile."""
+        with self._alone():
+            self._known.update(self._read())
+            self._known[self._of_the_host(key)] = baseline
+            if self._path is not None:
+                text = json.dumps({k: asdict(b) for k, b in self._known.items()})
+                with contextlib.suppress(OSError):  # measuring again is all that a lost cache costs
+                    write_atomically(self._path, text, durable=False)
+
+    def _of_the_host(self, key: str) -> str:
+        return "|".join([self._host.name, self._host.machine_id or "", self._host.boot_id or "", key])
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else reads or writes meanwhile; where nothing can be locked, the last one to write is kept."""
+        if self._path is None:
+            yield
+            return
+        lock = FileLock(self._path.with_suffix(".lock"))
+        with contextlib.suppress(Timeout, OSError, NotImplementedError):
+            lock.acquire(timeout=_LOCK_PATIENCE_S)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _read(self) -> dict[str, BaselineCache]:
         if self._path is None:
             return {}
         try:
-            records = json.loads(self._path.read_text())
+            records = json.loads(self._path.read_text(encoding="utf-8"))
             return TypeAdapter(dict[str, BaselineCache]).validate_python(records)
-        except (OSError, ValueError):  # ValidationError is a ValueError
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:  # ValidationError is a ValueError
+            _log.warning("idle baselines in %s cannot be read and are measured again: %s", self._path, error)
             return {}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from llenergymeasure._files import write_atomically
 from llenergymeasure.exceptions import ExperimentError
 
 # Windows begin within this of one another.
@@ -101,11 +102,8 @@ class FilePeers:
         return frozenset(int((self._folder / name).read_text(encoding="utf-8")) for name in files)
 
     def _leave(self, name: str, text: str) -> None:
-        """Write a file that appears whole."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self._folder / name)
+        write_atomically(self._folder / name, text, durable=False)
 
     def _wait_for(self, names: list[str], poll_s: float) -> None:
         end_s = self._clock() + self._patience_s

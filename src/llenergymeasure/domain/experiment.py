@@ -32,6 +32,13 @@ from llenergymeasure.domain.utilisation import joules_per_tflop, model_flops_uti
 from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of
 from llenergymeasure.domain.window import InFlight
 
+# Counts up whenever fields are added to the file; none is ever taken away or given another meaning under one
+# schema_version. Files of every revision are kept in tests/golden and must stay readable.
+#   1  as first published; the file does not name it
+#   2  schema_revision, validity, validity_flags, n_requests_failed, requests_in_flight; in requests.parquet due_s,
+#      sent_s, end_s and error
+SCHEMA_REVISION = 2
+
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
 
@@ -41,6 +48,7 @@ class ExperimentResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal["2.0"]
+    schema_revision: int = 1
     experiment_id: str
     name: str
     measurement_config_hash: str
@@ -182,6 +190,7 @@ class ExperimentResult(BaseModel):
             raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
         return cls(
             schema_version="2.0",
+            schema_revision=SCHEMA_REVISION,
             experiment_id=first.experiment_id,
             name=first.name,
             measurement_config_hash=first.measurement_config_hash,

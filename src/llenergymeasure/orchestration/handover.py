@@ -9,9 +9,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from llenergymeasure import exceptions
+from llenergymeasure._files import write_atomically
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError, LLEMError
-from llenergymeasure.results.persistence import STATE_DIR, write_atomically
+from llenergymeasure.results.persistence import STATE_DIR
 
 PLAN_FILE = "plan.json"
 # Where processes leave word for one another.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from llenergymeasure._files import write_atomically
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -29,7 +30,6 @@ from llenergymeasure.results.persistence import (
     new_run_directory,
     publish,
     stamped_name,
-    write_atomically,
 )
 
 _log = logging.getLogger(__name__)

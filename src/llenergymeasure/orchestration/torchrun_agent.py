@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from llenergymeasure._files import write_atomically
 from llenergymeasure.orchestration.process_group import die_with_parent
-from llenergymeasure.results.persistence import write_atomically
 
 ENDS_FILE = "ends.json"
 

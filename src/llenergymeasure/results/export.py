@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from llenergymeasure._files import write_atomically
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.results.persistence import write_atomically
 
 _FIELDS = (
     "experiment_id", "name", "measurement_config_hash", "start_time", "n_requests", "input_tokens",

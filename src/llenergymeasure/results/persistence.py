@@ -4,19 +4,26 @@ import contextlib
 import hashlib
 import itertools
 import json
-import os
+import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure._files import write_atomically
+from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 
+_log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = "2.0"
+# What pydantic calls a name that a model, or a dataclass, does not have.
+_UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")
 RESULT_FILE = "result.json"
 DONE_FILE = "DONE"
 STATE_DIR = ".state"
@@ -78,34 +85,58 @@ def load_result(path: Path) -> ExperimentResult:
     """
     file = result_file(path)
     try:
-        return ExperimentResult.model_validate_json(file.read_text(encoding="utf-8"))
+        written = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"result {file}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"result {file}: this is not a text file in UTF-8") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ConfigError(f"result {file}: this is no result of schema 2.0: {where}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"result {file}: this is no JSON: {error}") from None
+    return _understood(written, file)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is whole or absent: same folder, flushed, renamed.
+def _understood(written: object, file: Path) -> ExperimentResult:
+    """The result as far as this version knows its fields; others are left out, and that is said."""
+    if not isinstance(written, dict):
+        raise ConfigError(f"result {file}: this is no result of schema {SCHEMA_VERSION}: it is no object")
+    version = written.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"result {file}: its schema_version is {version!r}, and this version reads {SCHEMA_VERSION!r}; "
+            "use the version of llenergymeasure that wrote it"
+        )
+    unknown = []
+    while True:
+        try:
+            # As JSON, in which a date is a text and a list may be a tuple.
+            result = ExperimentResult.model_validate_json(json.dumps(written))
+            break
+        except ValidationError as error:
+            strange = [e["loc"] for e in error.errors(include_url=False) if e["type"] in _UNKNOWN_FIELD]
+            if not strange or not all(_remove(written, place) for place in strange):
+                first = error.errors(include_url=False)[0]
+                where = ".".join(str(part) for part in first["loc"]) or "file"
+                raise ConfigError(
+                    f"result {file}: this is no result of schema {SCHEMA_VERSION}: {where}: {first['msg']}"
+                ) from None
+            unknown += [".".join(map(str, place)) for place in strange]
+    if unknown:
+        revision, names = written.get("schema_revision", 1), ", ".join(sorted(unknown))
+        said = "result %s is of revision %s, and this version knows %d: left out: %s"
+        _log.warning(said, file, revision, SCHEMA_REVISION, names)
+    return result
 
-    Raises:
-        OSError: it cannot be written; nothing is left behind.
-    """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+
+def _remove(written: Any, place: Sequence[int | str]) -> bool:
+    """Take a field out of what a file holds; False where there is no such place."""
+    *way, name = place
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        for part in way:
+            written = written[part]
+        del written[name]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
 
 
 def safe_name(name: str) -> str:

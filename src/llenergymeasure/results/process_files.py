@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from llenergymeasure._files import write_atomically
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError
-from llenergymeasure.results.persistence import write_atomically
 
 
 def write_process_result(raw: RawProcessResult, state_dir: Path) -> Path:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 from llenergymeasure.core.baseline import (
     BaselineCache,
     BaselineStore,
+    Host,
     create_energy_breakdown,
     measure_baseline_power,
+    this_host,
 )
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.testing import FakeClock, FakeEnergy
@@ -143,8 +147,9 @@ def test_two_processes_share_a_baseline_through_a_file(tmp_path: Path) -> None:
     assert second.measure() == replace(MEASURED, from_cache=True)
     assert second.clock.log == ["energy on", "sleep 5", "energy off"]
     second.measure(("GPU-1",))
-    assert set(json.loads(path.read_text())) == {"fake-energy:GPU-0:30s", "fake-energy:GPU-1:30s"}
-    assert [p.name for p in tmp_path.iterdir()] == ["baseline.json"]
+    kept = {key.rpartition("|")[2] for key in json.loads(path.read_text())}
+    assert kept == {"fake-energy:GPU-0:30s", "fake-energy:GPU-1:30s"}
+    assert {p.name for p in tmp_path.iterdir()} <= {"baseline.json", "baseline.lock"}
 
 
 @settings(max_examples=40)
@@ -299,3 +304,75 @@ def test_a_drift_of_one_card_is_not_hidden_by_the_others(clock: FakeClock) -> No
     assert again.power_w == pytest.approx(610.0)
     (warning,) = idle.warned
     assert "idle power of GPU-7 was 70.0 W" in warning
+
+
+HERE = Host(name="node-1", machine_id="a", boot_id="1")
+A_BASELINE = replace(MEASURED, power_w=80.0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(HERE, name="node-2"),
+        replace(HERE, machine_id="b"),
+        replace(HERE, boot_id="2"),
+        replace(HERE, machine_id=None, boot_id=None),
+    ],
+    ids=["another name", "another machine", "another boot", "nothing told"],
+)
+def test_the_idle_power_of_another_host_or_boot_on_a_shared_disk_is_not_taken(tmp_path: Path, other: Host) -> None:
+    path = tmp_path / "baseline.json"
+    BaselineStore(path, HERE).put("nvml:GPU-0:30s", A_BASELINE)
+    assert BaselineStore(path, other).get("nvml:GPU-0:30s") is None
+    assert BaselineStore(path, HERE).get("nvml:GPU-0:30s") == A_BASELINE
+    BaselineStore(path, other).put("nvml:GPU-0:30s", MEASURED)
+    assert BaselineStore(path, HERE).get("nvml:GPU-0:30s") == A_BASELINE
+
+
+def test_a_second_host_measures_its_own_idle_power_whatever_its_clock_says(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    first = Idle(FakeClock(), BaselineStore(path, HERE))
+    second = Idle(FakeClock(100.0), BaselineStore(path, replace(HERE, name="node-2")))
+    second.energy.power_w = 250.0
+    assert first.measure() is not None
+    found = second.measure()
+    assert found is not None
+    assert found.power_w == pytest.approx(250.0)
+    assert not found.from_cache
+
+
+def test_this_host_has_a_name_and_the_same_one_each_time() -> None:
+    assert this_host().name
+    assert this_host() == this_host()
+
+
+_KEEPER = """
+import sys
+from pathlib import Path
+from llenergymeasure.core.baseline import BaselineCache, BaselineStore
+path, name = Path(sys.argv[1]), sys.argv[2]
+store = BaselineStore(path)
+for number in range(20):
+    store.put(f"{name}-{number}", BaselineCache(power_w=1.0, timestamp=0.0, duration_sec=1.0, source="s", devices=()))
+"""
+
+
+def test_of_processes_that_keep_theirs_at_once_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    writers = [subprocess.Popen([sys.executable, "-c", _KEEPER, str(path), str(i)]) for i in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    store = BaselineStore(path)
+    assert [store.get(f"{i}-{n}") is not None for i in range(3) for n in range(20)] == [True] * 60
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"x": {"power_w": "hot"}}'])
+def test_a_torn_file_holds_no_baseline_and_that_is_said(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(text)
+    store = BaselineStore(path)
+    assert store.get("key") is None
+    assert "cannot be read and are measured again" in caplog.text
+    store.put("key", MEASURED)
+    assert BaselineStore(path).get("key") == MEASURED

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure._files import write_atomically
+from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.protocols import ResultsRepository
 from llenergymeasure.results.persistence import (
@@ -30,7 +31,6 @@ from llenergymeasure.results.persistence import (
     safe_name,
     save_result,
     stamped_name,
-    write_atomically,
 )
 from tests.unit.results.conftest import values_of
 
@@ -134,10 +134,9 @@ def test_any_other_content_is_refused_and_never_a_traceback(content: bytes) -> N
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"schema_version": "1.0"}, "schema_version"),
-        ({"schema_version": 2.0}, "schema_version"),
-        ({"output_tokens": "many"}, "output_tokens"),
-        ({"a_field_of_the_future": 1}, "a_field_of_the_future"),
+        ({"schema_version": "1.0"}, "its schema_version is '1.0', and this version reads '2.0'"),
+        ({"schema_version": 2.0}, "its schema_version is 2.0, and this version reads '2.0'"),
+        ({"output_tokens": "many"}, "schema 2.0: output_tokens"),
     ],
 )
 def test_another_schema_is_refused_with_the_field_named(
@@ -145,7 +144,7 @@ def test_another_schema_is_refused_with_the_field_named(
 ) -> None:
     path = save_result(result, tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
-    with pytest.raises(ConfigError, match=f"schema 2.0: {named}"):
+    with pytest.raises(ConfigError, match=named):
         load_result(path)
 
 
@@ -316,3 +315,26 @@ def test_done_lists_the_sha_256_of_every_other_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "DONE").read_text(encoding="utf-8")) == expected
     mark_done(tmp_path)
     assert json.loads((tmp_path / "DONE").read_text(encoding="utf-8")) == expected
+
+
+def test_what_a_later_revision_has_more_is_left_out_and_that_is_said(
+    result: ExperimentResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save_result(result, tmp_path)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written |= {"schema_revision": 99, "a_field_of_the_future": 1}
+    written["warmup_result"]["another"] = [1]
+    path.write_text(json.dumps(written), encoding="utf-8")
+    assert load_result(path) == result.model_copy(update={"schema_revision": 99})
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert said.startswith(f"result {path} is of revision 99, and this version knows {SCHEMA_REVISION}: left out: ")
+    assert said.endswith("a_field_of_the_future, warmup_result.another")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "[" * 100_000, '{"schema_version": NaN}'])
+def test_what_is_no_result_at_all_says_so(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"^result {re.escape(str(path))}: "):
+        load_result(path)

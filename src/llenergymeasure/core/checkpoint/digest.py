@@ -6,12 +6,13 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import platformdirs
 from filelock import FileLock, Timeout
+
+from llenergymeasure._files import write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _read_and_note(path: Path, root: Path) -> str:
         raise RuntimeError(f"{path} changed while it was being read")
     # Without a note the file is read again next time, and that is all.
     with contextlib.suppress(OSError):
-        _write_whole(_note_of(path, root), json.dumps({**before, "sha256": digest}))
+        write_atomically(_note_of(path, root), json.dumps({**before, "sha256": digest}))
     return digest
 
 
@@ -110,18 +111,6 @@ def _state_of(path: Path) -> dict[str, str | int]:
 
 def _note_of(path: Path, root: Path) -> Path:
     return root / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
-
-
-def _write_whole(target: Path, text: str) -> None:
-    """Write aside and rename, so that a killed process leaves the old note or none."""
-    descriptor, aside = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(aside).replace(target)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

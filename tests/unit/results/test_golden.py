@@ -1,0 +1,81 @@
+"""Files of every revision that was ever written stay readable, and no field comes without a new revision."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
+from llenergymeasure.results.outputs import compare_runs
+from llenergymeasure.results.persistence import load_result
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+FOLDERS = sorted(GOLDEN.glob("revision-*/*/"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_every_golden_result_is_read_without_a_word(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = load_result(folder)
+    assert result.schema_revision == int(folder.parent.name.removeprefix("revision-"))
+    assert caplog.text == ""
+    # Whatever the file says is what is read.
+    written = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    again = json.loads(result.model_dump_json())
+    assert {name: again[name] for name in written} == written
+    # And its tables belong to it.
+    assert result.requests is not None
+    rows = pq.read_table(folder / result.requests).to_pydict()
+    assert (len(rows["index"]), sum(rows["output_tokens"])) == (result.n_requests, result.output_tokens)
+    assert compare_runs(folder, folder).n_identical == result.n_requests
+
+
+def test_the_first_revision_of_a_modelled_run() -> None:
+    # Read off the file by eye.
+    result = load_result(GOLDEN / "revision-1" / "quickstart")
+    assert (result.n_requests, result.input_tokens, result.output_tokens) == (24, 5197, 1468)
+    assert result.measurement_config_hash == "e940eb533eabd5ae"
+    assert result.total_flops == 1415692068480.0
+    assert result.total_energy_j == 1642.5610899345543
+    assert (result.validity, result.validity_flags) == ("not_citable", ["energy_modelled"])
+    assert result.model.parameters is not None
+    assert result.model.parameters["batch_size"] == 8
+
+
+def test_the_first_revision_of_a_run_on_two_gpus_with_phases() -> None:
+    result = load_result(GOLDEN / "revision-1" / "gpus")
+    assert [(d.device, d.kind, d.energy_j) for d in result.energy_devices] == [
+        ("GPU-0", "gpu", 600.0), ("GPU-1", "gpu", 600.0), ("package-0", "cpu", 12.5),
+    ]  # fmt: skip
+    assert (result.total_energy_j, result.duration_sec, result.output_tokens) == (1200.0, 4.0, 32)
+    assert result.phases is not None
+    assert result.phases.n_pairs == 5
+    assert result.thermal_throttle is not None
+    assert result.thermal_throttle.power
+    assert result.environment_snapshot.gpus[1].compute_capability == (8, 0)
+    assert result.validity == "questionable"
+    assert result.validity_flags == [
+        "aliasing", "short_measurement_duration", "foreign_process", "gpu_throttled",
+    ]  # fmt: skip
+
+
+def fields_of(schema: dict[str, Any]) -> Iterator[str]:
+    """Every field of a schema and of what it refers to."""
+    yield from (f"ExperimentResult.{name}" for name in schema["properties"])
+    for kind, definition in schema["$defs"].items():
+        yield from (f"{kind}.{name}" for name in definition.get("properties", {}))
+
+
+def test_a_field_that_comes_or_goes_is_a_new_revision() -> None:
+    """If this fails: raise SCHEMA_REVISION, say there what is new, and keep a golden result of the last one.
+
+    Then write the fields into ``tests/golden/fields-of-revision-N.txt``. Fields never go.
+    """
+    now = sorted(fields_of(ExperimentResult.model_json_schema(mode="serialization")))
+    recorded = (GOLDEN / f"fields-of-revision-{SCHEMA_REVISION}.txt").read_text(encoding="utf-8").split()
+    assert now == recorded
+    for earlier in range(2, SCHEMA_REVISION):
+        gone = set((GOLDEN / f"fields-of-revision-{earlier}.txt").read_text(encoding="utf-8").split()) - set(now)
+        assert gone == set()
