@@ -11,7 +11,7 @@ import click
 
 from llenergymeasure.cli import cli
 from llenergymeasure.config.decoder import DECODER_PRESETS
-from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.engines import registry
 from llenergymeasure.config.introspection import (
     engine_support,
     experiment_schema,
@@ -20,7 +20,6 @@ from llenergymeasure.config.introspection import (
     field_descriptions,
     field_kinds,
 )
-from llenergymeasure.core.backends import engine_names
 from llenergymeasure.domain.warnings import FLAGS, in_words
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -74,16 +73,18 @@ def cli_page() -> str:
 def parameters_page() -> str:
     """A row per field, shared ones first, then a table per engine; and what the presets stand for."""
     parts = [PARAMETERS_HEAD, SHARED_TABLE]
-    parts += [_row(name, engines=True) for name in field_descriptions() if name.split(".")[0] not in ENGINE_SECTIONS]
+    parts += [
+        _row(name, engines=True) for name in field_descriptions() if name.split(".")[0] not in registry.own_sections()
+    ]
     parts.append("\n## Decoder presets\n\nA field that is given wins over the preset.\n\n")
     parts.append("| preset | stands for |\n|---|---|\n")
     parts += [
         f"| `{name}` | {', '.join(f'`{k}: {_plain(v)}`' for k, v in p.items())} |\n"
         for name, p in DECODER_PRESETS.items()
     ]
-    for engine, section in ENGINE_SECTIONS.items():
+    for engine, section in registry.own_sections().items():
         parts.append(f"\n## {engine}\n\n")
-        if engine not in engine_names():
+        if engine not in registry.own_names():
             parts.append(NOT_RUN)
         # The first paragraph describes the class to programmers, as its name does.
         parts += [f"{_unwrapped(p)}\n\n" for p in (inspect.getdoc(section) or "").split("\n\n")[1:]]

@@ -12,7 +12,7 @@ from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.energy_backends import SensorContext, probe_sources
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.nvidia.devices import visible_gpus
-from llenergymeasure.orchestration.inspection import engine_status, model_status
+from llenergymeasure.orchestration.inspection import engine_status, library_loggers, model_status
 
 
 @click.command("config")
@@ -23,13 +23,14 @@ from llenergymeasure.orchestration.inspection import engine_status, model_status
 def config_command(verbose: bool, schema: bool) -> int:
     """Show this machine's GPUs, engines, energy sensors, packaged models and the user's defaults."""
     if schema:
-        click.echo(json.dumps(experiment_schema(), indent=2))
+        click.echo(json.dumps(experiment_schema(engine_names()), indent=2))
         return 0
     logs.configure(quiet=True, verbose=False)
     # First, because a wrong default would be wrong in every run.
     defaults = list(effective_defaults({"output_dir": str(DEFAULT_OUTPUT)}))
     environment = collect_environment_snapshot()
     visible = visible_gpus()
+    logs.quiet_libraries(library_loggers(engine_names()))
     engines = [engine_status(name, visible.uuids) for name in engine_names()]
     # Where every engine runs on the CPU, the GPUs' sensors are of no use.
     devices = visible.uuids if any(engine.uses_gpus for engine in engines) else ()

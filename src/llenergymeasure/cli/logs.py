@@ -2,17 +2,7 @@
 
 import logging
 import warnings
-
-# torch sets the level of its own loggers on import, except of those it does not know by name.
-_LIBRARIES = (
-    "transformers",
-    "huggingface_hub",
-    "accelerate",
-    "torch",
-    "torch.utils._pytree",
-    "torchao",
-    "bitsandbytes",
-)
+from collections.abc import Iterable
 
 
 def configure(*, quiet: bool, verbose: bool) -> None:
@@ -27,5 +17,10 @@ def configure(*, quiet: bool, verbose: bool) -> None:
     if not verbose:
         # Libraries speak to developers there; what a user has to know is in measurement_warnings.
         warnings.simplefilter("ignore")
-        for name in _LIBRARIES:
+
+
+def quiet_libraries(loggers: Iterable[str]) -> None:
+    """Nothing but errors from these loggers, unless everything is to be seen."""
+    if logging.getLogger("llenergymeasure").level > logging.DEBUG:
+        for name in loggers:
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -17,7 +17,7 @@ from llenergymeasure.config.sources import environment_source
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.orchestration.inspection import energy_line, process_layout
+from llenergymeasure.orchestration.inspection import energy_line, library_loggers, process_layout
 from llenergymeasure.orchestration.preflight import Examined, examine
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
@@ -61,6 +61,8 @@ def run_command(
     given = {name: value for name, value in fields.items() if value is not None}
     _check_export(export_csv)
     plan = _load(config, given | {"settings": parse_settings(settings)}, output)
+    experiments = plan.experiments if isinstance(plan, StudyConfig) else [plan]
+    logs.quiet_libraries(library_loggers(experiment.backend for experiment in experiments))
     if dry_run:
         return _dry_run(plan)
     options = RunOptions(show_progress=not quiet and sys.stderr.isatty())

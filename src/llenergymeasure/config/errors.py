@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from llenergymeasure.config.base import CONFLICT
-from llenergymeasure.config.engines import ENGINE_SECTIONS
-from llenergymeasure.config.fields import keys_of, members, model_at, model_in, takes_mapping, takes_null, type_of
+from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
+from llenergymeasure.config.engines.takes_sections import TakesSections
+from llenergymeasure.config.fields import field_of, keys_of, members, model_at, model_in, takes_mapping, takes_null
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.yaml_file import Location, printable
 from llenergymeasure.exceptions import ConfigError
@@ -102,7 +103,7 @@ def _message(detail: ErrorDetails, location: Location, model: type[BaseModel], h
     if kind in ("model_type", "dict_type"):
         return "Input should be a mapping of fields"
     above = model_at(model, location[:-1])
-    field = above.model_fields.get(keys_of(above).get(str(location[-1]), "")) if above and location else None
+    field = field_of(above, str(location[-1])) if above and location else None
     if kind == "string_pattern_mismatch" and field is not None:
         return f"this is not of the form that the field takes ({field.description})"
     if kind == "missing" and location == ("model",):
@@ -139,8 +140,9 @@ class _Hints:
             part = name.removeprefix(f"{section}_")
             if inner is not None and part != name and part in keys_of(inner):
                 return f"; did you mean '{section}.{part}' (LLEM_{section.upper()}__{part.upper()} in a variable)?"
-        known = (*keys_of(model), *(("experiments",) if model is ExperimentConfig and not above else ()))
-        return f"; {self._nearest(name, known)}"
+        known = [*keys_of(model), *(("experiments",) if model is ExperimentConfig and not above else ())]
+        known += [engine for engine in registry.names() if issubclass(model, TakesSections) and engine not in known]
+        return f"; {self._nearest(name, tuple(known))}"
 
 
 def _sections_with(name: str) -> list[str]:
@@ -184,10 +186,11 @@ def _field_location(model: type[BaseModel], detail: ErrorDetails) -> Location:
         if isinstance(part, int):
             found.append(part)
             continue
-        if current is None or part not in keys_of(current):
+        field = None if current is None else field_of(current, part)
+        if field is None:
             break
         found.append(part)
-        kind = type_of(current, part)
+        kind = field.annotation
         current = model_in(kind)
         if takes_mapping(kind):
             # A mapping of the user's own keys: next comes one of them, behind the branch if it is a union.

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel
+from pydantic.fields import FieldInfo
+
+from llenergymeasure.config.engines.takes_sections import TakesSections
 
 
 def keys_of(model: type[BaseModel]) -> dict[str, str]:
@@ -19,8 +22,16 @@ def keys_of(model: type[BaseModel]) -> dict[str, str]:
 
 def type_of(model: type[BaseModel], key: str) -> Any:
     """The annotation of the field behind a key; None if there is none."""
+    field = field_of(model, key)
+    return None if field is None else field.annotation
+
+
+def field_of(model: type[BaseModel], key: str) -> FieldInfo | None:
+    """The field behind a key, which may be the section of an engine that has no field yet; None if there is none."""
+    if key not in keys_of(model) and issubclass(model, TakesSections):
+        model = model.with_sections(key)
     name = keys_of(model).get(key)
-    return model.model_fields[name].annotation if name else None
+    return model.model_fields[name] if name else None
 
 
 def members(annotation: Any) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """What the configuration can hold, derived from the models and written nowhere else."""
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from llenergymeasure.config.decoder import DecoderConfig
-from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.engines import registry
 from llenergymeasure.config.fields import keys_of, members, metadata
 from llenergymeasure.config.models import ExperimentConfig
 
@@ -34,12 +34,15 @@ _KINDS: dict[Any, str] = {
 }
 
 
-def experiment_schema() -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of ``ExperimentConfig``."""
+def experiment_schema(further: Sequence[str] = ()) -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of ``ExperimentConfig``, with sections of so many engines of other distributions."""
+    model_with_all = _experiment().with_sections(*further)
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **ExperimentConfig.model_json_schema(),
+        **model_with_all.model_json_schema(),
     }
+    engines = [name for name in model_with_all.model_fields if registry.is_section(name)]
+    schema["properties"]["backend"]["enum"] = [*engines, registry.AUTO]
     for model in (
         type(part) for part in vars(ExperimentConfig(model="example")).values() if isinstance(part, BaseModel)
     ):
@@ -51,17 +54,17 @@ def experiment_schema() -> dict[str, Any]:
 
 def field_descriptions() -> dict[str, str]:
     """What every field does, by dotted name."""
-    return {name: field.description or "" for name, field in _leaves(ExperimentConfig)}
+    return {name: field.description or "" for name, field in _leaves(_experiment())}
 
 
-def field_defaults() -> dict[str, Any]:
-    """The built-in default of every field that has one, by dotted name."""
-    return {name: field.get_default() for name, field in _leaves(ExperimentConfig) if not field.is_required()}
+def field_defaults(model: type[ExperimentConfig] | None = None) -> dict[str, Any]:
+    """The built-in default of every field that has one, by dotted name; with ``model``, of its sections too."""
+    return {name: field.get_default() for name, field in _leaves(model or _experiment()) if not field.is_required()}
 
 
 def field_constraints() -> dict[str, dict[str, Any]]:
     """Bounds and choices of every field, by dotted name: ``{"n": {"ge": 1}, ...}``."""
-    return {name: _constraints(field) for name, field in _leaves(ExperimentConfig)}
+    return {name: _constraints(field) for name, field in _leaves(_experiment())}
 
 
 def field_kinds() -> dict[str, tuple[str, ...]]:
@@ -70,19 +73,19 @@ def field_kinds() -> dict[str, tuple[str, ...]]:
         name: tuple(
             dict.fromkeys(_KINDS[kind] for kind in map(_plain_type, _types(field.annotation)) if kind in _KINDS)
         )
-        for name, field in _leaves(ExperimentConfig)
+        for name, field in _leaves(_experiment())
     }
 
 
 def engine_support() -> dict[str, tuple[str, ...] | None]:
     """Which engines read a field, by dotted name; None means every engine."""
-    return {name: _engines_of(name) for name, _ in _leaves(ExperimentConfig)}
+    return {name: _engines_of(name) for name, _ in _leaves(_experiment())}
 
 
 def field_test_values() -> dict[str, list[Any]]:
     """Valid values to try for a field, by dotted name: its default, its choices, its edges."""
     values = {}
-    for name, field in _leaves(ExperimentConfig):
+    for name, field in _leaves(_experiment()):
         found: list[Any] = [] if field.is_required() else [field.get_default()]
         rules = _constraints(field)
         if type(None) in _types(field.annotation):
@@ -100,14 +103,20 @@ def field_test_values() -> dict[str, list[Any]]:
     return values
 
 
+def _experiment() -> type[ExperimentConfig]:
+    """An experiment with the sections of all engines of this package."""
+    return ExperimentConfig.with_sections(*registry.own_names())
+
+
 def _engines_of(name: str) -> tuple[str, ...] | None:
     section, _, field = name.partition(".")
-    if section in ENGINE_SECTIONS:
+    sections = registry.own_sections()
+    if section in sections:
         return (section,)
     if section != "decoder" or field not in DecoderConfig.model_fields:
         return None
-    having = tuple(e for e, engine in ENGINE_SECTIONS.items() if field not in engine.lacks_decoder_fields)
-    return None if len(having) == len(ENGINE_SECTIONS) else having
+    having = tuple(e for e, engine in sections.items() if field not in engine.lacks_decoder_fields)
+    return None if len(having) == len(sections) else having
 
 
 def _is_kept(name: str, value: Any) -> bool:
@@ -116,7 +125,7 @@ def _is_kept(name: str, value: Any) -> bool:
     given: dict[str, Any] = {last: value}
     for part in reversed(above):
         given = {part: given}
-    if above and above[0] in ENGINE_SECTIONS:
+    if above and registry.is_section(above[0]):
         given["backend"] = above[0]
     if above == ["lora"]:
         given["lora"].setdefault("path", "example")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.decoder import DECODER_PRESETS
-from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import validated
 from llenergymeasure.config.fields import keys_of
 from llenergymeasure.config.introspection import field_defaults
@@ -103,10 +103,10 @@ def effective_defaults(fallbacks: Mapping[str, Any]) -> Iterator[FieldOrigin]:
     layers = _Layers.around(None, Overrides(fallbacks={"model": "example", **fallbacks}))
     config = layers.experiment()
     resolved = config.resolved()
-    for name in field_defaults():
+    for name in field_defaults(type(config)):
         location: Location = tuple(name.split("."))
         section = location[0]
-        if section in ENGINE_SECTIONS and section != config.backend:
+        if section != config.backend and registry.is_section(str(section)):
             continue
         value: Any = resolved
         *sections, field_name = location
@@ -198,10 +198,10 @@ class _Layers:
     def _experiment(self, own: Mapping[str, Any], study_engines: set[str] | None = None) -> dict[str, Any]:
         """The fields of one experiment of which the file says ``own``, in a study of these engines or by itself."""
         backend = self._backend(own)
-        elsewhere = set(ENGINE_SECTIONS) - {backend}
         values: dict[str, Any] = {}
         for source in self._ordered(own):
-            left_out: set[str] = set()
+            left_out = set[str]()
+            elsewhere = {name for name in source.values if name != backend and registry.is_section(name)}
             if source.ambient:
                 left_out = elsewhere | {"execution"}
             elif not source.of_the_file:
@@ -215,9 +215,10 @@ class _Layers:
         return values
 
     def _for_engine(self, backend: str) -> dict[str, Any]:
-        if backend not in ENGINE_SECTIONS:
+        section = registry.section_class(backend)
+        if section is None:
             return {}  # an engine that does not exist is told with all other errors
-        known = ENGINE_SECTIONS[backend].model_fields
+        known = section.model_fields
         fields = {name: value for name, value in self.engine_fields.items() if name in known}
         return {backend: fields} if fields else {}
 
@@ -227,5 +228,5 @@ class _Layers:
             f"--{name.replace('_', '-')}: the engine {engine!r} has no field {name}"
             for engine in engines
             for name in self.engine_fields
-            if engine in ENGINE_SECTIONS and name not in ENGINE_SECTIONS[engine].model_fields
+            if (section := registry.section_class(engine)) is not None and name not in section.model_fields
         ]

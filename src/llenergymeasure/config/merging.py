@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llenergymeasure.config.decoder import DecoderConfig
-from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.engines import EngineSection, registry
 from llenergymeasure.config.fields import keys_of, model_in, takes_mapping, type_of
 from llenergymeasure.config.measurement import PhasesConfig, WarmupConfig, with_implied
 from llenergymeasure.config.models import ExperimentConfig
@@ -29,7 +29,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         given, below = value, result.get(key)
         if key == "phases":
             given, below = PhasesConfig.from_shorthand(given), PhasesConfig.from_shorthand(below)
-        if key in _SECTIONS and isinstance(given, Mapping) and not isinstance(below, Mapping | None):
+        is_engine = registry.is_section(key)
+        if (is_engine or key in _SECTIONS) and isinstance(given, Mapping) and not isinstance(below, Mapping | None):
             continue  # a wrong value in place of a section must not be hidden by what lies over it
         if key == "dataset":
             result[key] = _dataset(below, given)
@@ -37,7 +38,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             result[key] = _sections(_decoder_below(below, given), given)
         elif key == "warmup" and isinstance(given, Mapping):
             result[key] = _sections(_without_aliases(below, given), with_implied(given))
-        elif key in ENGINE_SECTIONS and isinstance(given, Mapping):
+        elif is_engine and isinstance(given, Mapping):
             result[key] = _sections(below, given, whole=_mappings_of(key))
         else:
             result[key] = _sections(below, given)
@@ -95,5 +96,5 @@ def _without_aliases(below: Any, given: Mapping[str, Any]) -> Any:
 
 def _mappings_of(engine: str) -> frozenset[str]:
     """Fields of a section that are mappings of the user's own keys: half of one and half of another is neither."""
-    section = ENGINE_SECTIONS[engine]
+    section = registry.section_class(engine) or EngineSection
     return frozenset(name for name in section.model_fields if takes_mapping(type_of(section, name)))

@@ -4,13 +4,13 @@ Units are the last word of a field's name. ``None`` means that the field is not 
 description says what happens then. Wrong values raise pydantic's ``ValidationError``.
 """
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, JsonValue, SerializeAsAny, ValidationInfo, field_validator
+from pydantic_core import CoreSchema, core_schema
 
 from llenergymeasure.config.base import ConfigModel, Integer, Number, conflict
 from llenergymeasure.config.decoder import DecoderConfig
@@ -21,7 +21,9 @@ from llenergymeasure.config.engines import (
     PyTorchConfig,
     TensorRTConfig,
     VLLMConfig,
+    registry,
 )
+from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.measurement import (
     BaselineConfig,
     EnergyConfig,
@@ -46,7 +48,7 @@ __all__ = [
     "WarmupConfig",
 ]
 
-Precision = Literal["fp32", "fp16", "bf16"]
+Precision = Literal["fp32", "fp16", "bf16", "auto"]
 # Where a result goes and what it is called change nothing about the measurement.
 NOT_MEASURED = frozenset({"name", "output_dir"})
 # What idling is done for: without a source of energy nobody idles.
@@ -56,14 +58,30 @@ _IDLE_FIELDS = {
 }
 
 
+class _NotWritten(str):
+    """A default that gives way to the engine's own."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> CoreSchema:
+        return core_schema.str_schema()  # so that the JSON schema shows it
+
+
+_OF_THE_ENGINE: Any = _NotWritten(EngineSection.default_precision)
+
+
 def canonical(values: Mapping[str, Any]) -> str:
     """Plain values as text that does not depend on the order of keys."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+def _section_of(info: ValidationInfo) -> type[EngineSection]:
+    """The section of the engine that was given; where there is none of that name, what all have in common."""
+    return registry.section_class(str(info.data.get("backend"))) or EngineSection
+
+
 def _free_to_pass(name: str, info: ValidationInfo) -> str:
     """A key of ``passthrough_kwargs`` that sets nothing which a field sets."""
-    section = ENGINE_SECTIONS.get(str(info.data.get("backend")), EngineSection)
+    section = _section_of(info)
     if name in section.refused_names:
         raise ValueError(f"{name} may not be passed through: it {section.refused_names[name]}")
     places = {
@@ -82,7 +100,7 @@ def _random_prompts(info: ValidationInfo) -> RandomPromptsConfig | None:
     return None if dataset is None else dataset.random
 
 
-class ExperimentConfig(ConfigModel):
+class ExperimentConfig(TakesSections):
     """One measurement of one model under one deployment configuration."""
 
     model: str = Field(
@@ -92,9 +110,14 @@ class ExperimentConfig(ConfigModel):
         default=None, min_length=1, max_length=128, description="Name of the run; null is model-backend-precision."
     )
     backend: str = Field(
-        default="pytorch", description="Inference engine.", json_schema_extra={"enum": list(ENGINE_SECTIONS)}
+        default="pytorch",
+        description="Inference engine; auto is the first installed one, of those with a section where one is given.",
     )
-    precision: Precision = Field(default="bf16", description="Number format of weights and activations.")
+    precision: Precision = Field(
+        default=_OF_THE_ENGINE,
+        validate_default=True,
+        description="Number format of weights and activations; auto is what the device computes natively.",
+    )
     dataset: DatasetConfig = Field(default=DatasetConfig(name="mixed"), description="Where prompts come from.")
     n: Integer = Field(default=100, ge=1, description="Prompts to run; more than there are means all, with a warning.")
     max_input_tokens: Integer = Field(
@@ -145,17 +168,25 @@ class ExperimentConfig(ConfigModel):
     @field_validator("backend")
     @classmethod
     def _an_engine(cls, backend: str) -> str:
-        if backend not in ENGINE_SECTIONS:
-            close = difflib.get_close_matches(backend, ENGINE_SECTIONS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(ENGINE_SECTIONS)}"
-            raise ValueError(f"no engine is called {backend!r}; {hint}")
+        if backend in ENGINE_SECTIONS or backend == registry.AUTO:
+            return backend
+        found = None if backend in registry.RESERVED else registry.find(backend)
+        if found is None:
+            raise ValueError(f"no engine is called {backend!r}; {registry.nearest_engine(backend)}")
+        if found.problem is not None:
+            raise ValueError(found.problem)
         return backend
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _default_of_the_engine(cls, precision: Any, info: ValidationInfo) -> Any:
+        return _section_of(info).default_precision if isinstance(precision, _NotWritten) else precision
 
     @field_validator("precision")
     @classmethod
     def _precision_of_the_engine(cls, precision: str, info: ValidationInfo) -> str:
-        section = ENGINE_SECTIONS.get(str(info.data.get("backend")))
-        if section is not None and precision not in section.precisions:
+        section = _section_of(info)
+        if precision not in (registry.AUTO, *section.precisions):
             raise ValueError(
                 f"precision {precision} cannot go with backend: {info.data['backend']}, which has "
                 f"{', '.join(section.precisions)}; change one of them"
@@ -165,8 +196,7 @@ class ExperimentConfig(ConfigModel):
     @field_validator("decoder")
     @classmethod
     def _decoding_of_the_engine(cls, decoder: DecoderConfig, info: ValidationInfo) -> DecoderConfig:
-        section = ENGINE_SECTIONS.get(str(info.data.get("backend")), EngineSection)
-        defaults = DecoderConfig()
+        section, defaults = _section_of(info), DecoderConfig()
         lacking = [f for f in sorted(section.lacks_decoder_fields) if getattr(decoder, f) != getattr(defaults, f)]
         if lacking:
             raise conflict(
@@ -206,29 +236,32 @@ class ExperimentConfig(ConfigModel):
             )
         return baseline
 
-    @field_validator(*ENGINE_SECTIONS)
+    @field_validator("*")
     @classmethod
-    def _section_of_its_own_engine(cls, section: EngineSection | None, info: ValidationInfo) -> EngineSection | None:
+    def _section_of_its_own_engine(cls, section: Any, info: ValidationInfo) -> Any:
         # On the field, so that it is reported together with wrong fields elsewhere.
+        if not isinstance(section, EngineSection):
+            return section
         backend = info.data.get("backend")
-        if section is not None and backend is not None and info.field_name != backend:
+        if backend not in (None, registry.AUTO, info.field_name):
             raise ValueError(
                 f"section {info.field_name!r} belongs to another engine than backend {backend!r}; "
                 f"remove the section or set backend: {info.field_name}"
             )
         decoder = info.data.get("decoder")
-        clashes = section.clashes_with(decoder) if section is not None and decoder is not None else []
+        clashes = section.clashes_with(decoder) if decoder is not None else []
         if clashes:
             raise conflict("; also, ".join(message for _, message in clashes), clashes[0][0])
         n = info.data.get("n")
-        if section is not None and n is not None and n < section.n_shares:
+        if n is not None and n < section.n_shares:
             raise ValueError(f"{section.n_shares} processes share the prompts, and n is {n}; raise n")
         return section
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain JSON values, defaults and those of the engine's section filled in."""
-        others = set(ENGINE_SECTIONS) - {self.backend}
-        values = self.model_dump(mode="json", exclude=others)
+        if self.backend == registry.AUTO:
+            return self.model_dump(mode="json", exclude={name for name in self.section_names() if not self.gives(name)})
+        values = self.model_dump(mode="json", exclude=set(self.section_names()))
         values[self.backend] = self.engine_section.model_dump(mode="json")
         return values
 
@@ -285,8 +318,21 @@ class ExperimentConfig(ConfigModel):
     @property
     def engine_section(self) -> EngineSection:
         """The section of the engine in use, with its defaults when it was left out."""
-        section: EngineSection | None = getattr(self, self.backend)
-        return ENGINE_SECTIONS[self.backend]() if section is None else section
+        return self.section_of(self.backend)
+
+    def section_of(self, name: str) -> EngineSection:
+        """The section of an engine, with its defaults when it was left out; what all have in common of ``auto``."""
+        section: EngineSection | None = getattr(self, name, None)
+        return (registry.section_class(name) or EngineSection)() if section is None else section
+
+    def gives(self, engine: str) -> bool:
+        """Whether the section of an engine was given."""
+        return getattr(self, engine, None) is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to be chosen for the machine: neither engine nor precision is ``auto``."""
+        return registry.AUTO not in (self.backend, self.precision)
 
     @property
     def display_name(self) -> str:
@@ -311,7 +357,7 @@ class StudyConfig(ConfigModel):
     """Several experiments, run in the order given."""
 
     name: str = Field(default="study", min_length=1, max_length=128, description="Name of the study.")
-    experiments: list[ExperimentConfig] = Field(min_length=1, description="What to run, in order.")
+    experiments: list[SerializeAsAny[ExperimentConfig]] = Field(min_length=1, description="What to run, in order.")
     execution: ExecutionConfig = Field(default=ExecutionConfig(), description="How to run it.")
     output_dir: Path | None = Field(
         default=None, description="Folder for results; null writes none (the command line has its own default)."

@@ -8,6 +8,7 @@ from typing import Any
 
 import platformdirs
 
+from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import validated
 from llenergymeasure.config.settings import nested
 from llenergymeasure.config.user_file import LeftAside, UserConfig
@@ -16,7 +17,6 @@ from llenergymeasure.exceptions import ConfigError
 
 PREFIX = "LLEM_"
 _SEPARATOR = "__"
-_LEFT_ASIDE = tuple(LeftAside.model_fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def environment_source(environ: Mapping[str, str] | None = None) -> Source:
 
     values = nested((name, path, text) for path, (name, text) in sorted(given.items()))
     # The parts that a single experiment leaves aside would otherwise never be looked at.
-    aside = {name: values[name] for name in _LEFT_ASIDE if name in values}
+    aside = {name: value for name, value in values.items() if name == "execution" or registry.is_section(name)}
     validated(LeftAside, aside, place)
     return Source(values=values, place=place, ambient=True)
 

@@ -7,6 +7,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from llenergymeasure.config.base import ConfigModel
 from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 
 # What an experiment is about is said by the experiment.
@@ -14,7 +15,7 @@ _OF_THE_EXPERIMENT = frozenset({"model", "name", "dataset", "lora", "passthrough
 
 MeasurementDefaults = create_model(
     "MeasurementDefaults",
-    __base__=ConfigModel,
+    __base__=TakesSections,
     __doc__="Defaults for the fields of an experiment, apart from what it is about.",
     **{
         name: (field.annotation, field)
@@ -27,7 +28,7 @@ MeasurementDefaults = create_model(
 # What an experiment on another engine, or one outside of a study, does not look at.
 LeftAside = create_model(
     "LeftAside",
-    __base__=ConfigModel,
+    __base__=TakesSections,
     __doc__="The sections of all engines, and how to carry out studies.",
     execution=(ExecutionConfig, ExecutionConfig()),
     **{name: (section | None, None) for name, section in ENGINE_SECTIONS.items()},  # type: ignore[call-overload]

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SerializeAsAny
+
 from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.inference import Prompt
@@ -43,7 +45,7 @@ class ExperimentPlan:
     process that has the plan.
     """
 
-    config: ExperimentConfig
+    config: SerializeAsAny[ExperimentConfig]
     experiment_id: str
     config_hash: str
     devices: tuple[str, ...] = ()

@@ -34,6 +34,16 @@ class Sidecars:
     warnings: tuple[MeasurementWarning, ...] = ()
 
 
+class ProcessEnd(BaseModel):
+    """How a process that failed ended: its exit code, minus the signal that killed it, and Unix time."""
+
+    model_config = ConfigDict(frozen=True)
+
+    process_index: int
+    exit_code: int
+    time_s: float
+
+
 class RawProcessResult(BaseModel):
     """One process of an experiment.
 

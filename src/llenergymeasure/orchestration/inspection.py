@@ -1,14 +1,16 @@
 """What this machine could run."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
 from llenergymeasure.core.energy_backends import SensorContext, choose_source
 from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.domain.plan import ProcessLayout
+from llenergymeasure.exceptions import LLEMError
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,30 @@ class Availability:
 
 
 def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
-    """Whether an engine is installed, and whether it would use any of the visible GPUs, given by UUID."""
-    engine = get_backend(name)
-    problem = engine.installation_problem()
-    if problem is not None or not visible:
-        return Availability(name, problem)
-    uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
+    """Whether an engine is installed, and whether it would use any of the visible GPUs, given by UUID.
+
+    Never raises: one that cannot be loaded, or fails when it is asked, cannot be used, and the others can.
+    """
+    try:
+        engine = get_backend(name)
+        problem = engine.installation_problem()
+        if problem is not None or not visible:
+            return Availability(name, problem)
+        uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
+    except LLEMError as error:
+        return Availability(name, str(error))
+    except Exception as error:  # noqa: BLE001 - another distribution's engine raises what it will
+        return Availability(name, failed_when_asked(name, error))
     return Availability(name, None, uses_gpus)
+
+
+def library_loggers(engines: Iterable[str]) -> list[str]:
+    """The loggers of the libraries of these engines; of one that cannot be loaded none."""
+    found: list[str] = []
+    for name in dict.fromkeys(engines):
+        with contextlib.suppress(LLEMError):  # told by whoever wants to use it
+            found += get_backend(name).loggers
+    return found
 
 
 def process_layout(config: ExperimentConfig) -> ProcessLayout:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
-from llenergymeasure.exceptions import ConfigError
 
 _ADVICE = "choose another with --output"
 # Seen in runs of 20 to 100 requests: 20 bytes for a token's time in a process's raw result, 18 for its id and its time
@@ -76,6 +75,6 @@ def _raw_results_of_all(config: ExperimentConfig) -> int:
     """How many processes write a raw result with all requests: each of those that share the layers of a model."""
     try:
         layout = get_backend(config.backend).processes(config)
-    except ConfigError:  # an engine that cannot run it is told elsewhere
+    except Exception:  # noqa: BLE001 - an engine that cannot run it, or cannot even be asked, is told elsewhere
         return 1
     return layout.n_processes if layout.parallelism == "tensor" else 1

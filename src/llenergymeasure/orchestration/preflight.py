@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
-from llenergymeasure.core.backends import engine_names, get_backend
+from llenergymeasure.core.backends import failed_when_asked, get_backend
+from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.energy_backends import SensorContext, choose_source
 from llenergymeasure.core.nvidia.devices import VisibleGpus, visible_gpus
 from llenergymeasure.core.prompts.selection import read_dataset
-from llenergymeasure.exceptions import ConfigError, PreFlightError
+from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
 
@@ -84,24 +85,35 @@ def _read(dataset: DatasetConfig) -> _Dataset:
 
 
 def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) -> Examined:
-    errors = [*_engine_errors(config), *([] if dataset.error is None else [dataset.error])]
-    lacking = [] if dataset.lacking is None else [dataset.lacking]
     n_prompts = config.n if config.dataset.random is not None else dataset.n_prompts
-    if config.backend not in engine_names():
-        return Examined(tuple(errors), tuple(lacking), n_prompts=n_prompts)
-    engine = get_backend(config.backend)
-    lacking += engine.problems(config)
-    if engine.installation_problem() is not None:
-        return Examined(tuple(errors), tuple(lacking), n_prompts=n_prompts)
-    memory = memory_fit(config, visible)
-    lacking += [] if memory.problem is None else [memory.problem]
-    cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
-    return Examined(tuple(errors), tuple(lacking), tuple(map(str, cautions)), n_prompts, memory)
+    found = replace(_examine_by_the_engine(config, visible), n_prompts=n_prompts)
+    errors = [] if dataset.error is None else [dataset.error]
+    lacking = [] if dataset.lacking is None else [dataset.lacking]
+    return replace(found, config_errors=(*found.config_errors, *errors), lacking=(*lacking, *found.lacking))
 
 
-def _engine_errors(config: ExperimentConfig) -> Iterator[str]:
+def _examine_by_the_engine(config: ExperimentConfig, visible: VisibleGpus) -> Examined:
     try:
-        layout = get_backend(config.backend).processes(config)
+        engine = get_backend(config.backend)
+        errors = tuple(_layout_errors(config, engine))
+        lacking = [*engine.problems(config)]
+        if engine.installation_problem() is not None:
+            return Examined(errors, tuple(lacking))
+        memory = memory_fit(config, visible)
+        lacking += [] if memory.problem is None else [memory.problem]
+        cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
+        return Examined(errors, tuple(lacking), tuple(map(str, cautions)), memory=memory)
+    except ConfigError as error:
+        return Examined((str(error),))
+    except LLEMError as error:
+        return Examined((), (str(error),))
+    except Exception as error:  # noqa: BLE001 - an engine raises what its libraries raise; all else is still to be told
+        return Examined((), (failed_when_asked(config.backend, error),))
+
+
+def _layout_errors(config: ExperimentConfig, engine: EngineBase) -> Iterator[str]:
+    try:
+        layout = engine.processes(config)
     except ConfigError as error:
         yield str(error)
         return
@@ -137,18 +149,27 @@ def _experiments(numbers: Sequence[int], experiments: Sequence[ExperimentConfig]
     return f"experiment {numbers[0]} of {len(experiments)} ({experiments[numbers[0] - 1].display_name})"
 
 
+def _devices(config: ExperimentConfig, visible: VisibleGpus) -> tuple[str, ...] | None:
+    """The GPUs an experiment will use; None where its engine cannot say."""
+    try:
+        engine = get_backend(config.backend)
+        return engine.select_devices(config, visible.uuids) if engine.installation_problem() is None else None
+    except Exception as error:  # noqa: BLE001 - an engine raises what its libraries raise; told where it is examined
+        _log.debug("the devices of %s are not known: %s", config.backend, error)
+        return None
+
+
 def _energy_sources(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> tuple[list[str], list[str]]:
     """Named sources that do not answer, and experiments that must have an idle baseline where nothing senses it.
 
     Each source is asked once, for the devices its experiments will use; only of engines that are installed, for
     the others cannot say which devices they are.
     """
-    engines = {name: get_backend(name) for name in engine_names()}
-    installed = {name: engine for name, engine in engines.items() if engine.installation_problem() is None}
     wanted = {
-        (str(e.energy.backend), e.baseline.required, installed[e.backend].select_devices(e, visible.uuids))
+        (str(e.energy.backend), e.baseline.required, devices)
         for e in experiments
-        if e.backend in installed and (e.baseline.required or e.energy.backend not in (None, "auto"))
+        if (e.baseline.required or e.energy.backend not in (None, "auto"))
+        and (devices := _devices(e, visible)) is not None
     }
     errors, lacking = [], []
     for name, is_required, devices in sorted(wanted):

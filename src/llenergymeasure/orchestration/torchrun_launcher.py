@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
-from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
 from llenergymeasure.orchestration.handover import PEERS_DIR, handed_over, reported
 from llenergymeasure.orchestration.process_group import ending, run_to_end, safe_environment
-from llenergymeasure.orchestration.torchrun_agent import ProcessEnd, read_ends
+from llenergymeasure.orchestration.torchrun_agent import read_ends
 from llenergymeasure.results.process_files import read_process_results
 
 _TORCHRUN_LOG = "torchrun.log"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.peers import FilePeers
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -28,7 +29,6 @@ LOG_FILE = "log.txt"
 def main(state_dir: Path) -> int:
     """Measure the plan in ``state_dir``; the exit code of the process."""
     die_with_parent()
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # what matters to a user is in the warnings
     plan = received_plan(state_dir)
     if plan.layout.n_processes > 1:
         plan = _as_one_of_several(plan)
@@ -37,6 +37,7 @@ def main(state_dir: Path) -> int:
     peers = FilePeers(state_dir / PEERS_DIR, index, plan.layout.n_processes)
     try:
         backend = get_backend(plan.config.backend)
+        _keep_quiet(backend)
         raw = measure(plan, backend, lambda state: write_state(state, state_dir, index), peers)
         write_process_result(raw, state_dir)
     except LLEMError as error:
@@ -46,6 +47,14 @@ def main(state_dir: Path) -> int:
         unforeseen.__cause__ = error
         return _report(state_dir, index, unforeseen)
     return 0
+
+
+def _keep_quiet(engine: EngineBase) -> None:
+    """What matters to a user is in the warnings, not in what libraries print."""
+    for name, value in engine.variables.items():
+        os.environ.setdefault(name, value)
+    for name in engine.loggers:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def own_gpu(index: int, environ: Mapping[str, str]) -> str:

@@ -77,7 +77,7 @@ def test_every_field_of_every_section_is_described_once() -> None:
         ("model", {"min_length": 1}),
         ("n", {"ge": 1}),
         ("random_seed", {"ge": 0, "lt": 2**32}),
-        ("precision", {"choices": ["fp32", "fp16", "bf16"]}),
+        ("precision", {"choices": ["fp32", "fp16", "bf16", "auto"]}),
         ("decoder.top_p", {"gt": 0, "le": 1}),
         ("warmup.thermal_floor_seconds", {"ge": 30}),
         ("warmup.cv_threshold", {"gt": 0, "lt": 1}),
@@ -112,7 +112,7 @@ def test_every_test_value_is_valid_and_comes_back_as_it_was_given(name: str) -> 
 
 def test_test_values_cover_choices_and_both_switch_positions() -> None:
     values = field_test_values()
-    assert set(values["precision"]) == {"fp32", "fp16", "bf16"}
+    assert set(values["precision"]) == {"fp32", "fp16", "bf16", "auto"}
     assert set(values["energy.backend"]) >= {"auto", "zeus", "nvml", "rapl", "codecarbon", None}
     assert set(values["decoder.do_sample"]) == {True, False}
     assert 1 in values["n"]

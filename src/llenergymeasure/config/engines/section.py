@@ -12,7 +12,7 @@ class EngineSection(ConfigModel):
 
     Beside its fields a section says what its engine can do:
 
-    - ``precisions``: the values of ``precision`` that it has;
+    - ``precisions``: the values of ``precision`` that it has, and ``default_precision``, where none was written;
     - ``lacks_decoder_fields``: fields of ``decoder`` that it has no equivalent of;
     - ``library_names``: ``{name in the engine's own interface: field here that sets it}``, so that
       ``passthrough_kwargs`` cannot set one thing twice; its own fields need not be listed;
@@ -23,6 +23,7 @@ class EngineSection(ConfigModel):
     """
 
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
+    default_precision: ClassVar[str] = "bf16"
     lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset()
     library_names: ClassVar[Mapping[str, str]] = {}
     refused_names: ClassVar[Mapping[str, str]] = {}

@@ -1,24 +1,19 @@
-"""Inference engines. A new one is one file here and one line in ``_OWN``, or an entry point of another distribution."""
+"""Inference engines by name: those of this package, and those of other distributions.
 
-from importlib.metadata import EntryPoint, entry_points
+``config.engines.registry`` finds them; a new one of this package is one file here and one line there.
+"""
 
-from llenergymeasure.config.engines import ENGINE_SECTIONS
-from llenergymeasure.config.errors import nearest
+from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.exceptions import BackendError, ConfigError
 
-__all__ = ["ENTRY_POINTS", "EngineBase", "LoadedModelBase", "engine_names", "get_backend"]
-
-ENTRY_POINTS = "llenergymeasure.engines"
-
-# Best first. An engine is imported when it is asked for: what one of them imports is nobody else's burden.
-_OWN = {"pytorch": "llenergymeasure.core.backends.pytorch:PyTorchBackend"}
+__all__ = ["EngineBase", "LoadedModelBase", "engine_names", "failed_when_asked", "get_backend"]
 
 
 def engine_names() -> tuple[str, ...]:
-    """The engines that can be asked for: those of this package, best first, then those of other distributions."""
-    return tuple(_found())
+    """Every engine that can be run, those of this package first; looks at what is installed."""
+    return registry.names()
 
 
 def get_backend(name: str) -> EngineBase:
@@ -26,30 +21,26 @@ def get_backend(name: str) -> EngineBase:
 
     Raises:
         ConfigError: no such engine, or one that can be configured and not yet run.
-        BackendError: it is another distribution's, and raises while it is imported or made.
+        BackendError: an engine of another distribution that cannot be loaded.
     """
-    found = _found()
-    if name in ENGINE_SECTIONS and name not in found:
+    found = registry.find(name)
+    if found is None and name in ENGINE_SECTIONS:
         raise ConfigError(
             f"backend: the engine {name!r} can be configured, but this version cannot run it yet; "
-            f"it runs: {', '.join(found)}"
+            f"it runs: {', '.join(engine_names())}"
         )
-    if name not in found:
-        raise ConfigError(f"backend: no engine is called {name!r}; {nearest(name, tuple(found))}")
+    if found is None:
+        raise ConfigError(f"backend: no engine is called {name!r}; {registry.nearest_engine(name)}")
+    if found.problem is not None:
+        raise BackendError(found.problem)
     try:
-        engine = found[name].load()()
-    except Exception as error:  # code of others raises whatever it will
-        raise BackendError(_broken(found[name], error)) from error
-    return with_defaults(engine, EngineBase)
+        return with_defaults(found.engine(), EngineBase)
+    except Exception as error:  # another distribution's constructor raises what it will
+        raise BackendError(f"{found.in_words} cannot be made: {registry.first_line(error)}") from error
 
 
-def _found() -> dict[str, EntryPoint]:
-    """By their names; one of this package goes before another distribution's."""
-    own = {name: EntryPoint(name, value, ENTRY_POINTS) for name, value in _OWN.items()}
-    return own | {point.name: point for point in entry_points(group=ENTRY_POINTS) if point.name not in own}
-
-
-def _broken(point: EntryPoint, error: Exception) -> str:
-    of = f" of the distribution {point.dist.name}" if point.dist is not None else ""
-    said = (str(error).splitlines() or [""])[0]
-    return f"the engine {point.name}{of} cannot be used: {type(error).__name__}: {said}"
+def failed_when_asked(name: str, error: Exception) -> str:
+    """What to say of an engine that raised where it should have answered."""
+    found = registry.find(name)
+    who = f"the engine {name!r}" if found is None else found.in_words
+    return f"{who} failed when it was asked: {registry.first_line(error)}"

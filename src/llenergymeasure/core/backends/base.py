@@ -1,10 +1,11 @@
 """What every engine has without writing it: defaults for all but loading, running and describing."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
+from llenergymeasure.config.engines import EngineSection
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.checkpoint.source import Checkpoint, describe_source
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, ModelIdentity, Request, RequestOutput
@@ -12,6 +13,8 @@ from llenergymeasure.domain.load import Load, LoadKind
 from llenergymeasure.domain.metrics import FlopsResult, MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.process import ProcessEnd
+from llenergymeasure.exceptions import BackendError
 from llenergymeasure.protocols import LoadedModel
 
 
@@ -56,14 +59,19 @@ class LoadedModelBase:
 class EngineBase:
     """An ``InferenceBackend`` whose ``load`` is still to be written.
 
-    ``packages`` are the modules that must be there, ``extra`` the extra of this package that brings them, ``loads``
-    the ways in which requests may arrive. One that ``tokenises_itself`` is given messages and text, and says how many
-    tokens there were; every other one is given token ids.
+    ``section`` holds its settings, and says which precisions it has and which it takes where none was written.
+    ``packages`` are the modules that must be there, ``extra`` the extra of this package that brings them. ``loggers``
+    are those of its libraries, which are kept quiet, and ``variables`` are set in processes of ours that the user has
+    not set. ``loads`` are the ways in which requests may arrive. One that ``tokenises_itself`` is given messages and
+    text, and says how many tokens there were; every other one is given token ids.
     """
 
     name: str
+    section: ClassVar[type[EngineSection]] = EngineSection
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None
+    loggers: ClassVar[tuple[str, ...]] = ()
+    variables: ClassVar[Mapping[str, str]] = {}
     loads: ClassVar[frozenset[LoadKind]] = frozenset({"all_at_once"})
     tokenises_itself: ClassVar[bool] = False
 
@@ -103,6 +111,21 @@ class EngineBase:
     def processes(self, config: ExperimentConfig) -> ProcessLayout:  # noqa: ARG002 - a default
         """How many processes have to be started for ``config``; an engine that starts its own needs one."""
         return ProcessLayout()
+
+    def start_processes(self, command: Sequence[str], n_processes: int) -> Sequence[ProcessEnd]:  # noqa: ARG002
+        """Run ``command`` (after Python's own) in all processes of ``processes`` to their end; those that failed.
+
+        All end when one fails, and each finds its number in the variable ``RANK``.
+        """
+        raise BackendError(f"the {self.name} engine asks for {n_processes} processes and cannot start them")
+
+    def native_precision(self, config: ExperimentConfig) -> str:  # noqa: ARG002 - a default
+        """What the device of ``config`` computes natively: ``precision: auto``. No device is touched."""
+        return self.section.default_precision
+
+    def environment(self) -> Mapping[str, str]:
+        """What of this machine and installation bears on the figures of this engine; goes into the snapshot."""
+        return {}
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:  # noqa: ARG002 - a default
         """What all processes will hold in memory, from the model's description alone; None if it cannot be told."""

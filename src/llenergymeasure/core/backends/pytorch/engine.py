@@ -3,10 +3,11 @@
 import gc
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
+from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.backends.pytorch.adapter import with_adapter
@@ -26,6 +27,7 @@ from llenergymeasure.core.backends.pytorch.precision import precision_cautions, 
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group
 from llenergymeasure.core.backends.pytorch.provenance import Origin
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
+from llenergymeasure.core.backends.pytorch.torchrun import run_together
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, describe_source, resolve_model
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 from llenergymeasure.core.nvidia.devices import visible_gpus
@@ -36,6 +38,7 @@ from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.process import ProcessEnd
 from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
@@ -46,8 +49,20 @@ class PyTorchBackend(EngineBase):
 
     name = "pytorch"
 
+    section = PyTorchConfig
     packages = ("torch", "transformers", "accelerate")
     extra = "pytorch"
+    # torch sets the level of its own loggers on import, except of those it does not know by name.
+    loggers = (
+        "transformers",
+        "huggingface_hub",
+        "accelerate",
+        "torch",
+        "torch.utils._pytree",
+        "torchao",
+        "bitsandbytes",
+    )
+    variables: ClassVar[Mapping[str, str]] = {"TRANSFORMERS_VERBOSITY": "error"}
     loads = frozenset({"batches"})
 
     def load_of(self, config: ExperimentConfig) -> Load:
@@ -74,6 +89,10 @@ class PyTorchBackend(EngineBase):
     def processes(self, config: ExperimentConfig) -> ProcessLayout:
         """As many as ``data_parallel_size`` or ``tp_plan`` takes."""
         return layout_of(config)
+
+    def start_processes(self, command: Sequence[str], n_processes: int) -> list[ProcessEnd]:
+        """By torchrun."""
+        return run_together(command, n_processes)
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
         """Of the model with its draft and adapter, in all processes; None if its description tells nothing."""

@@ -1,0 +1,173 @@
+"""Engines by name: those of this package, and those that other distributions bring by an entry point.
+
+Nothing is imported, and no installed distribution is looked at, before a name is asked for that needs it.
+"""
+
+import difflib
+import functools
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
+from llenergymeasure.config.engines.pytorch import PyTorchConfig
+from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.engines.tensorrt import TensorRTConfig
+from llenergymeasure.config.engines.vllm import VLLMConfig
+
+# Entry points of this group name an engine: a class like those in ``_OWN``.
+ENTRY_POINTS = "llenergymeasure.engines"
+# Stands for the first installed engine.
+AUTO = "auto"
+
+# Sections that are fields of an experiment, by the name of the engine. Some can be configured and not yet run.
+ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
+    "pytorch": PyTorchConfig,
+    "vllm": VLLMConfig,
+    "tensorrt": TensorRTConfig,
+    "llamacpp": LlamaCppConfig,
+}
+# The engines of this package, best first, written as entry points are. A new one is a file and a line here; its section
+# is the class attribute ``section``, as in other distributions.
+_OWN: dict[str, str] = {
+    "pytorch": "llenergymeasure.core.backends.pytorch:PyTorchBackend",
+}
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# What stands beside sections in files; a test holds it against the models.
+RESERVED = frozenset(
+    {
+        AUTO, "backend", "baseline", "dataset", "decoder", "energy", "execution", "experiments", "lora",
+        "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name", "output", "output_dir",
+        "passthrough_kwargs", "phases", "precision", "random_seed", "warmup",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundEngine:
+    """An engine that was asked for by name: its class, or in one line why it cannot be had.
+
+    ``origin`` is the distribution that brings it; empty for those of this package.
+    """
+
+    name: str
+    origin: str = ""
+    engine: Any = None
+    section: type[EngineSection] = EngineSection
+    problem: str | None = None
+
+    @property
+    def in_words(self) -> str:
+        """Its name, and where it comes from."""
+        return f"the engine {self.name!r}{f' of {self.origin}' if self.origin else ''}"
+
+
+def own_names() -> tuple[str, ...]:
+    """The engines of this package that can be run, best first."""
+    return tuple(_OWN)
+
+
+def own_sections() -> Mapping[str, type[EngineSection]]:
+    """The sections of all engines of this package."""
+    further = {name: found.section for name in _OWN if name not in ENGINE_SECTIONS and (found := find(name))}
+    return {**ENGINE_SECTIONS, **further}
+
+
+def names() -> tuple[str, ...]:
+    """Every engine that can be run, or would be if it were not broken; those of this package first."""
+    return (*_OWN, *(name for name in _of_others() if name not in _OWN and name not in ENGINE_SECTIONS))
+
+
+def is_section(name: str) -> bool:
+    """Whether a field of this name is the section of an engine."""
+    return name in ENGINE_SECTIONS or name in _OWN or (name not in RESERVED and name in _of_others())
+
+
+def section_class(name: str) -> type[EngineSection] | None:
+    """The section of an engine; None where there is no such engine."""
+    if name in ENGINE_SECTIONS:
+        return ENGINE_SECTIONS[name]
+    found = None if name in RESERVED else find(name)
+    return None if found is None else found.section
+
+
+def find(name: str) -> FoundEngine | None:
+    """The engine of a name, loaded if need be; None if there is none that could be run."""
+    if name not in _OWN and (name in ENGINE_SECTIONS or name not in _of_others()):
+        return None
+    return _loaded(name)
+
+
+def nearest_engine(name: str) -> str:
+    """A hint that names the closest engine, or all of them when none is close."""
+    known = [*ENGINE_SECTIONS, *(other for other in names() if other not in ENGINE_SECTIONS)]
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+
+
+def look_again() -> None:
+    """Forget what is installed: the next question looks anew."""
+    _of_others.cache_clear()
+    _loaded.cache_clear()
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line: its kind and the beginning of its text."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+@dataclass(frozen=True)
+class _Point:
+    """An entry point, and the distribution that has it."""
+
+    value: str
+    origin: str
+
+
+@functools.cache
+def _of_others() -> Mapping[str, tuple[_Point, ...]]:
+    """Entry points of other distributions by name; more than one of a name contradict each other."""
+    found: dict[str, dict[str, _Point]] = {}
+    for distribution in metadata.distributions():
+        try:
+            points = list(distribution.entry_points.select(group=ENTRY_POINTS))
+            origin = f"{distribution.metadata['Name']} {distribution.version}" if points else ""
+        except Exception:  # noqa: BLE001 - metadata that is no metadata fails in many ways, and is not ours
+            continue
+        for point in points:
+            # Of a distribution that lies in two places on the path the first is imported.
+            found.setdefault(point.name, {}).setdefault(origin.partition(" ")[0].lower(), _Point(point.value, origin))
+    return {name: tuple(points.values()) for name, points in found.items()}
+
+
+@functools.cache
+def _loaded(name: str) -> FoundEngine:
+    points = (_Point(_OWN[name], ""),) if name in _OWN else _of_others()[name]
+    origins = " and ".join(point.origin for point in points)
+    unusable = FoundEngine(name=name, origin=origins)
+    if len(points) > 1:
+        return _broken(unusable, "is brought by both of them; uninstall one")
+    if name in RESERVED or not _NAME.fullmatch(name):
+        return _broken(
+            unusable, "cannot have this name: it is that of a field, or has more than small letters, digits and _"
+        )
+    module, _, attribute = points[0].value.partition(":")
+    try:
+        engine = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+        section = getattr(engine, "section", EngineSection)
+        calls_itself = getattr(engine, "name", name)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - another's code raises what it will while it is imported
+        return _broken(unusable, f"cannot be loaded: {first_line(error)}")
+    if calls_itself != name:
+        return _broken(unusable, f"calls itself {calls_itself!r}; both names must be the same")
+    if not (isinstance(section, type) and issubclass(section, EngineSection)):
+        return _broken(unusable, "has a section that does not derive from EngineSection")
+    return FoundEngine(name=name, origin=origins, engine=engine, section=section)
+
+
+def _broken(engine: FoundEngine, why: str) -> FoundEngine:
+    return FoundEngine(name=engine.name, origin=engine.origin, problem=f"{engine.in_words} {why}")
