@@ -12,8 +12,8 @@ from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, 
 from llenergymeasure.domain.load import Load, LoadKind
 from llenergymeasure.domain.metrics import FlopsResult, MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
-from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.process import ProcessEnd
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.protocols import LoadedModel
 

@@ -37,8 +37,8 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
-from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.process import ProcessEnd
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
