@@ -1,11 +1,16 @@
 """What unit tests share."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from llenergymeasure.config.engines import registry
+from tests.fakes.distributions import TOY, lay_down
+
 WriteUserFile = Callable[[str], Path]
+Install = Callable[..., None]
 
 
 @pytest.fixture
@@ -20,3 +25,26 @@ def write_user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteUse
         return path
 
     return write
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Put a distribution that brings engines on the path of this process, and look anew at what is installed."""
+    brought: list[str] = []
+
+    def put(modules: Mapping[str, str], entry_points: Mapping[str, str], name: str = "llem-toy") -> None:
+        monkeypatch.syspath_prepend(str(lay_down(tmp_path / name, modules, entry_points, name)))
+        brought.extend(modules)
+        registry.look_again()
+
+    yield put
+    for module in brought:
+        sys.modules.pop(module, None)
+    monkeypatch.undo()
+    registry.look_again()
+
+
+@pytest.fixture
+def toy(install: Install) -> None:
+    """A distribution ``llem-toy`` with the engine ``toy``."""
+    install({"llem_toy": TOY}, {"toy": "llem_toy:ToyEngine"})

@@ -74,7 +74,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
     """
     engine, warnings = with_defaults(backend, EngineBase), list[MeasurementWarning]()
     with StateMachine(instruments.on_state) as state:
-        environment = instruments.snapshot()
+        environment = steps.snapshot(engine, instruments, warnings)
         steps.told(warnings, steps.attempt("engine_cautions", lambda: engine.cautions(plan.config), warnings))
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)

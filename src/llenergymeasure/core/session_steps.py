@@ -61,6 +61,12 @@ def told(warnings: list[MeasurementWarning], said: Iterable[MeasurementWarning |
     warnings.extend(map(MeasurementWarning.of, said or ()))
 
 
+def snapshot(engine: EngineBase, instruments: Instruments, warnings: list[MeasurementWarning]) -> EnvironmentSnapshot:
+    """The machine and its software, with what the engine knows of them."""
+    facts = attempt("engine_environment", engine.environment, warnings) or {}
+    return replace(instruments.snapshot(), engine=dict(facts))
+
+
 def idle_baseline(
     plan: ExperimentPlan, instruments: Instruments, warnings: list[MeasurementWarning]
 ) -> BaselineCache | None:

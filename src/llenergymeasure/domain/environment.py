@@ -28,7 +28,10 @@ class GpuInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentSnapshot:
-    """Hardware and software at the time of the measurement; None is unknown."""
+    """Hardware and software at the time of the measurement; None is unknown.
+
+    ``engine`` is what the engine says of this machine and of how it was built.
+    """
 
     python_version: str
     platform: str
@@ -40,3 +43,4 @@ class EnvironmentSnapshot:
     gpus: tuple[GpuInfo, ...] = ()
     packages: dict[str, str] = field(default_factory=dict)
     tool_version: str = ""
+    engine: dict[str, str] = field(default_factory=dict)

@@ -148,6 +148,7 @@ FLAGS: Mapping[str, Flag] = {
     "adapter_digest_unavailable": Flag("the same of an adapter's files"),
     "draft_digest_unavailable": Flag("the same of a draft's files"),
     "engine_cautions_unavailable": Flag("the engine failed when it was asked for its cautions"),
+    "engine_environment_unavailable": Flag("the engine failed when it was asked for facts of its environment"),
     "engine_warnings_unavailable": Flag("the engine failed when it was asked for its warnings"),
     "sidecar_not_written": Flag("a file beside the result could not be written"),
 }  # fmt: skip

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def main(state_dir: Path) -> int:
     peers = FilePeers(state_dir / PEERS_DIR, index, plan.layout.n_processes)
     try:
         backend = get_backend(plan.config.backend)
-        _keep_quiet(backend)
+        keep_quiet(backend, os.environ)
         raw = measure(plan, backend, lambda state: write_state(state, state_dir, index), peers)
         write_process_result(raw, state_dir)
     except LLEMError as error:
@@ -49,10 +49,10 @@ def main(state_dir: Path) -> int:
     return 0
 
 
-def _keep_quiet(engine: EngineBase) -> None:
-    """What matters to a user is in the warnings, not in what libraries print."""
+def keep_quiet(engine: EngineBase, environ: MutableMapping[str, str]) -> None:
+    """Have the engine's libraries print errors only: what matters to a user is in the warnings."""
     for name, value in engine.variables.items():
-        os.environ.setdefault(name, value)
+        environ.setdefault(name, value)
     for name in engine.loggers:
         logging.getLogger(name).setLevel(logging.ERROR)
 

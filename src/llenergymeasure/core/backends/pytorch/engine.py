@@ -43,6 +43,12 @@ from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
 
+# Threads, allocators, instruction sets and number formats: what torch and its libraries read on starting.
+_TELLING = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
+
 
 class PyTorchBackend(EngineBase):
     """Runs models through ``transformers`` on the first visible CUDA device, else on the CPU."""
@@ -93,6 +99,12 @@ class PyTorchBackend(EngineBase):
     def start_processes(self, command: Sequence[str], n_processes: int) -> list[ProcessEnd]:
         """By torchrun."""
         return run_together(command, n_processes)
+
+    def environment(self) -> dict[str, str]:
+        """The instructions that torch's CPU kernels use, and variables that change how torch computes."""
+        import torch
+
+        return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), **variables_set(os.environ)}
 
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
         """Of the model with its draft and adapter, in all processes; None if its description tells nothing."""
@@ -165,6 +177,11 @@ class PyTorchBackend(EngineBase):
             LLEMError: as ``measure``; a configuration of several processes is a ``ConfigError``.
         """
         return ExperimentResult.from_processes([measure(ExperimentPlan.of(config), self)])
+
+
+def variables_set(environ: Mapping[str, str]) -> dict[str, str]:
+    """Of the variables that change how torch computes those that are set."""
+    return {name: environ[name] for name in _TELLING if name in environ}
 
 
 @contextmanager
