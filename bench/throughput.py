@@ -30,9 +30,9 @@ def hand_written(location: str, texts: list[str], batch_size: int, n_tokens: int
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(location, padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(location, padding_side="left", trust_remote_code=False)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model: Any = AutoModelForCausalLM.from_pretrained(location, dtype=torch.bfloat16)
+    model: Any = AutoModelForCausalLM.from_pretrained(location, dtype=torch.bfloat16, trust_remote_code=False)
     model = model.to(device).eval()
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]

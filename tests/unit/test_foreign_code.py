@@ -7,31 +7,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Methods of transformers' Auto classes that may load code from a model's folder.
-LOADING = ("from_pretrained", "from_config")
+# What may run code from the folder of a model or of a dataset, in any release of its library.
+LOADING = ("from_pretrained", "from_config", "load_dataset", "pipeline")
 # What neither looks for code: a configuration of generation, an adapter, and a class that was found before.
 HARMLESS = {"GenerationConfig", "PeftConfig", "PeftModel", "type(skeleton)"}
 # Makers of keyword arguments that always have trust_remote_code, to which a test with real models holds them.
 ARGUMENTS = {"draft_arguments", "loading_arguments", "arguments"}
 
 
-def calls() -> Iterator[tuple[str, ast.Call]]:
-    """Every call in the package, with where it stands."""
-    for path in sorted((ROOT / "src").rglob("*.py")):
+def calls(*folders: str) -> Iterator[tuple[str, ast.Call]]:
+    """Every call in these folders, with where it stands."""
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", node
 
 
 def loading_calls() -> list[tuple[str, ast.Call]]:
-    """Those that load a model, a tokenizer or a description."""
-    return [
-        (where, call)
-        for where, call in calls()
-        if isinstance(call.func, ast.Attribute)
-        and call.func.attr in LOADING
-        and ast.unparse(call.func.value) not in HARMLESS
-    ]
+    """Those that load a model, a tokenizer, a description or a dataset."""
+    found = [(where, call, *ast.unparse(call.func).rpartition(".")[::2]) for where, call in calls("src", "bench")]
+    return [(where, call) for where, call, owner, name in found if name in LOADING and owner not in HARMLESS]
 
 
 def says_whom_it_trusts(call: ast.Call) -> bool:
@@ -48,13 +43,13 @@ def says_whom_it_trusts(call: ast.Call) -> bool:
 
 def test_every_call_that_may_load_code_says_whether_it_may() -> None:
     found = loading_calls()
-    assert len(found) >= 7
+    assert len(found) >= 10
     assert [where for where, call in found if not says_whom_it_trusts(call)] == []
 
 
 def test_nothing_is_unpickled() -> None:
     names = {"torch.load", "pickle.load", "pickle.loads", "joblib.load"}
-    assert [where for where, call in calls() if ast.unparse(call.func) in names] == []
+    assert [where for where, call in calls("src", "bench") if ast.unparse(call.func) in names] == []
 
 
 @pytest.mark.parametrize("source", ["X.from_pretrained(a)", "X.from_config(a, **given)", "X.from_pretrained(a, b=1)"])

@@ -82,6 +82,7 @@ def _load(dataset: DatasetConfig, folder: Path | None, cache: str | None) -> Any
             split=dataset.split,
             revision=dataset.revision,
             cache_dir=cache,
+            trust_remote_code=False,
         )
 
 
