@@ -4,22 +4,30 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test check format bench docs clean
+.PHONY: help demo test test-all test-unit check format bench docs clean
 
 help:
-	@echo "make demo    set up and measure a real model on this machine"
-	@echo "make test    set up and run the default tests"
-	@echo "make check   format, lint, types, import layers, docs in step with the code"
-	@echo "make format  put the code into the house format"
-	@echo "make bench   run the benchmarks in bench/"
-	@echo "make docs    write the generated pages under docs/"
-	@echo "make clean   remove the environment and caches (results stay)"
+	@echo "make demo        set up and measure a real model on this machine"
+	@echo "make test        set up and run the default tests"
+	@echo "make test-all    the same with all examples of properties, and what is slow"
+	@echo "make test-unit   the unit tests alone, with the base install in an environment of their own"
+	@echo "make check       format, lint, types, import layers, docs in step with the code"
+	@echo "make format      put the code into the house format"
+	@echo "make bench       run the benchmarks in bench/"
+	@echo "make docs        write the generated pages under docs/"
+	@echo "make clean       remove the environment and caches (results stay)"
 
 demo: $(VENV)/.demo
 	@$(BIN)/llem run examples/quickstart.yaml
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: $(VENV)/.dev
+	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not gpu and not engine'
+
+test-unit: $(VENV)/.unit
+	$(VENV)/unit/bin/python -m pytest tests/unit -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -59,4 +67,9 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "adding what the tests need to $(VENV)"
 	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,dev]'
+	@touch $@
+
+$(VENV)/.unit: $(BIN)/python pyproject.toml constraints.txt
+	@$(PYTHON) -m venv $(VENV)/unit
+	@$(VENV)/unit/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -1,9 +1,31 @@
-"""What every test stands on: neither the developer's own defaults nor LLEM_* variables play a part."""
+"""What every test stands on: neither the developer's own defaults nor LLEM_* variables play a part.
 
+Side by side each test process has one thread, since two threads beside another busy process are many times slower than
+one; without the extras what needs them is skipped, so that the unit tests run with the base install.
+"""
+
+import importlib.util
 import os
 from pathlib import Path
 
 import pytest
+
+from tests.fakes.effort import THREADS_OF_TESTS
+
+_EXTRAS = {"pytorch": "torch", "zeus": "zeus"}
+
+if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
+    os.environ |= {"OMP_NUM_THREADS": "1", THREADS_OF_TESTS: "1"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs an extra that is not there."""
+    for extra, module in _EXTRAS.items():
+        if importlib.util.find_spec(module) is not None:
+            continue
+        for item in items:
+            if item.get_closest_marker(extra) is not None:
+                item.add_marker(pytest.mark.skip(reason=f"the extra {extra} is not installed"))
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure import ExperimentResult
+from tests.fakes.effort import PATIENCE_S
 
 WITHOUT_CODECARBON = """
 from importlib.machinery import PathFinder
@@ -51,7 +52,7 @@ def start(arguments: list[str], cache: Path, **environment: str) -> "subprocess.
 
 
 def finish(process: "subprocess.Popen[str]") -> Finished:
-    stdout, stderr = process.communicate(timeout=240)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     return Finished(process.returncode, stdout, stderr)
 
 

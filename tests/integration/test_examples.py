@@ -15,6 +15,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS
+from tests.fakes.effort import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml")) + sorted((ROOT / "examples").rglob("*.yml"))
@@ -71,7 +72,7 @@ def test_a_packaged_example_lacks_nothing_but_packages(path: Path, tmp_path: Pat
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     not_yet_run = [e.backend for e in experiments_of(path) if e.backend not in engine_names()]
     if not_yet_run:

@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
+from tests.fakes.effort import PATIENCE_S
 
 TOLERANCE = 0.2
 # Everything is imported before the baseline, so that what grows is what an experiment adds.
@@ -133,7 +134,11 @@ def fields_of(case: Case, directory: Path) -> dict[str, Any]:
 def grown(fields: dict[str, Any]) -> dict[str, Any]:
     """What a fresh process says of itself after the experiment."""
     done = subprocess.run(
-        [sys.executable, "-c", GROW, json.dumps(fields)], capture_output=True, text=True, check=False, timeout=600
+        [sys.executable, "-c", GROW, json.dumps(fields)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

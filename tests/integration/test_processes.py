@@ -23,6 +23,7 @@ from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.results.aggregation import aggregate_directory
 from llenergymeasure.results.process_files import read_process_results
+from tests.fakes.effort import THREADS_OF_TESTS
 from tests.integration.conftest import save_tiny_llama
 
 N = 5
@@ -34,6 +35,9 @@ SPLIT = {"tp_plan": "auto", "tp_size": 2}
 def _a_model_hub_that_is_not_asked() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
+        if THREADS_OF_TESTS in os.environ:
+            # How processes share the cores is what is tested here.
+            patch.delenv("OMP_NUM_THREADS")
         yield
 
 
@@ -135,7 +139,7 @@ def test_the_one_cpu_that_both_processes_watched_counts_once(shared: Run) -> Non
 def test_cores_are_shared_by_processes_that_share_the_cpu(alone: Run, shared: Run, split: Run) -> None:
     usable = len(os.sched_getaffinity(0))
     cores = min(psutil.cpu_count(logical=False) or usable, usable)
-    if "OMP_NUM_THREADS" in os.environ:
+    if "OMP_NUM_THREADS" in os.environ and THREADS_OF_TESTS not in os.environ:
         pytest.skip("somebody said how many threads there are to be")
     for run in (shared, split):
         assert run.result.model.parameters is not None

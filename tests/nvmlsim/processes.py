@@ -11,6 +11,7 @@ from typing import Any
 
 import nvmlsim
 from nvmlsim import Gpu, Scenario, Trace
+from tests.fakes.effort import PATIENCE_S
 
 INSTANT, AVERAGE, ENERGY = 186, 185, 83
 UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND = 1, 2, 3, 4, 6
@@ -53,7 +54,7 @@ class Client:
 
     def stderr(self) -> str:
         """Ends the process and gives what it wrote."""
-        return self._process.communicate(timeout=30)[1]
+        return self._process.communicate(timeout=PATIENCE_S)[1]
 
 
 class Driver:
@@ -87,7 +88,7 @@ class Driver:
         """What a Python program prints as JSON on its last line."""
         command = [sys.executable, "-c", program]
         done = subprocess.run(
-            command, env=self._environment(), capture_output=True, text=True, timeout=120, check=False
+            command, env=self._environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import nvmlsim
 from nvmlsim import Counter, Gpu, Scenario, Sensor, Sensors, Trace
+from tests.fakes.effort import examples
 from tests.nvmlsim.processes import AVERAGE, INSTANT, Client, Driver, constant, started_ago
 
 
@@ -41,7 +42,7 @@ def witness(shared_driver: Driver) -> Client:
     return shared_driver.client()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(gpu=gpus(), times_s=st.lists(st.floats(-10, 2000) | st.floats(-10, 1e8), min_size=2, max_size=6))
 def test_the_library_and_python_agree(shared_driver: Driver, witness: Client, gpu: Gpu, times_s: list[float]) -> None:
     Scenario(gpus=(gpu,), epoch_s=0).write(shared_driver.path)  # then scenario time is what the library is asked for

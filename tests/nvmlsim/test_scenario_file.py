@@ -12,6 +12,7 @@ from hypothesis import given, settings
 
 import nvmlsim
 from nvmlsim import PERFECT, Counter, Fault, Gpu, Scenario, Trace
+from tests.fakes.effort import PATIENCE_S
 from tests.nvmlsim.plain import traces
 from tests.nvmlsim.processes import UNKNOWN, Driver, constant, started_ago
 
@@ -77,7 +78,7 @@ def test_a_missing_variable_makes_init_fail(driver: Driver) -> None:
     program = "import pynvml\ntry: pynvml.nvmlInit()\nexcept pynvml.NVMLError as error: print(error.value)"
     environment = {**os.environ, "LD_LIBRARY_PATH": folder}
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert done.stdout == f"{UNKNOWN}\n"
     assert "NVMLSIM_SCENARIO: the environment variable is not set" in done.stderr
 

@@ -13,6 +13,7 @@ import pytest
 import nvmlsim
 from bench.pairs import judged, median_interval, ratios_of
 from nvmlsim import Counter, Gpu, Scenario, Trace
+from tests.fakes.effort import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +24,7 @@ def _run(script: str, *arguments: str, environment: dict[str, str] | None = None
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
 

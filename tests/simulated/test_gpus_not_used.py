@@ -11,6 +11,7 @@ import torch
 import nvmlsim
 from llenergymeasure.domain.experiment import ExperimentResult
 from nvmlsim import Gpu, Scenario, Trace
+from tests.fakes.effort import PATIENCE_S
 from tests.integration.conftest import save_tiny_llama
 
 pytestmark = pytest.mark.skipif(torch.version.cuda is not None, reason="this torch can use GPUs")
@@ -30,7 +31,7 @@ def llem(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedP
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -12,6 +12,7 @@ import llenergymeasure
 from llenergymeasure import exceptions, protocols
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.exceptions import LLEMError
+from tests.fakes.effort import PATIENCE_S
 
 PUBLIC = [
     "ExperimentConfig",
@@ -146,7 +147,7 @@ def test_the_errors_are_one_tree_with_an_exit_code_each() -> None:
 
 
 def in_a_fresh_process(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     return done.stdout
 
 

@@ -35,8 +35,8 @@ from llenergymeasure.domain.window import InFlight
 # Counts up whenever fields are added to the file; none is ever taken away or given another meaning under one
 # schema_version. Files of every revision are kept in tests/golden and must stay readable.
 #   1  as first published; the file does not name it
-#   2  schema_revision, validity, validity_flags, n_requests_failed, requests_in_flight; in requests.parquet due_s,
-#      sent_s, end_s and error
+#   2  schema_revision, validity, validity_flags, n_requests_failed, requests_in_flight, environment_snapshot.engine;
+#      in requests.parquet due_s, sent_s, end_s and error
 SCHEMA_REVISION = 2
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]

@@ -21,7 +21,7 @@ class SimulatedModel(LoadedModelBase):
 
     A prompt takes ``prefill_s`` of the step in which it is taken in, which all wait for. Tokens follow from the prompt
     and, where ``samples`` is on, from the seed. ``ends_after`` says after how many tokens a request ends by itself,
-    ``failing`` which requests fail in their second step, and a prompt of over ``most_input_tokens`` fails at once.
+    ``failing`` which requests fail in their second step, and a prompt of over ``max_input_tokens`` fails at once.
     """
 
     clock: FakeClock
@@ -31,7 +31,7 @@ class SimulatedModel(LoadedModelBase):
     samples: bool = False
     ends_after: Mapping[int, int] = field(default_factory=dict)
     failing: frozenset[int] = frozenset()
-    most_input_tokens: int = 1000
+    max_input_tokens: int = 1000
     devices: tuple[str, ...] = ()
     log: list[str] = field(default_factory=list)
     n_begun: int = 0
@@ -139,10 +139,10 @@ class _Scheduler:
             self._waiting.popleft()
             self._model.n_begun += 1
             taken = _Running(request, due_s, self._clock())
-            if len(request.token_ids) > self._model.most_input_tokens:
+            if len(request.token_ids) > self._model.max_input_tokens:
                 told = replace(
                     _output(taken, "error", self._clock()),
-                    error=f"{len(request.token_ids)} tokens are more than {self._model.most_input_tokens}",
+                    error=f"{len(request.token_ids)} tokens are more than {self._model.max_input_tokens}",
                 )
                 self._on_done(told)
                 continue

@@ -14,6 +14,8 @@ from llenergymeasure.config.introspection import field_defaults
 from tests.unit.cli.conftest import Ran
 from tests.unit.conftest import WriteUserFile
 
+pytestmark = pytest.mark.pytorch
+
 Llem = Callable[..., Ran]
 
 # From the one that wins over all others downwards, with the batch size that each of them gives below.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure import __version__
+from tests.fakes.effort import PATIENCE_S
 from tests.fakes.model import write_description
 
 ROOT = Path(__file__).parents[3]
@@ -18,7 +19,13 @@ LLEM = [sys.executable, "-c", "from llenergymeasure.cli import main; main()"]
 
 def llem(*args: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*LLEM, *args], cwd=cwd, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=60
+        [*LLEM, *args],
+        cwd=cwd,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
 
 
@@ -38,6 +45,7 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path, arguments: list[str
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.pytorch
 def test_a_model_that_does_not_exist_anywhere_is_code_1_and_writes_nothing(tmp_path: Path) -> None:
     cwd = tmp_path / "cwd"
     cwd.mkdir()
@@ -48,6 +56,7 @@ def test_a_model_that_does_not_exist_anywhere_is_code_1_and_writes_nothing(tmp_p
     assert list(cwd.iterdir()) == []
 
 
+@pytest.mark.pytorch
 def test_a_study_with_a_failure_shows_it_and_ends_with_code_1(tmp_path: Path) -> None:
     write_description(tmp_path / "model")
     (tmp_path / "study.yaml").write_text(
@@ -81,7 +90,7 @@ def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
     )
     writer = _opened_for_writing(pipe, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE_S)
     os.close(writer)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1] == "llem: interrupted; nothing was kept"
@@ -89,6 +98,7 @@ def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(cwd.iterdir()) == []
 
 
+@pytest.mark.pytorch
 def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: Path) -> None:
     write_description(tmp_path / "model")
     (tmp_path / "study.yaml").write_text(
@@ -109,7 +119,7 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
         assert time.monotonic() < end, "the first experiment did not end"
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE_S)
     (study,) = (tmp_path / "out").iterdir()
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1] == (
@@ -130,6 +140,7 @@ def _opened_for_writing(pipe: Path, reader: subprocess.Popen[str]) -> int:
     raise AssertionError(f"the program did not read the prompts: {reader.communicate()}")
 
 
+@pytest.mark.pytorch
 def test_a_configuration_may_come_through_a_pipe(tmp_path: Path) -> None:
     ran = subprocess.run(
         [*LLEM, "run", "/dev/stdin", "--dry-run"],
@@ -138,7 +149,7 @@ def test_a_configuration_may_come_through_a_pipe(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert ran.returncode == 1
     assert "./no-such-model" in ran.stderr

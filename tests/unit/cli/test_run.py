@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.models import ExperimentConfig
+from tests.fakes.effort import examples
 from tests.unit.cli.conftest import Ran
+
+pytestmark = pytest.mark.pytorch
 
 Llem = Callable[..., Ran]
 
@@ -197,7 +200,9 @@ def test_a_dataset_flag_replaces_the_whole_source_of_the_file(llem: Llem, folder
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.binary(max_size=40)

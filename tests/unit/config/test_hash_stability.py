@@ -10,6 +10,7 @@ import pytest
 
 from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.models import ExperimentConfig
+from tests.fakes.effort import PATIENCE_S
 
 PLAIN: dict[str, Any] = {"model": "HuggingFaceTB/SmolLM2-135M"}
 RICH: dict[str, Any] = {
@@ -76,7 +77,7 @@ def test_the_hash_is_the_same_in_another_process_with_other_hash_seeds(seed: str
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert ran.stdout.split() == [hash_of(PLAIN), hash_of(RICH), hash_of(RICH)]
 

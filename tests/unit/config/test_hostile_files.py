@@ -32,6 +32,7 @@ from llenergymeasure.config.sources import user_source
 from llenergymeasure.config.user_file import UserConfig
 from llenergymeasure.config.yaml_file import printable
 from llenergymeasure.exceptions import ConfigError
+from tests.fakes.effort import PATIENCE_S
 from tests.unit.config.conftest import WriteConfig
 
 MOST_SECONDS = 3.0
@@ -513,7 +514,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     thread, outcome = outcome_of_a_thread(pipe)
     pipe.write_text("model: m\nn: 3\n", encoding="utf-8")
-    thread.join(timeout=20)
+    thread.join(timeout=PATIENCE_S)
     assert outcome == [ExperimentConfig(model="m", n=3)]
 
 
@@ -525,7 +526,7 @@ def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path) -> None:
     hangs = thread.is_alive()
     if hangs:
         os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-        thread.join(timeout=20)
+        thread.join(timeout=PATIENCE_S)
     assert not hangs
     assert isinstance(outcome[0], ConfigError)
 

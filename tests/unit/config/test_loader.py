@@ -16,6 +16,7 @@ from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.exceptions import ConfigError
+from tests.fakes.effort import examples
 from tests.unit.config.conftest import WriteConfig, calm
 
 FIVE_WRONG_VALUES = """\
@@ -31,7 +32,7 @@ warmup:
 """
 
 on_files = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -22,6 +22,7 @@ from llenergymeasure.core.baseline import (
 )
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.testing import FakeClock, FakeEnergy
+from tests.fakes.effort import examples
 
 DAY_S = 86400.0
 
@@ -152,7 +153,7 @@ def test_two_processes_share_a_baseline_through_a_file(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} <= {"baseline.json", "baseline.lock"}
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.dictionaries(
         st.text(max_size=8),

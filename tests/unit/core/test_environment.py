@@ -11,6 +11,7 @@ import pytest
 
 from llenergymeasure import __version__
 from llenergymeasure.core.environment import collect_environment_snapshot, cpu_model, cuda_version
+from tests.fakes.effort import PATIENCE_S
 
 JSON = '{"cuda_cccl": {"version": "2.3.2"}, "cuda" : {"name" : "CUDA SDK", "version" : "12.4.1"}}'
 
@@ -87,6 +88,6 @@ def test_a_torch_that_cannot_be_imported_does_not_stop_the_snapshot(tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert (done.stdout.strip(), done.returncode) == (__version__, 0), done.stderr[-500:]

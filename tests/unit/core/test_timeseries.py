@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llenergymeasure.core.timeseries import write_timeseries_parquet
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from tests.fakes.effort import examples
 
 SCHEMA = {
     "timestamp_s": pa.float64(),
@@ -93,7 +94,7 @@ def test_a_folder_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
         write_timeseries_parquet([], tmp_path / "missing" / "t.parquet")
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.lists(
         st.builds(

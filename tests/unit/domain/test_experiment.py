@@ -22,6 +22,7 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
+from tests.fakes.effort import examples
 from tests.unit.domain.conftest import START, MakeProcess, gpu, measured, request
 
 of = ExperimentResult.from_processes
@@ -289,7 +290,7 @@ def test_processes_of_two_experiments_are_refused(process: MakeProcess) -> None:
 
 
 @settings(
-    max_examples=50,
+    max_examples=examples(50),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

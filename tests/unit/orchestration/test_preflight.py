@@ -17,6 +17,8 @@ from llenergymeasure.orchestration import preflight
 from llenergymeasure.orchestration.preflight import check
 from tests.fakes.model import write_description
 
+pytestmark = pytest.mark.pytorch
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:

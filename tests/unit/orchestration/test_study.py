@@ -28,6 +28,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError
 from llenergymeasure.orchestration.study import execute_experiment, execute_study
 from llenergymeasure.testing import MemoryRepository
+from tests.fakes.effort import examples
 from tests.unit.orchestration.conftest import Bench, no_preflight, study_of
 
 STAMP = "20260101T000000Z"
@@ -262,7 +263,7 @@ _EXPERIMENTS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     name=_NAMES,
     experiments=st.lists(_EXPERIMENTS, min_size=1, max_size=2),

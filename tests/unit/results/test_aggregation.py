@@ -16,6 +16,7 @@ from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.results.aggregation import aggregate_directory, aggregate_processes
 from llenergymeasure.results.process_files import write_process_result
 from llenergymeasure.testing import fake_environment
+from tests.fakes.effort import examples
 
 RawOf = Callable[..., RawProcessResult]
 
@@ -105,7 +106,7 @@ def test_throttling_in_any_process_is_throttling_and_the_environment_is_the_firs
     assert result.environment_snapshot.cpu_model == "CPU of 0"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     joules=st.lists(st.integers(0, 10**6), min_size=1, max_size=5),
     tokens=st.lists(st.integers(0, 1000), min_size=5, max_size=5),

@@ -16,6 +16,15 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 FOLDERS = sorted(GOLDEN.glob("revision-*/*/"))
 
 
+def common(read: Any, written: Any) -> Any:
+    """What was read, without what a later revision has more."""
+    if isinstance(written, dict):
+        return {name: common(read[name], value) for name, value in written.items()}
+    if isinstance(written, list):
+        return [common(*pair) for pair in zip(read, written, strict=True)]
+    return read
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_every_golden_result_is_read_without_a_word(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = load_result(folder)
@@ -24,7 +33,7 @@ def test_every_golden_result_is_read_without_a_word(folder: Path, caplog: pytest
     # Whatever the file says is what is read.
     written = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     again = json.loads(result.model_dump_json())
-    assert {name: again[name] for name in written} == written
+    assert common(again, written) == written
     # And its tables belong to it.
     assert result.requests is not None
     rows = pq.read_table(folder / result.requests).to_pydict()

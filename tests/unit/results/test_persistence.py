@@ -32,6 +32,7 @@ from llenergymeasure.results.persistence import (
     save_result,
     stamped_name,
 )
+from tests.fakes.effort import examples
 from tests.unit.results.conftest import values_of
 
 
@@ -50,7 +51,7 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(values_of(ExperimentResult))
 def test_every_field_of_a_saved_result_comes_back_equal(result: ExperimentResult) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +110,7 @@ def test_the_file_is_json_with_the_canonical_names_and_without_the_aliases(
     assert not {"energy_total_j", "total_flops"} & set(values)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_a_torn_file_is_refused_by_name(data: st.DataObject) -> None:
     whole = data.draw(values_of(ExperimentResult)).model_dump_json(indent=2)
@@ -121,7 +122,7 @@ def test_a_torn_file_is_refused_by_name(data: st.DataObject) -> None:
             load_result(path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_other_content_is_refused_and_never_a_traceback(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -198,7 +199,7 @@ def test_an_absent_folder_is_an_error_and_is_not_made(tmp_path: Path) -> None:
     assert names_in(tmp_path) == set()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=200))
 def test_a_safe_name_is_one_visible_plain_folder_name(name: str) -> None:
     safe = safe_name(name)

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.results.process_files import read_process_results, write_process_result
+from tests.fakes.effort import examples
 from tests.unit.results.conftest import values_of
 
 RawOf = Callable[..., RawProcessResult]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(values_of(RawProcessResult))
 def test_a_raw_result_comes_back_equal(raw: RawProcessResult) -> None:
     raw = raw.model_copy(update={"process_index": 0})
@@ -62,7 +63,7 @@ def test_everything_that_is_wrong_is_said_at_once(raw_of: RawOf, tmp_path: Path)
     assert any(line.startswith("process_5.json cannot be understood") for line in said)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(content=st.binary(max_size=40), marker=st.binary(max_size=70), matching=st.booleans())
 def test_rubbish_is_an_experiment_error_and_never_a_traceback(content: bytes, marker: bytes, matching: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:

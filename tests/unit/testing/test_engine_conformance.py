@@ -27,7 +27,7 @@ def answer(ids: Sequence[int], index: int, limit: int) -> list[int]:
 
 def case_of(kind: type[SimulatedModel] = SimulatedModel, load: Load | None = None, **fields: Any) -> EngineCase:
     clock = FakeClock()
-    model = kind(clock, ends_after={3: 4}, failing=frozenset({5}), most_input_tokens=50, samples=True, **fields)
+    model = kind(clock, ends_after={3: 4}, failing=frozenset({5}), max_input_tokens=50, samples=True, **fields)
     model.samples = False
 
     class Engine(SimulatedEngine):

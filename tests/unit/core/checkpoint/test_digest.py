@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.core.checkpoint.digest import weights_digest
+from tests.fakes.effort import PATIENCE_S
 
 LARGE = 17_000_000  # bytes; files under 16 MB leave no note
 
@@ -191,7 +192,7 @@ def test_processes_that_ask_at_once_agree_and_leave_one_note(tmp_path: Path) -> 
     cache = tmp_path / "cache"
     path = large_file(tmp_path / "w")
     processes = [start(path, cache) for _ in range(3)]
-    said = {process.communicate(timeout=60)[0].strip() for process in processes}
+    said = {process.communicate(timeout=PATIENCE_S)[0].strip() for process in processes}
     assert said == {f"sha256:{hashlib.sha256(bytes(LARGE)).hexdigest()}"}
     assert note_in(cache)
     assert not list(cache.glob("*.tmp"))
@@ -208,7 +209,7 @@ def test_a_process_killed_while_reading_leaves_neither_a_lock_nor_a_wrong_note(t
         time.sleep(0.05)
     time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     assert not list(cache.glob("*.json"))
     os.truncate(path, LARGE)
     assert weights_digest({"w": path}, cache) == f"sha256:{hashlib.sha256(bytes(LARGE)).hexdigest()}"

@@ -96,6 +96,7 @@ def hub_cache(root: Path) -> Path:
     return snapshot
 
 
+@pytest.mark.pytorch
 @pytest.mark.parametrize("revision", [None, "main", COMMIT])
 def test_a_hub_model_lies_in_its_snapshot(tmp_path: Path, revision: str | None) -> None:
     snapshot = hub_cache(tmp_path)
@@ -103,6 +104,7 @@ def test_a_hub_model_lies_in_its_snapshot(tmp_path: Path, revision: str | None) 
     assert cached_folder("org/name", "inner/config.json", revision, str(tmp_path)) == snapshot / "inner"
 
 
+@pytest.mark.pytorch
 def test_what_is_not_in_the_cache_is_an_error(tmp_path: Path) -> None:
     hub_cache(tmp_path)
     for repository, revision in (("org/other", None), ("org/name", "v2")):

@@ -11,6 +11,7 @@ from llenergymeasure.core.power_thermal import PowerThermalSample, PowerThermalS
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.protocols import EnergyBackend
 from llenergymeasure.testing import FakeClock
+from tests.fakes.effort import examples
 from tests.fakes.nvml import FakeGpu, FakeNvml
 from tests.unit.core.conftest import NEVER_MS, ReplayedSampler, sampling_threads
 
@@ -48,7 +49,7 @@ def test_three_samples_of_100_w_over_two_tenths_of_a_second_are_20_j() -> None:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(phase_s=st.floats(0, 0.1), start_s=st.floats(1, 1.2), length_s=st.floats(0.3, 20))
 def test_constant_power_gives_power_times_time_to_a_thousandth_whatever_the_phase(
     phase_s: float, start_s: float, length_s: float

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from llenergymeasure.core.energy_backends import RAPLBackend
 from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.testing import FakeClock
+from tests.fakes.effort import examples
 
 RANGE_UJ = 262_143_328_850
 
@@ -96,7 +97,7 @@ def test_dies_with_counters_of_their_own_are_summed(tmp_path: Path, clock: FakeC
     assert measured.total_j == 680.0
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(start_uj=st.integers(0, RANGE_UJ - 1), used_uj=st.integers(1, RANGE_UJ - 1))
 def test_no_joule_is_lost_or_made_where_the_counter_wraps(
     tmp_path_factory: pytest.TempPathFactory, start_uj: int, used_uj: int

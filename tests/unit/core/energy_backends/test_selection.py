@@ -36,6 +36,7 @@ def test_a_name_that_is_not_usable_is_refused_with_the_reason_and_what_to_do(nam
     assert remedy in str(error.value)
 
 
+@pytest.mark.zeus
 @pytest.mark.parametrize("name", ["zeus", "nvml"])
 def test_gpu_sensors_of_an_experiment_on_the_cpu_are_refused_with_what_would_help_and_nothing_else(name: str) -> None:
     with pytest.raises(ConfigError) as error:

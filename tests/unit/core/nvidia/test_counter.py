@@ -14,6 +14,7 @@ from llenergymeasure.core.nvidia.counter import CounterEnergy, CounterRead, Coun
 from llenergymeasure.core.nvidia.recorder import CLOSE_S
 from nvmlsim import Counter, Gpu, Trace
 from tests.fakes.counter import CALL_S, card, reads_around, reads_at
+from tests.fakes.effort import examples
 
 START_S, LIMIT_W = 3.0, 400.0
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -207,7 +208,7 @@ def readings_w(power_w: Trace, end_s: float, unseen_s: float) -> list[float]:
     return [min(means), max(means)]
 
 
-@settings(calm, max_examples=250)
+@settings(calm, max_examples=examples(250))
 @given(
     data=st.data(),
     length_s=st.floats(0.15, 1.2),

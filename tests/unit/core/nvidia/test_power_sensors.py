@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llenergymeasure.core.nvidia.power_sensors import PowerSensor, aliasing_of, power_sensor_of, usage_lag_s
+from tests.fakes.effort import examples
 
 A100 = PowerSensor(0.1, 0.025)
 V100 = PowerSensor(0.02, 0.01)
@@ -134,7 +135,7 @@ def _mean_of_readings(period_s: float, sensor: PowerSensor, window_s: float, pha
     return statistics.fmean(1 / 3 + 4 / 3 * share for share in on)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.one_of(
         st.floats(0.001, 0.3),

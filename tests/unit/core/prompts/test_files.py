@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from llenergymeasure.core.prompts.files import FILE_KINDS, read_file
 from llenergymeasure.domain.inference import ChatMessage
 from llenergymeasure.exceptions import ConfigError
+from tests.fakes.effort import examples
 
 BRIEF = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "two"}]
 BRIEF_ROW = ((ChatMessage("system", "be brief"), ChatMessage("user", "two")), True)
@@ -157,7 +158,7 @@ def test_a_table_of_several_row_groups_is_read_in_order(tmp_path: Path) -> None:
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(TEXT, min_size=1, max_size=6))
 def test_prompts_survive_the_way_through_json_and_parquet(
     tmp_path_factory: pytest.TempPathFactory, prompts: list[str]
@@ -168,7 +169,7 @@ def test_prompts_survive_the_way_through_json_and_parquet(
     assert read_file(written(folder, "p.parquet", {"prompt": prompts}), None) == plain(*prompts)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(TEXT.filter(lambda text: "\0" not in text), min_size=1, max_size=6))
 def test_prompts_survive_the_way_through_csv(tmp_path_factory: pytest.TempPathFactory, prompts: list[str]) -> None:
     rows = "".join(f'{number},"{_quoted(prompt)}"\n' for number, prompt in enumerate(prompts))
@@ -204,7 +205,7 @@ def _no_traceback(folder: Path, name: str, content: str | bytes, column: str | N
         assert rows
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.one_of(st.binary(max_size=60), st.text(max_size=40).map(str.encode), CSV_LIKE.map(str.encode)),
     st.sampled_from(["p.csv", "p.json", "p.parquet", "p.jsonl"]),
@@ -216,7 +217,7 @@ def test_no_file_ends_in_a_traceback(
     _no_traceback(tmp_path_factory.mktemp("p"), name, content, column)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(damaged(), st.sampled_from([None, "prompt"]))
 def test_no_damaged_parquet_ends_in_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, column: str | None
@@ -234,7 +235,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(JSON, st.sampled_from(["p.json", "p.jsonl"]), st.sampled_from([None, "a", "messages"]))
 def test_no_json_ends_in_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, content: Any, name: str, column: str | None

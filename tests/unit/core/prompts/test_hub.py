@@ -15,6 +15,7 @@ from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.prompts.selection import read_dataset, select_prompts
 from llenergymeasure.domain.inference import ChatMessage
 from llenergymeasure.exceptions import ConfigError, PreFlightError
+from tests.fakes.effort import PATIENCE_S
 
 CHAT = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
 
@@ -177,7 +178,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert ran.returncode == 1
     *_, line = ran.stderr.splitlines()

@@ -19,6 +19,7 @@ from llenergymeasure.core.prompts.selection import (
 )
 from llenergymeasure.domain.inference import ChatMessage
 from llenergymeasure.exceptions import ConfigError
+from tests.fakes.effort import examples
 
 
 def _file(folder: Path, content: str | bytes, name: str = "p.jsonl") -> DatasetConfig:
@@ -172,7 +173,7 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path, name: str) 
 PRINTABLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(PRINTABLE, min_size=1, max_size=6))
 def test_prompts_survive_the_way_through_jsonl(tmp_path_factory: pytest.TempPathFactory, prompts: list[str]) -> None:
     text = "".join(json.dumps({"prompt": p}, ensure_ascii=False) + "\n" for p in prompts)
@@ -180,7 +181,7 @@ def test_prompts_survive_the_way_through_jsonl(tmp_path_factory: pytest.TempPath
     assert [m[0].content for m, _ in found] == prompts
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(PRINTABLE.filter(lambda t: not set("\r\n") & set(t) and t.strip() == t), min_size=1, max_size=6))
 def test_only_line_ends_part_the_prompts_of_a_text_file(
     tmp_path_factory: pytest.TempPathFactory, prompts: list[str]
@@ -189,7 +190,7 @@ def test_only_line_ends_part_the_prompts_of_a_text_file(
     assert [m[0].content for m, _ in found] == prompts
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=40).map(str.encode)), st.sampled_from(["p.jsonl", "p.txt"]))
 def test_no_file_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     dataset = _file(tmp_path_factory.mktemp("p"), content, name)
