@@ -1,4 +1,4 @@
-"""Distributions that bring an engine, laid down in a folder as an installer would."""
+"""Distributions that bring engines and sensors, laid down in a folder as an installer would."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,8 +66,39 @@ class ToyEngine(EngineBase):
 '''
 
 
-def lay_down(folder: Path, modules: Mapping[str, str], entry_points: Mapping[str, str], name: str = "llem-toy") -> Path:
-    """Write a distribution of these modules, by name, and entry points of engines; the folder belongs on the path."""
+# A sensor of another distribution with the four names of the seam and no more: 50 W of a board.
+BARE = """
+import time
+
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
+
+
+class BareSensor:
+    name = "bare"
+
+    def is_available(self):
+        return True
+
+    def start_tracking(self):
+        return time.monotonic()
+
+    def stop_tracking(self, tracker):
+        seconds = time.monotonic() - tracker
+        row = DeviceEnergy(device="board", kind="cpu", energy_j=50.0 * seconds, source="integrated")
+        return EnergyMeasurement(row.energy_j, seconds, 2, devices=(row,))
+"""
+
+ENGINES, SENSORS = "llenergymeasure.engines", "llenergymeasure.sensors"
+
+
+def lay_down(
+    folder: Path,
+    modules: Mapping[str, str],
+    entry_points: Mapping[str, str],
+    name: str = "llem-toy",
+    group: str = ENGINES,
+) -> Path:
+    """Write a distribution of these modules, by name, and entry points of a group; the folder belongs on the path."""
     folder.mkdir(parents=True, exist_ok=True)
     for module, text in modules.items():
         (folder / f"{module}.py").write_text(text, encoding="utf-8")
@@ -75,5 +106,5 @@ def lay_down(folder: Path, modules: Mapping[str, str], entry_points: Mapping[str
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
     lines = [f"{point} = {value}" for point, value in entry_points.items()]
-    (info / "entry_points.txt").write_text("[llenergymeasure.engines]\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[{group}]\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return folder

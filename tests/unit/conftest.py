@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from llenergymeasure.config import sensors
 from llenergymeasure.config.engines import registry
-from tests.fakes.distributions import TOY, lay_down
+from tests.fakes.distributions import ENGINES, TOY, lay_down
 
 WriteUserFile = Callable[[str], Path]
 Install = Callable[..., None]
@@ -29,19 +30,25 @@ def write_user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteUse
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Put a distribution that brings engines on the path of this process, and look anew at what is installed."""
+    """Put a distribution on the path of this process, and look anew at what is installed."""
     brought: list[str] = []
 
-    def put(modules: Mapping[str, str], entry_points: Mapping[str, str], name: str = "llem-toy") -> None:
-        monkeypatch.syspath_prepend(str(lay_down(tmp_path / name, modules, entry_points, name)))
-        brought.extend(modules)
+    def look_again() -> None:
         registry.look_again()
+        sensors.look_again()
+
+    def put(
+        modules: Mapping[str, str], entry_points: Mapping[str, str], name: str = "llem-toy", group: str = ENGINES
+    ) -> None:
+        monkeypatch.syspath_prepend(str(lay_down(tmp_path / name, modules, entry_points, name, group)))
+        brought.extend(modules)
+        look_again()
 
     yield put
     for module in brought:
         sys.modules.pop(module, None)
     monkeypatch.undo()
-    registry.look_again()
+    look_again()
 
 
 @pytest.fixture

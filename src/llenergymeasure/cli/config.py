@@ -7,9 +7,10 @@ import click
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render
 from llenergymeasure.config.introspection import experiment_schema
 from llenergymeasure.config.loader import effective_defaults
+from llenergymeasure.config.sensors import names as sensor_names
 from llenergymeasure.config.sources import user_file_path
 from llenergymeasure.core.backends import engine_names
-from llenergymeasure.core.energy_backends import SensorContext, probe_sources
+from llenergymeasure.core.energy_backends import SensorContext, probe_sensors
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.orchestration.inspection import engine_status, library_loggers, model_status
@@ -23,7 +24,7 @@ from llenergymeasure.orchestration.inspection import engine_status, library_logg
 def config_command(verbose: bool, schema: bool) -> int:
     """Show this machine's GPUs, engines, energy sensors, packaged models and the user's defaults."""
     if schema:
-        click.echo(json.dumps(experiment_schema(engine_names()), indent=2))
+        click.echo(json.dumps(experiment_schema(engine_names(), sensor_names()), indent=2))
         return 0
     logs.configure(quiet=True, verbose=False)
     # First, because a wrong default would be wrong in every run.
@@ -34,13 +35,13 @@ def config_command(verbose: bool, schema: bool) -> int:
     engines = [engine_status(name, visible.uuids) for name in engine_names()]
     # Where every engine runs on the CPU, the GPUs' sensors are of no use.
     devices = visible.uuids if any(engine.uses_gpus for engine in engines) else ()
-    sources = list(probe_sources(SensorContext(devices=devices)))
+    sensors = list(probe_sensors(SensorContext(devices=devices)))
     click.echo(
         render.machine(
             environment,
             visible=visible,
             engines=engines,
-            sources=sources,
+            sensors=sensors,
             models=model_status(),
             verbose=verbose,
         )

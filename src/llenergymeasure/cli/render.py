@@ -13,7 +13,8 @@ from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seco
 from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.core.energy_backends import SourceStatus
+from llenergymeasure.config.sensors import own_names
+from llenergymeasure.core.energy_backends import SensorStatus
 from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
@@ -136,7 +137,7 @@ def machine(
     *,
     visible: VisibleGpus,
     engines: Sequence[Availability],
-    sources: Sequence[SourceStatus],
+    sensors: Sequence[SensorStatus],
     models: Sequence[Availability],
     verbose: bool,
 ) -> str:
@@ -152,10 +153,11 @@ def machine(
         lines.append(f"{'':<{LABEL}}{visible.problem}")
     on_cpu = "usable, on the CPU only: it is built without CUDA, so no GPU is used or measured"
     lines += [_status("engine " + e.name, e.problem, on_cpu if e.uses_gpus is False else "usable") for e in engines]
-    for source in sources:
-        kind = "modelled, not sensed" if source.source.modelled else "sensed"
-        lines.append(_status("energy " + source.name, source.problem, f"usable ({kind})"))
-    best = next((s.name for s in sources if s.problem is None), "none: results will have no energy")
+    for sensor in sensors:
+        kind = "modelled, not sensed" if sensor.modelled else "sensed"
+        lines.append(_status("energy " + sensor.name, sensor.problem, f"usable ({kind})"))
+    own = (s.name for s in sensors if s.problem is None and s.name in own_names())
+    best = next(own, "none: results will have no energy")
     lines.append(f"{'energy auto':<{LABEL}}{best}")
     lines += [_status("packaged model", m.problem, m.name) for m in models]
     if verbose:

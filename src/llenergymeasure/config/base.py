@@ -1,10 +1,13 @@
 """The base of all configuration models."""
 
-from collections.abc import Collection, Iterator, Mapping
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Strict, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, Strict, ValidationInfo, field_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 # YAML says what is a number: neither true nor "5" is one, and neither 1 nor "yes" is true.
 Integer = Annotated[int, Strict()]
@@ -18,6 +21,23 @@ CONFLICT = "conflict"
 def conflict(message: str, field: str) -> PydanticCustomError:
     """An error of a section as a whole that is to be told at one of its fields."""
     return PydanticCustomError(CONFLICT, "{message}", {"message": message, "field": field})
+
+
+@dataclass(frozen=True)
+class Known:
+    """In the annotation of a text: the values that this package knows, to which other distributions may add."""
+
+    choices: tuple[str, ...]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """For editors these are all there are."""
+        return {**handler(schema), "enum": list(self.choices)}
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint naming the closest known word, or all of them when none is close."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
 
 class ConfigModel(BaseModel):

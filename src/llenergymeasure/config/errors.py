@@ -1,6 +1,5 @@
 """Configuration errors as lines a person can act on."""
 
-import difflib
 import functools
 import re
 import reprlib
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from llenergymeasure.config.base import CONFLICT
+from llenergymeasure.config.base import CONFLICT, nearest
 from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.fields import field_of, keys_of, members, model_at, model_in, takes_mapping, takes_null
@@ -83,12 +82,6 @@ def error_lines(
     # Stable: what has no line keeps its order and comes first.
     lines.sort(key=lambda line: _line_number(line[0]))
     return [f"{where}: {text}" if where else text for where, text in lines]
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A hint naming the closest known word, or all of them when none is close."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
 
 def _line_number(place: str) -> int:

@@ -9,6 +9,7 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from llenergymeasure.config.base import Known
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.fields import keys_of, members, metadata
@@ -34,13 +35,21 @@ _KINDS: dict[Any, str] = {
 }
 
 
-def experiment_schema(further: Sequence[str] = ()) -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of ``ExperimentConfig``, with sections of so many engines of other distributions."""
+def experiment_schema(further: Sequence[str] = (), sensors: Sequence[str] = ()) -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of ``ExperimentConfig``.
+
+    Args:
+        further: engines of other distributions whose sections are to be in it.
+        sensors: names of other distributions' sensors.
+    """
     model_with_all = _experiment().with_sections(*further)
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **model_with_all.model_json_schema(),
     }
+    for option in schema["$defs"]["EnergyConfig"]["properties"]["backend"]["anyOf"]:
+        if "enum" in option:
+            option["enum"] += [name for name in sensors if name not in option["enum"]]
     engines = [name for name in model_with_all.model_fields if registry.is_section(name)]
     schema["properties"]["backend"]["enum"] = [*engines, registry.AUTO]
     for model in (
@@ -181,6 +190,8 @@ def _constraints(field: FieldInfo) -> dict[str, Any]:
         if typing.get_origin(option) is typing.Literal
         for value in typing.get_args(option)
     ]
+    known = (found for found in metadata(field.annotation) if isinstance(found, Known))
+    choices += [value for found in known for value in found.choices]
     if choices:
         rules["choices"] = choices
     return rules

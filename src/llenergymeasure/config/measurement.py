@@ -1,11 +1,12 @@
 """How to measure: warm-up, idle baseline, source of energy."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
-from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number, conflict
+from llenergymeasure.config import sensors
+from llenergymeasure.config.base import ConfigModel, Flag, Integer, Known, Number, conflict
 
 CONVERGENCE_FIELDS = ("cv_threshold", "max_warmup_prompts", "max_prompts", "window_size", "min_prompts")
 
@@ -150,9 +151,17 @@ class PhasesConfig(ConfigModel):
 class EnergyConfig(ConfigModel):
     """Where joules come from."""
 
-    backend: Literal["auto", "zeus", "nvml", "rapl", "codecarbon"] | None = Field(
-        default="auto",
-        description="Energy source; 'auto' takes the best that answers (zeus, nvml, rapl, codecarbon), null none.",
+    backend: (
+        Annotated[
+            str,
+            Known((sensors.AUTO, *sensors.own_names())),
+            AfterValidator(sensors.checked_name),
+        ]
+        | None
+    ) = Field(
+        default=sensors.AUTO,
+        description=f"Sensor; 'auto' takes the best that answers ({', '.join(sensors.own_names())}), null none; those "
+        "of other distributions are taken by name.",
     )
     sample_interval_ms: Integer = Field(
         default=100,

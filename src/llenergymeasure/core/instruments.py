@@ -8,8 +8,14 @@ from datetime import UTC, datetime
 
 from llenergymeasure.core.background import in_a_thread
 from llenergymeasure.core.baseline import SESSION_BASELINES, BaselineStore
-from llenergymeasure.core.energy_backends import SensorContext, choose_source, make_source
-from llenergymeasure.core.energy_backends.source import EnergySourceBase
+from llenergymeasure.core.energy_backends import (
+    SensorBase,
+    SensorContext,
+    choose_sensor,
+    first_that_senses,
+    make_sensor,
+)
+from llenergymeasure.core.energy_backends.base import sees_gpus
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.machine_load import CpuTimes, cpu_times
 from llenergymeasure.core.nvidia.devices import VisibleGpus
@@ -77,28 +83,28 @@ def build_instruments(
         on_state: is told of every change of state.
 
     Raises:
-        ConfigError: the configuration names an energy source that is not usable.
+        ConfigError: the configuration names a sensor that is not usable.
     """
     config, visible = plan.config, visible or VisibleGpus()
     interval_ms = config.energy.sample_interval_ms
     sampler = PowerThermalSampler(devices=plan.devices, interval_ms=interval_ms)
     context = SensorContext(devices=plan.devices, interval_ms=interval_ms, sampler=sampler)
-    energy: EnergySourceBase | None = None
+    energy: SensorBase | None = None
     reason: str | None = None
     if visible.problem is not None and config.energy.backend is not None:
         reason = visible.problem
     else:
-        energy, reason = choose_source(config.energy.backend, context)
+        energy, reason = choose_sensor(config.energy.backend, context)
     baseline_energy = None
     if energy is not None and not energy.modelled and config.baseline.enabled:
         idle = SensorContext(devices=plan.devices, interval_ms=config.baseline.sample_interval_ms)
-        baseline_energy = make_source(energy.name, idle)
+        baseline_energy = make_sensor(energy.name, idle)
     return Instruments(
         energy=energy,
         energy_absent_reason=reason,
         modelled=energy is not None and energy.modelled,
         sampler=sampler,
-        beside=_processors(context) if energy is not None and energy.sees_gpus else None,
+        beside=first_that_senses("package", context) if energy is not None and sees_gpus(energy) else None,
         cpu_time_s=lambda: sampler.cpu_time_s,
         gpu_pids=sampler.running_pids,
         machine_cpu_s=cpu_times,
@@ -108,9 +114,3 @@ def build_instruments(
         show_progress=plan.show_progress,
         on_state=on_state,
     )
-
-
-def _processors(context: SensorContext) -> EnergySourceBase | None:
-    """What senses the processors beside the GPUs; None where nothing does, which is no fault of the measurement."""
-    rapl = make_source("rapl", context)
-    return rapl if rapl.is_available() else None

@@ -10,6 +10,9 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 
 EnergySource = Literal["counter", "integrated", "modelled"]
 DeviceKind = Literal["gpu", "cpu", "dram"]
+# What the figure of a sensor covers: a GPU, a module of GPU, CPU and their memory, a processor package, memory, a
+# system on a chip, the machine as it measures itself, the machine at the wall.
+EnergyScope = Literal["gpu", "module", "package", "dram", "soc", "host", "wall"]
 BaselineMethod = Literal["fresh", "cached", "unavailable"]
 Confidence = Literal["high", "medium", "low"]
 NumberFormat = Literal["fp32", "tf32", "fp16", "bf16"]

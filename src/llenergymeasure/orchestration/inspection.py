@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
-from llenergymeasure.core.energy_backends import SensorContext, choose_source
+from llenergymeasure.core.energy_backends import SensorContext, choose_sensor
 from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import LLEMError
@@ -58,16 +58,16 @@ def energy_line(config: ExperimentConfig) -> str:
     """Where the joules of an experiment would come from, as far as can be told without running it.
 
     Raises:
-        ConfigError: the source that it names is not usable.
+        ConfigError: the sensor that it names is not usable.
     """
     wanted = config.energy.backend
     if wanted is None:
         return "energy: none is asked for (energy.backend is null)"
     devices = get_backend(config.backend).select_devices(config, visible_gpus().uuids)
-    source, _ = choose_source(wanted, SensorContext(devices=devices))
-    if source is None:
+    sensor, _ = choose_sensor(wanted, SensorContext(devices=devices))
+    if sensor is None:
         return "energy: null, because no source of energy answers here; 'llem config' says why"
-    return f"energy: {source.name}, {'modelled, not sensed' if source.modelled else 'sensed'}"
+    return f"energy: {sensor.name}, {'modelled, not sensed' if sensor.modelled else 'sensed'}"
 
 
 def model_status() -> list[Availability]:

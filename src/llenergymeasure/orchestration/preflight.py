@@ -8,7 +8,7 @@ from pathlib import Path
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
-from llenergymeasure.core.energy_backends import SensorContext, choose_source
+from llenergymeasure.core.energy_backends import SensorContext, choose_sensor
 from llenergymeasure.core.nvidia.devices import VisibleGpus, visible_gpus
 from llenergymeasure.core.prompts.selection import read_dataset
 from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError
@@ -56,7 +56,7 @@ def examine(experiments: Sequence[ExperimentConfig], output_dir: Path | None) ->
     # Each dataset is read once, however many experiments share it.
     datasets = {dataset: _read(dataset) for dataset in {experiment.dataset for experiment in experiments}}
     found = [_examine(experiment, datasets[experiment.dataset], visible) for experiment in experiments]
-    unusable, unsensed = _energy_sources(experiments, visible)
+    unusable, unsensed = _sensors(experiments, visible)
     config_errors = _named([e.config_errors for e in found], experiments) + unusable
     lacking = _named([e.lacking for e in found], experiments) + unsensed
     lacking += output_problems(output_dir, bytes_to_write(experiments, [e.n_prompts for e in found]))
@@ -159,10 +159,10 @@ def _devices(config: ExperimentConfig, visible: VisibleGpus) -> tuple[str, ...] 
         return None
 
 
-def _energy_sources(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> tuple[list[str], list[str]]:
-    """Named sources that do not answer, and experiments that must have an idle baseline where nothing senses it.
+def _sensors(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> tuple[list[str], list[str]]:
+    """Named sensors that do not answer, and experiments that must have an idle baseline where nothing senses it.
 
-    Each source is asked once, for the devices its experiments will use; only of engines that are installed, for
+    Each sensor is asked once, for the devices its experiments will use; only of engines that are installed, for
     the others cannot say which devices they are.
     """
     wanted = {
@@ -176,9 +176,9 @@ def _energy_sources(experiments: Sequence[ExperimentConfig], visible: VisibleGpu
         reason = visible.problem
         try:
             if reason is None:
-                source, reason = choose_source(name, SensorContext(devices=devices))
-                if source is not None and source.modelled:
-                    reason = f"{source.name} is a model, of which idle power says nothing"
+                sensor, reason = choose_sensor(name, SensorContext(devices=devices))
+                if sensor is not None and sensor.modelled:
+                    reason = f"{sensor.name} is a model, of which idle power says nothing"
         except ConfigError as error:
             errors.append(str(error))
             continue

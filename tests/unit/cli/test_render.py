@@ -214,7 +214,7 @@ def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
         replace(fake_environment(), gpus=gpus),
         visible=VisibleGpus(gpus[:1]),
         engines=[Availability("one", None), Availability("two", "is missing; install it")],
-        sources=[],
+        sensors=[],
         models=[Availability("small", None)],
         verbose=True,
     )
@@ -224,7 +224,7 @@ def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
     assert line(text, "engine two").endswith("not usable: is missing; install it")
     assert line(text, "energy auto").endswith("none: results will have no energy")
     assert line(text, "package ").endswith("torch 0.0")
-    bare = render.machine(fake_environment(), visible=VisibleGpus(), engines=[], sources=[], models=[], verbose=False)
+    bare = render.machine(fake_environment(), visible=VisibleGpus(), engines=[], sensors=[], models=[], verbose=False)
     assert "none" in line(bare, "GPUs")
     assert "torch 0.0" not in bare
 

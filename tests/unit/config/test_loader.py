@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llenergymeasure.config.errors import nearest
+from llenergymeasure.config.base import nearest
 from llenergymeasure.config.loader import load_experiment_config, load_study_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig

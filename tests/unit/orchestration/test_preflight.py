@@ -214,7 +214,7 @@ def test_an_idle_baseline_that_must_be_had_needs_a_sensor(
     model: str, monkeypatch: pytest.MonkeyPatch, chosen: tuple[Any, str | None], said: str | None
 ) -> None:
     monkeypatch.setattr(preflight, "visible_gpus", VisibleGpus)
-    monkeypatch.setattr(preflight, "choose_source", lambda *_: chosen)
+    monkeypatch.setattr(preflight, "choose_sensor", lambda *_: chosen)
     required = ExperimentConfig.model_validate({"model": model, "baseline": {"required": True}})
     if said is None:
         check([required], None)

@@ -5,11 +5,9 @@ Nothing is imported, and no installed distribution is looked at, before a name i
 
 import difflib
 import functools
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
@@ -17,6 +15,7 @@ from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.section import EngineSection
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
 from llenergymeasure.config.engines.vllm import VLLMConfig
+from llenergymeasure.config.entry_points import EntryPoint, entry_points, load
 
 # Entry points of this group name an engine: a class like those in ``_OWN``.
 ENTRY_POINTS = "llenergymeasure.engines"
@@ -110,43 +109,17 @@ def nearest_engine(name: str) -> str:
 
 def look_again() -> None:
     """Forget what is installed: the next question looks anew."""
-    _of_others.cache_clear()
+    entry_points.cache_clear()
     _loaded.cache_clear()
 
 
-def first_line(error: BaseException) -> str:
-    """An error in one line: its kind and the beginning of its text."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
-
-
-@dataclass(frozen=True)
-class _Point:
-    """An entry point, and the distribution that has it."""
-
-    value: str
-    origin: str
-
-
-@functools.cache
-def _of_others() -> Mapping[str, tuple[_Point, ...]]:
-    """Entry points of other distributions by name; more than one of a name contradict each other."""
-    found: dict[str, dict[str, _Point]] = {}
-    for distribution in metadata.distributions():
-        try:
-            points = list(distribution.entry_points.select(group=ENTRY_POINTS))
-            origin = f"{distribution.metadata['Name']} {distribution.version}" if points else ""
-        except Exception:  # noqa: BLE001 - metadata that is no metadata fails in many ways, and is not ours
-            continue
-        for point in points:
-            # Of a distribution that lies in two places on the path the first is imported.
-            found.setdefault(point.name, {}).setdefault(origin.partition(" ")[0].lower(), _Point(point.value, origin))
-    return {name: tuple(points.values()) for name, points in found.items()}
+def _of_others() -> Mapping[str, tuple[EntryPoint, ...]]:
+    return entry_points(ENTRY_POINTS)
 
 
 @functools.cache
 def _loaded(name: str) -> FoundEngine:
-    points = (_Point(_OWN[name], ""),) if name in _OWN else _of_others()[name]
+    points = (EntryPoint(_OWN[name]),) if name in _OWN else _of_others()[name]
     origins = " and ".join(point.origin for point in points)
     unusable = FoundEngine(name=name, origin=origins)
     if len(points) > 1:
@@ -155,18 +128,17 @@ def _loaded(name: str) -> FoundEngine:
         return _broken(
             unusable, "cannot have this name: it is that of a field, or has more than small letters, digits and _"
         )
-    module, _, attribute = points[0].value.partition(":")
-    try:
-        engine = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-        section = getattr(engine, "section", EngineSection)
-        calls_itself = getattr(engine, "name", name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - another's code raises what it will while it is imported
-        return _broken(unusable, f"cannot be loaded: {first_line(error)}")
+    loaded = load(
+        points[0].value, lambda engine: (getattr(engine, "section", EngineSection), getattr(engine, "name", name))
+    )
+    if loaded.problem is not None:
+        return _broken(unusable, loaded.problem)
+    section, calls_itself = loaded.facts
     if calls_itself != name:
         return _broken(unusable, f"calls itself {calls_itself!r}; both names must be the same")
     if not (isinstance(section, type) and issubclass(section, EngineSection)):
         return _broken(unusable, "has a section that does not derive from EngineSection")
-    return FoundEngine(name=name, origin=origins, engine=engine, section=section)
+    return FoundEngine(name=name, origin=origins, engine=loaded.thing, section=section)
 
 
 def _broken(engine: FoundEngine, why: str) -> FoundEngine:

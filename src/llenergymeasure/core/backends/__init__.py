@@ -4,6 +4,7 @@
 """
 
 from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
+from llenergymeasure.config.entry_points import first_line
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.exceptions import BackendError, ConfigError
@@ -36,11 +37,11 @@ def get_backend(name: str) -> EngineBase:
     try:
         return with_defaults(found.engine(), EngineBase)
     except Exception as error:  # another distribution's constructor raises what it will
-        raise BackendError(f"{found.in_words} cannot be made: {registry.first_line(error)}") from error
+        raise BackendError(f"{found.in_words} cannot be made: {first_line(error)}") from error
 
 
 def failed_when_asked(name: str, error: Exception) -> str:
     """What to say of an engine that raised where it should have answered."""
     found = registry.find(name)
     who = f"the engine {name!r}" if found is None else found.in_words
-    return f"{who} failed when it was asked: {registry.first_line(error)}"
+    return f"{who} failed when it was asked: {first_line(error)}"

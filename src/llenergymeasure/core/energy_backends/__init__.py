@@ -1,14 +1,21 @@
-"""Joule sources, and the choice among them. A new source is one file here and one line in ``_SOURCES``."""
+"""Sensors, and the choice among them; ``config.sensors`` finds them by name.
 
-from collections.abc import Callable, Iterator, Sequence
+A new sensor of this package is one file here and one line there.
+"""
 
-from llenergymeasure.config.errors import nearest
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from llenergymeasure.config import sensors
+from llenergymeasure.config.base import nearest
+from llenergymeasure.config.entry_points import first_line
+from llenergymeasure.core.defaults import with_defaults
+from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE, SensorBase, SensorContext, sees_gpus
 from llenergymeasure.core.energy_backends.codecarbon import CodeCarbonBackend
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.rapl import RAPLBackend
-from llenergymeasure.core.energy_backends.source import NO_GPU_IN_USE, EnergySourceBase, SensorContext, SourceStatus
 from llenergymeasure.core.energy_backends.zeus import ZeusBackend
-from llenergymeasure.domain.metrics import EnergyMeasurement
+from llenergymeasure.domain.metrics import EnergyMeasurement, EnergyScope
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.protocols import EnergyBackend
 
@@ -17,98 +24,140 @@ __all__ = [
     "EnergyMeasurement",
     "NVMLBackend",
     "RAPLBackend",
+    "SensorBase",
     "SensorContext",
-    "SourceStatus",
+    "SensorStatus",
     "ZeusBackend",
-    "choose_source",
-    "create_source",
-    "make_source",
-    "probe_sources",
+    "choose_sensor",
+    "create_sensor",
+    "first_that_senses",
+    "make_sensor",
+    "probe_sensors",
     "select_energy_backend",
 ]
 
-# Best first: this is the order of 'auto'.
-_SOURCES: dict[str, Callable[[SensorContext], EnergySourceBase]] = {
-    "zeus": ZeusBackend.in_context,
-    "nvml": NVMLBackend.in_context,
-    "rapl": RAPLBackend.in_context,
-    "codecarbon": CodeCarbonBackend.in_context,
-}
+
+@dataclass(frozen=True, kw_only=True)
+class SensorStatus:
+    """A sensor after it was tried: usable when ``problem`` is None. One that could not even be made is None."""
+
+    name: str
+    sensor: SensorBase | None
+    problem: str | None
+    modelled: bool = False
 
 
 def select_energy_backend(
     explicit: str | None, *, devices: Sequence[str] | None = None, device_index: int = 0
 ) -> EnergyBackend | None:
-    """The energy source to measure with.
+    """The sensor to measure with.
 
     Args:
-        explicit: a source's name, ``"auto"`` for the best that answers, or None for none.
+        explicit: a sensor's name, ``"auto"`` for the best of this package that answers, or None for none.
         devices: UUIDs of the GPUs in use, empty for a CPU; default the GPU of ``device_index``.
-        device_index: NVML's index of the GPU, used when ``devices`` is None.
+        device_index: the driver's index of the GPU, used when ``devices`` is None.
 
     Returns:
-        A source that has read a device; None when none is wanted, or ``"auto"`` finds none.
+        A sensor that has read a device; None when none is wanted, or ``"auto"`` finds none.
 
     Raises:
-        ConfigError: the named source is unknown or not usable.
+        ConfigError: the named sensor is unknown or not usable.
     """
     context = SensorContext(devices=None if devices is None else tuple(devices), device_index=device_index)
-    return choose_source(explicit, context)[0]
+    return choose_sensor(explicit, context)[0]
 
 
-def choose_source(wanted: str | None, context: SensorContext) -> tuple[EnergySourceBase | None, str | None]:
-    """The source to measure with, as ``select_energy_backend``; or None and why there is none.
+def choose_sensor(wanted: str | None, context: SensorContext) -> tuple[SensorBase | None, str | None]:
+    """The sensor to measure with, as ``select_energy_backend``; or None and why there is none.
 
     Raises:
-        ConfigError: the named source is unknown or not usable.
+        ConfigError: the named sensor is unknown or not usable.
     """
     if wanted is None:
         return None, "energy.backend is null: none was asked for"
-    if wanted != "auto":
-        return create_source(wanted, context), None
+    if wanted != sensors.AUTO:
+        return create_sensor(wanted, context), None
     problems = []
-    for status in probe_sources(context):
+    for status in probe_sensors(context, sensors.own_names()):
         if status.problem is None:
-            return status.source, None
+            return status.sensor, None
         problems.append(f"{status.name}: {status.problem}")
     return None, f"no source of energy answered ({', '.join(problems)})"
 
 
-def create_source(name: str, context: SensorContext) -> EnergySourceBase:
-    """The source of this name.
+def create_sensor(name: str, context: SensorContext) -> SensorBase:
+    """The sensor of this name.
 
     Raises:
         ConfigError: unknown or not usable here.
     """
-    source = make_source(name, context)
-    problem = _problem(source, context)
+    sensor = make_sensor(name, context)
+    problem = _problem(sensor, context)
     if problem is not None:
-        said = problem == NO_GPU_IN_USE or source.remedy in problem
-        advice = "" if said else f"; {source.remedy}"
+        said = problem == NO_GPU_IN_USE or not sensor.remedy or sensor.remedy in problem
+        advice = "" if said else f"; {sensor.remedy}"
         raise ConfigError(f"energy backend {name!r} is not usable: {problem}{advice}")
-    return source
+    return sensor
 
 
-def make_source(name: str, context: SensorContext) -> EnergySourceBase:
-    """The source of this name, whether or not it is usable.
+def make_sensor(name: str, context: SensorContext) -> SensorBase:
+    """The sensor of this name with the defaults for what it does not write, whether or not it is usable.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is none of this name, or none can be made.
     """
-    if name not in _SOURCES:
-        raise ConfigError(f"energy.backend: no source is called {name!r}; {nearest(name, [*_SOURCES, 'auto'])}")
-    return _SOURCES[name](context)
+    found = sensors.find(name)
+    if found is None:
+        hint = nearest(name, [*sensors.names(), sensors.AUTO])
+        raise ConfigError(f"energy.backend: no sensor is called {name!r}; {hint}")
+    if found.problem is not None:
+        raise ConfigError(f"energy backend {name!r} is not usable: {found.problem}")
+    make = getattr(found.sensor, "in_context", lambda _: found.sensor())
+    try:
+        sensor = with_defaults(make(context), SensorBase)
+        calls_itself = sensor.name
+    except Exception as error:  # another distribution's constructor raises what it will
+        raise ConfigError(
+            f"energy backend {name!r} is not usable: {found.in_words} cannot be made: {first_line(error)}"
+        ) from error
+    if calls_itself != name:
+        raise ConfigError(
+            f"energy backend {name!r} is not usable: {found.in_words} calls itself {calls_itself!r}; both names must "
+            "be the same"
+        )
+    return sensor
 
 
-def probe_sources(context: SensorContext) -> Iterator[SourceStatus]:
-    """Try the sources one after another, best first; each is probed when it is asked for."""
-    for name, create in _SOURCES.items():
-        source = create(context)
-        problem = _problem(source, context)
-        yield SourceStatus(name=name, source=source, problem=problem)
+def probe_sensors(context: SensorContext, names: Sequence[str] | None = None) -> Iterator[SensorStatus]:
+    """Try sensors one after another, best first; each is loaded and probed when it is asked for. Never raises.
+
+    Args:
+        context: what they are to watch.
+        names: default all, those of other distributions last.
+    """
+    for name in sensors.names() if names is None else names:
+        try:
+            sensor = make_sensor(name, context)
+        except ConfigError as error:
+            problem = str(error).removeprefix(f"energy backend {name!r} is not usable: ")
+            yield SensorStatus(name=name, sensor=None, problem=problem)
+            continue
+        yield SensorStatus(name=name, sensor=sensor, problem=_problem(sensor, context), modelled=sensor.modelled)
 
 
-def _problem(source: EnergySourceBase, context: SensorContext) -> str | None:
-    if context.devices and not source.sees_gpus:
-        return "the experiment runs on a GPU and this source sees only the CPU"
-    return source.problem()
+def first_that_senses(scope: EnergyScope, context: SensorContext) -> SensorBase | None:
+    """The first sensor of this package that reads what ``scope`` says and answers; None where none does."""
+    for name in sensors.own_names():
+        sensor = make_sensor(name, context)
+        if sensor.scope == scope and not sensor.modelled and sensor.is_available():
+            return sensor
+    return None
+
+
+def _problem(sensor: SensorBase, context: SensorContext) -> str | None:
+    try:
+        if context.devices and not sees_gpus(sensor):
+            return "the experiment runs on a GPU and this sensor sees only the CPU"
+        return sensor.problem()
+    except Exception as error:  # noqa: BLE001 - whatever a sensor's library raises, the others are still to be asked
+        return f"it failed when it was asked: {first_line(error)}"

@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import util
-from typing import Any, Self
+from typing import Any
 
-from llenergymeasure.core.energy_backends.source import (
-    EnergySourceBase,
-    SensorContext,
+from llenergymeasure.core.energy_backends.base import (
+    SensorBase,
     no_energy,
     quiet_import,
 )
@@ -31,14 +30,15 @@ class _Window:
     error: str | None = None
 
 
-class CodeCarbonBackend(EnergySourceBase):
+class CodeCarbonBackend(SensorBase):
     """Runs CodeCarbon's offline tracker: no network, no files, nothing printed.
 
     Its first task takes over a second to start, so probing runs one and the window never pays for it.
     Memory is guessed from the number of DIMMs; it is listed and not added to the total.
     """
 
-    sees_gpus = False
+    name = "codecarbon"
+    scope = "package"
     modelled = True
     remedy = "install with pip install 'llenergymeasure[codecarbon]'"
 
@@ -50,16 +50,10 @@ class CodeCarbonBackend(EnergySourceBase):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """A tracker, a clock in seconds and a way to wait; default CodeCarbon's and the machine's."""
-        self.name = "codecarbon"
         self._create = tracker_factory
         self._clock = clock
         self._sleep = sleep
         self._tracker: Any = None
-
-    @classmethod
-    def in_context(cls, context: SensorContext) -> Self:  # noqa: ARG003 - it watches the whole machine
-        """A source for this machine."""
-        return cls()
 
     def problem(self) -> str | None:
         """Why CodeCarbon gives no figure; None when a short task gave one."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from llenergymeasure.core.energy_backends.source import NO_GPU_IN_USE, EnergySourceBase, SensorContext, no_energy
+from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE, SensorBase, SensorContext, no_energy
 from llenergymeasure.core.nvidia.gpu_window import GpuWindow
 from llenergymeasure.core.nvidia.nvml import NvmlUnavailableError, nvml_session
 from llenergymeasure.core.power_thermal import PowerThermalSampler
@@ -14,10 +14,11 @@ from llenergymeasure.domain.metrics import EnergyMeasurement, combined_uncertain
 __all__ = ["EnergyMeasurement", "NVMLBackend"]
 
 
-class NVMLBackend(EnergySourceBase):
+class NVMLBackend(SensorBase):
     """Reads energy counters and power of NVIDIA GPUs, every 100 ms unless told otherwise."""
 
-    sees_gpus = True
+    name = "nvml"
+    scope = "gpu"
     remedy = "install the NVIDIA driver and check that nvidia-smi lists the GPU, or use energy.backend: auto"
 
     def __init__(
@@ -31,7 +32,6 @@ class NVMLBackend(EnergySourceBase):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Watch one GPU by NVML index, or the GPUs of these UUIDs; share a sampler that runs already."""
-        self.name = "nvml"
         self._context = SensorContext(
             devices=None if devices is None else tuple(devices),
             device_index=device_index,
@@ -43,7 +43,7 @@ class NVMLBackend(EnergySourceBase):
 
     @classmethod
     def in_context(cls, context: SensorContext) -> Self:
-        """A source for the GPUs of the context."""
+        """A sensor for the GPUs of the context."""
         return cls(
             context.device_index,
             devices=context.devices,

@@ -5,11 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from llenergymeasure.core.energy_backends.source import (
-    EnergySourceBase,
-    SensorContext,
+from llenergymeasure.core.energy_backends.base import (
+    SensorBase,
     no_energy,
 )
 from llenergymeasure.domain.metrics import (
@@ -81,10 +79,11 @@ class _Window:
     error: str | None = None
 
 
-class RAPLBackend(EnergySourceBase):
+class RAPLBackend(SensorBase):
     """Reads CPU packages and their memory; ``psys``, which contains both, is left out."""
 
-    sees_gpus = False
+    name = "rapl"
+    scope = "package"
     remedy = "make the counters readable with 'sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj'"
 
     def __init__(
@@ -94,14 +93,8 @@ class RAPLBackend(EnergySourceBase):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read the zones under ``root``."""
-        self.name = "rapl"
         self._root = root
         self._clock = clock
-
-    @classmethod
-    def in_context(cls, context: SensorContext) -> Self:  # noqa: ARG003 - it watches the whole machine
-        """A source for this machine."""
-        return cls()
 
     def problem(self) -> str | None:
         """Why no package can be read; None when all were."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from importlib import util
 from typing import Any, Self
 
-from llenergymeasure.core.energy_backends.source import (
+from llenergymeasure.core.energy_backends.base import (
     NO_GPU_IN_USE,
-    EnergySourceBase,
+    SensorBase,
     SensorContext,
     no_energy,
     quiet_import,
@@ -34,7 +34,7 @@ class _Window:
     error: str | None = None
 
 
-class ZeusBackend(EnergySourceBase):
+class ZeusBackend(SensorBase):
     """Reads GPU energy through ``zeus.monitor.ZeusMonitor``: counters, or polled power on cards without one.
 
     Zeus answers 0 J where there is no GPU, and a negative number after a counter reset; neither is
@@ -42,7 +42,8 @@ class ZeusBackend(EnergySourceBase):
     timed ticks and sampled power run beside it, bound its error, and take its place where it has no figure.
     """
 
-    sees_gpus = True
+    name = "zeus"
+    scope = "gpu"
     remedy = "install with pip install 'llenergymeasure[zeus]'"
 
     def __init__(
@@ -57,7 +58,6 @@ class ZeusBackend(EnergySourceBase):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Watch GPUs by CUDA's index or by UUID, default all that are visible; a ``context`` gives the witness."""
-        self.name = "zeus"
         self._indices = None if gpu_indices is None else list(gpu_indices)
         self._devices = None if devices is None else tuple(devices)
         self._create = monitor_factory
@@ -71,7 +71,7 @@ class ZeusBackend(EnergySourceBase):
 
     @classmethod
     def in_context(cls, context: SensorContext) -> Self:
-        """A source for the GPUs of the context."""
+        """A sensor for the GPUs of the context."""
         if context.devices is not None:
             return cls(devices=context.devices, context=context)
         # The context counts as the driver does, Zeus as CUDA does; the UUID is the same for both.

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from llenergymeasure.core.energy_backends import SensorContext, probe_sources, select_energy_backend
+from llenergymeasure.core.energy_backends import SensorContext, probe_sensors, select_energy_backend
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.protocols import EnergyBackend
 
@@ -58,11 +58,11 @@ def test_auto_on_a_cpu_takes_a_source_that_gave_a_number_or_none() -> None:
 
 
 def test_sources_are_tried_best_first_and_none_that_sees_only_the_cpu_is_taken_for_a_gpu() -> None:
-    tried = list(probe_sources(SensorContext(devices=("GPU-nowhere",))))
+    tried = list(probe_sensors(SensorContext(devices=("GPU-nowhere",))))
     assert [status.name for status in tried] == ["zeus", "nvml", "rapl", "codecarbon"]
     assert all(status.problem for status in tried)
     assert select_energy_backend("auto", devices=("GPU-nowhere",)) is None
 
 
 def test_sources_are_probed_one_by_one_as_they_are_asked_for() -> None:
-    assert next(iter(probe_sources(SensorContext(devices=())))).name == "zeus"
+    assert next(iter(probe_sensors(SensorContext(devices=())))).name == "zeus"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from llenergymeasure.core.energy_backends import ZeusBackend
-from llenergymeasure.core.energy_backends.source import SensorContext
+from llenergymeasure.core.energy_backends.base import SensorContext
 from llenergymeasure.core.energy_backends.zeus import judge
 from llenergymeasure.core.nvidia.energy import GpuEnergy
 from llenergymeasure.core.power_thermal import PowerThermalSampler

@@ -1,19 +1,18 @@
-"""What the energy sources of this package have in common."""
+"""What every sensor has without writing it, and what those of this package have in common."""
 
 import contextlib
 import io
 import logging
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from llenergymeasure.core.power_thermal import PowerThermalSampler
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergyScope
 from llenergymeasure.domain.warnings import MeasurementWarning
 
-# Said by sources that see GPUs only.
+# Said by sensors that see GPUs only.
 NO_GPU_IN_USE = (
     "the experiment runs on the CPU; if a GPU is meant, see that 'llem config' lists it and install a build of the "
     "engine that has CUDA, else use energy.backend: auto"
@@ -22,7 +21,7 @@ NO_GPU_IN_USE = (
 
 @dataclass(frozen=True, kw_only=True)
 class SensorContext:
-    """What a source is to watch.
+    """What a sensor is to watch.
 
     ``devices`` are UUIDs of the GPUs in use, empty when there are none, None when that was not said and
     ``device_index`` counts. A sampler that is already running is used instead of a second one. ``library`` stands in
@@ -47,43 +46,46 @@ class SensorContext:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceStatus:
-    """A source after it was tried: usable when ``problem`` is None."""
+class SensorBase:
+    """An ``EnergyBackend`` whose ``start_tracking`` and ``stop_tracking`` are still to be written.
+
+    Beside them it says whether it reads a device, by ``is_available`` or, better, by ``problem``. ``scope`` is what its
+    headline covers, None where it does not say. ``modelled`` says that no sensor is behind it, so that idle power means
+    nothing. ``remedy`` is what a user can do where it is not usable.
+    """
 
     name: str
-    source: "EnergySourceBase"
-    problem: str | None
-
-
-class EnergySourceBase(ABC):
-    """An ``EnergyBackend`` that can say why it is not usable, and how to make it so."""
-
-    name: str
-    sees_gpus: ClassVar[bool]
+    scope: ClassVar[EnergyScope | None] = None
     modelled: ClassVar[bool] = False
-    remedy: ClassVar[str]
+    remedy: ClassVar[str] = ""
 
     @classmethod
-    @abstractmethod
-    def in_context(cls, context: SensorContext) -> Self:
-        """A source that watches what the context says."""
+    def in_context(cls, context: SensorContext) -> Self:  # noqa: ARG003 - a default
+        """One that watches what the context says; by default there is nothing to choose."""
+        return cls()
 
-    @abstractmethod
     def problem(self) -> str | None:
         """Why no device can be read; None when one was."""
-
-    @abstractmethod
-    def start_tracking(self) -> Any:
-        """Begin a window."""
-
-    @abstractmethod
-    def stop_tracking(self, tracker: Any) -> EnergyMeasurement:
-        """End the window; never raises."""
+        if type(self).is_available is SensorBase.is_available:
+            raise NotImplementedError(f"{type(self).__name__} has neither problem() nor is_available()")
+        return None if self.is_available() else "it read no device"
 
     def is_available(self) -> bool:
         """Whether a device was read."""
         return self.problem() is None
+
+    def start_tracking(self) -> Any:
+        """Begin a window."""
+        raise NotImplementedError(f"{type(self).__name__} has no start_tracking()")
+
+    def stop_tracking(self, tracker: Any) -> EnergyMeasurement:
+        """End the window; never raises."""
+        raise NotImplementedError(f"{type(self).__name__} has no stop_tracking()")
+
+
+def sees_gpus(sensor: SensorBase) -> bool:
+    """Whether the energy of GPUs is in what a sensor reads; one that does not say is taken at the user's word."""
+    return sensor.scope not in ("package", "dram")
 
 
 def no_energy(
