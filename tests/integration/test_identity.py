@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
-from llenergymeasure.core.backends.pytorch.provenance import Origin
+from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.checkpoint.source import describe_source, packaged_file
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.experiment import ExperimentResult
@@ -97,7 +97,7 @@ def test_a_hub_model_has_its_commit(tiny_llama: Path, tmp_path: Path) -> None:
 def of_files(model: str) -> str | None:
     """The digest alone: loading either of them takes its time."""
     config = ExperimentConfig(model=model)
-    return Origin(config=config, source=describe_source(model)).identity(LlamaConfig()).weights_digest
+    return LoadedFrom(config=config, source=describe_source(model)).identity(LlamaConfig()).weights_digest
 
 
 def test_a_packaged_model_is_known_by_the_file_that_everybody_can_get_and_a_gguf_file_by_itself(tmp_path: Path) -> None:

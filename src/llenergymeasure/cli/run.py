@@ -18,7 +18,7 @@ from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.inspection import energy_line, library_loggers, process_layout
-from llenergymeasure.orchestration.preflight import Examined, examine
+from llenergymeasure.orchestration.preflight import ExaminedExperiment, examine
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
 
@@ -102,7 +102,7 @@ def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     return 0
 
 
-def _notes(config: ExperimentConfig, found: Examined) -> list[str]:
+def _notes(config: ExperimentConfig, found: ExaminedExperiment) -> list[str]:
     layout = process_layout(config)
     processes = [f"processes: {layout.in_words}, started by llem"] if layout.n_processes > 1 else []
     memory = [] if found.memory is None else render.memory_lines(found.memory)

@@ -139,7 +139,9 @@ class _Layers:
 
     def experiment(self) -> ExperimentConfig:
         own = {} if self.file is None else self.file.values
-        return validated(ExperimentConfig, self._experiment(own), self.place, self._strange_to([self._backend(own)]))
+        return validated(
+            ExperimentConfig, self._experiment(own), self.place, self._sections_of_other_engines([self._backend(own)])
+        )
 
     def execution(self) -> ExecutionConfig:
         values: dict[str, Any] = {}
@@ -159,7 +161,7 @@ class _Layers:
             values["experiments"] = [
                 self._experiment(item, study_engines=engines) if isinstance(item, dict) else item for item in items
             ]
-        return validated(StudyConfig, values, self.place, self._strange_to(sorted(engines)))
+        return validated(StudyConfig, values, self.place, self._sections_of_other_engines(sorted(engines)))
 
     def place(self, location: Location) -> str:
         """Where the value of a field was given; where it is missing, the nearest thing around it in the file."""
@@ -222,7 +224,7 @@ class _Layers:
         fields = {name: value for name, value in self.engine_fields.items() if name in known}
         return {backend: fields} if fields else {}
 
-    def _strange_to(self, engines: Sequence[str]) -> list[str]:
+    def _sections_of_other_engines(self, engines: Sequence[str]) -> list[str]:
         """A line for each field of whichever engine is in use that one of these does not have."""
         return [
             f"--{name.replace('_', '-')}: the engine {engine!r} has no field {name}"

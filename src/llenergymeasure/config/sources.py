@@ -11,7 +11,7 @@ import platformdirs
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import validated
 from llenergymeasure.config.settings import nested
-from llenergymeasure.config.user_file import LeftAside, UserConfig
+from llenergymeasure.config.user_file import SectionOfAnotherEngine, UserConfig
 from llenergymeasure.config.yaml_file import ConfigFile, Location, read_config_file
 from llenergymeasure.exceptions import ConfigError
 
@@ -113,7 +113,7 @@ def environment_source(environ: Mapping[str, str] | None = None) -> Source:
     values = nested((name, path, text) for path, (name, text) in sorted(given.items()))
     # The parts that a single experiment leaves aside would otherwise never be looked at.
     aside = {name: value for name, value in values.items() if name == "execution" or registry.is_section(name)}
-    validated(LeftAside, aside, place)
+    validated(SectionOfAnotherEngine, aside, place)
     return Source(values=values, place=place, ambient=True)
 
 

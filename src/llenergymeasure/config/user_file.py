@@ -26,8 +26,8 @@ MeasurementDefaults = create_model(
 
 
 # What an experiment on another engine, or one outside of a study, does not look at.
-LeftAside = create_model(
-    "LeftAside",
+SectionOfAnotherEngine = create_model(
+    "SectionOfAnotherEngine",
     __base__=TakesSections,
     __doc__="The sections of all engines, and how to carry out studies.",
     execution=(ExecutionConfig, ExecutionConfig()),

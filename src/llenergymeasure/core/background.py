@@ -14,7 +14,7 @@ def in_a_thread(call: Callable[[], _Value]) -> "Future[_Value]":
     An executor would wait for its threads when the process ends, and so for a driver that hangs.
 
     Returns:
-        A future with what the call gives, or raises; ``result(timeout)`` raises ``TimeoutError``.
+        A future with what the call gives, or raises; ``within`` waits for it.
     """
     future: Future[_Value] = Future()
 
@@ -28,6 +28,21 @@ def in_a_thread(call: Callable[[], _Value]) -> "Future[_Value]":
 
     Thread(target=run, name="background-call", daemon=True).start()
     return future
+
+
+def within(patience_s: float, future: "Future[_Value]") -> _Value:
+    """What a call gives within so many seconds from now.
+
+    Raises:
+        TimeoutError: it has not come back.
+        Exception: what it raised.
+    """
+    try:
+        return future.result(patience_s)
+    except TimeoutError:
+        if future.done():
+            raise
+        raise TimeoutError(f"no answer within {patience_s:g} s") from None
 
 
 def at_once(call: Callable[[], _Value]) -> "Future[_Value]":

@@ -75,7 +75,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
     engine, warnings = with_defaults(backend, EngineBase), list[MeasurementWarning]()
     with StateMachine(instruments.on_state) as state:
         environment = steps.snapshot(engine, instruments, warnings)
-        steps.told(warnings, steps.attempt("engine_cautions", lambda: engine.cautions(plan.config), warnings))
+        steps.told(warnings, steps.or_unavailable("engine_cautions", lambda: engine.cautions(plan.config), warnings))
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)
         instruments.peers.wait("load", POLL_BESIDE_S)
@@ -125,10 +125,10 @@ def _measured(
         window = measured_run(plan, work, instruments, warnings)
         # What comes now would be work beside the windows of the others.
         instruments.peers.wait("end", POLL_BESIDE_S)
-        steps.told(warnings, steps.attempt("engine_warnings", model.warnings, warnings))
-        peak_memory_mb = steps.attempt("peak_memory", model.peak_memory_mb, warnings)
+        steps.told(warnings, steps.or_unavailable("engine_warnings", model.warnings, warnings))
+        peak_memory_mb = steps.or_unavailable("peak_memory", model.peak_memory_mb, warnings)
         phases = steps.phases(plan, work.only(window.units), instruments, warnings)
-    samples = steps.attempt("telemetry", instruments.sampler.get_samples, warnings) or ()
+    samples = steps.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
     window.keep(samples, plan.devices, environment.gpus)
     flops = steps.flops(model, window, warnings)
     steps.collect_warnings(plan, environment, window, instruments, warnings)
@@ -154,11 +154,11 @@ def _loaded(plan: ExperimentPlan, engine: EngineBase) -> Iterator[LoadedModelBas
 @contextmanager
 def _telemetry(instruments: Instruments, warnings: list[MeasurementWarning]) -> Iterator[None]:
     """The sampler, running from before the thermal floor on and stopped on every way out."""
-    steps.attempt("telemetry", instruments.sampler.start, warnings)
+    steps.or_unavailable("telemetry", instruments.sampler.start, warnings)
     try:
         yield
     finally:
-        steps.attempt("telemetry", instruments.sampler.stop, warnings)
+        steps.or_unavailable("telemetry", instruments.sampler.stop, warnings)
 
 
 def _raw_result(

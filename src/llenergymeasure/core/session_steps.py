@@ -47,7 +47,7 @@ _Value = TypeVar("_Value")
 _NO_IDLE = "idle power and thermal floor were left out"
 
 
-def attempt(what: str, call: Callable[[], _Value], warnings: list[MeasurementWarning]) -> _Value | None:
+def or_unavailable(what: str, call: Callable[[], _Value], warnings: list[MeasurementWarning]) -> _Value | None:
     """The value of optional measuring work; if it raises, None and a warning."""
     try:
         return call()
@@ -63,7 +63,7 @@ def told(warnings: list[MeasurementWarning], said: Iterable[MeasurementWarning |
 
 def snapshot(engine: EngineBase, instruments: Instruments, warnings: list[MeasurementWarning]) -> EnvironmentSnapshot:
     """The machine and its software, with what the engine knows of them."""
-    facts = attempt("engine_environment", engine.environment, warnings) or {}
+    facts = or_unavailable("engine_environment", engine.environment, warnings) or {}
     return replace(instruments.snapshot(), engine=dict(facts))
 
 
@@ -166,7 +166,7 @@ def identify(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> Mode
     Before warm-up, because it may read all of the weights: nothing of that is left in the window, and no measurement
     is lost when somebody ends it.
     """
-    identity = attempt("weights_digest", model.identity, warnings) or ModelIdentity()
+    identity = or_unavailable("weights_digest", model.identity, warnings) or ModelIdentity()
     told(warnings, identity.warnings)
     return identity
 
@@ -238,7 +238,7 @@ def flops(model: LoadedModelBase, window: Window, warnings: list[MeasurementWarn
             )
         )
         return None
-    return attempt("flops", lambda: model.flops(window.output), warnings)
+    return or_unavailable("flops", lambda: model.flops(window.output), warnings)
 
 
 def phases(
@@ -256,7 +256,7 @@ def phases(
             )
         )
         return None
-    found = attempt("phases", lambda: measure_phases(plan, work, instruments), warnings)
+    found = or_unavailable("phases", lambda: measure_phases(plan, work, instruments), warnings)
     if found is None:
         return None
     warnings.extend(found[1])

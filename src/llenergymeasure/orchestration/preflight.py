@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Examined:
+class ExaminedExperiment:
     """What there is to know of an experiment before it is run.
 
     ``config_errors`` are wrong anywhere, ``lacking`` is wrong with this machine, ``cautions`` keep nothing from
@@ -45,7 +45,7 @@ def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> N
         _log.warning("%s", line)
 
 
-def examine(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[Examined]:
+def examine(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
     """As ``check``, giving what it found of each experiment.
 
     Raises:
@@ -84,7 +84,7 @@ def _read(dataset: DatasetConfig) -> _Dataset:
     return _Dataset() if dataset.random is not None else _Dataset(len(rows))
 
 
-def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) -> Examined:
+def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) -> ExaminedExperiment:
     n_prompts = config.n if config.dataset.random is not None else dataset.n_prompts
     found = replace(_examine_by_the_engine(config, visible), n_prompts=n_prompts)
     errors = [] if dataset.error is None else [dataset.error]
@@ -92,23 +92,23 @@ def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) 
     return replace(found, config_errors=(*found.config_errors, *errors), lacking=(*lacking, *found.lacking))
 
 
-def _examine_by_the_engine(config: ExperimentConfig, visible: VisibleGpus) -> Examined:
+def _examine_by_the_engine(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment:
     try:
         engine = get_backend(config.backend)
         errors = tuple(_layout_errors(config, engine))
         lacking = [*engine.problems(config)]
         if engine.installation_problem() is not None:
-            return Examined(errors, tuple(lacking))
+            return ExaminedExperiment(errors, tuple(lacking))
         memory = memory_fit(config, visible)
         lacking += [] if memory.problem is None else [memory.problem]
         cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
-        return Examined(errors, tuple(lacking), tuple(map(str, cautions)), memory=memory)
+        return ExaminedExperiment(errors, tuple(lacking), tuple(map(str, cautions)), memory=memory)
     except ConfigError as error:
-        return Examined((str(error),))
+        return ExaminedExperiment((str(error),))
     except LLEMError as error:
-        return Examined((), (str(error),))
+        return ExaminedExperiment((), (str(error),))
     except Exception as error:  # noqa: BLE001 - an engine raises what its libraries raise; all else is still to be told
-        return Examined((), (failed_when_asked(config.backend, error),))
+        return ExaminedExperiment((), (failed_when_asked(config.backend, error),))
 
 
 def _layout_errors(config: ExperimentConfig, engine: EngineBase) -> Iterator[str]:

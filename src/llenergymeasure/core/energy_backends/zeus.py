@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib import util
 from typing import Any, Self
 
+from llenergymeasure.core.background import in_a_thread, within
 from llenergymeasure.core.energy_backends.base import (
     NO_GPU_IN_USE,
     SensorBase,
@@ -17,7 +18,6 @@ from llenergymeasure.core.energy_backends.base import (
 from llenergymeasure.core.nvidia.devices import has_energy_counter, list_gpus, visible_gpus
 from llenergymeasure.core.nvidia.energy import DISAGREEMENT_PCT, GpuEnergy
 from llenergymeasure.core.nvidia.gpu_window import GpuWindow
-from llenergymeasure.core.nvidia.patience import Pending
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, combined_uncertainty_j, headline_energy_j
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -110,7 +110,7 @@ class ZeusBackend(SensorBase):
             witness = GpuWindow.open(self._context.sampler, self._context.own_sampler, self._clock)
         if problem is None:
             try:
-                Pending(self._begin).result(_PATIENCE_S)
+                within(_PATIENCE_S, in_a_thread(self._begin))
             except Exception as error:  # noqa: BLE001 - as above; the workload goes on without Zeus's figure
                 problem = f"Zeus could not begin: {error}"
         witness = None if witness is None else witness.from_now()
@@ -120,13 +120,13 @@ class ZeusBackend(SensorBase):
         """End the window; a figure of Zeus is believed only if it is positive and the witness allows it."""
         end_s = self._clock()
         duration = end_s - tracker.start_s
-        ending = None if tracker.error is not None else Pending(lambda: self._end(tracker.monitor))
+        ending = None if tracker.error is not None else in_a_thread(lambda: self._end(tracker.monitor))
         witness = None if tracker.witness is None else tracker.witness.close(end_s)
         seen = {} if witness is None else {gpu.row.device: gpu for gpu in witness.gpus}
         error, read = tracker.error, dict[int, float]()
         if ending is not None:
             try:
-                read = ending.result(max(0.0, _PATIENCE_S - (self._clock() - end_s)))
+                read = within(max(0.0, _PATIENCE_S - (self._clock() - end_s)), ending)
             except Exception as raised:  # noqa: BLE001 - a sensor lost in mid-run is a missing value, not a crash
                 error = f"Zeus could not read the GPU at the end: {raised}"
         if error is not None and not seen:

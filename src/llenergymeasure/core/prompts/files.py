@@ -27,7 +27,7 @@ def read_file(path: Path, column: str | None) -> list[PromptRow]:
     """
     where = f"dataset {path}"
     if path.suffix not in FILE_KINDS:
-        raise ConfigError(f"{where}: unknown kind of file {path.suffix!r}; {_way_out(path)}")
+        raise ConfigError(f"{where}: unknown kind of file {path.suffix!r}; {_kinds_that_are_read(path)}")
     try:
         rows = _read(path, column, where)
     except UnicodeDecodeError:
@@ -60,7 +60,7 @@ def read_jsonl(file: IO[str], column: str | None, where: str) -> list[PromptRow]
     return rows
 
 
-def _way_out(path: Path) -> str:
+def _kinds_that_are_read(path: Path) -> str:
     if path.is_dir():
         return f"a folder is given as dataset: {{hub: {path}}}, or name a file in it ({', '.join(FILE_KINDS)})"
     known = f"use {', '.join(FILE_KINDS)}"
@@ -112,7 +112,7 @@ def _read_csv(path: Path, column: str | None, where: str) -> list[PromptRow]:
 
     # A cell of a CSV is a text, never a list of messages.
     read, parse = csv.ReadOptions(block_size=_CSV_BLOCK), csv.ParseOptions(newlines_in_values=True)
-    with _told(where, "CSV"):
+    with _as_config_error(where, "CSV"):
         with csv.open_csv(path, read_options=read, parse_options=parse) as reader:
             name = column_among(reader.schema.names, "prompt" if column is None else column, where)
         texts = csv.ConvertOptions(include_columns=[name], column_types={name: pa.string()}, strings_can_be_null=False)
@@ -123,13 +123,13 @@ def _read_csv(path: Path, column: str | None, where: str) -> list[PromptRow]:
 def _read_parquet(path: Path, column: str | None, where: str) -> list[PromptRow]:
     from pyarrow import parquet
 
-    with _told(where, "Parquet"), parquet.ParquetFile(path) as file:
+    with _as_config_error(where, "Parquet"), parquet.ParquetFile(path) as file:
         name = column_among(file.schema_arrow.names, column, where)
         return list(prompts_of(_values(file.iter_batches(columns=[name]), name), name, where))
 
 
 @contextmanager
-def _told(where: str, kind: str) -> Iterator[None]:
+def _as_config_error(where: str, kind: str) -> Iterator[None]:
     """What pyarrow has against a file, as a ``ConfigError``."""
     import pyarrow as pa
 

@@ -36,7 +36,7 @@ def read_hub(dataset: DatasetConfig) -> list[PromptRow]:
             "a file is given as dataset: {path: ...}"
         )
     # Of a folder nothing may stay behind: the next may have the same name and other content.
-    with tempfile.TemporaryDirectory() if local else nullcontext() as cache, _told(where):
+    with tempfile.TemporaryDirectory() if local else nullcontext() as cache, _as_config_error(where):
         found = _load(dataset, folder if local else None, cache)
         if not found.num_rows:
             raise ConfigError(f"{where}: there are no prompts in split {dataset.split!r}")
@@ -46,7 +46,7 @@ def read_hub(dataset: DatasetConfig) -> list[PromptRow]:
 
 
 @contextmanager
-def _told(where: str) -> Iterator[None]:
+def _as_config_error(where: str) -> Iterator[None]:
     """What the library has against a dataset, as an error of ours in one line."""
     try:
         yield

@@ -25,7 +25,7 @@ from llenergymeasure.core.backends.pytorch.model import PyTorchModel
 from llenergymeasure.core.backends.pytorch.placement import devices_of
 from llenergymeasure.core.backends.pytorch.precision import precision_cautions, precision_problems
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group
-from llenergymeasure.core.backends.pytorch.provenance import Origin
+from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
 from llenergymeasure.core.backends.pytorch.torchrun import run_together
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, describe_source, resolve_model
@@ -154,7 +154,7 @@ class PyTorchBackend(EngineBase):
                     model, adapter = with_adapter(model, config.lora)
                 draft, of_draft = _load_draft(config, model)
                 _compile(config, model)
-                origin = Origin(config=config, source=source, adapter=adapter, overridden=[*overridden, *of_draft])
+                origin = LoadedFrom(config=config, source=source, adapter=adapter, overridden=[*overridden, *of_draft])
                 loaded = PyTorchModel(model, tokenizer, config, draft, origin=origin)
             except BackendError:
                 raise

@@ -17,7 +17,7 @@ from llenergymeasure.core.backends.pytorch.generation import (
     section_of,
     with_length,
 )
-from llenergymeasure.core.backends.pytorch.provenance import Origin
+from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.stopping import row_ends
 from llenergymeasure.core.backends.pytorch.timing import CompileWatch, StepClock
 from llenergymeasure.core.flops import skeleton
@@ -53,7 +53,7 @@ class PyTorchModel(LoadedModelBase):
     """Implements ``LoadedModel`` over a ``PreTrainedModel``; its tokenizer says what to pad with and where to end."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, config: ExperimentConfig, draft: Any = None, *, origin: Origin
+        self, model: Any, tokenizer: Any, config: ExperimentConfig, draft: Any = None, *, origin: LoadedFrom
     ) -> None:
         import torch
 

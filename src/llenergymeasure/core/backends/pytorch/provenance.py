@@ -26,7 +26,7 @@ _RANDOM_WEIGHTS = MeasurementWarning(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class LoadedFrom:
     """Where a model's weights come from, and what was changed on the way.
 
     ``adapter`` describes the adapter on top of it; ``overridden`` are settings of the model's own that were reset, as
@@ -69,7 +69,7 @@ class Origin:
         section = section_of(self.config)
         warnings: list[MeasurementWarning] = []
 
-        def attempt(flag: str, call: Callable[[], _Value]) -> _Value | None:
+        def or_warning(flag: str, call: Callable[[], _Value]) -> _Value | None:
             try:
                 return call()
             except (OSError, ValueError, RuntimeError, BackendError) as error:
@@ -80,15 +80,15 @@ class Origin:
                 )
                 return None
 
-        folder = attempt("model_revision" if section.random_weights else "weights_digest", self._folder)
+        folder = or_warning("model_revision" if section.random_weights else "weights_digest", self._folder)
         weights = adapter = draft = None
         if folder is not None and not section.random_weights:
-            weights = attempt("weights_digest", lambda: weights_digest(self._files(folder, model_config)))
+            weights = or_warning("weights_digest", lambda: weights_digest(self._files(folder, model_config)))
         adapted = self._adapter_folder(folder)
         if adapted is not None:
-            adapter = attempt("adapter_digest", lambda: weights_digest(adapter_files(adapted())))
+            adapter = or_warning("adapter_digest", lambda: weights_digest(adapter_files(adapted())))
         if section.assistant_model is not None:
-            draft = attempt("draft_digest", self._draft_digest)
+            draft = or_warning("draft_digest", self._draft_digest)
         return ModelIdentity(
             revision=None if folder is None else commit_of(folder),
             weights_digest=weights,
