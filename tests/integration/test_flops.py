@@ -25,8 +25,8 @@ from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.flops import generation_flops, number_format
-from llenergymeasure.core.checkpoint.architecture import shape_of
-from llenergymeasure.core.flops import estimate_flops_palm, skeleton
+from llenergymeasure.core.checkpoint.architecture import shape_of, skeleton
+from llenergymeasure.core.flops import estimate_flops_palm
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.metrics import FlopsTerms
 from llenergymeasure.domain.model_flops import AttentionLayer, ModelShape

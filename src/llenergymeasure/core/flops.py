@@ -4,12 +4,11 @@ The rule of 2 N per token is that of Kaplan et al. 2020 (arXiv 2001.08361, table
 report (arXiv 2204.02311, appendix B): a multiply and an add per weight that takes part in it.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llenergymeasure.core.checkpoint.architecture import active_weights, shape_of
+from llenergymeasure.core.checkpoint.architecture import active_weights, shape_of, skeleton
 from llenergymeasure.domain.metrics import Confidence, FlopsResult
 from llenergymeasure.domain.model_flops import ModelShape, PhaseFlops, cached_flops, total_of
 
@@ -72,26 +71,3 @@ def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResul
     """A result with what [n] sequences took in its terms."""
     total = total_of(phases)
     return replace(result, prefill=total.prefill, decode=total.decode)
-
-
-def skeleton(config: Any, *, trust_remote_code: bool = False) -> Any:
-    """The same architecture without weights; None when the model is not one of transformers' own.
-
-    Args:
-        config: a transformers configuration.
-        trust_remote_code: whether the user lets code of the model's own folder be run; where nobody says so,
-            transformers would ask on standard input.
-    """
-    if config is None or not hasattr(config, "to_dict"):
-        return None
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    plain = copy.deepcopy(config)
-    if hasattr(plain, "quantization_config"):
-        del plain.quantization_config
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(plain, trust_remote_code=trust_remote_code)
-    except (ValueError, AttributeError, TypeError, ImportError, RuntimeError):
-        return None  # an architecture of the model's own code; its tensors are counted instead

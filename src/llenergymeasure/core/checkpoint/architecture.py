@@ -4,6 +4,7 @@ Attention is recognised by its projections, and its widths are read from them; w
 architecture that runs without weights is either unknown or right is held by ``tests/integration/test_flop_counter.py``.
 """
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -183,3 +184,26 @@ def _count(config: Any, name: str) -> int | None:
     """A setting that is a whole number above zero."""
     value = _setting(config, name)
     return value if isinstance(value, int) and value > 0 else None
+
+
+def skeleton(config: Any, *, trust_remote_code: bool = False) -> Any:
+    """The same architecture without weights; None when the model is not one of transformers' own.
+
+    Args:
+        config: a transformers configuration.
+        trust_remote_code: whether the user lets code of the model's own folder be run; where nobody says so,
+            transformers would ask on standard input.
+    """
+    if config is None or not hasattr(config, "to_dict"):
+        return None
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    plain = copy.deepcopy(config)
+    if hasattr(plain, "quantization_config"):
+        del plain.quantization_config
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(plain, trust_remote_code=trust_remote_code)
+    except (ValueError, AttributeError, TypeError, ImportError, RuntimeError):
+        return None  # an architecture of the model's own code; its tensors are counted instead

@@ -8,10 +8,10 @@ from typing import Any
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.adapter import no_lora
 from llenergymeasure.core.backends.pytorch.generation import section_of
+from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.files import adapter_files, adapter_folder, model_files
 from llenergymeasure.core.checkpoint.source import describe_source
 from llenergymeasure.core.checkpoint.tokenizer import has_tokenizer, no_tokenizer
-from llenergymeasure.core.flops import skeleton
 
 _ADAPTER_CONFIG = "adapter_config.json"
 

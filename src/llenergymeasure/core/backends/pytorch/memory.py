@@ -16,12 +16,7 @@ from llenergymeasure.core.backends.pytorch.loading import (
     torch_dtype,
     weight_bits,
 )
-from llenergymeasure.core.backends.pytorch.placement import may_leave_the_gpus
-from llenergymeasure.core.backends.pytorch.processes import layout_of
-from llenergymeasure.core.checkpoint.files import adapter_files, adapter_folder
-from llenergymeasure.core.checkpoint.source import describe_source
-from llenergymeasure.core.flops import skeleton
-from llenergymeasure.core.memory.estimate import (
+from llenergymeasure.core.backends.pytorch.memory_terms import (
     BYTES_PER_VALUE,
     SCORES_BEAMS,
     SCORES_GREEDY,
@@ -35,6 +30,11 @@ from llenergymeasure.core.memory.estimate import (
     libraries_mb,
     sum_of,
 )
+from llenergymeasure.core.backends.pytorch.placement import may_leave_the_gpus
+from llenergymeasure.core.backends.pytorch.processes import layout_of
+from llenergymeasure.core.checkpoint.architecture import skeleton
+from llenergymeasure.core.checkpoint.files import adapter_files, adapter_folder
+from llenergymeasure.core.checkpoint.source import describe_source
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ProcessLayout
 

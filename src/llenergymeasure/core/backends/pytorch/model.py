@@ -20,7 +20,7 @@ from llenergymeasure.core.backends.pytorch.generation import (
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.stopping import row_ends
 from llenergymeasure.core.backends.pytorch.timing import CompileWatch, StepClock
-from llenergymeasure.core.flops import skeleton
+from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
 from llenergymeasure.domain.inference import (
     InferenceOutput,

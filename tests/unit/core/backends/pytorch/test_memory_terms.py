@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from llenergymeasure.core.memory.estimate import (
+from llenergymeasure.core.backends.pytorch.memory_terms import (
     LayerCache,
     Widths,
     Work,

@@ -1,0 +1,73 @@
+"""Who imports the libraries of engines: their own rooms and a few named places, always inside of functions."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+SRC = Path(__file__).parents[2] / "src" / "llenergymeasure"
+LIBRARIES = {
+    "torch", "transformers", "tokenizers", "peft", "accelerate", "gguf", "safetensors", "huggingface_hub", "datasets",
+    "bitsandbytes", "torchao", "optimum", "vllm", "xllamacpp", "ctranslate2", "onnxruntime_genai", "sglang",
+    "tensorrt_llm",
+}  # fmt: skip
+# Beside the rooms of engines: what a model is without an engine, the hub's datasets, and torch's word on CUDA.
+ELSEWHERE = {
+    "core/checkpoint/architecture.py": {"torch", "transformers"},
+    "core/checkpoint/files.py": {"huggingface_hub"},
+    "core/checkpoint/source.py": {"huggingface_hub", "torch", "transformers"},
+    "core/checkpoint/tokenizer.py": {"transformers"},
+    "core/environment.py": {"torch"},
+    "core/prompts/hub.py": {"datasets"},
+}
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    """The libraries that a module imports, and whether at its top, where everybody who imports it pays."""
+    at_top = {id(node) for node in ast.iter_child_nodes(tree)}
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+        for name in names:
+            if name.partition(".")[0] in LIBRARIES:
+                yield name.partition(".")[0], id(node) in at_top
+
+
+def test_only_engines_and_a_few_named_places_import_their_libraries() -> None:
+    found: dict[str, set[str]] = {}
+    for path in SRC.rglob("*.py"):
+        place = path.relative_to(SRC).as_posix()
+        seen = list(imports(ast.parse(path.read_text(encoding="utf-8"))))
+        assert [name for name, at_top in seen if at_top] == [], f"{place} imports these for everybody"
+        if seen and not place.startswith("core/backends/pytorch/"):
+            found[place] = {name for name, _ in seen}
+    assert found == ELSEWHERE
+
+
+BLOCKED = """
+import importlib, pkgutil, sys
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in %r else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+import llenergymeasure
+for module in pkgutil.walk_packages(llenergymeasure.__path__, "llenergymeasure."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from llenergymeasure.core.environment import collect_environment_snapshot
+assert collect_environment_snapshot().packages
+from llenergymeasure.core.backends import get_backend
+assert "needs torch" in get_backend("pytorch").installation_problem()
+"""
+
+
+def test_all_of_it_is_imported_without_any_of_them() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED % LIBRARIES], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
