@@ -7,6 +7,7 @@ import click
 from llenergymeasure.cli import render
 from llenergymeasure.results.differences import differing_settings
 from llenergymeasure.results.outputs import compare_runs
+from llenergymeasure.results.persistence import load_result
 
 
 @click.command("compare")
@@ -18,5 +19,6 @@ def compare_command(first: Path, second: Path) -> int:
     FIRST and SECOND are results: the folder of a run, its result.json, or the folder of an experiment in a study, such
     as STUDY/runs/0005-HASH, of which the newest attempt counts.
     """
-    click.echo(render.comparison(compare_runs(first, second), differing_settings(first, second)))
+    found, settings = compare_runs(first, second), differing_settings(first, second)
+    click.echo(render.comparison(found, settings, (load_result(first).validity, load_result(second).validity)))
     return 0

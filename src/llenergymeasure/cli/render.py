@@ -19,7 +19,7 @@ from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
-from llenergymeasure.domain.warnings import in_words
+from llenergymeasure.domain.warnings import Verdict, in_words
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
 from llenergymeasure.results.differences import SettingDifference
@@ -176,8 +176,10 @@ def defaults(origins: Sequence[FieldOrigin]) -> str:
     return "\n" + tabulate(rows, headers=("field", "default here", "from"), disable_numparse=True)
 
 
-def comparison(found: OutputComparison, settings: Sequence[SettingDifference]) -> str:
-    """What two runs differ in, whether they said the same, and where they first did not."""
+def comparison(
+    found: OutputComparison, settings: Sequence[SettingDifference], validity: tuple[Verdict, Verdict]
+) -> str:
+    """What two runs differ in, whether they said the same, and where they first did not; and what their joules are."""
     share = f"{found.n_equal_tokens} of {found.n_tokens} ({100 * found.equal_token_share:.2f} %)"
     left_out = f"; {found.n_left_out} more are in one of the runs only" if found.n_left_out else ""
     lines = [
@@ -196,6 +198,8 @@ def comparison(found: OutputComparison, settings: Sequence[SettingDifference]) -
     lines += [f"{'':<{LABEL}}and {more} more"] if more > 0 else []
     if found.differences:
         lines.append(f"{'':<{LABEL}}requests, answers and tokens are counted from 0")
+    energies = " and ".join(dict.fromkeys(map(in_words, validity)))
+    lines.append(f"{'energy':<{LABEL}}{energies}{' in both' if validity[0] == validity[1] else ', in this order'}")
     return "\n".join([*lines, f"{'outputs':<{LABEL}}{'identical' if found.identical else 'NOT identical'}"])
 
 

@@ -293,8 +293,9 @@ def collect_warnings(
         warnings.append(MeasurementWarning("energy_unavailable", instruments.energy_absent_reason, _NO_IDLE))
     if window.energy is not None:
         warnings.extend(window.energy.warnings)
-        if window.energy.total_j is not None and instruments.modelled:
-            warnings.append(_about_a_model(window.energy))
+        # What a sensor from elsewhere says of itself is not asked where its own rows say it.
+        if window.energy.total_j is not None and (instruments.modelled or is_modelled(window.energy.devices)):
+            warnings.append(_about_a_model(window.energy, instruments))
     dormant = plan.config.dormant_fields()
     if dormant:
         listed = ", ".join(f"{name} ({why})" for name, why in dormant.items())
@@ -305,18 +306,20 @@ def collect_warnings(
         )
 
 
-def _about_a_model(energy: EnergyMeasurement) -> MeasurementWarning:
-    """What to say of a source that was taken for a model: whether it was one shows only in what it returned."""
+def _about_a_model(energy: EnergyMeasurement, instruments: Instruments) -> MeasurementWarning:
+    """What to say of a sensor that may be a model: whether it was one shows only in what it returned."""
     if is_modelled(energy.devices):
         field = "; ".join(d.field or d.device for d in counted_devices(energy.devices))
         return MeasurementWarning(
             "energy_modelled",
             f"no sensor was read; joules are an estimate ({field}); measure on a machine with a GPU or "
             "readable RAPL counters before citing them",
-            f"{_NO_IDLE}",
+            _NO_IDLE if instruments.modelled else "",
         )
     return MeasurementWarning(
-        "idle_unavailable", f"this source may be a model, so {_NO_IDLE}", "energy.backend: rapl measures them"
+        "idle_unavailable",
+        f"this sensor may be a model, so {_NO_IDLE}",
+        "name one with energy.backend that reads the processors themselves; llem config lists them",
     )
 
 

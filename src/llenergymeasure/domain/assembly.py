@@ -31,8 +31,6 @@ from llenergymeasure.domain.window import WindowCounts
 _LEAST_OVERLAP = 0.9
 # Of the whole time, what the reading of a device that several processes use must cover.
 _LEAST_COVER = 0.99
-# A bound as wide as what the on-board sensors themselves are off by.
-_WIDE_BOUND = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,29 +294,14 @@ def combined_warnings(raws: Sequence[RawProcessResult]) -> list[MeasurementWarni
         for warning in dict.fromkeys(raw.measurement_warnings):
             by_warning.setdefault(warning, []).append(raw.process_index)
     if len(raws) == 1:
-        return [*by_warning, *_about_the_bound(raws)]
+        return list(by_warning)
     found = []
     for warning, indices in by_warning.items():
         who = (
             f"process {', '.join(map(str, indices))}" if len(indices) < len(raws) else f"each of {len(raws)} processes"
         )
         found.append(replace(warning, where=who))
-    return [*found, *_about_the_overlap(raws), *_about_the_cover(raws), *_about_the_bound(raws)]
-
-
-def _about_the_bound(raws: Sequence[RawProcessResult]) -> list[MeasurementWarning]:
-    """Whether the sensors leave so much open that the energy is hardly known."""
-    devices = distinct_devices(raws)
-    total_j, bound_j = total_energy_j(raws, devices), uncertainty_j(raws, devices)
-    if total_j is None or bound_j is None or bound_j <= _WIDE_BOUND * total_j:
-        return []
-    return [
-        MeasurementWarning(
-            "wide_energy_bound",
-            f"edges of the window, ticks and integration leave {bound_j:.3g} of {total_j:.3g} J open",
-            "measure for longer: raise n or max_output_tokens",
-        )
-    ]
+    return [*found, *_about_the_overlap(raws), *_about_the_cover(raws)]
 
 
 def _about_the_overlap(raws: Sequence[RawProcessResult]) -> list[MeasurementWarning]:

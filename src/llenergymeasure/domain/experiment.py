@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from llenergymeasure.domain import assembly
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import inputs_digest, outputs_digest
-from llenergymeasure.domain.inference import ModelDescription, latency_statistics
+from llenergymeasure.domain.figures import ComputeFigures, EnergyFigures, SpeedFigures
+from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyBreakdown,
@@ -27,8 +28,7 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
-from llenergymeasure.domain.provenance import energy_origin, reproducibility_notes, sensor_accuracy_pct
-from llenergymeasure.domain.utilisation import joules_per_tflop, model_flops_utilisation
+from llenergymeasure.domain.provenance import energy_origin, is_modelled
 from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of
 from llenergymeasure.domain.window import InFlight
 
@@ -38,6 +38,8 @@ from llenergymeasure.domain.window import InFlight
 #   2  schema_revision, validity, validity_flags, n_requests_failed, requests_in_flight, environment_snapshot.engine;
 #      in requests.parquet due_s, sent_s, end_s and error
 SCHEMA_REVISION = 2
+
+_ROW = TypeAdapter(DeviceEnergy)
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
@@ -124,8 +126,10 @@ class ExperimentResult(BaseModel):
         if not isinstance(data, Mapping):
             return data
         flags = [MeasurementWarning.of(str(text)).flag for text in data.get("measurement_warnings") or ()]
-        if data.get("total_energy_j") is None and "energy_unavailable" not in flags:
+        if data.get("total_energy_j") is None:
             flags.append("energy_unavailable")
+        elif _rests_on_a_model(data.get("energy_devices") or ()):
+            flags.append("energy_modelled")
         found = validity_of(flags)
         return {**data, "validity": found.verdict, "validity_flags": list(found.decided_by)}
 
@@ -180,14 +184,11 @@ class ExperimentResult(BaseModel):
         raws = assembly.in_order(raw)
         first, files = raws[0], files or Sidecars()
         requests = assembly.distinct_requests(raws)
-        counts = assembly.combined_counts(raws)
-        n_input, n_output, n_requests = counts.input_tokens, counts.output_tokens, counts.n_requests
-        seconds = assembly.duration_sec(raws)
-        flops = assembly.combined_flops(raws)
+        speed = SpeedFigures.of(raws)
+        compute = ComputeFigures.of(raws, speed)
+        energy = EnergyFigures.of(raws, speed, compute)
         warmup = assembly.combined_warmup(raws)
-        warnings = [*assembly.combined_warnings(raws), *files.warnings]
-        if seconds <= 0:
-            raise ValueError(f"the measured window of experiment {first.experiment_id} has no length")
+        warnings = [*assembly.combined_warnings(raws), *energy.warnings(), *files.warnings]
         return cls(
             schema_version="2.0",
             schema_revision=SCHEMA_REVISION,
@@ -197,26 +198,41 @@ class ExperimentResult(BaseModel):
             effective_config=first.effective_config,
             start_time=min(r.start_time for r in raws),
             end_time=max(r.end_time for r in raws),
-            **_energy_fields(raws, n_input, n_output, n_requests),
-            n_requests=n_requests,
-            n_requests_failed=assembly.n_requests_failed(raws),
-            requests_in_flight=first.in_flight if len(raws) == 1 else None,
-            n_cut_short=sum(r.finish_reason == "length" for r in requests),
-            input_tokens=n_input,
-            output_tokens=n_output,
-            total_tokens=n_input + n_output,
-            duration_sec=seconds,
-            tokens_per_second=n_output / seconds,
-            total_tokens_per_second=(n_input + n_output) / seconds,
-            requests_per_second=n_requests / seconds,
-            latency_stats=latency_statistics(assembly.ended_in_the_window(raws)),
-            flops_result=flops,
-            mfu=model_flops_utilisation(raws, flops, seconds),
+            total_energy_j=energy.total_j,
+            energy_adjusted_j=energy.breakdown.adjusted_j if energy.breakdown else None,
+            energy_per_output_token_j=energy.per_output_token_j,
+            avg_energy_per_token_j=energy.per_token_j,
+            energy_per_request_j=energy.per_request_j,
+            joules_per_tflop=energy.joules_per_tflop,
+            energy_net_of_loaded_idle_j=energy.net_of_loaded_idle_j,
+            idle_loaded_power_w=energy.idle_loaded_power_w,
+            baseline_power_w=energy.breakdown.baseline_power_w if energy.breakdown else None,
+            energy_breakdown=energy.breakdown,
+            energy_uncertainty_j=energy.uncertainty_j,
+            sensor_accuracy_pct=energy.sensor_accuracy_pct,
+            energy_aliasing_pct=energy.aliasing_pct,
+            energy_devices=energy.devices,
+            energy_backend=energy.sensor,
+            reproducibility_notes=energy.notes,
+            n_requests=speed.counts.n_requests,
+            n_requests_failed=speed.n_failed,
+            requests_in_flight=speed.in_flight,
+            n_cut_short=speed.n_cut_short,
+            input_tokens=speed.counts.input_tokens,
+            output_tokens=speed.counts.output_tokens,
+            total_tokens=speed.n_tokens,
+            duration_sec=speed.duration_sec,
+            tokens_per_second=speed.counts.output_tokens / speed.duration_sec,
+            total_tokens_per_second=speed.n_tokens / speed.duration_sec,
+            requests_per_second=speed.counts.n_requests / speed.duration_sec,
+            latency_stats=speed.latency_stats,
+            flops_result=compute.flops_result,
+            mfu=compute.mfu,
             phases=first.phases,
             measurement_methodology=first.measurement_methodology,
             steady_state_window=first.steady_state_window if len(raws) == 1 else None,
-            n_requests_excluded=assembly.n_requests_excluded(raws),
-            peak_memory_mb=sum_or_none([r.peak_memory_mb for r in raws]),
+            n_requests_excluded=speed.n_excluded,
+            peak_memory_mb=compute.peak_memory_mb,
             instrument_cpu_s=sum_or_none([r.instrument_cpu_s for r in raws]),
             foreign_cpu_pct=max((r.foreign_cpu_pct for r in raws if r.foreign_cpu_pct is not None), default=None),
             thermal_throttle=assembly.combined_throttle(raws),
@@ -271,46 +287,15 @@ class StudyResult(BaseModel):
         return len(self.experiments) + len(self.failures)
 
 
+def _rests_on_a_model(rows: Sequence[Any]) -> bool:
+    """Whether rows of devices, as values or as a file has them, form a total that no sensor is behind."""
+    try:
+        return is_modelled([row if isinstance(row, DeviceEnergy) else _ROW.validate_python(row) for row in rows])
+    except (ValidationError, TypeError):
+        return False  # told where the fields themselves are validated
+
+
 def _aggregation(raws: Sequence[RawProcessResult]) -> Aggregation | None:
     if len(raws) == 1:
         return None
     return Aggregation(n_processes=len(raws), parallelism=raws[0].parallelism, method="sum over devices")
-
-
-def _ratio(numerator: float | None, denominator: int) -> float | None:
-    return None if numerator is None or denominator == 0 else numerator / denominator
-
-
-def _energy_fields(raws: Sequence[RawProcessResult], n_input: int, n_output: int, n_requests: int) -> dict[str, Any]:
-    """Everything that follows from the joules, and where they come from."""
-    first = raws[0]
-    devices = assembly.distinct_devices(raws)
-    total_j = assembly.total_energy_j(raws, devices)
-    breakdown = assembly.combined_breakdown(raws, total_j)
-    idle = assembly.loaded_idle(raws)
-    aliasing_pct = max((r.energy_aliasing_pct for r in raws if r.energy_aliasing_pct is not None), default=None)
-    return {
-        "total_energy_j": total_j,
-        "energy_adjusted_j": breakdown.adjusted_j if breakdown else None,
-        "energy_per_output_token_j": _ratio(total_j, n_output),
-        "avg_energy_per_token_j": _ratio(total_j, n_input + n_output),
-        "energy_per_request_j": _ratio(total_j, n_requests),
-        "joules_per_tflop": joules_per_tflop(total_j, assembly.combined_flops(raws)),
-        "energy_net_of_loaded_idle_j": None if total_j is None or idle is None else total_j - idle.energy_j,
-        "idle_loaded_power_w": idle.power_w if idle else None,
-        "baseline_power_w": breakdown.baseline_power_w if breakdown else None,
-        "energy_breakdown": breakdown,
-        "energy_uncertainty_j": assembly.uncertainty_j(raws, devices) if total_j is not None else None,
-        "sensor_accuracy_pct": sensor_accuracy_pct(devices) if total_j is not None else None,
-        "energy_aliasing_pct": aliasing_pct,
-        "energy_devices": tuple(devices),
-        "energy_backend": first.energy_backend,
-        "reproducibility_notes": reproducibility_notes(
-            first.energy_backend,
-            devices,
-            total_j,
-            first.warmup_result,
-            weights=(first.model.parameters or {}).get("weights"),
-            aliasing_pct=aliasing_pct,
-        ),
-    }

@@ -22,6 +22,7 @@ def test_where_two_runs_differ_is_shown(llem: Callable[..., Ran], folder: Path) 
         "differs               request 1, token 0: 4 in the first, 9 in the second",
         "differs               request 2, answer 1, token 1: 8 in the first, the end in the second",
         "                      requests, answers and tokens are counted from 0",
+        "energy                not citable in both",
         "outputs               NOT identical",
     ]
 
@@ -79,3 +80,14 @@ def test_a_folder_without_a_result_is_an_error_with_its_name(llem: Callable[...,
     ran = llem("compare", "a", "nothing")
     assert ran.code == 2
     assert "nothing" in ran.err
+
+
+def test_energies_of_different_standing_are_told_in_the_order_of_the_runs(
+    llem: Callable[..., Ran], folder: Path
+) -> None:
+    for name in ("a", "b"):
+        run_with(folder / name, ((1,),))
+    result = ExperimentResult.from_json(folder / "a")
+    values = {**result.model_dump(), "total_energy_j": 5.0, "measurement_warnings": ["gpu_throttled: hot"]}
+    save_result(ExperimentResult.model_validate(values), folder / "a")
+    assert "energy                questionable and not citable, in this order" in llem("compare", "a", "b").out

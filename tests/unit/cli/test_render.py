@@ -27,6 +27,7 @@ from llenergymeasure.domain.metrics import (
     WarmupResult,
 )
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit
 from llenergymeasure.testing import fake_environment, fake_process_result
@@ -174,10 +175,32 @@ def test_adjusted_and_net_energy_stand_beside_the_raw_one() -> None:
 
 def test_every_warning_is_shown_whole_whatever_its_length() -> None:
     long = "nvml_low_sample_count: " + " ".join(f"word{i}" for i in range(60))
-    text = render_result.experiment(result(measurement_warnings=("first: do this", long)), None)
+    text = render_result.experiment(
+        result(measurement_warnings=(MeasurementWarning("first", "do this"), MeasurementWarning.of(long))), None
+    )
     assert "first: do this" in line(text, "warnings")
     assert long in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 120
+
+
+HOT = MeasurementWarning("gpu_throttled", "the power cap lowered the clocks")
+OTHERS = MeasurementWarning("foreign_load_high", "others took 87 %")
+
+
+@pytest.mark.parametrize(
+    ("warnings", "said"),
+    [
+        ((), "the energy is citable"),
+        ((HOT,), "the energy is questionable: gpu_throttled"),
+        ((HOT, OTHERS), "the energy is not citable: foreign_load_high"),
+    ],
+)
+def test_whether_the_energy_may_be_cited_is_shown_with_what_decided_it(
+    warnings: tuple[MeasurementWarning, ...], said: str
+) -> None:
+    found = with_energy(measurement_warnings=warnings)
+    assert line(render_result.experiment(found, None), "validity").endswith(said)
+    assert said.removeprefix("the energy is ").partition(":")[0] in study_of(found).splitlines()[2]
 
 
 def test_without_warnings_it_says_none() -> None:

@@ -224,6 +224,15 @@ def test_a_possible_model_that_read_a_sensor_is_not_called_modelled() -> None:
     assert "idle_unavailable" in flags
 
 
+def test_rows_that_are_modelled_are_said_to_be_whatever_the_sensor_says_of_itself() -> None:
+    bench = Bench()
+    bench.energy.source = "modelled"
+    raw = bench.run(config())
+    (said,) = [w for w in raw.measurement_warnings if w.flag == "energy_modelled"]
+    # Idle power was measured here, so nothing is said of it.
+    assert said.advice == ""
+
+
 def test_no_energy_source_is_a_reason_and_not_a_zero() -> None:
     raw = Bench(with_energy=False).run(config())
     assert raw.energy is None

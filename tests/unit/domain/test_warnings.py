@@ -106,3 +106,10 @@ def test_no_file_is_believed_that_calls_itself_citable(process: MakeProcess) -> 
     assert ExperimentResult.model_validate(forged).validity == "not_citable"
     old = {name: value for name, value in written.items() if not name.startswith("validity")}
     assert ExperimentResult.model_validate(old).validity_flags == ["energy_modelled"]
+
+
+def test_joules_that_rest_on_a_model_are_not_citable_whoever_forgot_to_say_so(process: MakeProcess) -> None:
+    found = result_of(process, source="modelled")  # type: ignore[arg-type]
+    assert (found.validity, found.validity_flags) == ("not_citable", ["energy_modelled"])
+    again = ExperimentResult.model_validate_json(found.model_dump_json())
+    assert again.validity_flags == ["energy_modelled"]

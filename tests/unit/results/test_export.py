@@ -46,6 +46,7 @@ def test_a_row_holds_the_numbers_and_where_the_energy_came_from(raw_of: RawOf, t
         "e2e_mean_s": "2.0",
         "start_time": "2026-01-01T00:00:00+00:00",
         "warnings": "energy_unavailable",
+        "validity": "not_citable",
     }
     assert {name: row[name] for name in expected} == expected
     assert "sensed" in row["energy_origin"]
