@@ -1,7 +1,7 @@
 """One measurement in one process, from the first look at the machine to the raw result.
 
 ``run_session`` is the order of everything; what stands around the measured window is in ``session_steps``, the
-window itself in ``measured_run``.
+window itself in ``window.run``.
 """
 
 import logging
@@ -14,13 +14,13 @@ from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.core.device_check import Watched, watch_the_model
 from llenergymeasure.core.instruments import Instruments, build_instruments
-from llenergymeasure.core.measured_run import measured_run
 from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.core.nvidia.nvml import nvml_held
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.state import ExperimentState, StateMachine
-from llenergymeasure.core.window import Window
-from llenergymeasure.core.work import Work
+from llenergymeasure.core.window.meter import Window
+from llenergymeasure.core.window.run import measured_run
+from llenergymeasure.core.window.work import Work
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.metrics import EnergyBreakdown, FlopsResult, WarmupResult

@@ -17,14 +17,14 @@ from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.measurement_warnings import thermal_floor_warning
 from llenergymeasure.core.peers import InStep
-from llenergymeasure.core.phases import measure_phases
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import as_text
 from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
 from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled
 from llenergymeasure.core.warmup import warmup_until_converged, warmup_warning
-from llenergymeasure.core.window import Window
-from llenergymeasure.core.work import Work, unit_runner
+from llenergymeasure.core.window.meter import Window
+from llenergymeasure.core.window.phases import measure_phases
+from llenergymeasure.core.window.work import Work, unit_runner
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.metrics import (

@@ -18,7 +18,7 @@ from llenergymeasure.core.nvidia.warnings import (
     host_bound_warning,
     power_cap_warning,
 )
-from llenergymeasure.core.window import Window
+from llenergymeasure.core.window.meter import Window
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import decode_period_s
 from llenergymeasure.domain.metrics import EnergyMeasurement, counted_devices

@@ -10,7 +10,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.session_steps import collect_warnings, thermal_floor
 from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
-from llenergymeasure.core.window import Window
+from llenergymeasure.core.window.meter import Window
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergySource, WarmupResult

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from llenergymeasure.config.models import WarmupConfig
 from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
-from llenergymeasure.core.work import Work, unit_runner
+from llenergymeasure.core.window.work import Work, unit_runner
 from llenergymeasure.domain.inference import Request
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import WarmupResult

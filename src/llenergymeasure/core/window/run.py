@@ -10,9 +10,9 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.measured_part import MeasuredPart, measured_part
-from llenergymeasure.core.window import Window, WindowMeter
-from llenergymeasure.core.work import Work, inference
+from llenergymeasure.core.window.meter import Window, WindowMeter
+from llenergymeasure.core.window.part import MeasuredPart, measured_part
+from llenergymeasure.core.window.work import Work, inference
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.warnings import MeasurementWarning

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from llenergymeasure.config.measurement import MeasurementConfig
-from llenergymeasure.core.measured_part import measured_part
+from llenergymeasure.core.window.part import measured_part
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.testing import FakeClock
 

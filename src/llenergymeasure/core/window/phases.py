@@ -8,7 +8,7 @@ from dataclasses import replace
 from llenergymeasure.config.measurement import PhasesConfig
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.work import Work
+from llenergymeasure.core.window.work import Work
 from llenergymeasure.domain.metrics import only_gpus
 from llenergymeasure.domain.phases import PhasesResult, PhaseWindow, phases_of
 from llenergymeasure.domain.plan import ExperimentPlan
