@@ -21,13 +21,13 @@ demo: $(VENV)/.demo
 	@$(BIN)/llem run examples/quickstart.yaml
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.dev
-	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not gpu and not engine'
+	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not gpu and not engine'
 
 test-unit: $(VENV)/.unit
-	$(VENV)/unit/bin/python -m pytest tests/unit -n 2 --dist loadfile
+	$(VENV)/unit/bin/python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -14,12 +14,20 @@ from tests.fakes.effort import THREADS_OF_TESTS
 
 _EXTRAS = {"pytorch": "torch", "zeus": "zeus"}
 
+# No test needs the model hub, and some of its libraries wait half a minute for one that does not answer.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
     os.environ |= {"OMP_NUM_THREADS": "1", THREADS_OF_TESTS: "1"}
 
 
+# Files that take longest begin first, so that none of them is left to one process at the end.
+_LONGEST = ("test_end_to_end", "test_processes", "test_fault_table", "test_examples", "test_foreign_code")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs an extra that is not there."""
+    """Skip what needs an extra that is not there; the longest files first."""
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
     for extra, module in _EXTRAS.items():
         if importlib.util.find_spec(module) is not None:
             continue

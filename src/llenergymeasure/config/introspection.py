@@ -68,7 +68,14 @@ def field_descriptions() -> dict[str, str]:
 
 def field_defaults(model: type[ExperimentConfig] | None = None) -> dict[str, Any]:
     """The built-in default of every field that has one, by dotted name; with ``model``, of its sections too."""
-    return {name: field.get_default() for name, field in _leaves(model or _experiment()) if not field.is_required()}
+    fields = _leaves(model or _experiment())
+    return {name: _default_of(field) for name, field in fields if not field.is_required()}
+
+
+def _default_of(field: FieldInfo) -> Any:
+    """The default as a plain value: one that gives way to an engine's own is a text of another class."""
+    default = field.get_default()
+    return str(default) if isinstance(default, str) else default
 
 
 def field_constraints() -> dict[str, dict[str, Any]]:
@@ -95,7 +102,7 @@ def field_test_values() -> dict[str, list[Any]]:
     """Valid values to try for a field, by dotted name: its default, its choices, its edges."""
     values = {}
     for name, field in _leaves(_experiment()):
-        found: list[Any] = [] if field.is_required() else [field.get_default()]
+        found: list[Any] = [] if field.is_required() else [_default_of(field)]
         rules = _constraints(field)
         if type(None) in _types(field.annotation):
             found.append(None)

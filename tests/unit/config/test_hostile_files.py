@@ -279,7 +279,8 @@ def assert_comes_back(config: BaseModel, load: Callable[[Path], BaseModel], path
     assert again == config
     assert type(config).model_validate_json(config.model_dump_json()) == config
     if isinstance(config, ExperimentConfig) and isinstance(again, ExperimentConfig):
-        assert measurement_config_hash(again) == measurement_config_hash(config)
+        if "auto" not in (config.precision, config.backend):  # until the machine has chosen there is no hash
+            assert measurement_config_hash(again) == measurement_config_hash(config)
         assert again.equivalent_to(config)
         assert list(VALIDATOR.iter_errors(dumped)) == []
 
@@ -442,7 +443,7 @@ def test_errors_of_seven_kinds_are_told_in_one_go_each_in_its_line(write_config:
     expected = {
         (1, "model"): "Field required",  # missing: where the document begins, see below
         (2, "n"): "greater than or equal to 1",
-        (3, "precision"): "'fp32', 'fp16' or 'bf16'",
+        (3, "precision"): "'fp32', 'fp16', 'bf16' or 'auto'",
         (4, "max_output_token"): "did you mean 'max_output_tokens'?",
         (5, "warmup"): "mapping",
         (8, "decoder.temprature"): "did you mean 'temperature'?",
