@@ -43,6 +43,7 @@ class FakeGpu:
     architecture: int = 8
     compute_capability: tuple[int, int] = (8, 9)
     counter_mj: Callable[[float], int] | None = None
+    is_module: bool = False
 
 
 @dataclass
@@ -134,9 +135,10 @@ class FakeNvml:
         self._enter("nvmlDeviceGetPowerUsage", gpu)
         return self._milliwatts(gpu)
 
-    def nvmlDeviceGetFieldValues(self, gpu: FakeGpu, fields: Sequence[int]) -> list[SimpleNamespace]:
+    def nvmlDeviceGetFieldValues(self, gpu: FakeGpu, fields: Sequence[tuple[int, int]]) -> list[SimpleNamespace]:
         self._enter("nvmlDeviceGetFieldValues", gpu)
-        known = [gpu.has_instant_power and number == _POWER_INSTANT for number in fields]
+        # A card on a module refuses its own scope, 0, and has that of the module, 1.
+        known = [gpu.has_instant_power and field == (_POWER_INSTANT, int(gpu.is_module)) for field in fields]
         return [
             SimpleNamespace(nvmlReturn=0 if k else 3, value=SimpleNamespace(uiVal=self._milliwatts(gpu) if k else 0))
             for k in known

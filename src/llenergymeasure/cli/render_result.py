@@ -122,7 +122,13 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     beside = [d for d in result.energy_devices if d not in counted_devices(result.energy_devices)]
     for device in beside:
         kind = "modelled" if device.source == "modelled" else "sensed"
-        rows.append((f"energy, {device.device}", f"{number(device.energy_j)} J, {kind}; not in the figures here"))
+        by = "" if device.sensor is None else f" by {device.sensor}"
+        rows.append(
+            (
+                f"energy, {device.device}",
+                f"{number(device.energy_j)} J of {device.covers}, {kind}{by}; not in the figures here",
+            )
+        )
     rows.append(
         (
             "energy per token",

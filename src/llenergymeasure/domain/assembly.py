@@ -154,15 +154,19 @@ def n_requests_excluded(raws: Sequence[RawProcessResult]) -> int:
 
 
 def distinct_devices(raws: Sequence[RawProcessResult]) -> list[DeviceEnergy]:
-    """Every device once; of several readings of one device the longest window's."""
-    chosen: dict[str, tuple[float, DeviceEnergy]] = {}
+    """Every device once; of several readings of one device the longest window's.
+
+    What is no part of the total stands beside it, once for each sensor.
+    """
+    chosen: dict[tuple[str, str | None], tuple[float, DeviceEnergy]] = {}
     for raw in raws:
         if raw.energy is None:
             continue
         for device in raw.energy.devices:
-            known = chosen.get(device.device)
+            key = (device.device, device.sensor if device.headline is False else None)
+            known = chosen.get(key)
             if known is None or raw.energy.duration_sec > known[0]:
-                chosen[device.device] = (raw.energy.duration_sec, device)
+                chosen[key] = (raw.energy.duration_sec, device)
     return [device for _, device in chosen.values()]
 
 

@@ -36,7 +36,7 @@ from llenergymeasure.domain.window import InFlight
 # schema_version. Files of every revision are kept in tests/golden and must stay readable.
 #   1  as first published; the file does not name it
 #   2  schema_revision, validity, validity_flags, n_requests_failed, requests_in_flight, environment_snapshot.engine;
-#      in requests.parquet due_s, sent_s, end_s and error
+#      sensor, scope and headline in energy_devices; in requests.parquet due_s, sent_s, end_s and error
 SCHEMA_REVISION = 2
 
 _ROW = TypeAdapter(DeviceEnergy)

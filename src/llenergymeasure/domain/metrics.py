@@ -9,10 +9,18 @@ import numpy as np
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 EnergySource = Literal["counter", "integrated", "modelled"]
-DeviceKind = Literal["gpu", "cpu", "dram"]
+DeviceKind = Literal["gpu", "cpu", "dram", "soc", "host"]
 # What the figure of a sensor covers: a GPU, a module of GPU, CPU and their memory, a processor package, memory, a
 # system on a chip, the machine as it measures itself, the machine at the wall.
 EnergyScope = Literal["gpu", "module", "package", "dram", "soc", "host", "wall"]
+# What a reading of a device covers where its sensor does not say.
+SCOPE_OF_KIND: dict[DeviceKind, EnergyScope] = {
+    "gpu": "gpu",
+    "cpu": "package",
+    "dram": "dram",
+    "soc": "soc",
+    "host": "host",
+}
 BaselineMethod = Literal["fresh", "cached", "unavailable"]
 Confidence = Literal["high", "medium", "low"]
 NumberFormat = Literal["fp32", "tf32", "fp16", "bf16"]
@@ -26,7 +34,8 @@ class DeviceEnergy:
     hardware energy counter), ``integrated`` (sampled power) or ``modelled`` (no
     sensor; ``basis`` says from what). ``uncertainty_j`` is the bound of what edges, ticks and
     integration leave open, not the sensor's own error. ``witness_j`` is what a second reading of the
-    same device gave for the same window.
+    same device gave for the same window. ``sensor`` is the name of the one that gave the row, ``scope`` what the figure
+    covers, ``headline`` whether it is part of the total; None where that is still open, or was not written.
     """
 
     device: str
@@ -38,6 +47,14 @@ class DeviceEnergy:
     field: str | None = None
     basis: str | None = None
     witness_j: float | None = None
+    sensor: str | None = None
+    scope: EnergyScope | None = None
+    headline: bool | None = None
+
+    @property
+    def covers(self) -> EnergyScope:
+        """What the figure covers: its scope, or what is usual for its kind of device."""
+        return self.scope or SCOPE_OF_KIND[self.kind]
 
 
 @dataclass(frozen=True)
@@ -225,9 +242,15 @@ class LatencyStatistics:
 def counted_devices(devices: Sequence[DeviceEnergy]) -> list[DeviceEnergy]:
     """Those of [n] devices whose energies make the total: the GPUs if there are any, else the CPU packages.
 
-    Memory is listed beside them and never added.
+    Where there is neither, the systems on a chip, else the machine. Memory is listed beside them and never added, and
+    so is what is marked as no part of the total.
     """
-    return [d for d in devices if d.kind == "gpu"] or [d for d in devices if d.kind == "cpu"]
+    open_to_it = [d for d in devices if d.headline is not False]
+    for kind in ("gpu", "cpu", "soc", "host"):
+        of_this_kind = [d for d in open_to_it if d.kind == kind]
+        if of_this_kind:
+            return of_this_kind
+    return []
 
 
 def headline_energy_j(devices: Sequence[DeviceEnergy]) -> float | None:
@@ -262,7 +285,7 @@ def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMea
     return replace(
         measurement,
         total_j=total_j,
-        per_gpu_j={d.device: d.energy_j for d in rows if d.kind == "gpu" and d.energy_j is not None},
+        per_gpu_j={d.device: d.energy_j for d in counted_devices(rows) if d.kind == "gpu" and d.energy_j is not None},
         devices=rows,
         uncertainty_j=combined_uncertainty_j(rows),
         warnings=said,

@@ -2,13 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 
-from llenergymeasure.domain.metrics import DeviceEnergy, WarmupResult, combined_uncertainty_j, counted_devices
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyScope,
+    WarmupResult,
+    combined_uncertainty_j,
+    counted_devices,
+)
 
 # Steady-state gain errors of on-board GPU sensors against a wall meter reach 5.5 %
 # (Yang, Adamek, Armour, SC24, arXiv 2312.02741); it does not average out.
 SENSOR_ACCURACY_PCT = 5.0
 
 NOT_MEASURED = "not measured"
+# What a figure covers, one and several.
+_UNITS: dict[EnergyScope, tuple[str, str]] = {
+    "gpu": ("GPU", "GPUs"),
+    "module": ("module of GPU, CPU and memory", "modules of GPU, CPU and memory"),
+    "package": ("CPU", "CPUs"),
+    "dram": ("memory", "memories"),
+    "soc": ("system on a chip", "systems on a chip"),
+    "host": ("machine", "machines"),
+    "wall": ("machine at the wall", "machines at the wall"),
+}
 
 
 def is_modelled(devices: Sequence[DeviceEnergy]) -> bool:
@@ -23,8 +39,8 @@ def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
         return NOT_MEASURED
     if not counted:
         return f"by {backend}, which does not name its devices"
-    unit = counted[0].kind.upper()
-    where = f"{len(counted)} {unit}s" if len(counted) > 1 else unit
+    unit, units = _UNITS[counted[0].covers]
+    where = f"{len(counted)} {units}" if len(counted) > 1 else unit
     if is_modelled(counted):
         return f"modelled from {counted[0].basis or f'{unit} load'}, not sensed ({backend})"
     if all(d.source == "counter" for d in counted):
@@ -96,7 +112,7 @@ def _about_the_energy(backend: str | None, devices: Sequence[DeviceEnergy], tota
         )
     if not counted_devices(devices):
         return f"{origin} Nothing is known of the sensor; the source of the figure has to be asked."
-    names = ", ".join(d.device for d in counted_devices(devices))
+    names = ", ".join(f"{d.device} ({d.covers})" for d in counted_devices(devices))
     if sensor_accuracy_pct(devices) is None:
         return f"{origin} Devices: {names}. Only what these counters cover; no accuracy is published for all of them."
     return (

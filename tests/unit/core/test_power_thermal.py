@@ -294,6 +294,7 @@ def test_what_the_readings_of_a_card_are_is_told_for_watched_ones_alone() -> Non
         power_lag_s=0.1,
         power_limit_w=700.0,
         sensor=PowerSensor(0.1, 0.025),
+        driver="nvml",
     )
 
 

@@ -1,5 +1,7 @@
 """Sums over devices, and distributions."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,27 @@ def test_the_headline_is_the_gpus_else_the_cpu_packages_and_never_the_memory(
 ) -> None:
     assert headline_energy_j(devices) == total
     assert [d.device for d in counted_devices(devices)] == counted
+
+
+def test_what_is_marked_as_no_part_of_the_total_is_listed_and_never_added() -> None:
+    own, refused = device("G", "gpu", 5.0), replace(device("G", "gpu", 50.0), headline=False)
+    assert counted_devices([own, refused]) == [own]
+    assert headline_energy_j([own, refused]) == 5.0
+    assert counted_devices([refused]) == []
+
+
+def test_a_meter_of_the_whole_machine_makes_the_total_where_nothing_else_is_open_to_it() -> None:
+    meter, package = device("plug", "host", 900.0), device("C", "cpu", 7.0)
+    assert counted_devices([meter, replace(package, headline=False)]) == [meter]
+    assert counted_devices([device("chip", "soc", 4.0), meter])[0].device == "chip"
+
+
+@pytest.mark.parametrize(
+    ("kind", "covers"), [("gpu", "gpu"), ("cpu", "package"), ("dram", "dram"), ("soc", "soc"), ("host", "host")]
+)
+def test_what_a_row_covers_is_its_scope_or_what_is_usual(kind: DeviceKind, covers: str) -> None:
+    assert device("D", kind, 1.0).covers == covers
+    assert replace(device("D", kind, 1.0), scope="module").covers == "module"
 
 
 def test_measured_and_modelled_joules_are_never_added_together() -> None:

@@ -23,6 +23,8 @@ MODELLED_RAM = DeviceEnergy(device="ram", kind="dram", energy_j=5.0, source="mod
         ("rapl", [PACKAGE, MODELLED_RAM], ["sensed", "counter", "CPU", "rapl"]),
         ("codecarbon", [MODELLED], ["modelled", "not sensed", "codecarbon"]),
         (None, [], ["not measured"]),
+        ("nvml", [replace(COUNTER, scope="module")], ["counter of the module of GPU, CPU and memory (nvml)"]),
+        ("plug", [replace(INTEGRATED, kind="host", scope="wall")], ["power of the machine at the wall, integrated"]),
     ],
 )
 def test_the_origin_names_source_device_and_backend(
@@ -55,6 +57,11 @@ def test_notes_describe_the_sensor_that_was_used() -> None:
     assert "estimate" in modelled
     assert "On-board sensors" not in modelled
     assert "Energy was not obtained" in reproducibility_notes("nvml", [INTEGRATED], None)
+
+
+def test_notes_say_what_each_device_covers() -> None:
+    rows = [COUNTER, replace(COUNTER, device="GPU-c", scope="module"), PACKAGE]
+    assert "Devices: GPU-a (gpu), GPU-c (module)." in reproducibility_notes("nvml", rows, 10.0)
 
 
 def test_notes_do_not_deny_an_energy_whose_source_names_no_device() -> None:

@@ -84,6 +84,19 @@ def test_tensor_parallel_processes_count_tokens_and_devices_once(raw_of: RawOf) 
     assert sorted(d.device for d in result.energy_devices) == ["A", "B"]
 
 
+def test_what_a_sensor_read_and_was_not_believed_stands_beside_the_total(raw_of: RawOf) -> None:
+    window = {"window_start_s": 10.0, "window_end_s": 14.0}
+    first, second = energy(4.0, A=100.0), energy(4.0, A=101.0)
+    refused = DeviceEnergy(device="A", kind="gpu", energy_j=7.0, source="counter", sensor="zeus", headline=False)
+    believed = tuple(replace(d, sensor="nvml", headline=True) for d in first.devices)
+    first = replace(first, devices=(*believed, refused))
+    second = replace(second, devices=tuple(replace(d, sensor="zeus", headline=True) for d in second.devices))
+    result = aggregate_processes(two(raw_of, "tensor", {"energy": first, **window}, {"energy": second, **window}))
+    # The same device, whichever sensor was believed in each process, is counted once.
+    assert result.total_energy_j == 100.0
+    assert [(d.sensor, d.energy_j) for d in result.energy_devices] == [("nvml", 100.0), ("zeus", 7.0)]
+
+
 def test_a_process_without_energy_leaves_no_total(raw_of: RawOf) -> None:
     result = aggregate_processes(two(raw_of, "data", {"energy": energy(2.0, A=100.0)}, {"energy": None}))
     assert result.total_energy_j is None

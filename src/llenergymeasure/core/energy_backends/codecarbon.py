@@ -113,6 +113,8 @@ def _cpu_row(tracker: Any, kwh: float) -> DeviceEnergy:
         field=f"CodeCarbon cpu_energy, mode {mode or 'unknown'}"
         + ("" if sensed or rated_w is None else f", rated power guessed at {rated_w:g} W"),
         basis=None if sensed else _BASIS.get(str(mode), "a model of CodeCarbon's"),
+        sensor=CodeCarbonBackend.name,
+        scope="package",
     )
 
 
@@ -124,6 +126,8 @@ def _ram_row(kwh: float) -> DeviceEnergy:
         source="modelled",
         field="CodeCarbon ram_energy",
         basis="the number of memory modules",
+        sensor=CodeCarbonBackend.name,
+        scope="dram",
     )
 
 

@@ -11,6 +11,7 @@ from llenergymeasure.core.energy_backends.base import (
     no_energy,
 )
 from llenergymeasure.domain.metrics import (
+    SCOPE_OF_KIND,
     DeviceEnergy,
     DeviceKind,
     EnergyMeasurement,
@@ -136,6 +137,8 @@ class RAPLBackend(SensorBase):
                 uncertainty_j=_edges_j(microjoules, duration),
                 update_period_s=_UPDATE_PERIOD_S,
                 field=str(zone.path / "energy_uj"),
+                sensor=self.name,
+                scope=SCOPE_OF_KIND[zone.kind],
             )
             for zone, microjoules in tracker.counters.total_uj.items()
         )

@@ -18,7 +18,13 @@ from llenergymeasure.core.energy_backends.base import (
 from llenergymeasure.core.nvidia.devices import has_energy_counter, list_gpus, visible_gpus
 from llenergymeasure.core.nvidia.energy import DISAGREEMENT_PCT, GpuEnergy
 from llenergymeasure.core.nvidia.gpu_window import GpuWindow
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, combined_uncertainty_j, headline_energy_j
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyMeasurement,
+    combined_uncertainty_j,
+    counted_devices,
+    headline_energy_j,
+)
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 _WINDOW = "llenergymeasure"
@@ -135,7 +141,7 @@ class ZeusBackend(SensorBase):
             judge(self._row(uuid, read.get(index)), seen.get(uuid), error or f"Zeus returned {read.get(index)!r} J")
             for index, uuid in self._uuid_of.items()
         ]
-        rows = tuple(row for row, _ in judged)
+        rows = tuple(row for of_one, _ in judged for row in of_one)
         warnings = tuple(warning for _, told in judged for warning in told)
         if witness is not None and not seen:
             warnings = (
@@ -146,7 +152,7 @@ class ZeusBackend(SensorBase):
         if total is None:
             lost = no_energy(error or f"Zeus returned {read!r}, which no GPU can have used", duration, 0, rows)
             return replace(lost, warnings=(*lost.warnings, *warnings))
-        per_gpu = {row.device: row.energy_j for row in rows if row.energy_j is not None}
+        per_gpu = {row.device: row.energy_j for row in counted_devices(rows) if row.energy_j is not None}
         return EnergyMeasurement(
             total,
             duration,
@@ -171,6 +177,7 @@ class ZeusBackend(SensorBase):
             energy_j=energy_j if energy_j is not None and energy_j > 0 else None,
             source="counter" if self._counts[uuid] else "integrated",
             field="ZeusMonitor gpu_energy",
+            sensor=self.name,
         )
 
     def _resolve(self) -> str | None:
@@ -192,8 +199,10 @@ class ZeusBackend(SensorBase):
 
 def judge(
     zeus: DeviceEnergy, witness: GpuEnergy | None, what: str
-) -> tuple[DeviceEnergy, tuple[MeasurementWarning, ...]]:
+) -> tuple[tuple[DeviceEnergy, ...], tuple[MeasurementWarning, ...]]:
     """The row to believe of a GPU, with warnings: Zeus's with the witness's bound, or the witness's own.
+
+    Zeus's own then stands behind the witness's, as no part of the total.
 
     Args:
         zeus: Zeus's figure; without energy where it is none.
@@ -201,13 +210,14 @@ def judge(
         what: what Zeus said, for the warning.
     """
     if witness is None:
-        return zeus, ()
+        return (zeus,), ()
+    zeus = replace(zeus, scope=witness.row.scope)
     known_j = witness.row.energy_j
     if known_j is None:
         missing = MeasurementWarning(
             "energy_witness_unavailable", f"Zeus alone measured {zeus.device}: {witness.problem}", device=zeus.device
         )
-        return zeus, (*witness.warnings, missing) if zeus.energy_j is not None else ()
+        return (zeus,), (*witness.warnings, missing) if zeus.energy_j is not None else ()
     counter_refused = zeus.source == "counter" and witness.row.source != "counter"
     if zeus.energy_j is None or counter_refused:
         why = ", from a counter that is not to be believed" if counter_refused else ""
@@ -217,7 +227,7 @@ def judge(
             f"its joules are NVML's ({witness.row.source}) instead",
             zeus.device,
         )
-        return witness.row, (*witness.warnings, instead)
+        return (witness.row, replace(zeus, headline=False)), (*witness.warnings, instead)
     apart_j = abs(zeus.energy_j - known_j)
     row = replace(
         zeus,
@@ -226,7 +236,7 @@ def judge(
         witness_j=known_j,
     )
     if apart_j <= known_j * DISAGREEMENT_PCT / 100:
-        return row, witness.warnings
+        return (row,), witness.warnings
     warning = MeasurementWarning(
         "counter_disagreement",
         f"Zeus says {zeus.energy_j:.6g} J for {zeus.device}, NVML {known_j:.6g} J with its ticks "
@@ -234,7 +244,7 @@ def judge(
         "measure for longer, or use energy.backend: nvml",
         zeus.device,
     )
-    return row, (*witness.warnings, warning)
+    return (row,), (*witness.warnings, warning)
 
 
 def _zeus_monitor(indices: list[int]) -> Any:

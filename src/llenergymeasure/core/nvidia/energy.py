@@ -16,7 +16,7 @@ from llenergymeasure.core.nvidia.counter import (
     counter_energy,
 )
 from llenergymeasure.core.nvidia.power_sensors import REFRESH_S, PowerSensor
-from llenergymeasure.domain.metrics import DeviceEnergy
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyScope
 from llenergymeasure.domain.telemetry import PowerThermalSample, integrate_power_j, integration_uncertainty_j
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -35,13 +35,16 @@ _RESOLUTION_W = 0.001
 class CardFacts:
     """What a card's readings are: the field power comes from, how old it may be, the limit, the sensor behind it.
 
-    ``power_limit_w`` and ``sensor`` are None where they are not known.
+    ``power_limit_w`` and ``sensor`` are None where they are not known. ``driver`` is the name of what was asked,
+    ``scope`` what its figures cover.
     """
 
     power_field: str
     power_lag_s: float
     power_limit_w: float | None = None
     sensor: PowerSensor | None = None
+    driver: str | None = None
+    scope: EnergyScope = "gpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,8 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
             update_period_s=counter.tick_s,
             field=COUNTER_FIELD,
             witness_j=integral_j,
+            sensor=record.card.driver,
+            scope=record.card.scope,
         )
         return GpuEnergy(row=row, warnings=tuple(warnings))
     row = DeviceEnergy(
@@ -118,6 +123,8 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
         uncertainty_j=integral_bound_j,
         update_period_s=record.power_period_s,
         field=record.card.power_field,
+        sensor=record.card.driver,
+        scope=record.card.scope,
     )
     if integral_j is None:
         return GpuEnergy(row=row, warnings=tuple(warnings), problem=_why_none(record, trace, start_s, end_s, refusal))

@@ -9,8 +9,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import ModuleType
 from typing import Any, TypeVar
 
+from llenergymeasure.domain.metrics import EnergyScope
+
 _Value = TypeVar("_Value")
-_FIELD_POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, nvml.h
+# NVML_FI_DEV_POWER_INSTANT and NVML_POWER_SCOPE_*, nvml.h.
+_FIELD_POWER_INSTANT = 186
+_SCOPE_GPU, _SCOPE_MODULE = 0, 1
 
 
 class NvmlUnavailableError(Exception):
@@ -130,12 +134,24 @@ class NvmlDevice:
         self._handle = handle
         self.uuid = uuid
         self.index = index
-        # Whether the instant field exists is a property of the card: ask once, not at every sample.
-        self._has_instant_power = self._instant_power_w() is not None
+        # Whether the instant field exists, and of what, is a property of the card: ask once, not at every sample.
+        answering = (s for s in (_SCOPE_GPU, _SCOPE_MODULE) if self._instant_power_w(s) is not None)
+        self._power_scope = next(answering, None)
+        self._has_instant_power = self._power_scope is not None
+
+    @property
+    def scope(self) -> EnergyScope:
+        """What power and counter cover: the module with its CPU and memory where power of a GPU alone is refused.
+
+        So it is on GH200, whose counter is the module's too (Zeus, pull requests 172 and 242).
+        """
+        return "module" if self._power_scope == _SCOPE_MODULE else "gpu"
 
     @property
     def power_field(self) -> str:
         """Which of the driver's power readings :meth:`power_w` gives."""
+        if self._power_scope == _SCOPE_MODULE:
+            return "NVML_FI_DEV_POWER_INSTANT of NVML_POWER_SCOPE_MODULE"
         return "NVML_FI_DEV_POWER_INSTANT" if self._has_instant_power else "nvmlDeviceGetPowerUsage"
 
     @property
@@ -149,8 +165,8 @@ class NvmlDevice:
 
     def power_w(self) -> float | None:
         """Instantaneous power in watts where the card has it, else the driver's power usage."""
-        if self._has_instant_power:
-            return self._instant_power_w()
+        if self._power_scope is not None:
+            return self._instant_power_w(self._power_scope)
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetPowerUsage, self._handle)
         return None if milliwatts is None else milliwatts / 1000
 
@@ -216,8 +232,9 @@ class NvmlDevice:
         graphics = self._nvml.read(self._library.nvmlDeviceGetGraphicsRunningProcesses, self._handle) or []
         return sorted({process.pid for process in [*compute, *graphics]})
 
-    def _instant_power_w(self) -> float | None:
-        values = self._nvml.read(self._library.nvmlDeviceGetFieldValues, self._handle, [_FIELD_POWER_INSTANT])
+    def _instant_power_w(self, scope: int) -> float | None:
+        field = (_FIELD_POWER_INSTANT, scope)
+        values = self._nvml.read(self._library.nvmlDeviceGetFieldValues, self._handle, [field])
         if not values or values[0].nvmlReturn != self._library.NVML_SUCCESS:
             return None
         return float(values[0].value.uiVal) / 1000

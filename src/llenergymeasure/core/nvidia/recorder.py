@@ -115,6 +115,8 @@ def _card(device: NvmlDevice) -> CardFacts:
         power_lag_s=REFRESH_S if device.has_instant_power else usage_lag_s(name, architecture),
         power_limit_w=device.power_limit_w() or None,  # no card has a limit of nothing
         sensor=power_sensor_of(name, architecture),
+        driver="nvml",
+        scope=device.scope,
     )
 
 

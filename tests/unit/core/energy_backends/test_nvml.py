@@ -46,6 +46,7 @@ def test_three_samples_of_100_w_over_two_tenths_of_a_second_are_20_j() -> None:
         uncertainty_j=row.uncertainty_j,
         update_period_s=0.1,
         field="NVML_FI_DEV_POWER_INSTANT",
+        scope="gpu",
     )
 
 

@@ -1,11 +1,72 @@
 """A source around which nothing may fail."""
 
+from dataclasses import replace
+
 import pytest
 
 from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.testing import FakeClock, FakeEnergy
+
+
+class Giving(FakeEnergy):
+    """Gives what it was made with, over three seconds."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__(FakeClock())
+        self.given = given
+
+    def stop_tracking(self, tracker: float) -> EnergyMeasurement:
+        return self.given  # type: ignore[return-value]
+
+
+def tracked(sensor: FakeEnergy) -> EnergyMeasurement:
+    with Tracking(sensor) as tracking:
+        pass
+    return tracking.measurement
+
+
+@pytest.mark.parametrize(
+    ("total_j", "said"),
+    [
+        (0.0, "gave 0 J for 3 s"),
+        (-5.0, "gave -5 J for 3 s"),
+        (float("nan"), "gave nan J"),
+        (float("inf"), "gave inf J"),
+    ],
+)
+def test_a_figure_that_is_none_is_no_joules_and_a_reason(total_j: float, said: str) -> None:
+    found = tracked(Giving(EnergyMeasurement(total_j, 3.0, 2)))
+    assert found.total_j is None
+    assert found.warnings[0].flag == "energy_unavailable"
+    assert f"fake-energy {said}" in str(found.warnings[0])
+
+
+def test_what_is_no_measurement_at_all_is_no_joules_and_a_reason() -> None:
+    found = tracked(Giving(None))
+    assert found.total_j is None
+    assert "fake-energy could not stop" in str(found.warnings[0])
+
+
+def test_each_row_says_who_gave_it_what_it_covers_and_whether_it_is_in_the_total() -> None:
+    package = DeviceEnergy(device="package-0", kind="cpu", energy_j=3.0, source="counter")
+    memory = DeviceEnergy(device="dram-0", kind="dram", energy_j=1.0, source="counter", sensor="another", scope="host")
+    found = tracked(Giving(EnergyMeasurement(3.0, 1.0, 2, devices=(package, memory))))
+    assert [(d.sensor, d.scope, d.headline) for d in found.devices] == [
+        ("fake-energy", "package", True),
+        ("another", "host", False),
+    ]
+
+
+def test_the_scope_of_a_sensor_is_that_of_the_rows_in_its_total() -> None:
+    class Meter(Giving):
+        scope = "wall"
+
+    plug = DeviceEnergy(device="plug", kind="host", energy_j=900.0, source="integrated")
+    memory = DeviceEnergy(device="dram-0", kind="dram", energy_j=1.0, source="counter")
+    found = tracked(Meter(EnergyMeasurement(900.0, 2.0, 2, devices=(plug, memory))))
+    assert [(d.scope, d.headline) for d in found.devices] == [("wall", True), ("dram", False)]
 
 
 class Raising(FakeEnergy):
@@ -66,7 +127,7 @@ def test_rows_of_another_source_are_listed_after_the_headlines_own_and_not_added
         4.0,
         40,
         per_gpu_j={"GPU-0": 300.0},
-        devices=(GPU, CPU, MEMORY),
+        devices=(GPU, replace(CPU, headline=False), replace(MEMORY, headline=False)),
         uncertainty_j=2.0,
         warnings=(OF_THE_GPU,),
     )
@@ -76,7 +137,7 @@ def test_a_source_beside_that_was_lost_says_that_the_total_does_not_depend_on_it
     said = tuple(map(MeasurementWarning.of, ("energy_unavailable: no", "wrapped")))
     beside = EnergyMeasurement(None, 4.0, 0, devices=(MEMORY,), warnings=said)
     both = with_rows_of(HEADLINE, beside)
-    assert (both.total_j, both.devices) == (300.0, (GPU, MEMORY))
+    assert (both.total_j, both.devices) == (300.0, (GPU, replace(MEMORY, headline=False)))
     assert list(map(str, both.warnings)) == [
         "absurd_power: of the GPU",
         "not_in_the_total: energy_unavailable: no",

@@ -76,8 +76,12 @@ def test_gpus_given_by_uuid_are_watched_by_cudas_index_and_summed(clock: FakeClo
     assert (measured.total_j, measured.duration_sec, measured.warnings) == (345.5, 5.0, ())
     assert measured.per_gpu_j == {C: 300.0, A: 45.5}
     assert measured.devices == (
-        DeviceEnergy(device=C, kind="gpu", energy_j=300.0, source="counter", field="ZeusMonitor gpu_energy"),
-        DeviceEnergy(device=A, kind="gpu", energy_j=45.5, source="integrated", field="ZeusMonitor gpu_energy"),
+        DeviceEnergy(
+            device=C, kind="gpu", energy_j=300.0, source="counter", field="ZeusMonitor gpu_energy", sensor="zeus"
+        ),
+        DeviceEnergy(
+            device=A, kind="gpu", energy_j=45.5, source="integrated", field="ZeusMonitor gpu_energy", sensor="zeus"
+        ),
     )
 
 
@@ -158,29 +162,40 @@ def test_without_a_visible_gpu_zeus_is_not_even_asked(clock: FakeClock) -> None:
     assert monitor.log == []
 
 
-ZEUS = DeviceEnergy(device=A, kind="gpu", energy_j=310.0, source="counter", field="ZeusMonitor gpu_energy")
+ZEUS = DeviceEnergy(
+    device=A, kind="gpu", energy_j=310.0, source="counter", field="ZeusMonitor gpu_energy", sensor="zeus"
+)
+SCOPED = replace(ZEUS, scope="gpu")
 NVML = DeviceEnergy(
-    device=A, kind="gpu", energy_j=300.0, source="counter", uncertainty_j=4.0, update_period_s=0.1, witness_j=298.0
+    device=A,
+    kind="gpu",
+    energy_j=300.0,
+    source="counter",
+    uncertainty_j=4.0,
+    update_period_s=0.1,
+    witness_j=298.0,
+    sensor="nvml",
+    scope="gpu",
 )
 SAID = MeasurementWarning("absurd_power", "what the witness said", device=A)
 NVML_SAID = GpuEnergy(row=NVML, warnings=(SAID,))
 
 
 def test_without_a_witness_zeus_stands_as_it_is() -> None:
-    assert judge(ZEUS, None, "") == (ZEUS, ())
+    assert judge(ZEUS, None, "") == ((ZEUS,), ())
     lost = replace(ZEUS, energy_j=None)
-    assert judge(lost, None, "") == (lost, ())
+    assert judge(lost, None, "") == ((lost,), ())
 
 
 def test_a_figure_that_the_witness_allows_is_bounded_by_how_far_apart_they_are_and_its_own_bound() -> None:
-    row, warnings = judge(ZEUS, NVML_SAID, "")
-    assert row == replace(ZEUS, uncertainty_j=14.0, update_period_s=0.1, witness_j=300.0)
+    (row,), warnings = judge(ZEUS, NVML_SAID, "")
+    assert row == replace(SCOPED, uncertainty_j=14.0, update_period_s=0.1, witness_j=300.0)
     assert warnings == (SAID,)
 
 
 @pytest.mark.parametrize(("energy_j", "warned"), [(285.0, False), (284.9, True), (315.0, False), (315.1, True)])
 def test_five_percent_of_the_witness_is_no_disagreement_and_more_is(energy_j: float, warned: bool) -> None:
-    row, warnings = judge(replace(ZEUS, energy_j=energy_j), NVML_SAID, "")
+    (row,), warnings = judge(replace(ZEUS, energy_j=energy_j), NVML_SAID, "")
     assert row.energy_j == energy_j
     assert row.uncertainty_j == pytest.approx(abs(energy_j - 300) + 4)
     assert [w.flag for w in warnings[1:]] == (["counter_disagreement"] if warned else [])
@@ -193,38 +208,38 @@ def test_how_far_apart_they_are_is_told() -> None:
 
 
 def test_what_zeus_did_not_measure_is_the_witnesss() -> None:
-    row, warnings = judge(replace(ZEUS, energy_j=None), NVML_SAID, "Zeus returned -5.0 J")
-    assert row == NVML
+    rows, warnings = judge(replace(ZEUS, energy_j=None), NVML_SAID, "Zeus returned -5.0 J")
+    assert rows == (NVML, replace(SCOPED, energy_j=None, headline=False))
     assert warnings[0] == SAID
     assert str(warnings[1]).startswith("zeus_refused: Zeus returned -5.0 J for GPU-a")
     assert "NVML's (counter)" in str(warnings[1])
     assert len(warnings) == 2
 
 
-def test_a_counter_that_the_witness_refused_is_refused_from_zeus_too() -> None:
+def test_a_counter_that_the_witness_refused_is_refused_from_zeus_too_and_what_zeus_read_is_kept() -> None:
     integrated = replace(NVML_SAID, row=replace(NVML, source="integrated", witness_j=None))
-    row, warnings = judge(ZEUS, integrated, "Zeus returned 310.0 J")
-    assert row == integrated.row
+    rows, warnings = judge(ZEUS, integrated, "Zeus returned 310.0 J")
+    assert rows == (integrated.row, replace(SCOPED, headline=False))
     assert "not to be believed" in str(warnings[1])
     assert "NVML's (integrated)" in str(warnings[1])
 
 
 def test_zeus_without_a_counter_polls_power_as_the_witness_does_and_is_not_refused() -> None:
     integrated = replace(NVML_SAID, row=replace(NVML, source="integrated", witness_j=None))
-    row, warnings = judge(replace(ZEUS, source="integrated"), integrated, "")
+    (row,), warnings = judge(replace(ZEUS, source="integrated"), integrated, "")
     assert (row.energy_j, row.source, row.uncertainty_j) == (310.0, "integrated", 14.0)
     assert warnings == (SAID,)
 
 
 def test_a_witness_without_a_bound_leaves_how_far_apart_they_are() -> None:
-    row, _ = judge(ZEUS, replace(NVML_SAID, row=replace(NVML, uncertainty_j=None)), "")
+    (row,), _ = judge(ZEUS, replace(NVML_SAID, row=replace(NVML, uncertainty_j=None)), "")
     assert row.uncertainty_j == 10.0
 
 
 def test_zeus_alone_is_said_to_be_alone() -> None:
     blind = GpuEnergy(row=replace(NVML, energy_j=None), warnings=(SAID,), problem="the power was not read")
-    row, warnings = judge(ZEUS, blind, "")
-    assert row == ZEUS
+    (row,), warnings = judge(ZEUS, blind, "")
+    assert row == SCOPED
     assert list(map(str, warnings)) == [
         "absurd_power: what the witness said",
         "energy_witness_unavailable: Zeus alone measured GPU-a: the power was not read",
@@ -234,7 +249,7 @@ def test_zeus_alone_is_said_to_be_alone() -> None:
 def test_where_neither_knows_there_is_no_energy() -> None:
     blind = GpuEnergy(row=replace(NVML, energy_j=None), problem="the power was not read")
     lost = replace(ZEUS, energy_j=None)
-    assert judge(lost, blind, "") == (lost, ())
+    assert judge(lost, blind, "") == ((replace(SCOPED, energy_j=None),), ())
 
 
 class TimedMonitor(FakeMonitor):
@@ -323,8 +338,9 @@ def test_where_zeus_has_no_figure_the_timed_ticks_take_its_place(
     watched: Callable[[FakeGpu], SensorContext], monitor: TimedMonitor, said: str
 ) -> None:
     measured = _beside(monitor, watched(FakeGpu(A, 300.0, counter_mj=_ticking_mj)))
-    (row,) = measured.devices
-    assert (row.source, row.field) == ("counter", "nvmlDeviceGetTotalEnergyConsumption")
+    row, own = measured.devices
+    assert (row.source, row.field, row.sensor) == ("counter", "nvmlDeviceGetTotalEnergyConsumption", "nvml")
+    assert (own.device, own.energy_j, own.sensor, own.headline) == (A, None, "zeus", False)
     assert measured.total_j == row.energy_j == pytest.approx(300 * measured.duration_sec, rel=0.02)
     assert measured.per_gpu_j == {A: row.energy_j}
     (told,) = measured.warnings
@@ -334,8 +350,9 @@ def test_where_zeus_has_no_figure_the_timed_ticks_take_its_place(
 
 def test_a_counter_that_stands_still_costs_zeus_its_figure(watched: Callable[[FakeGpu], SensorContext]) -> None:
     measured = _beside(TimedMonitor(123.0), watched(FakeGpu(A, 300.0, counter_mj=lambda _: 5)))
-    (row,) = measured.devices
-    assert row.source == "integrated"
+    row, own = measured.devices
+    assert (row.source, own.source, own.headline) == ("integrated", "counter", False)
+    assert own.energy_j == pytest.approx(123 * measured.duration_sec, rel=0.05)
     assert measured.total_j == pytest.approx(300 * measured.duration_sec, rel=1e-3)
     assert [w.flag for w in measured.warnings] == ["energy_counter_refused", "zeus_refused"]
 

@@ -118,3 +118,13 @@ def test_a_held_driver_stays_up_between_sessions_and_one_that_is_not_there_is_no
     library.fail("nvmlInit")
     with nvml_held(library):
         assert library.n_open == 0
+
+
+def test_a_card_that_refuses_its_own_power_and_has_its_modules_is_read_as_a_module() -> None:
+    alone, module = _device(FakeNvml(FakeGpu("GPU-a"))), FakeNvml(FakeGpu("GPU-b", 512.0, is_module=True))
+    assert (alone.scope, alone.power_field) == ("gpu", "NVML_FI_DEV_POWER_INSTANT")
+    with nvml_session(module) as nvml:
+        (device,) = nvml.devices()
+        assert (device.scope, device.power_w()) == ("module", 512.0)
+        assert device.power_field == "NVML_FI_DEV_POWER_INSTANT of NVML_POWER_SCOPE_MODULE"
+    assert _device(FakeNvml(FakeGpu("GPU-c", has_instant_power=False))).scope == "gpu"

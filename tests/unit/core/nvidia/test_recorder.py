@@ -174,15 +174,25 @@ A100 = PowerSensor(0.1, 0.025)
     [
         (
             FakeGpu("GPU-a", name="NVIDIA H100 80GB HBM3", architecture=9, power_limit_w=650.0),
-            CardFacts(power_field="NVML_FI_DEV_POWER_INSTANT", power_lag_s=0.1, power_limit_w=650.0, sensor=A100),
+            CardFacts(
+                power_field="NVML_FI_DEV_POWER_INSTANT",
+                power_lag_s=0.1,
+                power_limit_w=650.0,
+                sensor=A100,
+                driver="nvml",
+            ),
         ),
         (
             FakeGpu("GPU-a", name="NVIDIA A100-SXM4-80GB", architecture=7, has_instant_power=False),
-            CardFacts(power_field="nvmlDeviceGetPowerUsage", power_lag_s=0.1, power_limit_w=700.0, sensor=A100),
+            CardFacts(
+                power_field="nvmlDeviceGetPowerUsage", power_lag_s=0.1, power_limit_w=700.0, sensor=A100, driver="nvml"
+            ),
         ),
         (
             FakeGpu("GPU-a", name="NVIDIA L40S", architecture=8, has_instant_power=False),
-            CardFacts(power_field="nvmlDeviceGetPowerUsage", power_lag_s=1.0, power_limit_w=700.0, sensor=None),
+            CardFacts(
+                power_field="nvmlDeviceGetPowerUsage", power_lag_s=1.0, power_limit_w=700.0, sensor=None, driver="nvml"
+            ),
         ),
     ],
 )
