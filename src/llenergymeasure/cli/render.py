@@ -12,7 +12,7 @@ from tabulate import tabulate
 from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seconds, wrapped
 from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.loader import FieldOrigin
-from llenergymeasure.config.models import ExperimentConfig, StudyConfig
+from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.sensors import own_names
 from llenergymeasure.core.energy_backends import SensorStatus
 from llenergymeasure.core.nvidia.devices import VisibleGpus
@@ -119,16 +119,15 @@ def _letter(number: int) -> str:
     return (_letter(more - 1) if more else "") + ascii_uppercase[own]
 
 
-def plan(config: ExperimentConfig | StudyConfig, notes: Sequence[Sequence[str]]) -> str:
-    """What would run, with every default filled in, and what there is to note of each experiment."""
-    experiments = config.experiments if isinstance(config, StudyConfig) else [config]
+def plan(experiments: Sequence[ExperimentConfig], output_dir: Path | None, notes: Sequence[Sequence[str]]) -> str:
+    """What would run, with every default filled in, and what there is to note of each of [n] experiments."""
     parts = []
     for position, (item, lines) in enumerate(zip(experiments, notes, strict=True), 1):
         resolved = {key: value for key, value in item.resolved().items() if key != "output_dir"}
         head = f"# experiment {position} of {len(experiments)}, hash {measurement_config_hash(item)}"
         head = "\n# ".join([head, *lines])
         parts.append(f"{head}\n{yaml.safe_dump(resolved, sort_keys=False, allow_unicode=False).strip()}")
-    parts.append(f"# everything needed is here; results would go to {config.output_dir}; nothing was run")
+    parts.append(f"# everything needed is here; results would go to {output_dir}; nothing was run")
     return "\n".join(parts)
 
 

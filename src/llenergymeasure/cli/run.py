@@ -15,6 +15,7 @@ from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
 from llenergymeasure.core.prompts.selection import select_prompts
+from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.inspection import energy_line, library_loggers, process_layout
@@ -26,11 +27,11 @@ from llenergymeasure.results.export import export_csv
 @click.command("run")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--model", help="Hub id, model directory, GGUF file, or a packaged model's short name.")
-@click.option("--backend", help="Inference engine.")
+@click.option("--backend", help="Inference engine, or auto: the first that is installed.")
 @click.option("--dataset", help="Built-in set ('mixed'), a file's path, or 'random' for random tokens.")
 @click.option("-n", "n", type=int, help="Prompts to run.")
 @click.option("--batch-size", type=int, help="Requests generated together, for engines that have it.")
-@click.option("--precision", help="fp32, fp16 or bf16.")
+@click.option("--precision", help="fp32, fp16, bf16, or auto: what the device computes natively.")
 @click.option(
     "-o",
     "--output",
@@ -96,18 +97,23 @@ def _check_export(path: Path | None) -> None:
 
 
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
-    experiments = plan.experiments if isinstance(plan, StudyConfig) else [plan]
+    chosen = [settled(each) for each in (plan.experiments if isinstance(plan, StudyConfig) else [plan])]
+    experiments = [each.config for each in chosen]
     examined = examine(experiments, plan.output_dir)
-    click.echo(render.plan(plan, [_notes(e, found) for e, found in zip(experiments, examined, strict=True)]))
+    notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
+    click.echo(render.plan(experiments, plan.output_dir, notes))
     return 0
 
 
-def _notes(config: ExperimentConfig, found: ExaminedExperiment) -> list[str]:
+def _notes(chosen: Settled, found: ExaminedExperiment) -> list[str]:
+    config = chosen.config
+    given = [f"{name}: {text} is {getattr(config, name)} here" for name, text in chosen.as_given.items()]
     layout = process_layout(config)
     processes = [f"processes: {layout.in_words}, started by llem"] if layout.n_processes > 1 else []
     memory = [] if found.memory is None else render.memory_lines(found.memory)
     dormant = [f"dormant: {name} changes nothing: {why}" for name, why in config.dormant_fields().items()]
     return [
+        *given,
         *processes,
         energy_line(config),
         *memory,

@@ -3,6 +3,7 @@
 import hashlib
 
 from llenergymeasure.config.models import ExperimentConfig, canonical
+from llenergymeasure.exceptions import ConfigError
 
 
 def measurement_config_hash(config: ExperimentConfig) -> str:
@@ -10,5 +11,13 @@ def measurement_config_hash(config: ExperimentConfig) -> str:
 
     Defaults written out or left out, the order of keys, and 1 or 1.0 where a field is a float make no
     difference; neither do names and places of results.
+
+    Raises:
+        ConfigError: engine or precision is ``auto``: the machine chooses first.
     """
+    if not config.is_settled:
+        raise ConfigError(
+            f"backend: {config.backend}, precision: {config.precision}: there is no hash before the machine has chosen "
+            "what auto is; llem run --dry-run shows it"
+        )
     return hashlib.sha256(canonical(config.identity()).encode()).hexdigest()[:16]

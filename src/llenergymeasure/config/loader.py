@@ -203,7 +203,8 @@ class _Layers:
         values: dict[str, Any] = {}
         for source in self._ordered(own):
             left_out = set[str]()
-            elsewhere = {name for name in source.values if name != backend and registry.is_section(name)}
+            elsewhere = {name for name in source.values if backend not in (name, registry.AUTO)}
+            elsewhere = {name for name in elsewhere if registry.is_section(name)}
             if source.ambient:
                 left_out = elsewhere | {"execution"}
             elif not source.of_the_file:
@@ -217,12 +218,13 @@ class _Layers:
         return values
 
     def _for_engine(self, backend: str) -> dict[str, Any]:
-        section = registry.section_class(backend)
-        if section is None:
-            return {}  # an engine that does not exist is told with all other errors
-        known = section.model_fields
-        fields = {name: value for name, value in self.engine_fields.items() if name in known}
-        return {backend: fields} if fields else {}
+        found = {}
+        for engine in _choices(backend):
+            section = registry.section_class(engine)
+            # An engine that does not exist is told with all other errors.
+            known = {} if section is None else section.model_fields
+            found[engine] = {name: value for name, value in self.engine_fields.items() if name in known}
+        return {engine: fields for engine, fields in found.items() if fields}
 
     def _sections_of_other_engines(self, engines: Sequence[str]) -> list[str]:
         """A line for each field of whichever engine is in use that one of these does not have."""
@@ -230,5 +232,11 @@ class _Layers:
             f"--{name.replace('_', '-')}: the engine {engine!r} has no field {name}"
             for engine in engines
             for name in self.engine_fields
-            if (section := registry.section_class(engine)) is not None and name not in section.model_fields
+            if (sections := [s for choice in _choices(engine) if (s := registry.section_class(choice)) is not None])
+            and not any(name in section.model_fields for section in sections)
         ]
+
+
+def _choices(backend: str) -> tuple[str, ...]:
+    """The engines that ``backend`` may come to stand for."""
+    return registry.names() if backend == registry.AUTO else (backend,)

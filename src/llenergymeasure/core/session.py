@@ -177,6 +177,7 @@ def _raw_result(
         name=plan.config.display_name,
         measurement_config_hash=plan.config_hash,
         effective_config=plan.config.resolved(),
+        as_given=dict(plan.as_given),
         process_index=plan.process_index,
         n_processes=plan.layout.n_processes,
         parallelism=plan.layout.parallelism,

@@ -135,6 +135,7 @@ class EnergyFigures:
                 first.warmup_result,
                 weights=(first.model.parameters or {}).get("weights"),
                 aliasing_pct=aliasing_pct,
+                chosen={name: str(first.effective_config.get(name)) for name in first.as_given},
             ),
         )
 

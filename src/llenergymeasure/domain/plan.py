@@ -1,8 +1,8 @@
 """A plan: everything one experiment needs to be run, anywhere."""
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SerializeAsAny
@@ -42,7 +42,7 @@ class ExperimentPlan:
     ``devices`` are the UUIDs of the GPUs it will use (filled in by the process that measures),
     ``output_dir`` the run's own folder (None: write nothing), ``baseline_cache`` a file in which
     processes of one study share their idle baseline. ``process_index`` is the place in the layout of the
-    process that has the plan.
+    process that has the plan. ``as_given`` are the fields that were left to the machine, as they were written.
     """
 
     config: SerializeAsAny[ExperimentConfig]
@@ -54,6 +54,7 @@ class ExperimentPlan:
     show_progress: bool = False
     layout: ProcessLayout = ProcessLayout()
     process_index: int = 0
+    as_given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -75,8 +76,13 @@ class ExperimentPlan:
         output_dir: Path | None = None,
         baseline_cache: Path | None = None,
         show_progress: bool = False,
+        as_given: Mapping[str, str] | None = None,
     ) -> "ExperimentPlan":
-        """A plan for ``config`` with a new id."""
+        """A plan for ``config`` with a new id.
+
+        Raises:
+            ConfigError: engine or precision is still ``auto``.
+        """
         return cls(
             config=config,
             experiment_id=uuid.uuid4().hex,
@@ -84,4 +90,5 @@ class ExperimentPlan:
             output_dir=output_dir,
             baseline_cache=baseline_cache,
             show_progress=show_progress,
+            as_given=as_given or {},
         )

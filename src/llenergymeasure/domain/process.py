@@ -50,7 +50,8 @@ class RawProcessResult(BaseModel):
     ``window_start_s`` and ``window_end_s`` are on the machine's monotonic clock, so that the windows of
     processes on one machine can be laid over each other. ``samples`` are the GPUs' states in the window.
     ``requests`` are those that were in flight in it; where an edge of the window cut through some (``in_flight``), only
-    a part of their tokens is the window's.
+    a part of their tokens is the window's. ``as_given`` are settings that were left to the machine, as they were
+    written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +60,7 @@ class RawProcessResult(BaseModel):
     name: str
     measurement_config_hash: str
     effective_config: dict[str, Any]
+    as_given: dict[str, str] = {}
     process_index: int = 0
     n_processes: int = 1
     parallelism: Parallelism = "single"

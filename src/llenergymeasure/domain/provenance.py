@@ -1,6 +1,6 @@
 """Where a joule comes from, in plain words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
@@ -62,6 +62,7 @@ def reproducibility_notes(
     warmup: WarmupResult | None = None,
     weights: object = None,
     aliasing_pct: float | None = None,
+    chosen: Mapping[str, str] | None = None,
 ) -> str:
     """What a reader must know to judge or repeat the energy figure. Never empty.
 
@@ -72,6 +73,7 @@ def reproducibility_notes(
         warmup: for a thermal floor that ended early.
         weights: what the weights are when they were not read from files.
         aliasing_pct: what the load's rhythm may have hidden from the sensor.
+        chosen: settings that were left to the machine, with what it chose.
     """
     notes = [_about_the_energy(backend, devices, total_j)]
     if aliasing_pct is not None and total_j is not None:
@@ -89,6 +91,10 @@ def reproducibility_notes(
             f"Weights: {weights}; they were not read from files. The same seed gives the same weights with the same "
             "torch on the same kind of device only."
         )
+    notes += [
+        f"{name} was given as auto, and is {value} on this machine; on another it may be another."
+        for name, value in (chosen or {}).items()
+    ]
     return " ".join(notes)
 
 

@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from llenergymeasure.config.engines import registry
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import failed_when_asked, get_backend
+from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
 from llenergymeasure.core.energy_backends import SensorContext, choose_sensor
 from llenergymeasure.core.nvidia.devices import visible_gpus
@@ -41,9 +42,10 @@ def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
 
 
 def library_loggers(engines: Iterable[str]) -> list[str]:
-    """The loggers of the libraries of these engines; of one that cannot be loaded none."""
+    """The loggers of the libraries of these engines, ``auto`` being any; of one that cannot be loaded none."""
     found: list[str] = []
-    for name in dict.fromkeys(engines):
+    names = [name for engine in engines for name in (engine_names() if engine == registry.AUTO else (engine,))]
+    for name in dict.fromkeys(names):
         with contextlib.suppress(LLEMError):  # told by whoever wants to use it
             found += get_backend(name).loggers
     return found

@@ -15,6 +15,7 @@ import yaml
 
 from llenergymeasure._files import write_atomically
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
+from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.orchestration.launchers import create_launcher
@@ -68,9 +69,11 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     """
     options = options or RunOptions()
     with _noted_when_interrupted(lambda: "nothing was kept"):
+        chosen = settled(config)
+        config = chosen.config
         options.preflight([config], config.output_dir)
         launcher = options.launcher or create_launcher("in_process", config)
-        plan = ExperimentPlan.of(config, show_progress=options.show_progress)
+        plan = ExperimentPlan.of(config, show_progress=options.show_progress, as_given=chosen.as_given)
         if config.output_dir is None:
             return Saved(aggregate_processes(launcher.launch(plan)), None)
         name = stamped_name(config.display_name, options.now())
@@ -92,12 +95,13 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     outcomes: list[Outcome] = []
     directory = None
     with _noted_when_interrupted(lambda: _what_was_kept(outcomes, len(config.experiments), directory)):
-        options.preflight(config.experiments, config.output_dir)
+        chosen = [settled(experiment) for experiment in config.experiments]
+        options.preflight([each.config for each in chosen], config.output_dir)
         start = options.now()
         if config.output_dir is not None:
             directory = create_directory(config.output_dir, stamped_name(config.name, start))
             _log.info("what finishes is kept in %s", directory)
-        _run_all(config, directory, options, outcomes)
+        _run_all(config, chosen, directory, options, outcomes)
     return StudyResult(
         name=config.name,
         start_time=start,
@@ -127,14 +131,25 @@ def _what_was_kept(outcomes: Sequence[Outcome], n_planned: int, directory: Path 
     return f"{len(outcomes) - n_failed} of {n_planned} experiments had finished{failed}; {kept} is kept in {directory}"
 
 
-def _run_all(config: StudyConfig, directory: Path | None, options: RunOptions, outcomes: list[Outcome]) -> None:
+def _run_all(
+    config: StudyConfig,
+    experiments: Sequence[Settled],
+    directory: Path | None,
+    options: RunOptions,
+    outcomes: list[Outcome],
+) -> None:
     """Run the experiments, and add what came of each as it ends."""
     with contextlib.ExitStack() as stack:
         # Processes of one study share their idle baseline, also when nothing is to be kept.
         shared = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llenergymeasure-")))
         plans = [
-            ExperimentPlan.of(e, show_progress=options.show_progress, baseline_cache=shared / "baseline.json")
-            for e in config.experiments
+            ExperimentPlan.of(
+                each.config,
+                show_progress=options.show_progress,
+                baseline_cache=shared / "baseline.json",
+                as_given=each.as_given,
+            )
+            for each in experiments
         ]
         if directory is not None:
             _write_plan(directory, config, plans)

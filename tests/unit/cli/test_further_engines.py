@@ -94,3 +94,17 @@ def test_a_broken_one_is_no_ones_burden_that_does_not_ask_for_it(
 ) -> None:
     install({"llem_bad": BROKEN}, {"bad": "llem_bad:Engine"}, "llem-bad")
     assert "bad" not in llem("run", *arguments).err
+
+
+def test_what_is_left_to_the_machine_is_shown_and_kept_in_the_result(
+    toy: None, llem: Callable[..., Ran], folder: Path
+) -> None:
+    auto = ("--backend", "auto", "--set", "toy.n_tokens=5", "--precision", "auto")
+    ran = llem("run", *COMMON, *auto, "--dry-run")
+    assert (ran.code, ran.err) == (0, "")
+    assert "# backend: auto is toy here\n# precision: auto is fp16 here\n" in ran.out
+    assert llem("run", *COMMON, *auto, "--quiet").code == 0
+    [path] = folder.glob("results/any-toy-fp16_*/result.json")
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert (result["effective_config"]["backend"], result["effective_config"]["precision"]) == ("toy", "fp16")
+    assert "precision was given as auto, and is fp16 on this machine" in result["reproducibility_notes"]

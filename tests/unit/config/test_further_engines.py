@@ -211,3 +211,14 @@ def test_an_engine_of_ours_goes_before_another_of_its_name(install: Install) -> 
     assert found is not None
     assert found.origin == ""
     assert registry.names() == ("pytorch", "toy")
+
+
+def test_a_flag_goes_to_every_engine_that_auto_may_become(write_config: WriteConfig) -> None:
+    path = write_config("model: m\nbackend: auto\n")
+    config = load_config(path, Overrides(engine_fields={"n_tokens": 3}))
+    assert isinstance(config, ExperimentConfig)
+    assert config.section_of("toy").model_dump()["n_tokens"] == 3
+    assert config.gives("toy")
+    assert not config.gives("pytorch")
+    with pytest.raises(ConfigError, match="--n-tokns: the engine 'auto' has no field n_tokns"):
+        load_config(path, Overrides(engine_fields={"n_tokns": 3}))

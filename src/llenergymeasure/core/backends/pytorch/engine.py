@@ -23,7 +23,11 @@ from llenergymeasure.core.backends.pytorch.loading import (
 from llenergymeasure.core.backends.pytorch.memory import estimate_model
 from llenergymeasure.core.backends.pytorch.model import PyTorchModel
 from llenergymeasure.core.backends.pytorch.placement import devices_of
-from llenergymeasure.core.backends.pytorch.precision import precision_cautions, precision_problems
+from llenergymeasure.core.backends.pytorch.precision import (
+    native_precision,
+    precision_cautions,
+    precision_problems,
+)
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
@@ -31,7 +35,9 @@ from llenergymeasure.core.backends.pytorch.torchrun import run_together
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, describe_source, resolve_model
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 from llenergymeasure.core.nvidia.devices import visible_gpus
+from llenergymeasure.core.processor import native_formats
 from llenergymeasure.core.session import measure
+from llenergymeasure.core.settling import settled
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.load import Load
@@ -90,7 +96,12 @@ class PyTorchBackend(EngineBase):
         """Number formats that the device only emulates."""
         gpus = self._gpus_of(config)
         # GPUs that the driver does not tell apart are no CPU.
-        return precision_cautions(config, gpus) if gpus or not has_cuda() else []
+        return precision_cautions(config, gpus, native_formats()) if gpus or not has_cuda() else []
+
+    def native_precision(self, config: ExperimentConfig) -> str:
+        """What the GPUs have tensor cores for, or the CPU instructions; fp32 where neither."""
+        gpus = self._gpus_of(config)
+        return native_precision(gpus, native_formats()) if gpus or not has_cuda() else self.section.default_precision
 
     def processes(self, config: ExperimentConfig) -> ProcessLayout:
         """As many as ``data_parallel_size`` or ``tp_plan`` takes."""
@@ -176,7 +187,9 @@ class PyTorchBackend(EngineBase):
         Raises:
             LLEMError: as ``measure``; a configuration of several processes is a ``ConfigError``.
         """
-        return ExperimentResult.from_processes([measure(ExperimentPlan.of(config), self)])
+        chosen = settled(config, self)
+        plan = ExperimentPlan.of(chosen.config, as_given=chosen.as_given)
+        return ExperimentResult.from_processes([measure(plan, self)])
 
 
 def variables_set(environ: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ _TORCHAO = {
 }
 _BF16 = (8, 0)  # tensor cores take bf16 from Ampere on (CUDA C++ programming guide, compute capabilities)
 _FP16 = (5, 3)
+_FAST_FP16 = (7, 0)  # tensor cores take fp16 from Volta on; most cards before it have a fraction of fp32's rate
 _INT8 = (7, 5)  # bitsandbytes: without it "only slow 8-bit matmul is supported"
 
 
@@ -40,10 +41,33 @@ def precision_problems(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> lis
     ] + list(_wrong_format(config, gpus))
 
 
-def precision_cautions(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> list[MeasurementWarning]:
-    """What will run, but much slower than the same number format does where the hardware has it."""
+def native_precision(gpus: Sequence[GpuInfo], of_the_cpu: frozenset[str] | None) -> str:
+    """The number format to choose where none is asked for.
+
+    Args:
+        gpus: those that will be used, all of which have to have it; none is the CPU.
+        of_the_cpu: formats that the CPU does not emulate; None is not known.
+    """
     if not gpus:
-        return _on_the_cpu(config)
+        return "bf16" if "bf16" in (of_the_cpu or ()) else "fp32"
+    known = [gpu.compute_capability for gpu in gpus if gpu.compute_capability is not None]
+    if len(known) < len(gpus):
+        return PyTorchConfig.default_precision
+    return "bf16" if min(known) >= _BF16 else "fp16" if min(known) >= _FAST_FP16 else "fp32"
+
+
+def precision_cautions(
+    config: ExperimentConfig, gpus: Sequence[GpuInfo], of_the_cpu: frozenset[str] | None = None
+) -> list[MeasurementWarning]:
+    """What will run, but much slower than the same number format does where the hardware has it.
+
+    Args:
+        config: the experiment.
+        gpus: those it will use; none is the CPU.
+        of_the_cpu: formats that the CPU does not emulate; None is not known.
+    """
+    if not gpus:
+        return _on_the_cpu(config, of_the_cpu)
     wanted = {"bf16": ("precision: bf16", _BF16, "fp16"), "fp16": ("precision: fp16", _FP16, "fp32")}
     checks = [wanted[config.precision]] if config.precision in wanted else []
     if section_of(config).load_in_8bit:
@@ -78,11 +102,20 @@ def _wrong_format(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> Iterator
         )
 
 
-def _on_the_cpu(config: ExperimentConfig) -> list[MeasurementWarning]:
-    import torch
-
+def _on_the_cpu(config: ExperimentConfig, native: frozenset[str] | None) -> list[MeasurementWarning]:
+    if config.precision == "bf16" and native is not None and "bf16" not in native:
+        return [
+            MeasurementWarning(
+                "slow_precision",
+                "precision: bf16 is emulated on this CPU, which has no instructions for it (avx512_bf16, amx_bf16, or "
+                "bf16 of ARM)",
+                "set precision: auto or fp32, which is faster there",
+            )
+        ]
     if config.precision != "fp16":
         return []
+    import torch
+
     # Private, but the one place where torch says which matrix products oneDNN takes over.
     has_fp16 = getattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", None)
     if has_fp16 is None or has_fp16():
@@ -91,7 +124,7 @@ def _on_the_cpu(config: ExperimentConfig) -> list[MeasurementWarning]:
         MeasurementWarning(
             "slow_precision",
             "this CPU has no fp16 arithmetic, and torch's own is over a hundred times slower than fp32",
-            "set precision: bf16 or fp32",
+            "set precision: auto or fp32",
         )
     ]
 

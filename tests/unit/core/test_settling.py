@@ -1,0 +1,92 @@
+"""What is left to the machine is chosen before there is a hash."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from llenergymeasure.config.hashing import measurement_config_hash
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.settling import settled
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.exceptions import BackendError, ConfigError, PreFlightError
+from llenergymeasure.testing import FakeClock, FakeEngine, FakeModel
+from tests.fakes.distributions import TOY
+from tests.unit.conftest import Install
+
+RAISING = TOY.replace('return "fp16"', 'raise OSError("no device")')
+ABSENT = TOY.replace("section = ToySection", 'section = ToySection\n    packages = ("a_library_that_is_not_there",)')
+
+
+def config(**fields: object) -> ExperimentConfig:
+    return ExperimentConfig.model_validate({"model": "m", **fields})
+
+
+def test_what_leaves_nothing_open_is_itself() -> None:
+    given = config()
+    found = settled(given)
+    assert found.config is given
+    assert found.as_given == {}
+
+
+def test_a_precision_is_what_the_engine_says_and_has_its_hash(toy: None) -> None:
+    found = settled(config(backend="toy", precision="auto", toy={"n_tokens": 2}))
+    written = config(backend="toy", precision="fp16", toy={"n_tokens": 2})
+    assert found.config == written
+    assert found.as_given == {"precision": "auto"}
+    assert measurement_config_hash(found.config) == measurement_config_hash(written)
+    assert found.config.display_name == "m-toy-fp16"
+
+
+def test_without_a_word_of_the_engine_it_is_its_default() -> None:
+    assert settled(config(precision="auto"), FakeEngine(FakeModel(FakeClock()))).config.precision == "bf16"
+
+
+def test_an_engine_that_is_not_installed_is_not_asked(install: Install) -> None:
+    install({"llem_toy": ABSENT}, {"toy": "llem_toy:ToyEngine"})
+    assert settled(config(backend="toy", precision="auto")).config.precision == "fp32"
+
+
+def test_one_that_fails_when_it_is_asked_is_named(install: Install) -> None:
+    install({"llem_toy": RAISING}, {"toy": "llem_toy:ToyEngine"})
+    with pytest.raises(BackendError, match=r"the engine 'toy' of llem-toy 1\.0 failed when it was asked: OSError: no"):
+        settled(config(backend="toy", precision="auto"))
+
+
+def test_an_engine_is_chosen_among_those_with_a_section(toy: None) -> None:
+    found = settled(config(backend="auto", precision="auto", toy={"n_tokens": 2}))
+    assert found.config == config(backend="toy", precision="fp16", toy={"n_tokens": 2})
+    assert found.as_given == {"backend": "auto", "precision": "auto"}
+
+
+def test_sections_of_others_are_left_out(toy: None) -> None:
+    # vllm can be configured and not yet run.
+    found = settled(config(backend="auto", toy={"n_tokens": 2}, vllm={"max_num_seqs": 3}))
+    assert found.config == config(backend="toy", toy={"n_tokens": 2})
+
+
+def test_where_none_is_installed_each_says_why(install: Install) -> None:
+    install({"llem_toy": ABSENT}, {"toy": "llem_toy:ToyEngine"})
+    with pytest.raises(
+        PreFlightError, match=r"no engine with a section \(toy\) can be run here: the toy engine needs a_"
+    ):
+        settled(config(backend="auto", toy={}))
+    with pytest.raises(
+        PreFlightError, match=r"no engine with a section \(vllm\) can be run here: none of them is known"
+    ):
+        settled(config(backend="auto", vllm={}))
+
+
+def test_what_does_not_go_with_the_choice_is_an_error(toy: None) -> None:
+    with pytest.raises(ValidationError, match="precision bf16 cannot go with backend: toy"):
+        settled(config(backend="auto", precision="bf16", toy={}))
+
+
+@pytest.mark.parametrize("field", ["backend", "precision"])
+def test_nothing_open_has_a_hash_or_a_plan(field: str) -> None:
+    with pytest.raises(ConfigError, match="there is no hash before the machine has chosen what auto is"):
+        ExperimentPlan.of(config(**{field: "auto"}))
+
+
+def test_how_it_was_given_is_handed_over() -> None:
+    plan = ExperimentPlan.of(config(), as_given={"precision": "auto"})
+    kind = TypeAdapter(ExperimentPlan)
+    assert kind.validate_json(kind.dump_json(plan)) == plan
