@@ -62,6 +62,7 @@ def run_arguments(output: Path, *more: str) -> list[str]:
         f"""
 name: real model
 model: smollm2-135m
+precision: auto
 max_input_tokens: 128
 max_output_tokens: {OUTPUT_TOKENS}
 warmup: {{n_warmup: 1}}

@@ -68,5 +68,5 @@ def test_a_gpu_that_does_not_say_is_not_judged() -> None:
 def test_fp16_on_a_cpu_without_it_is_told() -> None:
     said = precision_cautions(config(precision="fp16"), [])
     assert bool(said) is not torch.ops.mkldnn._is_mkldnn_fp16_supported()
-    assert all("bf16 or fp32" in str(line) for line in said)
+    assert all("auto or fp32" in str(line) for line in said)
     assert precision_cautions(config(precision="bf16"), []) == []
