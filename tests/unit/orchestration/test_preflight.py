@@ -238,7 +238,7 @@ def test_caution_is_logged_and_keeps_nothing_from_running(model: str, caplog: py
     gpus_or_new_cpu = precision_cautions(ExperimentConfig(model=model, precision="fp16"), []) == []
     if gpus_or_new_cpu:
         pytest.skip("this processor has fp16 arithmetic")
-    check([ExperimentConfig(model=model, precision="fp16"), ExperimentConfig(model=model)], None)
+    check([ExperimentConfig(model=model, precision=precision) for precision in ("fp16", "fp32")], None)
     assert [r.levelname for r in caplog.records] == ["WARNING"]
     assert "experiment 1 of 2" in caplog.text
     assert "slow_precision" in caplog.text
