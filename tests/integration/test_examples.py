@@ -39,6 +39,14 @@ def test_there_is_an_example_with_a_packaged_model() -> None:
     assert any(map(uses_packaged_models, EXAMPLES))
 
 
+@pytest.mark.parametrize("name", ["quickstart", "laptop"])
+def test_a_first_measurement_fits_any_processor_and_has_whole_batches(name: str) -> None:
+    [experiment] = experiments_of(ROOT / "examples" / f"{name}.yaml")
+    assert experiment.precision == "auto"
+    assert experiment.pytorch is not None
+    assert experiment.n % experiment.pytorch.batch_size == 0
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=example)
 def test_the_example_loads(path: Path) -> None:
     assert experiments_of(path)

@@ -244,7 +244,7 @@ def test_the_command_line_measures_a_shape_and_says_that_it_is_one(shape: Path, 
     tiny_tokenizer().save_pretrained(shape)
     file, output = tmp_path / "run.yaml", tmp_path / "out"
     file.write_text(
-        f"model: {shape}\nn: 2\nmax_output_tokens: 4\nenergy: {{backend: null}}\n"
+        f"model: {shape}\nprecision: auto\nn: 2\nmax_output_tokens: 4\nenergy: {{backend: null}}\n"
         "warmup: {n_warmup: 1}\npytorch: {random_weights: true}\n"
     )
     done = subprocess.run(
