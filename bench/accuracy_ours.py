@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import nvmlsim
 from bench.simulated_nvml import ARCHITECTURES, SimulatedClock, SimulatedNvml
+from llenergymeasure.core.gpu.energy import GpuRecord, gpu_energy
+from llenergymeasure.core.gpu.recorder import CLOSE_S, GpuRecorder
 from llenergymeasure.core.measurement_warnings import aliasing_warning
-from llenergymeasure.core.nvidia.energy import GpuRecord, gpu_energy
-from llenergymeasure.core.nvidia.nvml import Nvml
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.core.nvidia.power_sensors import power_sensor_of
-from llenergymeasure.core.nvidia.recorder import CLOSE_S, GpuRecorder
 from llenergymeasure.domain.metrics import EnergyMeasurement
 
 # A warning of ours that says that no reading could resolve the load begins with this flag.
@@ -44,7 +44,7 @@ def measure_ours(library: SimulatedNvml, uuid: str, clock: SimulatedClock, start
         start_s: start of the window, in seconds of the clock.
         end_s: its end.
     """
-    device = Nvml(library).device_by_uuid(uuid)
+    device = NvidiaDriver(library).device_by_uuid(uuid)
     recorder = GpuRecorder([device], clock, clock.sleep)
     recorder.sample()
     # The package starts a window of its own right after a tick. Here the window stands where it stands, as it does

@@ -27,7 +27,7 @@ _DECODE = {"batch": 32, "prompt": 16, "new": 256}
 def main() -> int:
     """Measure every load over every window, print and perhaps write the rows."""
     from bench.results_file import machine, save
-    from llenergymeasure.core.nvidia.devices import visible_gpus
+    from llenergymeasure.core.gpu.machine import visible_gpus
 
     args = _arguments()
     uuids = visible_gpus().uuids[: args.gpus]
@@ -57,11 +57,11 @@ def readings(uuid: str, seconds: float) -> dict[str, Any]:
         uuid: the GPU.
         seconds: how long both are read, as often as they can be.
     """
-    from llenergymeasure.core.nvidia.nvml import nvml_session
+    from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 
     changes: dict[str, list[float]] = {"counter": [], "power": []}
     calls_s: list[float] = []
-    with nvml_session() as nvml:
+    with NvidiaDriver().opened() as nvml:
         device = nvml.device_by_uuid(uuid)
         read = {"counter": device.energy_counter_j, "power": device.power_w}
         last = {name: call() for name, call in read.items()}

@@ -18,8 +18,8 @@ from bench.pairs import judged, ratios_of
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.model import PyTorchModel
+from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.instruments import build_instruments
-from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import tokenised
 from llenergymeasure.core.session import run_session

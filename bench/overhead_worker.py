@@ -21,7 +21,7 @@ _SETTLE_S = 2.0
 def ours() -> Iterator[None]:
     """The package's source for NVIDIA GPUs, with everything that it samples."""
     from llenergymeasure.core.energy_backends import NVMLBackend
-    from llenergymeasure.core.nvidia.devices import list_gpus
+    from llenergymeasure.core.gpu.machine import list_gpus
 
     source = NVMLBackend(devices=[gpu.uuid for gpu in list_gpus()], interval_ms=round(INTERVAL_S * 1000))
     tracker = source.start_tracking()

@@ -1,4 +1,4 @@
-"""The five seams. Whoever implements one of these can be plugged in without touching the rest."""
+"""The five seams, and the two of GPU drivers. Whoever implements one can be plugged in without touching the rest."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -51,7 +51,10 @@ class InferenceBackend(Protocol):
 
 @runtime_checkable
 class EnergyBackend(Protocol):
-    """A source of joules. Once started, ``stop_tracking`` never raises: a lost sensor is ``total_j=None``."""
+    """A sensor of joules; ``SensorBase`` has defaults for everything that is not here.
+
+    Once started, ``stop_tracking`` never raises: a lost sensor is ``total_j=None``.
+    """
 
     name: str
 
@@ -65,6 +68,33 @@ class EnergyBackend(Protocol):
 
     def stop_tracking(self, tracker: Any) -> EnergyMeasurement:
         """End the window and say what it took."""
+        ...
+
+
+@runtime_checkable
+class GpuDevice(Protocol):
+    """One GPU; ``GpuDeviceBase`` has counter, temperature, limits and all else with None for what it cannot tell."""
+
+    uuid: str
+    index: int
+
+    def name(self) -> str:
+        """Product name."""
+        ...
+
+    def power_w(self) -> float | None:
+        """Power in watts; None where it does not answer."""
+        ...
+
+
+@runtime_checkable
+class GpuDriver(Protocol):
+    """A vendor's GPUs; ``GpuDriverBase`` has defaults for everything that is not here."""
+
+    name: str
+
+    def devices(self) -> Sequence[GpuDevice]:
+        """All GPUs that answer, in the driver's order."""
         ...
 
 

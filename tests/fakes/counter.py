@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from llenergymeasure.core.nvidia.counter import CounterRead
+from llenergymeasure.core.gpu.counter import CounterRead
 from nvmlsim import Counter, Gpu, Trace, counter_mj
 
 # How long a driver call takes.

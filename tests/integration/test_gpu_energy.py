@@ -5,7 +5,7 @@ import time
 import pytest
 
 from llenergymeasure.core.energy_backends import NVMLBackend
-from llenergymeasure.core.nvidia.devices import visible_gpus
+from llenergymeasure.core.gpu.machine import visible_gpus
 
 pytestmark = pytest.mark.gpu
 

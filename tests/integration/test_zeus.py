@@ -5,7 +5,7 @@ from importlib import util
 import pytest
 
 from llenergymeasure.core.energy_backends import ZeusBackend
-from llenergymeasure.core.nvidia.devices import list_gpus
+from llenergymeasure.core.gpu.machine import list_gpus
 
 pytestmark = [
     pytest.mark.skipif(util.find_spec("zeus") is None, reason="needs the extra zeus"),

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.instruments import build_instruments
-from llenergymeasure.core.nvidia.devices import visible_gpus
 from llenergymeasure.core.session import run_session
 from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan

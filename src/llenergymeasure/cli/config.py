@@ -12,7 +12,7 @@ from llenergymeasure.config.sources import user_file_path
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.energy_backends import SensorContext, probe_sensors
 from llenergymeasure.core.environment import collect_environment_snapshot
-from llenergymeasure.core.nvidia.devices import visible_gpus
+from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.orchestration.inspection import engine_status, library_loggers, model_status
 
 

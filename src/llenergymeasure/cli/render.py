@@ -15,7 +15,7 @@ from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.sensors import own_names
 from llenergymeasure.core.energy_backends import SensorStatus
-from llenergymeasure.core.nvidia.devices import VisibleGpus
+from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 
 from llenergymeasure.core.baseline import BaselineCache
-from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.power_thermal import PowerThermalSampler
+from llenergymeasure.core.instruments import Instruments, NoTelemetry
 from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -54,7 +53,7 @@ def watch_the_model(
         instruments,
         energy=None,
         beside=None,
-        sampler=PowerThermalSampler(devices=()),
+        sampler=NoTelemetry(),
         energy_absent_reason=instruments.energy_absent_reason if instruments.energy is None else seen,
     )
     return Watched(plan=found, instruments=blind, baseline=None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from llenergymeasure._version import __version__
-from llenergymeasure.core.nvidia.devices import driver_version, list_gpus
+from llenergymeasure.core.gpu.machine import driver_version, list_gpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 
 _CUDA_HOME = Path("/usr/local/cuda")

@@ -17,15 +17,30 @@ from llenergymeasure.core.energy_backends import (
 )
 from llenergymeasure.core.energy_backends.base import sees_gpus
 from llenergymeasure.core.environment import collect_environment_snapshot
+from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.machine_load import CpuTimes, cpu_times
-from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.core.peers import Alone, Peers
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.core.prompts.tokenise import Prepare, tokenised
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.protocols import EnergyBackend, TelemetrySampler
+from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.protocols import EnergyBackend, GpuDriver, TelemetrySampler
+
+
+class NoTelemetry:
+    """A ``TelemetrySampler`` of nothing."""
+
+    def start(self) -> None:
+        """There is nothing to sample."""
+
+    def stop(self) -> None:
+        """Nothing was sampled."""
+
+    def get_samples(self) -> list[PowerThermalSample]:
+        """None."""
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +88,7 @@ def build_instruments(
     plan: ExperimentPlan,
     *,
     visible: VisibleGpus | None = None,
+    driver: GpuDriver | None = None,
     on_state: Callable[[ExperimentState], None] | None = None,
 ) -> Instruments:
     """The instruments of this machine for the devices of a plan.
@@ -80,6 +96,7 @@ def build_instruments(
     Args:
         plan: what will run, with its devices.
         visible: the GPUs that could have been chosen, or why none can be measured: no energy is tracked then.
+        driver: that of the GPUs; default this machine's.
         on_state: is told of every change of state.
 
     Raises:
@@ -87,8 +104,8 @@ def build_instruments(
     """
     config, visible = plan.config, visible or VisibleGpus()
     interval_ms = config.energy.sample_interval_ms
-    sampler = PowerThermalSampler(devices=plan.devices, interval_ms=interval_ms)
-    context = SensorContext(devices=plan.devices, interval_ms=interval_ms, sampler=sampler)
+    sampler = PowerThermalSampler(devices=plan.devices, sample_interval_ms=interval_ms, driver=driver)
+    context = SensorContext(devices=plan.devices, interval_ms=interval_ms, sampler=sampler, driver=driver)
     energy: SensorBase | None = None
     reason: str | None = None
     if visible.problem is not None and config.energy.backend is not None:
@@ -97,7 +114,7 @@ def build_instruments(
         energy, reason = choose_sensor(config.energy.backend, context)
     baseline_energy = None
     if energy is not None and not energy.modelled and config.baseline.enabled:
-        idle = SensorContext(devices=plan.devices, interval_ms=config.baseline.sample_interval_ms)
+        idle = SensorContext(devices=plan.devices, interval_ms=config.baseline.sample_interval_ms, driver=driver)
         baseline_energy = make_sensor(energy.name, idle)
     return Instruments(
         energy=energy,

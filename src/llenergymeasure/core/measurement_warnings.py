@@ -7,7 +7,7 @@ themselves did is in ``nvidia.warnings``.
 import math
 from collections.abc import Sequence
 
-from llenergymeasure.core.nvidia.power_sensors import Aliasing, PowerSensor, aliasing_of
+from llenergymeasure.core.gpu.power_sensor import Aliasing, PowerSensor, aliasing_of
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.domain.warnings import MeasurementWarning
 

@@ -1,16 +1,19 @@
-"""Power, energy counters and state of GPUs over time, read through NVML in one thread and one session."""
+"""Power, energy counters and state of GPUs over time, read through their driver in one thread."""
 
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Self
 
-from llenergymeasure.core.nvidia.counter import CounterRead
-from llenergymeasure.core.nvidia.energy import CardFacts
-from llenergymeasure.core.nvidia.nvml import Nvml, NvmlDevice, NvmlUnavailableError, nvml_session
-from llenergymeasure.core.nvidia.recorder import GpuRecorder
+from llenergymeasure.core.defaults import with_defaults
+from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError
+from llenergymeasure.core.gpu.counter import CounterRead
+from llenergymeasure.core.gpu.energy import CardFacts
+from llenergymeasure.core.gpu.machine import gpu_driver
+from llenergymeasure.core.gpu.recorder import GpuRecorder
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.protocols import GpuDriver
 
 __all__ = ["PowerThermalSample", "PowerThermalSampler"]
 
@@ -30,23 +33,35 @@ class PowerThermalSampler:
     def __init__(
         self,
         device_index: int = 0,
+        sample_interval_ms: int = 100,
         *,
         devices: Sequence[str] | None = None,
-        interval_ms: int = 100,
-        library: Any = None,
+        driver: GpuDriver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Watch one GPU by its NVML index, or the GPUs of these UUIDs (an empty list watches none)."""
-        self.interval_s = interval_ms / 1000
+        """Watch one GPU by its driver's index, or the GPUs of these UUIDs (an empty list watches none).
+
+        The driver is this machine's unless another one is given.
+        """
+        self.interval_s = sample_interval_ms / 1000
         self.problem: str | None = None
         self._index = device_index
         self._uuids = None if devices is None else tuple(devices)
-        self._library = library
+        self._driver = None if driver is None else with_defaults(driver, GpuDriverBase)
         self._clock = clock
         self._recording: _Recording | None = None
 
+    def __enter__(self) -> Self:
+        """Sample while the body runs."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop; the samples stay."""
+        self.stop()
+
     @property
-    def devices(self) -> Sequence[NvmlDevice]:
+    def devices(self) -> Sequence[GpuDeviceBase]:
         """The GPUs that are or were watched since the last start."""
         return [] if self._recording is None else self._recording.recorder.devices
 
@@ -68,7 +83,10 @@ class PowerThermalSampler:
             self.problem = "no GPU is in use"
             return
         recording = _Recording(
-            self._library, lambda nvml: nvml.find(self._uuids, self._index), self.interval_s, self._clock
+            self._driver or gpu_driver(),
+            lambda driver: driver.find(self._uuids, self._index),
+            self.interval_s,
+            self._clock,
         )
         recording.start()
         self._recording = recording
@@ -121,13 +139,13 @@ class PowerThermalSampler:
 class _Recording(threading.Thread):
     """What is read between one start and its stop; a new start gets a new one.
 
-    The NVML session belongs to the thread, so that a call which hangs keeps its library until it returns.
+    The opened driver belongs to the thread, so that a call which hangs keeps its library until it returns.
     """
 
     def __init__(
         self,
-        library: Any,
-        find: Callable[[Nvml], Sequence[NvmlDevice]],
+        driver: GpuDriverBase,
+        find: Callable[[GpuDriverBase], Sequence[GpuDeviceBase]],
         interval_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -136,7 +154,7 @@ class _Recording(threading.Thread):
         self.problem: str | None = None
         self.ready = threading.Event()
         self.cpu_time_s = 0.0
-        self._library = library
+        self._driver = driver
         self._find = find
         self._interval_s = interval_s
         self._clock = clock
@@ -147,14 +165,14 @@ class _Recording(threading.Thread):
     def run(self) -> None:
         """Sample in a steady rhythm; after a slow call skip what was missed instead of catching up."""
         try:
-            with nvml_session(self._library) as nvml:
-                self.recorder = GpuRecorder(self._find(nvml), self._clock)
+            with self._driver.opened() as driver:
+                self.recorder = GpuRecorder(self._find(driver), self._clock, driver=driver.name)
                 # Nobody waits any more where the driver took too long to come up.
                 if not self._finished:
                     self.recorder.sample()
                     self.ready.set()
                     self._record()
-        except NvmlUnavailableError as error:
+        except GpuUnavailableError as error:
             self.problem = str(error)
         except Exception as error:  # noqa: BLE001 - whatever the binding raises costs the samples, not the run
             self.problem = f"reading the GPUs failed: {type(error).__name__}: {error}"

@@ -13,9 +13,8 @@ from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.core.device_check import Watched, watch_the_model
+from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
-from llenergymeasure.core.nvidia.devices import visible_gpus
-from llenergymeasure.core.nvidia.nvml import nvml_held
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window.meter import Window
@@ -54,7 +53,7 @@ def measure(
             f"this experiment needs {wanted.in_words} and was started as {plan.layout.in_words}; run_experiment, "
             "run_study and llem run start as many as are needed"
         )
-    with nvml_held():
+    with driver_held():
         visible = visible_gpus()
         on_its_gpus = replace(plan, devices=engine.select_devices(plan.config, visible.uuids))
         instruments = build_instruments(on_its_gpus, visible=visible, on_state=on_state)

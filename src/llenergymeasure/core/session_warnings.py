@@ -3,20 +3,21 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from llenergymeasure.core.gpu.machine import power_sensor_of
+from llenergymeasure.core.gpu.power_sensor import PowerSensor
+from llenergymeasure.core.gpu.processes import foreign_processes, own_pids, pids_before
+from llenergymeasure.core.gpu.warnings import (
+    foreign_process_warning,
+    gpu_throttled_warning,
+    host_bound_warning,
+    power_cap_warning,
+)
 from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
     few_sensor_periods_warning,
     foreign_load_warning,
     unresolved_by,
     warnings_of_a_window,
-)
-from llenergymeasure.core.nvidia.power_sensors import PowerSensor, power_sensor_of
-from llenergymeasure.core.nvidia.processes import foreign_processes, own_pids, pids_before
-from llenergymeasure.core.nvidia.warnings import (
-    foreign_process_warning,
-    gpu_throttled_warning,
-    host_bound_warning,
-    power_cap_warning,
 )
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.domain.environment import GpuInfo
@@ -99,7 +100,7 @@ def _sensors_as_polled(
     """The kinds of power sensors behind the total, each once; None stands for one that nobody knows."""
     interval_s = plan.config.energy.sample_interval_ms / 1000
     polled_s = {d.device: interval_s * (d.source == "integrated") for d in counted_devices(energy.devices)}
-    sensors = [(power_sensor_of(g.name, g.architecture), polled_s[g.uuid]) for g in used if g.uuid in polled_s]
+    sensors = [(power_sensor_of(g), polled_s[g.uuid]) for g in used if g.uuid in polled_s]
     return [None if sensor is None else sensor.polled_every(every_s) for sensor, every_s in dict.fromkeys(sensors)]
 
 

@@ -9,7 +9,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
 from llenergymeasure.core.energy_backends import SensorContext, choose_sensor
-from llenergymeasure.core.nvidia.devices import visible_gpus
+from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import LLEMError
 

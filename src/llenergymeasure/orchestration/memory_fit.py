@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.memory.free import FreeMemory, free_gpu_memory, free_host_memory, fullest_gpu_memory
-from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.warnings import MeasurementWarning

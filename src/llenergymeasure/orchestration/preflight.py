@@ -9,7 +9,8 @@ from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.energy_backends import SensorContext, choose_sensor
-from llenergymeasure.core.nvidia.devices import VisibleGpus, visible_gpus
+from llenergymeasure.core.gpu.base import VisibleGpus
+from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.prompts.selection import read_dataset
 from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit

@@ -11,8 +11,8 @@ import pytest
 from llenergymeasure.cli import render, render_result
 from llenergymeasure.cli.render import memory_lines
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.memory.free import FreeMemory
-from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.inference import ModelDescription

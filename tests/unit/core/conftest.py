@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from llenergymeasure.core.nvidia.energy import CardFacts
-from llenergymeasure.core.nvidia.nvml import NvmlDevice, nvml_session
+from llenergymeasure.core.gpu.base import GpuDeviceBase
+from llenergymeasure.core.gpu.energy import CardFacts
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.core.power_thermal import PowerThermalSample, PowerThermalSampler
 from llenergymeasure.testing import FakeClock
 from tests.fakes.nvml import FakeNvml
@@ -19,13 +20,13 @@ class ReplayedSampler(PowerThermalSampler):
     """A running sampler of a fake's GPUs, with the samples it was given."""
 
     def __init__(self, library: FakeNvml, samples: Sequence[PowerThermalSample], interval_ms: int = 100) -> None:
-        super().__init__(interval_ms=interval_ms, library=library)
-        with nvml_session(library) as nvml:
-            self.watched = nvml.devices()
+        super().__init__(sample_interval_ms=interval_ms, driver=NvidiaDriver(library))
+        with NvidiaDriver(library).opened() as driver:
+            self.watched = driver.devices()
         self.replayed = list(samples)
 
     @property
-    def devices(self) -> Sequence[NvmlDevice]:
+    def devices(self) -> Sequence[GpuDeviceBase]:
         return self.watched
 
     @property

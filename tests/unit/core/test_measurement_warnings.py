@@ -2,6 +2,7 @@
 
 import pytest
 
+from llenergymeasure.core.gpu.power_sensor import PowerSensor
 from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
     baseline_drift_warning,
@@ -9,7 +10,6 @@ from llenergymeasure.core.measurement_warnings import (
     few_sensor_periods_warning,
     thermal_floor_warning,
 )
-from llenergymeasure.core.nvidia.power_sensors import PowerSensor
 from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind
 
 FLAGS = ["short_measurement_duration", "gpu_persistence_mode_off", "thermal_drift_detected", "nvml_low_sample_count"]

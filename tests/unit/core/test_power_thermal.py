@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from llenergymeasure.core.nvidia.counter import CounterRead
-from llenergymeasure.core.nvidia.energy import CardFacts
-from llenergymeasure.core.nvidia.power_sensors import PowerSensor
+from llenergymeasure.core.gpu.counter import CounterRead
+from llenergymeasure.core.gpu.energy import CardFacts
+from llenergymeasure.core.gpu.power_sensor import PowerSensor
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.protocols import TelemetrySampler
 from llenergymeasure.testing import FakeClock
@@ -35,7 +36,7 @@ def _until(condition: Callable[[], bool], seconds: float = 2.0) -> bool:
 
 def test_a_sample_holds_everything_in_the_units_of_its_names(clock: FakeClock) -> None:
     gpu = FakeGpu("GPU-a", 250.0, temperature_c=61, utilisation_pct=97, throttle_reasons=0x24)
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=FakeNvml(gpu), clock=clock)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(FakeNvml(gpu)), clock=clock)
     sampler.start()
     sampler.stop()
     sample = sampler.get_samples()[0]
@@ -47,7 +48,9 @@ def test_a_sample_holds_everything_in_the_units_of_its_names(clock: FakeClock) -
 
 @pytest.mark.parametrize(("bits", "thermal"), [(0x0, False), (0x4, False), (0x80, False), (0x20, True), (0x40, True)])
 def test_only_the_two_thermal_bits_are_thermal_throttling(bits: int, thermal: bool) -> None:
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=FakeNvml(FakeGpu("GPU-a", throttle_reasons=bits)))
+    sampler = PowerThermalSampler(
+        sample_interval_ms=NEVER_MS, driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a", throttle_reasons=bits)))
+    )
     sampler.start()
     sampler.stop()
     assert {s.thermal_throttle for s in sampler.get_samples()} == {thermal}
@@ -55,7 +58,9 @@ def test_only_the_two_thermal_bits_are_thermal_throttling(bits: int, thermal: bo
 
 def test_every_gpu_is_read_at_the_start_and_at_the_end(clock: FakeClock) -> None:
     library = FakeNvml(FakeGpu("GPU-a"), FakeGpu("GPU-b"), FakeGpu("GPU-c"))
-    sampler = PowerThermalSampler(devices=("GPU-c", "GPU-a"), interval_ms=NEVER_MS, library=library, clock=clock)
+    sampler = PowerThermalSampler(
+        devices=("GPU-c", "GPU-a"), sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock
+    )
     sampler.start()
     assert [d.uuid for d in sampler.devices] == ["GPU-c", "GPU-a"]
     clock.sleep(7)
@@ -69,7 +74,9 @@ def test_the_time_stamp_is_the_middle_of_the_power_call(clock: FakeClock) -> Non
         clock.time_s += 0.5
         return 100.0
 
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=FakeNvml(FakeGpu("GPU-a", slow)), clock=clock)
+    sampler = PowerThermalSampler(
+        sample_interval_ms=NEVER_MS, driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a", slow))), clock=clock
+    )
     sampler.start()  # asks twice: whether the card has the field, and then the first sample
     sampler.stop()
     assert [s.timestamp for s in sampler.get_samples()] == [0.75, 1.25]
@@ -79,7 +86,7 @@ def test_a_failed_read_is_a_sample_with_none_in_its_place(clock: FakeClock) -> N
     library = FakeNvml(FakeGpu("GPU-a"))
     library.fail("nvmlDeviceGetTemperature")
     library.fail(POWER, from_call=3)
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library, clock=clock)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
     sampler.start()
     sampler.stop()
     assert [(s.power_w, s.temperature_c, s.sm_utilisation) for s in sampler.get_samples()] == [
@@ -90,7 +97,7 @@ def test_a_failed_read_is_a_sample_with_none_in_its_place(clock: FakeClock) -> N
 
 def test_it_samples_in_the_background_until_it_is_stopped() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
-    sampler = PowerThermalSampler(interval_ms=5, library=library)
+    sampler = PowerThermalSampler(sample_interval_ms=5, driver=NvidiaDriver(library))
     sampler.start()
     assert _until(lambda: len(sampler.get_samples()) >= 4)
     sampler.stop()
@@ -117,7 +124,7 @@ def test_with_nothing_to_watch_there_are_no_samples_and_a_reason(
     library = FakeNvml(FakeGpu("GPU-a"))
     if not driver:
         library.fail("nvmlInit")
-    sampler = PowerThermalSampler(devices=devices, library=library)
+    sampler = PowerThermalSampler(devices=devices, driver=NvidiaDriver(library))
     sampler.start()
     sampler.stop()
     assert sampler.get_samples() == []
@@ -128,7 +135,7 @@ def test_with_nothing_to_watch_there_are_no_samples_and_a_reason(
 
 def test_stopping_what_was_never_started_or_has_stopped_changes_nothing(clock: FakeClock) -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library, clock=clock)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
     sampler.stop()
     assert sampler.get_samples() == []
     sampler.start()
@@ -139,7 +146,9 @@ def test_stopping_what_was_never_started_or_has_stopped_changes_nothing(clock: F
 
 
 def test_a_second_start_after_a_stop_begins_anew(clock: FakeClock) -> None:
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=FakeNvml(FakeGpu("GPU-a")), clock=clock)
+    sampler = PowerThermalSampler(
+        sample_interval_ms=NEVER_MS, driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a"))), clock=clock
+    )
     sampler.start()
     sampler.stop()
     clock.sleep(5)
@@ -152,7 +161,7 @@ def test_a_second_start_after_a_stop_begins_anew(clock: FakeClock) -> None:
 def test_a_failed_second_start_watches_nothing(clock: FakeClock) -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
     library.fail("nvmlInit", from_call=2)
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library, clock=clock)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
     sampler.start()
     sampler.stop()
     sampler.start()
@@ -162,7 +171,7 @@ def test_a_failed_second_start_watches_nothing(clock: FakeClock) -> None:
 
 def test_starting_twice_leaves_one_thread_and_one_session() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
-    sampler = PowerThermalSampler(interval_ms=20, library=library)
+    sampler = PowerThermalSampler(sample_interval_ms=20, driver=NvidiaDriver(library))
     sampler.start()
     sampler.start()
     threads, sessions = len(sampling_threads()), library.n_open
@@ -174,7 +183,7 @@ def test_starting_twice_leaves_one_thread_and_one_session() -> None:
 def test_a_driver_that_hangs_holds_up_the_end_by_a_second_and_keeps_its_library() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
     hang = library.hang(POWER, from_call=3)
-    sampler = PowerThermalSampler(interval_ms=5, library=library)
+    sampler = PowerThermalSampler(sample_interval_ms=5, driver=NvidiaDriver(library))
     sampler.start()
     assert hang.entered.wait(2)
     begin = time.monotonic()
@@ -191,7 +200,7 @@ def test_a_driver_that_hangs_holds_up_the_end_by_a_second_and_keeps_its_library(
 def test_a_driver_that_hangs_in_the_last_reading_holds_up_the_end_by_a_second_too() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
     hang = library.hang(POWER, from_call=3)  # after the question for the field and the first sample
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library))
     sampler.start()
     begin = time.monotonic()
     sampler.stop()
@@ -203,7 +212,7 @@ def test_a_driver_that_hangs_in_the_last_reading_holds_up_the_end_by_a_second_to
 def test_a_thread_that_hung_does_not_go_on_sampling_for_the_next_start() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
     hang = library.hang(POWER, from_call=3)
-    sampler = PowerThermalSampler(interval_ms=5, library=library)
+    sampler = PowerThermalSampler(sample_interval_ms=5, driver=NvidiaDriver(library))
     sampler.start()
     old: threading.Thread = sampling_threads()[-1]
     assert hang.entered.wait(2)
@@ -222,7 +231,9 @@ def _counter_mj(time_s: float) -> int:
 
 
 def test_an_edge_is_watched_until_the_counter_ticked_twice() -> None:
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=FakeNvml(FakeGpu("GPU-a", counter_mj=_counter_mj)))
+    sampler = PowerThermalSampler(
+        sample_interval_ms=NEVER_MS, driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a", counter_mj=_counter_mj)))
+    )
     sampler.start()
     begin = time.monotonic()
     sampler.watch_edge()
@@ -239,7 +250,7 @@ def test_an_edge_is_watched_until_the_counter_ticked_twice() -> None:
 
 def test_edges_of_a_sampler_that_does_not_run_are_not_waited_for() -> None:
     library = FakeNvml(FakeGpu("GPU-a", counter_mj=lambda _: 5))
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library))
     begin = time.monotonic()
     sampler.watch_edge()
     sampler.start()
@@ -252,7 +263,7 @@ def test_edges_of_a_sampler_that_does_not_run_are_not_waited_for() -> None:
 def test_a_driver_that_hangs_at_an_edge_holds_it_up_by_a_second_and_the_end_no_further() -> None:
     library = FakeNvml(FakeGpu("GPU-a", counter_mj=_counter_mj))
     hang = library.hang("nvmlDeviceGetTotalEnergyConsumption", from_call=2, seconds=5)
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library))
     sampler.start()
     begin = time.monotonic()
     sampler.watch_edge()
@@ -270,7 +281,7 @@ def test_a_driver_that_hangs_at_an_edge_holds_it_up_by_a_second_and_the_end_no_f
 def test_a_driver_that_hangs_at_the_start_holds_it_up_by_a_second() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
     hang = library.hang("nvmlInit", seconds=5)
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library))
     begin = time.monotonic()
     sampler.start()
     took_s = time.monotonic() - begin
@@ -283,7 +294,7 @@ def test_a_driver_that_hangs_at_the_start_holds_it_up_by_a_second() -> None:
 
 def test_what_the_readings_of_a_card_are_is_told_for_watched_ones_alone() -> None:
     gpus = FakeGpu("GPU-a", name="NVIDIA H100 80GB HBM3", architecture=9), FakeGpu("GPU-b")
-    sampler = PowerThermalSampler(devices=("GPU-a",), interval_ms=NEVER_MS, library=FakeNvml(*gpus))
+    sampler = PowerThermalSampler(devices=("GPU-a",), sample_interval_ms=NEVER_MS, driver=NvidiaDriver(FakeNvml(*gpus)))
     assert sampler.counter_reads("GPU-a") == []
     sampler.start()
     sampler.stop()
@@ -295,12 +306,13 @@ def test_what_the_readings_of_a_card_are_is_told_for_watched_ones_alone() -> Non
         power_limit_w=700.0,
         sensor=PowerSensor(0.1, 0.025),
         driver="nvml",
+        counter_field="nvmlDeviceGetTotalEnergyConsumption",
     )
 
 
 def test_every_sample_reads_the_counter_as_well(clock: FakeClock) -> None:
     library = FakeNvml(FakeGpu("GPU-a", counter_mj=lambda t: round(300_000 * t)), clock=clock)
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library, clock=clock)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
     sampler.start()
     clock.sleep(7)
     sampler.stop()
@@ -314,7 +326,7 @@ def test_the_processor_time_of_reading_grows_and_begins_anew_with_a_start() -> N
             pass
         return 100.0
 
-    sampler = PowerThermalSampler(interval_ms=10, library=FakeNvml(FakeGpu("GPU-a", busy)))
+    sampler = PowerThermalSampler(sample_interval_ms=10, driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a", busy))))
     assert sampler.cpu_time_s == 0.0
     sampler.start()
     assert _until(lambda: sampler.cpu_time_s > 0.02)
@@ -332,7 +344,7 @@ def test_the_processor_time_of_reading_grows_and_begins_anew_with_a_start() -> N
 
 
 def _pids_at_the_end(library: FakeNvml, *uuids: str) -> frozenset[int] | None:
-    sampler = PowerThermalSampler(devices=uuids, interval_ms=NEVER_MS, library=library)
+    sampler = PowerThermalSampler(devices=uuids, sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library))
     sampler.start()
     assert sampler.running_pids(uuids) is None
     sampler.stop()

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.memory.free import FreeMemory
-from llenergymeasure.core.nvidia.devices import VisibleGpus
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.orchestration.memory_fit import MemoryFit, fit_on_gpus, memory_fit, parts_of

@@ -11,7 +11,7 @@ import pytest
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends.pytorch.precision import precision_cautions
-from llenergymeasure.core.nvidia.devices import VisibleGpus
+from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from llenergymeasure.orchestration import preflight
 from llenergymeasure.orchestration.preflight import check

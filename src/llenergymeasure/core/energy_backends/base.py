@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from llenergymeasure.core.gpu.window import GpuSampler
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergyScope
 from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.protocols import GpuDriver, TelemetrySampler
 
 # Said by sensors that see GPUs only.
 NO_GPU_IN_USE = (
@@ -24,24 +26,24 @@ class SensorContext:
     """What a sensor is to watch.
 
     ``devices`` are UUIDs of the GPUs in use, empty when there are none, None when that was not said and
-    ``device_index`` counts. A sampler that is already running is used instead of a second one. ``library`` stands in
-    for pynvml in tests.
+    ``device_index`` counts. A sampler that is already running is used instead of a second one. ``driver`` is that of
+    the GPUs; None is this machine's.
     """
 
     devices: tuple[str, ...] | None = None
     device_index: int = 0
     interval_ms: int = 100
-    sampler: PowerThermalSampler | None = None
-    library: Any = None
+    sampler: TelemetrySampler | None = None
+    driver: GpuDriver | None = None
     clock: Callable[[], float] = time.monotonic
 
-    def own_sampler(self) -> PowerThermalSampler:
+    def own_sampler(self) -> GpuSampler:
         """A new sampler of the same GPUs."""
         return PowerThermalSampler(
             self.device_index,
+            self.interval_ms,
             devices=self.devices,
-            interval_ms=self.interval_ms,
-            library=self.library,
+            driver=self.driver,
             clock=self.clock,
         )
 

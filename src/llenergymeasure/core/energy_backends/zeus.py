@@ -15,9 +15,9 @@ from llenergymeasure.core.energy_backends.base import (
     no_energy,
     quiet_import,
 )
-from llenergymeasure.core.nvidia.devices import has_energy_counter, list_gpus, visible_gpus
-from llenergymeasure.core.nvidia.energy import DISAGREEMENT_PCT, GpuEnergy
-from llenergymeasure.core.nvidia.gpu_window import GpuWindow
+from llenergymeasure.core.gpu.energy import DISAGREEMENT_PCT, GpuEnergy
+from llenergymeasure.core.gpu.machine import has_energy_counter, list_gpus, visible_gpus
+from llenergymeasure.core.gpu.window import GpuWindow
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyMeasurement,

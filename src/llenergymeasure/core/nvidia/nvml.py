@@ -1,57 +1,30 @@
 """The NVIDIA management library, with every failed call turned into None.
 
-Only :func:`nvml_session` and looking a device up may raise; a device that is lost later answers
+Only opening the driver and looking a device up may raise; a device that is lost later answers
 None, and whoever asked decides what a missing value means.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from llenergymeasure.domain.metrics import EnergyScope
+from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError, VisibleGpus
+from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
+from llenergymeasure.core.nvidia.power_sensors import power_sensor_of, usage_lag_s
+from llenergymeasure.core.nvidia.visible import shown_by_cuda
+from llenergymeasure.domain.environment import GpuInfo
 
 _Value = TypeVar("_Value")
 # NVML_FI_DEV_POWER_INSTANT and NVML_POWER_SCOPE_*, nvml.h.
 _FIELD_POWER_INSTANT = 186
 _SCOPE_GPU, _SCOPE_MODULE = 0, 1
-
-
-class NvmlUnavailableError(Exception):
-    """No driver, no library, or a device that does not answer; the message says which."""
-
-
-@contextmanager
-def nvml_session(library: Any = None) -> Iterator["Nvml"]:
-    """NVML, initialised and shut down again.
-
-    Args:
-        library: a module with pynvml's functions; default pynvml itself.
-
-    Raises:
-        NvmlUnavailableError: the library cannot be loaded or initialised.
-    """
-    nvml = Nvml(library or _pynvml())
-    try:
-        nvml.library.nvmlInit()
-    except nvml.library.NVMLError as error:
-        raise NvmlUnavailableError(f"no NVIDIA driver answered ({error})") from None
-    try:
-        yield nvml
-    finally:
-        nvml.read(nvml.library.nvmlShutdown)
-
-
-@contextmanager
-def nvml_held(library: Any = None) -> Iterator[None]:
-    """Keep the driver up, where there is one, so that sessions inside the body begin at once.
-
-    Without persistence mode a driver without clients comes up anew for each of them, which takes seconds.
-    """
-    with ExitStack() as stack:
-        with suppress(NvmlUnavailableError):
-            stack.enter_context(nvml_session(library))
-        yield
+_POWER_FIELDS = {
+    _SCOPE_GPU: "NVML_FI_DEV_POWER_INSTANT",
+    _SCOPE_MODULE: "NVML_FI_DEV_POWER_INSTANT of NVML_POWER_SCOPE_MODULE",
+    None: "nvmlDeviceGetPowerUsage",
+}
 
 
 def _pynvml() -> ModuleType:
@@ -60,11 +33,47 @@ def _pynvml() -> ModuleType:
     return pynvml  # type: ignore[no-any-return]
 
 
-class Nvml:
-    """An initialised library."""
+class NvidiaDriver(GpuDriverBase):
+    """NVIDIA's driver through its management library, which counts how often it was opened."""
 
-    def __init__(self, library: Any) -> None:
-        self.library = library
+    name = "nvml"
+
+    def __init__(self, library: Any = None) -> None:
+        """A module with pynvml's functions; default pynvml itself, imported when it is needed."""
+        self._given = library
+
+    @property
+    def library(self) -> Any:
+        """The module with pynvml's functions."""
+        return self._given or _pynvml()
+
+    @contextmanager
+    def opened(self) -> Iterator[Self]:
+        """The library initialised, and shut down again after the body.
+
+        Raises:
+            GpuUnavailableError: the library cannot be loaded or initialised.
+        """
+        try:
+            self.library.nvmlInit()
+        except self.library.NVMLError as error:
+            raise GpuUnavailableError(f"no NVIDIA driver answered ({error})") from None
+        try:
+            yield self
+        finally:
+            self.read(self.library.nvmlShutdown)
+
+    def visible(self, gpus: Sequence[GpuInfo], environ: Mapping[str, str]) -> VisibleGpus:
+        """The GPUs that CUDA shows."""
+        return shown_by_cuda(gpus, environ.get("CUDA_VISIBLE_DEVICES"))
+
+    def power_sensor_of(self, gpu: GpuInfo) -> PowerSensor | None:
+        """By the card's name and architecture."""
+        return power_sensor_of(gpu.name, gpu.architecture)
+
+    def version(self) -> str | None:
+        """Version of the driver."""
+        return _text(self.read(self.library.nvmlSystemGetDriverVersion))
 
     def read(self, call: Callable[..., _Value], *args: Any) -> _Value | None:
         """The value of a call; None where the driver refuses or lacks it."""
@@ -83,7 +92,7 @@ class Nvml:
         """The GPU of this UUID.
 
         Raises:
-            NvmlUnavailableError: no such GPU answers.
+            GpuUnavailableError: no such GPU answers.
         """
         handle = self.read(self.library.nvmlDeviceGetHandleByUUID, uuid)
         if handle is None:
@@ -96,27 +105,23 @@ class Nvml:
         """The GPU of this NVML index.
 
         Raises:
-            NvmlUnavailableError: no such GPU answers.
+            GpuUnavailableError: no such GPU answers.
         """
         handle = self.read(self.library.nvmlDeviceGetHandleByIndex, index)
         return self._required(handle, f"no GPU with NVML index {index} answers")
 
-    def find(self, uuids: Sequence[str] | None, index: int) -> list["NvmlDevice"]:
+    def find(self, uuids: Sequence[str] | None, index: int) -> list[GpuDeviceBase]:
         """The GPUs of these UUIDs, or the one of this index when none are given.
 
         Raises:
-            NvmlUnavailableError: one of them does not answer.
+            GpuUnavailableError: one of them does not answer.
         """
         return [self.device_by_index(index)] if uuids is None else [self.device_by_uuid(uuid) for uuid in uuids]
-
-    def driver_version(self) -> str | None:
-        """Version of the driver."""
-        return _text(self.read(self.library.nvmlSystemGetDriverVersion))
 
     def _required(self, handle: Any, otherwise: str) -> "NvmlDevice":
         device = self._device(handle)
         if device is None:
-            raise NvmlUnavailableError(otherwise)
+            raise GpuUnavailableError(otherwise)
         return device
 
     def _device(self, handle: Any) -> "NvmlDevice | None":
@@ -125,10 +130,15 @@ class Nvml:
         return None if uuid is None or index is None else NvmlDevice(self, handle, uuid, index)
 
 
-class NvmlDevice:
-    """One GPU. Every reading is None where the driver gives none."""
+class NvmlDevice(GpuDeviceBase):
+    """One GPU. Every reading is None where the driver gives none.
 
-    def __init__(self, nvml: Nvml, handle: Any, uuid: str, index: int) -> None:
+    Where power of the GPU alone is refused and the module's is not, power and counter are the module's.
+    """
+
+    counter_field = "nvmlDeviceGetTotalEnergyConsumption"
+
+    def __init__(self, nvml: NvidiaDriver, handle: Any, uuid: str, index: int) -> None:
         self._nvml = nvml
         self._library = nvml.library
         self._handle = handle
@@ -137,31 +147,29 @@ class NvmlDevice:
         # Whether the instant field exists, and of what, is a property of the card: ask once, not at every sample.
         answering = (s for s in (_SCOPE_GPU, _SCOPE_MODULE) if self._instant_power_w(s) is not None)
         self._power_scope = next(answering, None)
-        self._has_instant_power = self._power_scope is not None
-
-    @property
-    def scope(self) -> EnergyScope:
-        """What power and counter cover: the module with its CPU and memory where power of a GPU alone is refused.
-
-        So it is on GH200, whose counter is the module's too (Zeus, pull requests 172 and 242).
-        """
-        return "module" if self._power_scope == _SCOPE_MODULE else "gpu"
-
-    @property
-    def power_field(self) -> str:
-        """Which of the driver's power readings :meth:`power_w` gives."""
-        if self._power_scope == _SCOPE_MODULE:
-            return "NVML_FI_DEV_POWER_INSTANT of NVML_POWER_SCOPE_MODULE"
-        return "NVML_FI_DEV_POWER_INSTANT" if self._has_instant_power else "nvmlDeviceGetPowerUsage"
-
-    @property
-    def has_instant_power(self) -> bool:
-        """Whether :meth:`power_w` is the instantaneous field."""
-        return self._has_instant_power
+        # So it is on GH200, whose counter is the module's too (Zeus, pull requests 172 and 242).
+        self.scope = "module" if self._power_scope == _SCOPE_MODULE else "gpu"
+        self.power_field = _POWER_FIELDS[self._power_scope]
+        instant = self._power_scope is not None
+        self.power_lag_s = REFRESH_S if instant else usage_lag_s(self.name(), self.architecture())
 
     def name(self) -> str:
         """Product name."""
         return _text(self._nvml.read(self._library.nvmlDeviceGetName, self._handle)) or "unknown GPU"
+
+    def power_sensor(self) -> PowerSensor | None:
+        """By name and architecture."""
+        return power_sensor_of(self.name(), self.architecture())
+
+    def describe(self) -> GpuInfo:
+        """The device as it is now."""
+        return replace(
+            super().describe(),
+            persistence_mode=self.persistence_mode(),
+            mig_mode=self.mig_mode(),
+            architecture=self.architecture(),
+            compute_capability=self.compute_capability(),
+        )
 
     def power_w(self) -> float | None:
         """Instantaneous power in watts where the card has it, else the driver's power usage."""
@@ -186,7 +194,7 @@ class NvmlDevice:
         info = self._nvml.read(self._library.nvmlDeviceGetMemoryInfo, self._handle)
         return (None, None) if info is None else (info.used / 1e6, info.total / 1e6)
 
-    def sm_utilisation_pct(self) -> float | None:
+    def utilisation_pct(self) -> float | None:
         """Percent of the driver's last period in which a kernel ran."""
         rates = self._nvml.read(self._library.nvmlDeviceGetUtilizationRates, self._handle)
         return None if rates is None else float(rates.gpu)

@@ -1,44 +1,15 @@
-"""What the power sensors of NVIDIA GPUs look at, and what a periodic load makes of that.
+"""What the power sensors of NVIDIA GPUs look at.
 
 Source of the figures: Yang, Adamek, Armour, "Part-time Power Measurements: nvidia-smi's Lack of
 Attention", SC24, arXiv 2312.02741, result tables.
 """
 
-import math
 import re
-from dataclasses import dataclass
 
-# How often power readings are new on all cards but Volta and Pascal, and what the averaging ones average over.
-REFRESH_S, _AVERAGED_S = 0.1, 1.0
+from llenergymeasure.core.gpu.power_sensor import AVERAGED_S, REFRESH_S, PowerSensor
+
 # NVML_DEVICE_ARCH_*, nvml.h.
 PASCAL, VOLTA, AMPERE, HOPPER = 4, 5, 7, 9
-
-# The load that is assumed: half of the time at full power, half of the time idle with a context, at a fifth
-# of that (an A100 of 400 W idles at about 80 W). The swing is four fifths, the mean three fifths.
-_SWING_PER_MEAN_PCT = 400 / 3
-# How well the two periods are known to each other: the median of many gaps between tokens, and the
-# sensor's nominal period.
-_PERIOD_TOLERANCE = 0.001
-# What is under it nobody looks for.
-_NEGLIGIBLE_PCT = 0.01
-
-
-@dataclass(frozen=True)
-class PowerSensor:
-    """A sensor that gives a new reading every ``update_s`` seconds: the mean of the last ``window_s``."""
-
-    update_s: float
-    window_s: float
-
-    @property
-    def part_time(self) -> bool:
-        """Whether some of the time is in no reading."""
-        return self.window_s < self.update_s
-
-    def polled_every(self, interval_s: float) -> "PowerSensor":
-        """The same sensor as seen by who reads it at this interval: readings in between are lost."""
-        return PowerSensor(max(self.update_s, interval_s), self.window_s)
-
 
 _V100_AND_PASCAL = PowerSensor(0.020, 0.010)
 _GA100_AND_HOPPER = PowerSensor(0.100, 0.025)
@@ -78,66 +49,4 @@ def usage_lag_s(name: str, architecture: int | None) -> float:
         architecture: NVML's constant; None where the driver does not say.
     """
     averages = architecture is None or (architecture >= AMPERE and not _GA100.search(name))
-    return _AVERAGED_S if averages else REFRESH_S
-
-
-@dataclass(frozen=True, kw_only=True)
-class Aliasing:
-    """The worst that a sensor may make of a periodic load.
-
-    It sees ``n_phases`` moments of each period again and again. They wander through the whole period in
-    ``beat_s`` seconds, infinite when they stand still. ``residual_pct`` is what may be left in the mean power
-    of the window, in percent of it.
-    """
-
-    residual_pct: float
-    n_phases: int
-    beat_s: float
-
-
-def aliasing_of(workload_period_s: float, sensor: PowerSensor, window_s: float) -> Aliasing | None:
-    """How far the mean of a sensor's readings may be off the mean power of a periodic load.
-
-    Readings ``k`` end at the phases ``k * update_s`` of the load's period ``T``. Where ``q * update_s`` is
-    near ``p * T``, each ``q`` of them in a row lie at ``q`` equal distances. Their mean sees the load folded
-    to the period ``T / q`` and its swing divided by ``q``, through a window of ``window_s``: whole folded
-    periods in the window average out, and a rest ``r`` of one leaves at most
-    ``swing / q * r * (T / q - r) / (T / q * window_s)``, when the load is on for just that rest. The rest of
-    the detuning, ``|q * update_s - p * T|``, lets the phases wander; whole beats average out too, and of
-    ``n`` beats at most half of one is left.
-
-    Args:
-        workload_period_s: period of the load.
-        sensor: what it looks at.
-        window_s: length of the measurement.
-
-    Returns:
-        The worst over all ``q``; None when no ``q`` readings fit into the window or nothing is left.
-    """
-    ratio = sensor.update_s / workload_period_s
-    n_readings = int(window_s / sensor.update_s)
-    worst: Aliasing | None = None
-    for q in range(1, n_readings + 1):
-        # r * (T/q - r) is at most a quarter of (T/q)^2, and r at most the window.
-        bound_pct = _SWING_PER_MEAN_PCT / q * min(1.0, workload_period_s / (4 * q * sensor.window_s))
-        if bound_pct < (_NEGLIGIBLE_PCT if worst is None else worst.residual_pct):
-            break
-        p = round(q * ratio)
-        if p == 0:
-            continue
-        left_pct, beat_s = _left_at(q, p, workload_period_s, sensor, window_s)
-        if left_pct > (_NEGLIGIBLE_PCT if worst is None else worst.residual_pct):
-            worst = Aliasing(residual_pct=left_pct, n_phases=q, beat_s=beat_s)
-    return worst
-
-
-def _left_at(q: int, p: int, workload_period_s: float, sensor: PowerSensor, window_s: float) -> tuple[float, float]:
-    """Percent that are left, and seconds of a beat, with ``q`` readings to ``p`` periods."""
-    folded_s = workload_period_s / q
-    rest_s = math.fmod(sensor.window_s, folded_s)
-    left_pct = _SWING_PER_MEAN_PCT / q * rest_s * (folded_s - rest_s) / (folded_s * sensor.window_s)
-    detuning_s = abs(q * sensor.update_s - p * workload_period_s) - _PERIOD_TOLERANCE * q * sensor.update_s
-    if detuning_s <= 0:
-        return left_pct, math.inf
-    beat_s = workload_period_s * sensor.update_s / detuning_s
-    return left_pct * min(1.0, beat_s / (2 * window_s)), beat_s
+    return AVERAGED_S if averages else REFRESH_S

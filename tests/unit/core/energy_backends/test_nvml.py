@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llenergymeasure.core.energy_backends import NVMLBackend
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.core.power_thermal import PowerThermalSample, PowerThermalSampler
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.protocols import EnergyBackend
@@ -25,7 +26,7 @@ def _replay(
     clock = FakeClock(start_s)
     samples = [PowerThermalSample(t, p, gpu_index=0) for t, p in trace]
     library = library or FakeNvml(FakeGpu("GPU-a"))
-    backend = NVMLBackend(sampler=ReplayedSampler(library, samples), library=library, clock=clock)
+    backend = NVMLBackend(sampler=ReplayedSampler(library, samples), driver=NvidiaDriver(library), clock=clock)
     tracker = backend.start_tracking()
     clock.time_s = end_s
     return backend.stop_tracking(tracker)
@@ -81,7 +82,7 @@ def test_a_failed_read_is_bridged_and_a_long_gap_gives_no_total() -> None:
 
 def test_two_gpus_are_summed_and_listed(clock: FakeClock) -> None:
     library = FakeNvml(FakeGpu("GPU-a", 100.0), FakeGpu("GPU-b", 250.0), FakeGpu("GPU-c", 9999.0), clock=clock)
-    backend = NVMLBackend(devices=("GPU-a", "GPU-b"), interval_ms=NEVER_MS, library=library, clock=clock)
+    backend = NVMLBackend(devices=("GPU-a", "GPU-b"), interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
     tracker = backend.start_tracking()
     clock.sleep(4)
     measured = backend.stop_tracking(tracker)
@@ -95,7 +96,7 @@ def test_two_gpus_are_summed_and_listed(clock: FakeClock) -> None:
 def test_one_lost_gpu_of_two_leaves_no_total_and_is_named(clock: FakeClock) -> None:
     library = FakeNvml(FakeGpu("GPU-a"), FakeGpu("GPU-b"), clock=clock)
     library.fail(POWER, from_call=3, uuid="GPU-b")
-    backend = NVMLBackend(devices=("GPU-a", "GPU-b"), interval_ms=NEVER_MS, library=library, clock=clock)
+    backend = NVMLBackend(devices=("GPU-a", "GPU-b"), interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
     tracker = backend.start_tracking()
     clock.sleep(4)
     measured = backend.stop_tracking(tracker)
@@ -107,14 +108,14 @@ def test_one_lost_gpu_of_two_leaves_no_total_and_is_named(clock: FakeClock) -> N
 
 def test_the_index_is_the_drivers(clock: FakeClock) -> None:
     library = FakeNvml(FakeGpu("GPU-a", 100.0), FakeGpu("GPU-b", 250.0), clock=clock)
-    backend = NVMLBackend(1, interval_ms=NEVER_MS, library=library, clock=clock)
+    backend = NVMLBackend(1, interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
     tracker = backend.start_tracking()
     clock.sleep(2)
     assert backend.stop_tracking(tracker).per_gpu_j == pytest.approx({"GPU-b": 500.0})
 
 
 def test_a_window_of_no_length_is_no_energy_and_no_error(clock: FakeClock) -> None:
-    backend = NVMLBackend(interval_ms=NEVER_MS, library=FakeNvml(FakeGpu("GPU-a")), clock=clock)
+    backend = NVMLBackend(interval_ms=NEVER_MS, driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a"))), clock=clock)
     measured = backend.stop_tracking(backend.start_tracking())
     assert measured.total_j is None
     assert str(measured.warnings[0]).startswith("energy_unavailable: ")
@@ -123,7 +124,7 @@ def test_a_window_of_no_length_is_no_energy_and_no_error(clock: FakeClock) -> No
 def test_without_a_driver_the_window_ends_with_a_reason(clock: FakeClock) -> None:
     library = FakeNvml()
     library.fail("nvmlInit")
-    backend = NVMLBackend(library=library, clock=clock)
+    backend = NVMLBackend(driver=NvidiaDriver(library), clock=clock)
     tracker = backend.start_tracking()
     clock.sleep(3)
     measured = backend.stop_tracking(tracker)
@@ -133,8 +134,8 @@ def test_without_a_driver_the_window_ends_with_a_reason(clock: FakeClock) -> Non
 
 def test_a_running_sampler_is_shared_and_goes_on(clock: FakeClock) -> None:
     library = FakeNvml(FakeGpu("GPU-a"), clock=clock)
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library, clock=clock)
-    backend = NVMLBackend(sampler=sampler, library=library, clock=clock)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
+    backend = NVMLBackend(sampler=sampler, driver=NvidiaDriver(library), clock=clock)
     sampler.start()
     tracker = backend.start_tracking()
     assert library.calls["nvmlInit", None] == 1
@@ -147,19 +148,19 @@ def test_a_running_sampler_is_shared_and_goes_on(clock: FakeClock) -> None:
 @pytest.mark.parametrize("was_running", [False, True])
 def test_a_sampler_that_does_not_run_is_not_relied_on(clock: FakeClock, was_running: bool) -> None:
     library = FakeNvml(FakeGpu("GPU-a"), clock=clock)
-    sampler = PowerThermalSampler(interval_ms=NEVER_MS, library=library, clock=clock)
+    sampler = PowerThermalSampler(sample_interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
     if was_running:
         sampler.start()
         sampler.stop()
     clock.sleep(1)
-    backend = NVMLBackend(interval_ms=NEVER_MS, sampler=sampler, library=library, clock=clock)
+    backend = NVMLBackend(interval_ms=NEVER_MS, sampler=sampler, driver=NvidiaDriver(library), clock=clock)
     tracker = backend.start_tracking()
     clock.sleep(4)
     assert backend.stop_tracking(tracker).total_j == pytest.approx(400.0)
 
 
 def test_polling_every_100_ms_gives_power_times_time_in_real_time() -> None:
-    backend = NVMLBackend(library=FakeNvml(FakeGpu("GPU-a", 300.0)))
+    backend = NVMLBackend(driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a", 300.0))))
     tracker = backend.start_tracking()
     time.sleep(0.25)
     measured = backend.stop_tracking(tracker)
@@ -185,12 +186,12 @@ def test_it_is_available_only_if_every_gpu_gave_a_power(
         library.fail("nvmlDeviceGetPowerUsage", uuid="GPU-b")
     elif function is not None:
         library.fail(function)
-    backend = NVMLBackend(devices=devices, library=library)
+    backend = NVMLBackend(devices=devices, driver=NvidiaDriver(library))
     assert not backend.is_available()
     assert reason in (backend.problem() or "")
 
 
 def test_it_is_available_where_power_was_read() -> None:
-    backend: EnergyBackend = NVMLBackend(devices=("GPU-a",), library=FakeNvml(FakeGpu("GPU-a")))
+    backend: EnergyBackend = NVMLBackend(devices=("GPU-a",), driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a"))))
     assert backend.is_available()
     assert isinstance(backend, EnergyBackend)

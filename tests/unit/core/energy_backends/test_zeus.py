@@ -11,7 +11,8 @@ import pytest
 from llenergymeasure.core.energy_backends import ZeusBackend
 from llenergymeasure.core.energy_backends.base import SensorContext
 from llenergymeasure.core.energy_backends.zeus import judge
-from llenergymeasure.core.nvidia.energy import GpuEnergy
+from llenergymeasure.core.gpu.energy import GpuEnergy
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -273,7 +274,7 @@ def _no_driver() -> SensorContext:
     """A context whose own samplers find nothing."""
     library = FakeNvml()
     library.fail("nvmlInit")
-    return SensorContext(devices=(A,), library=library)
+    return SensorContext(devices=(A,), driver=NvidiaDriver(library))
 
 
 def _ticking_mj(time_s: float) -> int:
@@ -287,7 +288,7 @@ def watched() -> Iterator[Callable[[FakeGpu], SensorContext]]:
     running: list[PowerThermalSampler] = []
 
     def watch(gpu: FakeGpu) -> SensorContext:
-        running.append(PowerThermalSampler(devices=(gpu.uuid,), library=FakeNvml(gpu)))
+        running.append(PowerThermalSampler(devices=(gpu.uuid,), driver=NvidiaDriver(FakeNvml(gpu))))
         running[-1].start()
         return SensorContext(devices=(gpu.uuid,), sampler=running[-1])
 
@@ -321,7 +322,7 @@ def test_beside_zeus_timed_ticks_bound_its_error(watched: Callable[[FakeGpu], Se
     assert row.uncertainty_j > abs((row.energy_j or 0) - (row.witness_j or 0))
     assert measured.uncertainty_j == row.uncertainty_j
     assert measured.warnings == ()
-    assert context.sampler is not None
+    assert isinstance(context.sampler, PowerThermalSampler)
     assert context.sampler.running
 
 

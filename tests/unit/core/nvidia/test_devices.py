@@ -4,21 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llenergymeasure.core.nvidia.devices import driver_version, list_gpus, visible_gpus
+from llenergymeasure.core.gpu.machine import driver_version, list_gpus, visible_gpus
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.domain.environment import GpuInfo
 from tests.fakes.nvml import FakeGpu, FakeNvml
 
 A, B, C = "GPU-aaaa1111-0", "GPU-aaaa2222-0", "GPU-cccc3333-0"
 
 
-def _machine() -> FakeNvml:
-    return FakeNvml(FakeGpu(A), FakeGpu(B), FakeGpu(C))
+def _machine() -> NvidiaDriver:
+    return NvidiaDriver(FakeNvml(FakeGpu(A), FakeGpu(B), FakeGpu(C)))
 
 
-def _no_driver() -> FakeNvml:
+def _no_driver() -> NvidiaDriver:
     library = FakeNvml()
     library.fail("nvmlInit")
-    return library
+    return NvidiaDriver(library)
 
 
 def test_gpus_are_described_in_the_drivers_order() -> None:
@@ -44,7 +45,7 @@ def test_gpus_are_described_in_the_drivers_order() -> None:
     )
     library.fail("nvmlDeviceGetCudaComputeCapability", uuid=B, value=3)
     library.fail("nvmlDeviceGetComputeRunningProcesses", uuid=B, value=3)
-    assert list_gpus(library) == (
+    assert list_gpus(NvidiaDriver(library)) == (
         GpuInfo(
             index=0,
             uuid=A,
@@ -83,7 +84,7 @@ def test_without_a_driver_there_is_nothing_and_no_error() -> None:
 
 
 def test_the_driver_version_is_read() -> None:
-    assert driver_version(FakeNvml(driver="535.1")) == "535.1"
+    assert driver_version(NvidiaDriver(FakeNvml(driver="535.1"))) == "535.1"
 
 
 @pytest.mark.parametrize(
@@ -128,9 +129,9 @@ def test_a_mig_slice_leaves_no_gpu_and_a_problem_that_names_it(listed: str) -> N
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
-    assert visible_gpus(library=_machine()).uuids == (C,)
+    assert visible_gpus(driver=_machine()).uuids == (C,)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert visible_gpus(library=_machine()).uuids == (A, B, C)
+    assert visible_gpus(driver=_machine()).uuids == (A, B, C)
 
 
 @given(
@@ -144,6 +145,6 @@ def test_any_value_gives_existing_gpus_each_at_most_once(listed: str) -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"CUDA_VISIBLE_DEVICES": "0"}])
 def test_a_gpu_in_mig_mode_is_said_and_not_measured(environ: dict[str, str]) -> None:
-    found = visible_gpus(environ, FakeNvml(FakeGpu("GPU-a", mig_mode=1)))
+    found = visible_gpus(environ, NvidiaDriver(FakeNvml(FakeGpu("GPU-a", mig_mode=1))))
     assert found.gpus == ()
     assert "GPU-a is in MIG mode" in (found.problem or "")

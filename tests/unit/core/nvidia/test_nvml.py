@@ -2,14 +2,16 @@
 
 import pytest
 
-from llenergymeasure.core.nvidia.nvml import NvmlDevice, NvmlUnavailableError, nvml_held, nvml_session
+from llenergymeasure.core.gpu.base import GpuUnavailableError
+from llenergymeasure.core.gpu.machine import driver_held
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver, NvmlDevice
 from tests.fakes.nvml import FakeGpu, FakeNvml
 
 POWER_FIELD = "nvmlDeviceGetFieldValues"
 
 
 def _device(library: FakeNvml) -> NvmlDevice:
-    with nvml_session(library) as nvml:
+    with NvidiaDriver(library).opened() as nvml:
         return nvml.devices()[0]
 
 
@@ -17,7 +19,7 @@ def test_the_library_is_shut_down_when_the_body_raises() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
     opened: list[int] = []
 
-    @nvml_session(library)
+    @NvidiaDriver(library).opened()
     def body() -> None:
         opened.append(library.n_open)
         raise KeyError
@@ -31,8 +33,8 @@ def test_a_machine_without_a_driver_is_unavailable_with_the_drivers_reason() -> 
     library = FakeNvml()
     library.fail("nvmlInit", value=1)
     with (
-        pytest.raises(NvmlUnavailableError, match=r"no NVIDIA driver answered \(Uninitialized\)"),
-        nvml_session(library),
+        pytest.raises(GpuUnavailableError, match=r"no NVIDIA driver answered \(Uninitialized\)"),
+        NvidiaDriver(library).opened(),
     ):
         pytest.fail("there is nothing to enter")
 
@@ -41,39 +43,39 @@ def test_devices_that_do_not_answer_are_left_out_and_the_others_keep_their_index
     library = FakeNvml(FakeGpu("GPU-a"), FakeGpu("GPU-b"), FakeGpu("GPU-c"))
     library.fail("nvmlDeviceGetHandleByIndex", uuid="GPU-a")
     library.fail("nvmlDeviceGetUUID", uuid="GPU-b")
-    with nvml_session(library) as nvml:
+    with NvidiaDriver(library).opened() as nvml:
         assert [(d.index, d.uuid) for d in nvml.devices()] == [(2, "GPU-c")]
 
 
 def test_an_unknown_device_is_named_in_the_error() -> None:
-    with nvml_session(FakeNvml(FakeGpu("GPU-a"))) as nvml:
+    with NvidiaDriver(FakeNvml(FakeGpu("GPU-a"))).opened() as nvml:
         assert nvml.device_by_uuid("GPU-a").index == 0
         assert nvml.device_by_index(0).uuid == "GPU-a"
-        with pytest.raises(NvmlUnavailableError, match="GPU-zzz"):
+        with pytest.raises(GpuUnavailableError, match="GPU-zzz"):
             nvml.device_by_uuid("GPU-zzz")
-        with pytest.raises(NvmlUnavailableError, match="index 1 "):
+        with pytest.raises(GpuUnavailableError, match="index 1 "):
             nvml.device_by_index(1)
 
 
 def test_readings_are_converted_to_the_units_in_their_names() -> None:
     gpu = FakeGpu("GPU-a", power_w=123.456, memory_used=1_500_000, memory_total=80_000_000_000, power_limit_w=350.5)
-    with nvml_session(FakeNvml(gpu)) as nvml:
+    with NvidiaDriver(FakeNvml(gpu)).opened() as nvml:
         device = nvml.devices()[0]
         assert device.power_w() == 123.456
         assert device.memory_mb() == (1.5, 80_000.0)
         assert device.power_limit_w() == 350.5
         assert device.temperature_c() == 40.0
-        assert device.sm_utilisation_pct() == 50.0
+        assert device.utilisation_pct() == 50.0
         assert device.persistence_mode() is True
 
 
 def test_persistence_mode_off_is_false_and_not_unknown() -> None:
-    with nvml_session(FakeNvml(FakeGpu("GPU-a", persistence_mode=0))) as nvml:
+    with NvidiaDriver(FakeNvml(FakeGpu("GPU-a", persistence_mode=0))).opened() as nvml:
         assert nvml.devices()[0].persistence_mode() is False
 
 
 def test_a_card_without_instant_power_falls_back_to_the_drivers_power_usage_and_says_so() -> None:
-    with nvml_session(FakeNvml(FakeGpu("GPU-a", power_w=55.0, has_instant_power=False))) as nvml:
+    with NvidiaDriver(FakeNvml(FakeGpu("GPU-a", power_w=55.0, has_instant_power=False))).opened() as nvml:
         device = nvml.devices()[0]
         assert device.power_w() == 55.0
         assert device.power_field == "nvmlDeviceGetPowerUsage"
@@ -83,7 +85,7 @@ def test_a_card_without_instant_power_falls_back_to_the_drivers_power_usage_and_
 def test_a_failed_instant_reading_is_not_replaced_by_the_average_one() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
     library.fail(POWER_FIELD, from_call=2)  # the first call is the question whether the card has it
-    with nvml_session(library) as nvml:
+    with NvidiaDriver(library).opened() as nvml:
         device = nvml.devices()[0]
         assert device.power_w() is None
         assert device.power_field == "NVML_FI_DEV_POWER_INSTANT"
@@ -95,7 +97,7 @@ def test_every_reading_of_a_lost_gpu_is_none() -> None:
     assert device.power_w() is None
     assert device.temperature_c() is None
     assert device.memory_mb() == (None, None)
-    assert device.sm_utilisation_pct() is None
+    assert device.utilisation_pct() is None
     assert device.throttle_reasons() is None
     assert device.persistence_mode() is None
     assert device.power_limit_w() is None
@@ -104,26 +106,26 @@ def test_every_reading_of_a_lost_gpu_is_none() -> None:
 
 @pytest.mark.parametrize("version", ["570.86.15", b"570.86.15"])
 def test_text_is_text_in_old_and_new_bindings(version: str | bytes) -> None:
-    with nvml_session(FakeNvml(driver=version)) as nvml:
-        assert nvml.driver_version() == "570.86.15"
+    with NvidiaDriver(FakeNvml(driver=version)).opened() as nvml:
+        assert nvml.version() == "570.86.15"
 
 
 def test_a_held_driver_stays_up_between_sessions_and_one_that_is_not_there_is_no_error() -> None:
     library = FakeNvml(FakeGpu("GPU-a"))
-    with nvml_held(library):
-        with nvml_session(library):
+    with driver_held(NvidiaDriver(library)):
+        with NvidiaDriver(library).opened():
             assert library.n_open == 2
         assert library.n_open == 1
     assert library.n_open == 0
     library.fail("nvmlInit")
-    with nvml_held(library):
+    with driver_held(NvidiaDriver(library)):
         assert library.n_open == 0
 
 
 def test_a_card_that_refuses_its_own_power_and_has_its_modules_is_read_as_a_module() -> None:
     alone, module = _device(FakeNvml(FakeGpu("GPU-a"))), FakeNvml(FakeGpu("GPU-b", 512.0, is_module=True))
     assert (alone.scope, alone.power_field) == ("gpu", "NVML_FI_DEV_POWER_INSTANT")
-    with nvml_session(module) as nvml:
+    with NvidiaDriver(module).opened() as nvml:
         (device,) = nvml.devices()
         assert (device.scope, device.power_w()) == ("module", 512.0)
         assert device.power_field == "NVML_FI_DEV_POWER_INSTANT of NVML_POWER_SCOPE_MODULE"

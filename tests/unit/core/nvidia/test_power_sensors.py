@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llenergymeasure.core.nvidia.power_sensors import PowerSensor, aliasing_of, power_sensor_of, usage_lag_s
+from llenergymeasure.core.gpu.power_sensor import PowerSensor, aliasing_of
+from llenergymeasure.core.nvidia.power_sensors import power_sensor_of, usage_lag_s
 from tests.fakes.effort import examples
 
 A100 = PowerSensor(0.1, 0.025)

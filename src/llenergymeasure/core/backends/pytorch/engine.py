@@ -34,7 +34,7 @@ from llenergymeasure.core.backends.pytorch.random_weights import random_model
 from llenergymeasure.core.backends.pytorch.torchrun import run_together
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, describe_source, resolve_model
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
-from llenergymeasure.core.nvidia.devices import visible_gpus
+from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.processor import native_formats
 from llenergymeasure.core.session import measure
 from llenergymeasure.core.settling import settled

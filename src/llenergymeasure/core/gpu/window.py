@@ -1,11 +1,43 @@
-"""One window over GPUs, seen by a sampler: what every source that reads NVIDIA GPUs goes by or is guarded by."""
+"""One window over GPUs, seen by a sampler: what every sensor that reads GPUs goes by or is guarded by."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self, runtime_checkable
 
-from llenergymeasure.core.nvidia.energy import GpuEnergy, GpuRecord, gpu_energy
-from llenergymeasure.core.power_thermal import PowerThermalSampler
+from llenergymeasure.core.gpu.base import GpuDeviceBase
+from llenergymeasure.core.gpu.counter import CounterRead
+from llenergymeasure.core.gpu.energy import CardFacts, GpuEnergy, GpuRecord, gpu_energy
+from llenergymeasure.protocols import TelemetrySampler
+
+
+@runtime_checkable
+class GpuSampler(TelemetrySampler, Protocol):
+    """A ``TelemetrySampler`` of GPUs that also reads their counters, closely at the edges of a window."""
+
+    interval_s: float
+    problem: str | None
+
+    @property
+    def running(self) -> bool:
+        """Whether samples are being taken."""
+        ...
+
+    @property
+    def devices(self) -> Sequence[GpuDeviceBase]:
+        """The GPUs that are or were watched since the last start."""
+        ...
+
+    def watch_edge(self) -> None:
+        """Poll the energy counters closely until each has ticked twice."""
+        ...
+
+    def counter_reads(self, uuid: str) -> list[CounterRead]:
+        """Reads so far of the energy counter of a GPU, oldest first."""
+        ...
+
+    def card(self, uuid: str) -> CardFacts:
+        """What the readings of a GPU are."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,23 +54,21 @@ class SeenGpus:
 class GpuWindow:
     """A window that is open since ``start_s`` on ``clock``."""
 
-    sampler: PowerThermalSampler
+    sampler: GpuSampler
     owned: bool
     clock: Callable[[], float]
     start_s: float
 
     @classmethod
-    def open(
-        cls, shared: PowerThermalSampler | None, own: Callable[[], PowerThermalSampler], clock: Callable[[], float]
-    ) -> Self:
+    def open(cls, shared: TelemetrySampler | None, own: Callable[[], GpuSampler], clock: Callable[[], float]) -> Self:
         """Begin a window right after a tick of the energy counters.
 
         Args:
-            shared: a sampler to go by if it is running; it goes on afterwards.
+            shared: a sampler to go by if it is one of GPUs and running; it goes on afterwards.
             own: makes one for this window alone otherwise.
             clock: monotonic seconds; the sampler's own clock.
         """
-        sampler = shared if shared is not None and shared.running else own()
+        sampler = shared if isinstance(shared, GpuSampler) and shared.running else own()
         owned = sampler is not shared
         if owned:
             sampler.start()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llenergymeasure.core.nvidia.processes import ForeignProcesses, foreign_processes, own_pids, pids_before
+from llenergymeasure.core.gpu.processes import ForeignProcesses, foreign_processes, own_pids, pids_before
 from llenergymeasure.domain.environment import GpuInfo
 
 OWN = {100, 101}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llenergymeasure.core.nvidia.power_sensors import REFRESH_S
+from llenergymeasure.core.gpu.power_sensor import REFRESH_S
 
 # Two reads further apart than this do not time the tick between them. Close polling aims at half a millisecond; a
 # driver that takes longer for a call gives wider stamps, and wider bounds with them.

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from llenergymeasure.core.nvidia.counter import CounterEnergy, CounterRead, CounterRefusedError, counter_energy
-from llenergymeasure.core.nvidia.recorder import CLOSE_S
+from llenergymeasure.core.gpu.counter import CounterEnergy, CounterRead, CounterRefusedError, counter_energy
+from llenergymeasure.core.gpu.recorder import CLOSE_S
 from nvmlsim import Counter, Gpu, Trace
 from tests.fakes.counter import CALL_S, card, reads_around, reads_at
 from tests.fakes.effort import examples

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from llenergymeasure.core.nvidia.counter import CounterRead
-from llenergymeasure.core.nvidia.energy import CardFacts
-from llenergymeasure.core.nvidia.nvml import nvml_session
-from llenergymeasure.core.nvidia.power_sensors import PowerSensor
-from llenergymeasure.core.nvidia.recorder import GpuRecorder
+from llenergymeasure.core.gpu.counter import CounterRead
+from llenergymeasure.core.gpu.energy import CardFacts
+from llenergymeasure.core.gpu.power_sensor import PowerSensor
+from llenergymeasure.core.gpu.recorder import GpuRecorder
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.testing import FakeClock
 from tests.fakes.nvml import FakeGpu, FakeNvml
 
@@ -34,7 +34,7 @@ def session() -> Iterator[ExitStack]:
 
 
 def recorder(session: ExitStack, library: FakeNvml, clock: FakeClock) -> GpuRecorder:
-    return GpuRecorder(session.enter_context(nvml_session(library)).devices(), clock, clock.sleep)
+    return GpuRecorder(session.enter_context(NvidiaDriver(library).opened()).devices(), clock, clock.sleep, "nvml")
 
 
 def joules(reads: list[CounterRead]) -> list[float | None]:
@@ -180,18 +180,29 @@ A100 = PowerSensor(0.1, 0.025)
                 power_limit_w=650.0,
                 sensor=A100,
                 driver="nvml",
+                counter_field=COUNTER,
             ),
         ),
         (
             FakeGpu("GPU-a", name="NVIDIA A100-SXM4-80GB", architecture=7, has_instant_power=False),
             CardFacts(
-                power_field="nvmlDeviceGetPowerUsage", power_lag_s=0.1, power_limit_w=700.0, sensor=A100, driver="nvml"
+                power_field="nvmlDeviceGetPowerUsage",
+                power_lag_s=0.1,
+                power_limit_w=700.0,
+                sensor=A100,
+                driver="nvml",
+                counter_field=COUNTER,
             ),
         ),
         (
             FakeGpu("GPU-a", name="NVIDIA L40S", architecture=8, has_instant_power=False),
             CardFacts(
-                power_field="nvmlDeviceGetPowerUsage", power_lag_s=1.0, power_limit_w=700.0, sensor=None, driver="nvml"
+                power_field="nvmlDeviceGetPowerUsage",
+                power_lag_s=1.0,
+                power_limit_w=700.0,
+                sensor=None,
+                driver="nvml",
+                counter_field=COUNTER,
             ),
         ),
     ],

@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from llenergymeasure.core.nvidia.counter import CounterRead
-from llenergymeasure.core.nvidia.energy import CardFacts
-from llenergymeasure.core.nvidia.nvml import NvmlDevice
-from llenergymeasure.core.nvidia.power_sensors import REFRESH_S, power_sensor_of, usage_lag_s
+from llenergymeasure.core.gpu.base import GpuDeviceBase
+from llenergymeasure.core.gpu.counter import CounterRead
+from llenergymeasure.core.gpu.energy import CardFacts
 from llenergymeasure.domain.telemetry import HW_THERMAL_SLOWDOWN, SW_THERMAL_SLOWDOWN, PowerThermalSample
 
 # Counters of real cards tick about every 0.1 s (Zeus project notes). Read this often, a tick is timed to
@@ -28,13 +27,14 @@ class GpuRecorder:
 
     def __init__(
         self,
-        devices: Sequence[NvmlDevice],
+        devices: Sequence[GpuDeviceBase],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        driver: str | None = None,
     ) -> None:
-        """Only what does not change is read yet."""
+        """Only what does not change is read yet; ``driver`` is the name of the devices' driver."""
         self.devices = devices
-        self.cards = {device.uuid: _card(device) for device in devices}
+        self.cards = {device.uuid: _card(device, driver) for device in devices}
         self.pids: dict[str, frozenset[int]] = {}
         self._full_at_s = -math.inf
         self._clock = clock
@@ -98,7 +98,7 @@ class GpuRecorder:
         """Read the energy counter of every GPU once; joules by UUID, None where it failed."""
         return {device.uuid: self._read_counter(device) for device in self.devices}
 
-    def _read_counter(self, device: NvmlDevice) -> float | None:
+    def _read_counter(self, device: GpuDeviceBase) -> float | None:
         before_s = self._clock()
         energy_j = device.energy_counter_j()
         read = CounterRead(before_s, self._clock(), energy_j)
@@ -108,14 +108,14 @@ class GpuRecorder:
         return energy_j
 
 
-def _card(device: NvmlDevice) -> CardFacts:
-    name, architecture = device.name(), device.architecture()
+def _card(device: GpuDeviceBase, driver: str | None) -> CardFacts:
     return CardFacts(
         power_field=device.power_field,
-        power_lag_s=REFRESH_S if device.has_instant_power else usage_lag_s(name, architecture),
+        counter_field=device.counter_field,
+        power_lag_s=device.power_lag_s,
         power_limit_w=device.power_limit_w() or None,  # no card has a limit of nothing
-        sensor=power_sensor_of(name, architecture),
-        driver="nvml",
+        sensor=device.power_sensor(),
+        driver=driver,
         scope=device.scope,
     )
 
@@ -142,7 +142,7 @@ class _Ticks:
         self._last_j = energy_j
 
 
-def read_sample(device: NvmlDevice, clock: Callable[[], float], *, in_full: bool) -> PowerThermalSample:
+def read_sample(device: GpuDeviceBase, clock: Callable[[], float], *, in_full: bool) -> PowerThermalSample:
     """One reading, stamped in the middle of the power call; unless in full without what changes slowly."""
     before = clock()
     power_w = device.power_w()
@@ -155,7 +155,7 @@ def read_sample(device: NvmlDevice, clock: Callable[[], float], *, in_full: bool
         temperature_c=device.temperature_c() if in_full else None,
         memory_used_mb=used_mb,
         memory_total_mb=total_mb,
-        sm_utilisation=device.sm_utilisation_pct() if in_full else None,
+        sm_utilisation=device.utilisation_pct() if in_full else None,
         thermal_throttle=bool((reasons or 0) & (SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDOWN)),
         throttle_reasons=reasons,
         gpu_index=device.index,

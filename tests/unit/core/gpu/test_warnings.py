@@ -2,8 +2,8 @@
 
 import pytest
 
-from llenergymeasure.core.nvidia.processes import ForeignProcesses
-from llenergymeasure.core.nvidia.warnings import (
+from llenergymeasure.core.gpu.processes import ForeignProcesses
+from llenergymeasure.core.gpu.warnings import (
     foreign_process_warning,
     gpu_throttled_warning,
     host_bound_warning,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llenergymeasure.core.nvidia.counter import (
+from llenergymeasure.core.gpu.counter import (
     ABOVE_LIMIT,
     NEAR_S,
     CounterEnergy,
@@ -15,7 +15,7 @@ from llenergymeasure.core.nvidia.counter import (
     CounterRefusedError,
     counter_energy,
 )
-from llenergymeasure.core.nvidia.power_sensors import REFRESH_S, PowerSensor
+from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyScope
 from llenergymeasure.domain.telemetry import PowerThermalSample, integrate_power_j, integration_uncertainty_j
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -26,14 +26,13 @@ DISAGREEMENT_PCT = 5.0
 _UNKNOWN_SENSOR = PowerSensor(0.1, 0.025)
 # Where no limit can be read: more than any module so far may draw.
 _NO_CARD_DRAWS_W = 5000.0
-COUNTER_FIELD = "nvmlDeviceGetTotalEnergyConsumption"
-# NVML gives whole milliwatts.
+# Drivers give whole milliwatts.
 _RESOLUTION_W = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What a card's readings are: the field power comes from, how old it may be, the limit, the sensor behind it.
+    """What a card's readings are: the fields they come from, how old power may be, the limit, the sensor behind it.
 
     ``power_limit_w`` and ``sensor`` are None where they are not known. ``driver`` is the name of what was asked,
     ``scope`` what its figures cover.
@@ -45,6 +44,7 @@ class CardFacts:
     sensor: PowerSensor | None = None
     driver: str | None = None
     scope: EnergyScope = "gpu"
+    counter_field: str = "energy counter"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
             source="counter",
             uncertainty_j=counter.uncertainty_j,
             update_period_s=counter.tick_s,
-            field=COUNTER_FIELD,
+            field=record.card.counter_field,
             witness_j=integral_j,
             sensor=record.card.driver,
             scope=record.card.scope,

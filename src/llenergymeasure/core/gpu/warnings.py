@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from llenergymeasure.core.nvidia.processes import ForeignProcesses
+from llenergymeasure.core.gpu.processes import ForeignProcesses
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import ThermalThrottleInfo
 from llenergymeasure.domain.telemetry import PowerThermalSample

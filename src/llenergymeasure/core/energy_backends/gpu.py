@@ -1,0 +1,70 @@
+"""GPU energy from their driver: energy counters with their ticks timed, and sampled power beside them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar, Self
+
+from llenergymeasure.core.defaults import with_defaults
+from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE, SensorBase, SensorContext, no_energy
+from llenergymeasure.core.gpu.base import GpuDriverBase, GpuUnavailableError
+from llenergymeasure.core.gpu.window import GpuWindow
+from llenergymeasure.domain.metrics import EnergyMeasurement, combined_uncertainty_j, headline_energy_j
+from llenergymeasure.protocols import GpuDriver
+
+
+class GpuSensor(SensorBase):
+    """Reads energy counters and power of GPUs, every 100 ms unless told otherwise.
+
+    The sensor of a further vendor derives from it and names its ``driver``, in ``GpuDriverBase``'s terms.
+    """
+
+    scope = "gpu"
+    driver: ClassVar[Callable[..., GpuDriver]]
+
+    def __init__(self, context: SensorContext) -> None:
+        """Watch the GPUs of the context, through the driver that it has or else one of the class's."""
+        given = type(self).driver() if context.driver is None else context.driver
+        self._driver = with_defaults(given, GpuDriverBase)
+        self._context = replace(context, driver=self._driver)
+
+    @classmethod
+    def in_context(cls, context: SensorContext) -> Self:
+        """A sensor for the GPUs of the context."""
+        return cls(context)
+
+    def problem(self) -> str | None:
+        """Why no power can be read; None when every GPU gave one."""
+        if self._context.devices == ():
+            return NO_GPU_IN_USE
+        try:
+            with self._driver.opened() as driver:
+                found = driver.find(self._context.devices, self._context.device_index)
+                silent = [device.uuid for device in found if device.power_w() is None]
+        except GpuUnavailableError as error:
+            return str(error)
+        return f"{', '.join(silent)} reports no power" if silent else None
+
+    def start_tracking(self) -> GpuWindow:
+        """Begin a window, with a sampler of its own unless one is running."""
+        return GpuWindow.open(self._context.sampler, self._context.own_sampler, self._context.clock)
+
+    def stop_tracking(self, tracker: GpuWindow) -> EnergyMeasurement:
+        """Energy between the two calls: the counters', guarded by sampled power; a lost GPU gives no total."""
+        found = tracker.close()
+        rows = tuple(gpu.row for gpu in found.gpus)
+        warnings = tuple(warning for gpu in found.gpus for warning in gpu.warnings)
+        total = headline_energy_j(rows)
+        if total is None:
+            reasons = [gpu.problem for gpu in found.gpus if gpu.problem is not None]
+            reason = found.problem or "; ".join(reasons) or "no GPU is watched"
+            lost = no_energy(reason, found.duration_sec, found.n_samples, rows)
+            return replace(lost, warnings=(*lost.warnings, *warnings))
+        return EnergyMeasurement(
+            total,
+            found.duration_sec,
+            found.n_samples,
+            per_gpu_j={row.device: row.energy_j for row in rows if row.energy_j is not None},
+            devices=rows,
+            uncertainty_j=combined_uncertainty_j(rows),
+            warnings=warnings,
+        )

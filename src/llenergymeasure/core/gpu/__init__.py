@@ -1,0 +1,1 @@
+"""GPUs of whatever vendor: what is recorded of them, their counters and energy, and what a reader has to know."""

@@ -1,0 +1,76 @@
+"""The GPUs of this machine, of whatever vendor, and which of them this process may use. Creates no context on them."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+
+from llenergymeasure.core.defaults import with_defaults
+from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError, VisibleGpus
+from llenergymeasure.core.gpu.power_sensor import PowerSensor
+from llenergymeasure.core.nvidia.nvml import NvidiaDriver
+from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.protocols import GpuDriver
+
+# A vendor is a room beside ``nvidia`` and a line here.
+_DRIVERS: tuple[Callable[[], GpuDriverBase], ...] = (NvidiaDriver,)
+
+
+def gpu_driver() -> GpuDriverBase:
+    """The first driver that has devices; the last one where none has."""
+    *others, last = _DRIVERS
+    return next((driver for make in others if list_gpus(driver := make())), last())
+
+
+def list_gpus(driver: GpuDriver | None = None) -> tuple[GpuInfo, ...]:
+    """All GPUs in the driver's order; none without a driver. Default: this machine's driver."""
+    try:
+        with _whole(driver).opened() as opened:
+            return tuple(with_defaults(device, GpuDeviceBase).describe() for device in opened.devices())
+    except GpuUnavailableError:
+        return ()
+
+
+def visible_gpus(environ: Mapping[str, str] | None = None, driver: GpuDriver | None = None) -> VisibleGpus:
+    """The GPUs that this process may use; default this machine's, by the variables of this process."""
+    whole = _whole(driver)
+    return whole.visible(list_gpus(whole), os.environ if environ is None else environ)
+
+
+def driver_version(driver: GpuDriver | None = None) -> str | None:
+    """Version of the driver; None without one. Default: this machine's."""
+    try:
+        with _whole(driver).opened() as opened:
+            return opened.version()
+    except GpuUnavailableError:
+        return None
+
+
+def has_energy_counter(uuid: str, driver: GpuDriver | None = None) -> bool:
+    """Whether a GPU counts its energy."""
+    try:
+        with _whole(driver).opened() as opened:
+            (device,) = opened.find([uuid], 0)
+            return device.energy_counter_j() is not None
+    except GpuUnavailableError:
+        return False
+
+
+def power_sensor_of(gpu: GpuInfo) -> PowerSensor | None:
+    """What the sensor behind the power of a described GPU looks at; None for one that nobody has figures of."""
+    return next((sensor for make in _DRIVERS if (sensor := make().power_sensor_of(gpu)) is not None), None)
+
+
+@contextmanager
+def driver_held(driver: GpuDriver | None = None) -> Iterator[None]:
+    """Keep the driver up, where there is one, so that it is opened at once inside the body.
+
+    A driver without clients may come up anew for each of them, which takes seconds.
+    """
+    with ExitStack() as stack:
+        with suppress(GpuUnavailableError):
+            stack.enter_context(_whole(driver).opened())
+        yield
+
+
+def _whole(driver: GpuDriver | None) -> GpuDriverBase:
+    return gpu_driver() if driver is None else with_defaults(driver, GpuDriverBase)
