@@ -1,1 +1,1 @@
-"""The NVIDIA driver: devices, what is recorded of them, counters, energy, power sensors."""
+"""The NVIDIA driver: its devices, what CUDA shows of them, and what is known of their power sensors."""

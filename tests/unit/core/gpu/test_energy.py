@@ -34,7 +34,9 @@ def samples(power_w: Power, interval_s: float = 0.1, first_s: float = START_S - 
 
 def record(gpu: Gpu = STEADY, **changes: object) -> GpuRecord:
     """A card of 700 W at most that sees power all the time; its counter and its samples show what is true."""
-    facts = CardFacts(power_field="instant", power_lag_s=0.1, power_limit_w=700.0, sensor=FULL_TIME)
+    facts = CardFacts(
+        power_field="instant", counter_field="the counter", power_lag_s=0.1, power_limit_w=700.0, sensor=FULL_TIME
+    )
     full = GpuRecord(
         uuid="GPU-a",
         card=facts,
@@ -70,7 +72,7 @@ def with_sensor(sensor: PowerSensor | None, power_w: Power = PULSED.power_w.valu
 def test_the_counter_goes_first_and_sampled_power_is_its_witness() -> None:
     gpu = found(record())
     assert (gpu.row.device, gpu.row.kind, gpu.row.source) == ("GPU-a", "gpu", "counter")
-    assert gpu.X
+    assert gpu.row.field == "the counter"
     assert gpu.row.energy_j == pytest.approx(600, rel=1e-3)
     assert gpu.row.witness_j == pytest.approx(600, rel=1e-9)
     assert gpu.row.update_period_s == pytest.approx(0.1, abs=1e-3)
