@@ -524,6 +524,7 @@ def test_a_configuration_in_python_is_all_there_is(
     )
 
 
+@pytest.mark.pytorch
 def test_neither_a_broken_user_file_nor_a_wrong_variable_stops_a_configuration_in_python(
     write_user_file: WriteUserFile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
