@@ -46,7 +46,7 @@ class Request:
     """One request as an engine is given it.
 
     ``token_ids`` are what the model reads, made outside of every engine; empty for an engine that tokenises itself,
-    which goes by ``messages`` or ``text``, the prompt as the model's template renders it (None for random ids).
+    which goes by ``messages`` or, where no template is to be applied, by ``text`` (else None).
     ``max_output_tokens`` is the most tokens of the answer. ``truncated`` says that the prompt was longer.
     """
 
