@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -47,18 +47,42 @@ class Outcome:
         return "\n".join(str(MeasurementWarning(**warning)) for warning in self.raw["measurement_warnings"])
 
 
-class Measuring:
+class Server:
+    """A process that sees simulated GPUs and answers in lines of JSON; :meth:`ask` may be called again and again."""
+
+    def __init__(self, library: Path, folder: Path, script: str) -> None:
+        self.folder = folder
+        self.path = folder / "scenario.txt"
+        root = str(Path(__file__).parents[2])
+        environment = {**os.environ, **nvmlsim.environment(library, self.path), "PYTHONPATH": root}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name(script))],
+            env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True,
+        )  # fmt: skip
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, self._process.communicate()[1]
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Measuring(Server):
     """A process that measures on simulated GPUs; :meth:`run` may be called again and again."""
 
     def __init__(self, library: Path, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "scenario.txt"
-        environment = {**os.environ, **nvmlsim.environment(library, self.path)}
-        server = Path(__file__).with_name("session_server.py")
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            [sys.executable, str(server)], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-        )
+        super().__init__(library, folder, "session_server.py")
 
     def run(self, *gpus: Gpu, faults: tuple[Fault, ...] = (), **request: Any) -> Outcome:
         """What an experiment on these GPUs found, and the truth."""
@@ -69,43 +93,35 @@ class Measuring:
     def run_on(self, scenario: Scenario, **request: Any) -> Outcome:
         """What an experiment found in a scenario whose file is there, and the truth."""
         defaults = {"backend": "nvml", "batch_s": 0.4, "n_batches": 2, "n_gpus": 1, "in_window": "", "visible": None}
-        asked = {**defaults, "output_dir": None, "scenario": str(self.path), **request}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, self._process.communicate()[1]
-        answer: dict[str, Any] = json.loads(line)
+        answer = self.ask({**defaults, "output_dir": None, "scenario": str(self.path), **request})
         assert "error" not in answer, answer["error"]
         start_s, end_s = (answer[edge] - scenario.epoch_s for edge in ("window_start_s", "window_end_s"))
         traces = nvmlsim.read_power_w(self.path)
         true_j = tuple(traces[i].integral(start_s, end_s) for i in range(len(scenario.gpus)))
         return Outcome(answer, true_j, tuple(scenario.uuid(i) for i in range(len(scenario.gpus))))
 
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
+
+Asked = TypeVar("Asked", bound=Server)
+Answer = TypeVar("Answer")
 
 
-class Crew:
-    """Several processes that measure at the same time: measurements wait more than they work."""
+class Crew(Generic[Asked]):
+    """Several processes of a kind that work at the same time: measurements wait more than they work."""
 
-    def __init__(self, library: Path, folder: Path, n: int = 6) -> None:
-        self._idle: SimpleQueue[Measuring] = SimpleQueue()
+    def __init__(self, make: Callable[[Path], Asked], folder: Path, n: int = 6) -> None:
+        self._idle: SimpleQueue[Asked] = SimpleQueue()
         self._all = []
         for number in range(n):
             (folder / str(number)).mkdir()
-            self._all.append(Measuring(library, folder / str(number)))
+            self._all.append(make(folder / str(number)))
             self._idle.put(self._all[-1])
         self._pool = ThreadPoolExecutor(n)
 
-    def submit(self, case: Callable[[Measuring], Outcome]) -> "Future[Outcome]":
+    def submit(self, case: Callable[[Asked], Answer]) -> "Future[Answer]":
         """Run a case on the next idle process."""
         return self._pool.submit(self._run, case)
 
-    def _run(self, case: Callable[[Measuring], Outcome]) -> Outcome:
+    def _run(self, case: Callable[[Asked], Answer]) -> Answer:
         process = self._idle.get()
         try:
             return case(process)
@@ -126,9 +142,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def crew(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+def crew(library: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Crew[Measuring]]":
     """Processes for cases that may run side by side."""
-    processes = Crew(library, tmp_path_factory.mktemp("crew"))
+    processes = Crew(lambda folder: Measuring(library, folder), tmp_path_factory.mktemp("crew"))
     yield processes
     processes.close()
 

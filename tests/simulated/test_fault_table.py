@@ -120,7 +120,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def outcomes(crew: Crew) -> "dict[str, Future[Outcome]]":
+def outcomes(crew: Crew[Measuring]) -> "dict[str, Future[Outcome]]":
     """Every case, being run."""
     return {name: crew.submit(run) for name, run in CASES.items()}
 

@@ -31,14 +31,13 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import LLEMError
 from llenergymeasure.protocols import InferenceBackend
+from llenergymeasure.testing.conformance import NotApplicable
 from llenergymeasure.testing.fakes import FakeSampler, fake_environment
+
+__all__ = ["ENGINE_CHECKS", "EngineCase", "NotApplicable"]
 
 ENDED = ("stop", "length")
 _N_TOKENS = 6
-
-
-class NotApplicable(Exception):  # noqa: N818 - it is no error
-    """The case has nothing that this check could go by."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,8 @@ class _Window:
 class CodeCarbonBackend(SensorBase):
     """Runs CodeCarbon's offline tracker: no network, no files, nothing printed.
 
-    Its first task takes over a second to start, so probing runs one and the window never pays for it.
+    Its first task takes over a second to start, so probing runs one and the window never pays for it. It has one task
+    at a time: a window inside another has no energy, and says so.
     Memory is guessed from the number of DIMMs; it is listed and not added to the total.
     """
 
@@ -54,6 +55,7 @@ class CodeCarbonBackend(SensorBase):
         self._clock = clock
         self._sleep = sleep
         self._tracker: Any = None
+        self._running: str | None = None
 
     def problem(self) -> str | None:
         """Why CodeCarbon gives no figure; None when a short task gave one."""
@@ -68,12 +70,15 @@ class CodeCarbonBackend(SensorBase):
 
     def start_tracking(self) -> _Window:
         """Begin a task."""
+        if self._running is not None:
+            return _Window(self._clock(), None, "CodeCarbon has one window at a time, and another one is open")
         try:
             self._tracker = self._tracker or (self._create or _offline_tracker)()
             task = f"window-{next(_task_numbers)}"
             self._tracker.start_task(task)
         except Exception as error:  # noqa: BLE001 - CodeCarbon asks many platform tools and passes on their errors
             return _Window(self._clock(), None, f"CodeCarbon could not start: {error}")
+        self._running = task
         return _Window(self._clock(), task)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
@@ -91,6 +96,7 @@ class CodeCarbonBackend(SensorBase):
     def _stop(self, window: _Window) -> tuple[Any, str | None]:
         if window.task is None:
             return None, window.error
+        self._running = None
         try:
             data = self._tracker.stop_task(window.task)
         except Exception as error:  # noqa: BLE001 - as above; the workload goes on without energy

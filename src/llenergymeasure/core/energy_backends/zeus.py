@@ -1,5 +1,6 @@
 """GPU energy through Zeus (extra ``zeus``)."""
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +28,8 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.warnings import MeasurementWarning
 
-_WINDOW = "llenergymeasure"
+# Zeus tells windows apart by name.
+_window_numbers = itertools.count()
 # A call that hangs may hold up the start or the end of a window by this much.
 _PATIENCE_S = 1.0
 
@@ -36,6 +38,7 @@ _PATIENCE_S = 1.0
 class _Window:
     start_s: float
     monitor: Any
+    name: str
     witness: GpuWindow | None
     error: str | None = None
 
@@ -97,8 +100,9 @@ class ZeusBackend(SensorBase):
         self._counts = {uuid: self._has_counter(uuid) for uuid in self._uuid_of.values()}
         try:
             self._monitor = self._monitor or (self._create or _zeus_monitor)(list(self._uuid_of))
-            self._begin()
-            read = self._end(self._monitor)
+            name = _new_name()
+            self._begin(name)
+            read = self._end(self._monitor, name)
         except Exception as error:  # noqa: BLE001 - Zeus raises whatever its vendor libraries raise
             listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             named = (
@@ -111,22 +115,22 @@ class ZeusBackend(SensorBase):
     def start_tracking(self) -> _Window:
         """Begin a window; probes first if nobody has."""
         problem = self.problem() if self._monitor is None else None
-        witness = None
+        witness, name = None, _new_name()
         if problem is None and self._context is not None:
             witness = GpuWindow.open(self._context.sampler, self._context.own_sampler, self._clock)
         if problem is None:
             try:
-                within(_PATIENCE_S, in_a_thread(self._begin))
+                within(_PATIENCE_S, in_a_thread(lambda: self._begin(name)))
             except Exception as error:  # noqa: BLE001 - as above; the workload goes on without Zeus's figure
                 problem = f"Zeus could not begin: {error}"
         witness = None if witness is None else witness.from_now()
-        return _Window(self._clock(), self._monitor, witness, problem)
+        return _Window(self._clock(), self._monitor, name, witness, problem)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
         """End the window; a figure of Zeus is believed only if it is positive and the witness allows it."""
         end_s = self._clock()
         duration = end_s - tracker.start_s
-        ending = None if tracker.error is not None else in_a_thread(lambda: self._end(tracker.monitor))
+        ending = None if tracker.error is not None else in_a_thread(lambda: self._end(tracker.monitor, tracker.name))
         witness = None if tracker.witness is None else tracker.witness.close(end_s)
         seen = {} if witness is None else {gpu.row.device: gpu for gpu in witness.gpus}
         error, read = tracker.error, dict[int, float]()
@@ -163,12 +167,12 @@ class ZeusBackend(SensorBase):
             warnings=warnings,
         )
 
-    def _begin(self) -> None:
-        self._monitor.begin_window(_WINDOW, sync_execution=False)
+    def _begin(self, name: str) -> None:
+        self._monitor.begin_window(name, sync_execution=False)
 
-    def _end(self, monitor: Any) -> dict[int, float]:
+    def _end(self, monitor: Any, name: str) -> dict[int, float]:
         """Joules by CUDA's index."""
-        return dict(monitor.end_window(_WINDOW, sync_execution=False).gpu_energy)
+        return dict(monitor.end_window(name, sync_execution=False).gpu_energy)
 
     def _row(self, uuid: str, energy_j: float | None) -> DeviceEnergy:
         return DeviceEnergy(
@@ -195,6 +199,10 @@ class ZeusBackend(SensorBase):
             return f"GPU indices {list(indices)} were asked for, {len(visible)} are visible"
         self._uuid_of = {index: visible[index] for index in indices}
         return None
+
+
+def _new_name() -> str:
+    return f"llenergymeasure-{next(_window_numbers)}"
 
 
 def judge(
