@@ -78,7 +78,7 @@ def measured(request: dict[str, Any]) -> str:
     )
     engine = FakeEngine(model)
     output_dir = None if request["output_dir"] is None else Path(request["output_dir"])
-    plan = replace(ExperimentPlan.of(config, output_dir=output_dir), devices=model.devices)
+    plan = ExperimentPlan.of(config, output_dir=output_dir, devices=model.devices)
     instruments = build_instruments(plan, visible=visible)
     instruments = replace(instruments, sleep=lambda s: time.sleep(min(s, WAIT_S)), tokenise=words_as_tokens)
     return run_session(plan, engine, instruments).model_dump_json()

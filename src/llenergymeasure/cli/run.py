@@ -14,12 +14,11 @@ from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
-from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.orchestration.inspection import energy_line, library_loggers, process_layout
-from llenergymeasure.orchestration.preflight import ExaminedExperiment, examine
+from llenergymeasure.orchestration.inspection import library_loggers
+from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
 
@@ -99,7 +98,7 @@ def _check_export(path: Path | None) -> None:
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     chosen = [settled(each) for each in (plan.experiments if isinstance(plan, StudyConfig) else [plan])]
     experiments = [each.config for each in chosen]
-    examined = examine(experiments, plan.output_dir)
+    examined = examine(experiments, plan.output_dir, ask_every_sensor=True)
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
     click.echo(render.plan(experiments, plan.output_dir, notes))
     return 0
@@ -108,17 +107,15 @@ def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
 def _notes(chosen: Settled, found: ExaminedExperiment) -> list[str]:
     config = chosen.config
     given = [f"{name}: {text} is {getattr(config, name)} here" for name, text in chosen.as_given.items()]
-    layout = process_layout(config)
-    processes = [f"processes: {layout.in_words}, started by llem"] if layout.n_processes > 1 else []
+    processes = [f"processes: {found.layout.in_words}, started by llem"] if found.layout.n_processes > 1 else []
     memory = [] if found.memory is None else render.memory_lines(found.memory)
     dormant = [f"dormant: {name} changes nothing: {why}" for name, why in config.dormant_fields().items()]
     return [
         *given,
         *processes,
-        energy_line(config),
+        energy_line(config, found),
         *memory,
         *found.cautions,
-        *map(str, select_prompts(config).warnings),
         *dormant,
     ]
 

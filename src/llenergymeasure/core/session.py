@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.defaults import with_defaults
@@ -16,6 +17,7 @@ from llenergymeasure.core.device_check import Watched, watch_the_model
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
+from llenergymeasure.core.settling import settled
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.core.window.run import measured_run
@@ -40,24 +42,43 @@ def measure(
     on_state: Callable[[ExperimentState], None] | None = None,
     peers: Peers | None = None,
 ) -> RawProcessResult:
-    """Measure a plan with the instruments of this machine, on the GPUs this process may see.
+    """Measure a plan, or this process's part of it, with the instruments of this machine.
+
+    Args:
+        plan: with the GPUs that this process uses.
+        backend: the engine.
+        on_state: is told of every change of state.
+        peers: the other processes of the plan; None where it has one.
 
     Raises:
-        ConfigError: the experiment needs other processes than the plan has.
+        ConfigError: the experiment needs other processes, which somebody has to start.
         LLEMError: as ``run_session``.
     """
-    engine = with_defaults(backend, EngineBase)
-    wanted = engine.processes(plan.config)
-    if wanted != plan.layout:
+    if plan.layout.n_processes > 1 and peers is None:
         raise ConfigError(
-            f"this experiment needs {wanted.in_words} and was started as {plan.layout.in_words}; run_experiment, "
+            f"this experiment needs {plan.layout.in_words} and was started as one; run_experiment, "
             "run_study and llem run start as many as are needed"
         )
     with driver_held():
-        visible = visible_gpus()
-        on_its_gpus = replace(plan, devices=engine.select_devices(plan.config, visible.uuids))
-        instruments = build_instruments(on_its_gpus, visible=visible, on_state=on_state)
-        return run_session(on_its_gpus, engine, replace(instruments, peers=peers or Alone()))
+        instruments = build_instruments(plan, visible=visible_gpus(), on_state=on_state)
+        return run_session(plan, backend, replace(instruments, peers=peers or Alone()))
+
+
+def measure_here(config: ExperimentConfig, backend: InferenceBackend) -> RawProcessResult:
+    """Measure an experiment in this process with an engine that is at hand, writing nothing.
+
+    Raises:
+        LLEMError: as ``measure``.
+    """
+    engine = with_defaults(backend, EngineBase)
+    chosen = settled(config, engine)
+    plan = ExperimentPlan.of(
+        chosen.config,
+        layout=engine.processes(chosen.config),
+        devices=engine.select_devices(chosen.config, visible_gpus().uuids),
+        as_given=chosen.as_given,
+    )
+    return measure(plan, engine)
 
 
 def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: Instruments) -> RawProcessResult:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import SerializeAsAny
@@ -39,7 +39,7 @@ class ProcessLayout:
 class ExperimentPlan:
     """One experiment, ready to launch.
 
-    ``devices`` are the UUIDs of the GPUs it will use (filled in by the process that measures),
+    ``devices`` are the UUIDs of the GPUs it will use, in the order of its processes where each has one of its own,
     ``output_dir`` the run's own folder (None: write nothing), ``baseline_cache`` a file in which
     processes of one study share their idle baseline. ``process_index`` is the place in the layout of the
     process that has the plan. ``as_given`` are the fields that were left to the machine, as they were written.
@@ -62,6 +62,16 @@ class ExperimentPlan:
         own = self.process_index if self.layout.parallelism == "data" else 0
         return (self.config.random_seed + own) % 2**32
 
+    def part(self, index: int) -> "ExperimentPlan":
+        """The plan for one of its processes: its own GPU where each has one; the first shows progress."""
+        own = len(self.devices) == self.layout.n_processes
+        return replace(
+            self,
+            process_index=index,
+            devices=self.devices[index : index + 1] if own else self.devices,
+            show_progress=self.show_progress and index == 0,
+        )
+
     def share_of(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
         """Those of [n] prompts that this process runs; dealt out in turn, so that long and short ones mix alike."""
         if self.layout.parallelism != "data":
@@ -73,6 +83,8 @@ class ExperimentPlan:
         cls,
         config: ExperimentConfig,
         *,
+        layout: ProcessLayout | None = None,
+        devices: Sequence[str] = (),
         output_dir: Path | None = None,
         baseline_cache: Path | None = None,
         show_progress: bool = False,
@@ -87,6 +99,8 @@ class ExperimentPlan:
             config=config,
             experiment_id=uuid.uuid4().hex,
             config_hash=measurement_config_hash(config),
+            layout=layout or ProcessLayout(),
+            devices=tuple(devices),
             output_dir=output_dir,
             baseline_cache=baseline_cache,
             show_progress=show_progress,

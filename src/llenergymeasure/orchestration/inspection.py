@@ -8,9 +8,6 @@ from llenergymeasure.config.engines import registry
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
-from llenergymeasure.core.energy_backends import SensorContext, choose_sensor
-from llenergymeasure.core.gpu.machine import visible_gpus
-from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import LLEMError
 
 
@@ -49,27 +46,6 @@ def library_loggers(engines: Iterable[str]) -> list[str]:
         with contextlib.suppress(LLEMError):  # told by whoever wants to use it
             found += get_backend(name).loggers
     return found
-
-
-def process_layout(config: ExperimentConfig) -> ProcessLayout:
-    """How many processes an experiment will be run in."""
-    return get_backend(config.backend).processes(config)
-
-
-def energy_line(config: ExperimentConfig) -> str:
-    """Where the joules of an experiment would come from, as far as can be told without running it.
-
-    Raises:
-        ConfigError: the sensor that it names is not usable.
-    """
-    wanted = config.energy.backend
-    if wanted is None:
-        return "energy: none is asked for (energy.backend is null)"
-    devices = get_backend(config.backend).select_devices(config, visible_gpus().uuids)
-    sensor, _ = choose_sensor(wanted, SensorContext(devices=devices))
-    if sensor is None:
-        return "energy: null, because no source of energy answers here; 'llem config' says why"
-    return f"energy: {sensor.name}, {'modelled, not sensed' if sensor.modelled else 'sensed'}"
 
 
 def model_status() -> list[Availability]:

@@ -4,10 +4,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.session import measure
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration.handover import handed_over, reported
@@ -62,15 +61,10 @@ class SubprocessLauncher:
             return list(read_process_results(state_dir, 1))
 
 
-def create_launcher(name: str, config: ExperimentConfig) -> Launcher:
-    """What runs this experiment: as ``execution.launcher`` says, or as many processes as its engine asks for.
-
-    Raises:
-        ConfigError: no such engine.
-    """
-    layout = get_backend(config.backend).processes(config)
+def create_launcher(name: str, layout: ProcessLayout) -> Launcher:
+    """What runs an experiment of this layout: as ``execution.launcher`` says, or several processes together."""
     if layout.n_processes > 1:
-        return TorchrunLauncher(layout)
+        return TorchrunLauncher()
     return SubprocessLauncher() if name == "subprocess" else InProcessLauncher()
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.memory.free import FreeMemory, free_gpu_memory, free_host_memory, fullest_gpu_memory
 from llenergymeasure.domain.environment import GpuInfo
@@ -68,17 +66,23 @@ class MemoryFit:
         return f"{self.free.free_mb:,.0f} MB {self.free.where}{swap} are free"
 
 
-def memory_fit(config: ExperimentConfig, visible: VisibleGpus) -> MemoryFit:
-    """The engine's estimate beside what is free where the experiment would run; found without a CUDA context."""
-    backend = get_backend(config.backend)
-    estimate = backend.estimate_memory(config)
+def memory_fit(
+    estimate: MemoryEstimate | None, devices: Sequence[str], n_processes: int, visible: VisibleGpus
+) -> MemoryFit:
+    """An engine's estimate beside what is free where the experiment would run; found without a CUDA context.
+
+    Args:
+        estimate: what all processes take together.
+        devices: UUIDs of the GPUs that they will use; none for the CPU.
+        n_processes: how many there are.
+        visible: the GPUs of this machine, or why they are not known.
+    """
     if visible.problem is not None:
         return MemoryFit(estimate, FreeMemory(where=f"({visible.problem})", free_mb=None))
-    chosen = backend.select_devices(config, visible.uuids)
-    gpus = [gpu for gpu in visible.gpus if gpu.uuid in chosen]
+    gpus = [gpu for gpu in visible.gpus if gpu.uuid in devices]
     if not gpus:
         return MemoryFit(estimate, free_host_memory())
-    return fit_on_gpus(estimate, gpus, backend.processes(config).n_processes)
+    return fit_on_gpus(estimate, gpus, n_processes)
 
 
 def fit_on_gpus(estimate: MemoryEstimate | None, gpus: Sequence[GpuInfo], n_processes: int) -> MemoryFit:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import get_backend
+from llenergymeasure.domain.plan import ProcessLayout
 
 _ADVICE = "choose another with --output"
 # Seen in runs of 20 to 100 requests: 20 bytes for a token's time in a process's raw result, 18 for its id and its time
@@ -55,26 +55,22 @@ def nearest_existing(path: Path) -> Path:
     return existing
 
 
-def bytes_to_write(experiments: Sequence[ExperimentConfig], n_prompts: Sequence[int | None]) -> float:
+def bytes_to_write(
+    experiments: Sequence[ExperimentConfig], n_prompts: Sequence[int | None], layouts: Sequence[ProcessLayout]
+) -> float:
     """Upper bound of what [n] experiments write, with a margin.
 
     Args:
         experiments: what is to be run.
         n_prompts: prompts that each one's dataset has; None where it cannot be read.
+        layouts: the processes of each.
     """
     total = _MARGIN_BYTES
-    for config, there_are in zip(experiments, n_prompts, strict=True):
-        n_requests, n_raw = min(config.n, there_are or 0), _raw_results_of_all(config)
+    for config, there_are, layout in zip(experiments, n_prompts, layouts, strict=True):
+        # Of processes that share the layers of a model each writes a raw result with all requests.
+        n_raw = layout.n_processes if layout.parallelism == "tensor" else 1
+        n_requests = min(config.n, there_are or 0)
         n_tokens = n_requests * config.decoder.num_return_sequences * config.max_output_tokens
         total += n_raw * (_EXPERIMENT_BYTES + n_requests * _REQUEST_BYTES)
         total += n_tokens * (n_raw * _RAW_TOKEN_BYTES + _TABLE_TOKEN_BYTES)
     return total
-
-
-def _raw_results_of_all(config: ExperimentConfig) -> int:
-    """How many processes write a raw result with all requests: each of those that share the layers of a model."""
-    try:
-        layout = get_backend(config.backend).processes(config)
-    except Exception:  # noqa: BLE001 - an engine that cannot run it, or cannot even be asked, is told elsewhere
-        return 1
-    return layout.n_processes if layout.parallelism == "tensor" else 1

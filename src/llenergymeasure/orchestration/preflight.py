@@ -1,17 +1,22 @@
-"""Everything that would keep a plan from running, found at once and before a GPU is touched."""
+"""Everything that would keep a plan from running, found at once and before a GPU is touched.
+
+What is found of an experiment goes into its plan, so that nobody has to work it out again.
+"""
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
+from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
-from llenergymeasure.core.energy_backends import SensorContext, choose_sensor
+from llenergymeasure.core.energy_backends import SensorContext, SensorStatus, choose_sensor
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
-from llenergymeasure.core.prompts.selection import read_dataset
+from llenergymeasure.core.prompts.selection import read_dataset, too_few
+from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
@@ -19,23 +24,27 @@ from llenergymeasure.orchestration.output_folder import bytes_to_write, output_p
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExaminedExperiment:
     """What there is to know of an experiment before it is run.
 
     ``config_errors`` are wrong anywhere, ``lacking`` is wrong with this machine, ``cautions`` keep nothing from
-    running. ``n_prompts`` is None where the dataset cannot be read, ``memory`` where the engine cannot be asked.
+    running. ``layout`` and ``devices``, the UUIDs of GPUs, go into its plan. ``n_prompts`` is None where the dataset
+    cannot be read, ``devices`` and ``memory`` where the engine cannot be asked, ``sensor`` where none was asked.
     """
 
     config_errors: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    layout: ProcessLayout = field(default_factory=ProcessLayout)
+    devices: tuple[str, ...] | None = None
     n_prompts: int | None = None
     memory: MemoryFit | None = None
+    sensor: SensorStatus | None = None
 
 
-def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> None:
-    """Check [n] experiments and the place for their results; what only deserves caution is logged.
+def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
+    """Check [n] experiments and the place for their results, and give what was found of each; cautions are logged.
 
     Raises:
         ConfigError: everything that is wrong is wrong in the configuration.
@@ -44,26 +53,49 @@ def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> N
     found = examine(experiments, output_dir)
     for line in _named([e.cautions for e in found], experiments):
         _log.warning("%s", line)
+    return found
 
 
-def examine(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
-    """As ``check``, giving what it found of each experiment.
+def examine(
+    experiments: Sequence[ExperimentConfig], output_dir: Path | None, *, ask_every_sensor: bool = False
+) -> list[ExaminedExperiment]:
+    """As ``check``, and nothing is logged.
+
+    Args:
+        experiments: what is to be run.
+        output_dir: the place for the results; None writes nothing.
+        ask_every_sensor: ask also those that nothing depends on before the run.
 
     Raises:
         ConfigError: everything that is wrong is wrong in the configuration.
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
     visible = visible_gpus()
-    # Each dataset is read once, however many experiments share it.
+    # Each dataset is read once, however many experiments share it, and each sensor asked once for the same GPUs.
     datasets = {dataset: _read(dataset) for dataset in {experiment.dataset for experiment in experiments}}
+    sensors = _Sensors(visible)
     found = [_examine(experiment, datasets[experiment.dataset], visible) for experiment in experiments]
-    unusable, unsensed = _sensors(experiments, visible)
-    config_errors = _named([e.config_errors for e in found], experiments) + unusable
-    lacking = _named([e.lacking for e in found], experiments) + unsensed
-    lacking += output_problems(output_dir, bytes_to_write(experiments, [e.n_prompts for e in found]))
+    found = [
+        _with_sensor(config, each, sensors) if ask_every_sensor or _depends_on_its_sensor(config) else each
+        for config, each in zip(experiments, found, strict=True)
+    ]
+    of_sensors = [_sensor_lines(config, each) for config, each in zip(experiments, found, strict=True)]
+    config_errors = _named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
+    lacking = _named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
+    n_prompts, layouts = [e.n_prompts for e in found], [e.layout for e in found]
+    lacking += output_problems(output_dir, bytes_to_write(experiments, n_prompts, layouts))
     if config_errors or lacking:
         raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
     return found
+
+
+def energy_line(config: ExperimentConfig, found: ExaminedExperiment) -> str:
+    """Where the joules of an experiment would come from, as far as can be told without running it."""
+    if config.energy.backend is None:
+        return "energy: none is asked for (energy.backend is null)"
+    if found.sensor is None or found.sensor.problem is not None:
+        return "energy: null, because no sensor answers here; 'llem config' says why"
+    return f"energy: {found.sensor.name}, {'modelled, not sensed' if found.sensor.modelled else 'sensed'}"
 
 
 @dataclass(frozen=True)
@@ -86,45 +118,126 @@ def _read(dataset: DatasetConfig) -> _Dataset:
 
 
 def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) -> ExaminedExperiment:
+    found = _examine_by_the_engine(config, visible)
     n_prompts = config.n if config.dataset.random is not None else dataset.n_prompts
-    found = replace(_examine_by_the_engine(config, visible), n_prompts=n_prompts)
+    few = () if n_prompts is None else tuple(map(str, too_few(config.n, n_prompts)))
     errors = [] if dataset.error is None else [dataset.error]
     lacking = [] if dataset.lacking is None else [dataset.lacking]
-    return replace(found, config_errors=(*found.config_errors, *errors), lacking=(*lacking, *found.lacking))
+    return replace(
+        found,
+        config_errors=(*found.config_errors, *errors),
+        lacking=(*lacking, *found.lacking),
+        cautions=(*found.cautions, *few),
+        n_prompts=n_prompts,
+    )
 
 
 def _examine_by_the_engine(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment:
     try:
         engine = get_backend(config.backend)
-        errors = tuple(_layout_errors(config, engine))
-        lacking = [*engine.problems(config)]
-        if engine.installation_problem() is not None:
-            return ExaminedExperiment(errors, tuple(lacking))
-        memory = memory_fit(config, visible)
-        lacking += [] if memory.problem is None else [memory.problem]
+        layout, errors = _layout(config, engine)
+        found = ExaminedExperiment(config_errors=errors, layout=layout)
+        missing = engine.installation_problem()
+        if missing is not None:
+            return replace(found, lacking=(missing,))
+        devices = tuple(engine.select_devices(config, visible.uuids))
+        lacking = tuple(engine.problems(config))
+        memory = memory_fit(engine.estimate_memory(config), devices, layout.n_processes, visible)
         cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
-        return ExaminedExperiment(errors, tuple(lacking), tuple(map(str, cautions)), memory=memory)
+        return replace(
+            found,
+            lacking=lacking if memory.problem is None else (*lacking, memory.problem),
+            cautions=tuple(map(str, cautions)),
+            devices=devices,
+            memory=memory,
+        )
     except ConfigError as error:
-        return ExaminedExperiment((str(error),))
+        return ExaminedExperiment(config_errors=(str(error),))
     except LLEMError as error:
-        return ExaminedExperiment((), (str(error),))
+        return ExaminedExperiment(lacking=(str(error),))
     except Exception as error:  # noqa: BLE001 - an engine raises what its libraries raise; all else is still to be told
-        return ExaminedExperiment((), (failed_when_asked(config.backend, error),))
+        return ExaminedExperiment(lacking=(failed_when_asked(config.backend, error),))
 
 
-def _layout_errors(config: ExperimentConfig, engine: EngineBase) -> Iterator[str]:
+def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout, tuple[str, ...]]:
+    """The processes of an experiment, and what cannot go with them."""
     try:
         layout = engine.processes(config)
     except ConfigError as error:
-        yield str(error)
-        return
+        return ProcessLayout(), (str(error),)
+    errors = []
     if layout.n_processes > 1 and config.phases.enabled:
-        yield f"phases: true cannot go with {layout.in_words}: prefill and decode are told apart in one process only"
+        errors.append(
+            f"phases: true cannot go with {layout.in_words}: prefill and decode are told apart in one process only"
+        )
     if layout.n_processes > 1 and config.measurement.methodology != "total":
-        yield (
+        errors.append(
             f"measurement.methodology: {config.measurement.methodology} cannot go with {layout.in_words}, which "
             "would each choose other batches; use total"
         )
+    return layout, tuple(errors)
+
+
+class _Sensors:
+    """The sensors of this machine, each asked once for the same GPUs."""
+
+    def __init__(self, visible: VisibleGpus) -> None:
+        self._visible = visible
+        self._asked: dict[tuple[str, tuple[str, ...]], SensorStatus] = {}
+
+    def ask(self, name: str, devices: tuple[str, ...]) -> SensorStatus:
+        """The sensor to measure with; one that is named and does not answer is a problem with a name."""
+        if (name, devices) not in self._asked:
+            self._asked[name, devices] = self._chosen(name, devices)
+        return self._asked[name, devices]
+
+    def _chosen(self, name: str, devices: tuple[str, ...]) -> SensorStatus:
+        if self._visible.problem is not None:
+            return SensorStatus(name=AUTO, sensor=None, problem=self._visible.problem)
+        try:
+            sensor, reason = choose_sensor(name, SensorContext(devices=devices))
+        except ConfigError as error:
+            return SensorStatus(name=name, sensor=None, problem=str(error))
+        if sensor is None:
+            return SensorStatus(name=AUTO, sensor=None, problem=reason)
+        return SensorStatus(name=sensor.name, sensor=sensor, problem=None, modelled=sensor.modelled)
+
+
+def _depends_on_its_sensor(config: ExperimentConfig) -> bool:
+    return config.baseline.required or config.energy.backend not in (None, AUTO)
+
+
+def _with_sensor(config: ExperimentConfig, found: ExaminedExperiment, sensors: _Sensors) -> ExaminedExperiment:
+    """With the sensor of an experiment, where it is known for which GPUs to ask: of an engine that is installed."""
+    name = config.energy.backend
+    if name is None or found.devices is None:
+        return found
+    return replace(found, sensor=sensors.ask(name, found.devices))
+
+
+def _sensor_lines(config: ExperimentConfig, found: ExaminedExperiment) -> tuple[list[str], list[str]]:
+    """A named sensor that does not answer, and an idle baseline that must be and cannot be sensed."""
+    sensor = found.sensor
+    if sensor is None and not (config.baseline.required and found.devices is not None):
+        return [], []
+    if sensor is None:
+        reason = "energy.backend is null: none was asked for"
+    elif sensor.problem is not None and sensor.name != AUTO:
+        return [sensor.problem], []
+    elif sensor.modelled:
+        reason = f"{sensor.name} is a model, of which idle power says nothing"
+    else:
+        reason = sensor.problem or ""
+    if not config.baseline.required or not reason:
+        return [], []
+    return [], [
+        f"baseline.required: no sensor measures energy here: {reason}; make it false, or run where "
+        "'llem config' shows a sensor"
+    ]
+
+
+def _once(lines: Iterable[Sequence[str]]) -> list[str]:
+    return sorted({line for of_one in lines for line in of_one})
 
 
 def _named(lines: Sequence[Sequence[str]], experiments: Sequence[ExperimentConfig]) -> list[str]:
@@ -148,44 +261,3 @@ def _experiments(numbers: Sequence[int], experiments: Sequence[ExperimentConfig]
     if len(numbers) > 1:
         return f"experiments {', '.join(map(str, numbers))} of {len(experiments)}"
     return f"experiment {numbers[0]} of {len(experiments)} ({experiments[numbers[0] - 1].display_name})"
-
-
-def _devices(config: ExperimentConfig, visible: VisibleGpus) -> tuple[str, ...] | None:
-    """The GPUs an experiment will use; None where its engine cannot say."""
-    try:
-        engine = get_backend(config.backend)
-        return engine.select_devices(config, visible.uuids) if engine.installation_problem() is None else None
-    except Exception as error:  # noqa: BLE001 - an engine raises what its libraries raise; told where it is examined
-        _log.debug("the devices of %s are not known: %s", config.backend, error)
-        return None
-
-
-def _sensors(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> tuple[list[str], list[str]]:
-    """Named sensors that do not answer, and experiments that must have an idle baseline where nothing senses it.
-
-    Each sensor is asked once, for the devices its experiments will use; only of engines that are installed, for
-    the others cannot say which devices they are.
-    """
-    wanted = {
-        (str(e.energy.backend), e.baseline.required, devices)
-        for e in experiments
-        if (e.baseline.required or e.energy.backend not in (None, "auto"))
-        and (devices := _devices(e, visible)) is not None
-    }
-    errors, lacking = [], []
-    for name, is_required, devices in sorted(wanted):
-        reason = visible.problem
-        try:
-            if reason is None:
-                sensor, reason = choose_sensor(name, SensorContext(devices=devices))
-                if sensor is not None and sensor.modelled:
-                    reason = f"{sensor.name} is a model, of which idle power says nothing"
-        except ConfigError as error:
-            errors.append(str(error))
-            continue
-        if is_required and reason is not None:
-            lacking.append(
-                f"baseline.required: no sensor measures energy here: {reason}; make it false, or run where "
-                "'llem config' shows a sensor"
-            )
-    return list(dict.fromkeys(errors)), list(dict.fromkeys(lacking))

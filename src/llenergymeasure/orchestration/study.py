@@ -7,19 +7,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
 from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.orchestration.launchers import create_launcher
-from llenergymeasure.orchestration.preflight import check
+from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.aggregation import aggregate_processes
@@ -45,7 +46,7 @@ class RunOptions:
     show_progress: bool = False
     launcher: Launcher | None = None
     repository: ResultsRepository = field(default_factory=JsonRepository)
-    preflight: Callable[[Sequence[ExperimentConfig], Path | None], None] = check
+    preflight: Callable[[Sequence[ExperimentConfig], Path | None], Sequence[ExaminedExperiment]] = check
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -70,15 +71,12 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     options = options or RunOptions()
     with _noted_when_interrupted(lambda: "nothing was kept"):
         chosen = settled(config)
-        config = chosen.config
-        options.preflight([config], config.output_dir)
-        launcher = options.launcher or create_launcher("in_process", config)
-        plan = ExperimentPlan.of(config, show_progress=options.show_progress, as_given=chosen.as_given)
+        (found,) = options.preflight([chosen.config], config.output_dir)
         if config.output_dir is None:
-            return Saved(aggregate_processes(launcher.launch(plan)), None)
-        name = stamped_name(config.display_name, options.now())
+            return Saved(_measured(_planned(chosen, found, options), "in_process", options), None)
+        name = stamped_name(chosen.config.display_name, options.now())
         with new_run_directory(config.output_dir, name) as staging:
-            result = _measure_into(plan, staging, launcher, options)
+            result = _measured(_planned(chosen, found, options, staging), "in_process", options)
             return Saved(result, publish(staging, config.output_dir, name))
 
 
@@ -96,12 +94,12 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     directory = None
     with _noted_when_interrupted(lambda: _what_was_kept(outcomes, len(config.experiments), directory)):
         chosen = [settled(experiment) for experiment in config.experiments]
-        options.preflight([each.config for each in chosen], config.output_dir)
+        examined = options.preflight([each.config for each in chosen], config.output_dir)
         start = options.now()
         if config.output_dir is not None:
             directory = create_directory(config.output_dir, stamped_name(config.name, start))
             _log.info("what finishes is kept in %s", directory)
-        _run_all(config, chosen, directory, options, outcomes)
+        _run_all(config, list(zip(chosen, examined, strict=True)), directory, options, outcomes)
     return StudyResult(
         name=config.name,
         start_time=start,
@@ -133,7 +131,7 @@ def _what_was_kept(outcomes: Sequence[Outcome], n_planned: int, directory: Path 
 
 def _run_all(
     config: StudyConfig,
-    experiments: Sequence[Settled],
+    experiments: Sequence[tuple[Settled, ExaminedExperiment]],
     directory: Path | None,
     options: RunOptions,
     outcomes: list[Outcome],
@@ -143,35 +141,23 @@ def _run_all(
         # Processes of one study share their idle baseline, also when nothing is to be kept.
         shared = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llenergymeasure-")))
         plans = [
-            ExperimentPlan.of(
-                each.config,
-                show_progress=options.show_progress,
-                baseline_cache=shared / "baseline.json",
-                as_given=each.as_given,
-            )
-            for each in experiments
+            _planned(chosen, found, options, _attempt_of(directory, slot, chosen), shared / "baseline.json")
+            for slot, (chosen, found) in enumerate(experiments)
         ]
         if directory is not None:
             _write_plan(directory, config, plans)
-        for outcome in _run_slots(plans, directory, config.execution, options):
+        for outcome in _run_slots(plans, config.execution, options):
             outcomes.append(outcome)
 
 
-def _run_slots(
-    plans: Sequence[ExperimentPlan], directory: Path | None, execution: ExecutionConfig, options: RunOptions
-) -> Iterator[Outcome]:
+def _run_slots(plans: Sequence[ExperimentPlan], execution: ExecutionConfig, options: RunOptions) -> Iterator[Outcome]:
     for slot, plan in enumerate(plans):
         if slot and execution.pause_s:
             options.sleep(execution.pause_s)
         _log.info("experiment %d of %d: %s", slot + 1, len(plans), plan.config.display_name)
-        with _attempt_directory(directory, slot, plan) as attempt:
+        with _attempt_directory(plan) as attempt:
             try:
-                launcher = options.launcher or create_launcher(execution.launcher, plan.config)
-                outcome: Outcome = (
-                    aggregate_processes(launcher.launch(plan))
-                    if attempt is None
-                    else _measure_into(plan, attempt, launcher, options)
-                )
+                outcome: Outcome = _measured(plan, execution.launcher, options)
             except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
                 _log.error("experiment %d of %d failed: %s", slot + 1, len(plans), error)
                 _log.debug("its traceback", exc_info=error)
@@ -192,21 +178,49 @@ def _run_slots(
             return
 
 
-def _measure_into(plan: ExperimentPlan, directory: Path, launcher: Launcher, options: RunOptions) -> ExperimentResult:
-    plan = replace(plan, output_dir=directory)
-    raws = launcher.launch(plan)
-    result = aggregate_processes(raws, write_sidecars(directory, raws))
-    options.repository.save(result, directory)
+def _planned(
+    chosen: Settled,
+    found: ExaminedExperiment,
+    options: RunOptions,
+    output_dir: Path | None = None,
+    baseline_cache: Path | None = None,
+) -> ExperimentPlan:
+    """The whole plan of an experiment, from what was found of it."""
+    return ExperimentPlan.of(
+        chosen.config,
+        layout=found.layout,
+        devices=found.devices or (),
+        output_dir=output_dir,
+        baseline_cache=baseline_cache,
+        show_progress=options.show_progress,
+        as_given=chosen.as_given,
+    )
+
+
+def _measured(plan: ExperimentPlan, launcher: str, options: RunOptions) -> ExperimentResult:
+    """Run a plan, and keep what came of it where it has a folder."""
+    raws = (options.launcher or create_launcher(launcher, plan.layout)).launch(plan)
+    if plan.output_dir is None:
+        return aggregate_processes(raws)
+    result = aggregate_processes(raws, write_sidecars(plan.output_dir, raws))
+    options.repository.save(result, plan.output_dir)
     return result
 
 
-@contextlib.contextmanager
-def _attempt_directory(study: Path | None, slot: int, plan: ExperimentPlan) -> Iterator[Path | None]:
-    """The folder of a slot's attempt; an interrupted attempt leaves none."""
+def _attempt_of(study: Path | None, slot: int, chosen: Settled) -> Path | None:
+    """The folder of a slot's attempt."""
     if study is None:
+        return None
+    return study / RUNS_DIR / f"{slot:04d}-{measurement_config_hash(chosen.config)}" / "attempt-1"
+
+
+@contextlib.contextmanager
+def _attempt_directory(plan: ExperimentPlan) -> Iterator[Path | None]:
+    """The plan's folder, made; an interrupted attempt leaves none."""
+    path = plan.output_dir
+    if path is None:
         yield None
         return
-    path = study / RUNS_DIR / f"{slot:04d}-{plan.config_hash}" / "attempt-1"
     path.mkdir(parents=True)
     with _noted_when_interrupted(lambda: f"{plan.config.display_name}, which was running, was removed"):
         try:

@@ -5,12 +5,11 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
 from llenergymeasure.orchestration.handover import PEERS_DIR, handed_over, reported
@@ -27,9 +26,8 @@ _KILLED_LATE_S = 20.0
 class TorchrunLauncher:
     """Measures in several fresh processes of this machine, all of which end when one of them fails."""
 
-    def __init__(self, layout: ProcessLayout, command: Callable[[Path, int], list[str]] | None = None) -> None:
+    def __init__(self, command: Callable[[Path, int], list[str]] | None = None) -> None:
         """``command`` makes the command line for the plan's folder and so many processes."""
-        self._layout = layout
         self._command = command or _agent_command
 
     def launch(self, plan: ExperimentPlan) -> list[RawProcessResult]:
@@ -38,8 +36,8 @@ class TorchrunLauncher:
         Raises:
             LLEMError: the first failure; which process died; or whose file is missing or torn.
         """
-        n = self._layout.n_processes
-        with handed_over(replace(plan, layout=self._layout)) as state_dir:
+        n = plan.layout.n_processes
+        with handed_over(plan) as state_dir:
             log = state_dir / _TORCHRUN_LOG
             with log.open("wb") as file:
                 # Process 0 shows its progress where this process would: torchrun's own stderr is of no use to a user.

@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
-from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure.core.backends import get_backend
@@ -83,7 +82,7 @@ def _as_one_of_several(plan: ExperimentPlan) -> ExperimentPlan:
     if plan.layout.parallelism == "data":
         # Before CUDA looks: whatever the engine takes is then this process's own.
         os.environ["CUDA_VISIBLE_DEVICES"] = own_gpu(index, os.environ)
-    return replace(plan, process_index=index, show_progress=plan.show_progress and index == 0)
+    return plan.part(index)
 
 
 def _report(state_dir: Path, index: int, error: LLEMError) -> int:

@@ -18,7 +18,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.background import at_once, in_a_thread
@@ -39,7 +39,6 @@ from llenergymeasure.testing.fakes import (
     fake_environment,
     words_as_tokens,
 )
-
 
 __all__ = ["SENSOR_CHECKS", "NotApplicable", "SensorCase"]
 
@@ -203,7 +202,7 @@ def an_experiment_is_measured_with_it(case: SensorCase) -> None:
     config = ExperimentConfig.model_validate(
         {"model": "fake", "n": n_batches * batch_size, "warmup": {"n_warmup": 1}, "baseline": {"enabled": False}}
     )
-    plan = replace(ExperimentPlan.of(config), devices=tuple(case.devices))
+    plan = ExperimentPlan.of(config, devices=case.devices)
     raw = run_session(plan, FakeEngine(_model(case, batch_size)), _instruments(case, sensor))
     energy = raw.energy
     assert energy is not None, [str(warning) for warning in raw.measurement_warnings]

@@ -15,7 +15,7 @@ from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import CpuTimes
 from llenergymeasure.core.peers import POLL_S, Alone
 from llenergymeasure.core.prompts.tokenise import PreparedRequests
-from llenergymeasure.core.session import measure, run_session
+from llenergymeasure.core.session import measure_here, run_session
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import InferenceOutput, ModelIdentity, Prompt, Request, RequestOutput
@@ -607,7 +607,6 @@ def test_a_warmup_that_fails_where_others_take_part_ends_the_experiment() -> Non
 
 def test_an_experiment_of_several_processes_is_not_measured_in_one() -> None:
     bench = Bench()
-    plan = ExperimentPlan.of(config())
-    with pytest.raises(ConfigError, match=r"needs 2 processes \(data parallel\) and was started as 1 process"):
-        measure(plan, FakeEngine(bench.model, ProcessLayout.of(2, "data")))
+    with pytest.raises(ConfigError, match=r"needs 2 processes \(data parallel\) and was started as one"):
+        measure_here(config(), FakeEngine(bench.model, ProcessLayout.of(2, "data")))
     assert bench.log == []

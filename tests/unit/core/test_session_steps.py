@@ -29,7 +29,7 @@ def _flags(
     persistence: tuple[bool | None, ...] = (True, True),
 ) -> list[str]:
     """The flags of a minute's window."""
-    plan = replace(ExperimentPlan.of(ExperimentConfig(model="m")), devices=devices)
+    plan = ExperimentPlan.of(ExperimentConfig(model="m"), devices=devices)
     gpus = tuple(
         GpuInfo(index=i, uuid=f"GPU-{i}", name="Fake GPU", persistence_mode=mode) for i, mode in enumerate(persistence)
     )
@@ -125,7 +125,7 @@ def _window(
 ) -> tuple[ExperimentPlan, Window]:
     """A window on GPU-0, by default a good one."""
     config = ExperimentConfig.model_validate({"model": "m", "energy": {"sample_interval_ms": interval_ms}})
-    plan = replace(ExperimentPlan.of(config), devices=("GPU-0",))
+    plan = ExperimentPlan.of(config, devices=("GPU-0",))
     request = RequestOutput(
         index=0,
         input_tokens=1,

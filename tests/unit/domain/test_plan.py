@@ -43,7 +43,7 @@ def test_prompts_are_dealt_out_under_data_parallelism_and_given_to_all_under_ten
     prompts = [Prompt(index=i) for i in range(8)]
 
     def shares(layout: ProcessLayout) -> list[list[int]]:
-        parts = [replace(plan, layout=layout, process_index=i) for i in range(layout.n_processes)]
+        parts = [replace(plan, layout=layout).part(i) for i in range(layout.n_processes)]
         return [[p.index for p in part.share_of(prompts)] for part in parts]
 
     assert shares(ProcessLayout()) == [[0, 1, 2, 3, 4, 5, 6, 7]]
@@ -53,6 +53,20 @@ def test_prompts_are_dealt_out_under_data_parallelism_and_given_to_all_under_ten
 
 def test_only_processes_that_share_the_prompts_draw_other_numbers() -> None:
     plan = ExperimentPlan.of(ExperimentConfig(model="m", random_seed=2**32 - 1))
-    seeds = [replace(plan, layout=ProcessLayout.of(3, "data"), process_index=i).seed for i in range(3)]
+    seeds = [replace(plan, layout=ProcessLayout.of(3, "data")).part(i).seed for i in range(3)]
     assert seeds == [2**32 - 1, 0, 1]  # seeds have 32 bits
-    assert {replace(plan, layout=ProcessLayout.of(3, "tensor"), process_index=i).seed for i in range(3)} == {2**32 - 1}
+    assert {replace(plan, layout=ProcessLayout.of(3, "tensor")).part(i).seed for i in range(3)} == {2**32 - 1}
+
+
+def test_a_process_has_its_own_gpu_where_there_is_one_for_each() -> None:
+    plan = ExperimentPlan.of(
+        ExperimentConfig(model="m"), layout=ProcessLayout.of(2, "data"), devices=("GPU-a", "GPU-b"), show_progress=True
+    )
+    first, second = plan.part(0), plan.part(1)
+    assert (first.devices, second.devices) == (("GPU-a",), ("GPU-b",))
+    assert (first.process_index, second.process_index) == (0, 1)
+    assert (first.show_progress, second.show_progress) == (True, False)
+    assert first.experiment_id == second.experiment_id == plan.experiment_id
+    alone = ExperimentPlan.of(ExperimentConfig(model="m"), devices=("GPU-a", "GPU-b")).part(0)
+    assert alone.devices == ("GPU-a", "GPU-b")
+    assert replace(plan, devices=()).part(1).devices == ()

@@ -10,12 +10,14 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.study import RunOptions
 from llenergymeasure.testing import FakeClock, FakeLauncher, fake_process_result
 
 
-def no_preflight(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> None:
+def no_preflight(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
     """Everything is there."""
+    return [ExaminedExperiment() for _ in experiments]
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.orchestration.launchers import SubprocessLauncher, create_launcher
 from llenergymeasure.orchestration.torchrun_agent import main, read_ends
@@ -42,7 +42,7 @@ def test_a_fresh_process_finds_the_engine_by_its_name(
 ) -> None:
     folder = lay_down(tmp_path / "again", {"llem_toy": TOY}, {"toy": "llem_toy:ToyEngine"})
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
-    launcher = create_launcher("subprocess", config_of("toy"))
+    launcher = create_launcher("subprocess", ProcessLayout())
     assert isinstance(launcher, SubprocessLauncher)
     [raw] = launcher.launch(ExperimentPlan.of(config_of("toy")))
     assert raw.effective_config["toy"] == {"n_tokens": 4, "label": None}

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.memory.free import FreeMemory
 from llenergymeasure.domain.environment import GpuInfo
@@ -99,6 +98,6 @@ def test_without_an_estimate_or_a_reading_nothing_is_said() -> None:
 
 
 def test_where_gpus_cannot_be_told_apart_the_cpu_is_not_taken_for_them() -> None:
-    found = memory_fit(ExperimentConfig(model="./none"), VisibleGpus(problem="a MIG slice"))
+    found = memory_fit(None, (), 1, VisibleGpus(problem="a MIG slice"))
     assert found.free.free_mb is None
     assert "a MIG slice" in found.free.where

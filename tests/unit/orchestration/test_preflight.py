@@ -3,6 +3,8 @@
 import os
 import sys
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +12,14 @@ from typing import Any
 import pytest
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
+from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.backends.pytorch.precision import precision_cautions
+from llenergymeasure.core.energy_backends import SensorContext
 from llenergymeasure.core.gpu.base import VisibleGpus
+from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from llenergymeasure.orchestration import preflight
-from llenergymeasure.orchestration.preflight import check
+from llenergymeasure.orchestration.preflight import check, energy_line, examine
 from tests.fakes.model import write_description
 
 pytestmark = pytest.mark.pytorch
@@ -242,3 +247,55 @@ def test_caution_is_logged_and_keeps_nothing_from_running(model: str, caplog: py
     assert [r.levelname for r in caplog.records] == ["WARNING"]
     assert "experiment 1 of 2" in caplog.text
     assert "slow_precision" in caplog.text
+
+
+class Counting(EngineBase):
+    """Keeps count of what it is asked."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+
+    def installation_problem(self) -> str | None:
+        self.asked["installation"] += 1
+        return None
+
+    def processes(self, config: ExperimentConfig) -> ProcessLayout:
+        self.asked["processes"] += 1
+        return ProcessLayout.of(2, "data")
+
+    def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
+        self.asked["devices"] += 1
+        return ("GPU-a", "GPU-b")
+
+
+def test_each_fact_is_asked_for_once_and_found_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, sensors, datasets = Counting(), list[SensorContext](), list[DatasetConfig]()
+
+    def choose(name: str, context: SensorContext) -> tuple[Any, str | None]:
+        sensors.append(context)
+        return SENSOR, None
+
+    def read(dataset: DatasetConfig) -> list[Any]:
+        datasets.append(dataset)
+        return [("a",), ("b",)]
+
+    monkeypatch.setattr(preflight, "get_backend", lambda _: engine)
+    monkeypatch.setattr(preflight, "visible_gpus", VisibleGpus)
+    monkeypatch.setattr(preflight, "choose_sensor", choose)
+    monkeypatch.setattr(preflight, "read_dataset", read)
+    experiments = [ExperimentConfig.model_validate({"model": "m", "name": name, "n": 3}) for name in "ab"]
+    found = examine(experiments, None, ask_every_sensor=True)
+    assert engine.asked == {"installation": 2, "processes": 2, "devices": 2}
+    assert [context.devices for context in sensors] == [("GPU-a", "GPU-b")]
+    assert len(datasets) == 1
+    assert {each.layout for each in found} == {ProcessLayout.of(2, "data")}
+    assert {each.devices for each in found} == {("GPU-a", "GPU-b")}
+    assert {each.n_prompts for each in found} == {2}
+    assert all("3 prompts are asked for, there are 2" in each.cautions[-1] for each in found)
+    assert [energy_line(config, each) for config, each in zip(experiments, found, strict=True)] == [
+        "energy: s, sensed"
+    ] * 2
+    examine(experiments, None)
+    assert len(sensors) == 1, "nothing depends on it before the run"

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
@@ -30,7 +31,7 @@ def plan(tmp_path: Path) -> ExperimentPlan:
     """A plan with a folder."""
     output = tmp_path / "run"
     output.mkdir()
-    return ExperimentPlan.of(ExperimentConfig(model="a/model"), output_dir=output)
+    return ExperimentPlan.of(ExperimentConfig(model="a/model"), layout=TWO, output_dir=output)
 
 
 def raw_of(plan: ExperimentPlan, index: int, **fields: Any) -> RawProcessResult:
@@ -57,14 +58,14 @@ def both(plan: ExperimentPlan, folder: Path) -> dict[str, str]:
 
 
 def test_it_is_a_launcher() -> None:
-    assert isinstance(TorchrunLauncher(TWO), Launcher)
+    assert isinstance(TorchrunLauncher(), Launcher)
 
 
 def test_raw_results_of_all_are_read_and_what_only_served_to_run_them_is_gone(
     plan: ExperimentPlan, tmp_path: Path
 ) -> None:
     both(plan, tmp_path / "prepared")
-    raws = TorchrunLauncher(TWO, leaving({}, tmp_path / "prepared")).launch(plan)
+    raws = TorchrunLauncher(leaving({}, tmp_path / "prepared")).launch(plan)
     assert [r.process_index for r in raws] == [0, 1]
     assert plan.output_dir is not None
     assert sorted(p.name for p in (plan.output_dir / ".state").iterdir()) == [
@@ -81,23 +82,22 @@ def test_without_a_folder_nothing_is_written(plan: ExperimentPlan, tmp_path: Pat
         seen.append(state_dir)
         return command(state_dir, n)
 
-    TorchrunLauncher(TWO, noting).launch(replace(plan, output_dir=None))
+    TorchrunLauncher(noting).launch(replace(plan, output_dir=None))
     assert not seen[0].exists()
 
 
-def test_processes_get_the_layout_with_the_plan(plan: ExperimentPlan, tmp_path: Path) -> None:
+def test_processes_get_the_whole_plan(plan: ExperimentPlan, tmp_path: Path) -> None:
     from pydantic import TypeAdapter
 
     both(plan, tmp_path / "prepared")
     kept = tmp_path / "kept.json"
     TorchrunLauncher(
-        TWO,
         lambda state_dir, n: [
             "sh", "-c", f'cp "$1"/plan.json {kept}; cp "$0"/* "$1"', str(tmp_path / "prepared"), str(state_dir),
         ],
     ).launch(plan)  # fmt: skip
     handed_over = TypeAdapter(ExperimentPlan).validate_json(kept.read_bytes())
-    assert handed_over == replace(plan, layout=TWO)
+    assert handed_over == plan
 
 
 def report(kind: str, message: str, time_s: float) -> str:
@@ -140,7 +140,7 @@ def test_what_came_first_is_told(
     plan: ExperimentPlan, tmp_path: Path, files: dict[str, str], kind: type[Exception], said: str
 ) -> None:
     with pytest.raises((ExperimentError, BackendError, ConfigError)) as caught:
-        TorchrunLauncher(TWO, leaving(files, tmp_path / "prepared", code=1)).launch(plan)
+        TorchrunLauncher(leaving(files, tmp_path / "prepared", code=1)).launch(plan)
     assert caught.type is kind
     assert str(caught.value).startswith(said)
 
@@ -150,14 +150,14 @@ def test_a_torchrun_that_cannot_start_says_why(plan: ExperimentPlan) -> None:
         return ["sh", "-c", "echo 'Traceback' >&2; echo 'OSError: no address' >&2; echo >&2; exit 7"]
 
     with pytest.raises(ExperimentError, match=r"ended with exit code 7: OSError: no address$"):
-        TorchrunLauncher(TWO, command).launch(plan)
+        TorchrunLauncher(command).launch(plan)
 
 
 def test_a_process_without_a_file_is_named(plan: ExperimentPlan, tmp_path: Path) -> None:
     both(plan, tmp_path / "prepared")
     (tmp_path / "prepared" / "process_1.done").unlink()
     with pytest.raises(ExperimentError, match=r"process_1\.done is missing; process 1 did not finish"):
-        TorchrunLauncher(TWO, leaving({}, tmp_path / "prepared")).launch(plan)
+        TorchrunLauncher(leaving({}, tmp_path / "prepared")).launch(plan)
 
 
 @pytest.mark.parametrize(("n", "given"), [(2, {}), (10_000, {}), (2, {"OMP_NUM_THREADS": "7"})])
@@ -183,4 +183,4 @@ def test_the_launcher_follows_from_how_many_processes_are_needed(
     name: str, section: dict[str, Any] | None, kind: type[Launcher]
 ) -> None:
     config = ExperimentConfig.model_validate({"model": "a/model", "pytorch": section})
-    assert type(create_launcher(name, config)) is kind
+    assert type(create_launcher(name, PyTorchBackend().processes(config))) is kind

@@ -64,10 +64,13 @@ def test_rapl_conforms(check: Check, tmp_path: Path) -> None:
             package.use(watts * seconds)
             memory.use(5.0 * seconds)
 
+    def lose() -> None:
+        package.path.rename(tmp_path / "gone")
+
     case = SensorCase(
         make=lambda: RAPLBackend(tree, clock=clock),
         absent=lambda: RAPLBackend(tmp_path / "nowhere", clock=clock),
-        lose=lambda: package.path.rename(tmp_path / "gone"),
+        lose=lose,
         true_j=lambda start_s, end_s: watts * (end_s - start_s),
         clock=clock,
         sleep=sleep,

@@ -88,9 +88,8 @@ class EngineBase:
         return f"the {self.name} engine needs {', '.join(missing)}{how}"
 
     def problems(self, config: ExperimentConfig) -> Sequence[str]:  # noqa: ARG002 - a default
-        """Everything that would keep ``config`` from running here, found without touching a device."""
-        problem = self.installation_problem()
-        return [] if problem is None else [problem]
+        """What beside a missing package would keep ``config`` from running here, found without touching a device."""
+        return ()
 
     def cautions(self, config: ExperimentConfig) -> Sequence[MeasurementWarning]:  # noqa: ARG002 - a default
         """What will run and not as one would think, as ``LoadedModelBase.warnings``; no device is touched."""
@@ -135,6 +134,6 @@ class EngineBase:
         """UUIDs, out of the visible GPUs', that ``config`` will use; found without touching one.
 
         By default all of them: once the model is loaded, what it does not describe as its devices is left out. Of
-        several processes each is asked for its own; before they are started, for those of all.
+        several processes those of all, in their order where each has one of its own.
         """
         return tuple(visible)

@@ -53,20 +53,19 @@ def select_prompts(config: ExperimentConfig) -> PromptSelection:
     found = read_dataset(config.dataset)
     if config.dataset.order != "as_is":
         random.Random(config.random_seed).shuffle(found)
-    warnings: tuple[MeasurementWarning, ...] = ()
-    if len(found) < config.n:
-        warnings = (
-            MeasurementWarning(
-                "dataset_too_small",
-                f"{config.n} prompts are asked for, there are {len(found)}: all of them are run",
-                "lower n, or give a larger dataset",
-            ),
-        )
     chosen = found[: config.n]
     return PromptSelection(
         tuple(Prompt(index=i, messages=messages, chat=chat) for i, (messages, chat) in enumerate(chosen)),
-        warnings,
+        too_few(config.n, len(found)),
     )
+
+
+def too_few(n_asked: int, n_found: int) -> tuple[MeasurementWarning, ...]:
+    """A warning where a dataset has fewer prompts than are asked for."""
+    if n_found >= n_asked:
+        return ()
+    told = f"{n_asked} prompts are asked for, there are {n_found}: all of them are run"
+    return (MeasurementWarning("dataset_too_small", told, "lower n, or give a larger dataset"),)
 
 
 def read_dataset(dataset: DatasetConfig) -> list[PromptRow]:

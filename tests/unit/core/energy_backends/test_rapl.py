@@ -14,6 +14,7 @@ from llenergymeasure.testing import FakeClock
 from tests.fakes.effort import examples
 from tests.fakes.rapl import RANGE_UJ, Zone
 
+
 def _window(root: Path, clock: FakeClock, used: Iterable[tuple[Zone, float]]) -> EnergyMeasurement:
     """Ten seconds in which the zones use so many joules."""
     backend = RAPLBackend(root, clock=clock)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ class Bench:
                 "measurement": measurement,
             }
         )
-        plan = replace(ExperimentPlan.of(config), devices=("GPU-0",))
+        plan = ExperimentPlan.of(config, devices=("GPU-0",))
         return run_session(plan, SimulatedEngine(model, self.load), instruments)
 
 
@@ -258,7 +258,7 @@ def test_in_real_time_the_edges_come_beside_the_run() -> None:
         snapshot=fake_environment,
         tokenise=lambda *_: PreparedRequests(requests=tuple(requests)),
     )
-    plan = replace(ExperimentPlan.of(config), devices=("GPU-0",))
+    plan = ExperimentPlan.of(config, devices=("GPU-0",))
     raw = run_session(plan, SimulatedEngine(model), instruments)
     times_s = [time_s for r in raw.requests for time_s in r.token_times_s]
     inside = [time_s for time_s in times_s if raw.window_start_s < time_s <= raw.window_end_s]

@@ -36,8 +36,7 @@ from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, desc
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.processor import native_formats
-from llenergymeasure.core.session import measure
-from llenergymeasure.core.settling import settled
+from llenergymeasure.core.session import measure_here
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.load import Load
@@ -86,10 +85,7 @@ class PyTorchBackend(EngineBase):
         return checkpoint_of(config, describe_source(config.model))
 
     def problems(self, config: ExperimentConfig) -> list[str]:
-        """What is missing on this machine: packages, the model, the adapter, formats; and keys that nobody knows."""
-        not_installed = self.installation_problem()
-        if not_installed is not None:
-            return [not_installed]
+        """What is missing on this machine: the model, the adapter, formats; and keys that nobody knows."""
         return problems_of(config) + precision_problems(config, self._gpus_of(config))
 
     def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
@@ -134,12 +130,7 @@ class PyTorchBackend(EngineBase):
         section = section_of(config)
         if section.device_map is not None:
             return devices_of(section.device_map, visible)
-        layout = layout_of(config)
-        rank = os.environ.get("LOCAL_RANK")
-        if layout.parallelism == "tensor" and rank is not None:
-            # transformers takes the GPU of this number; one that shares the prompts is shown its own only.
-            return tuple(visible[int(rank) : int(rank) + 1])
-        return tuple(visible[: layout.n_processes])
+        return tuple(visible[: layout_of(config).n_processes])
 
     def _gpus_of(self, config: ExperimentConfig) -> list[GpuInfo]:
         visible = visible_gpus()
@@ -187,9 +178,7 @@ class PyTorchBackend(EngineBase):
         Raises:
             LLEMError: as ``measure``; a configuration of several processes is a ``ConfigError``.
         """
-        chosen = settled(config, self)
-        plan = ExperimentPlan.of(chosen.config, as_given=chosen.as_given)
-        return ExperimentResult.from_processes([measure(plan, self)])
+        return ExperimentResult.from_processes([measure_here(config, self)])
 
 
 def variables_set(environ: Mapping[str, str]) -> dict[str, str]:
