@@ -53,8 +53,7 @@ def test_an_adapter_does_what_its_matrices_say(tiny_llama: Path, adapter: Path) 
 @pytest.mark.parametrize(("merge", "how"), [(True, "merged"), (False, "not merged")])
 def test_the_adapter_is_described_and_identified(tiny_llama: Path, adapter: Path, merge: bool, how: str) -> None:
     description, identity = loaded_with(tiny_llama, lora={"path": str(adapter), "merge": merge})
-    assert description.parameters is not None
-    assert description.parameters["adapter"] == f"lora, rank 4, alpha 8, {how}"
+    assert description.adapter == f"lora, rank 4, alpha 8, {how}"
     # Per layer A and B of q (64 to 64) and v (64 to 32), of rank 4, are there beside the model when not merged.
     n_added = 0 if merge else 2 * (4 * 64 + 64 * 4 + 4 * 64 + 32 * 4)
     bare, of_bare = loaded_with(tiny_llama)
@@ -90,7 +89,7 @@ def test_an_adapter_that_lies_beside_the_model_belongs_to_its_identity(
 def test_an_adapter_on_drawn_weights_is_still_an_adapter_of_files(tiny_llama: Path, adapter: Path) -> None:
     fields = {"pytorch": {"random_weights": True}, "lora": {"path": str(adapter), "merge": False}}
     description, identity = loaded_with(tiny_llama, **fields)
-    assert (description.parameters or {})["weights"] == "random, seed 42"
+    assert description.weights == "random, seed 42"
     assert identity.weights_digest is None
     assert identity.adapter_digest is not None
     assert identity.warnings == ()

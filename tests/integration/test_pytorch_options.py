@@ -155,7 +155,7 @@ def test_a_model_is_quantised_and_still_counted_as_what_it_stands_for(
         description = loaded.describe()
         flops = loaded.flops(output)
     assert output.output_tokens > 0
-    assert (description.parameters or {})["quantization"] == method
+    assert description.quantization == method
     assert description.n_parameters == LINEAR_WEIGHTS + OTHER_WEIGHTS
     assert flops is not None
     assert flops.n_parameters == LINEAR_WEIGHTS + 2 * 2 * 64 + 64

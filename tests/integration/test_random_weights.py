@@ -220,7 +220,7 @@ def test_text_to_a_model_without_a_tokenizer_ends_the_session_with_the_reason_al
 def test_a_drawn_model_says_so_and_has_no_digest(shape: Path) -> None:
     with PyTorchBackend().load(ExperimentPlan.of(config_of(shape, random_seed=7))) as loaded:
         description, identity, warnings = loaded.describe(), loaded.identity(), loaded.warnings()
-    assert (description.parameters or {})["weights"] == "random, seed 7"
+    assert description.weights == "random, seed 7"
     assert (identity.revision, identity.weights_digest, identity.warnings) == (None, None, ())
     assert [w.flag for w in warnings] == ["random_weights"]
 
@@ -228,7 +228,7 @@ def test_a_drawn_model_says_so_and_has_no_digest(shape: Path) -> None:
 def test_a_real_model_does_not(tiny_llama: Path) -> None:
     config = ExperimentConfig(model=str(tiny_llama), precision="fp32")
     with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        assert "weights" not in (loaded.describe().parameters or {})
+        assert loaded.describe().weights is None
         assert loaded.warnings() == []
 
 
@@ -263,7 +263,7 @@ def test_the_command_line_measures_a_shape_and_says_that_it_is_one(shape: Path, 
     result = ExperimentResult.from_json(folder)
     assert result.n_requests == 2
     assert result.weights_digest is None
-    assert (result.model.parameters or {})["weights"] == "random, seed 42"
+    assert result.model.weights == "random, seed 42"
     assert "Weights: random, seed 42" in result.reproducibility_notes
     assert any(w.startswith("random_weights: ") for w in result.measurement_warnings)
 

@@ -48,13 +48,12 @@ def _process_rows(result: ExperimentResult) -> list[tuple[str, str]]:
 def _model_line(result: ExperimentResult) -> str:
     config = result.effective_config
     size = "" if result.model.n_parameters is None else f", {result.model.n_parameters / 1e6:,.1f} M parameters"
-    parameters = result.model.parameters or {}
-    batch, quantised = parameters.get("batch_size"), parameters.get("quantization")
+    model = result.model
     parts = [f"{config['model']}{size}, {config['precision']}"]
-    parts += [f"weights not read: {weights}" for weights in [parameters.get("weights")] if weights]
-    parts += [f"adapter ({adapter})" for adapter in [parameters.get("adapter")] if adapter]
-    parts += [f"weights quantised ({quantised})"] if quantised else []
-    parts += [f"batch {batch}"] if batch else []
+    parts += [f"weights not read: {model.weights}"] if model.weights else []
+    parts += [f"adapter ({model.adapter})"] if model.adapter else []
+    parts += [f"weights quantised ({model.quantization})"] if model.quantization else []
+    parts += [f"batch {model.batch_size}"] if model.batch_size else []
     return ", ".join(parts)
 
 

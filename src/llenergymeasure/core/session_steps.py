@@ -154,10 +154,7 @@ def prepared_work(
 
 def described(model: LoadedModelBase, prepared: PreparedWork) -> ModelDescription:
     """The loaded model, and to which prompts its chat template was applied."""
-    description = model.describe()
-    if prepared.template_use is None:
-        return description
-    return replace(description, parameters={**(description.parameters or {}), "chat_template": prepared.template_use})
+    return replace(model.describe(), chat_template=prepared.template_use)
 
 
 def identify(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> ModelIdentity:

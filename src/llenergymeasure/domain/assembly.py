@@ -124,6 +124,7 @@ def whole_model(raws: Sequence[RawProcessResult]) -> ModelDescription:
         models[0],
         devices=tuple(dict.fromkeys(d for m in models for d in m.devices)),
         parameters=None if models[0].parameters is None else parameters,
+        chat_template="; ".join(dict.fromkeys(m.chat_template for m in models if m.chat_template)) or None,
     )
 
 

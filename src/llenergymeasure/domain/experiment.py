@@ -37,7 +37,8 @@ from llenergymeasure.domain.window import InFlight
 #   1  as first published; the file does not name it
 #   2  schema_revision, validity, validity_flags, n_requests_failed, requests_in_flight, environment_snapshot.engine;
 #      sensor, scope and headline in energy_devices; in requests.parquet due_s, sent_s, end_s and error
-SCHEMA_REVISION = 2
+#   3  batch_size, weights, quantization, adapter and chat_template in model, which stood among its parameters
+SCHEMA_REVISION = 3
 
 _ROW = TypeAdapter(DeviceEnergy)
 

@@ -133,7 +133,7 @@ class EnergyFigures:
                 devices,
                 total_j,
                 first.warmup_result,
-                weights=(first.model.parameters or {}).get("weights"),
+                weights=first.model.weights,
                 aliasing_pct=aliasing_pct,
                 chosen={name: str(first.effective_config.get(name)) for name in first.as_given},
             ),

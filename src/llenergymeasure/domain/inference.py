@@ -164,9 +164,11 @@ Parameter = str | int | float | bool | None
 class ModelDescription:
     """The loaded model as the engine resolved it.
 
-    ``devices`` are the UUIDs of the GPUs that hold it, empty for a CPU. ``parameters`` has ``weights`` only where they
-    were not read from files, and says what they are instead; of several processes one that differs is a list of each
-    one's.
+    ``devices`` are the UUIDs of the GPUs that hold it, empty for a CPU. ``batch_size`` is that of fixed batches.
+    ``weights`` says what they are where they were not read from files, ``quantization`` the method, ``adapter`` what
+    was put on it, ``chat_template`` to which prompts the template was applied; None where there is no such thing.
+    ``parameters`` are all else that the engine resolved, by its own names; of several processes one that differs is a
+    list of each one's.
     """
 
     engine: str
@@ -174,6 +176,11 @@ class ModelDescription:
     devices: tuple[str, ...] = ()
     n_parameters: int | None = None
     parameters: dict[str, Parameter | list[Parameter]] | None = None
+    batch_size: int | None = None
+    weights: str | None = None
+    quantization: str | None = None
+    adapter: str | None = None
+    chat_template: str | None = None
 
 
 def decode_period_s(requests: Sequence[RequestOutput]) -> float | None:

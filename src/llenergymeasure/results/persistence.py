@@ -105,6 +105,7 @@ def _understood(written: object, file: Path) -> ExperimentResult:
             f"result {file}: its schema_version is {version!r}, and this version reads {SCHEMA_VERSION!r}; "
             "use the version of llenergymeasure that wrote it"
         )
+    _name_model_facts(written)
     unknown = []
     while True:
         try:
@@ -125,6 +126,16 @@ def _understood(written: object, file: Path) -> ExperimentResult:
         said = "result %s is of revision %s, and this version knows %d: left out: %s"
         _log.warning(said, file, revision, SCHEMA_REVISION, names)
     return result
+
+
+def _name_model_facts(written: dict[str, Any]) -> None:
+    """Before revision 3 these stood among the parameters of the model, where they stay."""
+    model = written.get("model")
+    if written.get("schema_revision", 1) in (1, 2) and isinstance(model, dict):
+        parameters = model.get("parameters")
+        for name in ("batch_size", "weights", "quantization", "adapter", "chat_template"):
+            if isinstance(parameters, dict) and isinstance(parameters.get(name), (str, int)):
+                model.setdefault(name, parameters[name])
 
 
 def _remove(written: Any, place: Sequence[int | str]) -> bool:

@@ -49,8 +49,17 @@ def test_the_first_revision_of_a_modelled_run() -> None:
     assert result.total_flops == 1415692068480.0
     assert result.total_energy_j == 1642.5610899345543
     assert (result.validity, result.validity_flags) == ("not_citable", ["energy_modelled"])
+    # Among the parameters until revision 3.
     assert result.model.parameters is not None
-    assert result.model.parameters["batch_size"] == 8
+    assert result.model.batch_size == result.model.parameters["batch_size"] == 8
+
+
+def test_the_second_revision_of_a_modelled_run() -> None:
+    # Read off the file by eye.
+    result = load_result(GOLDEN / "revision-2" / "quickstart")
+    assert (result.n_requests, result.input_tokens, result.output_tokens) == (16, 3644, 1024)
+    assert (result.model.batch_size, result.model.weights, result.model.quantization) == (8, None, None)
+    assert result.model.chat_template == "applied to every prompt"
 
 
 def test_the_first_revision_of_a_run_on_two_gpus_with_phases() -> None:

@@ -178,12 +178,9 @@ class PyTorchModel(LoadedModelBase):
         parameters = {
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "attn_implementation": getattr(config, "_attn_implementation", None),
-            "batch_size": self._batch_size,
             "device": str(self._model.device),
             "architecture": type(self._model).__name__,
             "n_threads": self._torch.get_num_threads(),
-            **self._origin.described(),
-            **self._quantisation(),
             **described(self._effective),
         }
         return ModelDescription(
@@ -192,6 +189,10 @@ class PyTorchModel(LoadedModelBase):
             devices=self._device_uuids(),
             n_parameters=self._n_parameters(),
             parameters=parameters,
+            batch_size=self._batch_size,
+            weights=self._origin.weights,
+            quantization=self._quantisation(),
+            adapter=self._origin.adapter,
         )
 
     def identity(self) -> ModelIdentity:
@@ -199,16 +200,16 @@ class PyTorchModel(LoadedModelBase):
         return self._origin.identity(self._model.config)
 
     def _n_parameters(self) -> int | None:
-        if self._quantisation():
+        if self._quantisation() is not None:
             # Packed tensors hold several weights in one number.
             dense = skeleton(self._model.config, trust_remote_code=section_of(self._config).trust_remote_code)
             return None if dense is None else _numel(dense)
         return _numel(self._model)
 
-    def _quantisation(self) -> dict[str, str | None]:
+    def _quantisation(self) -> str | None:
         settings = getattr(self._model.config, "quantization_config", None)
         method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
-        return {} if method is None else {"quantization": str(getattr(method, "value", method))}
+        return None if method is None else str(getattr(method, "value", method))
 
     def _left_padded(self, rows: Sequence[Sequence[int]]) -> tuple["torch.Tensor", "torch.Tensor"]:
         width = max(len(row) for row in rows)

@@ -38,14 +38,10 @@ class LoadedFrom:
     adapter: str | None = None
     overridden: Sequence[str] = ()
 
-    def described(self) -> dict[str, str]:
-        """What the description of the model says of its weights, beyond what is there of any model."""
-        found = {}
-        if section_of(self.config).random_weights:
-            found["weights"] = f"random, seed {self.config.random_seed}"
-        if self.adapter is not None:
-            found["adapter"] = self.adapter
-        return found
+    @property
+    def weights(self) -> str | None:
+        """What the weights are that were not read; None for those of files."""
+        return f"random, seed {self.config.random_seed}" if section_of(self.config).random_weights else None
 
     def warnings(self) -> list[MeasurementWarning]:
         """What a reader has to know of it."""
