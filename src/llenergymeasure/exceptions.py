@@ -8,6 +8,9 @@ LLEMError                1
 +-- StudyError           1  a study as a whole could not go on
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LLEMError(Exception):
     """Base of all errors of this package; the message says what, which value, and what to do."""
@@ -35,3 +38,28 @@ class ExperimentError(LLEMError):
 
 class StudyError(LLEMError):
     """A study could not be carried out as a whole."""
+
+
+class Terminated(SystemExit):
+    """This process was asked to end, by SIGTERM."""
+
+
+class ForeignExitError(Exception):
+    """Code of others tried to end the process, or raised what is no ``Exception``."""
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Whatever code of others raises in it is an ``Exception``; only our own interruptions pass as they are.
+
+    ``sys.exit`` in a library, or a panic of one that is written in Rust, would end this process otherwise.
+
+    Raises:
+        ForeignExitError: in place of what is no ``Exception``.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, Terminated, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ForeignExitError(f"{type(error).__name__}: {error}") from error

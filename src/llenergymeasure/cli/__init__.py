@@ -4,11 +4,13 @@ import importlib
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 
 from llenergymeasure._version import __version__
+from llenergymeasure.exceptions import Terminated
 
 # Below the working directory.
 DEFAULT_OUTPUT = Path("results")
@@ -46,8 +48,12 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
     # A scheduler's SIGTERM has to clean up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_exit_code(args))
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    raise Terminated(128 + number)
 
 
 def _exit_code(args: list[str] | None) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from llenergymeasure.exceptions import ForeignExitError, contained
+
 
 @dataclass(frozen=True)
 class EntryPoint:
@@ -55,13 +57,16 @@ def load(value: str, facts: Callable[[Any], Any] = lambda _: None) -> Loaded:
     """
     module, _, attribute = value.partition(":")
     try:
-        thing = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-        return Loaded(thing=thing, facts=facts(thing))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - another's code raises what it will while it is imported
+        with contained():
+            thing = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+            return Loaded(thing=thing, facts=facts(thing))
+    except Exception as error:  # noqa: BLE001 - another's code raises what it will while it is imported
         return Loaded(problem=f"cannot be loaded: {first_line(error)}")
 
 
 def first_line(error: BaseException) -> str:
     """An error in one line: its kind and the beginning of its text."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if isinstance(error, ForeignExitError):
+        return text[:300]
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

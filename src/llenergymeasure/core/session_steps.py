@@ -39,7 +39,7 @@ from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError
+from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError, contained
 
 _log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
@@ -50,7 +50,8 @@ _NO_IDLE = "idle power and thermal floor were left out"
 def or_unavailable(what: str, call: Callable[[], _Value], warnings: list[MeasurementWarning]) -> _Value | None:
     """The value of optional measuring work; if it raises, None and a warning."""
     try:
-        return call()
+        with contained():
+            return call()
     except Exception as error:  # noqa: BLE001 - engines and sensors raise whatever their libraries raise
         warnings.append(MeasurementWarning(f"{what}_unavailable", f"{type(error).__name__}: {error}"))
         return None
@@ -129,10 +130,11 @@ def prepared_work(
             "give a larger dataset, or fewer processes"
         )
     try:
-        if engine.tokenises_itself:
-            prepared = as_text(plan.config, own)
-        else:
-            prepared = instruments.tokenise(plan.config, own, engine.checkpoint(plan.config))
+        with contained():
+            if engine.tokenises_itself:
+                prepared = as_text(plan.config, own)
+            else:
+                prepared = instruments.tokenise(plan.config, own, engine.checkpoint(plan.config))
     except LLEMError:
         raise
     except Exception as error:  # templates and tokenizers raise whatever their libraries raise

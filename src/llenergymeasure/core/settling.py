@@ -8,7 +8,7 @@ from llenergymeasure.config.engines import registry
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
-from llenergymeasure.exceptions import BackendError, LLEMError, PreFlightError
+from llenergymeasure.exceptions import BackendError, LLEMError, PreFlightError, contained
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def _checked(values: Mapping[str, Any]) -> ExperimentConfig:
 def _native_precision(config: ExperimentConfig, engine: EngineBase) -> str:
     try:
         # One that is not installed cannot look at a device; that it is not, preflight tells.
-        return config.precision if engine.installation_problem() is not None else engine.native_precision(config)
+        with contained():
+            return config.precision if engine.installation_problem() is not None else engine.native_precision(config)
     except LLEMError:
         raise
     except Exception as error:  # another distribution's engine raises what it will
@@ -70,7 +71,8 @@ def _first_installed(config: ExperimentConfig) -> EngineBase:
     for name in [name for name in engine_names() if not with_a_section or name in with_a_section]:
         try:
             engine = get_backend(name)
-            problem = engine.installation_problem()
+            with contained():
+                problem = engine.installation_problem()
         except LLEMError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - another distribution's engine raises what it will; the next is asked

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from llenergymeasure.config.models import WarmupConfig
 from llenergymeasure.domain.metrics import WarmupResult
 from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.exceptions import contained
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def warmup_until_converged(
         while done < most:
             done += 1
             try:
-                latencies.append(run_single_inference())
+                with contained():
+                    latencies.append(run_single_inference())
             except Exception as error:  # noqa: BLE001 - engines raise whatever their libraries raise
                 _log.warning("warm-up prompt %d failed and is skipped: %s", done, error)
             cv = cv_of_last(latencies, config.window_size)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import ConfigDict
 
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -24,6 +25,8 @@ SCOPE_OF_KIND: dict[DeviceKind, EnergyScope] = {
 BaselineMethod = Literal["fresh", "cached", "unavailable"]
 Confidence = Literal["high", "medium", "low"]
 NumberFormat = Literal["fp32", "tf32", "fp16", "bf16"]
+# Wherever these values are read or checked: a number that is none is refused.
+FINITE = ConfigDict(allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class DeviceEnergy:
     same device gave for the same window. ``sensor`` is the name of the one that gave the row, ``scope`` what the figure
     covers, ``headline`` whether it is part of the total; None where that is still open, or was not written.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = FINITE
 
     device: str
     kind: DeviceKind
@@ -64,6 +69,8 @@ class EnergyMeasurement:
     A text ``flag: what was seen; what to do`` among the warnings is taken for the warning that it stands for.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = FINITE
+
     total_j: float | None
     duration_sec: float
     samples: int
@@ -74,7 +81,7 @@ class EnergyMeasurement:
 
     def __post_init__(self) -> None:
         """Make values of the texts that a sensor from elsewhere may give."""
-        object.__setattr__(self, "warnings", tuple(map(MeasurementWarning.of, self.warnings)))
+        object.__setattr__(self, "warnings", MeasurementWarning.all_of(self.warnings))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +103,8 @@ class FlopsTerms:
     ``attention`` is None where it is of a kind that is not known, and then there is no total.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = FINITE
+
     linear: float
     attention: float | None
     head: float
@@ -114,6 +123,8 @@ class FlopsResult:
     None where part of that is not known. ``number_format`` is what matrices were multiplied in; None where there are
     several, or it is not known.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = FINITE
 
     value: float
     method: str
@@ -269,26 +280,33 @@ def combined_uncertainty_j(devices: Sequence[DeviceEnergy]) -> float | None:
 def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMeasurement:
     """A measurement without the GPUs that are not among [n] UUIDs, and what was said of them alone.
 
-    Devices of other kinds stay.
+    Devices of other kinds stay. Where GPUs make the total and one of the [n] has no row, there is none.
     """
+    counted_gpus = {d.device for d in measurement.devices if d.kind == "gpu" and d.headline is not False}
+    absent = [uuid for uuid in uuids if counted_gpus and uuid not in counted_gpus]
     rows = tuple(d for d in measurement.devices if d.kind != "gpu" or d.device in uuids)
-    if rows == measurement.devices:
+    if rows == measurement.devices and not absent:
         return measurement
     others = {d.device for d in measurement.devices if d not in rows}
-    total_j = headline_energy_j(rows)
-    said = tuple(
+    total_j = None if absent else headline_energy_j(rows)
+    said = [
         warning
         for warning in measurement.warnings
         # Why all of them together had no energy is no reason for those that have.
         if warning.device not in others and (total_j is None or warning.flag != "energy_unavailable")
-    )
+    ]
+    if absent:
+        seen = ", ".join(sorted(counted_gpus))
+        said.append(
+            MeasurementWarning("energy_unavailable", f"nothing was read of {', '.join(absent)}, only of {seen}")
+        )
     return replace(
         measurement,
         total_j=total_j,
         per_gpu_j={d.device: d.energy_j for d in counted_devices(rows) if d.kind == "gpu" and d.energy_j is not None},
         devices=rows,
-        uncertainty_j=combined_uncertainty_j(rows),
-        warnings=said,
+        uncertainty_j=None if absent else combined_uncertainty_j(rows),
+        warnings=tuple(said),
     )
 
 

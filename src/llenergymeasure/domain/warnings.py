@@ -37,8 +37,19 @@ class MeasurementWarning:
         """The warning that a written text stands for; one that is a value already is itself."""
         if isinstance(said, MeasurementWarning):
             return said
+        if not isinstance(said, str):
+            raise TypeError(f"{said!r:.80} is no warning: give a MeasurementWarning, or a text 'flag: what was seen'")
         found = _WRITTEN.fullmatch(said)
         return cls(UNNAMED, said) if found is None else cls(found[1], found[2])
+
+    @classmethod
+    def all_of(cls, said: "Iterable[MeasurementWarning | str] | str | None") -> "tuple[MeasurementWarning, ...]":
+        """The warnings that somebody gives as values or texts; a single text is one of them.
+
+        Raises:
+            TypeError: these are no warnings.
+        """
+        return tuple(map(cls.of, [said] if isinstance(said, str) else said or ()))
 
 
 @dataclass(frozen=True)

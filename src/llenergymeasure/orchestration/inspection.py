@@ -1,6 +1,6 @@
 """What this machine could run."""
 
-import contextlib
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +8,9 @@ from llenergymeasure.config.engines import registry
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
-from llenergymeasure.exceptions import LLEMError
+from llenergymeasure.exceptions import LLEMError, contained
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,11 @@ def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
     """
     try:
         engine = get_backend(name)
-        problem = engine.installation_problem()
-        if problem is not None or not visible:
-            return Availability(name, problem)
-        uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
+        with contained():
+            problem = engine.installation_problem()
+            if problem is not None or not visible:
+                return Availability(name, problem)
+            uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
     except LLEMError as error:
         return Availability(name, str(error))
     except Exception as error:  # noqa: BLE001 - another distribution's engine raises what it will
@@ -43,8 +46,12 @@ def library_loggers(engines: Iterable[str]) -> list[str]:
     found: list[str] = []
     names = [name for engine in engines for name in (engine_names() if engine == registry.AUTO else (engine,))]
     for name in dict.fromkeys(names):
-        with contextlib.suppress(LLEMError):  # told by whoever wants to use it
-            found += get_backend(name).loggers
+        try:
+            engine = get_backend(name)
+            with contained():
+                found += map(str, engine.loggers)
+        except Exception as error:  # noqa: BLE001 - as above; told by whoever wants to use it
+            _log.debug("the loggers of %s are not known: %s", name, error)
     return found
 
 

@@ -17,7 +17,7 @@ from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.prompts.selection import read_dataset, too_few
 from llenergymeasure.domain.plan import ProcessLayout
-from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError
+from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError, contained
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
 
@@ -134,29 +134,35 @@ def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) 
 
 def _examine_by_the_engine(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment:
     try:
-        engine = get_backend(config.backend)
-        layout, errors = _layout(config, engine)
-        found = ExaminedExperiment(config_errors=errors, layout=layout)
-        missing = engine.installation_problem()
-        if missing is not None:
-            return replace(found, lacking=(missing,))
-        devices = tuple(engine.select_devices(config, visible.uuids))
-        lacking = tuple(engine.problems(config))
-        memory = memory_fit(engine.estimate_memory(config), devices, layout.n_processes, visible)
-        cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
-        return replace(
-            found,
-            lacking=lacking if memory.problem is None else (*lacking, memory.problem),
-            cautions=tuple(map(str, cautions)),
-            devices=devices,
-            memory=memory,
-        )
+        with contained():
+            return _asked(config, visible)
     except ConfigError as error:
         return ExaminedExperiment(config_errors=(str(error),))
     except LLEMError as error:
         return ExaminedExperiment(lacking=(str(error),))
     except Exception as error:  # noqa: BLE001 - an engine raises what its libraries raise; all else is still to be told
         return ExaminedExperiment(lacking=(failed_when_asked(config.backend, error),))
+
+
+def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment:
+    """What an engine says of an experiment, which may raise what it will."""
+    engine = get_backend(config.backend)
+    layout, errors = _layout(config, engine)
+    found = ExaminedExperiment(config_errors=errors, layout=layout)
+    missing = engine.installation_problem()
+    if missing is not None:
+        return replace(found, lacking=(missing,))
+    devices = tuple(engine.select_devices(config, visible.uuids))
+    lacking = tuple(engine.problems(config))
+    memory = memory_fit(engine.estimate_memory(config), devices, layout.n_processes, visible)
+    cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
+    return replace(
+        found,
+        lacking=lacking if memory.problem is None else (*lacking, memory.problem),
+        cautions=tuple(map(str, cautions)),
+        devices=devices,
+        memory=memory,
+    )
 
 
 def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.config.entry_points import first_line
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.defaults import with_defaults
-from llenergymeasure.exceptions import BackendError, ConfigError
+from llenergymeasure.exceptions import BackendError, ConfigError, contained
 
 __all__ = ["EngineBase", "LoadedModelBase", "engine_names", "failed_when_asked", "get_backend"]
 
@@ -35,7 +35,8 @@ def get_backend(name: str) -> EngineBase:
     if found.problem is not None:
         raise BackendError(found.problem)
     try:
-        return with_defaults(found.engine(), EngineBase)
+        with contained():
+            return with_defaults(found.engine(), EngineBase)
     except Exception as error:  # another distribution's constructor raises what it will
         raise BackendError(f"{found.in_words} cannot be made: {first_line(error)}") from error
 

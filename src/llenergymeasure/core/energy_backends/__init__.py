@@ -16,7 +16,7 @@ from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.rapl import RAPLBackend
 from llenergymeasure.core.energy_backends.zeus import ZeusBackend
 from llenergymeasure.domain.metrics import EnergyMeasurement, EnergyScope
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, contained
 from llenergymeasure.protocols import EnergyBackend
 
 __all__ = [
@@ -114,8 +114,9 @@ def make_sensor(name: str, context: SensorContext) -> SensorBase:
         raise ConfigError(f"energy backend {name!r} is not usable: {found.problem}")
     make = getattr(found.sensor, "in_context", lambda _: found.sensor())
     try:
-        sensor = with_defaults(make(context), SensorBase)
-        calls_itself = sensor.name
+        with contained():
+            sensor = with_defaults(make(context), SensorBase)
+            calls_itself = sensor.name
     except Exception as error:  # another distribution's constructor raises what it will
         raise ConfigError(
             f"energy backend {name!r} is not usable: {found.in_words} cannot be made: {first_line(error)}"
@@ -142,7 +143,10 @@ def probe_sensors(context: SensorContext, names: Sequence[str] | None = None) ->
             problem = str(error).removeprefix(f"energy backend {name!r} is not usable: ")
             yield SensorStatus(name=name, sensor=None, problem=problem)
             continue
-        yield SensorStatus(name=name, sensor=sensor, problem=_problem(sensor, context), modelled=sensor.modelled)
+        problem = _problem(sensor, context)
+        # One that fails when it is asked is asked nothing more.
+        modelled = problem is None and sensor.modelled
+        yield SensorStatus(name=name, sensor=sensor, problem=problem, modelled=modelled)
 
 
 def first_that_senses(scope: EnergyScope, context: SensorContext) -> SensorBase | None:
@@ -156,8 +160,12 @@ def first_that_senses(scope: EnergyScope, context: SensorContext) -> SensorBase 
 
 def _problem(sensor: SensorBase, context: SensorContext) -> str | None:
     try:
-        if context.devices and not sees_gpus(sensor):
-            return "the experiment runs on a GPU and this sensor sees only the CPU"
-        return sensor.problem()
+        with contained():
+            if context.devices and not sees_gpus(sensor):
+                return "the experiment runs on a GPU and this sensor sees only the CPU"
+            problem = sensor.problem()
+            # Asked for here, where it may raise.
+            _ = sensor.modelled, sensor.remedy
+            return problem if problem is None else str(problem).strip() or "it does not say why"
     except Exception as error:  # noqa: BLE001 - whatever a sensor's library raises, the others are still to be asked
         return f"it failed when it was asked: {first_line(error)}"

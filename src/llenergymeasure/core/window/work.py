@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from llenergymeasure.core.backends.base import LoadedModelBase
 from llenergymeasure.domain.inference import InferenceOutput, Request, RequestOutput
 from llenergymeasure.domain.load import Load
-from llenergymeasure.exceptions import ExperimentError, LLEMError
+from llenergymeasure.exceptions import ExperimentError, LLEMError, contained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,8 @@ def inference() -> Iterator[None]:
         ExperimentError: an engine raised whatever its libraries raise.
     """
     try:
-        yield
+        with contained():
+            yield
     except LLEMError:
         raise
     except Exception as error:

@@ -1,11 +1,13 @@
 """A source around which nothing may fail."""
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, only_gpus
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.testing import FakeClock, FakeEnergy
 
@@ -32,8 +34,8 @@ def tracked(sensor: FakeEnergy) -> EnergyMeasurement:
     [
         (0.0, "gave 0 J for 3 s"),
         (-5.0, "gave -5 J for 3 s"),
-        (float("nan"), "gave nan J"),
-        (float("inf"), "gave inf J"),
+        (float("nan"), "gave total_j nan: Input should be a finite number"),
+        (float("inf"), "gave total_j inf: "),
     ],
 )
 def test_a_figure_that_is_none_is_no_joules_and_a_reason(total_j: float, said: str) -> None:
@@ -46,7 +48,70 @@ def test_a_figure_that_is_none_is_no_joules_and_a_reason(total_j: float, said: s
 def test_what_is_no_measurement_at_all_is_no_joules_and_a_reason() -> None:
     found = tracked(Giving(None))
     assert found.total_j is None
-    assert "fake-energy could not stop" in str(found.warnings[0])
+    assert "fake-energy gave NoneType None where a EnergyMeasurement belongs" in str(found.warnings[0])
+
+
+GOOD = DeviceEnergy(device="GPU-0", kind="gpu", energy_j=300.0, source="counter", uncertainty_j=2.0)
+
+
+def of_rows(*rows: Any, total_j: Any = 300.0, **fields: Any) -> EnergyMeasurement:
+    return EnergyMeasurement(total_j, **{"duration_sec": 3.0, "samples": 2, **fields}, devices=tuple(rows))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (of_rows(replace(GOOD, energy_j=-7.0), total_j=-7.0), "gave -7 J for 3 s"),
+        (of_rows(replace(GOOD, energy_j=-7.0)), "gave -7 J for GPU-0 for 3 s"),
+        (of_rows(replace(GOOD, energy_j=0.0)), "gave 0 J for GPU-0"),
+        (of_rows(replace(GOOD, uncertainty_j=-5.0)), "gave a bound of -5 J"),
+        (of_rows(GOOD, uncertainty_j=-5.0), "gave a bound of -5 J"),
+        (of_rows(GOOD, GOOD, total_j=600.0), "more than one row for GPU-0"),
+        (of_rows(GOOD, replace(GOOD, device="dram", kind="dram"), total_j=600.0), "a total of 600 J, and the rows"),
+        (of_rows(replace(GOOD, energy_j=None)), "have no sum"),
+        (of_rows(replace(GOOD, scope="rack")), "gave devices.0.scope 'rack'"),
+        (of_rows(replace(GOOD, kind="fpga")), "gave devices.0.kind 'fpga'"),
+        (of_rows(replace(GOOD, uncertainty_j=math.nan)), "gave devices.0.uncertainty_j nan"),
+        (of_rows(replace(GOOD, energy_j=math.inf)), "gave devices.0.energy_j inf"),
+        (of_rows(GOOD, duration_sec=None), "gave duration_sec None"),
+        (of_rows(GOOD, duration_sec=math.nan), "gave duration_sec nan"),
+        (of_rows("GPU-0"), "gave devices.0 'GPU-0'"),
+    ],
+)
+def test_what_cannot_be_or_does_not_go_together_is_no_joules_of_the_whole_and_of_its_parts(
+    given: EnergyMeasurement, said: str
+) -> None:
+    found = tracked(Giving(given))
+    assert found.total_j is None
+    assert said in str(found.warnings[-1])
+    assert found.warnings[-1].flag == "energy_unavailable"
+    assert all(row.energy_j is None for row in found.devices)
+    # Whoever looks at some of the devices only does not find it again.
+    assert only_gpus(found, ["GPU-0"]).total_j is None
+
+
+def test_a_row_beside_the_total_that_cannot_be_is_null_and_the_total_stays() -> None:
+    memory = DeviceEnergy(device="dram", kind="dram", energy_j=0.0, source="counter")
+    found = tracked(Giving(of_rows(GOOD, memory)))
+    assert found.total_j == 300.0
+    assert [row.energy_j for row in found.devices] == [300.0, None]
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), BaseException("panicked")])
+def test_a_sensor_that_would_end_the_process_gives_no_joules_and_a_reason(error: BaseException) -> None:
+    class Ending(FakeEnergy):
+        def stop_tracking(self, tracker: float) -> EnergyMeasurement:
+            raise error
+
+    found = tracked(Ending(FakeClock()))
+    assert found.total_j is None
+    assert type(error).__name__ in str(found.warnings[0])
+
+
+@pytest.mark.parametrize("said", ["energy_unavailable: no", ["energy_unavailable: no"]])
+def test_a_single_text_is_one_warning(said: Any) -> None:
+    (warning,) = tracked(Giving(EnergyMeasurement(None, 1.0, 0, warnings=said))).warnings
+    assert (warning.flag, warning.text) == ("energy_unavailable", "no")
 
 
 def test_each_row_says_who_gave_it_what_it_covers_and_whether_it_is_in_the_total() -> None:

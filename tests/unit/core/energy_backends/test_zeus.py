@@ -312,11 +312,12 @@ def _beside(monitor: FakeMonitor, context: SensorContext) -> EnergyMeasurement:
 
 def test_beside_zeus_timed_ticks_bound_its_error(watched: Callable[[FakeGpu], SensorContext]) -> None:
     context = watched(FakeGpu(A, 300.0, counter_mj=_ticking_mj))
-    measured = _beside(TimedMonitor(309.0), context)
+    monitor = TimedMonitor(309.0)
+    measured = _beside(monitor, context)
     (row,) = measured.devices
     assert (row.source, row.field) == ("counter", "ZeusMonitor gpu_energy")
     assert row.witness_j == pytest.approx(300 * measured.duration_sec, rel=0.02)
-    assert row.energy_j == measured.total_j == pytest.approx(309 * measured.duration_sec, rel=0.02)
+    assert row.energy_j == measured.total_j == monitor.energies[0]
     # 3 % of 75 J, and the witness's own.
     assert row.uncertainty_j is not None
     assert row.uncertainty_j > abs((row.energy_j or 0) - (row.witness_j or 0))
@@ -350,17 +351,19 @@ def test_where_zeus_has_no_figure_the_timed_ticks_take_its_place(
 
 
 def test_a_counter_that_stands_still_costs_zeus_its_figure(watched: Callable[[FakeGpu], SensorContext]) -> None:
-    measured = _beside(TimedMonitor(123.0), watched(FakeGpu(A, 300.0, counter_mj=lambda _: 5)))
+    monitor = TimedMonitor(123.0)
+    measured = _beside(monitor, watched(FakeGpu(A, 300.0, counter_mj=lambda _: 5)))
     row, own = measured.devices
     assert (row.source, own.source, own.headline) == ("integrated", "counter", False)
-    assert own.energy_j == pytest.approx(123 * measured.duration_sec, rel=0.05)
+    assert own.energy_j == monitor.energies[0]
     assert measured.total_j == pytest.approx(300 * measured.duration_sec, rel=1e-3)
     assert [w.flag for w in measured.warnings] == ["energy_counter_refused", "zeus_refused"]
 
 
 def test_without_a_witness_zeus_alone_is_believed_and_that_is_said() -> None:
-    measured = _beside(TimedMonitor(300.0), _no_driver())
-    assert measured.total_j == pytest.approx(300 * measured.duration_sec, rel=0.02)
+    monitor = TimedMonitor(300.0)
+    measured = _beside(monitor, _no_driver())
+    assert measured.total_j == monitor.energies[0]
     assert measured.uncertainty_j is None
     (told,) = measured.warnings
     assert str(told).startswith("energy_witness_unavailable: nothing ran beside Zeus: no NVIDIA driver answered")

@@ -1,0 +1,35 @@
+"""Values that come from code of others, looked at before anything is worked out from them."""
+
+import functools
+from dataclasses import asdict, is_dataclass
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+_Kind = TypeVar("_Kind")
+
+
+def checked(kind: type[_Kind], value: Any) -> _Kind:
+    """A value of one of our frozen dataclasses, every field of which is of the kind that it is to be.
+
+    Args:
+        kind: the dataclass.
+        value: what somebody says is one.
+
+    Raises:
+        ValueError: it is none, or the first field that is wrong, in one line.
+    """
+    if not is_dataclass(value) or not isinstance(value, kind):
+        raise ValueError(f"gave {type(value).__name__} {value!r:.80} where a {kind.__name__} belongs")
+    try:
+        found: _Kind = _adapter(kind).validate_python(asdict(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"gave {where} {first['input']!r:.80}: {first['msg']}") from None
+    return found
+
+
+@functools.cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
