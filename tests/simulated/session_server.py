@@ -49,6 +49,8 @@ class SlowModel(FakeModel):
                 file.write(self.in_window.replace("{now}", now) + "\n")
             self.in_window = ""
         time.sleep(self.batch_s)
+        # Its own clock makes the times of the requests: the same as the session's.
+        self.clock.time_s = time.monotonic() - self.batch_s
         return super().generate(requests)
 
 

@@ -49,7 +49,7 @@ def _model_line(result: ExperimentResult) -> str:
     config = result.effective_config
     size = "" if result.model.n_parameters is None else f", {result.model.n_parameters / 1e6:,.1f} M parameters"
     model = result.model
-    parts = [f"{config['model']}{size}, {config['precision']}"]
+    parts = [f"{config.get('model', 'unknown model')}{size}, {config.get('precision', 'unknown precision')}"]
     parts += [f"weights not read: {model.weights}"] if model.weights else []
     parts += [f"adapter ({model.adapter})"] if model.adapter else []
     parts += [f"weights quantised ({model.quantization})"] if model.quantization else []

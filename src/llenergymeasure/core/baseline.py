@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from llenergymeasure._files import write_atomically
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.measurement_warnings import baseline_drift_warning
-from llenergymeasure.domain.metrics import EnergyBreakdown, EnergyMeasurement, sum_or_none
+from llenergymeasure.domain.metrics import FINITE, EnergyBreakdown, EnergyMeasurement, sum_or_none
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.protocols import EnergyBackend
 
@@ -35,6 +35,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 @dataclass(frozen=True, kw_only=True)
 class BaselineCache:
     """A measured idle baseline. ``timestamp`` is Unix time in seconds."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FINITE
 
     power_w: float
     timestamp: float
@@ -117,18 +119,28 @@ class BaselineStore:
             lock.release()
 
     def _read(self) -> dict[str, BaselineCache]:
+        """What the file holds; an entry that cannot be read is left out, and the others count."""
         if self._path is None:
             return {}
         try:
             records = json.loads(self._path.read_text(encoding="utf-8"))
-            return TypeAdapter(dict[str, BaselineCache]).validate_python(records)
+            entries = list(records.items())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:  # ValidationError is a ValueError
+        except (OSError, ValueError, RecursionError, AttributeError) as error:
             _log.warning("idle baselines in %s cannot be read and are measured again: %s", self._path, error)
             return {}
+        found = {}
+        for key, record in entries:
+            try:
+                found[key] = _BASELINE.validate_python(record)
+            except ValidationError as error:
+                why = error.errors(include_url=False)[0]["msg"]
+                _log.warning("an idle baseline in %s cannot be read and is measured again: %s", self._path, why)
+        return found
 
 
+_BASELINE = TypeAdapter(BaselineCache)
 SESSION_BASELINES = BaselineStore()
 
 

@@ -22,7 +22,8 @@ def checked(kind: type[_Kind], value: Any) -> _Kind:
     if not is_dataclass(value) or not isinstance(value, kind):
         raise ValueError(f"gave {type(value).__name__} {value!r:.80} where a {kind.__name__} belongs")
     try:
-        found: _Kind = _adapter(kind).validate_python(asdict(value))
+        fields: Any = value
+        found: _Kind = _adapter(kind).validate_python(asdict(fields))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -31,5 +32,5 @@ def checked(kind: type[_Kind], value: Any) -> _Kind:
 
 
 @functools.cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

@@ -1,14 +1,14 @@
 """What a reader of the number has to know about the way it was taken. Warnings inform, they never block.
 
 Each function looks at one thing and returns a warning, or None where there is nothing to say. What the GPUs
-themselves did is in ``nvidia.warnings``.
+themselves did is in ``gpu.warnings``.
 """
 
 import math
 from collections.abc import Sequence
 
 from llenergymeasure.core.gpu.power_sensor import Aliasing, PowerSensor, aliasing_of
-from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 SHORT_MEASUREMENT_SEC = 10.0
@@ -23,6 +23,8 @@ BASELINE_DRIFT = 0.10
 FOREIGN_CPU_PCT = 5.0
 # Where others take as much, what they slow down and draw is no longer a small error of the figure.
 MUCH_FOREIGN_CPU_PCT = 10.0
+# Of a window's length, what a sensor's edges may lie beside its own.
+_SAME_SPAN = 0.01
 
 
 def collect_measurement_warnings(
@@ -118,6 +120,19 @@ def baseline_drift_warning(
         f"{BASELINE_DRIFT:.0%} apart, so the baseline was measured again",
         "let the machine rest between experiments (execution.pause_s), and look for other processes",
     )
+
+
+def energy_span_warning(energy: EnergyMeasurement, window_s: float) -> list[MeasurementWarning]:
+    """Whether joules were taken over another time than tokens and latencies."""
+    if energy.total_j is None or abs(energy.duration_sec - window_s) <= _SAME_SPAN * window_s:
+        return []
+    return [
+        MeasurementWarning(
+            "energy_span_differs",
+            f"the joules are of {energy.duration_sec:.3g} s, the window was {window_s:.3g} s long",
+            "use a sensor that starts and stops faster, or measure for longer",
+        )
+    ]
 
 
 def thermal_floor_warning(waited_s: float, asked_s: float, *, ended_early: bool) -> MeasurementWarning | None:

@@ -5,10 +5,12 @@ window itself in ``window.run``.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from llenergymeasure.config.entry_points import first_line
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
@@ -21,7 +23,7 @@ from llenergymeasure.core.settling import settled
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.core.window.run import measured_run
-from llenergymeasure.core.window.work import Work
+from llenergymeasure.core.window.work import Work, inference
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.metrics import EnergyBreakdown, FlopsResult, WarmupResult
@@ -30,7 +32,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import throttle_info
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import BackendError, ConfigError, LLEMError, contained
 from llenergymeasure.protocols import InferenceBackend
 
 _log = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
     engine, warnings = with_defaults(backend, EngineBase), list[MeasurementWarning]()
     with StateMachine(instruments.on_state) as state:
         environment = steps.snapshot(engine, instruments, warnings)
-        steps.told(warnings, steps.or_unavailable("engine_cautions", lambda: engine.cautions(plan.config), warnings))
+        warnings.extend(steps.said("engine_cautions", lambda: engine.cautions(plan.config), warnings))
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)
         instruments.peers.wait("load", POLL_BESIDE_S)
@@ -140,13 +142,14 @@ def _measured(
         warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
         instruments.peers.wait("settled", POLL_BESIDE_S)
         state.advance(ExperimentState.MEASURING)
-        model.seed(plan.seed)
+        with inference():
+            model.seed(plan.seed)
         instruments.peers.wait("start")
         window = measured_run(plan, work, instruments, warnings)
         # What comes now would be work beside the windows of the others.
         instruments.peers.wait("end", POLL_BESIDE_S)
-        steps.told(warnings, steps.or_unavailable("engine_warnings", model.warnings, warnings))
-        peak_memory_mb = steps.or_unavailable("peak_memory", model.peak_memory_mb, warnings)
+        warnings.extend(steps.said("engine_warnings", model.warnings, warnings))
+        peak_memory_mb = steps.or_unavailable("peak_memory", lambda: _megabytes(model.peak_memory_mb()), warnings)
         phases = steps.phases(plan, work.only(window.units), instruments, warnings)
     samples = steps.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
     window.keep(samples, plan.devices, environment.gpus)
@@ -164,11 +167,31 @@ def _measured(
     )
 
 
+def _megabytes(given: float | None) -> float | None:
+    """Memory that an engine tells.
+
+    Raises:
+        ValueError: it is no amount of memory.
+    """
+    if given is not None and not (math.isfinite(given) and given >= 0):
+        raise ValueError(f"{given!r} MB is no amount of memory")
+    return given
+
+
 @contextmanager
 def _loaded(plan: ExperimentPlan, engine: EngineBase) -> Iterator[LoadedModelBase]:
     _log.info("loading %s with %s", plan.config.model, plan.config.backend)
-    with engine.load(plan) as model:
-        yield with_defaults(model, LoadedModelBase)
+    with ExitStack() as stack:
+        try:
+            with contained():
+                model = with_defaults(stack.enter_context(engine.load(plan)), LoadedModelBase)
+        except LLEMError:
+            raise
+        except Exception as error:  # an engine's libraries raise what they will
+            raise BackendError(
+                f"the {plan.config.backend} engine cannot load {plan.config.model!r}: {first_line(error)}"
+            ) from error
+        yield model
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from llenergymeasure.config.entry_points import first_line
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.baseline import (
     BaselineCache,
@@ -13,9 +14,10 @@ from llenergymeasure.core.baseline import (
     mean_power_w,
     measure_baseline_power,
 )
+from llenergymeasure.core.checked import checked
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.measurement_warnings import thermal_floor_warning
+from llenergymeasure.core.measurement_warnings import energy_span_warning, thermal_floor_warning
 from llenergymeasure.core.peers import InStep
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import as_text
@@ -57,15 +59,21 @@ def or_unavailable(what: str, call: Callable[[], _Value], warnings: list[Measure
         return None
 
 
-def told(warnings: list[MeasurementWarning], said: Iterable[MeasurementWarning | str] | None) -> None:
-    """Add what an engine said; one from elsewhere may say it as text."""
-    warnings.extend(map(MeasurementWarning.of, said or ()))
+def said(
+    what: str, call: Callable[[], Iterable[MeasurementWarning | str]], warnings: list[MeasurementWarning]
+) -> tuple[MeasurementWarning, ...]:
+    """What an engine says; one from elsewhere may say it as text. If it raises, nothing and a warning."""
+    return or_unavailable(what, lambda: MeasurementWarning.all_of(call()), warnings) or ()
 
 
 def snapshot(engine: EngineBase, instruments: Instruments, warnings: list[MeasurementWarning]) -> EnvironmentSnapshot:
     """The machine and its software, with what the engine knows of them."""
-    facts = or_unavailable("engine_environment", engine.environment, warnings) or {}
-    return replace(instruments.snapshot(), engine=dict(facts))
+    facts = or_unavailable("engine_environment", lambda: _texts(engine.environment()), warnings) or {}
+    return replace(instruments.snapshot(), engine=facts)
+
+
+def _texts(facts: Mapping[str, object]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in facts.items()}
 
 
 def idle_baseline(
@@ -156,7 +164,12 @@ def prepared_work(
 
 def described(model: LoadedModelBase, prepared: PreparedWork) -> ModelDescription:
     """The loaded model, and to which prompts its chat template was applied."""
-    return replace(model.describe(), chat_template=prepared.template_use)
+    try:
+        with contained():
+            description = checked(ModelDescription, model.describe())
+    except Exception as error:  # engines raise whatever their libraries raise
+        raise ExperimentError(f"the engine cannot describe the model that it loaded: {first_line(error)}") from error
+    return replace(description, chat_template=prepared.template_use)
 
 
 def identify(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> ModelIdentity:
@@ -165,8 +178,10 @@ def identify(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> Mode
     Before warm-up, because it may read all of the weights: nothing of that is left in the window, and no measurement
     is lost when somebody ends it.
     """
-    identity = or_unavailable("weights_digest", model.identity, warnings) or ModelIdentity()
-    told(warnings, identity.warnings)
+    identity = (
+        or_unavailable("weights_digest", lambda: checked(ModelIdentity, model.identity()), warnings) or ModelIdentity()
+    )
+    warnings.extend(identity.warnings)
     return identity
 
 
@@ -237,7 +252,12 @@ def flops(model: LoadedModelBase, window: Window, warnings: list[MeasurementWarn
             )
         )
         return None
-    return or_unavailable("flops", lambda: model.flops(window.output), warnings)
+
+    def count() -> FlopsResult | None:
+        found = model.flops(window.output)
+        return None if found is None else checked(FlopsResult, found)
+
+    return or_unavailable("flops", count, warnings)
 
 
 def phases(
@@ -292,6 +312,7 @@ def collect_warnings(
         warnings.append(MeasurementWarning("energy_unavailable", instruments.energy_absent_reason, _NO_IDLE))
     if window.energy is not None:
         warnings.extend(window.energy.warnings)
+        warnings.extend(energy_span_warning(window.energy, window.duration_sec))
         # What a sensor from elsewhere says of itself is not asked where its own rows say it.
         if window.energy.total_j is not None and (instruments.modelled or is_modelled(window.energy.devices)):
             warnings.append(_about_a_model(window.energy, instruments))

@@ -126,7 +126,9 @@ class ExperimentResult(BaseModel):
         """Worked out anew wherever a result is made or read: no file is believed that calls itself citable."""
         if not isinstance(data, Mapping):
             return data
-        flags = [MeasurementWarning.of(str(text)).flag for text in data.get("measurement_warnings") or ()]
+        told = data.get("measurement_warnings")
+        # Anything else is refused by the field itself.
+        flags = [MeasurementWarning.of(str(text)).flag for text in (told if isinstance(told, (list, tuple)) else ())]
         if data.get("total_energy_j") is None:
             flags.append("energy_unavailable")
         elif _rests_on_a_model(data.get("energy_devices") or ()):

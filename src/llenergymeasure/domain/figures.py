@@ -42,7 +42,7 @@ class SpeedFigures:
         return cls(
             counts=assembly.combined_counts(raws),
             n_failed=assembly.n_requests_failed(raws),
-            n_cut_short=sum(r.finish_reason == "length" for r in assembly.distinct_requests(raws)),
+            n_cut_short=sum(r.finish_reason == "length" for r in assembly.ended_in_the_window(raws)),
             n_excluded=assembly.n_requests_excluded(raws),
             in_flight=raws[0].in_flight if len(raws) == 1 else None,
             duration_sec=seconds,

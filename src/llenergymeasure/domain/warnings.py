@@ -88,6 +88,9 @@ FLAGS: Mapping[str, Flag] = {
         "devices took meanwhile is not in the total",
         _DOUBT,
     ),
+    "energy_span_differs": Flag(
+        "a sensor took its joules over a time that is more than 1 % off the window's", _DOUBT
+    ),
     "not_in_the_total": Flag("a sensor of a row beside the total failed"),
     "short_measurement_duration": Flag("the window is under 10 s", _DOUBT),
     "few_sensor_periods": Flag(

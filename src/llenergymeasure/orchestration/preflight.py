@@ -17,6 +17,7 @@ from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.prompts.selection import read_dataset, too_few
 from llenergymeasure.domain.plan import ProcessLayout
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError, contained
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
@@ -155,7 +156,10 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
     devices = tuple(engine.select_devices(config, visible.uuids))
     lacking = tuple(engine.problems(config))
     memory = memory_fit(engine.estimate_memory(config), devices, layout.n_processes, visible)
-    cautions = [*engine.cautions(config), *([] if memory.caution is None else [memory.caution])]
+    cautions = [
+        *MeasurementWarning.all_of(engine.cautions(config)),
+        *([] if memory.caution is None else [memory.caution]),
+    ]
     return replace(
         found,
         lacking=lacking if memory.problem is None else (*lacking, memory.problem),

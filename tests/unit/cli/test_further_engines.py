@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.distributions import TOY
 from tests.unit.cli.conftest import Ran
 from tests.unit.conftest import Install
 
@@ -108,3 +109,67 @@ def test_what_is_left_to_the_machine_is_shown_and_kept_in_the_result(
     result = json.loads(path.read_text(encoding="utf-8"))
     assert (result["effective_config"]["backend"], result["effective_config"]["precision"]) == ("toy", "fp16")
     assert "precision was given as auto, and is fp16 on this machine" in result["reproducibility_notes"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("            sent = time.monotonic()\n", "            raise SystemExit(0)\n", "inference failed: "),
+        (
+            "        yield ToyModel(",
+            "        raise SystemExit(0)\n        yield ToyModel(",
+            "toy engine cannot load 'any'",
+        ),
+        (
+            '        return ModelDescription(engine="toy", engine_version="1.0")',
+            "        return None",
+            "cannot describe",
+        ),
+        ("    def describe(self):\n", "    def describe(self):\n        raise SystemExit(0)\n", "cannot describe"),
+        ("            on_done(", "            on_done(None) or (", "where a RequestOutput belongs"),
+    ],
+    ids=["run ends", "load ends", "describes nothing", "describe ends", "tells nothing"],
+)
+def test_one_that_does_what_none_may_is_a_failed_run_with_a_reason(
+    install: Install, llem: Callable[..., Ran], old: str, new: str, said: str
+) -> None:
+    assert old in TOY
+    install({"llem_toy": TOY.replace(old, new)}, {"toy": "llem_toy:ToyEngine"}, "llem-toy")
+    ran = llem("run", *COMMON, "--backend", "toy", "--set", "warmup.enabled=false", "--quiet")
+    assert (ran.code, ran.out) == (1, "")
+    assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    ("method", "flag"),
+    [
+        ("def warnings(self): return 5", "engine_warnings_unavailable"),
+        ("def warnings(self): raise SystemExit(0)", "engine_warnings_unavailable"),
+        ('def identity(self): return "x"', "weights_digest_unavailable"),
+        ('def flops(self, output): return "x"', "flops_unavailable"),
+        ('def peak_memory_mb(self): return float("nan")', "peak_memory_unavailable"),
+        ('def peak_memory_mb(self): return "much"', "peak_memory_unavailable"),
+    ],
+)
+def test_what_one_tells_beside_the_requests_costs_only_itself(
+    install: Install, llem: Callable[..., Ran], folder: Path, method: str, flag: str
+) -> None:
+    module = TOY.replace("    def describe(self):\n", f"    {method}\n\n    def describe(self):\n")
+    install({"llem_toy": module}, {"toy": "llem_toy:ToyEngine"}, "llem-toy")
+    ran = llem("run", *COMMON, "--backend", "toy", "--set", "warmup.enabled=false", "--quiet")
+    assert (ran.code, ran.err) == (0, "")
+    [path] = folder.glob("results/*/result.json")
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert result["output_tokens"] == 12
+    assert flag in [text.partition(":")[0] for text in result["measurement_warnings"]]
+
+
+@pytest.mark.parametrize("loggers", ["None", "property(lambda self: 1 / 0)"])
+def test_loggers_that_cannot_be_had_are_no_ones_burden(
+    install: Install, llem: Callable[..., Ran], loggers: str
+) -> None:
+    module = TOY.replace('loggers = ("toy.library",)', f"loggers = {loggers}")
+    install({"llem_toy": module}, {"toy": "llem_toy:ToyEngine"}, "llem-toy")
+    ran = llem("config")
+    assert (ran.code, ran.err) == (0, "")
+    assert line_of(ran, "engine toy").startswith("engine toy usable")

@@ -90,6 +90,48 @@ def test_a_broken_one_stops_whoever_names_it_before_anything_runs_and_nobody_els
     assert llem("run", *MODEL, *AT_ONCE, "--set", "energy.backend=null").code == 0
 
 
+ENDINGS = {
+    "exit": ("raise SystemExit(0)", "SystemExit: 0"),
+    "panic": ("raise type('PanicException', (BaseException,), {})('panicked')", "PanicException: panicked"),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize("where", ["on import", "made", "asked", "of a property"])
+def test_one_that_would_end_the_process_is_a_line(
+    toy: None, install: Install, llem: Callable[..., Ran], name: str, where: str
+) -> None:
+    raising, said = ENDINGS[name]
+    module = {
+        "on import": f"{raising}\n",
+        "made": BARE.replace("    name = ", f"    def __init__(self):\n        {raising}\n\n    name = "),
+        "asked": BARE.replace("return True", raising),
+        "of a property": BARE.replace(
+            "    name = ", f"    @property\n    def modelled(self):\n        {raising}\n\n    name = "
+        ),
+    }[where]
+    install({"llem_bare": module}, {"bare": "llem_bare:BareSensor"}, "llem-bare", SENSORS)
+    ran = llem("config")
+    assert (ran.code, ran.err) == (0, "")
+    assert said in line_of(ran, "energy bare")
+    assert "energy rapl" in ran.out
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize("at", ["start_tracking(self):", "stop_tracking(self, tracker):"])
+def test_one_that_would_end_the_run_costs_the_joules_only(
+    toy: None, install: Install, llem: Callable[..., Ran], folder: Path, name: str, at: str
+) -> None:
+    raising, said = ENDINGS[name]
+    module = MODELLED.replace(f"def {at}\n", f"def {at}\n        {raising}\n")
+    install({"llem_bare": module}, {"bare": "llem_bare:BareSensor"}, "llem-bare", SENSORS)
+    ran = llem("run", *MODEL, *AT_ONCE, "--set", "energy.backend=bare")
+    assert (ran.code, ran.err) == (0, "")
+    result = measured(folder)
+    assert result["total_energy_j"] is None
+    assert any(said in text for text in result["measurement_warnings"])  # type: ignore[attr-defined]
+
+
 def test_two_of_one_name_contradict_each_other(install: Install, toy: None, llem: Callable[..., Ran]) -> None:
     for name in ("llem-one", "llem-two"):
         module = name.replace("-", "_")

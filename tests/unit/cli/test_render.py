@@ -310,8 +310,9 @@ def test_several_processes_are_counted_and_one_is_not_worth_a_line() -> None:
 
 def test_weights_that_were_not_read_and_an_adapter_stand_behind_the_model() -> None:
     assert line(render_result.experiment(result(), None), "model").endswith("org/a-model, bf16")
-    facts = {"weights": "random, seed 42", "adapter": "lora, rank 4, alpha 8, merged"}
-    other = ModelDescription(engine="fake", engine_version="1", **facts)
+    other = ModelDescription(
+        engine="fake", engine_version="1", weights="random, seed 42", adapter="lora, rank 4, alpha 8, merged"
+    )
     row = line(render_result.experiment(result(model=other), None), "model")
     assert row.endswith("org/a-model, bf16, weights not read: random, seed 42, adapter (lora, rank 4, alpha 8, merged)")
 

@@ -366,7 +366,20 @@ def test_of_processes_that_keep_theirs_at_once_nothing_is_lost(tmp_path: Path) -
     assert [store.get(f"{i}-{n}") is not None for i in range(3) for n in range(20)] == [True] * 60
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"x": {"power_w": "hot"}}'])
+def test_an_entry_that_cannot_be_read_costs_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "baseline.json"
+    BaselineStore(path, HERE).put("key", MEASURED)
+    kept = json.loads(path.read_text())
+    absurd = {**next(iter(kept.values())), "power_w": float("inf")}
+    path.write_text(json.dumps({"hot": {"power_w": "hot"}, "absurd": absurd, **kept}))
+    store = BaselineStore(path, HERE)
+    assert store.get("key") == MEASURED
+    assert caplog.text.count("cannot be read and is measured again") == 2
+    store.put("other", A_BASELINE)
+    assert BaselineStore(path, HERE).get("key") == MEASURED
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 200_000, '"text"'])
 def test_a_torn_file_holds_no_baseline_and_that_is_said(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:

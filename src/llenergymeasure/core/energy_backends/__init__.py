@@ -143,10 +143,10 @@ def probe_sensors(context: SensorContext, names: Sequence[str] | None = None) ->
             problem = str(error).removeprefix(f"energy backend {name!r} is not usable: ")
             yield SensorStatus(name=name, sensor=None, problem=problem)
             continue
-        problem = _problem(sensor, context)
+        said = _problem(sensor, context)
         # One that fails when it is asked is asked nothing more.
-        modelled = problem is None and sensor.modelled
-        yield SensorStatus(name=name, sensor=sensor, problem=problem, modelled=modelled)
+        modelled = said is None and sensor.modelled
+        yield SensorStatus(name=name, sensor=sensor, problem=said, modelled=modelled)
 
 
 def first_that_senses(scope: EnergyScope, context: SensorContext) -> SensorBase | None:

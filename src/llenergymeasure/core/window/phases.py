@@ -47,7 +47,7 @@ def _window(plan: ExperimentPlan, work: Work, instruments: Instruments) -> Phase
     """One window; sampling starts from the same seed in each, so that all produce the same tokens."""
     model = work.model
     model.seed(plan.config.random_seed)
-    said_before = set(map(MeasurementWarning.of, model.warnings()))
+    said_before = set(MeasurementWarning.all_of(model.warnings()))
     tracking = None if instruments.energy is None else Tracking(instruments.energy)
     with tracking or nullcontext():
         start_s = instruments.clock()
@@ -61,7 +61,7 @@ def _window(plan: ExperimentPlan, work: Work, instruments: Instruments) -> Phase
         n_input_tokens=output.input_tokens,
         n_output_tokens=output.output_tokens,
         warnings=(
-            *(w for w in map(MeasurementWarning.of, model.warnings()) if w not in said_before),
+            *(w for w in MeasurementWarning.all_of(model.warnings()) if w not in said_before),
             *(() if energy is None else energy.warnings),
         ),
     )

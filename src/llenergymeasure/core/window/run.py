@@ -12,6 +12,7 @@ from tqdm import tqdm
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.window.meter import Window, WindowMeter
 from llenergymeasure.core.window.part import MeasuredPart, measured_part
+from llenergymeasure.core.window.told import Told
 from llenergymeasure.core.window.work import Work, inference
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -52,6 +53,7 @@ class _Run:
     def __init__(
         self, plan: ExperimentPlan, work: Work, part: MeasuredPart, instruments: Instruments, bar: "tqdm[NoReturn]"
     ) -> None:
+        self._told = Told(work.requests, lambda: self._cancelled, instruments.clock)
         self.done: list[RequestOutput] = []
         self._plan, self._work, self._part, self._instruments, self._bar = plan, work, part, instruments, bar
         self._clock = instruments.clock
@@ -59,6 +61,7 @@ class _Run:
         self._edge: Future[None] | None = None
         self._cancelled = False
         self._n_before = 0
+        self._n_at_close: int | None = None
         self._n_units = 0
         self._n_units_before = 0
         self._unit: list[RequestOutput] = []
@@ -78,16 +81,15 @@ class _Run:
             load = replace(work.load, cancelled=lambda: self._cancelled)
             work.model.run(work.requests, load, self._on_done)
             self._wait_for_the_edge()
-            if not self._meter.is_open:
-                raise ExperimentError("no request ended, so that nothing was measured; see the log of the engine")
             cut_short = self._meter.has_closed
-            if not cut_short:
+            if self._meter.is_open and not cut_short:
                 work.model.synchronize()
                 self._meter.close()
+            self._told.check()
         return self._filled(is_cut=not work.load.has_pauses and not (opened_before_all and not cut_short))
 
     def _on_done(self, output: RequestOutput) -> None:
-        work = self._work
+        work, output = self._work, self._told.take(output)
         if work.load.has_pauses and self._meter.is_open:
             output = replace(output, batch=self._n_units - self._n_units_before)
         self.done.append(output)
@@ -138,7 +140,7 @@ class _Run:
         if self._work.load.has_pauses:
             self._work.model.synchronize()
         self._meter.close()
-        self._cancelled = True
+        self._cancelled, self._n_at_close = True, len(self.done)
 
     def _at_the_edge(self, call: Callable[[], None]) -> None:
         if self._work.load.has_pauses:
@@ -163,7 +165,7 @@ class _Run:
 
     def _filled(self, *, is_cut: bool) -> Window:
         window, work = self._meter.window, self._work
-        seen = self.done[self._n_before :]
+        seen = self.done[self._n_before : self._n_at_close]
         window.lead_in_s = window.start_s - self._began_s
         window.units = work.units[self._n_units_before : self._n_units]
         if is_cut:
@@ -174,7 +176,7 @@ class _Run:
             )
             indices = {output.index for output in seen}
             requests = [request for request in work.requests if request.index in indices]
-            window.units = work.load.units_of(requests, work.model.capacity())
+            window.units = work.load.units_of(requests, work.capacity)
         window.output = InferenceOutput(requests=tuple(seen))
         window.n_failed = sum(output.error is not None for output in seen)
         return window

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from llenergymeasure.core.backends.base import LoadedModelBase
-from llenergymeasure.domain.inference import InferenceOutput, Request, RequestOutput
+from llenergymeasure.core.window.told import Told
+from llenergymeasure.domain.inference import InferenceOutput, Request
 from llenergymeasure.domain.load import Load
 from llenergymeasure.exceptions import ExperimentError, LLEMError, contained
 
@@ -17,17 +18,29 @@ class Work:
     """A model with the requests it is to run.
 
     ``units`` are the requests by what is at work at the same time under ``load``: batches, or as many as run beside
-    each other.
+    each other. ``capacity`` is what the engine says of how many it works on at a time.
     """
 
     model: LoadedModelBase
     load: Load
     units: tuple[tuple[Request, ...], ...]
+    capacity: int | None = None
 
     @classmethod
     def of(cls, model: LoadedModelBase, load: Load, requests: Sequence[Request]) -> "Work":
-        """The work of running [n] requests under a load."""
-        return cls(model=model, load=load, units=tuple(load.units_of(requests, model.capacity())))
+        """The work of running [n] requests under a load.
+
+        Raises:
+            ExperimentError: the engine's capacity is no number of requests.
+        """
+        with inference():
+            capacity = model.capacity()
+        if capacity is not None and (not isinstance(capacity, int) or capacity < 1):
+            raise ExperimentError(
+                f"the engine says that it works on {capacity!r} requests at a time; that has to be 1 or more, or None "
+                "where it does not know"
+            )
+        return cls(model=model, load=load, units=tuple(load.units_of(requests, capacity)), capacity=capacity)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -44,13 +57,14 @@ class Work:
         Raises:
             ExperimentError: a request failed.
         """
-        done: list[RequestOutput] = []
-        self.model.run(self.requests, self.load, done.append)
+        told = Told(self.requests, self.load.cancelled)
+        self.model.run(self.requests, self.load, told.note)
         self.model.synchronize()
-        failed = next((output for output in done if output.error is not None), None)
+        told.check()
+        failed = next((output for output in told.outputs if output.error is not None), None)
         if failed is not None:
             raise ExperimentError(f"request {failed.index} failed: {failed.error}")
-        return InferenceOutput(requests=tuple(done))
+        return InferenceOutput(requests=tuple(told.outputs))
 
 
 def unit_runner(work: Work, clock: Callable[[], float] = time.monotonic) -> Callable[[], float]:

@@ -54,6 +54,10 @@ def test_what_is_no_measurement_at_all_is_no_joules_and_a_reason() -> None:
 GOOD = DeviceEnergy(device="GPU-0", kind="gpu", energy_j=300.0, source="counter", uncertainty_j=2.0)
 
 
+def with_field(row: DeviceEnergy, **wrong: Any) -> DeviceEnergy:
+    return replace(row, **wrong)
+
+
 def of_rows(*rows: Any, total_j: Any = 300.0, **fields: Any) -> EnergyMeasurement:
     return EnergyMeasurement(total_j, **{"duration_sec": 3.0, "samples": 2, **fields}, devices=tuple(rows))
 
@@ -69,8 +73,8 @@ def of_rows(*rows: Any, total_j: Any = 300.0, **fields: Any) -> EnergyMeasuremen
         (of_rows(GOOD, GOOD, total_j=600.0), "more than one row for GPU-0"),
         (of_rows(GOOD, replace(GOOD, device="dram", kind="dram"), total_j=600.0), "a total of 600 J, and the rows"),
         (of_rows(replace(GOOD, energy_j=None)), "have no sum"),
-        (of_rows(replace(GOOD, scope="rack")), "gave devices.0.scope 'rack'"),
-        (of_rows(replace(GOOD, kind="fpga")), "gave devices.0.kind 'fpga'"),
+        (of_rows(with_field(GOOD, scope="rack")), "gave devices.0.scope 'rack'"),
+        (of_rows(with_field(GOOD, kind="fpga")), "gave devices.0.kind 'fpga'"),
         (of_rows(replace(GOOD, uncertainty_j=math.nan)), "gave devices.0.uncertainty_j nan"),
         (of_rows(replace(GOOD, energy_j=math.inf)), "gave devices.0.energy_j inf"),
         (of_rows(GOOD, duration_sec=None), "gave duration_sec None"),

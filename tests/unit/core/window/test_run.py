@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,13 +12,22 @@ from llenergymeasure.core.background import at_once, in_a_thread
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.prompts.tokenise import PreparedRequests
 from llenergymeasure.core.session import run_session
+from llenergymeasure.core.window.work import Work
 from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.window import InFlight, counts_between
 from llenergymeasure.exceptions import ExperimentError
-from llenergymeasure.testing import FakeClock, FakeEnergy, FakeSampler, fake_environment
+from llenergymeasure.testing import (
+    FakeClock,
+    FakeEnergy,
+    FakeEngine,
+    FakeModel,
+    FakeSampler,
+    fake_environment,
+    words_as_tokens,
+)
 from llenergymeasure.testing.simulated import SimulatedEngine, SimulatedModel
 
 # Two at a time, a second a step. The first ends at 3 s and the third begins, the second at 5 and the fourth begins, the
@@ -181,7 +190,7 @@ class Mute(SimulatedModel):
 
 
 def test_an_engine_that_tells_of_no_request_in_a_window_is_an_error() -> None:
-    with pytest.raises(ExperimentError, match="no request ended, so that nothing was measured"):
+    with pytest.raises(ExperimentError, match="4 of 4 requests were never told of; the first is 0"):
         Bench(model=Mute).run(methodology="windowed", window_start_s=2.5)
 
 
@@ -279,3 +288,45 @@ def test_an_edge_beside_the_run_raises_what_it_raised() -> None:
     with pytest.raises(OSError, match="driver gone"):
         at_once(fail).result()
     assert in_a_thread(lambda: 7).result(10) == at_once(lambda: 7).result() == 7
+
+
+def test_what_is_told_after_the_window_has_closed_is_not_in_it() -> None:
+    class Deaf(FakeModel):
+        """Goes on when it is cancelled."""
+
+        def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+            super().run(requests, replace(load, cancelled=lambda: False), on_done)
+
+    clock = FakeClock()
+    model = Deaf(clock=clock, batch_size=1, batch_s=10.0)
+    config = ExperimentConfig.model_validate(
+        {
+            "model": "fake",
+            "n": 9,
+            "warmup": {"enabled": False},
+            "measurement": {"methodology": "windowed", "window_start_s": 20, "window_length_s": 30},
+        }
+    )
+    instruments = Instruments(
+        energy=None,
+        sampler=FakeSampler(),
+        snapshot=fake_environment,
+        clock=clock,
+        sleep=clock.sleep,
+        now=clock.now,
+        tokenise=words_as_tokens,
+    )
+    raw = run_session(ExperimentPlan.of(config), FakeEngine(model), instruments)
+    assert (raw.window_start_s, raw.window_end_s) == (20.0, 50.0)
+    assert [output.index for output in raw.requests] == [2, 3, 4]
+    assert (raw.counts.n_requests, raw.n_requests_excluded) == (3, 6)
+
+
+@pytest.mark.parametrize("capacity", [0, -1, 2.5, "4"])
+def test_a_capacity_that_is_none_is_an_error(capacity: Any) -> None:
+    class Odd(FakeModel):
+        def capacity(self) -> Any:
+            return capacity
+
+    with pytest.raises(ExperimentError, match=f"works on {capacity!r} requests at a time"):
+        Work.of(Odd(clock=FakeClock()), Load.all_at_once(), [Request(index=0, token_ids=(1,), max_output_tokens=1)])

@@ -1,0 +1,117 @@
+"""What an engine tells of its requests, looked at before it counts: an engine from elsewhere may tell anything."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from llenergymeasure.domain.inference import Request, RequestOutput
+from llenergymeasure.exceptions import ExperimentError
+
+# What reading one clock in two ways may differ by.
+_SAME_TIME_S = 1e-6
+
+
+class Told:
+    """Takes what is told of [n] requests while they run, and says afterwards whether it can be counted.
+
+    While they run only what costs nothing is done: an engine waits for it.
+    """
+
+    def __init__(
+        self, requests: Sequence[Request], cancelled: Callable[[], bool], clock: Callable[[], float] | None = None
+    ) -> None:
+        """``clock`` is that of the engine's times, in seconds; None where they are of no matter."""
+        self.outputs: list[RequestOutput] = []
+        self._open = {request.index: request for request in requests}
+        self._asked = dict(self._open)
+        self._cancelled, self._clock = cancelled, clock
+        self._began_s = clock() if clock is not None else 0.0
+        self._problem: str | None = None
+
+    def take(self, output: RequestOutput) -> RequestOutput:
+        """Note one that has ended; what an engine leaves open of its end is added.
+
+        Raises:
+            ExperimentError: it was not asked for, or told before.
+        """
+        if self._problem is None:
+            self._problem = self._why_not(output)
+        if self._problem is not None:
+            # An engine that calls from a thread of its own may lose it: check() says it again.
+            raise ExperimentError(self._problem)
+        del self._open[output.index]
+        self.outputs.append(self._completed(output))
+        return self.outputs[-1]
+
+    def note(self, output: RequestOutput) -> None:
+        """As ``take``, giving nothing."""
+        self.take(output)
+
+    def check(self) -> None:
+        """Whether all was told, and can be true; to be called when the run is over.
+
+        Raises:
+            ExperimentError: what is wrong with the first of them.
+        """
+        ended_s = math.inf if self._clock is None else self._clock()
+        problem = self._problem or next(
+            (f"request {o.index}: {wrong}" for o in self.outputs for wrong in self._wrong_with(o, ended_s)), None
+        )
+        if problem is None and self._open and not self._cancelled():
+            first = min(self._open)
+            problem = f"{len(self._open)} of {len(self._asked)} requests were never told of; the first is {first}"
+        if problem is not None:
+            raise ExperimentError(f"what the engine told cannot be counted: {problem}")
+
+    def _why_not(self, output: object) -> str | None:
+        if not isinstance(output, RequestOutput):
+            return f"it gave {type(output).__name__} {output!r:.80} where a RequestOutput belongs"
+        if output.index in self._open:
+            return None
+        again = "was told twice" if output.index in self._asked else "was not asked for"
+        return f"request {output.index} {again}"
+
+    def _completed(self, output: RequestOutput) -> RequestOutput:
+        if output.finish_reason == "cancelled" and not self._cancelled():
+            return replace(
+                output, finish_reason="error", error=output.error or "cancelled, and nobody had asked for it"
+            )
+        if output.finish_reason == "error" and not output.error:
+            return replace(output, error="the engine gives no reason")
+        if output.end_s is None and output.succeeded and self._clock is not None:
+            return replace(output, end_s=self._clock())
+        return output
+
+    def _wrong_with(self, output: RequestOutput, ended_s: float) -> Iterator[str]:
+        for name in ("input_tokens", "output_tokens"):
+            n_tokens = getattr(output, name)
+            if not isinstance(n_tokens, int) or n_tokens < 0:
+                yield f"{name} is {n_tokens!r}"
+                return
+        if output.finish_reason not in ("stop", "length", "error", "cancelled"):
+            yield f"finish_reason is {output.finish_reason!r}"
+        if output.error is not None and output.succeeded:
+            yield f"it has an error ({output.error}) and ended by itself ({output.finish_reason})"
+        if output.output_ids and sum(map(len, output.output_ids)) != output.output_tokens:
+            yield f"output_tokens is {output.output_tokens}, and output_ids has {sum(map(len, output.output_ids))}"
+        limit = self._asked[output.index].max_output_tokens
+        if output.output_ids and max(output.answer_lengths) > limit:
+            yield f"an answer has {max(output.answer_lengths)} tokens, and {limit} were asked for"
+        if len(output.token_times_s) not in (0, max(output.answer_lengths)):
+            yield f"there are {len(output.token_times_s)} token_times_s for {max(output.answer_lengths)} tokens"
+        if self._clock is not None:
+            yield from self._wrong_times(output, ended_s)
+
+    def _wrong_times(self, output: RequestOutput, ended_s: float) -> Iterator[str]:
+        known = [output.sent_s, output.first_token_s, *output.token_times_s, output.end_s]
+        times_s = [time_s for time_s in known if time_s is not None]
+        if not all(map(math.isfinite, times_s)):
+            yield "a time of it is no number"
+        elif any(later < earlier - _SAME_TIME_S for earlier, later in pairwise(times_s)):
+            yield f"its times run backwards: {', '.join(f'{time_s:.6f}' for time_s in times_s[:6])} s"
+        elif times_s and not self._began_s - _SAME_TIME_S <= times_s[0] <= times_s[-1] <= ended_s + _SAME_TIME_S:
+            yield (
+                f"it went from {times_s[0]:.3f} to {times_s[-1]:.3f} s, and the run from {self._began_s:.3f} to "
+                f"{ended_s:.3f} s; times are of time.monotonic"
+            )

@@ -1,0 +1,104 @@
+"""What an engine tells is looked at before it counts."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from llenergymeasure.core.window.told import Told
+from llenergymeasure.domain.inference import Request, RequestOutput
+from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.testing import FakeClock
+
+REQUESTS = [Request(index=i, token_ids=(1, 2), max_output_tokens=3) for i in range(3)]
+GOOD = RequestOutput(
+    index=0,
+    input_tokens=2,
+    output_tokens=3,
+    finish_reason="length",
+    output_digest="0",
+    sent_s=10.0,
+    first_token_s=11.0,
+    token_times_s=(11.0, 12.0, 13.0),
+    end_s=13.0,
+    output_ids=((7, 8, 9),),
+)
+
+
+def told_by(*outputs: Any, cancelled: bool = False) -> list[RequestOutput]:
+    clock = FakeClock(10.0)
+    told = Told(REQUESTS, lambda: cancelled, clock)
+    clock.time_s = 20.0
+    for output in outputs:
+        told.take(output)
+    told.check()
+    return told.outputs
+
+
+def others() -> list[RequestOutput]:
+    return [replace(GOOD, index=1), replace(GOOD, index=2)]
+
+
+def test_what_can_be_is_taken_as_it_is() -> None:
+    given = [replace(GOOD, index=i) for i in (2, 0, 1)]
+    assert told_by(*given) == given
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"index": 1}, "request 1 was told twice"),
+        ({"index": 99}, "request 99 was not asked for"),
+        ({"input_tokens": -500}, "request 0: input_tokens is -500"),
+        ({"output_tokens": -5}, "request 0: output_tokens is -5"),
+        ({"output_tokens": 2.5}, "request 0: output_tokens is 2.5"),
+        ({"output_tokens": 4}, "output_tokens is 4, and output_ids has 3"),
+        ({"finish_reason": "eos"}, "finish_reason is 'eos'"),
+        ({"error": "no room"}, "it has an error (no room) and ended by itself (length)"),
+        ({"output_ids": (), "token_times_s": (11.0,)}, "there are 1 token_times_s for 3 tokens"),
+        ({"output_ids": ((7, 8, 9, 9),), "output_tokens": 4, "token_times_s": ()}, "an answer has 4 tokens, and 3"),
+        ({"token_times_s": (11.0, 13.0, 12.0)}, "its times run backwards"),
+        ({"first_token_s": 9.0}, "its times run backwards"),
+        ({"end_s": float("nan")}, "a time of it is no number"),
+        ({"sent_s": 9.0}, "it went from 9.000 to 13.000 s, and the run from 10.000 to 20.000 s"),
+        ({"end_s": 21.0}, "it went from 10.000 to 21.000 s"),
+    ],
+)
+def test_what_cannot_be_is_an_error_that_says_what(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        told_by(*others(), replace(GOOD, **changed))
+    assert said in str(caught.value)
+
+
+def test_what_is_no_output_is_an_error() -> None:
+    with pytest.raises(ExperimentError, match="it gave NoneType None where a RequestOutput belongs"):
+        told_by(None)
+
+
+def test_requests_that_were_never_told_of_are_an_error_but_after_a_cancelled_run() -> None:
+    with pytest.raises(ExperimentError, match="2 of 3 requests were never told of; the first is 1"):
+        told_by(GOOD)
+    assert told_by(GOOD, cancelled=True) == [GOOD]
+
+
+def test_an_engine_that_swallows_the_error_is_told_again() -> None:
+    told = Told(REQUESTS, lambda: False)
+    told.take(GOOD)
+    for _ in range(2):
+        with pytest.raises(ExperimentError, match="request 0 was told twice"):
+            told.take(GOOD)
+    with pytest.raises(ExperimentError, match="cannot be counted: request 0 was told twice"):
+        told.check()
+
+
+def test_what_is_left_open_of_an_end_is_added() -> None:
+    untimed = replace(GOOD, end_s=None, token_times_s=(), first_token_s=None)
+    silent = replace(GOOD, index=1, finish_reason="error", output_ids=(), output_tokens=0, token_times_s=(), end_s=None)
+    gone = replace(silent, index=2, finish_reason="cancelled")
+    found = told_by(untimed, silent, gone)
+    assert found[0].end_s == 20.0, "it was told then"
+    assert [output.finish_reason for output in found] == ["length", "error", "error"]
+    assert [output.error for output in found[1:]] == [
+        "the engine gives no reason", "cancelled, and nobody had asked for it",
+    ]  # fmt: skip
+    assert told_by(GOOD, silent, gone, cancelled=True)[2] == gone
