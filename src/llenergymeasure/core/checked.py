@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import asdict, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,8 +22,8 @@ def checked(kind: type[_Kind], value: Any) -> _Kind:
     if not is_dataclass(value) or not isinstance(value, kind):
         raise ValueError(f"gave {type(value).__name__} {value!r:.80} where a {kind.__name__} belongs")
     try:
-        fields: Any = value
-        found: _Kind = _adapter(kind).validate_python(asdict(fields))
+        fields, wanted = cast("Any", value), cast("Any", kind)
+        found: _Kind = _adapter(wanted).validate_python(asdict(fields))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
