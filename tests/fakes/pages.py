@@ -22,6 +22,7 @@ class FreshEnvironment:
         self.folder = folder / distribution
         self.folder.mkdir()
         for name, text in files_of(page).items():
+            (self.folder / name).parent.mkdir(exist_ok=True)
             (self.folder / name).write_text(text, encoding="utf-8")
         home = folder / "environment"
         # Without a registry: what builds and what is needed is this environment's own, seen through a path file.
@@ -35,7 +36,14 @@ class FreshEnvironment:
 
     def llem(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command in it, run in the folder of the distribution."""
+        return self._run("llenergymeasure", *arguments)
+
+    def pytest(self) -> subprocess.CompletedProcess[str]:
+        """The distribution's own tests."""
+        return self._run("pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests")
+
+    def _run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self._python), "-m", "llenergymeasure", *arguments],
+            [str(self._python), "-m", module, *arguments],
             capture_output=True, text=True, check=False, cwd=self.folder,
         )  # fmt: skip

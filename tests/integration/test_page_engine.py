@@ -37,3 +37,9 @@ def test_a_setting_that_it_has_not_is_told_with_the_nearest_one(environment: Fre
     ran = environment.llem("run", "echo.yaml", "--set", "echo.tokens_ms=3", "--dry-run")
     assert ran.returncode == 2
     assert "token_ms" in ran.stderr
+
+
+def test_it_conforms(environment: FreshEnvironment) -> None:
+    ran = environment.pytest()
+    assert ran.returncode == 0, ran.stdout
+    assert "skipped" in ran.stdout

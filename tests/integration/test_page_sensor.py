@@ -57,3 +57,9 @@ def test_it_measures(environment: FreshEnvironment, counter: Path, tmp_path: Pat
     (row,) = result.energy_devices
     assert (row.sensor, row.scope, row.headline, row.source) == ("plug", "wall", True, "counter")
     assert "plug" in ran.stdout
+
+
+def test_it_conforms(environment: FreshEnvironment) -> None:
+    ran = environment.pytest()
+    assert ran.returncode == 0, ran.stdout
+    assert "10 passed" in ran.stdout

@@ -66,9 +66,7 @@ def study(result: StudyResult) -> str:
         lines.append(f"failed: {failure.name}: {failure.error_type}: {failure.message}")
         if result.output_dir is not None:
             lines.append(f"        log: {result.output_dir}/{RUNS_DIR}/{failure.slot:04d}-*/attempt-1/log.txt")
-    flags = {warning.flag for r in result.experiments for warning in r.warnings}
-    if flags:
-        lines.append(f"warnings: {', '.join(sorted(flags))} (texts are in each result.json)")
+    lines += _about_the_warnings(result.experiments)
     lines.append(f"{result.n_experiments} experiments, {len(result.failures)} failed")
     lines.append(f"results: {result.output_dir or 'not written (no output folder)'}")
     return "\n".join(lines)
@@ -113,6 +111,21 @@ def _about_the_letters(letters: Sequence[str], study_dir: Path | None) -> list[s
     return lines
 
 
+def _about_the_warnings(results: Sequence[ExperimentResult]) -> list[str]:
+    """Each flag, with the rows that have it where not all do."""
+    rows: dict[str, list[int]] = {}
+    for number_of_row, result in enumerate(results, 1):
+        for flag in {warning.flag for warning in result.warnings}:
+            rows.setdefault(flag, []).append(number_of_row)
+    if not rows:
+        return []
+    told = [
+        flag if len(numbers) == len(results) else f"{flag} (row {', '.join(map(str, numbers))})"
+        for flag, numbers in sorted(rows.items())
+    ]
+    return [f"warnings: {', '.join(told)}; texts are in each result.json"]
+
+
 def _letter(number: int) -> str:
     """A to Z, then AA, AB and so on."""
     more, own = divmod(number, len(ascii_uppercase))
@@ -154,7 +167,8 @@ def machine(
     lines += [_status("engine " + e.name, e.problem, on_cpu if e.uses_gpus is False else "usable") for e in engines]
     for sensor in sensors:
         kind = "modelled, not sensed" if sensor.modelled else "sensed"
-        lines.append(_status("energy " + sensor.name, sensor.problem, f"usable ({kind})"))
+        problem = "; ".join(filter(None, [sensor.problem, sensor.advice])) or None
+        lines.append(_status("energy " + sensor.name, problem, f"usable ({kind})"))
     own = (s.name for s in sensors if s.problem is None and s.name in own_names())
     best = next(own, "none: results will have no energy")
     lines.append(f"{'energy auto':<{LABEL}}{best}")

@@ -94,13 +94,13 @@ def warnings_of_a_window(
     return found
 
 
-def foreign_load_warning(foreign_cpu_pct: float | None) -> MeasurementWarning | None:
+def foreign_load_warning(foreign_cpu_pct: float | None, when: str = "in the window") -> MeasurementWarning | None:
     """Whether other programs were at work on the processors, or a hypervisor gave them to others."""
     if foreign_cpu_pct is None or foreign_cpu_pct <= FOREIGN_CPU_PCT:
         return None
     return MeasurementWarning(
         "foreign_load_high" if foreign_cpu_pct > MUCH_FOREIGN_CPU_PCT else "foreign_load",
-        f"others took {foreign_cpu_pct:.0f} % of this machine's processors in the window, which slows "
+        f"others took {foreign_cpu_pct:.0f} % of this machine's processors {when}, which slows "
         "what runs on them and is in the energy of the CPU",
         "run again with nothing beside it",
     )

@@ -5,7 +5,6 @@ window itself in ``window.run``.
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -149,7 +148,7 @@ def _measured(
         # What comes now would be work beside the windows of the others.
         instruments.peers.wait("end", POLL_BESIDE_S)
         warnings.extend(steps.said("engine_warnings", model.warnings, warnings))
-        peak_memory_mb = steps.or_unavailable("peak_memory", lambda: _megabytes(model.peak_memory_mb()), warnings)
+        peak_memory_mb = steps.peak_memory_mb(model, warnings)
         phases = steps.phases(plan, work.only(window.units), instruments, warnings)
     samples = steps.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
     window.keep(samples, plan.devices, environment.gpus)
@@ -165,17 +164,6 @@ def _measured(
         peak_memory_mb=peak_memory_mb,
         flops=flops,
     )
-
-
-def _megabytes(given: float | None) -> float | None:
-    """Memory that an engine tells.
-
-    Raises:
-        ValueError: it is no amount of memory.
-    """
-    if given is not None and not (math.isfinite(given) and given >= 0):
-        raise ValueError(f"{given!r} MB is no amount of memory")
-    return given
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The steps of a session before and after the measured window."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,8 @@ from llenergymeasure.core.baseline import (
 from llenergymeasure.core.checked import checked
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
-from llenergymeasure.core.measurement_warnings import energy_span_warning, thermal_floor_warning
+from llenergymeasure.core.machine_load import foreign_cpu_pct
+from llenergymeasure.core.measurement_warnings import energy_span_warning, foreign_load_warning, thermal_floor_warning
 from llenergymeasure.core.peers import InStep
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import as_text
@@ -241,6 +243,21 @@ def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> Floor
     return FloorWait(seconds, ended_early=False)
 
 
+def peak_memory_mb(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> float | None:
+    """Memory that the engine held, in MB; None, and why, where it does not tell."""
+
+    def told() -> float | None:
+        given = model.peak_memory_mb()
+        if given is not None and not (math.isfinite(given) and given >= 0):
+            raise ValueError(f"{given!r} MB is no amount of memory")
+        return given
+
+    found = or_unavailable("peak_memory", told, warnings)
+    if found is None and "peak_memory_unavailable" not in {warning.flag for warning in warnings}:
+        warnings.append(MeasurementWarning("peak_memory_unavailable", "the engine does not tell it"))
+    return found
+
+
 def flops(model: LoadedModelBase, window: Window, warnings: list[MeasurementWarning]) -> FlopsResult | None:
     """Floating-point operations of the window; of parts of requests nobody has counted any yet."""
     if window.in_flight is not None:
@@ -257,7 +274,10 @@ def flops(model: LoadedModelBase, window: Window, warnings: list[MeasurementWarn
         found = model.flops(window.output)
         return None if found is None else checked(FlopsResult, found)
 
-    return or_unavailable("flops", count, warnings)
+    result = or_unavailable("flops", count, warnings)
+    if result is None and "flops_unavailable" not in {warning.flag for warning in warnings}:
+        warnings.append(MeasurementWarning("flops_unavailable", "the engine does not count them for this model"))
+    return result
 
 
 def phases(
@@ -275,10 +295,16 @@ def phases(
             )
         )
         return None
+    own_pids = instruments.peers.pids() | {os.getpid()}
+    before = instruments.machine_cpu_s(own_pids)
     found = or_unavailable("phases", lambda: measure_phases(plan, work, instruments), warnings)
+    after = instruments.machine_cpu_s(own_pids)
     if found is None:
         return None
     warnings.extend(found[1])
+    if before is not None and after is not None:
+        disturbed = foreign_load_warning(foreign_cpu_pct(before, after), "while prefill and decode were told apart")
+        warnings.extend([] if disturbed is None else [disturbed])
     return found[0]
 
 

@@ -46,6 +46,11 @@ class SensorStatus:
     problem: str | None
     modelled: bool = False
 
+    @property
+    def advice(self) -> str:
+        """What can be done about the problem; empty where it says so itself, or nothing is known."""
+        return "" if self.sensor is None or self.problem is None else _advice(self.sensor, self.problem)
+
 
 def select_energy_backend(
     explicit: str | None, *, devices: Sequence[str] | None = None, device_index: int = 0
@@ -94,10 +99,18 @@ def create_sensor(name: str, context: SensorContext) -> SensorBase:
     sensor = make_sensor(name, context)
     problem = _problem(sensor, context)
     if problem is not None:
-        said = problem == NO_GPU_IN_USE or not sensor.remedy or sensor.remedy in problem
-        advice = "" if said else f"; {sensor.remedy}"
-        raise ConfigError(f"energy backend {name!r} is not usable: {problem}{advice}")
+        advice = _advice(sensor, problem)
+        raise ConfigError(f"energy backend {name!r} is not usable: {problem}{f'; {advice}' if advice else ''}")
     return sensor
+
+
+def _advice(sensor: SensorBase, problem: str) -> str:
+    try:
+        with contained():
+            remedy = str(sensor.remedy)
+    except Exception:  # noqa: BLE001 - one that fails when it is asked has no advice
+        return ""
+    return "" if problem == NO_GPU_IN_USE or remedy in problem else remedy
 
 
 def make_sensor(name: str, context: SensorContext) -> SensorBase:
