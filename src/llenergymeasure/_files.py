@@ -1,7 +1,7 @@
 """Files that are whole or absent."""
 
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 
@@ -14,17 +14,31 @@ def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
         durable: wait until the disk has it. What only lives as long as its processes need not.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: it cannot be written, and is named; nothing is left behind.
     """
-    descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        # A new file of the name that nobody else has; who may read it is the user's choice (umask).
+        with aside.open("x", encoding="utf-8") as file:
             file.write(text)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
+        aside.replace(path)
+        if durable:
+            _flush_folder(path.parent)
+    except BaseException as error:
+        aside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            # A disk that is full names no file, and the name aside is nobody's.
+            error.filename, error.filename2 = str(path), None
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Wait until the disk has the new name too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

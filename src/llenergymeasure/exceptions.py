@@ -63,3 +63,15 @@ def contained() -> Iterator[None]:
         raise
     except BaseException as error:
         raise ForeignExitError(f"{type(error).__name__}: {error}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of 300 characters at most; its kind where it says nothing."""
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return said[:300] or type(error).__name__
+
+
+def in_one_line(error: BaseException) -> str:
+    """The kind of an error and what it says."""
+    said, kind = first_line(error), type(error).__name__
+    return said if said == kind or isinstance(error, ForeignExitError) else f"{kind}: {said}"

@@ -8,6 +8,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from tests.fakes.command import folder, llem
+
+__all__ = ["folder", "llem"]
+
 TEXT = [
     "the quick brown fox jumps over the lazy dog",
     "a joule is a watt for a second and a watt is a joule per second",

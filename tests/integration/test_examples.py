@@ -2,8 +2,7 @@
 
 import json
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS
-from tests.fakes.effort import PATIENCE_S
+from tests.fakes.command import Ran
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml")) + sorted((ROOT / "examples").rglob("*.yml"))
@@ -71,22 +70,15 @@ def test_every_line_that_says_something_new_is_explained(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=example)
-def test_a_packaged_example_lacks_nothing_but_packages(path: Path, tmp_path: Path) -> None:
+def test_a_packaged_example_lacks_nothing_but_packages(path: Path, llem: Callable[..., Ran], folder: Path) -> None:
     if not uses_packaged_models(path):
         pytest.skip("its model does not come in a package")
-    ran = subprocess.run(
-        [sys.executable, "-c", "from llenergymeasure.cli import main; main()", "run", str(path), "--dry-run"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
+    ran = llem("run", path, "--dry-run")
     not_yet_run = [e.backend for e in experiments_of(path) if e.backend not in engine_names()]
     if not_yet_run:
-        assert ran.returncode == 2
-        assert all("cannot run it yet" in line for line in ran.stderr.splitlines()), ran.stderr
-    elif ran.returncode:
-        assert ran.returncode == 1
-        assert all("pip install" in line for line in ran.stderr.splitlines()), ran.stderr
-    assert list(tmp_path.iterdir()) == []
+        assert ran.code == 2
+        assert all("cannot run it yet" in line for line in ran.err.splitlines()), ran.err
+    elif ran.code:
+        assert ran.code == 1
+        assert all("pip install" in line for line in ran.err.splitlines()), ran.err
+    assert list(folder.iterdir()) == []

@@ -23,7 +23,7 @@ def flags_of(node: ast.AST) -> Iterator[str]:
     texts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)] if node.args else []
     if name == "MeasurementWarning" and not isinstance(node.args[0], ast.JoinedStr):
         yield from (text for text in texts if isinstance(text, str))
-    if name in ("or_unavailable", "or_warning"):
+    if name in ("or_unavailable", "or_warning", "said"):
         yield from (f"{text}_unavailable" for text in texts if isinstance(text, str))
 
 

@@ -10,9 +10,8 @@ import yaml
 from tabulate import tabulate
 
 from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seconds, wrapped
-from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.loader import FieldOrigin
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.config.sensors import own_names
 from llenergymeasure.core.energy_backends import SensorStatus
 from llenergymeasure.core.gpu.base import VisibleGpus

@@ -34,10 +34,12 @@ class Known:
         return {**handler(schema), "enum": list(self.choices)}
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A hint naming the closest known word, or all of them when none is close."""
+def nearest(name: str, known: Sequence[str], *, otherwise: str | None = None) -> str:
+    """A hint naming the closest known word; when none is close all of them, or what is said ``otherwise``."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(sorted(known))}" if otherwise is None else otherwise
 
 
 class ConfigModel(BaseModel):

@@ -5,12 +5,12 @@ A table of this package's own is written as entry points are, ``{name: "module:a
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from llenergymeasure.exceptions import ForeignExitError, contained
+from llenergymeasure.exceptions import contained, in_one_line
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,23 @@ class Loaded:
     facts: Any = None
 
 
+def brought(
+    points: Sequence[EntryPoint], wrong_name: str | None, facts: Callable[[Any], Any] = lambda _: None
+) -> Loaded:
+    """What the entry points of one name lead to, as ``load``; the problem goes on from what has it.
+
+    Args:
+        points: of several nobody knows which is meant.
+        wrong_name: why nothing can have this name; None where something can.
+        facts: what is wanted of the thing itself.
+    """
+    if len(points) > 1:
+        return Loaded(problem="is brought by both of them; uninstall one")
+    return (
+        load(points[0].value, facts) if wrong_name is None else Loaded(problem=f"cannot have this name: {wrong_name}")
+    )
+
+
 def load(value: str, facts: Callable[[Any], Any] = lambda _: None) -> Loaded:
     """Import what an entry point names, and ask it for facts; never raises.
 
@@ -61,12 +78,4 @@ def load(value: str, facts: Callable[[Any], Any] = lambda _: None) -> Loaded:
             thing = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
             return Loaded(thing=thing, facts=facts(thing))
     except Exception as error:  # noqa: BLE001 - another's code raises what it will while it is imported
-        return Loaded(problem=f"cannot be loaded: {first_line(error)}")
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line: its kind and the beginning of its text."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    if isinstance(error, ForeignExitError):
-        return text[:300]
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+        return Loaded(problem=f"cannot be loaded: {in_one_line(error)}")

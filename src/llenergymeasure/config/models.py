@@ -4,6 +4,7 @@ Units are the last word of a field's name. ``None`` means that the field is not 
 description says what happens then. Wrong values raise pydantic's ``ValidationError``.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ from llenergymeasure.config.measurement import (
 )
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
+from llenergymeasure.exceptions import ConfigError
 
 __all__ = [
     "BaselineConfig",
@@ -370,3 +372,20 @@ class StudyConfig(ConfigModel):
             if experiment.output_dir is not None:
                 raise ValueError(f"experiment {number} has an output_dir of its own; give the study one instead")
         return experiments
+
+
+def measurement_config_hash(config: ExperimentConfig) -> str:
+    """First 16 hex digits of SHA-256 over the resolved configuration.
+
+    Defaults written out or left out, the order of keys, and 1 or 1.0 where a field is a float make no
+    difference; neither do names and places of results.
+
+    Raises:
+        ConfigError: engine or precision is ``auto``: the machine chooses first.
+    """
+    if not config.is_settled:
+        raise ConfigError(
+            f"backend: {config.backend}, precision: {config.precision}: there is no hash before the machine has chosen "
+            "what auto is; llem run --dry-run shows it"
+        )
+    return hashlib.sha256(canonical(config.identity()).encode()).hexdigest()[:16]

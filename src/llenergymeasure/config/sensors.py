@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.base import nearest
-from llenergymeasure.config.entry_points import EntryPoint, entry_points, load
+from llenergymeasure.config.entry_points import EntryPoint, brought, entry_points
 
 # Entry points of this group name a sensor: a class like those in ``_OWN``.
 ENTRY_POINTS = "llenergymeasure.sensors"
@@ -87,13 +87,10 @@ def _of_others() -> Mapping[str, tuple[EntryPoint, ...]]:
 def _loaded(name: str) -> FoundSensor:
     points = (EntryPoint(_OWN[name]),) if name in _OWN else _of_others()[name]
     unusable = FoundSensor(name=name, origin=" and ".join(point.origin for point in points))
-    if len(points) > 1:
-        return _broken(unusable, "is brought by both of them; uninstall one")
-    if name in (AUTO, NONE) or not _NAME.fullmatch(name):
-        return _broken(
-            unusable, "cannot have this name: it means something else, or has more than small letters, digits, - and _"
-        )
-    loaded = load(points[0].value)
+    may_be = name not in (AUTO, NONE) and _NAME.fullmatch(name)
+    loaded = brought(
+        points, None if may_be else "it means something else, or has more than small letters, digits, - and _"
+    )
     if loaded.problem is not None:
         return _broken(unusable, loaded.problem)
     return FoundSensor(name=name, origin=unusable.origin, sensor=loaded.thing)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, first_line
 
 # A configuration is written by hand; what is larger is another kind of file.
 _MAX_FILE_BYTES = 256 * 1024
@@ -79,7 +79,7 @@ def parse_value(text: str, called: str) -> Any:
     try:
         return _parse(text, called)[0]
     except ConfigError as error:
-        reason = str(error).partition(": ")[2].splitlines()[0]
+        reason = first_line(error).partition(": ")[2]
         raise ConfigError(f"{called}: this value cannot be read ({reason}); put text in quotes") from None
 
 
@@ -101,7 +101,7 @@ def _parse(text: str, name: str) -> tuple[Any, dict[Location, int]]:
         problem = error.problem or error.context
         raise ConfigError(f"{name}:{line + 1}: this is not valid YAML: {problem}, in '{there}'") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name}:1: this is not valid YAML: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{name}:1: this is not valid YAML: {first_line(error)}") from None
     finally:
         loader.dispose()
 

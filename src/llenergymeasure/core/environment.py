@@ -25,6 +25,14 @@ _PACKAGES = (
     "nvidia-ml-py", "zeus", "codecarbon", "psutil", "pydantic",
 )  # fmt: skip
 
+_CPUINFO = Path("/proc/cpuinfo")
+# Linux's names for the instructions that multiply and add in a format: of x86 (arch/x86/include/asm/cpufeatures.h) and
+# of ARM (arch/arm64/kernel/cpuinfo.c). Instructions that only convert are not among them.
+_INSTRUCTIONS = {
+    "bf16": frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"}),
+    "fp16": frozenset({"avx512_fp16", "amx_fp16", "asimdhp"}),
+}
+
 
 def collect_environment_snapshot() -> EnvironmentSnapshot:
     """Describe this machine. Never raises: what cannot be found out is None. Creates no CUDA context."""
@@ -114,3 +122,15 @@ def _nvcc_version(command: str) -> str | None:
         return None
     found = re.search(r"release ([\d.]+)", text)
     return found.group(1) if found else None
+
+
+def native_formats(cpuinfo: Path = _CPUINFO) -> frozenset[str] | None:
+    """Those of ``fp32``, ``fp16`` and ``bf16`` that are not emulated; None where the system does not say."""
+    try:
+        listed = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        return None
+    if listed is None:
+        return None
+    flags = set(listed[1].split())
+    return frozenset({"fp32"} | {name for name, any_of in _INSTRUCTIONS.items() if flags & any_of})

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from llenergymeasure.config.entry_points import first_line
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
-from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.core.device_check import Watched, watch_the_model
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
@@ -31,7 +30,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import throttle_info
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import BackendError, ConfigError, LLEMError, contained
+from llenergymeasure.exceptions import BackendError, ConfigError, LLEMError, contained, in_one_line
 from llenergymeasure.protocols import InferenceBackend
 
 _log = logging.getLogger(__name__)
@@ -148,6 +147,7 @@ def _measured(
         # What comes now would be work beside the windows of the others.
         instruments.peers.wait("end", POLL_BESIDE_S)
         warnings.extend(steps.said("engine_warnings", model.warnings, warnings))
+        warnings.extend(steps.uncut_prompts(work, window))
         peak_memory_mb = steps.peak_memory_mb(model, warnings)
         phases = steps.phases(plan, work.only(window.units), instruments, warnings)
     samples = steps.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
@@ -177,7 +177,7 @@ def _loaded(plan: ExperimentPlan, engine: EngineBase) -> Iterator[LoadedModelBas
             raise
         except Exception as error:  # an engine's libraries raise what they will
             raise BackendError(
-                f"the {plan.config.backend} engine cannot load {plan.config.model!r}: {first_line(error)}"
+                f"the {plan.config.backend} engine cannot load {plan.config.model!r}: {in_one_line(error)}"
             ) from error
         yield model
 

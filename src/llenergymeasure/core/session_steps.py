@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from llenergymeasure.config.entry_points import first_line
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.baseline import (
     BaselineCache,
@@ -15,8 +14,8 @@ from llenergymeasure.core.baseline import (
     mean_power_w,
     measure_baseline_power,
 )
-from llenergymeasure.core.checked import checked
 from llenergymeasure.core.energy_backends.tracking import Tracking
+from llenergymeasure.core.foreign import checked
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import foreign_cpu_pct
 from llenergymeasure.core.measurement_warnings import energy_span_warning, foreign_load_warning, thermal_floor_warning
@@ -43,7 +42,7 @@ from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.provenance import is_modelled
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError, contained
+from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError, contained, in_one_line
 
 _log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
@@ -170,7 +169,7 @@ def described(model: LoadedModelBase, prepared: PreparedWork) -> ModelDescriptio
         with contained():
             description = checked(ModelDescription, model.describe())
     except Exception as error:  # engines raise whatever their libraries raise
-        raise ExperimentError(f"the engine cannot describe the model that it loaded: {first_line(error)}") from error
+        raise ExperimentError(f"the engine cannot describe the model that it loaded: {in_one_line(error)}") from error
     return replace(description, chat_template=prepared.template_use)
 
 
@@ -241,6 +240,20 @@ def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> Floor
         )
     instruments.sleep(seconds)
     return FloorWait(seconds, ended_early=False)
+
+
+def uncut_prompts(work: Work, window: Window) -> list[MeasurementWarning]:
+    """Prompts that an engine, told to cut them, read in full."""
+    limits = {request.index: request.max_input_tokens for request in work.requests}
+    longer = [
+        output.index
+        for output in window.output.requests
+        if (most := limits.get(output.index)) is not None and output.input_tokens > most
+    ]
+    if not longer:
+        return []
+    told = f"the engine tokenises itself and left {len(longer)} prompts longer; the first is {longer[0]}"
+    return [MeasurementWarning("prompts_not_truncated", told, "raise max_input_tokens, or give shorter prompts")]
 
 
 def peak_memory_mb(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> float | None:

@@ -48,6 +48,8 @@ class Request:
     ``token_ids`` are what the model reads, made outside of every engine; empty for an engine that tokenises itself,
     which goes by ``messages`` or, where no template is to be applied, by ``text`` (else None).
     ``max_output_tokens`` is the most tokens of the answer. ``truncated`` says that the prompt was longer.
+    ``max_input_tokens`` is what an engine that tokenises itself is to cut the prompt to: a chat keeps its end, a text
+    its beginning; None where that is done.
     """
 
     index: int
@@ -55,6 +57,7 @@ class Request:
     messages: tuple[ChatMessage, ...] = ()
     text: str | None = None
     max_output_tokens: int
+    max_input_tokens: int | None = None
     truncated: bool = False
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from pydantic import SerializeAsAny
 
-from llenergymeasure.config.hashing import measurement_config_hash
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.domain.inference import Prompt
 from llenergymeasure.domain.process import Parallelism
 

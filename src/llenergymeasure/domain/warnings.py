@@ -145,6 +145,9 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "generation_config_overridden": Flag("settings that the model brings along were not followed"),
     "prompts_truncated": Flag("prompts were cut to `max_input_tokens`"),
+    "prompts_not_truncated": Flag(
+        "an engine that tokenises itself read prompts of more than `max_input_tokens`"
+    ),
     "dataset_too_small": Flag("there are fewer prompts than `n`"),
     "dormant_fields": Flag("settings that change nothing as the others are"),
     "memory_tight": Flag(

@@ -14,8 +14,7 @@ from pathlib import Path
 import yaml
 
 from llenergymeasure._files import write_atomically
-from llenergymeasure.config.hashing import measurement_config_hash
-from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan

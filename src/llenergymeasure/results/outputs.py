@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, first_line
 from llenergymeasure.results.persistence import load_result, result_file
 
 
@@ -137,5 +137,5 @@ def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[
             there = optional in table.column_names
             wanted.append(table.column(optional).to_pylist() if there else [None] * table.num_rows)
     except (OSError, pa.ArrowException, KeyError) as error:
-        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{path}: cannot be read: {first_line(error)}") from None
     return list(zip(*wanted, strict=True))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from llenergymeasure._files import write_atomically
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ExperimentError, first_line
 
 
 def write_process_result(raw: RawProcessResult, state_dir: Path) -> Path:
@@ -52,7 +52,7 @@ def read_process_results(state_dir: Path, n_processes: int) -> Sequence[RawProce
         except OSError as error:
             problems.append(f"{Path(error.filename or path).name} {_why(error)}; process {index} did not finish")
         except (ValidationError, UnicodeDecodeError) as error:
-            problems.append(f"{path.name} cannot be understood: {str(error).splitlines()[0]}")
+            problems.append(f"{path.name} cannot be understood: {first_line(error)}")
     if problems:
         raise ExperimentError(f"incomplete experiment in {state_dir}: {'; '.join(problems)}")
     return raws

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.background import at_once
-from llenergymeasure.core.defaults import with_defaults
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.prompts.tokenise import PreparedRequests
 from llenergymeasure.core.session import run_session

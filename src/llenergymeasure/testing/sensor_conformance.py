@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.background import at_once, in_a_thread
-from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.core.energy_backends.base import SensorBase
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.session import run_session
 from llenergymeasure.domain.inference import Request, RequestOutput

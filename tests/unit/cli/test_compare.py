@@ -6,7 +6,7 @@ from pathlib import Path
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.results.persistence import save_result
-from tests.unit.cli.conftest import Ran
+from tests.fakes.command import Ran
 from tests.unit.results.test_outputs import run_with
 
 

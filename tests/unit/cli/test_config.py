@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from llenergymeasure.config.models import ExperimentConfig
-from tests.unit.cli.conftest import Ran
+from tests.fakes.command import Ran
 
 
 def test_it_shows_gpus_engines_energy_sensors_and_models(llem: Callable[..., Ran]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.command import Ran
 from tests.fakes.distributions import TOY
-from tests.unit.cli.conftest import Ran
 from tests.unit.conftest import Install
 
 BROKEN = "import a_library_that_is_not_there\n"
@@ -162,6 +162,18 @@ def test_what_one_tells_beside_the_requests_costs_only_itself(
     result = json.loads(path.read_text(encoding="utf-8"))
     assert result["output_tokens"] == 12
     assert flag in [text.partition(":")[0] for text in result["measurement_warnings"]]
+
+
+def test_one_that_tokenises_itself_and_does_not_cut_prompts_says_so(
+    toy: None, llem: Callable[..., Ran], folder: Path
+) -> None:
+    ran = llem("run", *COMMON, "--backend", "toy", "--set", "max_input_tokens=2", "--quiet")
+    assert (ran.code, ran.err) == (0, "")
+    [path] = folder.glob("results/*/result.json")
+    told = json.loads(path.read_text(encoding="utf-8"))["measurement_warnings"]
+    assert any(
+        text.startswith("prompts_not_truncated: the engine tokenises itself and left 3 prompts longer") for text in told
+    )
 
 
 @pytest.mark.parametrize("loggers", ["None", "property(lambda self: 1 / 0)"])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.command import Ran
 from tests.fakes.distributions import BARE, SENSORS
-from tests.unit.cli.conftest import Ran
 from tests.unit.cli.test_further_engines import line_of
 from tests.unit.conftest import Install
 

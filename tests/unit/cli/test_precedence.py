@@ -11,7 +11,7 @@ import yaml
 
 from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.introspection import field_defaults
-from tests.unit.cli.conftest import Ran
+from tests.fakes.command import Ran
 from tests.unit.conftest import WriteUserFile
 
 pytestmark = pytest.mark.pytorch

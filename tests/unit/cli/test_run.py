@@ -9,10 +9,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llenergymeasure.config.hashing import measurement_config_hash
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
+from tests.fakes.command import Ran
 from tests.fakes.effort import examples
-from tests.unit.cli.conftest import Ran
 
 pytestmark = pytest.mark.pytorch
 

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.introspection import field_defaults, field_test_values
 from llenergymeasure.config.loader import load_experiment_config
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from tests.unit.config.conftest import WriteConfig, calm
 
 SAMPLED = {"do_sample": True}

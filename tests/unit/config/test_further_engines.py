@@ -10,10 +10,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
-from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.introspection import experiment_schema, field_defaults
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config, load_study_config
-from llenergymeasure.config.models import ExperimentConfig, StudyConfig
+from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
 from llenergymeasure.domain.plan import ExperimentPlan

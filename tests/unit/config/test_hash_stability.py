@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.config.hashing import measurement_config_hash
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from tests.fakes.effort import PATIENCE_S
 
 PLAIN: dict[str, Any] = {"model": "HuggingFaceTB/SmolLM2-135M"}
@@ -45,7 +44,7 @@ PINNED = [(PLAIN, "fe9c0924018beebd"), (RICH, "7e52f00d02b29628")]
 
 HASH_OF_STDIN = (
     "import json, sys\n"
-    "from llenergymeasure.config.hashing import measurement_config_hash\n"
+    "from llenergymeasure.config.models import measurement_config_hash\n"
     "from llenergymeasure.config.models import ExperimentConfig\n"
     "for fields in json.load(sys.stdin):\n"
     "    print(measurement_config_hash(ExperimentConfig.model_validate(fields)))\n"

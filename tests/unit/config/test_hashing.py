@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llenergymeasure.config.engines import PyTorchConfig
-from llenergymeasure.config.hashing import measurement_config_hash
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from tests.unit.config.conftest import calm
 
 # Everything that stands for the configuration {"model": "m"}, written out by hand.

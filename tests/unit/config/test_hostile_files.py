@@ -24,10 +24,9 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ValidationError
 
 from llenergymeasure.config.engines import ENGINE_SECTIONS
-from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.introspection import experiment_schema, field_test_values
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config
-from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.config.sources import user_source
 from llenergymeasure.config.user_file import UserConfig
 from llenergymeasure.config.yaml_file import printable

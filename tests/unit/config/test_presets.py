@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.config.hashing import measurement_config_hash
 from llenergymeasure.config.loader import load_experiment_config
-from llenergymeasure.config.models import DecoderConfig, ExperimentConfig
+from llenergymeasure.config.models import DecoderConfig, ExperimentConfig, measurement_config_hash
 
 
 @pytest.mark.parametrize(

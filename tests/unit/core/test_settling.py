@@ -3,8 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from llenergymeasure.config.hashing import measurement_config_hash
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.core.settling import settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError, ConfigError, PreFlightError

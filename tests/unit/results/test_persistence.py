@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import resource
 import subprocess
@@ -168,10 +169,20 @@ def test_missing_results_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_file_whole_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_atomically(path, "old")
-    with full_disk(1000), pytest.raises(OSError, match="too large"):
+    with full_disk(1000), pytest.raises(OSError, match="too large") as caught:
         write_atomically(path, "x" * 100_000)
+    assert caught.value.filename == str(path)
     assert path.read_text(encoding="utf-8") == "old"
     assert names_in(tmp_path) == {"result.json"}
+
+
+def test_who_may_read_a_new_file_is_the_users_choice(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "file", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_full_disk_leaves_no_new_file(result: ExperimentResult, tmp_path: Path) -> None:

@@ -3,19 +3,19 @@
 Nothing is imported, and no installed distribution is looked at, before a name is asked for that needs it.
 """
 
-import difflib
 import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llenergymeasure.config.base import nearest
 from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
 from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.section import EngineSection
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
 from llenergymeasure.config.engines.vllm import VLLMConfig
-from llenergymeasure.config.entry_points import EntryPoint, entry_points, load
+from llenergymeasure.config.entry_points import EntryPoint, brought, entry_points
 
 # Entry points of this group name an engine: a class like those in ``_OWN``.
 ENTRY_POINTS = "llenergymeasure.engines"
@@ -103,8 +103,7 @@ def find(name: str) -> FoundEngine | None:
 def nearest_engine(name: str) -> str:
     """A hint that names the closest engine, or all of them when none is close."""
     known = [*ENGINE_SECTIONS, *(other for other in names() if other not in ENGINE_SECTIONS)]
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+    return nearest(name, known, otherwise=f"there are: {', '.join(known)}")
 
 
 def look_again() -> None:
@@ -122,14 +121,11 @@ def _loaded(name: str) -> FoundEngine:
     points = (EntryPoint(_OWN[name]),) if name in _OWN else _of_others()[name]
     origins = " and ".join(point.origin for point in points)
     unusable = FoundEngine(name=name, origin=origins)
-    if len(points) > 1:
-        return _broken(unusable, "is brought by both of them; uninstall one")
-    if name in RESERVED or not _NAME.fullmatch(name):
-        return _broken(
-            unusable, "cannot have this name: it is that of a field, or has more than small letters, digits and _"
-        )
-    loaded = load(
-        points[0].value, lambda engine: (getattr(engine, "section", EngineSection), getattr(engine, "name", name))
+    may_be = name not in RESERVED and _NAME.fullmatch(name)
+    loaded = brought(
+        points,
+        None if may_be else "it is that of a field, or has more than small letters, digits and _",
+        lambda engine: (getattr(engine, "section", EngineSection), getattr(engine, "name", name)),
     )
     if loaded.problem is not None:
         return _broken(unusable, loaded.problem)

@@ -4,10 +4,9 @@
 """
 
 from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
-from llenergymeasure.config.entry_points import first_line
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
-from llenergymeasure.core.defaults import with_defaults
-from llenergymeasure.exceptions import BackendError, ConfigError, contained
+from llenergymeasure.core.foreign import with_defaults
+from llenergymeasure.exceptions import BackendError, ConfigError, contained, in_one_line
 
 __all__ = ["EngineBase", "LoadedModelBase", "engine_names", "failed_when_asked", "get_backend"]
 
@@ -38,11 +37,11 @@ def get_backend(name: str) -> EngineBase:
         with contained():
             return with_defaults(found.engine(), EngineBase)
     except Exception as error:  # another distribution's constructor raises what it will
-        raise BackendError(f"{found.in_words} cannot be made: {first_line(error)}") from error
+        raise BackendError(f"{found.in_words} cannot be made: {in_one_line(error)}") from error
 
 
 def failed_when_asked(name: str, error: Exception) -> str:
     """What to say of an engine that raised where it should have answered."""
     found = registry.find(name)
     who = f"the engine {name!r}" if found is None else found.in_words
-    return f"{who} failed when it was asked: {first_line(error)}"
+    return f"{who} failed when it was asked: {in_one_line(error)}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import fnmatch
+import importlib.util
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from llenergymeasure.core.checkpoint.source import Checkpoint
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ExperimentError, PreFlightError
 
 # Every kind of tokenizer that transformers reads has at least one file of these names.
 _FILES = ("tokenizer*", "vocab*", "merges*", "spiece*", "sentencepiece*", "*.model", "*.tiktoken", "tekken*", "*bpe*")
@@ -45,7 +46,19 @@ def no_tokenizer(folder: Path) -> str:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The model's tokenizer, with something to pad with; a ``NoTokenizer`` where the directory has no files of one."""
+    """The model's tokenizer, with something to pad with; a ``NoTokenizer`` where the directory has no files of one.
+
+    Raises:
+        PreFlightError: what reads it is not installed.
+    """
+    needed = ["transformers", "jinja2", *(["torch", "gguf"] if checkpoint.source.gguf_file is not None else [])]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        extra = "pytorch" if {"torch", "gguf"} & set(missing) else "tokenizer"
+        raise PreFlightError(
+            f"tokenising prompts of {checkpoint.source.location} needs {', '.join(missing)}; install with "
+            f"pip install 'llenergymeasure[{extra}]'"
+        )
     from transformers import AutoTokenizer
 
     folder = checkpoint.folder

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 from llenergymeasure.config import sensors
 from llenergymeasure.config.base import nearest
-from llenergymeasure.config.entry_points import first_line
-from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE, SensorBase, SensorContext, sees_gpus
 from llenergymeasure.core.energy_backends.codecarbon import CodeCarbonBackend
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.rapl import RAPLBackend
 from llenergymeasure.core.energy_backends.zeus import ZeusBackend
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.domain.metrics import EnergyMeasurement, EnergyScope
-from llenergymeasure.exceptions import ConfigError, contained
+from llenergymeasure.exceptions import ConfigError, contained, in_one_line
 from llenergymeasure.protocols import EnergyBackend
 
 __all__ = [
@@ -132,7 +131,7 @@ def make_sensor(name: str, context: SensorContext) -> SensorBase:
             calls_itself = sensor.name
     except Exception as error:  # another distribution's constructor raises what it will
         raise ConfigError(
-            f"energy backend {name!r} is not usable: {found.in_words} cannot be made: {first_line(error)}"
+            f"energy backend {name!r} is not usable: {found.in_words} cannot be made: {in_one_line(error)}"
         ) from error
     if calls_itself != name:
         raise ConfigError(
@@ -181,4 +180,4 @@ def _problem(sensor: SensorBase, context: SensorContext) -> str | None:
             _ = sensor.modelled, sensor.remedy
             return problem if problem is None else str(problem).strip() or "it does not say why"
     except Exception as error:  # noqa: BLE001 - whatever a sensor's library raises, the others are still to be asked
-        return f"it failed when it was asked: {first_line(error)}"
+        return f"it failed when it was asked: {in_one_line(error)}"

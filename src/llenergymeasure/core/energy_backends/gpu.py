@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, Self
 
-from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE, SensorBase, SensorContext, no_energy
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDriverBase, GpuUnavailableError
 from llenergymeasure.core.gpu.window import GpuWindow
 from llenergymeasure.domain.metrics import EnergyMeasurement, combined_uncertainty_j, headline_energy_j

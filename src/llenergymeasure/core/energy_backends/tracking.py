@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from llenergymeasure.core.checked import checked
-from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.core.energy_backends.base import SensorBase
+from llenergymeasure.core.foreign import checked, with_defaults
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices, headline_energy_j
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import contained

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from llenergymeasure.core.defaults import with_defaults
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.power_sensor import AVERAGED_S, PowerSensor
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import EnergyScope

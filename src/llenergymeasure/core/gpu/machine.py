@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 
-from llenergymeasure.core.defaults import with_defaults
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError, VisibleGpus
 from llenergymeasure.core.gpu.power_sensor import PowerSensor
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver

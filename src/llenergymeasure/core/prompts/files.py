@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from llenergymeasure.core.prompts.rows import PromptRow, column_among, other_keys, prompt_in, prompts_of, shown
 from llenergymeasure.domain.inference import ChatMessage
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, first_line
 
 FILE_KINDS = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 # Bytes that are read of a CSV at a time, and so the most that one of its rows may have.
@@ -33,7 +33,7 @@ def read_file(path: Path, column: str | None) -> list[PromptRow]:
     except UnicodeDecodeError:
         raise ConfigError(f"{where}: this is not text in UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"{where}: cannot be read: {error.strerror or _first_line(error)}") from None
+        raise ConfigError(f"{where}: cannot be read: {error.strerror or first_line(error)}") from None
     if not rows:
         raise ConfigError(f"{where}: there are no prompts in this file")
     return rows
@@ -139,14 +139,10 @@ def _as_config_error(where: str, kind: str) -> Iterator[None]:
         raise
     # The others are Python's own, of values that have no like in Python, such as a date of the year 10 000.
     except (pa.ArrowException, ValueError, KeyError, OverflowError) as error:
-        raise ConfigError(f"{where}: cannot be read as {kind}: {_first_line(error)}") from None
+        raise ConfigError(f"{where}: cannot be read as {kind}: {first_line(error)}") from None
 
 
 def _values(batches: Iterable[Any], column: str) -> Iterator[Any]:
     """The values of a column of record batches."""
     for batch in batches:
         yield from batch.column(column).to_pylist()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

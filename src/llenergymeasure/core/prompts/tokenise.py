@@ -46,6 +46,8 @@ def tokenised(config: ExperimentConfig, prompts: Sequence[Prompt], checkpoint: C
 def as_text(config: ExperimentConfig, prompts: Sequence[Prompt]) -> PreparedRequests:
     """Requests of [n] prompts for an engine that tokenises itself; none of them has token ids.
 
+    Each says to how many tokens the engine is to cut it. In ``grouped`` order the longest text is first.
+
     Raises:
         ValueError: the prompts are random token ids, which no text stands for.
     """
@@ -57,9 +59,13 @@ def as_text(config: ExperimentConfig, prompts: Sequence[Prompt]) -> PreparedRequ
             messages=prompt.messages,
             text=None if prompt.chat else prompt.text,
             max_output_tokens=prompt.output_tokens or config.max_output_tokens,
+            max_input_tokens=config.max_input_tokens,
         )
         for prompt in prompts
     ]
+    if config.dataset.order == "grouped":
+        n_characters = {prompt.index: len(prompt.text) for prompt in prompts}
+        requests.sort(key=lambda r: (-n_characters[r.index], -r.max_output_tokens, r.index))
     return PreparedRequests(requests=tuple(requests))
 
 

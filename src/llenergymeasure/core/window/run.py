@@ -176,7 +176,7 @@ class _Run:
             )
             indices = {output.index for output in seen}
             requests = [request for request in work.requests if request.index in indices]
-            window.units = work.load.units_of(requests, work.capacity)
+            window.units = work.load.units_of(requests, work.n_at_work)
         window.output = InferenceOutput(requests=tuple(seen))
         window.n_failed = sum(output.error is not None for output in seen)
         return window

@@ -18,13 +18,13 @@ class Work:
     """A model with the requests it is to run.
 
     ``units`` are the requests by what is at work at the same time under ``load``: batches, or as many as run beside
-    each other. ``capacity`` is what the engine says of how many it works on at a time.
+    each other. ``n_at_work`` is how many the engine says that it works on at a time.
     """
 
     model: LoadedModelBase
     load: Load
     units: tuple[tuple[Request, ...], ...]
-    capacity: int | None = None
+    n_at_work: int | None = None
 
     @classmethod
     def of(cls, model: LoadedModelBase, load: Load, requests: Sequence[Request]) -> "Work":
@@ -40,7 +40,7 @@ class Work:
                 f"the engine says that it works on {capacity!r} requests at a time; that has to be 1 or more, or None "
                 "where it does not know"
             )
-        return cls(model=model, load=load, units=tuple(load.units_of(requests, capacity)), capacity=capacity)
+        return cls(model=model, load=load, units=tuple(load.units_of(requests, capacity)), n_at_work=capacity)
 
     @property
     def requests(self) -> tuple[Request, ...]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llenergymeasure.core.defaults import with_defaults
 from llenergymeasure.core.energy_backends.base import SensorBase, SensorContext, sees_gpus
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.protocols import EnergyBackend
 from llenergymeasure.testing import FakeClock, FakeEnergy

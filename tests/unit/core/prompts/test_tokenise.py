@@ -48,7 +48,15 @@ def test_an_engine_that_tokenises_itself_is_given_messages_or_text_and_each_leng
     chat, plain = prepared.requests
     assert (chat.messages, chat.text, chat.token_ids, chat.max_output_tokens) == (hello, None, (), 9)
     assert (plain.text, plain.token_ids, plain.max_output_tokens) == ("hello\n\nyou", (), 3)
+    assert {request.max_input_tokens for request in prepared.requests} == {512}
     assert (prepared.template_use, prepared.n_truncated) == (None, 0)
+
+
+def test_grouped_it_is_given_the_longest_text_first() -> None:
+    prompts = [Prompt(index=i, messages=(ChatMessage("user", "x" * n),)) for i, n in enumerate((3, 9, 3))]
+    grouped = ExperimentConfig.model_validate({"model": "m", "dataset": {"name": "mixed", "order": "grouped"}})
+    assert [request.index for request in as_text(grouped, prompts).requests] == [1, 0, 2]
+    assert [request.index for request in as_text(ExperimentConfig(model="m"), prompts).requests] == [0, 1, 2]
 
 
 def test_random_token_ids_cannot_be_given_to_it() -> None:

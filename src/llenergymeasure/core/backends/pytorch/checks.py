@@ -9,7 +9,7 @@ from typing import Any
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.files import misfits_of_adapter, missing_draft_files, missing_files
-from llenergymeasure.core.backends.pytorch.generation import section_of
+from llenergymeasure.core.backends.pytorch.generation import section_of, unknown_passthrough
 from llenergymeasure.core.backends.pytorch.loading import (
     INSTALL,
     has_cuda,
@@ -17,7 +17,6 @@ from llenergymeasure.core.backends.pytorch.loading import (
     read_draft_description,
     read_model_description,
 )
-from llenergymeasure.core.backends.pytorch.passthrough import unknown_passthrough
 from llenergymeasure.core.backends.pytorch.processes import process_problems, unshareable
 from llenergymeasure.core.backends.pytorch.random_weights import GGUF_IS_WEIGHTS, not_drawn, quantised_description
 from llenergymeasure.core.checkpoint.source import (
@@ -27,6 +26,7 @@ from llenergymeasure.core.checkpoint.source import (
     looks_like_path,
     model_problem,
 )
+from llenergymeasure.exceptions import first_line
 
 # transformers takes kernels of the hub where the package is missing.
 _FLASH_PACKAGES = {
@@ -71,8 +71,7 @@ def _described(name: str, problem: str | None, read: Callable[[], Any]) -> tuple
     try:
         return read(), []
     except Exception as error:  # noqa: BLE001 - a model's own code, the hub and the parser raise what they will
-        text = " ".join(str(error).split())[:300] or type(error).__name__
-        return None, [f"model {name!r}: its config.json cannot be read: {text}"]
+        return None, [f"model {name!r}: its config.json cannot be read: {first_line(error)}"]
 
 
 def _never_steady(config: ExperimentConfig) -> Iterator[str]:

@@ -28,14 +28,13 @@ from llenergymeasure.core.backends.pytorch.precision import (
     precision_cautions,
     precision_problems,
 )
-from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group
+from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group, run_together
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
-from llenergymeasure.core.backends.pytorch.torchrun import run_together
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, describe_source, resolve_model
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
+from llenergymeasure.core.environment import native_formats
 from llenergymeasure.core.gpu.machine import visible_gpus
-from llenergymeasure.core.processor import native_formats
 from llenergymeasure.core.session import measure_here
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import ExperimentResult

@@ -1,15 +1,17 @@
 """What ``generate`` is told: the model's own generation settings with the experiment's on top."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llenergymeasure.config.base import nearest
 from llenergymeasure.config.engines import PyTorchConfig
-from llenergymeasure.config.engines.pytorch_left_out import UNSAFE
+from llenergymeasure.config.engines.pytorch_left_out import HANDED_ON, UNSAFE
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.exceptions import BackendError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import GenerationConfig
 
 # Ours to theirs; everything else in the two sections has its name in transformers.
@@ -203,3 +205,57 @@ def known_names() -> Mapping[str, Any]:
     from transformers import GenerationConfig
 
     return {name: value for name, value in vars(GenerationConfig()).items() if not name.startswith("_")}
+
+
+def row_ends(limits: Sequence[int], n_answers: int, prompt_width: int, device: "torch.device") -> "list[RowEnds]":
+    """What ends the rows of a batch, as stopping criteria of ``generate``; nothing where its own limit does.
+
+    Args:
+        limits: [n requests] most new tokens of each.
+        n_answers: rows of each request.
+        prompt_width: tokens of the padded prompt.
+        device: where the rows lie.
+    """
+    return [] if len(set(limits)) == 1 else [RowEnds(limits, n_answers, prompt_width, device)]
+
+
+class RowEnds:
+    """Says of each row whether it has as many tokens as it may have.
+
+    A finished row stays in the batch, as one that met its end token does, until the last has finished. What
+    it is given meanwhile is cut off afterwards.
+    """
+
+    def __init__(self, limits: Sequence[int], n_answers: int, prompt_width: int, device: "torch.device") -> None:
+        import torch
+
+        self._ends = torch.tensor(limits, device=device).repeat_interleave(n_answers) + prompt_width
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - the library's signature
+        """[rows] booleans."""
+        return self._ends <= input_ids.shape[1]
+
+
+def unknown_passthrough(config: ExperimentConfig, description: Any) -> list[str]:
+    """A line for each key of ``passthrough_kwargs`` that neither transformers nor the model knows.
+
+    Args:
+        config: the experiment.
+        description: the model's transformers configuration.
+    """
+    rest = [name for name in config.passthrough_kwargs if name not in known_names() and name not in HANDED_ON]
+    private = [
+        f"passthrough_kwargs.{name}: a name with _ before it is the library's own affair; remove it"
+        for name in rest
+        if name.startswith("_")
+    ]
+    rest = [name for name in rest if not name.startswith("_")]
+    if not rest:
+        return private
+    known = [*known_names(), *HANDED_ON, *(name for name in vars(description) if not name.startswith("_"))]
+    return private + [
+        f"passthrough_kwargs.{name}: neither generate, nor from_pretrained, nor the configuration of this model has "
+        f"such a parameter; {nearest(name, known, otherwise='remove it, or check its spelling')}"
+        for name in rest
+        if name not in known
+    ]

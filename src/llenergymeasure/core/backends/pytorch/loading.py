@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch.generation import known_names, section_of
-from llenergymeasure.core.backends.pytorch.passthrough import unknown_passthrough
+from llenergymeasure.core.backends.pytorch.generation import known_names, section_of, unknown_passthrough
 from llenergymeasure.core.backends.pytorch.processes import layout_of
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
 from llenergymeasure.core.checkpoint.tokenizer import read_description

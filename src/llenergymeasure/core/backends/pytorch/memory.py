@@ -37,6 +37,7 @@ from llenergymeasure.core.checkpoint.files import adapter_files, adapter_folder
 from llenergymeasure.core.checkpoint.source import describe_source
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ProcessLayout
+from llenergymeasure.exceptions import first_line
 
 _PROBE_TOKENS = 8
 _STATIC = ("static", "offloaded_static")
@@ -110,8 +111,7 @@ def _estimate_one(config: ExperimentConfig, description: Any, *, on_gpu: bool, i
         if section.cache_implementation == "quantized" and not is_draft:
             layers = [_quantised(layer, section, size) for layer in layers]
     except Exception as error:  # noqa: BLE001 - a model's own code raises what it will on tensors without memory
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        unknown.append(f"KV cache: the forward pass cannot be tried without weights ({reason[:120]})")
+        unknown.append(f"KV cache: the forward pass cannot be tried without weights ({first_line(error)[:120]})")
     widths = widths_of(model)
     if widths is None:
         unknown.append(_NO_WIDTHS)

@@ -14,11 +14,11 @@ from llenergymeasure.core.backends.pytorch.generation import (
     effective,
     generation_config,
     restore_draft,
+    row_ends,
     section_of,
     with_length,
 )
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
-from llenergymeasure.core.backends.pytorch.stopping import row_ends
 from llenergymeasure.core.backends.pytorch.timing import CompileWatch, StepClock
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
@@ -33,7 +33,7 @@ from llenergymeasure.domain.inference import (
 from llenergymeasure.domain.load import Load, in_groups
 from llenergymeasure.domain.metrics import FlopsResult
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ExperimentError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -271,7 +271,7 @@ def _end_token_ids(generation: "GenerationConfig") -> frozenset[int]:
 
 
 def _explain(error: Exception, batch_size: int) -> str:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = first_line(error)
     if "out of memory" in text.lower():
         return f"out of memory at batch size {batch_size}: {text}; lower batch_size or the token limits"
     return f"inference failed: {text}"

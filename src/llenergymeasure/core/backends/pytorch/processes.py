@@ -1,12 +1,13 @@
 """How many processes an experiment takes, and whether this machine can hold them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.domain.plan import ProcessLayout
+from llenergymeasure.domain.process import ProcessEnd
 
 
 def layout_of(config: ExperimentConfig) -> ProcessLayout:
@@ -78,3 +79,22 @@ def leave_group() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         with contextlib.suppress(RuntimeError):  # nothing that was measured depends on it
             torch.distributed.destroy_process_group()
+
+
+def run_together(command: Sequence[str], n_processes: int) -> list[ProcessEnd]:
+    """Run Python with ``command`` in [n] processes of this machine to their end; those that failed.
+
+    torchrun itself only prints how they ended.
+    """
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    options = ["--standalone", "--local-addr", "127.0.0.1", "--max-restarts", "0"]
+    try:
+        run.main([*options, "--nproc-per-node", str(n_processes), *command])
+    except ChildFailedError as error:
+        return [
+            ProcessEnd(process_index=rank, exit_code=failure.exitcode, time_s=failure.timestamp)
+            for rank, failure in error.failures.items()
+        ]
+    return []

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llenergymeasure.core.defaults import with_defaults
+from llenergymeasure.core.foreign import with_defaults
 
 
 class Base:

@@ -1,4 +1,4 @@
-"""Values that come from code of others, looked at before anything is worked out from them."""
+"""Things and values that come from code of others: completed, and looked at before anything is worked out from them."""
 
 import functools
 from dataclasses import asdict, is_dataclass
@@ -6,7 +6,26 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+_Base = TypeVar("_Base")
 _Kind = TypeVar("_Kind")
+
+
+def with_defaults(thing: Any, base: type[_Base]) -> _Base:
+    """``thing`` itself if it derives from ``base``; else one that asks it for what it has and has the rest of it.
+
+    Args:
+        thing: an object that has the names of a seam, and any of its base's.
+        base: the class with a default for everything else; it is made without arguments.
+    """
+    if isinstance(thing, base):
+        return thing
+
+    def asked(name: str) -> property:
+        return property(lambda _: getattr(thing, name))
+
+    own = {name: asked(name) for name in dir(thing) if not name.startswith("_")}
+    made: _Base = type(f"{type(thing).__name__}With{base.__name__}", (base,), own)()
+    return made
 
 
 def checked(kind: type[_Kind], value: Any) -> _Kind:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.core.processor import native_formats
+from llenergymeasure.core.environment import native_formats
 
 X86 = "processor\t: 0\nmodel name\t: A Processor\nflags\t\t: fpu sse2 {flags}\nbugs\t\t: spectre_v1\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd {flags}\nCPU part\t: 0xd40\n"

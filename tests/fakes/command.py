@@ -1,0 +1,51 @@
+"""The command line, run in this process and put back as it was."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.cli import main
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    path = tmp_path / "cwd"
+    path.mkdir()
+    monkeypatch.chdir(path)
+    return path
+
+
+@pytest.fixture
+def llem(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
+    """Runs ``llem`` with the arguments given."""
+    loggers = {
+        name: logging.getLogger(name)
+        for name in ("llenergymeasure", "transformers", "huggingface_hub", "accelerate", "torch")
+    }
+    before = {name: (logger.level, list(logger.handlers), logger.propagate) for name, logger in loggers.items()}
+
+    def run(*args: str | Path) -> Ran:
+        with pytest.raises(SystemExit) as caught:
+            main([str(a) for a in args])
+        assert isinstance(caught.value.code, int)
+        said = capsys.readouterr()
+        return Ran(caught.value.code, said.out, said.err)
+
+    yield run
+    for name, (level, handlers, propagate) in before.items():
+        loggers[name].setLevel(level)
+        loggers[name].handlers[:] = handlers
+        loggers[name].propagate = propagate
