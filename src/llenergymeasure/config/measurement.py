@@ -1,4 +1,4 @@
-"""How to measure: warm-up, idle baseline, source of energy."""
+"""How to measure: warm-up, idle baseline, sensor of energy."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self

@@ -53,7 +53,7 @@ __all__ = [
 Precision = Literal["fp32", "fp16", "bf16", "auto"]
 # Where a result goes and what it is called change nothing about the measurement.
 NOT_MEASURED = frozenset({"name", "output_dir"})
-# What idling is done for: without a source of energy nobody idles.
+# What idling is done for: without a sensor of energy nobody idles.
 _IDLE_FIELDS = {
     "baseline": tuple(BaselineConfig.model_fields),
     "warmup": ("thermal_floor_seconds", "thermal_floor_early_end"),
@@ -134,7 +134,7 @@ class ExperimentConfig(TakesSections):
     decoder: DecoderConfig = Field(default=DecoderConfig(), validate_default=True, description="How tokens are chosen.")
     warmup: WarmupConfig = Field(default=WarmupConfig(), description="Warm-up and thermal floor.")
     energy: EnergyConfig = Field(
-        default=EnergyConfig(), description="Which source of joules to use, and how often to read it."
+        default=EnergyConfig(), description="Which sensor of energy to use, and how often to read it."
     )
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="Idle baseline.")
     measurement: MeasurementConfig = Field(
@@ -299,7 +299,7 @@ class ExperimentConfig(TakesSections):
             asleep = part.asleep_under(self.decoder) if isinstance(part, EngineSection) else {}
             if self.energy.backend is None:
                 asleep |= dict.fromkeys(
-                    _IDLE_FIELDS.get(name, ()), "it needs a source of energy, energy.backend is null"
+                    _IDLE_FIELDS.get(name, ()), "it needs a sensor of energy, energy.backend is null"
                 )
             found = part.dormant_beside(asleep) | asleep
             for field, why in found.items():

@@ -195,28 +195,28 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
     Returns:
         The baseline; None when nothing could be read.
     """
-    source = energy or NVMLBackend(device_index)
+    sensor = energy or NVMLBackend(device_index)
     store = store or SESSION_BASELINES
-    key = f"{source.name}:{','.join(devices) or device_index}:{duration_sec:g}s"
+    key = f"{sensor.name}:{','.join(devices) or device_index}:{duration_sec:g}s"
     known = store.get(key)
     if known is not None and 0 <= (age_s := now() - known.timestamp) <= cache_ttl_sec:
-        check = measure_idle_power(source, min(SPOT_CHECK_S, duration_sec), sleep)
+        check = measure_idle_power(sensor, min(SPOT_CHECK_S, duration_sec), sleep)
         drift = _drift(known, check, age_s)
         if check.total_j is not None and drift is None:
             return replace(known, from_cache=True)
         if drift is not None:
             warn(drift)
-    measurement = measure_idle_power(source, duration_sec, sleep)
+    measurement = measure_idle_power(sensor, duration_sec, sleep)
     power_w = mean_power_w(measurement)
     if power_w is None:
-        reasons = "; ".join(map(str, measurement.warnings)) or "the source gave no energy"
+        reasons = "; ".join(map(str, measurement.warnings)) or "the sensor gave no energy"
         warn(MeasurementWarning("baseline_unavailable", reasons, "energy is given unadjusted"))
         return None
     baseline = BaselineCache(
         power_w=power_w,
         timestamp=now(),
         duration_sec=measurement.duration_sec,
-        source=source.name,
+        source=sensor.name,
         devices=tuple(d.device for d in measurement.devices),
         power_by_device_w=_power_by_device_w(measurement),
     )

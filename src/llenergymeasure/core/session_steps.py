@@ -223,7 +223,7 @@ def thermal_floor(
         wait = _wait_out_the_floor(plan, instruments)
     idle = tracking.measurement
     if idle.total_j is None:
-        reasons = "; ".join(map(str, idle.warnings)) or "the source gave no energy"
+        reasons = "; ".join(map(str, idle.warnings)) or "the sensor gave no energy"
         warnings.append(MeasurementWarning("loaded_idle_unavailable", reasons))
     shortened = thermal_floor_warning(wait.waited_s, settings.thermal_floor_seconds, ended_early=wait.ended_early)
     if shortened is not None:

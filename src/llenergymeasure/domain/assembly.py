@@ -176,14 +176,14 @@ def total_energy_j(raws: Sequence[RawProcessResult], devices: Sequence[DeviceEne
     totals = [None if r.energy is None else r.energy.total_j for r in raws]
     if any(t is None for t in totals):
         return None
-    # A source that names no devices can be believed only where there is nothing to deduplicate.
+    # A sensor that names no devices can be believed only where there is nothing to deduplicate.
     if not devices:
         return totals[0] if len(raws) == 1 else None
     return headline_energy_j(devices)
 
 
 def uncertainty_j(raws: Sequence[RawProcessResult], devices: Sequence[DeviceEnergy]) -> float | None:
-    """The bound of the headline: the devices' own, else what the only process's source says of the whole."""
+    """The bound of the headline: the devices' own, else what the only process's sensor says of the whole."""
     bound = combined_uncertainty_j(devices)
     only = raws[0].energy if len(raws) == 1 else None
     return only.uncertainty_j if bound is None and only is not None else bound

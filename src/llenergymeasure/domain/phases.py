@@ -30,7 +30,7 @@ class PhaseWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseReading:
-    """What was measured of one window; ``uncertainty_j`` is the bound of its energy, None where the source has none."""
+    """What was measured of one window; ``uncertainty_j`` is the bound of its energy, None where the sensor has none."""
 
     duration_sec: float
     energy_j: float | None

@@ -67,7 +67,7 @@ def reproducibility_notes(
     """What a reader must know to judge or repeat the energy figure. Never empty.
 
     Args:
-        backend: the source of the energy.
+        backend: the sensor of the energy.
         devices: what it read.
         total_j: the energy of the window.
         warmup: for a thermal floor that ended early.
@@ -111,7 +111,7 @@ def _about_the_energy(backend: str | None, devices: Sequence[DeviceEnergy], tota
             "tens of percent against a wall meter; compare it with no sensed figure and cite it only as an estimate."
         )
     if not counted_devices(devices):
-        return f"{origin} Nothing is known of the sensor; the source of the figure has to be asked."
+        return f"{origin} Nothing is known of the sensor; whoever made it has to be asked."
     names = ", ".join(f"{d.device} ({d.covers})" for d in counted_devices(devices))
     if sensor_accuracy_pct(devices) is None:
         return f"{origin} Devices: {names}. Only what these counters cover; no accuracy is published for all of them."

@@ -211,7 +211,7 @@ SENSOR, MODEL = SimpleNamespace(name="s", modelled=False), SimpleNamespace(name=
     [
         ((SENSOR, None), None),
         ((MODEL, None), "m is a model, of which idle power says nothing"),
-        ((None, "no source of energy answered (a: is not there)"), "no source of energy answered (a: is not there)"),
+        ((None, "no sensor of energy answered (a: is not there)"), "no sensor of energy answered (a: is not there)"),
     ],
     ids=["sensed", "modelled", "none"],
 )

@@ -86,7 +86,7 @@ def choose_sensor(wanted: str | None, context: SensorContext) -> tuple[SensorBas
         if status.problem is None:
             return status.sensor, None
         problems.append(f"{status.name}: {status.problem}")
-    return None, f"no source of energy answered ({', '.join(problems)})"
+    return None, f"no sensor of energy answered ({', '.join(problems)})"
 
 
 def create_sensor(name: str, context: SensorContext) -> SensorBase:
