@@ -27,7 +27,7 @@ def find_spec(name, path=None, target=None):
 
 PathFinder.find_spec = staticmethod(find_spec)
 """
-OUTPUT_TOKENS = 16
+OUTPUT_TOKENS = 8
 N = 6
 
 

@@ -107,12 +107,15 @@ def test_the_counters_own_difference_would_be_off_by_a_tick() -> None:
 @calm
 @given(phase=st.floats(0, 0.1), length_s=st.floats(0.005, 0.09))
 @example(phase=0.05643818939524936, length_s=0.05643818939524936)
+@example(phase=0.055066931260702556, length_s=0.055066931260702556)
 def test_a_window_shorter_than_one_tick_has_its_share_of_it(phase: float, length_s: float) -> None:
     steady = card(Trace.constant(300), 0.1, phase)
     found = measured(steady, START_S + length_s, power_w=[300], close_s=CLOSE_S)
     # Both stamps to a quarter of a millisecond, 0.15 J; power from two of them 0.1 s apart, half a percent of a tick's
-    # 30 J, another 0.15 J; and rounding.
-    assert found.energy_j == pytest.approx(300 * length_s, abs=0.35)
+    # 30 J, another 0.15 J; and rounding. A tick as near to an edge as one close read to the next may have been seen by
+    # none, and is dated by two others, to twice that: at two edges 2 ms, 0.6 J, as for longer windows.
+    near = any(abs(edge_s - phase - k * 0.1) <= CLOSE_S for edge_s in (0, length_s) for k in (-1, 0, 1))
+    assert found.energy_j == pytest.approx(300 * length_s, abs=0.6 if near else 0.35)
     assert abs(found.energy_j - 300 * length_s) <= found.uncertainty_j
 
 
