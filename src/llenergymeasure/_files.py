@@ -1,5 +1,6 @@
 """Files that are whole or absent."""
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -18,21 +19,24 @@ def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
     """
     aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        # A new file of the name that nobody else has; who may read it is the user's choice (umask).
+        # A new file of a name that nobody else has; who may read it is the user's choice (umask).
         with aside.open("x", encoding="utf-8") as file:
             file.write(text)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         aside.replace(path)
-        if durable:
-            _flush_folder(path.parent)
     except BaseException as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             # A disk that is full names no file, and the name aside is nobody's.
             error.filename, error.filename2 = str(path), None
         raise
+    if durable:
+        # The file is there and whole; some file systems cannot flush a folder, and some folders cannot be opened.
+        with contextlib.suppress(OSError):
+            _flush_folder(path.parent)
 
 
 def _flush_folder(folder: Path) -> None:

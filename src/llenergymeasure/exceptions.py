@@ -8,8 +8,12 @@ LLEMError                1
 +-- StudyError           1  a study as a whole could not go on
 """
 
+import signal
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class LLEMError(Exception):
@@ -40,29 +44,34 @@ class StudyError(LLEMError):
     """A study could not be carried out as a whole."""
 
 
-class Terminated(SystemExit):
-    """This process was asked to end, by SIGTERM."""
-
-
 class ForeignExitError(Exception):
     """Code of others tried to end the process, or raised what is no ``Exception``."""
 
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Whatever code of others raises in it is an ``Exception``; only our own interruptions pass as they are.
+    """Whatever code of others raises in it is an ``Exception``; only interruptions pass as they are.
 
-    ``sys.exit`` in a library, or a panic of one that is written in Rust, would end this process otherwise.
+    ``sys.exit`` in a library, or a panic of one that is written in Rust, would end this process otherwise. Ctrl-C, and
+    what the handler of a signal raises, such as ``sys.exit`` at a scheduler's SIGTERM, are meant to end it.
 
     Raises:
         ForeignExitError: in place of what is no ``Exception``.
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt, Terminated, GeneratorExit):
+    except (Exception, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
+        if _comes_from_a_signal(error):
+            raise
         raise ForeignExitError(f"{type(error).__name__}: {error}") from error
+
+
+def _comes_from_a_signal(error: BaseException) -> bool:
+    handlers = [signal.getsignal(number) for number in _ENDING_SIGNALS]
+    codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers} - {None}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def first_line(error: BaseException) -> str:

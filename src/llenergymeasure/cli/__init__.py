@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from llenergymeasure._version import __version__
-from llenergymeasure.exceptions import Terminated
 
 # Below the working directory.
 DEFAULT_OUTPUT = Path("results")
@@ -53,7 +52,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
-    raise Terminated(128 + number)
+    sys.exit(128 + number)
 
 
 def _exit_code(args: list[str] | None) -> int:

@@ -33,9 +33,11 @@ def config_command(verbose: bool, schema: bool) -> int:
     visible = visible_gpus()
     logs.quiet_libraries(library_loggers(engine_names()))
     engines = [engine_status(name, visible.uuids) for name in engine_names()]
-    # Where every engine runs on the CPU, the GPUs' sensors are of no use; where there is no GPU, they say so.
-    on_the_cpu = None if not visible.uuids else ()
-    devices = visible.uuids if any(engine.uses_gpus for engine in engines) else on_the_cpu
+    devices: tuple[str, ...] | None = visible.uuids
+    if not visible.uuids:
+        devices = None  # the sensors of GPUs say so themselves
+    elif not any(engine.uses_gpus for engine in engines):
+        devices = ()  # every engine runs on the CPU, and the GPUs' sensors are of no use
     sensors = list(probe_sensors(SensorContext(devices=devices)))
     click.echo(
         render.machine(

@@ -136,7 +136,7 @@ class BaselineStore:
                 found[key] = _BASELINE.validate_python(record)
             except ValidationError as error:
                 why = error.errors(include_url=False)[0]["msg"]
-                _log.warning("an idle baseline in %s cannot be read and is measured again: %s", self._path, why)
+                _log.warning("idle baseline %r in %s cannot be read and is measured again: %s", key, self._path, why)
         return found
 
 

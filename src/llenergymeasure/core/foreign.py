@@ -1,7 +1,7 @@
 """Things and values that come from code of others: completed, and looked at before anything is worked out from them."""
 
 import functools
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,7 +29,7 @@ def with_defaults(thing: Any, base: type[_Base]) -> _Base:
 
 
 def checked(kind: type[_Kind], value: Any) -> _Kind:
-    """A value of one of our frozen dataclasses, every field of which is of the kind that it is to be.
+    """A value of one of our frozen dataclasses, every field of which is, or reads as, what it is to be.
 
     Args:
         kind: the dataclass.
@@ -38,11 +38,12 @@ def checked(kind: type[_Kind], value: Any) -> _Kind:
     Raises:
         ValueError: it is none, or the first field that is wrong, in one line.
     """
-    if not is_dataclass(value) or not isinstance(value, kind):
+    if not isinstance(value, kind):
         raise ValueError(f"gave {type(value).__name__} {value!r:.80} where a {kind.__name__} belongs")
     try:
-        fields, wanted = cast("Any", value), cast("Any", kind)
-        found: _Kind = _adapter(wanted).validate_python(asdict(fields))
+        # The type checker cannot know that both are dataclasses.
+        of_kind, a_value = cast("Any", kind), cast("Any", value)
+        found: _Kind = _adapter(of_kind).validate_python(asdict(a_value))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

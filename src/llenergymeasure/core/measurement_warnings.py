@@ -94,16 +94,24 @@ def warnings_of_a_window(
     return found
 
 
-def foreign_load_warning(foreign_cpu_pct: float | None, when: str = "in the window") -> MeasurementWarning | None:
+def foreign_load_warning(foreign_cpu_pct: float | None) -> MeasurementWarning | None:
     """Whether other programs were at work on the processors, or a hypervisor gave them to others."""
     if foreign_cpu_pct is None or foreign_cpu_pct <= FOREIGN_CPU_PCT:
         return None
     return MeasurementWarning(
         "foreign_load_high" if foreign_cpu_pct > MUCH_FOREIGN_CPU_PCT else "foreign_load",
-        f"others took {foreign_cpu_pct:.0f} % of this machine's processors {when}, which slows "
+        f"others took {foreign_cpu_pct:.0f} % of this machine's processors in the window, which slows "
         "what runs on them and is in the energy of the CPU",
         "run again with nothing beside it",
     )
+
+
+def phases_disturbed_warning(foreign_cpu_pct: float | None) -> list[MeasurementWarning]:
+    """Whether other programs were at work while prefill and decode were told apart."""
+    if foreign_cpu_pct is None or foreign_cpu_pct <= FOREIGN_CPU_PCT:
+        return []
+    told = f"others took {foreign_cpu_pct:.0f} % of this machine's processors while prefill and decode were told apart"
+    return [MeasurementWarning("phases_disturbed", told, "run again with nothing beside it")]
 
 
 def baseline_drift_warning(

@@ -5,6 +5,7 @@ window itself in ``window.run``.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -99,7 +100,8 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)
         instruments.peers.wait("load", POLL_BESIDE_S)
-        with _loaded(plan, engine) as model:
+        leaving = list[MeasurementWarning]()
+        with _loaded(plan, engine, leaving) as model:
             prepared = steps.prepared_work(plan, engine, model, instruments, warnings)
             description = steps.described(model, prepared)
             identity = steps.identify(model, warnings)
@@ -108,7 +110,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             seen = _measured(watched, prepared.work, environment, state, warnings)
             result = _raw_result(watched.plan, seen, environment, description, identity, prepared, tuple(warnings))
         state.advance(ExperimentState.DONE)
-    return result
+    return result.model_copy(update={"measurement_warnings": (*result.measurement_warnings, *leaving)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,19 +169,30 @@ def _measured(
 
 
 @contextmanager
-def _loaded(plan: ExperimentPlan, engine: EngineBase) -> Iterator[LoadedModelBase]:
+def _loaded(plan: ExperimentPlan, engine: EngineBase, warnings: list[MeasurementWarning]) -> Iterator[LoadedModelBase]:
+    """The model, loaded. An engine that fails while it unloads costs nothing that was measured."""
     _log.info("loading %s with %s", plan.config.model, plan.config.backend)
-    with ExitStack() as stack:
+    stack = ExitStack()
+    try:
+        with contained():
+            model = with_defaults(stack.enter_context(engine.load(plan)), LoadedModelBase)
+    except LLEMError:
+        raise
+    except Exception as error:  # an engine's libraries raise what they will
+        raise BackendError(
+            f"the {plan.config.backend} engine cannot load {plan.config.model!r}: {in_one_line(error)}"
+        ) from error
+    try:
+        yield model
+    finally:
+        raised = sys.exc_info()
         try:
             with contained():
-                model = with_defaults(stack.enter_context(engine.load(plan)), LoadedModelBase)
-        except LLEMError:
-            raise
-        except Exception as error:  # an engine's libraries raise what they will
-            raise BackendError(
-                f"the {plan.config.backend} engine cannot load {plan.config.model!r}: {in_one_line(error)}"
-            ) from error
-        yield model
+                stack.__exit__(*raised)
+        except Exception as error:  # noqa: BLE001 - as above; what the body raised goes on by itself
+            if error is not raised[1]:
+                warnings.append(MeasurementWarning("engine_unload_failed", in_one_line(error)))
+                _log.warning("%s", warnings[-1])
 
 
 @contextmanager

@@ -18,7 +18,11 @@ from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.foreign import checked
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import foreign_cpu_pct
-from llenergymeasure.core.measurement_warnings import energy_span_warning, foreign_load_warning, thermal_floor_warning
+from llenergymeasure.core.measurement_warnings import (
+    energy_span_warning,
+    phases_disturbed_warning,
+    thermal_floor_warning,
+)
 from llenergymeasure.core.peers import InStep
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import as_text
@@ -27,7 +31,7 @@ from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled
 from llenergymeasure.core.warmup import warmup_until_converged, warmup_warning
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.core.window.phases import measure_phases
-from llenergymeasure.core.window.work import Work, unit_runner
+from llenergymeasure.core.window.work import Work, inference, unit_runner
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.metrics import (
@@ -56,7 +60,7 @@ def or_unavailable(what: str, call: Callable[[], _Value], warnings: list[Measure
         with contained():
             return call()
     except Exception as error:  # noqa: BLE001 - engines and sensors raise whatever their libraries raise
-        warnings.append(MeasurementWarning(f"{what}_unavailable", f"{type(error).__name__}: {error}"))
+        warnings.append(MeasurementWarning(f"{what}_unavailable", in_one_line(error)))
         return None
 
 
@@ -147,7 +151,7 @@ def prepared_work(
     except LLEMError:
         raise
     except Exception as error:  # templates and tokenizers raise whatever their libraries raise
-        raise ExperimentError(f"the prompts could not be tokenised: {type(error).__name__}: {error}") from error
+        raise ExperimentError(f"the prompts could not be tokenised: {in_one_line(error)}") from error
     if prepared.n_truncated:
         warnings.append(
             MeasurementWarning(
@@ -156,8 +160,10 @@ def prepared_work(
                 "raise max_input_tokens to keep them whole",
             )
         )
+    with inference():
+        load = engine.load_of(plan.config)
     return PreparedWork(
-        work=Work.of(model, engine.load_of(plan.config), prepared.requests),
+        work=Work.of(model, load, prepared.requests),
         prompts_digest=selection.digest,
         template_use=prepared.template_use,
     )
@@ -170,7 +176,8 @@ def described(model: LoadedModelBase, prepared: PreparedWork) -> ModelDescriptio
             description = checked(ModelDescription, model.describe())
     except Exception as error:  # engines raise whatever their libraries raise
         raise ExperimentError(f"the engine cannot describe the model that it loaded: {in_one_line(error)}") from error
-    return replace(description, chat_template=prepared.template_use)
+    # Of an engine that tokenises itself only the engine knows.
+    return description if prepared.template_use is None else replace(description, chat_template=prepared.template_use)
 
 
 def identify(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> ModelIdentity:
@@ -316,8 +323,7 @@ def phases(
         return None
     warnings.extend(found[1])
     if before is not None and after is not None:
-        disturbed = foreign_load_warning(foreign_cpu_pct(before, after), "while prefill and decode were told apart")
-        warnings.extend([] if disturbed is None else [disturbed])
+        warnings.extend(phases_disturbed_warning(foreign_cpu_pct(before, after)))
     return found[0]
 
 

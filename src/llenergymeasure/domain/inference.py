@@ -159,6 +159,10 @@ class ModelIdentity:
     draft_digest: str | None = None
     warnings: tuple[MeasurementWarning, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Make values of the texts that an engine from elsewhere may give."""
+        object.__setattr__(self, "warnings", MeasurementWarning.all_of(self.warnings))
+
 
 Parameter = str | int | float | bool | None
 

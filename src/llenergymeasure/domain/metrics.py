@@ -280,7 +280,7 @@ def combined_uncertainty_j(devices: Sequence[DeviceEnergy]) -> float | None:
 def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMeasurement:
     """A measurement without the GPUs that are not among [n] UUIDs, and what was said of them alone.
 
-    Devices of other kinds stay. Where GPUs make the total and one of the [n] has no row, there is none.
+    Devices of other kinds stay. Where GPUs make the total and one of the [n] has no row, there is no total.
     """
     counted_gpus = {d.device for d in measurement.devices if d.kind == "gpu" and d.headline is not False}
     absent = [uuid for uuid in uuids if counted_gpus and uuid not in counted_gpus]

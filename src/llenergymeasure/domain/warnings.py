@@ -43,13 +43,15 @@ class MeasurementWarning:
         return cls(UNNAMED, said) if found is None else cls(found[1], found[2])
 
     @classmethod
-    def all_of(cls, said: "Iterable[MeasurementWarning | str] | str | None") -> "tuple[MeasurementWarning, ...]":
+    def all_of(
+        cls, said: "Iterable[MeasurementWarning | str] | MeasurementWarning | str | None"
+    ) -> "tuple[MeasurementWarning, ...]":
         """The warnings that somebody gives as values or texts; a single text is one of them.
 
         Raises:
             TypeError: these are no warnings.
         """
-        return tuple(map(cls.of, [said] if isinstance(said, str) else said or ()))
+        return tuple(map(cls.of, [said] if isinstance(said, str | MeasurementWarning) else said or ()))
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,9 @@ FLAGS: Mapping[str, Flag] = {
     "memory_tight": Flag(
         "the estimate is above what is free; only before a run, in the log and with `--dry-run`"
     ),
+    "phases_disturbed": Flag(
+        "programs beside the measurement took over 5 % of the processors while prefill and decode were told apart"
+    ),
     "phases_unresolved": Flag("the interval of prefill or of decode reaches down to zero"),
     "phases_without_bound": Flag("the intervals of the phases hold no bound of the sensor"),
     "phases_unavailable": Flag("prefill and decode were not measured apart, and why"),
@@ -166,6 +171,7 @@ FLAGS: Mapping[str, Flag] = {
     "draft_digest_unavailable": Flag("the same of a draft's files"),
     "engine_cautions_unavailable": Flag("the engine failed when it was asked for its cautions"),
     "engine_environment_unavailable": Flag("the engine failed when it was asked for facts of its environment"),
+    "engine_unload_failed": Flag("the engine failed while it gave the model's memory back, after the measurement"),
     "engine_warnings_unavailable": Flag("the engine failed when it was asked for its warnings"),
     "sidecar_not_written": Flag("a file beside the result could not be written"),
 }  # fmt: skip

@@ -1,16 +1,14 @@
 """What this machine could run."""
 
-import logging
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
+from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend, loggers_of
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
 from llenergymeasure.exceptions import LLEMError, contained
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,8 @@ def library_loggers(engines: Iterable[str]) -> list[str]:
     found: list[str] = []
     names = [name for engine in engines for name in (engine_names() if engine == registry.AUTO else (engine,))]
     for name in dict.fromkeys(names):
-        try:
-            engine = get_backend(name)
-            with contained():
-                found += map(str, engine.loggers)
-        except Exception as error:  # noqa: BLE001 - as above; told by whoever wants to use it
-            _log.debug("the loggers of %s are not known: %s", name, error)
+        with contextlib.suppress(LLEMError):  # told by whoever wants to use it
+            found += loggers_of(get_backend(name))
     return found
 
 

@@ -1,6 +1,7 @@
 """Everything that would keep a plan from running, found at once and before a GPU is touched.
 
-What is found of an experiment goes into its plan, so that nobody has to work it out again.
+Layout and GPUs that are found go into the plan, and nobody works them out again. Dataset and sensor are tried here, and
+read again by the process that measures.
 """
 
 import logging
@@ -12,7 +13,9 @@ from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
-from llenergymeasure.core.energy_backends import SensorContext, SensorStatus, choose_sensor
+from llenergymeasure.core.checkpoint.source import describe_source
+from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
+from llenergymeasure.core.energy_backends import SensorBase, SensorContext, choose_sensor
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.prompts.selection import read_dataset, too_few
@@ -26,12 +29,25 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChosenSensor:
+    """The sensor that an experiment would be measured with, or why there is none.
+
+    ``config_error`` is wrong with the configuration, which names a sensor that does not answer; ``lacking`` is what
+    this machine has not.
+    """
+
+    sensor: SensorBase | None = None
+    config_error: str | None = None
+    lacking: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExaminedExperiment:
     """What there is to know of an experiment before it is run.
 
     ``config_errors`` are wrong anywhere, ``lacking`` is wrong with this machine, ``cautions`` keep nothing from
     running. ``layout`` and ``devices``, the UUIDs of GPUs, go into its plan. ``n_prompts`` is None where the dataset
-    cannot be read, ``devices`` and ``memory`` where the engine cannot be asked, ``sensor`` where none was asked.
+    cannot be read, ``devices`` and ``memory`` where the engine cannot be asked, ``chosen`` where no sensor was asked.
     """
 
     config_errors: tuple[str, ...] = ()
@@ -41,7 +57,7 @@ class ExaminedExperiment:
     devices: tuple[str, ...] | None = None
     n_prompts: int | None = None
     memory: MemoryFit | None = None
-    sensor: SensorStatus | None = None
+    chosen: ChosenSensor | None = None
 
 
 def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
@@ -94,9 +110,10 @@ def energy_line(config: ExperimentConfig, found: ExaminedExperiment) -> str:
     """Where the joules of an experiment would come from, as far as can be told without running it."""
     if config.energy.backend is None:
         return "energy: none is asked for (energy.backend is null)"
-    if found.sensor is None or found.sensor.problem is not None:
+    sensor = None if found.chosen is None else found.chosen.sensor
+    if sensor is None:
         return "energy: null, because no sensor answers here; 'llem config' says why"
-    return f"energy: {found.sensor.name}, {'modelled, not sensed' if found.sensor.modelled else 'sensed'}"
+    return f"energy: {sensor.name}, {'modelled, not sensed' if sensor.modelled else 'sensed'}"
 
 
 @dataclass(frozen=True)
@@ -154,7 +171,7 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
     if missing is not None:
         return replace(found, lacking=(missing,))
     devices = tuple(engine.select_devices(config, visible.uuids))
-    lacking = tuple(engine.problems(config))
+    lacking = (*engine.problems(config), *_tokenising_lacks(config, engine))
     memory = memory_fit(engine.estimate_memory(config), devices, layout.n_processes, visible)
     cautions = [
         *MeasurementWarning.all_of(engine.cautions(config)),
@@ -167,6 +184,14 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
         devices=devices,
         memory=memory,
     )
+
+
+def _tokenising_lacks(config: ExperimentConfig, engine: EngineBase) -> list[str]:
+    """What is not installed of what prompts are tokenised with."""
+    if engine.tokenises_itself:
+        return []
+    lacks = tokenising_lacks(describe_source(config.model))
+    return [] if lacks is None else [lacks]
 
 
 def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout, tuple[str, ...]]:
@@ -193,24 +218,22 @@ class _Sensors:
 
     def __init__(self, visible: VisibleGpus) -> None:
         self._visible = visible
-        self._asked: dict[tuple[str, tuple[str, ...]], SensorStatus] = {}
+        self._asked: dict[tuple[str, tuple[str, ...]], ChosenSensor] = {}
 
-    def ask(self, name: str, devices: tuple[str, ...]) -> SensorStatus:
-        """The sensor to measure with; one that is named and does not answer is a problem with a name."""
+    def ask(self, name: str, devices: tuple[str, ...]) -> ChosenSensor:
+        """The sensor that an experiment would be measured with."""
         if (name, devices) not in self._asked:
             self._asked[name, devices] = self._chosen(name, devices)
         return self._asked[name, devices]
 
-    def _chosen(self, name: str, devices: tuple[str, ...]) -> SensorStatus:
+    def _chosen(self, name: str, devices: tuple[str, ...]) -> ChosenSensor:
         if self._visible.problem is not None:
-            return SensorStatus(name=AUTO, sensor=None, problem=self._visible.problem)
+            return ChosenSensor(lacking=self._visible.problem)
         try:
             sensor, reason = choose_sensor(name, SensorContext(devices=devices))
         except ConfigError as error:
-            return SensorStatus(name=name, sensor=None, problem=str(error))
-        if sensor is None:
-            return SensorStatus(name=AUTO, sensor=None, problem=reason)
-        return SensorStatus(name=sensor.name, sensor=sensor, problem=None, modelled=sensor.modelled)
+            return ChosenSensor(config_error=str(error))
+        return ChosenSensor(lacking=reason or "") if sensor is None else ChosenSensor(sensor=sensor)
 
 
 def _depends_on_its_sensor(config: ExperimentConfig) -> bool:
@@ -222,23 +245,23 @@ def _with_sensor(config: ExperimentConfig, found: ExaminedExperiment, sensors: _
     name = config.energy.backend
     if name is None or found.devices is None:
         return found
-    return replace(found, sensor=sensors.ask(name, found.devices))
+    return replace(found, chosen=sensors.ask(name, found.devices))
 
 
 def _sensor_lines(config: ExperimentConfig, found: ExaminedExperiment) -> tuple[list[str], list[str]]:
     """A named sensor that does not answer, and an idle baseline that must be and cannot be sensed."""
-    sensor = found.sensor
-    if sensor is None and not (config.baseline.required and found.devices is not None):
+    chosen = found.chosen
+    if chosen is not None and chosen.config_error is not None:
+        return [chosen.config_error], []
+    if not config.baseline.required or found.devices is None:
         return [], []
-    if sensor is None:
+    if chosen is None:
         reason = "energy.backend is null: none was asked for"
-    elif sensor.problem is not None and sensor.name != AUTO:
-        return [sensor.problem], []
-    elif sensor.modelled:
-        reason = f"{sensor.name} is a model, of which idle power says nothing"
+    elif chosen.sensor is None:
+        reason = chosen.lacking
+    elif chosen.sensor.modelled:
+        reason = f"{chosen.sensor.name} is a model, of which idle power says nothing"
     else:
-        reason = sensor.problem or ""
-    if not config.baseline.required or not reason:
         return [], []
     return [], [
         f"baseline.required: no sensor measures energy here: {reason}; make it false, or run where "

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.backends import get_backend, loggers_of
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.peers import FilePeers
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.exceptions import ExperimentError, LLEMError
+from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in_one_line
 from llenergymeasure.orchestration.handover import PEERS_DIR, received_plan, report
 from llenergymeasure.orchestration.process_group import die_with_parent
 from llenergymeasure.results.process_files import write_process_result, write_state
@@ -36,13 +36,14 @@ def main(state_dir: Path) -> int:
     peers = FilePeers(state_dir / PEERS_DIR, index, plan.layout.n_processes)
     try:
         backend = get_backend(plan.config.backend)
-        keep_quiet(backend, os.environ)
+        with contained():
+            keep_quiet(backend, os.environ)
         raw = measure(plan, backend, lambda state: write_state(state, state_dir, index), peers)
         write_process_result(raw, state_dir)
     except LLEMError as error:
         return _report(state_dir, index, error)
     except Exception as error:  # noqa: BLE001 - the last line of this process: everything is reported
-        unforeseen = ExperimentError(f"unforeseen {type(error).__name__}: {error}")
+        unforeseen = ExperimentError(f"unforeseen {in_one_line(error)}")
         unforeseen.__cause__ = error
         return _report(state_dir, index, unforeseen)
     return 0
@@ -52,7 +53,7 @@ def keep_quiet(engine: EngineBase, environ: MutableMapping[str, str]) -> None:
     """Have the engine's libraries print errors only: what matters to a user is in the warnings."""
     for name, value in engine.variables.items():
         environ.setdefault(name, value)
-    for name in engine.loggers:
+    for name in loggers_of(engine):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

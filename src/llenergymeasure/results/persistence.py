@@ -131,11 +131,20 @@ def _understood(written: object, file: Path) -> ExperimentResult:
 def _name_model_facts(written: dict[str, Any]) -> None:
     """Before revision 3 these stood among the parameters of the model, where they stay."""
     model = written.get("model")
-    if written.get("schema_revision", 1) in (1, 2) and isinstance(model, dict):
-        parameters = model.get("parameters")
-        for name in ("batch_size", "weights", "quantization", "adapter", "chat_template"):
-            if isinstance(parameters, dict) and isinstance(parameters.get(name), (str, int)):
-                model.setdefault(name, parameters[name])
+    if written.get("schema_revision", 1) not in (1, 2) or not isinstance(model, dict):
+        return
+    parameters = model.get("parameters")
+    if not isinstance(parameters, dict):
+        return
+    kinds = {"batch_size": int, "weights": str, "quantization": str, "adapter": str, "chat_template": str}
+    for name, kind in kinds.items():
+        value = parameters.get(name)
+        if name == "chat_template" and isinstance(value, list):
+            # Of several processes that differ.
+            value = "; ".join(map(str, value))
+        # An engine from elsewhere may have used the name for something else.
+        if isinstance(value, kind) and not isinstance(value, bool):
+            model.setdefault(name, value)
 
 
 def _remove(written: Any, place: Sequence[int | str]) -> bool:

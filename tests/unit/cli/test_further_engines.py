@@ -185,3 +185,32 @@ def test_loggers_that_cannot_be_had_are_no_ones_burden(
     ran = llem("config")
     assert (ran.code, ran.err) == (0, "")
     assert line_of(ran, "engine toy").startswith("engine toy usable")
+
+
+@pytest.mark.parametrize("how", ["raise SystemExit(0)", 'raise RuntimeError("the device is gone")'])
+def test_one_that_fails_while_it_unloads_costs_nothing_that_was_measured(
+    install: Install, llem: Callable[..., Ran], folder: Path, how: str
+) -> None:
+    yielding = '        yield ToyModel(plan.config.section_of("toy").n_tokens)\n'
+    install(
+        {"llem_toy": TOY.replace(yielding, f"{yielding}        {how}\n")}, {"toy": "llem_toy:ToyEngine"}, "llem-toy"
+    )
+    ran = llem("run", *COMMON, "--backend", "toy", "--quiet")
+    assert ran.code == 0
+    [path] = folder.glob("results/*/result.json")
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert result["output_tokens"] == 12
+    assert any(text.startswith("engine_unload_failed: ") for text in result["measurement_warnings"])
+
+
+def test_why_a_run_failed_is_not_hidden_by_an_engine_that_fails_while_it_unloads(
+    install: Install, llem: Callable[..., Ran]
+) -> None:
+    module = TOY.replace(
+        '        yield ToyModel(plan.config.section_of("toy").n_tokens)\n',
+        "        try:\n            yield ToyModel(4)\n        finally:\n            raise SystemExit(0)\n",
+    ).replace("            sent = time.monotonic()\n", '            raise RuntimeError("no room")\n')
+    install({"llem_toy": module}, {"toy": "llem_toy:ToyEngine"}, "llem-toy")
+    ran = llem("run", *COMMON, "--backend", "toy", "--set", "warmup.enabled=false", "--quiet")
+    assert (ran.code, ran.out) == (1, "")
+    assert "inference failed: RuntimeError: no room" in ran.err

@@ -159,7 +159,7 @@ def test_two_processes_share_a_baseline_through_a_file(tmp_path: Path) -> None:
         st.text(max_size=8),
         st.builds(
             BaselineCache,
-            power_w=st.floats(allow_nan=False),
+            power_w=st.floats(allow_nan=False, allow_infinity=False),
             timestamp=st.floats(0, 1e10),
             duration_sec=st.floats(0, 1e5),
             source=st.text(max_size=8),

@@ -37,10 +37,13 @@ def config_of(name: str) -> ExperimentConfig:
     return ExperimentConfig.model_validate({"model": "any", "backend": name, "n": 2, "energy": {"backend": None}})
 
 
+@pytest.mark.parametrize("loggers", ['("toy.library",)', "None"])
 def test_a_fresh_process_finds_the_engine_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: None, loggers: str
 ) -> None:
-    folder = lay_down(tmp_path / "again", {"llem_toy": TOY}, {"toy": "llem_toy:ToyEngine"})
+    # Loggers that cannot be had are no one's burden there either.
+    module = TOY.replace('loggers = ("toy.library",)', f"loggers = {loggers}")
+    folder = lay_down(tmp_path / "again", {"llem_toy": module}, {"toy": "llem_toy:ToyEngine"})
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     launcher = create_launcher("subprocess", ProcessLayout())
     assert isinstance(launcher, SubprocessLauncher)

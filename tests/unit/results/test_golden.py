@@ -62,6 +62,28 @@ def test_the_second_revision_of_a_modelled_run() -> None:
     assert result.model.chat_template == "applied to every prompt"
 
 
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"batch_size": 4, "adapter": "lora"}, {"batch_size": 4, "adapter": "lora"}),
+        ({"batch_size": "dynamic", "quantization": 4, "adapter": True}, {}),
+        ({"batch_size": True, "weights": None}, {}),
+        ({"chat_template": ["applied to no prompt", "applied to every prompt"]},
+         {"chat_template": "applied to no prompt; applied to every prompt"}),
+    ],
+)  # fmt: skip
+def test_a_name_that_an_engine_used_for_something_else_is_left_where_it_is(
+    parameters: dict[str, Any], named: dict[str, Any], tmp_path: Path
+) -> None:
+    written = json.loads((GOLDEN / "revision-2" / "quickstart" / "result.json").read_text(encoding="utf-8"))
+    written["model"]["parameters"] = parameters
+    (tmp_path / "result.json").write_text(json.dumps(written), encoding="utf-8")
+    model = load_result(tmp_path).model
+    assert model.parameters == parameters
+    facts = ("batch_size", "weights", "quantization", "adapter", "chat_template")
+    assert {name: value for name in facts if (value := getattr(model, name)) is not None} == named
+
+
 def test_the_first_revision_of_a_run_on_two_gpus_with_phases() -> None:
     result = load_result(GOLDEN / "revision-1" / "gpus")
     assert [(d.device, d.kind, d.energy_j) for d in result.energy_devices] == [

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import stat
 import subprocess
 import sys
 import tempfile
@@ -195,6 +196,26 @@ def test_text_that_cannot_be_encoded_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_atomically(tmp_path / "file", "\ud800")
     assert names_in(tmp_path) == set()
+
+
+def test_a_file_below_a_file_is_named_and_not_what_was_to_lie_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError) as caught:
+        write_atomically(tmp_path / "file" / "result.json", "text")
+    assert caught.value.filename == str(tmp_path / "file" / "result.json")
+
+
+def test_a_folder_that_cannot_be_flushed_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    write_atomically(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_a_folder_in_the_way_leaves_nothing_beside_it(tmp_path: Path) -> None:

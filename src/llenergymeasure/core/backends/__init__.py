@@ -3,12 +3,16 @@
 ``config.engines.registry`` finds them; a new one of this package is one file here and one line there.
 """
 
+import logging
+
 from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.exceptions import BackendError, ConfigError, contained, in_one_line
 
-__all__ = ["EngineBase", "LoadedModelBase", "engine_names", "failed_when_asked", "get_backend"]
+__all__ = ["EngineBase", "LoadedModelBase", "engine_names", "failed_when_asked", "get_backend", "loggers_of"]
+
+_log = logging.getLogger(__name__)
 
 
 def engine_names() -> tuple[str, ...]:
@@ -38,6 +42,16 @@ def get_backend(name: str) -> EngineBase:
             return with_defaults(found.engine(), EngineBase)
     except Exception as error:  # another distribution's constructor raises what it will
         raise BackendError(f"{found.in_words} cannot be made: {in_one_line(error)}") from error
+
+
+def loggers_of(engine: EngineBase) -> list[str]:
+    """The loggers of an engine's libraries; none of one that cannot name them, which is told of elsewhere."""
+    try:
+        with contained():
+            return list(map(str, engine.loggers))
+    except Exception as error:  # noqa: BLE001 - another distribution's engine raises what it will
+        _log.debug("the loggers of %s are not known: %s", type(engine).__name__, in_one_line(error))
+        return []
 
 
 def failed_when_asked(name: str, error: Exception) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llenergymeasure.core.checkpoint.source import Checkpoint
+from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
 from llenergymeasure.exceptions import ExperimentError, PreFlightError
 
 # Every kind of tokenizer that transformers reads has at least one file of these names.
@@ -45,20 +45,31 @@ def no_tokenizer(folder: Path) -> str:
     )
 
 
+def tokenising_lacks(source: ModelSource) -> str | None:
+    """What is not installed of what the prompts of a checkpoint are tokenised with; None where nothing is missing.
+
+    jinja2 renders chat templates, and transformers reads GGUF files with torch.
+    """
+    needed = ["transformers", "jinja2", *(["torch", "gguf"] if source.gguf_file is not None else [])]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    extra = "pytorch" if {"torch", "gguf"} & set(missing) else "tokenizer"
+    return (
+        f"tokenising prompts of {source.location} needs {', '.join(missing)}; install with "
+        f"pip install 'llenergymeasure[{extra}]'"
+    )
+
+
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The model's tokenizer, with something to pad with; a ``NoTokenizer`` where the directory has no files of one.
 
     Raises:
         PreFlightError: what reads it is not installed.
     """
-    needed = ["transformers", "jinja2", *(["torch", "gguf"] if checkpoint.source.gguf_file is not None else [])]
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        extra = "pytorch" if {"torch", "gguf"} & set(missing) else "tokenizer"
-        raise PreFlightError(
-            f"tokenising prompts of {checkpoint.source.location} needs {', '.join(missing)}; install with "
-            f"pip install 'llenergymeasure[{extra}]'"
-        )
+    lacks = tokenising_lacks(checkpoint.source)
+    if lacks is not None:
+        raise PreFlightError(lacks)
     from transformers import AutoTokenizer
 
     folder = checkpoint.folder

@@ -55,7 +55,7 @@ class CodeCarbonBackend(SensorBase):
         self._clock = clock
         self._sleep = sleep
         self._tracker: Any = None
-        self._running: str | None = None
+        self._is_open = False
 
     def problem(self) -> str | None:
         """Why CodeCarbon gives no figure; None when a short task gave one."""
@@ -70,7 +70,7 @@ class CodeCarbonBackend(SensorBase):
 
     def start_tracking(self) -> _Window:
         """Begin a task."""
-        if self._running is not None:
+        if self._is_open:
             return _Window(self._clock(), None, "CodeCarbon has one window at a time, and another one is open")
         try:
             self._tracker = self._tracker or (self._create or _offline_tracker)()
@@ -78,7 +78,7 @@ class CodeCarbonBackend(SensorBase):
             self._tracker.start_task(task)
         except Exception as error:  # noqa: BLE001 - CodeCarbon asks many platform tools and passes on their errors
             return _Window(self._clock(), None, f"CodeCarbon could not start: {error}")
-        self._running = task
+        self._is_open = True
         return _Window(self._clock(), task)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
@@ -96,7 +96,7 @@ class CodeCarbonBackend(SensorBase):
     def _stop(self, window: _Window) -> tuple[Any, str | None]:
         if window.task is None:
             return None, window.error
-        self._running = None
+        self._is_open = False
         try:
             data = self._tracker.stop_task(window.task)
         except Exception as error:  # noqa: BLE001 - as above; the workload goes on without energy

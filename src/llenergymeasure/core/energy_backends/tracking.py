@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -11,11 +11,11 @@ from llenergymeasure.core.energy_backends.base import SensorBase
 from llenergymeasure.core.foreign import checked, with_defaults
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices, headline_energy_j
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import contained
+from llenergymeasure.exceptions import contained, first_line
 from llenergymeasure.protocols import EnergyBackend
 
-# What the order of additions may change.
-_ROUNDING = 1e-6
+# What a sensor may have rounded in its total.
+_ROUNDING = 1e-3
 
 
 class Tracking:
@@ -38,7 +38,7 @@ class Tracking:
             with contained():
                 self._tracker = self._energy.start_tracking()
         except Exception as error:  # noqa: BLE001 - whatever a sensor's library raises costs the joules, not the run
-            self._problem = f"could not start: {error}"
+            self._problem = f"could not start: {first_line(error)}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,21 +50,32 @@ class Tracking:
                 with contained():
                     return self._completed(self._energy.stop_tracking(self._tracker))
             except Exception as error:  # noqa: BLE001 - as above
-                self._problem = f"could not stop: {error}"
+                self._problem = f"could not stop: {first_line(error)}"
         return EnergyMeasurement(None, 0.0, 0, warnings=(self._because(self._problem),))
 
     def _completed(self, given: EnergyMeasurement) -> EnergyMeasurement:
         try:
             found = checked(EnergyMeasurement, given)
         except ValueError as error:
-            return self._refused(str(error), EnergyMeasurement(None, 0.0, 0, devices=_readable(given)))
+            return self._refused(str(error), _readable(given))
         counted = counted_devices(found.devices)
-        problem = _contradiction(found, counted)
+        problem = next(_contradictions(found, counted), None)
         if problem is not None:
             return self._refused(f"gave {problem}", found)
-        beside = [row for row in found.devices if row not in counted and not _may_be(row.energy_j, found.duration_sec)]
-        rows = [replace(row, energy_j=None, uncertainty_j=None) if row in beside else row for row in found.devices]
-        return replace(found, devices=self._labelled(rows))
+        absurd = [row for row in found.devices if row not in counted and not _may_be(row.energy_j, found.duration_sec)]
+        rows = [replace(row, energy_j=None, uncertainty_j=None) if row in absurd else row for row in found.devices]
+        told = [
+            MeasurementWarning("not_in_the_total", f"{self._energy.name} gave {row.energy_j:g} J for {row.device}")
+            for row in absurd
+        ]
+        of_rows_j = headline_energy_j(counted) if found.total_j is not None else None
+        return replace(
+            found,
+            # The rows have the last word: a sensor may have rounded what it added up.
+            total_j=found.total_j if of_rows_j is None else of_rows_j,
+            devices=self._labelled(rows),
+            warnings=(*found.warnings, *told),
+        )
 
     def _refused(self, why: str, found: EnergyMeasurement) -> EnergyMeasurement:
         """No joules, of the parts neither: nobody is to add them up again."""
@@ -95,36 +106,39 @@ def _may_be(energy_j: float | None, seconds: float) -> bool:
     return energy_j is None or energy_j > 0 or (energy_j == 0 and seconds <= 0)
 
 
-def _contradiction(found: EnergyMeasurement, counted: Sequence[DeviceEnergy]) -> str | None:
-    """What of a measurement cannot be, or does not go together; None where it may be true."""
+def _contradictions(found: EnergyMeasurement, counted: Sequence[DeviceEnergy]) -> Iterator[str]:
+    """What of a measurement cannot be, or does not go together; nothing where it may be true."""
+    if found.duration_sec < 0:
+        yield f"{found.duration_sec:g} s, which no window takes"
     named = [("", found.total_j), *((f" for {row.device}", row.energy_j) for row in counted)]
     for whose, energy_j in named:
         if not _may_be(energy_j, found.duration_sec):
-            return f"{energy_j:g} J{whose} for {found.duration_sec:.3g} s, which nothing can have used"
+            yield f"{energy_j:g} J{whose} for {found.duration_sec:.3g} s, which nothing can have used"
     for bound_j in (found.uncertainty_j, *(row.uncertainty_j for row in counted)):
         if bound_j is not None and bound_j < 0:
-            return f"a bound of {bound_j:g} J"
+            yield f"a bound of {bound_j:g} J"
     twice = [name for name, times in Counter(row.device for row in counted).items() if times > 1]
     if twice:
-        return f"more than one row for {', '.join(twice)}, of which only one can count"
-    if found.total_j is None or not counted:
-        return None
-    of_rows_j = headline_energy_j(counted)
-    if of_rows_j is None or not math.isclose(found.total_j, of_rows_j, rel_tol=_ROUNDING):
-        sum_is = "have no sum" if of_rows_j is None else f"have {of_rows_j:g} J"
-        names = ", ".join(row.device for row in counted)
-        return f"a total of {found.total_j:g} J, and the rows that make it ({names}) {sum_is}"
-    return None
+        yield f"more than one row for {', '.join(twice)}, of which only one can count"
+    if found.total_j is not None and found.devices:
+        of_rows_j = headline_energy_j(counted)
+        if of_rows_j is None or not math.isclose(found.total_j, of_rows_j, rel_tol=_ROUNDING):
+            names = ", ".join(row.device for row in counted) or "there are none"
+            sum_is = "no sum" if of_rows_j is None else f"{of_rows_j:g} J"
+            yield f"a total of {found.total_j:g} J, and the rows that make it ({names}) have {sum_is}"
 
 
-def _readable(given: object) -> tuple[DeviceEnergy, ...]:
-    """The names of what was read, as far as there are any in what a sensor gave."""
-    rows = getattr(given, "devices", None)
+def _readable(given: object) -> EnergyMeasurement:
+    """What can be read of something that is no measurement: names of devices, and what a sensor said of itself."""
+    devices, warnings = getattr(given, "devices", None), getattr(given, "warnings", None)
     found = []
-    for row in rows if isinstance(rows, (tuple, list)) else ():
+    for row in devices if isinstance(devices, tuple | list) else ():
         with contextlib.suppress(ValueError, TypeError):
             found.append(checked(DeviceEnergy, replace(row, energy_j=None, uncertainty_j=None)))
-    return tuple(found)
+    told: tuple[MeasurementWarning, ...] = ()
+    with contextlib.suppress(TypeError):
+        told = MeasurementWarning.all_of(warnings)
+    return EnergyMeasurement(None, 0.0, 0, devices=tuple(found), warnings=told)
 
 
 def with_rows_of(headline: EnergyMeasurement, beside: EnergyMeasurement) -> EnergyMeasurement:

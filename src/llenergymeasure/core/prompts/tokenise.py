@@ -63,21 +63,26 @@ def as_text(config: ExperimentConfig, prompts: Sequence[Prompt]) -> PreparedRequ
         )
         for prompt in prompts
     ]
-    if config.dataset.order == "grouped":
-        n_characters = {prompt.index: len(prompt.text) for prompt in prompts}
-        requests.sort(key=lambda r: (-n_characters[r.index], -r.max_output_tokens, r.index))
-    return PreparedRequests(requests=tuple(requests))
+    n_characters = {prompt.index: len(prompt.text) for prompt in prompts}
+    ordered = in_running_order(requests, config.dataset.order, lambda request: n_characters[request.index])
+    return PreparedRequests(requests=ordered)
 
 
-def in_running_order(requests: Sequence[Request], order: str) -> tuple[Request, ...]:
-    """Requests in the order in which an engine is to run them, for ``dataset.order``.
+def _n_tokens(request: Request) -> int:
+    return len(request.token_ids)
+
+
+def in_running_order(
+    requests: Sequence[Request], order: str, length_of: Callable[[Request], int] = _n_tokens
+) -> tuple[Request, ...]:
+    """Requests in the order in which an engine is to run them, for ``dataset.order``, by the length of their prompts.
 
     ``grouped`` puts the longest first, and of equally long ones those with the longest answer to come: batches then
     hold like lengths and little padding, and where memory is too small the first batch shows it.
     """
     if order != "grouped":
         return tuple(requests)
-    return tuple(sorted(requests, key=lambda r: (-len(r.token_ids), -r.max_output_tokens, r.index)))
+    return tuple(sorted(requests, key=lambda r: (-length_of(r), -r.max_output_tokens, r.index)))
 
 
 class _Making:

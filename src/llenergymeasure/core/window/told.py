@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from numbers import Integral
 
 from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.exceptions import ExperimentError
 
 # What reading one clock in two ways may differ by.
 _SAME_TIME_S = 1e-6
+_COUNTS = ("input_tokens", "output_tokens")
 
 
 class Told:
@@ -21,7 +23,13 @@ class Told:
     def __init__(
         self, requests: Sequence[Request], cancelled: Callable[[], bool], clock: Callable[[], float] | None = None
     ) -> None:
-        """``clock`` is that of the engine's times, in seconds; None where they are of no matter."""
+        """Ready for what is told.
+
+        Args:
+            requests: what was asked for.
+            cancelled: whether somebody has asked to end the run.
+            clock: that of the engine's times, in seconds; None where they are of no matter.
+        """
         self.outputs: list[RequestOutput] = []
         self._open = {request.index: request for request in requests}
         self._asked = dict(self._open)
@@ -73,26 +81,52 @@ class Told:
         return f"request {output.index} {again}"
 
     def _completed(self, output: RequestOutput) -> RequestOutput:
+        """With what an engine left open of its end, and whole numbers as Python's own."""
+        output = replace(
+            output, input_tokens=_python_int(output.input_tokens), output_tokens=_python_int(output.output_tokens)
+        )
         if output.finish_reason == "cancelled" and not self._cancelled():
-            return replace(
+            output = replace(
                 output, finish_reason="error", error=output.error or "cancelled, and nobody had asked for it"
             )
         if output.finish_reason == "error" and not output.error:
-            return replace(output, error="the engine gives no reason")
-        if output.end_s is None and output.succeeded and self._clock is not None:
-            return replace(output, end_s=self._clock())
-        return output
+            output = replace(output, error="the engine gives no reason")
+        now_s = None if self._clock is None else self._clock()
+        if output.end_s is None and output.finish_reason != "cancelled":
+            output = replace(output, end_s=now_s)
+        return self._whole(output, now_s) if output.finish_reason in ("error", "cancelled") else output
+
+    def _whole(self, failed: RequestOutput, now_s: float | None) -> RequestOutput:
+        """A request that failed is a row, whatever its engine tells of it: what cannot be is left out, and said."""
+        wrong = next(self._wrong_with(failed, math.inf if now_s is None else now_s), None)
+        if wrong is None:
+            return failed
+        was_cancelled = failed.finish_reason == "cancelled"
+        return RequestOutput(
+            index=failed.index,
+            input_tokens=0,
+            output_tokens=0,
+            finish_reason="cancelled" if was_cancelled else "error",
+            output_digest="",
+            sent_s=failed.sent_s if _is_time(failed.sent_s, now_s) else None,
+            end_s=None if was_cancelled else now_s,
+            error=None if was_cancelled else f"{failed.error} (what it told is left out: {wrong})",
+        )
 
     def _wrong_with(self, output: RequestOutput, ended_s: float) -> Iterator[str]:
-        for name in ("input_tokens", "output_tokens"):
+        for name in _COUNTS:
             n_tokens = getattr(output, name)
-            if not isinstance(n_tokens, int) or n_tokens < 0:
+            if not isinstance(n_tokens, int) or isinstance(n_tokens, bool) or n_tokens < 0:
                 yield f"{name} is {n_tokens!r}"
                 return
         if output.finish_reason not in ("stop", "length", "error", "cancelled"):
             yield f"finish_reason is {output.finish_reason!r}"
         if output.error is not None and output.succeeded:
             yield f"it has an error ({output.error}) and ended by itself ({output.finish_reason})"
+        if not isinstance(output.output_digest, str):
+            yield f"output_digest is {output.output_digest!r}"
+        if not all(isinstance(token_id, Integral) for ids in output.output_ids for token_id in ids):
+            yield "output_ids holds what is no token id"
         if output.output_ids and sum(map(len, output.output_ids)) != output.output_tokens:
             yield f"output_tokens is {output.output_tokens}, and output_ids has {sum(map(len, output.output_ids))}"
         limit = self._asked[output.index].max_output_tokens
@@ -110,8 +144,19 @@ class Told:
             yield "a time of it is no number"
         elif any(later < earlier - _SAME_TIME_S for earlier, later in pairwise(times_s)):
             yield f"its times run backwards: {', '.join(f'{time_s:.6f}' for time_s in times_s[:6])} s"
+        elif output.due_s is not None and not self._began_s - _SAME_TIME_S <= output.due_s <= ended_s:
+            yield f"it was due at {output.due_s:.3f} s, and the run began at {self._began_s:.3f} s"
         elif times_s and not self._began_s - _SAME_TIME_S <= times_s[0] <= times_s[-1] <= ended_s + _SAME_TIME_S:
             yield (
                 f"it went from {times_s[0]:.3f} to {times_s[-1]:.3f} s, and the run from {self._began_s:.3f} to "
                 f"{ended_s:.3f} s; times are of time.monotonic"
             )
+
+
+def _python_int(n_tokens: int) -> int:
+    """Whole numbers of other libraries as Python's own; what is none is found out later."""
+    return int(n_tokens) if isinstance(n_tokens, Integral) and not isinstance(n_tokens, bool) else n_tokens
+
+
+def _is_time(time_s: object, now_s: float | None) -> bool:
+    return isinstance(time_s, int | float) and math.isfinite(time_s) and (now_s is None or time_s <= now_s)

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from llenergymeasure.core.backends.base import LoadedModelBase
 from llenergymeasure.core.window.told import Told
 from llenergymeasure.domain.inference import InferenceOutput, Request
 from llenergymeasure.domain.load import Load
-from llenergymeasure.exceptions import ExperimentError, LLEMError, contained
+from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in_one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +36,13 @@ class Work:
         """
         with inference():
             capacity = model.capacity()
-        if capacity is not None and (not isinstance(capacity, int) or capacity < 1):
+        if capacity is not None and (not isinstance(capacity, Integral) or isinstance(capacity, bool) or capacity < 1):
             raise ExperimentError(
                 f"the engine says that it works on {capacity!r} requests at a time; that has to be 1 or more, or None "
                 "where it does not know"
             )
-        return cls(model=model, load=load, units=tuple(load.units_of(requests, capacity)), n_at_work=capacity)
+        n_at_work = None if capacity is None else int(capacity)
+        return cls(model=model, load=load, units=tuple(load.units_of(requests, n_at_work)), n_at_work=n_at_work)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -97,4 +99,4 @@ def inference() -> Iterator[None]:
     except LLEMError:
         raise
     except Exception as error:
-        raise ExperimentError(f"inference failed: {type(error).__name__}: {error}") from error
+        raise ExperimentError(f"inference failed: {in_one_line(error)}") from error

@@ -1,4 +1,4 @@
-"""A source around which nothing may fail."""
+"""A sensor around which nothing may fail."""
 
 import math
 from dataclasses import replace
@@ -78,6 +78,8 @@ def of_rows(*rows: Any, total_j: Any = 300.0, **fields: Any) -> EnergyMeasuremen
         (of_rows(replace(GOOD, uncertainty_j=math.nan)), "gave devices.0.uncertainty_j nan"),
         (of_rows(replace(GOOD, energy_j=math.inf)), "gave devices.0.energy_j inf"),
         (of_rows(GOOD, duration_sec=None), "gave duration_sec None"),
+        (of_rows(GOOD, duration_sec=-3.0), "gave -3 s, which no window takes"),
+        (of_rows(replace(GOOD, device="dram", kind="dram")), "(there are none) have no sum"),
         (of_rows(GOOD, duration_sec=math.nan), "gave duration_sec nan"),
         (of_rows("GPU-0"), "gave devices.0 'GPU-0'"),
     ],
@@ -99,6 +101,17 @@ def test_a_row_beside_the_total_that_cannot_be_is_null_and_the_total_stays() -> 
     found = tracked(Giving(of_rows(GOOD, memory)))
     assert found.total_j == 300.0
     assert [row.energy_j for row in found.devices] == [300.0, None]
+    assert list(map(str, found.warnings)) == ["not_in_the_total: fake-energy gave 0 J for dram"]
+
+
+def test_of_a_total_that_was_rounded_the_rows_have_the_last_word() -> None:
+    assert tracked(Giving(of_rows(replace(GOOD, energy_j=300.12), total_j=300.1))).total_j == 300.12
+    assert tracked(Giving(of_rows(replace(GOOD, energy_j=300.12), total_j=301.0))).total_j is None
+
+
+def test_what_a_sensor_said_stays_where_its_figures_cannot_be_read() -> None:
+    found = tracked(Giving(of_rows(replace(GOOD, energy_j=math.nan), warnings=("absurd_power: of the board",))))
+    assert [warning.flag for warning in found.warnings] == ["absurd_power", "energy_unavailable"]
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), BaseException("panicked")])

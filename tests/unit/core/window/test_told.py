@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llenergymeasure.core.window.told import Told
@@ -62,12 +63,36 @@ def test_what_can_be_is_taken_as_it_is() -> None:
         ({"end_s": float("nan")}, "a time of it is no number"),
         ({"sent_s": 9.0}, "it went from 9.000 to 13.000 s, and the run from 10.000 to 20.000 s"),
         ({"end_s": 21.0}, "it went from 10.000 to 21.000 s"),
+        ({"due_s": 1.7e9}, "it was due at 1700000000.000 s, and the run began at 10.000 s"),
+        ({"output_digest": None}, "output_digest is None"),
+        ({"output_ids": (("a", "b", "c"),)}, "output_ids holds what is no token id"),
+        ({"input_tokens": True}, "input_tokens is True"),
     ],
 )
 def test_what_cannot_be_is_an_error_that_says_what(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ExperimentError) as caught:
         told_by(*others(), replace(GOOD, **changed))
     assert said in str(caught.value)
+
+
+def test_whole_numbers_of_other_libraries_are_whole_numbers() -> None:
+    found = told_by(replace(GOOD, input_tokens=np.int64(2)), *others())  # type: ignore[arg-type]
+    assert (found[0], type(found[0].input_tokens)) == (GOOD, int)
+
+
+@pytest.mark.parametrize(
+    ("changed", "left_out"),
+    [
+        ({"output_tokens": 0, "token_times_s": (11.0, 12.0)}, "there are 2 token_times_s for 0 tokens"),
+        ({"output_tokens": None, "token_times_s": ()}, "output_tokens is None"),
+        ({"output_tokens": 0, "token_times_s": (), "end_s": float("nan")}, "a time of it is no number"),
+    ],
+)
+def test_a_request_that_failed_is_a_row_whatever_is_told_of_it(changed: dict[str, Any], left_out: str) -> None:
+    failed = replace(GOOD, finish_reason="error", error="the stream broke", output_ids=(), first_token_s=None)
+    found = told_by(replace(failed, **changed), *others())
+    assert found[0].error == f"the stream broke (what it told is left out: {left_out})"
+    assert (found[0].output_tokens, found[0].token_times_s, found[0].sent_s, found[0].end_s) == (0, (), 10.0, 20.0)
 
 
 def test_what_is_no_output_is_an_error() -> None:
@@ -98,6 +123,7 @@ def test_what_is_left_open_of_an_end_is_added() -> None:
     found = told_by(untimed, silent, gone)
     assert found[0].end_s == 20.0, "it was told then"
     assert [output.finish_reason for output in found] == ["length", "error", "error"]
+    assert [output.end_s for output in found] == [20.0, 20.0, 20.0]
     assert [output.error for output in found[1:]] == [
         "the engine gives no reason", "cancelled, and nobody had asked for it",
     ]  # fmt: skip
