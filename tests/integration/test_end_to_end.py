@@ -63,7 +63,7 @@ def run_arguments(output: Path, *more: str) -> list[str]:
 name: real model
 model: smollm2-135m
 precision: auto
-max_input_tokens: 128
+max_input_tokens: 32
 max_output_tokens: {OUTPUT_TOKENS}
 warmup: {{n_warmup: 1}}
 pytorch: {{batch_size: 3}}

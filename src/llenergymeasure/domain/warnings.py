@@ -68,7 +68,7 @@ _DOUBT: Verdict = "questionable"
 FLAGS: Mapping[str, Flag] = {
     "energy_unavailable": Flag("there is no energy, and why", _NOT),
     "energy_modelled": Flag("no sensor stands behind the joules", _NOT),
-    "idle_unavailable": Flag("perhaps no sensor stands behind the joules, so idle power was not measured"),
+    "idle_unavailable": Flag("the sensor may be a model, so idle power was not measured"),
     "absurd_power": Flag("power readings were negative or far over the limit, and count as failed", _NOT),
     "energy_counter_refused": Flag(
         "a GPU's energy counter went back, jumped, stood still or failed, and sampled power took its place", _DOUBT

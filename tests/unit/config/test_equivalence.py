@@ -380,13 +380,14 @@ BESIDE: dict[str, dict[str, Any]] = {
     "decoder.num_return_sequences": {"decoder": {"do_sample": True}},
 }
 OTHER_ENGINES = ("vllm.", "tensorrt.", "llamacpp.")
-FIELDS = [name for name in field_test_values() if not name.startswith(OTHER_ENGINES)]
+VALUES = field_test_values()
+FIELDS = [name for name in VALUES if not name.startswith(OTHER_ENGINES)]
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_field_alone_makes_a_difference_unless_it_sleeps_or_is_only_a_name_or_a_place(name: str) -> None:
     defaults = field_defaults()
-    values = [v for v in field_test_values()[name] if name not in defaults or v != defaults[name]]
+    values = [v for v in VALUES[name] if name not in defaults or v != defaults[name]]
     values += MORE_VALUES.get(name, [])
     assert values
     rest: dict[str, Any] = RANDOM if name.startswith("dataset.random.") else BESIDE.get(name, {})

@@ -26,8 +26,10 @@ def full(engine: str) -> dict[str, Any]:
 
 # Every section of every engine, which no single configuration could have.
 FULL = {name: value for engine in ENGINE_SECTIONS for name, value in full(engine).items()}
-FIELDS = sorted(field_constraints())
-EDGES = [(name, rule) for name in FIELDS for rule in sorted(set(field_constraints()[name]) & {"ge", "gt", "le", "lt"})]
+# Each takes a while, and hundreds of tests look at it.
+CONSTRAINTS, VALUES = field_constraints(), field_test_values()
+FIELDS = sorted(CONSTRAINTS)
+EDGES = [(name, rule) for name in FIELDS for rule in sorted(set(CONSTRAINTS[name]) & {"ge", "gt", "le", "lt"})]
 
 
 # What a field needs beside it for all of its values to be accepted.
@@ -68,7 +70,7 @@ def leaf_names(fields: dict[str, Any], prefix: str = "") -> set[str]:
 
 
 def test_every_field_of_every_section_is_described_once() -> None:
-    assert set(field_constraints()) == set(engine_support()) == set(field_test_values()) == leaf_names(FULL)
+    assert set(CONSTRAINTS) == set(engine_support()) == set(VALUES) == leaf_names(FULL)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +89,12 @@ def test_every_field_of_every_section_is_described_once() -> None:
     ],
 )
 def test_constraints_are_those_of_the_field(name: str, rules: dict[str, Any]) -> None:
-    assert field_constraints()[name] == rules
+    assert CONSTRAINTS[name] == rules
 
 
 @pytest.mark.parametrize(("name", "rule"), EDGES)
 def test_the_models_hold_to_the_edges_that_are_told(name: str, rule: str) -> None:
-    edge = field_constraints()[name][rule]
+    edge = CONSTRAINTS[name][rule]
     outside = {"ge": edge - 1, "gt": edge, "le": edge + 1, "lt": edge}[rule]
     with pytest.raises(ValidationError):
         with_value(name, outside)
@@ -102,7 +104,7 @@ def test_the_models_hold_to_the_edges_that_are_told(name: str, rule: str) -> Non
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_test_value_is_valid_and_comes_back_as_it_was_given(name: str) -> None:
-    values = field_test_values()[name]
+    values = VALUES[name]
     assert values
     for value in values:
         kept = value_of(with_value(name, value), name)
@@ -111,7 +113,7 @@ def test_every_test_value_is_valid_and_comes_back_as_it_was_given(name: str) -> 
 
 
 def test_test_values_cover_choices_and_both_switch_positions() -> None:
-    values = field_test_values()
+    values = VALUES
     assert set(values["precision"]) == {"fp32", "fp16", "bf16", "auto"}
     assert set(values["energy.backend"]) >= {"auto", "zeus", "nvml", "rapl", "codecarbon", None}
     assert set(values["decoder.do_sample"]) == {True, False}

@@ -1,6 +1,8 @@
 """Find a model: a packaged one by its short name, a directory, a GGUF file, or a hub id."""
 
 import contextlib
+import copy
+import functools
 import importlib.metadata
 import importlib.util
 import io
@@ -17,6 +19,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
+from llenergymeasure.config.base import nearest
 from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
@@ -101,7 +104,9 @@ def model_problem(model: str, subfolder: str | None = None) -> str | None:
         return None if is_gguf(model) else f"model file {model} is not a GGUF file; give its directory"
     if looks_like_path(model):
         return f"model {model!r}: there is no such directory or GGUF file"
-    return _hub_problem(model, f"{subfolder}/config.json" if subfolder else "config.json")
+    problem = _hub_problem(model, f"{subfolder}/config.json" if subfolder else "config.json")
+    meant = nearest(model, tuple(PACKAGED_MODELS), otherwise="")
+    return problem if problem is None or not meant else f"{problem}; {meant}"
 
 
 def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
@@ -228,6 +233,7 @@ def _convert(source: Path, target: Path) -> None:
             model = AutoModelForCausalLM.from_pretrained(
                 source.parent,
                 gguf_file=source.name,
+                config=gguf_description(source),
                 quantization_config=GgufConfig(dequantize=True),
                 dtype=torch.float32,
                 trust_remote_code=False,
@@ -237,6 +243,25 @@ def _convert(source: Path, target: Path) -> None:
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def gguf_description(file: Path) -> Any:
+    """The transformers configuration in a GGUF file, a new one each time.
+
+    transformers takes seconds to read it, for it goes through the whole vocabulary: a file that has not changed is read
+    once.
+    """
+    told = file.stat()
+    return copy.deepcopy(_read_gguf_description(file, told.st_mtime_ns, told.st_size))
+
+
+@functools.lru_cache(maxsize=4)
+def _read_gguf_description(file: Path, mtime_ns: int, size: int) -> Any:  # noqa: ARG001 - what tells one file from the next
+    from transformers import AutoConfig
+
+    # Reading a GGUF file draws a bar.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
 
 
 def packaged_file(name: str) -> Path | None:

@@ -3,13 +3,12 @@
 import contextlib
 import fnmatch
 import importlib.util
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
+from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, gguf_description
 from llenergymeasure.exceptions import ExperimentError, PreFlightError
 
 # Every kind of tokenizer that transformers reads has at least one file of these names.
@@ -85,11 +84,12 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
 
 def read_description(checkpoint: Checkpoint) -> Any:
     """The model's transformers configuration, read without its weights."""
+    if checkpoint.source.gguf_file is not None:
+        # It has no code of its own, and no revision.
+        return gguf_description(checkpoint.folder / checkpoint.source.gguf_file)
     from transformers import AutoConfig
 
-    # Reading a GGUF file draws a bar.
-    with contextlib.redirect_stderr(io.StringIO()):
-        return AutoConfig.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
+    return AutoConfig.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
 
 
 def read_generation_settings(checkpoint: Checkpoint, description: Any) -> Any:
