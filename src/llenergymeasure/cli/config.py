@@ -5,9 +5,11 @@ import json
 import click
 
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render
+from llenergymeasure.config.engines import registry
 from llenergymeasure.config.introspection import experiment_schema
 from llenergymeasure.config.loader import effective_defaults
 from llenergymeasure.config.sensors import names as sensor_names
+from llenergymeasure.config.sensors import taken_names
 from llenergymeasure.config.sources import user_file_path
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.energy_backends import SensorContext, probe_sensors
@@ -49,6 +51,8 @@ def config_command(verbose: bool, schema: bool) -> int:
             verbose=verbose,
         )
     )
+    for line in render.taken_names("engine", registry.taken_names()) + render.taken_names("energy", taken_names()):
+        click.echo(line)
     click.echo(render.user_file(user_file_path()))
     if verbose:
         click.echo(render.defaults(defaults))

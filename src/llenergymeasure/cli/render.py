@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -175,6 +175,19 @@ def machine(
     if verbose:
         lines += [f"{'package':<{LABEL}}{name} {version}" for name, version in environment.packages.items()]
     return "\n".join(lines)
+
+
+def taken_names(kind: str, taken: Mapping[str, str]) -> list[str]:
+    """What other distributions bring under a name of this package's.
+
+    Args:
+        kind: as the lines of such things begin.
+        taken: who brings each name.
+    """
+    return [
+        _status(f"{kind} {name}", f"that of {origin} has the name of one that comes with this package; rename it")
+        for name, origin in taken.items()
+    ]
 
 
 def user_file(path: Path) -> str:

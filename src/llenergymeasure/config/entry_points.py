@@ -5,7 +5,7 @@ A table of this package's own is written as entry points are, ``{name: "module:a
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -37,6 +37,12 @@ def entry_points(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
                 origin.partition(" ")[0].lower(), EntryPoint(point.value, origin)
             )
     return {name: tuple(points.values()) for name, points in found.items()}
+
+
+def passed_over(group: str, own: Iterable[str]) -> dict[str, str]:
+    """Names of this package's own that other distributions bring too, and who brings them: theirs is never taken."""
+    others = entry_points(group)
+    return {name: " and ".join(point.origin for point in others[name]) for name in own if name in others}
 
 
 @dataclass(frozen=True, kw_only=True)

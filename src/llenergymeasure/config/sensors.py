@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.base import nearest
-from llenergymeasure.config.entry_points import EntryPoint, brought, entry_points
+from llenergymeasure.config.entry_points import EntryPoint, brought, entry_points, passed_over
 
 # Entry points of this group name a sensor: a class like those in ``_OWN``.
 ENTRY_POINTS = "llenergymeasure.sensors"
@@ -71,6 +71,11 @@ def checked_name(name: str) -> str:
     if name != AUTO and name not in _OWN and name not in _of_others():
         raise ValueError(f"no sensor is called {name!r}; {nearest(name, [AUTO, *names(), NONE])}")
     return name
+
+
+def taken_names() -> dict[str, str]:
+    """Names of this package's sensors that others bring too, and who."""
+    return passed_over(ENTRY_POINTS, _OWN)
 
 
 def look_again() -> None:

@@ -104,7 +104,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         with _loaded(plan, engine, leaving) as model:
             prepared = steps.prepared_work(plan, engine, model, instruments, warnings)
             description = steps.described(model, prepared)
-            identity = steps.identify(model, warnings)
+            identity = steps.identify(model, description, warnings)
             watched = watch_the_model(plan, description, instruments, baseline)
             warnings.extend(watched.warnings)
             seen = _measured(watched, prepared.work, environment, state, warnings)

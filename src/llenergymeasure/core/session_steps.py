@@ -180,7 +180,9 @@ def described(model: LoadedModelBase, prepared: PreparedWork) -> ModelDescriptio
     return description if prepared.template_use is None else replace(description, chat_template=prepared.template_use)
 
 
-def identify(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> ModelIdentity:
+def identify(
+    model: LoadedModelBase, description: ModelDescription, warnings: list[MeasurementWarning]
+) -> ModelIdentity:
     """Commit and digests of what was loaded.
 
     Before warm-up, because it may read all of the weights: nothing of that is left in the window, and no measurement
@@ -190,6 +192,11 @@ def identify(model: LoadedModelBase, warnings: list[MeasurementWarning]) -> Mode
         or_unavailable("weights_digest", lambda: checked(ModelIdentity, model.identity()), warnings) or ModelIdentity()
     )
     warnings.extend(identity.warnings)
+    is_told = description.weights is not None or "weights_digest_unavailable" in {w.flag for w in warnings}
+    if identity == ModelIdentity() and not is_told:
+        warnings.append(
+            MeasurementWarning("weights_digest_unavailable", "the engine does not tell which weights it read")
+        )
     return identity
 
 

@@ -132,6 +132,20 @@ def test_one_that_would_end_the_run_costs_the_joules_only(
     assert any(said in text for text in result["measurement_warnings"])  # type: ignore[attr-defined]
 
 
+def test_one_that_has_a_name_of_this_packages_is_a_line_and_never_taken(
+    install: Install, toy: None, llem: Callable[..., Ran]
+) -> None:
+    install({"llem_rapl": BARE.replace('"bare"', '"rapl"')}, {"rapl": "llem_rapl:BareSensor"}, "llem-rapl", SENSORS)
+    install({"llem_torch": "1 / 0\n"}, {"pytorch": "llem_torch:Engine"}, "llem-torch", "llenergymeasure.engines")
+    ran = llem("config")
+    assert (ran.code, ran.err) == (0, "")
+    told = " ".join(ran.out.split())
+    for line in ("energy rapl not usable: that of llem-rapl 1.0 has the name of one that comes with this package",
+                 "engine pytorch not usable: that of llem-torch 1.0 has the name of one"):  # fmt: skip
+        assert line in told
+    assert "llem_rapl" not in sys.modules
+
+
 def test_two_of_one_name_contradict_each_other(install: Install, toy: None, llem: Callable[..., Ran]) -> None:
     for name in ("llem-one", "llem-two"):
         module = name.replace("-", "_")

@@ -8,9 +8,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.results.outputs import compare_runs
 from llenergymeasure.results.persistence import load_result
+from llenergymeasure.testing import fake_process_result
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FOLDERS = sorted(GOLDEN.glob("revision-*/*/"))
@@ -106,6 +110,24 @@ def fields_of(schema: dict[str, Any]) -> Iterator[str]:
     yield from (f"ExperimentResult.{name}" for name in schema["properties"])
     for kind, definition in schema["$defs"].items():
         yield from (f"{kind}.{name}" for name in definition.get("properties", {}))
+
+
+def columns_of(folder: Path) -> list[str]:
+    """Every column of the tables beside a result, with its kind."""
+    return sorted(
+        f"{path.name} {field.name}: {field.type}" for path in folder.glob("*.parquet") for field in pq.read_schema(path)
+    )
+
+
+def test_a_column_that_comes_or_goes_is_a_new_revision(tmp_path: Path) -> None:
+    """If this fails, do as below; the columns go into ``columns-of-revision-N.txt``."""
+    write_sidecars(tmp_path, [fake_process_result(ExperimentPlan.of(ExperimentConfig(model="m")))])
+    recorded = (GOLDEN / f"columns-of-revision-{SCHEMA_REVISION}.txt").read_text(encoding="utf-8").splitlines()
+    assert columns_of(tmp_path) == recorded
+    # Columns never go.
+    names = {line.partition(":")[0] for line in recorded}
+    for folder in FOLDERS:
+        assert {line.partition(":")[0] for line in columns_of(folder)} <= names
 
 
 def test_a_field_that_comes_or_goes_is_a_new_revision() -> None:

@@ -15,7 +15,7 @@ from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.section import EngineSection
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
 from llenergymeasure.config.engines.vllm import VLLMConfig
-from llenergymeasure.config.entry_points import EntryPoint, brought, entry_points
+from llenergymeasure.config.entry_points import EntryPoint, brought, entry_points, passed_over
 
 # Entry points of this group name an engine: a class like those in ``_OWN``.
 ENTRY_POINTS = "llenergymeasure.engines"
@@ -104,6 +104,11 @@ def nearest_engine(name: str) -> str:
     """A hint that names the closest engine, or all of them when none is close."""
     known = [*ENGINE_SECTIONS, *(other for other in names() if other not in ENGINE_SECTIONS)]
     return nearest(name, known, otherwise=f"there are: {', '.join(known)}")
+
+
+def taken_names() -> dict[str, str]:
+    """Names of this package's engines that others bring too, and who."""
+    return passed_over(ENTRY_POINTS, {**_OWN, **ENGINE_SECTIONS})
 
 
 def look_again() -> None:
