@@ -38,22 +38,26 @@ def test_it_estimates_the_cpu_quietly_without_files_or_network(
     monkeypatch.chdir(folder)
 
     backend = CodeCarbonBackend()
+    begin = time.monotonic()
     assert backend.problem() is None
+    probe_s = time.monotonic() - begin
 
     begin = time.monotonic()
     tracker = backend.start_tracking()
     took_s = time.monotonic() - begin
     time.sleep(0.2)
     measured = backend.stop_tracking(tracker)
+    whole_s = time.monotonic() - begin
 
-    assert took_s < 0.5
+    # The slow start was paid by the probe.
+    assert took_s < probe_s / 2
     assert measured.total_j is not None
     cpu, ram = measured.devices
     assert (cpu.kind, cpu.source, cpu.energy_j) == ("cpu", "modelled", measured.total_j)
     assert (ram.kind, ram.source) == ("dram", "modelled")
     # Between a milliwatt and ten kilowatts: a unit that is off by 1000 or 3600 is not.
     assert 1e-3 < measured.total_j / measured.duration_sec < 1e4
-    assert 0.2 <= measured.duration_sec < 2
+    assert 0.2 <= measured.duration_sec <= whole_s
     assert tuple(capfd.readouterr()) == ("", "")
     assert list(folder.rglob("*")) == []
     assert list(home.rglob("*")) == []

@@ -23,7 +23,7 @@ from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.results.aggregation import aggregate_directory
 from llenergymeasure.results.process_files import read_process_results
-from tests.fakes.effort import THREADS_OF_TESTS
+from tests.fakes.effort import PATIENCE_S, THREADS_OF_TESTS
 from tests.integration.conftest import save_tiny_llama
 
 N = 5
@@ -249,7 +249,7 @@ def workers(of: int | None = None) -> list[psutil.Process]:
     return [process for process in found if process in mine]
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
     """What the condition gives once it is true."""
     end = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -280,7 +280,7 @@ def test_a_process_killed_in_the_middle_takes_the_others_with_it_and_is_named(ti
     others = [p for p in workers() if p != victim]
     assert len(others) == 1
     victim.kill()
-    thread.join(60)
+    thread.join(PATIENCE_S)
     assert [str(error).partition(" without")[0] for error in errors] == ["process 1 of 2 was killed by SIGKILL"]
     assert not any(p.is_running() for p in (victim, *others))
     assert list(tmp_path.iterdir()) == []
@@ -305,8 +305,8 @@ def test_nothing_outlives_the_launching_process(tiny_llama: Path, tmp_path: Path
         running = psutil.Process(parent.pid).children(recursive=True)
         assert (len(states), len(workers(parent.pid))) == (2, 2)
         parent.send_signal(how)
-        parent.wait(30)
-        until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in running), 10.0)
+        parent.wait(PATIENCE_S)
+        until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in running))
     finally:
         if parent.poll() is None:
             parent.kill()

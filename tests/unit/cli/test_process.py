@@ -113,7 +113,7 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
         stderr=subprocess.PIPE,
         text=True,
     )
-    end = time.monotonic() + 50
+    end = time.monotonic() + PATIENCE_S
     while not list(tmp_path.glob("out/*/runs/0000-*/attempt-1/failure.json")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "the first experiment did not end"
@@ -131,7 +131,7 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
 
 def _opened_for_writing(pipe: Path, reader: subprocess.Popen[str]) -> int:
     """Succeeds once the other side reads."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while reader.poll() is None and time.monotonic() < end:
         try:
             return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)

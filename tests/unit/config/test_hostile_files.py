@@ -522,7 +522,7 @@ def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.yaml"
     os.mkfifo(pipe)
     thread, outcome = outcome_of_a_thread(pipe)
-    thread.join(timeout=2)
+    thread.join(timeout=PATIENCE_S)
     hangs = thread.is_alive()
     if hangs:
         os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))

@@ -13,6 +13,7 @@ from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.protocols import TelemetrySampler
 from llenergymeasure.testing import FakeClock
+from tests.fakes.effort import PATIENCE_S
 from tests.fakes.nvml import FakeGpu, FakeNvml
 from tests.unit.core.conftest import NEVER_MS, sampling_threads
 
@@ -24,10 +25,10 @@ def _no_thread_is_left() -> Iterator[None]:
     before = set(sampling_threads())
     yield
     for thread in set(sampling_threads()) - before:
-        thread.join(2)
+        thread.join(PATIENCE_S)
 
 
-def _until(condition: Callable[[], bool], seconds: float = 2.0) -> bool:
+def _until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.002)
@@ -185,7 +186,7 @@ def test_a_driver_that_hangs_holds_up_the_end_by_a_second_and_keeps_its_library(
     hang = library.hang(POWER, from_call=3)
     sampler = PowerThermalSampler(sample_interval_ms=5, driver=NvidiaDriver(library))
     sampler.start()
-    assert hang.entered.wait(2)
+    assert hang.entered.wait(PATIENCE_S)
     begin = time.monotonic()
     sampler.stop()
     took_s = time.monotonic() - begin
@@ -215,7 +216,7 @@ def test_a_thread_that_hung_does_not_go_on_sampling_for_the_next_start() -> None
     sampler = PowerThermalSampler(sample_interval_ms=5, driver=NvidiaDriver(library))
     sampler.start()
     old: threading.Thread = sampling_threads()[-1]
-    assert hang.entered.wait(2)
+    assert hang.entered.wait(PATIENCE_S)
     sampler.stop()
     sampler.start()
     hang.release.set()

@@ -26,6 +26,7 @@ from llenergymeasure.orchestration.launchers import SubprocessLauncher
 from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.process_files import write_process_result
 from llenergymeasure.testing import fake_process_result
+from tests.fakes.effort import PATIENCE_S
 
 Command = Callable[[Path], list[str]]
 
@@ -61,7 +62,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
     """Whether the condition comes true in time."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -168,7 +169,7 @@ def test_what_the_process_leaves_running_is_ended(
     SubprocessLauncher(leaving(prepared, script + wait)).launch(plan)
     (pid,) = pids_in(note)
     try:
-        assert until(lambda: not is_running(pid), 1.0)
+        assert until(lambda: not is_running(pid))
     finally:
         if is_running(pid):
             os.kill(pid, signal.SIGKILL)
@@ -199,8 +200,8 @@ def test_ctrl_c_ends_the_process_and_what_it_started(tmp_path: Path) -> None:
     pids = pids_in(tmp_path / "child", tmp_path / "grandchild")
     assert all(map(is_running, pids))
     parent.send_signal(signal.SIGINT)
-    assert parent.wait(10) == 130
-    assert until(lambda: not any(map(is_running, pids)), 2.0)
+    assert parent.wait(PATIENCE_S) == 130
+    assert until(lambda: not any(map(is_running, pids)))
 
 
 def test_a_worker_does_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> None:
@@ -213,8 +214,8 @@ def test_a_worker_does_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> 
     pipe: list[int] = []
     assert until(lambda: _opened(tmp_path / ".state" / "plan.json", pipe))
     parent.kill()
-    parent.wait(10)
-    assert until(lambda: not is_running(pid), 2.0)
+    parent.wait(PATIENCE_S)
+    assert until(lambda: not is_running(pid))
     os.close(pipe[0])
 
 
