@@ -253,20 +253,28 @@ def test_where_neither_knows_there_is_no_energy() -> None:
     assert judge(lost, blind, "") == ((replace(SCOPED, energy_j=None),), ())
 
 
+class Stamping:
+    """The machine's clock, which keeps the first time that it tells after it was cleared."""
+
+    first_s: float | None = None
+
+    def __call__(self) -> float:
+        now_s = time.monotonic()
+        self.first_s = now_s if self.first_s is None else self.first_s
+        return now_s
+
+
 class TimedMonitor(FakeMonitor):
-    """Gives watts times the time between begin and end."""
+    """Gives watts times the length of the window, whenever a busy machine lets its threads begin and end."""
 
     def __init__(self, power_w: float, fail_at: str = "") -> None:
         super().__init__({}, fail_at)
         self.power_w = power_w
         self.begun_s = 0.0
-
-    def begin_window(self, key: str, sync_execution: bool = True) -> None:
-        super().begin_window(key, sync_execution)
-        self.begun_s = time.monotonic()
+        self.clock = Stamping()
 
     def end_window(self, key: str, sync_execution: bool = True) -> SimpleNamespace:
-        self.energies = {0: self.power_w * (time.monotonic() - self.begun_s)}
+        self.energies = {0: self.power_w * ((self.clock.first_s or 0.0) - self.begun_s)}
         return super().end_window(key, sync_execution)
 
 
@@ -297,16 +305,23 @@ def watched() -> Iterator[Callable[[FakeGpu], SensorContext]]:
         sampler.stop()
 
 
-def _beside(monitor: FakeMonitor, context: SensorContext) -> EnergyMeasurement:
+def _beside(monitor: TimedMonitor, context: SensorContext) -> EnergyMeasurement:
     """What is measured over a quarter of a second."""
     backend = ZeusBackend(
-        devices=(A,), monitor_factory=monitor, visible=lambda: (A,), has_counter=lambda _: True, context=context
+        devices=(A,),
+        monitor_factory=monitor,
+        visible=lambda: (A,),
+        has_counter=lambda _: True,
+        context=context,
+        clock=monitor.clock,
     )
+    monitor.clock()
     monitor.fail_at, fail_at = "", monitor.fail_at
     assert backend.problem() is None
     monitor.fail_at = fail_at
     tracker = backend.start_tracking()
     time.sleep(0.25)
+    monitor.begun_s, monitor.clock.first_s = tracker.start_s, None
     return backend.stop_tracking(tracker)
 
 
