@@ -166,7 +166,9 @@ def machine(
     lines += [_status("engine " + e.name, e.problem, on_cpu if e.uses_gpus is False else "usable") for e in engines]
     for sensor in sensors:
         kind = "modelled, not sensed" if sensor.modelled else "sensed"
-        problem = "; ".join(filter(None, [sensor.problem, sensor.advice])) or None
+        # What this package's own say of a problem is complete.
+        advice = "" if sensor.name in own_names() else sensor.advice
+        problem = "; ".join(filter(None, [sensor.problem, advice])) or None
         lines.append(_status("energy " + sensor.name, problem, f"usable ({kind})"))
     own = (s.name for s in sensors if s.problem is None and s.name in own_names())
     best = next(own, "none: results will have no energy")

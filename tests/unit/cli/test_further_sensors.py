@@ -171,3 +171,14 @@ def test_none_is_imported_before_its_name_is_asked_for(toy: None, install: Insta
     install({"llem_slow": BARE}, {"slow": "llem_slow:BareSensor"}, "llem-slow", SENSORS)
     llem("run", *MODEL, "--dry-run")
     assert "llem_slow" not in sys.modules
+
+
+def test_what_can_be_done_about_one_that_is_not_usable_is_said(
+    toy: None, install: Install, llem: Callable[..., Ran]
+) -> None:
+    module = BARE.replace('    name = "bare"', '    name = "bare"\n    remedy = "switch it on"').replace(
+        "return True", "return False"
+    )
+    install({"llem_bare": module}, {"bare": "llem_bare:BareSensor"}, "llem-bare", SENSORS)
+    assert line_of(llem("config"), "energy bare") == "energy bare not usable: it read no device; switch it on"
+    assert "switch it on" in llem("run", *MODEL, "--set", "energy.backend=bare").err
