@@ -1,6 +1,7 @@
 """One measurement in one process, from the first look at the machine to the raw result.
 
-``run_session`` is the order of everything; what stands around the measured window is in ``session_steps``, the
+``run_session`` is the order of everything; what stands around the measured window is in ``session_steps``, what an
+engine is asked beside inference in ``session_answers``, the
 window itself in ``window.run``.
 """
 
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core import session_answers as answers
 from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.device_check import Watched, watch_the_model
@@ -95,16 +97,16 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
     """
     engine, warnings = with_defaults(backend, EngineBase), list[MeasurementWarning]()
     with StateMachine(instruments.on_state) as state:
-        environment = steps.snapshot(engine, instruments, warnings)
-        warnings.extend(steps.said("engine_cautions", lambda: engine.cautions(plan.config), warnings))
+        environment = answers.snapshot(engine, instruments, warnings)
+        warnings.extend(answers.said("engine_cautions", lambda: engine.cautions(plan.config), warnings))
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)
         instruments.peers.wait("load", POLL_BESIDE_S)
         leaving = list[MeasurementWarning]()
         with _loaded(plan, engine, leaving) as model:
             prepared = steps.prepared_work(plan, engine, model, instruments, warnings)
-            description = steps.described(model, prepared)
-            identity = steps.identify(model, description, warnings)
+            description = answers.described(model, prepared.template_use)
+            identity = answers.identify(model, description, warnings)
             watched = watch_the_model(plan, description, instruments, baseline)
             warnings.extend(watched.warnings)
             seen = _measured(watched, prepared.work, environment, state, warnings)
@@ -148,13 +150,13 @@ def _measured(
         window = measured_run(plan, work, instruments, warnings)
         # What comes now would be work beside the windows of the others.
         instruments.peers.wait("end", POLL_BESIDE_S)
-        warnings.extend(steps.said("engine_warnings", model.warnings, warnings))
-        warnings.extend(steps.uncut_prompts(work, window))
-        peak_memory_mb = steps.peak_memory_mb(model, warnings)
+        warnings.extend(answers.said("engine_warnings", model.warnings, warnings))
+        warnings.extend(answers.uncut_prompts(work, window))
+        peak_memory_mb = answers.peak_memory_mb(model, warnings)
         phases = steps.phases(plan, work.only(window.units), instruments, warnings)
-    samples = steps.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
+    samples = answers.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
     window.keep(samples, plan.devices, environment.gpus)
-    flops = steps.flops(model, window, warnings)
+    flops = answers.flops(model, window, warnings)
     steps.collect_warnings(plan, environment, window, instruments, warnings)
     return _Seen(
         window=window,
@@ -198,11 +200,11 @@ def _loaded(plan: ExperimentPlan, engine: EngineBase, warnings: list[Measurement
 @contextmanager
 def _telemetry(instruments: Instruments, warnings: list[MeasurementWarning]) -> Iterator[None]:
     """The sampler, running from before the thermal floor on and stopped on every way out."""
-    steps.or_unavailable("telemetry", instruments.sampler.start, warnings)
+    answers.or_unavailable("telemetry", instruments.sampler.start, warnings)
     try:
         yield
     finally:
-        steps.or_unavailable("telemetry", instruments.sampler.stop, warnings)
+        answers.or_unavailable("telemetry", instruments.sampler.stop, warnings)
 
 
 def _raw_result(
