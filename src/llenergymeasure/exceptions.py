@@ -12,8 +12,7 @@ import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from types import CodeType, FunctionType, MethodType
 
 
 class LLEMError(Exception):
@@ -69,9 +68,27 @@ def contained() -> Iterator[None]:
 
 
 def _comes_from_a_signal(error: BaseException) -> bool:
-    handlers = [signal.getsignal(number) for number in _ENDING_SIGNALS]
-    codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers} - {None}
-    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
+    """Whether a handler of a signal raised it, or it was made of a Ctrl-C."""
+    codes = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, KeyboardInterrupt) or any(
+            f.f_code in codes for f, _ in traceback.walk_tb(chain.__traceback__)
+        ):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def _code_of(handler: object) -> CodeType | None:
+    """The code that runs when a handler is called: of a function, a method, a partial, a wrapped or callable object."""
+    while (inner := getattr(handler, "func", None) or getattr(handler, "__wrapped__", None)) is not None:
+        handler = inner
+    if isinstance(handler, FunctionType | MethodType):
+        return handler.__code__
+    # An object of a class of its own; the system's own handlers are none.
+    method = vars(type(handler)).get("__call__") if callable(handler) else None
+    return method.__code__ if isinstance(method, FunctionType) else None
 
 
 def first_line(error: BaseException) -> str:

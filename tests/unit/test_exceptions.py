@@ -1,5 +1,6 @@
 """What code of others raises, in one line, and what passes through."""
 
+import functools
 import signal
 import sys
 import threading
@@ -36,9 +37,21 @@ class Program:
         """As a scheduler's SIGTERM is usually handled."""
         sys.exit(128 + number)
 
+    __call__ = end
+
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals go to the main thread")
-@pytest.mark.parametrize("handler", [lambda number, _: sys.exit(128 + number), Program().end], ids=["plain", "bound"])
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda number, _: sys.exit(128 + number),
+        Program().end,
+        Program(),
+        functools.partial(lambda code, number, _: sys.exit(code + number), 128),
+        functools.lru_cache(lambda number, _: sys.exit(128 + number)),
+    ],
+    ids=["plain", "bound", "object", "partial", "wrapped"],
+)
 def test_what_a_handler_of_a_signal_raises_ends_the_program(handler: Callable[[int, FrameType | None], None]) -> None:
     before = signal.signal(signal.SIGTERM, handler)
     try:
@@ -47,6 +60,17 @@ def test_what_a_handler_of_a_signal_raises_ends_the_program(handler: Callable[[i
     finally:
         signal.signal(signal.SIGTERM, before)
     assert caught.value.code == 143
+
+
+def test_what_a_library_makes_of_a_ctrl_c_ends_the_program() -> None:
+    def interrupted() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    with pytest.raises(SystemExit), contained():
+        interrupted()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ window itself in ``window.run``.
 """
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -184,15 +183,20 @@ def _loaded(plan: ExperimentPlan, engine: EngineBase, warnings: list[Measurement
         raise BackendError(
             f"the {plan.config.backend} engine cannot load {plan.config.model!r}: {in_one_line(error)}"
         ) from error
+    raised: BaseException | None = None
     try:
         yield model
+    except BaseException as error:
+        raised = error
+        raise
     finally:
-        raised = sys.exc_info()
+        # Not sys.exc_info(): whoever calls may be handling an error of their own.
+        told = (None, None, None) if raised is None else (type(raised), raised, raised.__traceback__)
         try:
             with contained():
-                stack.__exit__(*raised)
+                stack.__exit__(*told)
         except Exception as error:  # noqa: BLE001 - as above; what the body raised goes on by itself
-            if error is not raised[1]:
+            if error is not raised:
                 warnings.append(MeasurementWarning("engine_unload_failed", in_one_line(error)))
                 _log.warning("%s", warnings[-1])
 

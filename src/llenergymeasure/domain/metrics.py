@@ -282,13 +282,22 @@ def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMea
 
     Devices of other kinds stay. Where GPUs make the total and one of the [n] has no row, there is no total.
     """
-    counted_gpus = {d.device for d in measurement.devices if d.kind == "gpu" and d.headline is not False}
+    counted = counted_devices(measurement.devices)
+    counted_gpus = {d.device for d in counted if d.kind == "gpu"}
     absent = [uuid for uuid in uuids if counted_gpus and uuid not in counted_gpus]
     rows = tuple(d for d in measurement.devices if d.kind != "gpu" or d.device in uuids)
     if rows == measurement.devices and not absent:
         return measurement
     others = {d.device for d in measurement.devices if d not in rows}
-    total_j = None if absent else headline_energy_j(rows)
+    if not any(d in rows for d in counted):
+        # What the sensor listed beside its GPUs is now what it measured.
+        sensors = {d.sensor for d in counted}
+        rows = tuple(replace(d, headline=None) if d.headline is False and d.sensor in sensors else d for d in rows)
+    total_j, bound_j = measurement.total_j, measurement.uncertainty_j
+    if absent or _is_refused_as_a_whole(measurement, counted):
+        total_j = bound_j = None
+    elif any(d.device in others for d in counted):
+        total_j, bound_j = headline_energy_j(rows), combined_uncertainty_j(rows)
     said = [
         warning
         for warning in measurement.warnings
@@ -300,14 +309,20 @@ def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMea
         said.append(
             MeasurementWarning("energy_unavailable", f"nothing was read of {', '.join(absent)}, only of {seen}")
         )
+    now_counted = counted_devices(rows)
     return replace(
         measurement,
         total_j=total_j,
-        per_gpu_j={d.device: d.energy_j for d in counted_devices(rows) if d.kind == "gpu" and d.energy_j is not None},
-        devices=rows,
-        uncertainty_j=None if absent else combined_uncertainty_j(rows),
+        per_gpu_j={d.device: d.energy_j for d in now_counted if d.kind == "gpu" and d.energy_j is not None},
+        devices=tuple(replace(d, headline=d in now_counted) if d.headline is None and d.sensor else d for d in rows),
+        uncertainty_j=bound_j,
         warnings=tuple(said),
     )
+
+
+def _is_refused_as_a_whole(measurement: EnergyMeasurement, counted: Sequence[DeviceEnergy]) -> bool:
+    """Whether there is no total although every row that makes it has a figure: then no part of it is believed."""
+    return measurement.total_j is None and sum_or_none([d.energy_j for d in counted]) is not None
 
 
 def sum_or_none(values: Sequence[float | None]) -> float | None:

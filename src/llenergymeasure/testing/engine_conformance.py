@@ -38,6 +38,8 @@ __all__ = ["ENGINE_CHECKS", "EngineCase", "NotApplicable"]
 
 ENDED = ("stop", "length")
 _N_TOKENS = 6
+# For a thread that was told to end.
+_GRACE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,8 @@ class EngineCase:
     ``answer_to`` gives the tokens of the greedy answer to a prompt of a given index, with its end token, at most so
     many: worked out without the engine. ``sampling`` is a configuration with sampling on, ``ending`` the place of a
     prompt whose answer ends by itself before six tokens, ``too_long`` a prompt that the model has no room for,
-    ``failing`` the index of a request that fails alone; None where the engine has no such thing. ``clock`` is the
+    ``failing`` the index of a request that fails alone; None where the engine has no such thing. ``library_threads``
+    are the names of threads that a library keeps and that do nothing between runs. ``clock`` is the
     clock of the engine's times, which moves by itself or with the engine.
     """
 
@@ -61,6 +64,7 @@ class EngineCase:
     too_long: Sequence[int] | None = None
     failing: int | None = None
     clock: Callable[[], float] | None = None
+    library_threads: Sequence[str] = ()
 
     @property
     def complete(self) -> EngineBase:
@@ -212,12 +216,13 @@ def a_cancelled_load_ends(case: EngineCase) -> None:
     """Nothing more is begun; what was in flight is told, once, as cancelled or as what it had become."""
     requests = case.requests(n_tokens=2)
     done: list[RequestOutput] = []
-    load = replace(case.load(), cancelled=lambda: bool(done))
-    if load.kind != "batches":
-        load = replace(Load.at_most(2), cancelled=load.cancelled)
+    # Of a load that has them all at once all may be in flight, and may end.
+    kinds: dict[str, Load] = {"batches": Load.in_batches(2), "concurrency": Load.at_most(2)}
+    load = next((few for kind, few in kinds.items() if kind in case.complete.loads), None)
     with case.loaded() as model:
-        model.run(requests, load, done.append)
-        assert 0 < len(done) < len(requests)
+        model.run(requests, replace(load or case.load(), cancelled=lambda: bool(done)), done.append)
+        assert done, "a request that was begun before the load was cancelled is told of"
+        assert load is None or len(done) < len(requests), "requests were begun after the load was cancelled"
         assert len({output.index for output in done}) == len(done)
         again = ran(model, requests, case.load())
     assert len(again) == len(requests), "the model can be used after a cancelled run"
@@ -229,7 +234,9 @@ def nothing_stays_behind(case: EngineCase) -> None:
     for _ in range(2):
         with case.loaded() as model:
             assert ran(model, case.requests(1), case.load())
-    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.daemon]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(_GRACE_S)
+    left = [thread.name for thread in set(threading.enumerate()) - before if thread.name not in case.library_threads]
     assert left == [], f"threads stay behind: {left}"
 
 

@@ -248,7 +248,9 @@ def _instruments(case: SensorCase, sensor: SensorBase) -> Instruments:
 
 def _is_right(case: SensorCase, found: EnergyMeasurement, true_j: float | None) -> None:
     assert found.total_j is not None, [str(warning) for warning in found.warnings]
-    assert found.total_j > 0
+    assert found.total_j > 0, f"{found.total_j:g} J of a device that is at work"
+    bound_j = found.uncertainty_j or 0.0
+    assert bound_j <= found.total_j, f"a bound of {bound_j:g} J says nothing of {found.total_j:g} J"
     if true_j is not None:
         allowed_j = (found.uncertainty_j or 0.0) + case.tolerance_pct / 100 * true_j
         off_j = found.total_j - true_j

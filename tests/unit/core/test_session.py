@@ -1,7 +1,8 @@
 """The order of a measurement, and what happens when a part of it fails."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -610,3 +611,31 @@ def test_an_experiment_of_several_processes_is_not_measured_in_one() -> None:
     with pytest.raises(ConfigError, match=r"needs 2 processes \(data parallel\) and was started as one"):
         measure_here(config(), FakeEngine(bench.model, ProcessLayout.of(2, "data")))
     assert bench.log == []
+
+
+def test_an_error_that_the_caller_is_handling_is_no_affair_of_the_engine() -> None:
+    clock, left = FakeClock(), list[BaseException | None]()
+    instruments = Instruments(
+        energy=None,
+        sampler=FakeSampler(),
+        snapshot=fake_environment,
+        clock=clock,
+        sleep=clock.sleep,
+        tokenise=words_as_tokens,
+    )
+
+    class Watching(FakeEngine):
+        @contextmanager
+        def load(self, plan: ExperimentPlan) -> Iterator[FakeModel]:
+            try:
+                yield self.model
+            except BaseException as error:
+                left.append(error)
+                raise
+            left.append(None)
+
+    try:
+        raise ValueError("of the first try")
+    except ValueError:
+        run_session(ExperimentPlan.of(config()), Watching(FakeModel(clock)), instruments)
+    assert left == [None]

@@ -252,11 +252,11 @@ def gguf_description(file: Path) -> Any:
     once.
     """
     told = file.stat()
-    return copy.deepcopy(_read_gguf_description(file, told.st_mtime_ns, told.st_size))
+    return copy.deepcopy(_read_gguf_description(file.resolve(), told.st_ino, told.st_mtime_ns, told.st_size))
 
 
 @functools.lru_cache(maxsize=4)
-def _read_gguf_description(file: Path, mtime_ns: int, size: int) -> Any:  # noqa: ARG001 - what tells one file from the next
+def _read_gguf_description(file: Path, inode: int, mtime_ns: int, size: int) -> Any:  # noqa: ARG001 - they tell files apart
     from transformers import AutoConfig
 
     # Reading a GGUF file draws a bar.

@@ -15,7 +15,8 @@ from llenergymeasure.exceptions import contained, first_line
 from llenergymeasure.protocols import EnergyBackend
 
 # What a sensor may have rounded in its total.
-_ROUNDING = 1e-3
+_ROUNDING, _ROUNDING_J = 1e-3, 0.01
+_SEVERAL = 2
 
 
 class Tracking:
@@ -55,9 +56,10 @@ class Tracking:
 
     def _completed(self, given: EnergyMeasurement) -> EnergyMeasurement:
         try:
-            found = checked(EnergyMeasurement, given)
+            found = checked(EnergyMeasurement, _without_no_numbers(given))
         except ValueError as error:
             return self._refused(str(error), _readable(given))
+        found = self._judged_one_by_one(found)
         counted = counted_devices(found.devices)
         problem = next(_contradictions(found, counted), None)
         if problem is not None:
@@ -69,6 +71,8 @@ class Tracking:
             for row in absurd
         ]
         of_rows_j = headline_energy_j(counted) if found.total_j is not None else None
+        if found.total_j is None and not any(warning.flag == "energy_unavailable" for warning in found.warnings):
+            told.append(self._because("gave no energy and no reason"))
         return replace(
             found,
             # The rows have the last word: a sensor may have rounded what it added up.
@@ -76,6 +80,22 @@ class Tracking:
             devices=self._labelled(rows),
             warnings=(*found.warnings, *told),
         )
+
+    def _judged_one_by_one(self, found: EnergyMeasurement) -> EnergyMeasurement:
+        """Of several devices one without a figure, or with one that cannot be, costs the total and not the others."""
+        counted = counted_devices(found.devices)
+        silent = [r for r in counted if r.energy_j is None or not _may_be(r.energy_j, found.duration_sec)]
+        if found.total_j is None or len(counted) < _SEVERAL or not silent:
+            return found
+        told = [
+            replace(
+                self._because(f"gave {'nothing' if r.energy_j is None else f'{r.energy_j:g} J'} for {r.device}"),
+                device=r.device,
+            )
+            for r in silent
+        ]
+        rows = [replace(r, energy_j=None, uncertainty_j=None) if r in silent else r for r in found.devices]
+        return replace(found, total_j=None, devices=tuple(rows), warnings=(*found.warnings, *told))
 
     def _refused(self, why: str, found: EnergyMeasurement) -> EnergyMeasurement:
         """No joules, of the parts neither: nobody is to add them up again."""
@@ -101,6 +121,20 @@ class Tracking:
         return MeasurementWarning("energy_unavailable", f"{self._energy.name} {problem}")
 
 
+def _without_no_numbers(given: EnergyMeasurement) -> EnergyMeasurement:
+    """A measurement in which a figure of a device that is no number is none; anything else is as it was."""
+    rows = getattr(given, "devices", None)
+    if not isinstance(rows, tuple | list) or len(rows) < _SEVERAL:
+        return given
+    known = [
+        replace(row, energy_j=None)
+        if isinstance(row, DeviceEnergy) and isinstance(row.energy_j, float) and not math.isfinite(row.energy_j)
+        else row
+        for row in rows
+    ]
+    return replace(given, devices=tuple(known))
+
+
 def _may_be(energy_j: float | None, seconds: float) -> bool:
     """Whether a figure can be true: something that runs for a time takes energy."""
     return energy_j is None or energy_j > 0 or (energy_j == 0 and seconds <= 0)
@@ -122,7 +156,7 @@ def _contradictions(found: EnergyMeasurement, counted: Sequence[DeviceEnergy]) -
         yield f"more than one row for {', '.join(twice)}, of which only one can count"
     if found.total_j is not None and found.devices:
         of_rows_j = headline_energy_j(counted)
-        if of_rows_j is None or not math.isclose(found.total_j, of_rows_j, rel_tol=_ROUNDING):
+        if of_rows_j is None or not math.isclose(found.total_j, of_rows_j, rel_tol=_ROUNDING, abs_tol=_ROUNDING_J):
             names = ", ".join(row.device for row in counted) or "there are none"
             sum_is = "no sum" if of_rows_j is None else f"{of_rows_j:g} J"
             yield f"a total of {found.total_j:g} J, and the rows that make it ({names}) have {sum_is}"

@@ -53,7 +53,12 @@ class _Run:
     def __init__(
         self, plan: ExperimentPlan, work: Work, part: MeasuredPart, instruments: Instruments, bar: "tqdm[NoReturn]"
     ) -> None:
-        self._told = Told(work.requests, lambda: self._cancelled, instruments.clock)
+        self._told = Told(
+            work.requests,
+            lambda: self._cancelled,
+            instruments.clock,
+            plan.config.decoder.num_return_sequences,
+        )
         self.done: list[RequestOutput] = []
         self._plan, self._work, self._part, self._instruments, self._bar = plan, work, part, instruments, bar
         self._clock = instruments.clock
@@ -169,7 +174,8 @@ class _Run:
         window.lead_in_s = window.start_s - self._began_s
         window.units = work.units[self._n_units_before : self._n_units]
         if is_cut:
-            seen = [output for output in self.done if touches(output, window.start_s, window.end_s)]
+            began = [output for output in self.done if not _never_began(output)]
+            seen = [output for output in began if touches(output, window.start_s, window.end_s)]
             window.in_flight = InFlight(
                 n_at_start=sum(_in_flight_at(output, window.start_s) for output in seen),
                 n_at_end=sum(_in_flight_at(output, window.end_s) for output in seen),
@@ -180,6 +186,11 @@ class _Run:
         window.output = InferenceOutput(requests=tuple(seen))
         window.n_failed = sum(output.error is not None for output in seen)
         return window
+
+
+def _never_began(output: RequestOutput) -> bool:
+    """Whether an engine tells of a request, when the load was cancelled, that it had only waited for."""
+    return output.finish_reason == "cancelled" and output.sent_s is None and not output.output_tokens
 
 
 def _in_flight_at(output: RequestOutput, time_s: float) -> bool:

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from numbers import Integral
+from numbers import Integral, Real
 
 from llenergymeasure.domain.inference import Request, RequestOutput
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ExperimentError, in_one_line
 
 # What reading one clock in two ways may differ by.
 _SAME_TIME_S = 1e-6
@@ -21,7 +21,11 @@ class Told:
     """
 
     def __init__(
-        self, requests: Sequence[Request], cancelled: Callable[[], bool], clock: Callable[[], float] | None = None
+        self,
+        requests: Sequence[Request],
+        cancelled: Callable[[], bool],
+        clock: Callable[[], float] | None = None,
+        n_answers: int | None = None,
     ) -> None:
         """Ready for what is told.
 
@@ -29,7 +33,9 @@ class Told:
             requests: what was asked for.
             cancelled: whether somebody has asked to end the run.
             clock: that of the engine's times, in seconds; None where they are of no matter.
+            n_answers: answers that each request is to have; None where nobody knows.
         """
+        self._n_answers = n_answers
         self.outputs: list[RequestOutput] = []
         self._open = {request.index: request for request in requests}
         self._asked = dict(self._open)
@@ -48,9 +54,16 @@ class Told:
         if self._problem is not None:
             # An engine that calls from a thread of its own may lose it: check() says it again.
             raise ExperimentError(self._problem)
+        try:
+            completed: RequestOutput | None = self._completed(output)
+        except Exception as error:  # noqa: BLE001 - what is of no kind that it should be fails in many ways
+            completed = self._failed_row(output, f"it cannot be read ({in_one_line(error)})")
+        if completed is None:
+            self._problem = f"request {output.index} cannot be read"
+            raise ExperimentError(self._problem)
         del self._open[output.index]
-        self.outputs.append(self._completed(output))
-        return self.outputs[-1]
+        self.outputs.append(completed)
+        return completed
 
     def note(self, output: RequestOutput) -> None:
         """As ``take``, giving nothing."""
@@ -82,9 +95,7 @@ class Told:
 
     def _completed(self, output: RequestOutput) -> RequestOutput:
         """With what an engine left open of its end, and whole numbers as Python's own."""
-        output = replace(
-            output, input_tokens=_python_int(output.input_tokens), output_tokens=_python_int(output.output_tokens)
-        )
+        output = _of_python(output)
         if output.finish_reason == "cancelled" and not self._cancelled():
             output = replace(
                 output, finish_reason="error", error=output.error or "cancelled, and nobody had asked for it"
@@ -99,9 +110,14 @@ class Told:
     def _whole(self, failed: RequestOutput, now_s: float | None) -> RequestOutput:
         """A request that failed is a row, whatever its engine tells of it: what cannot be is left out, and said."""
         wrong = next(self._wrong_with(failed, math.inf if now_s is None else now_s), None)
-        if wrong is None:
-            return failed
-        was_cancelled = failed.finish_reason == "cancelled"
+        return failed if wrong is None else self._failed_row(failed, wrong) or failed
+
+    def _failed_row(self, failed: RequestOutput, wrong: str) -> RequestOutput | None:
+        """The row of a request that failed, without what its engine tells; None of one that did not fail."""
+        if failed.finish_reason not in ("error", "cancelled"):
+            return None
+        now_s = None if self._clock is None else self._clock()
+        was_cancelled = failed.finish_reason == "cancelled" and self._cancelled()
         return RequestOutput(
             index=failed.index,
             input_tokens=0,
@@ -129,10 +145,15 @@ class Told:
             yield "output_ids holds what is no token id"
         if output.output_ids and sum(map(len, output.output_ids)) != output.output_tokens:
             yield f"output_tokens is {output.output_tokens}, and output_ids has {sum(map(len, output.output_ids))}"
+        if not isinstance(output.input_digest, str | None) or not isinstance(output.error, str | None):
+            yield "input_digest or error is no text"
         limit = self._asked[output.index].max_output_tokens
+        if not output.output_ids and self._n_answers is not None and output.output_tokens > limit * self._n_answers:
+            yield f"it has {output.output_tokens} tokens, and {limit} were asked for"
         if output.output_ids and max(output.answer_lengths) > limit:
             yield f"an answer has {max(output.answer_lengths)} tokens, and {limit} were asked for"
-        if len(output.token_times_s) not in (0, max(output.answer_lengths)):
+        apart = output.output_ids or self._n_answers in (None, 1)
+        if apart and len(output.token_times_s) not in (0, max(output.answer_lengths)):
             yield f"there are {len(output.token_times_s)} token_times_s for {max(output.answer_lengths)} tokens"
         if self._clock is not None:
             yield from self._wrong_times(output, ended_s)
@@ -140,7 +161,7 @@ class Told:
     def _wrong_times(self, output: RequestOutput, ended_s: float) -> Iterator[str]:
         known = [output.sent_s, output.first_token_s, *output.token_times_s, output.end_s]
         times_s = [time_s for time_s in known if time_s is not None]
-        if not all(map(math.isfinite, times_s)):
+        if not all(isinstance(time_s, Real) and math.isfinite(time_s) for time_s in times_s):
             yield "a time of it is no number"
         elif any(later < earlier - _SAME_TIME_S for earlier, later in pairwise(times_s)):
             yield f"its times run backwards: {', '.join(f'{time_s:.6f}' for time_s in times_s[:6])} s"
@@ -153,9 +174,25 @@ class Told:
             )
 
 
-def _python_int(n_tokens: int) -> int:
-    """Whole numbers of other libraries as Python's own; what is none is found out later."""
-    return int(n_tokens) if isinstance(n_tokens, Integral) and not isinstance(n_tokens, bool) else n_tokens
+def _of_python(output: RequestOutput) -> RequestOutput:
+    """With numbers and rows of other libraries, such as numpy, as Python's own; what is none is found out later."""
+    times_s, ids = output.token_times_s, output.output_ids
+    if type(times_s) is not tuple:
+        times_s = tuple(map(float, times_s))
+    if type(ids) is not tuple or any(type(row) is not tuple for row in ids):
+        ids = tuple(tuple(_python_int(token_id) for token_id in row) for row in ids)
+    return replace(
+        output,
+        input_tokens=_python_int(output.input_tokens),
+        output_tokens=_python_int(output.output_tokens),
+        token_times_s=times_s,
+        output_ids=ids,
+        error=str(output.error) if isinstance(output.error, BaseException) else output.error,
+    )
+
+
+def _python_int(number: int) -> int:
+    return int(number) if isinstance(number, Integral) and not isinstance(number, bool) else number
 
 
 def _is_time(time_s: object, now_s: float | None) -> bool:

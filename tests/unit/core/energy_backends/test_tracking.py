@@ -104,6 +104,47 @@ def test_a_row_beside_the_total_that_cannot_be_is_null_and_the_total_stays() -> 
     assert list(map(str, found.warnings)) == ["not_in_the_total: fake-energy gave 0 J for dram"]
 
 
+OTHER = replace(GOOD, device="GPU-1")
+
+
+@pytest.mark.parametrize("energy_j", [0.0, -5.0, math.nan, None])
+def test_of_several_devices_one_without_a_figure_costs_the_total_and_not_the_others(energy_j: float | None) -> None:
+    found = tracked(Giving(of_rows(GOOD, replace(OTHER, energy_j=energy_j), total_j=300.0)))
+    assert found.total_j is None
+    assert [row.energy_j for row in found.devices] == [300.0, None]
+    assert [warning.device for warning in found.warnings] == ["GPU-1"]
+    # Where only the other is in use, nothing is missing.
+    of_the_used = only_gpus(found, ["GPU-0"])
+    assert (of_the_used.total_j, of_the_used.warnings) == (300.0, ())
+    assert only_gpus(found, ["GPU-1"]).total_j is None
+
+
+def test_what_a_sensor_refuses_as_a_whole_no_part_of_it_is_believed() -> None:
+    given = of_rows(GOOD, OTHER, total_j=None, warnings=("energy_unavailable: the clock jumped",))
+    of_the_used = only_gpus(tracked(Giving(given)), ["GPU-0"])
+    assert of_the_used.total_j is None
+    assert [str(warning) for warning in of_the_used.warnings] == ["energy_unavailable: the clock jumped"]
+
+
+def test_without_the_gpus_that_nobody_uses_the_packages_beside_them_are_what_was_measured() -> None:
+    package = DeviceEnergy(device="package-0", kind="cpu", energy_j=50.0, source="counter")
+    found = only_gpus(tracked(Giving(of_rows(GOOD, package))), [])
+    assert (found.total_j, [(row.device, row.headline) for row in found.devices]) == (50.0, [("package-0", True)])
+
+
+def test_gpus_beside_a_total_of_something_else_are_no_part_of_it() -> None:
+    of_the_plug = EnergyMeasurement(
+        500.0, 3.0, 2, devices=(replace(GOOD, headline=False), replace(OTHER, headline=False))
+    )
+    found = only_gpus(of_the_plug, ["GPU-0"])
+    assert (found.total_j, [row.device for row in found.devices]) == (500.0, ["GPU-0"])
+
+
+def test_no_energy_without_a_reason_has_one() -> None:
+    (warning,) = tracked(Giving(EnergyMeasurement(None, 3.0, 2))).warnings
+    assert str(warning) == "energy_unavailable: fake-energy gave no energy and no reason"
+
+
 def test_of_a_total_that_was_rounded_the_rows_have_the_last_word() -> None:
     assert tracked(Giving(of_rows(replace(GOOD, energy_j=300.12), total_j=300.1))).total_j == 300.12
     assert tracked(Giving(of_rows(replace(GOOD, energy_j=300.12), total_j=301.0))).total_j is None

@@ -330,3 +330,36 @@ def test_a_capacity_that_is_none_is_an_error(capacity: Any) -> None:
 
     with pytest.raises(ExperimentError, match=f"works on {capacity!r} requests at a time"):
         Work.of(Odd(clock=FakeClock()), Load.all_at_once(), [Request(index=0, token_ids=(1,), max_output_tokens=1)])
+
+
+def test_requests_that_only_waited_are_not_in_flight_when_they_are_told_as_cancelled() -> None:
+    class Thorough(SimulatedModel):
+        """Tells at the end also of those that it never began."""
+
+        def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+            told: set[int] = set()
+
+            def tell(output: RequestOutput) -> None:
+                told.add(output.index)
+                on_done(output)
+
+            super().run(requests, load, tell)
+            for request in requests:
+                if request.index not in told:
+                    on_done(
+                        RequestOutput(
+                            index=request.index,
+                            input_tokens=0,
+                            output_tokens=0,
+                            finish_reason="cancelled",
+                            output_digest="",
+                        )
+                    )
+
+    part = {"methodology": "windowed", "window_start_s": 2.5, "window_length_s": 3.0}
+    quiet, thorough = (
+        Bench(lengths=(*LENGTHS, 4, 4, 4), model=model).run(**part) for model in (SimulatedModel, Thorough)
+    )
+    assert thorough.in_flight == quiet.in_flight == InFlight(n_at_start=1, n_at_end=1)
+    assert [r.index for r in thorough.requests] == [r.index for r in quiet.requests]
+    assert thorough.counts == quiet.counts

@@ -1,5 +1,6 @@
 """What an engine tells is looked at before it counts."""
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -93,6 +94,45 @@ def test_a_request_that_failed_is_a_row_whatever_is_told_of_it(changed: dict[str
     found = told_by(replace(failed, **changed), *others())
     assert found[0].error == f"the stream broke (what it told is left out: {left_out})"
     assert (found[0].output_tokens, found[0].token_times_s, found[0].sent_s, found[0].end_s) == (0, (), 10.0, 20.0)
+
+
+@pytest.mark.parametrize("broken", [{"token_times_s": None}, {"output_ids": None}, {"sent_s": "now"}])
+def test_one_that_cannot_be_read_is_a_row_if_it_failed_and_an_error_if_not(broken: dict[str, Any]) -> None:
+    failed = replace(GOOD, finish_reason="error", error="oom", output_ids=(), first_token_s=None)
+    found = told_by(replace(failed, **broken), *others())
+    assert found[0].finish_reason == "error"
+    assert str(found[0].error).startswith("oom (what it told is left out: ")
+    assert (found[0].output_tokens, found[0].end_s) == (0, 20.0)
+    with pytest.raises(ExperimentError):
+        told_by(replace(GOOD, **broken), *others())
+
+
+def test_one_that_cannot_be_read_is_told_again_where_an_engine_swallows_the_error() -> None:
+    told = Told(REQUESTS, lambda: False, FakeClock(20.0))
+    with contextlib.suppress(ExperimentError):
+        told.take(replace(GOOD, token_times_s=None))  # type: ignore[arg-type]
+    with pytest.raises(ExperimentError, match="request 0 cannot be read"):
+        told.check()
+
+
+def test_rows_of_other_libraries_are_rows() -> None:
+    rows: dict[str, Any] = {"token_times_s": np.array([11.0, 12.0, 13.0]), "output_ids": (np.array([7, 8, 9]),)}
+    assert told_by(replace(GOOD, **rows), *others())[0] == GOOD
+    failed = replace(GOOD, finish_reason="error", error=ValueError("oom"))  # type: ignore[arg-type]
+    assert told_by(failed, *others())[0].error == "oom"
+
+
+def test_of_several_answers_that_nobody_tells_apart_the_longest_has_times_and_all_have_a_limit() -> None:
+    def told(n_tokens: int) -> None:
+        clock = FakeClock(10.0)
+        told = Told(REQUESTS[:1], lambda: False, clock, n_answers=2)
+        clock.time_s = 20.0
+        told.take(replace(GOOD, output_tokens=n_tokens, output_ids=()))
+        told.check()
+
+    told(5)
+    with pytest.raises(ExperimentError, match="it has 7 tokens, and 3 were asked for"):
+        told(7)
 
 
 def test_what_is_no_output_is_an_error() -> None:
