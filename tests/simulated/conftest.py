@@ -108,7 +108,7 @@ Answer = TypeVar("Answer")
 class Crew(Generic[Asked]):
     """Several processes of a kind that work at the same time: measurements wait more than they work."""
 
-    def __init__(self, make: Callable[[Path], Asked], folder: Path, n: int = 8) -> None:
+    def __init__(self, make: Callable[[Path], Asked], folder: Path, n: int = 6) -> None:
         self._idle: SimpleQueue[Asked] = SimpleQueue()
         self._all = []
         for number in range(n):
