@@ -1,8 +1,7 @@
 """One measurement in one process, from the first look at the machine to the raw result.
 
 ``run_session`` is the order of everything; what stands around the measured window is in ``session_steps``, what an
-engine is asked beside inference in ``session_answers``, the
-window itself in ``window.run``.
+engine is asked beside inference in ``session_answers``, the window itself in ``window.run``.
 """
 
 import logging

@@ -61,6 +61,11 @@ class DeviceEnergy:
         """What the figure covers: its scope, or what is usual for its kind of device."""
         return self.scope or SCOPE_OF_KIND[self.kind]
 
+    @property
+    def unknown(self) -> "DeviceEnergy":
+        """The same device without a figure."""
+        return replace(self, energy_j=None, uncertainty_j=None)
+
 
 @dataclass(frozen=True)
 class EnergyMeasurement:

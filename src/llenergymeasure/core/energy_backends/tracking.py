@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from llenergymeasure.core.energy_backends.base import SensorBase
+from llenergymeasure.core.energy_backends.base import SensorBase, no_energy
 from llenergymeasure.core.foreign import checked, with_defaults
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices, headline_energy_j
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import contained, first_line
 from llenergymeasure.protocols import EnergyBackend
 
+# Of so short a window a sensor's edges are a large part.
+_SHORT_S = 1.0
 # What a sensor may have rounded in its total.
 _ROUNDING, _ROUNDING_J = 1e-3, 0.01
 _SEVERAL = 2
@@ -52,7 +54,7 @@ class Tracking:
                     return self._completed(self._energy.stop_tracking(self._tracker))
             except Exception as error:  # noqa: BLE001 - as above
                 self._problem = f"could not stop: {first_line(error)}"
-        return EnergyMeasurement(None, 0.0, 0, warnings=(self._because(self._problem),))
+        return no_energy(f"{self._energy.name} {self._problem}", 0.0)
 
     def _completed(self, given: EnergyMeasurement) -> EnergyMeasurement:
         try:
@@ -65,7 +67,7 @@ class Tracking:
         if problem is not None:
             return self._refused(f"gave {problem}", found)
         absurd = [row for row in found.devices if row not in counted and not _may_be(row.energy_j, found.duration_sec)]
-        rows = [replace(row, energy_j=None, uncertainty_j=None) if row in absurd else row for row in found.devices]
+        rows = [row.unknown if row in absurd else row for row in found.devices]
         told = [
             MeasurementWarning("not_in_the_total", f"{self._energy.name} gave {row.energy_j:g} J for {row.device}")
             for row in absurd
@@ -94,16 +96,13 @@ class Tracking:
             )
             for r in silent
         ]
-        rows = [replace(r, energy_j=None, uncertainty_j=None) if r in silent else r for r in found.devices]
+        rows = [r.unknown if r in silent else r for r in found.devices]
         return replace(found, total_j=None, devices=tuple(rows), warnings=(*found.warnings, *told))
 
     def _refused(self, why: str, found: EnergyMeasurement) -> EnergyMeasurement:
         """No joules, of the parts neither: nobody is to add them up again."""
-        rows = [replace(row, energy_j=None, uncertainty_j=None) for row in found.devices]
-        warnings = (*found.warnings, self._because(why))
-        return EnergyMeasurement(
-            None, found.duration_sec, found.samples, devices=self._labelled(rows), warnings=warnings
-        )
+        refused = refused_as_a_whole(found, f"{self._energy.name} {why}")
+        return replace(refused, devices=self._labelled(refused.devices))
 
     def _labelled(self, rows: Sequence[DeviceEnergy]) -> tuple[DeviceEnergy, ...]:
         counted = counted_devices(rows)
@@ -167,12 +166,26 @@ def _readable(given: object) -> EnergyMeasurement:
     devices, warnings = getattr(given, "devices", None), getattr(given, "warnings", None)
     found = []
     for row in devices if isinstance(devices, tuple | list) else ():
-        with contextlib.suppress(ValueError, TypeError):
-            found.append(checked(DeviceEnergy, replace(row, energy_j=None, uncertainty_j=None)))
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            found.append(checked(DeviceEnergy, row.unknown))
     told: tuple[MeasurementWarning, ...] = ()
     with contextlib.suppress(TypeError):
         told = MeasurementWarning.all_of(warnings)
     return EnergyMeasurement(None, 0.0, 0, devices=tuple(found), warnings=told)
+
+
+def refused_as_a_whole(found: EnergyMeasurement, why: str) -> EnergyMeasurement:
+    """No joules, of the parts neither: nobody is to add them up again."""
+    lost = no_energy(why, found.duration_sec, found.samples, tuple(row.unknown for row in found.devices))
+    return replace(lost, warnings=(*found.warnings, *lost.warnings))
+
+
+def of_the_window(energy: EnergyMeasurement, window_s: float) -> EnergyMeasurement:
+    """A measurement that may be the window's: none that says itself that it is of half the time, or of twice."""
+    if energy.total_j is None or window_s / 2 <= energy.duration_sec <= 2 * window_s or window_s < _SHORT_S:
+        return energy
+    told = f"the sensor gave joules of {energy.duration_sec:.3g} s, and the window was {window_s:.3g} s long"
+    return refused_as_a_whole(energy, told)
 
 
 def with_rows_of(headline: EnergyMeasurement, beside: EnergyMeasurement) -> EnergyMeasurement:

@@ -3,21 +3,17 @@
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
+from llenergymeasure.core.energy_backends.tracking import Tracking, of_the_window, with_rows_of
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import CpuTimes, foreign_cpu_pct
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import InferenceOutput, Request
 from llenergymeasure.domain.metrics import EnergyMeasurement, only_gpus
 from llenergymeasure.domain.telemetry import PowerThermalSample
-from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight
-
-# Of so short a window a sensor's edges are a large part.
-_SHORT_S = 1.0
 
 
 @dataclass
@@ -61,16 +57,6 @@ class Window:
     def duration_sec(self) -> float:
         """Length of the window."""
         return self.end_s - self.start_s
-
-
-def of_the_window(energy: EnergyMeasurement, window_s: float) -> EnergyMeasurement:
-    """A measurement that may be the window's: none that says itself that it is of half the time, or of twice."""
-    if energy.total_j is None or window_s / 2 <= energy.duration_sec <= 2 * window_s or window_s < _SHORT_S:
-        return energy
-    told = f"the sensor gave joules of {energy.duration_sec:.3g} s, and the window was {window_s:.3g} s long"
-    rows = tuple(replace(row, energy_j=None, uncertainty_j=None) for row in energy.devices)
-    warnings = (*energy.warnings, MeasurementWarning("energy_unavailable", told))
-    return replace(energy, total_j=None, uncertainty_j=None, per_gpu_j=None, devices=rows, warnings=warnings)
 
 
 class WindowMeter:

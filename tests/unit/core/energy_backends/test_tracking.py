@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.core.energy_backends.tracking import Tracking, with_rows_of
+from llenergymeasure.core.energy_backends.tracking import Tracking, of_the_window, with_rows_of
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, only_gpus
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.testing import FakeClock, FakeEnergy
@@ -266,3 +266,17 @@ def test_a_source_beside_that_was_lost_says_that_the_total_does_not_depend_on_it
         "not_in_the_total: energy_unavailable: no",
         "not_in_the_total: unnamed: wrapped",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sensor_s", "window_s", "believed"),
+    [(10.0, 10.0, True), (5.0, 10.0, True), (20.0, 10.0, True), (4.9, 10.0, False), (20.1, 10.0, False),
+     (0.0, 10.0, False), (0.0, 0.5, True)],
+)  # fmt: skip
+def test_joules_of_less_than_half_or_more_than_twice_the_window_are_none(
+    sensor_s: float, window_s: float, believed: bool
+) -> None:
+    found = of_the_window(replace(HEADLINE, duration_sec=sensor_s), window_s)
+    assert (found.total_j, found.devices[0].energy_j) == ((300.0, 300.0) if believed else (None, None))
+    flags = [warning.flag for warning in found.warnings]
+    assert flags == (["absurd_power"] if believed else ["absurd_power", "energy_unavailable"])
