@@ -110,8 +110,9 @@ def test_the_figures_are_those_of_both_processes(shared: Run) -> None:
     first, second = read_process_results(shared.folder / ".state", 2)
     assert [[r.index for r in raw.requests] for raw in (first, second)] == [[0, 2, 4], [1, 3]]
     assert result.output_tokens == first.counts.output_tokens + second.counts.output_tokens
-    assert first.window_start_s < second.window_end_s
-    assert second.window_start_s < first.window_end_s
+    # A tiny model's window takes milliseconds; where a busy machine leaves one of the two waiting, that is said.
+    overlap = first.window_start_s < second.window_end_s and second.window_start_s < first.window_end_s
+    assert overlap == all(warning.flag != "windows_do_not_overlap" for warning in result.warnings)
     # They begin together: the one that comes last makes the others wait, who look every 5 ms.
     assert abs(first.window_start_s - second.window_start_s) < 1
     whole_s = max(first.window_end_s, second.window_end_s) - min(first.window_start_s, second.window_start_s)

@@ -117,15 +117,6 @@ CASES = {
     "MIG": case(card(mig=True), backend="auto"),
     "one of two lost": case(card(), card(), n_gpus=2, in_window=f"{LOAD}\ngpu 1 lost {{now}}"),
     "stranger": case(card(processes=(Process(pid=1, memory_mb=500),))),
-    # The last ones, so that no process is only starting beside them: they look at seconds.
-    **{f"quick, {backend}": case(backend=backend) for backend in ("nvml", "zeus")},
-    **{
-        f"{call} of two seconds, {backend}": case(
-            backend=backend, in_window=f"{LOAD}\nfault {call} slow_s=2 from_s={{now}}"
-        )
-        for call in HELD_UP
-        for backend in ("nvml", "zeus")
-    },
 }
 
 
@@ -261,9 +252,11 @@ def test_of_two_gpus_only_the_visible_one_is_measured(measuring: Measuring, by_u
 @pytest.mark.parametrize("backend", ["nvml", "zeus"])
 @pytest.mark.parametrize("call", HELD_UP)
 def test_a_call_of_two_seconds_delays_the_end_by_one_at_most_and_the_workload_never(
-    outcomes: Outcomes, call: str, backend: str
+    measuring: Measuring, call: str, backend: str
 ) -> None:
-    quick, slow = (outcomes[f"{name}, {backend}"].result() for name in ("quick", f"{call} of two seconds"))
+    # Alone, for seconds are looked at.
+    quick = measuring.run(card(), in_window=LOAD, backend=backend)
+    slow = measuring.run(card(), in_window=f"{LOAD}\nfault {call} slow_s=2 from_s={{now}}", backend=backend)
     assert slow.seconds == pytest.approx(quick.seconds, abs=0.1)
     assert slow.raw["took_s"] - quick.raw["took_s"] < 1.3
     # Temperature is read twice a second only, so that the window may end before the call that is slow.
