@@ -59,7 +59,7 @@ LIES = {
     "reset": ("gpu 0 counter_reset {now}", "went back"),
     "stuck": ("gpu 0 counter_stuck {now} 1000000", "stood still"),
     "jump": ("gpu 0 counter_jump {now} 500000", "jumped"),
-    "refused": (f"fault {COUNTER} error={NO_PERMISSION} from_s={{now}}", "no tick was seen"),
+    "refused": (f"fault {COUNTER} error={NO_PERMISSION} from_s={{now}}", "could not be read at an edge"),
 }
 LOSSES = {
     "lost": "gpu 0 lost {now}",
@@ -138,11 +138,7 @@ def assert_right_or_null(outcome: Outcome) -> float | None:
     if all(row["kind"] != "gpu" for row in outcome.rows):
         assert outcome.raw["model"]["devices"] == []
         return None
-    bound_j = outcome.raw["energy"]["uncertainty_j"]
-    # Two ticks of 0.1 s at 380 W are the worst that an untimed counter can be off, 76 J of 304; a step that is
-    # sampled every 0.1 s leaves as much.
-    assert bound_j <= USEFUL * outcome.true_j[0]
-    assert abs(total_j - outcome.true_j[0]) <= bound_j
+    assert abs(total_j - outcome.true_j[0]) <= outcome.raw["energy"]["uncertainty_j"]
     return float(total_j)
 
 
@@ -153,6 +149,17 @@ def test_an_error_in_any_call_gives_the_right_number_or_none(outcomes: Outcomes,
     measured = assert_right_or_null(outcome)
     assert measured is not None or call not in HARMLESS, outcome.said
     assert len(outcome.raw["requests"]) == 2
+
+
+@pytest.mark.parametrize("call", [None, COUNTER])
+def test_the_bound_is_useful_with_the_counter_and_with_power_alone(measuring: Measuring, call: str | None) -> None:
+    # Alone: on a busy machine ticks and samples are further apart, and the bound is rightly wider.
+    fault = "" if call is None else f"\nfault {call} error={UNKNOWN} from_s={{now}}"
+    outcome = measuring.run(card(), in_window=LOAD + fault)
+    assert assert_right_or_null(outcome) is not None
+    # Two ticks of 0.1 s at 380 W are the worst that an untimed counter can be off, 76 J of 304; a step that is
+    # sampled every 0.1 s leaves as much.
+    assert outcome.raw["energy"]["uncertainty_j"] <= USEFUL * outcome.true_j[0]
 
 
 @pytest.mark.parametrize("backend", ["nvml", "zeus"])

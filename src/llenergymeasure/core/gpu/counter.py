@@ -103,6 +103,11 @@ class _Change(NamedTuple):
     from_j: float
     to_j: float
 
+    @property
+    def timed(self) -> bool:
+        """Whether the two reads are close enough together to time a tick between them."""
+        return self.before_s - self.after_s <= _STAMP_WIDTH_S
+
 
 def counter_energy(
     reads: Sequence[CounterRead],
@@ -130,14 +135,12 @@ def counter_energy(
     """
     known = [r for r in reads if r.energy_j is not None]
     changes = list(_changes(known))
-    stamps = [
-        _Tick((c.after_s + c.before_s) / 2, (c.before_s - c.after_s) / 2, c.to_j)
-        for c in changes
-        if c.before_s - c.after_s <= _STAMP_WIDTH_S
-    ]
-    period = _period(stamps)
+    stamps = [_stamp(c) for c in changes if c.timed]
+    period = _period(changes)
     if period is None:
         raise CounterRefusedError(f"its ticks were not seen ({len(stamps)} in {len(known)} reads)")
+    if known[0].before_s > start_s or known[-1].after_s < end_s:
+        raise CounterRefusedError("it could not be read at an edge of the window")
     tick_s = period.tick_s
     _check_rise(changes, _most_between_reads_j(power_w, limit_w, unseen_s), known[0].before_s - tick_s)
     _check_standstill(known, changes, tick_s, start_s, end_s)
@@ -224,9 +227,17 @@ class _Period(NamedTuple):
     spread_s: float
 
 
-def _period(stamps: Sequence[_Tick]) -> _Period | None:
-    """The rhythm of ticks that were timed one after the other; None where there are none."""
-    gaps = [(a.width_s + b.width_s, b.time_s - a.time_s) for a, b in pairwise(stamps)]
+def _stamp(change: _Change) -> _Tick:
+    return _Tick((change.after_s + change.before_s) / 2, (change.before_s - change.after_s) / 2, change.to_j)
+
+
+def _period(changes: Sequence[_Change]) -> _Period | None:
+    """The rhythm of ticks that were timed one after the other; None where there are none.
+
+    A change that was not timed may hold several ticks, so nothing is taken from what lies around it.
+    """
+    pairs = ((_stamp(a), _stamp(b)) for a, b in pairwise(changes) if a.timed and b.timed)
+    gaps = [(a.width_s + b.width_s, b.time_s - a.time_s) for a, b in pairs]
     close = [(width_s, gap_s) for width_s, gap_s in gaps if gap_s <= _STANDSTILL_S]
     if not close:
         return None

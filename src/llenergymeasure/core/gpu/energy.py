@@ -148,6 +148,11 @@ class _Trace:
     power_w: list[float | None]
     n_absurd: int
 
+    def was_lost_by(self, end_s: float) -> bool:
+        """Whether power was asked for from then on and never told: the last that was seen says nothing of the rest."""
+        later = [p for t, p in zip(self.time_s, self.power_w, strict=True) if t >= end_s]
+        return bool(later) and all(p is None for p in later)
+
     def seen_w(self, start_s: float, end_s: float) -> list[float]:
         return [p for t, p in zip(self.time_s, self.power_w, strict=True) if p is not None and start_s <= t <= end_s]
 
@@ -163,7 +168,7 @@ def _power_trace(samples: Sequence[PowerThermalSample], limit_w: float) -> _Trac
 
 
 def _integral(trace: _Trace, start_s: float, end_s: float, record: GpuRecord) -> tuple[float | None, float | None]:
-    if end_s <= start_s:
+    if end_s <= start_s or trace.was_lost_by(end_s):
         return None, None
     energy_j = integrate_power_j(
         trace.time_s, trace.power_w, start_s=start_s, end_s=end_s, period_s=record.power_period_s

@@ -402,11 +402,32 @@ def test_reads_that_show_nothing_are_refused(reads: list[CounterRead]) -> None:
 
 @pytest.mark.parametrize("edge_s", [START_S, START_S + 3])
 def test_an_edge_around_which_every_read_failed_is_refused(edge_s: float) -> None:
-    reads = reads_around(with_counter(), START_S, START_S + 3)
+    reads = reads_around(with_counter(), START_S, START_S + 3, around_s=0.9)
     # Between the edges reads are 0.1 s apart, and no tick is dated further than five ticks away.
     lost = [replace_energy(r, None) if abs(r.before_s - edge_s) < 0.7 else r for r in reads]
     why = refusal(lost, START_S + 3)
     assert "near an edge of the window" in why or "stood still" in why or "not seen" in why
+
+
+def test_a_tick_that_was_not_timed_does_not_make_the_period_two_of_them_long() -> None:
+    # Ticks at -250, -150 and -50 ms; the reads around the second are too far apart to time it.
+    gpu = card(Trace.constant(60), 0.1, 0.05)
+    close = [START_S - 0.27 + i * CLOSE_S for i in range(530)]
+    around = [t for t in close if abs(t - (START_S - 0.15)) > 0.03]
+    after = [START_S + 0.8 + i * CLOSE_S for i in range(500)]
+    steady = [START_S + 0.03 + i * 0.1 for i in range(8)]
+    assert "ticks were not seen" in refusal(reads_at(gpu, around), START_S + 0.8)
+    found = counter_energy(reads_at(gpu, [*around, *steady, *after]), START_S, START_S + 0.8, limit_w=LIMIT_W)
+    assert found.tick_s == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("length_s", [0.05, 0.3, 0.8])
+def test_a_card_that_is_lost_in_the_window_has_no_figure_from_its_counter(length_s: float) -> None:
+    reads = reads_around(with_counter(), START_S, START_S + length_s)
+    lost = [replace_energy(r, None) if r.before_s >= START_S else r for r in reads]
+    assert "could not be read at an edge" in refusal(lost, START_S + length_s)
+    found = [replace_energy(r, None) if r.before_s < START_S + length_s else r for r in reads]
+    assert "could not be read at an edge" in refusal(found, START_S + length_s)
 
 
 def _unsteady_reads(seed: int, jitter: float, end_s: float) -> tuple[list[CounterRead], float]:

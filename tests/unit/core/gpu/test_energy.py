@@ -239,6 +239,16 @@ def test_where_neither_is_known_there_is_no_energy_and_the_problem_says_why(read
     assert gpu.warnings == ()
 
 
+@pytest.mark.parametrize("lost_s", [END_S - 0.15, END_S - 0.01])
+def test_power_that_is_never_read_again_is_not_held_to_the_end_of_the_window(lost_s: float) -> None:
+    gpu = found(record(samples=samples(lambda t: None if t >= lost_s else 300.0), counter_reads=[]))
+    assert gpu.row.energy_j is None
+    assert gpu.problem is not None
+    # One reading that failed right at the end is bridged as any other.
+    failed_once = samples(lambda t: None if END_S <= t < END_S + 0.1 else 300.0)
+    assert found(record(samples=failed_once, counter_reads=[])).row.energy_j == pytest.approx(600)
+
+
 def test_a_window_of_no_length_has_no_energy() -> None:
     gpu = gpu_energy(record(), START_S, START_S)
     assert gpu.row.energy_j is None
