@@ -29,8 +29,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def llem(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
-    """Runs ``llem`` with the arguments given."""
+def llem(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Ran]]:
+    """Runs ``llem`` with the arguments given; it measures in this process unless they say otherwise."""
+    monkeypatch.setenv("LLEM_EXECUTION__LAUNCHER", "in_process")
     loggers = {
         name: logging.getLogger(name)
         for name in ("llenergymeasure", "transformers", "huggingface_hub", "accelerate", "torch")

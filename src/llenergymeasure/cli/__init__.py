@@ -1,5 +1,6 @@
 """The command line: the only place that prints or exits."""
 
+import contextlib
 import importlib
 import signal
 import sys
@@ -10,9 +11,12 @@ from typing import Any
 import click
 
 from llenergymeasure._version import __version__
+from llenergymeasure.cli import streams
 
 # Below the working directory.
 DEFAULT_OUTPUT = Path("results")
+# What a signal that ended a program adds its number to, in the exit code.
+_BY_A_SIGNAL = 128
 _COMMANDS = {
     "run": "Measure an experiment or a study.",
     "compare": "Show whether two runs said the same.",
@@ -45,13 +49,22 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted."""
-    # A scheduler's SIGTERM has to clean up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(_exit_code(args))
+    """Run the command line and exit.
+
+    0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted, 128 and the signal's number ended by another.
+    """
+    streams.make_usable()
+    # A scheduler's SIGTERM, and a terminal that is closed, have to clean up as Ctrl-C does; nohup has SIGHUP ignored.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
+    code = _exit_code(args)
+    sys.exit(code if streams.settle() else code or 1)
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
+    # Cleaning up is not to be interrupted by the same once more.
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
@@ -59,12 +72,19 @@ def _exit_code(args: list[str] | None) -> int:
     try:
         value: Any = cli.main(args, prog_name="llem", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError, ValueError):
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        click.echo(f"llem: {'; '.join(['interrupted', *_notes(error)])}", err=True)
+        streams.tell(f"llem: {'; '.join(['interrupted', *_notes(error)])}")
         return 130
+    except SystemExit as end:
+        if isinstance(end.code, int) and end.code > _BY_A_SIGNAL:
+            name = signal.Signals(end.code - _BY_A_SIGNAL).name
+            streams.tell(f"llem: {'; '.join([f'ended by {name}', *_notes(end)])}")
+        raise
     except BrokenPipeError:
+        streams.abandon(1)
         return 1
     except Exception as error:  # noqa: BLE001 - the one handler of the program: every error ends here, as text and a code
         return _report(error)
@@ -83,5 +103,5 @@ def _report(error: Exception) -> int:
 
     text, code = describe(error)
     for line in text.splitlines():
-        click.echo(f"llem: {line}", err=True)
+        streams.tell(f"llem: {line}")
     return code

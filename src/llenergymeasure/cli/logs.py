@@ -4,19 +4,26 @@ import logging
 import warnings
 from collections.abc import Iterable
 
+from llenergymeasure.orchestration.status import status_handler
 
-def configure(*, quiet: bool, verbose: bool) -> None:
-    """One line per step; only warnings and errors when quiet, everything with where it comes from when verbose."""
+
+def configure(*, quiet: bool, verbose: bool) -> int:
+    """One line per step; only warnings and errors when quiet, everything with where it comes from when verbose.
+
+    Returns:
+        The level from which on lines are shown.
+    """
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "llem: %(message)s"))
+    # A terminal that is gone, or a full disk, costs the line and nothing else.
+    logging.raiseExceptions = False
     logger = logging.getLogger("llenergymeasure")
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [status_handler(level)]
     logger.propagate = False
     logger.setLevel(level)
     if not verbose:
         # Libraries speak to developers there; what a user has to know is in measurement_warnings.
         warnings.simplefilter("ignore")
+    return level
 
 
 def quiet_libraries(loggers: Iterable[str]) -> None:

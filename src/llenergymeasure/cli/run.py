@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result
+from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
@@ -18,6 +18,7 @@ from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.inspection import library_loggers
+from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
@@ -45,6 +46,7 @@ from llenergymeasure.results.export import export_csv
     metavar="FIELD=VALUE",
     help="Set any field, such as warmup.n_warmup=3; values as in YAML; wins over other options. Repeat for more.",
 )
+@click.option("--timeout", type=float, help="End an experiment that takes longer than this many seconds.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would run, without running it.")
 @click.option("-q", "--quiet", is_flag=True, help="No status lines and no progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Log in detail.")
@@ -57,7 +59,7 @@ def run_command(
     Options win over the file. Results go to a new folder under the output folder; the table goes to
     stdout, everything else to stderr.
     """
-    logs.configure(quiet=quiet, verbose=verbose)
+    level = logs.configure(quiet=quiet, verbose=verbose)
     given = {name: value for name, value in fields.items() if value is not None}
     _check_export(export_csv)
     plan = _load(config, given | {"settings": parse_settings(settings)}, output)
@@ -65,25 +67,34 @@ def run_command(
     logs.quiet_libraries(library_loggers(experiment.backend for experiment in experiments))
     if dry_run:
         return _dry_run(plan)
-    options = RunOptions(show_progress=not quiet and sys.stderr.isatty())
+    options = RunOptions(show_progress=not quiet and sys.stderr.isatty(), log_level=level)
     if isinstance(plan, StudyConfig):
         return _run_study(plan, options, export_csv)
-    saved = execute_experiment(plan, options)
-    _export([saved.result], export_csv)
-    click.echo(render_result.experiment(saved.result, saved.directory))
-    return 0
+    kept = execute_experiment(plan, options)
+    table = render_result.experiment(kept.result, kept.directory)
+    return _hand_out(table, [kept.result], export_csv, kept.directory) or int(kept.problem is not None)
 
 
 def _run_study(plan: StudyConfig, options: RunOptions, csv: Path | None) -> int:
     study = execute_study(plan, options)
-    _export(study.experiments, csv)
-    click.echo(render.study(study))
-    return 1 if study.failures else 0
+    code = _hand_out(render.study(study), study.experiments, csv, study.output_dir)
+    return code or int(bool(study.failures or study.problems))
 
 
-def _export(results: list[ExperimentResult], path: Path | None) -> None:
-    if path is not None:
-        export_csv(results, path)
+def _hand_out(table: str, results: list[ExperimentResult], csv: Path | None, directory: Path | None) -> int:
+    """Print the table and write the CSV; where one cannot be had, say where the results are."""
+    where = "nothing else was kept" if directory is None else f"the results are in {directory}"
+    with noted_when_interrupted(lambda: where):
+        missing = streams.show(table)
+        problems = [] if missing is None else [f"the table could not be written to stdout ({missing})"]
+        if csv is not None:
+            try:
+                export_csv(results, csv)
+            except OSError as error:
+                problems.append(f"--export-csv {csv}: {error.strerror or error}")
+        for problem in problems:
+            streams.tell(f"llem: {problem}; {where}")
+    return int(bool(problems))
 
 
 def _check_export(path: Path | None) -> None:
@@ -122,7 +133,9 @@ def _notes(chosen: Settled, found: ExaminedExperiment) -> list[str]:
 
 def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:
     settings = flags["settings"]
-    fields = {name: value for name, value in flags.items() if name not in ("batch_size", "settings")}
+    fields = {name: value for name, value in flags.items() if name not in ("batch_size", "timeout", "settings")}
+    if "timeout" in flags:
+        fields["execution"] = {"timeout_s": flags["timeout"]}
     engine_fields = {name: flags[name] for name in ("batch_size",) if name in flags}
     if output is not None:
         fields["output_dir"] = output

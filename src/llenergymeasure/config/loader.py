@@ -17,7 +17,7 @@ from llenergymeasure.config.fields import keys_of
 from llenergymeasure.config.introspection import field_defaults
 from llenergymeasure.config.measurement import CONVERGENCE_FIELDS, WarmupConfig
 from llenergymeasure.config.merging import merged
-from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
+from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.sources import Source, environment_source, file_place, nowhere, user_source
 from llenergymeasure.config.yaml_file import ConfigFile, Location, read_config_file
 from llenergymeasure.exceptions import ConfigError
@@ -102,7 +102,7 @@ def effective_defaults(fallbacks: Mapping[str, Any]) -> Iterator[FieldOrigin]:
     """
     layers = _Layers.around(None, Overrides(fallbacks={"model": "example", **fallbacks}))
     config = layers.experiment()
-    resolved = config.resolved()
+    resolved = config.resolved() | {"execution": config.execution.model_dump(mode="json")}
     for name in field_defaults(type(config)):
         location: Location = tuple(name.split("."))
         section = location[0]
@@ -114,9 +114,6 @@ def effective_defaults(fallbacks: Mapping[str, Any]) -> Iterator[FieldOrigin]:
             value = value and value[part]
         if value is not None:  # of a section that is not there, such as lora, nothing is in effect
             yield FieldOrigin(name, value[field_name], layers.origin(location))
-    execution = layers.execution()
-    for name, value in execution.model_dump(mode="json").items():
-        yield FieldOrigin(f"execution.{name}", value, layers.origin(("execution", name)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +139,6 @@ class _Layers:
         return validated(
             ExperimentConfig, self._experiment(own), self.place, self._sections_of_other_engines([self._backend(own)])
         )
-
-    def execution(self) -> ExecutionConfig:
-        values: dict[str, Any] = {}
-        for source in self._ordered({}):
-            values = merged(values, source.values.get("execution") or {})
-        return validated(ExecutionConfig, values, self.place)
 
     def study(self) -> StudyConfig:
         assert self.file is not None
@@ -206,7 +197,7 @@ class _Layers:
             elsewhere = {name for name in source.values if backend not in (name, registry.AUTO)}
             elsewhere = {name for name in elsewhere if registry.is_section(name)}
             if source.ambient:
-                left_out = elsewhere | {"execution"}
+                left_out = elsewhere
             elif not source.of_the_file:
                 # What is asked of another engine is for the experiments that run on it.
                 left_out = elsewhere & (study_engines or set())

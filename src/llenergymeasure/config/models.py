@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, SerializeAsAny, ValidationInfo, field_validator
 from pydantic_core import CoreSchema, core_schema
 
-from llenergymeasure.config.base import ConfigModel, Integer, Number, conflict
+from llenergymeasure.config.base import ConfigModel, Integer, conflict
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import (
     ENGINE_SECTIONS,
@@ -25,6 +25,7 @@ from llenergymeasure.config.engines import (
     registry,
 )
 from llenergymeasure.config.engines.takes_sections import TakesSections
+from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.measurement import (
     BaselineConfig,
     EnergyConfig,
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 Precision = Literal["fp32", "fp16", "bf16", "auto"]
-# Where a result goes and what it is called change nothing about the measurement.
+# Where a result goes, what it is called and who waits for it change nothing about the measurement.
 NOT_MEASURED = frozenset({"name", "output_dir"})
 # What idling is done for: without a sensor of energy nobody idles.
 _IDLE_FIELDS = {
@@ -151,6 +152,9 @@ class ExperimentConfig(TakesSections):
     )
     output_dir: Path | None = Field(
         default=None, description="Folder for results; null writes none (the command line has its own default)."
+    )
+    execution: ExecutionConfig = Field(
+        default=ExecutionConfig(), description="How it is carried out; in a study the study's own counts."
     )
     pytorch: PyTorchConfig | None = Field(default=None, description="Settings of the PyTorch engine.")
     vllm: VLLMConfig | None = Field(default=None, description="Settings of the vLLM engine.")
@@ -260,10 +264,11 @@ class ExperimentConfig(TakesSections):
         return section
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting as plain JSON values, defaults and those of the engine's section filled in."""
+        """Every setting of what is measured as plain JSON values, defaults and the engine's section filled in."""
         if self.backend == registry.AUTO:
-            return self.model_dump(mode="json", exclude={name for name in self.section_names() if not self.gives(name)})
-        values = self.model_dump(mode="json", exclude=set(self.section_names()))
+            not_given = {name for name in self.section_names() if not self.gives(name)}
+            return self.model_dump(mode="json", exclude={"execution", *not_given})
+        values = self.model_dump(mode="json", exclude={"execution", *self.section_names()})
         values[self.backend] = self.engine_section.model_dump(mode="json")
         return values
 
@@ -342,19 +347,6 @@ class ExperimentConfig(TakesSections):
         return self.name or f"{Path(self.model).name}-{self.backend}-{self.precision}"
 
 
-class ExecutionConfig(ConfigModel):
-    """How the experiments of a study are carried out."""
-
-    launcher: Literal["subprocess", "in_process"] = Field(
-        default="subprocess",
-        description="A fresh process for each experiment, or all in this one; one that takes several has fresh ones.",
-    )
-    on_failure: Literal["continue", "stop"] = Field(
-        default="continue", description="After a failed experiment go on with the next, or stop the study."
-    )
-    pause_s: Number = Field(default=0.0, ge=0, description="Seconds of rest between two experiments.")
-
-
 class StudyConfig(ConfigModel):
     """Several experiments, run in the order given."""
 
@@ -367,10 +359,12 @@ class StudyConfig(ConfigModel):
 
     @field_validator("experiments")
     @classmethod
-    def _one_place_for_results(cls, experiments: list[ExperimentConfig]) -> list[ExperimentConfig]:
+    def _carried_out_together(cls, experiments: list[ExperimentConfig]) -> list[ExperimentConfig]:
         for number, experiment in enumerate(experiments):
             if experiment.output_dir is not None:
                 raise ValueError(f"experiment {number} has an output_dir of its own; give the study one instead")
+            if experiment.execution != ExecutionConfig():
+                raise ValueError(f"experiment {number} has an execution of its own; give the study one instead")
         return experiments
 
 

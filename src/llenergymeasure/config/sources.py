@@ -23,9 +23,8 @@ _SEPARATOR = "__"
 class Source:
     """Settings from one place, as nested fields of an experiment, with where each was given.
 
-    An ``ambient`` one was not written for the experiment at hand, so what it says of other engines, or of
-    carrying out studies, does not concern a single experiment. ``of_the_file`` are the fields of an experiment
-    or a study in the file that is loaded.
+    An ``ambient`` one was not written for the experiment at hand, so what it says of other engines does not concern
+    it. ``of_the_file`` are the fields of an experiment or a study in the file that is loaded.
     """
 
     values: Mapping[str, Any]

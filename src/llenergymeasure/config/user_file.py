@@ -11,7 +11,7 @@ from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 
 # What an experiment is about is said by the experiment.
-_OF_THE_EXPERIMENT = frozenset({"model", "name", "dataset", "lora", "passthrough_kwargs", "output_dir"})
+_OF_THE_EXPERIMENT = frozenset({"model", "name", "dataset", "lora", "passthrough_kwargs", "output_dir", "execution"})
 
 MeasurementDefaults = create_model(
     "MeasurementDefaults",
@@ -25,11 +25,11 @@ MeasurementDefaults = create_model(
 )
 
 
-# What an experiment on another engine, or one outside of a study, does not look at.
+# What an experiment on another engine does not look at, and what somebody who carries it out does.
 SectionOfAnotherEngine = create_model(
     "SectionOfAnotherEngine",
     __base__=TakesSections,
-    __doc__="The sections of all engines, and how to carry out studies.",
+    __doc__="The sections of all engines, and how experiments are carried out.",
     execution=(ExecutionConfig, ExecutionConfig()),
     **{name: (section | None, None) for name, section in ENGINE_SECTIONS.items()},  # type: ignore[call-overload]
 )
@@ -61,7 +61,7 @@ class UserConfig(ConfigModel):
     measurement: MeasurementDefaults = Field(  # type: ignore[valid-type]
         default=MeasurementDefaults(), description="Defaults for fields of an experiment."
     )
-    execution: ExecutionConfig = Field(default=ExecutionConfig(), description="Defaults for carrying out studies.")
+    execution: ExecutionConfig = Field(default=ExecutionConfig(), description="Defaults for carrying out experiments.")
 
     @model_validator(mode="before")
     @classmethod

@@ -272,7 +272,10 @@ class ExperimentFailure(BaseModel):
 
 
 class StudyResult(BaseModel):
-    """The experiments of a study, in the order they were run; failed ones apart."""
+    """The experiments of a study, in the order they were run; failed ones apart.
+
+    ``problems`` says what could not be written where it belongs, and where it is.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -282,6 +285,7 @@ class StudyResult(BaseModel):
     end_time: datetime
     experiments: list[ExperimentResult]
     failures: list[ExperimentFailure]
+    problems: list[str] = []
     output_dir: Path | None = None
 
     @property

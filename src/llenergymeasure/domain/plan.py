@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import SerializeAsAny
 
+from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.domain.inference import Prompt
 from llenergymeasure.domain.process import Parallelism
@@ -42,6 +43,8 @@ class ExperimentPlan:
     ``output_dir`` the run's own folder (None: write nothing), ``baseline_cache`` a file in which
     processes of one study share their idle baseline. ``process_index`` is the place in the layout of the
     process that has the plan. ``as_given`` are the fields that were left to the machine, as they were written.
+    ``execution`` says how it is carried out, ``log_level`` from which level on its process tells the user where it
+    stands (None: nothing).
     """
 
     config: SerializeAsAny[ExperimentConfig]
@@ -54,6 +57,8 @@ class ExperimentPlan:
     layout: ProcessLayout = ProcessLayout()
     process_index: int = 0
     as_given: Mapping[str, str] = field(default_factory=dict)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    log_level: int | None = None
 
     @property
     def seed(self) -> int:
@@ -69,6 +74,7 @@ class ExperimentPlan:
             process_index=index,
             devices=self.devices[index : index + 1] if own else self.devices,
             show_progress=self.show_progress and index == 0,
+            log_level=self.log_level if index == 0 else None,
         )
 
     def share_of(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:

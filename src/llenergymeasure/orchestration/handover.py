@@ -11,8 +11,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from llenergymeasure import exceptions
 from llenergymeasure._files import write_atomically
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
+from llenergymeasure.orchestration.spare import kept_elsewhere, left_elsewhere, spare_folders
 from llenergymeasure.results.persistence import STATE_DIR
+from llenergymeasure.results.process_files import read_process_results, write_process_result
+from llenergymeasure.results.working_folder import working_folder
 
 PLAN_FILE = "plan.json"
 # Where processes leave word for one another.
@@ -39,12 +43,54 @@ def handed_over(plan: ExperimentPlan) -> Iterator[Path]:
     with _folder_of(plan) as state_dir:
         (state_dir / PLAN_FILE).write_bytes(_PLAN.dump_json(plan))
         yield state_dir
-        (state_dir / PLAN_FILE).unlink()
+        (state_dir / PLAN_FILE).unlink(missing_ok=True)
 
 
 def received_plan(state_dir: Path) -> ExperimentPlan:
     """The plan that was handed over."""
     return _PLAN.validate_json((state_dir / PLAN_FILE).read_bytes())
+
+
+def hand_back(raw: RawProcessResult, plan: ExperimentPlan, state_dir: Path) -> None:
+    """Leave what was measured where the launcher looks for it: in ``state_dir``, or elsewhere if that takes nothing.
+
+    Raises:
+        ExperimentError: no place takes it.
+    """
+    try:
+        write_process_result(raw, state_dir)
+    except OSError as error:
+        if (
+            kept_elsewhere(_of_process(plan, raw.process_index), lambda folder: write_process_result(raw, folder))
+            is None
+        ):
+            raise ExperimentError(
+                f"everything was measured, and no place takes the result: {error.strerror or error}: {state_dir}"
+            ) from error
+
+
+def handed_back(plan: ExperimentPlan, state_dir: Path) -> list[RawProcessResult]:
+    """What the processes of a plan measured, wherever they left it.
+
+    Raises:
+        ExperimentError: files are missing or torn; it says which.
+    """
+    n, elsewhere = plan.layout.n_processes, dict[int, Path]()
+    with contextlib.ExitStack() as stack:
+        for index in range(n):
+            for folder in stack.enter_context(left_elsewhere(_of_process(plan, index))):
+                elsewhere[index] = folder
+        return list(read_process_results(state_dir, n, elsewhere))
+
+
+def is_handed_back(plan: ExperimentPlan, state_dir: Path) -> bool:
+    """Whether the first process left anything that it measured, wherever."""
+    folders = (state_dir, *spare_folders(_of_process(plan, 0)))
+    return any(next(folder.glob("process_0.*"), None) is not None for folder in folders)
+
+
+def _of_process(plan: ExperimentPlan, index: int) -> str:
+    return f"{plan.experiment_id}-{index}"
 
 
 def report(error: LLEMError, state_dir: Path, process_index: int = 0) -> None:
@@ -87,5 +133,5 @@ def _folder_of(plan: ExperimentPlan) -> Iterator[Path]:
         state_dir.mkdir()
         yield state_dir
         return
-    with tempfile.TemporaryDirectory(prefix="llenergymeasure-") as temporary:
-        yield Path(temporary)
+    with working_folder(Path(tempfile.gettempdir()), "llenergymeasure") as temporary:
+        yield temporary

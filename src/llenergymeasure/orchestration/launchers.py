@@ -1,5 +1,6 @@
 """Where the processes of a plan run: here, or in fresh ones of their own."""
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,16 @@ from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError
-from llenergymeasure.orchestration.handover import handed_over, reported
+from llenergymeasure.orchestration.handover import handed_back, handed_over, is_handed_back, reported
+from llenergymeasure.orchestration.lifeline import tied
 from llenergymeasure.orchestration.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.torchrun_launcher import TorchrunLauncher
+from llenergymeasure.orchestration.watching import watch_of
 from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.persistence import STATE_DIR
-from llenergymeasure.results.process_files import read_process_results, write_process_result, write_state
+from llenergymeasure.results.process_files import write_process_result, write_state
+
+_log = logging.getLogger(__name__)
 
 
 class InProcessLauncher:
@@ -31,7 +36,10 @@ class InProcessLauncher:
             return [measure(plan, backend)]
         state_dir = plan.output_dir / STATE_DIR
         raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir))
-        write_process_result(raw, state_dir)
+        try:
+            write_process_result(raw, state_dir)
+        except OSError as error:  # it is at hand, and the result has it all
+            _log.warning("the raw result cannot be written: %s: %s", state_dir, error.strerror or error)
         return [raw]
 
 
@@ -52,13 +60,13 @@ class SubprocessLauncher:
             LLEMError: what the process reported, or that it died.
         """
         with handed_over(plan) as state_dir:
-            code = run_to_end(self._command(state_dir), env=safe_environment())
+            code = run_to_end(self._command(state_dir), env=safe_environment(), watch=watch_of(plan, state_dir))
             error = reported(state_dir)
             if error is not None:
                 raise error
-            if code != 0:
+            if code != 0 or not is_handed_back(plan, state_dir):
                 raise ExperimentError(f"the measuring process {ending(code)} without a report")
-            return list(read_process_results(state_dir, 1))
+            return handed_back(plan, state_dir)
 
 
 def create_launcher(name: str, layout: ProcessLayout) -> Launcher:
@@ -69,4 +77,4 @@ def create_launcher(name: str, layout: ProcessLayout) -> Launcher:
 
 
 def _worker_command(state_dir: Path) -> list[str]:
-    return [sys.executable, "-P", "-m", "llenergymeasure.orchestration.worker", str(state_dir)]
+    return [sys.executable, "-P", *tied("llenergymeasure.orchestration.worker", str(state_dir))]

@@ -1,19 +1,18 @@
 """Processes that are started, waited for, and ended with all that they started."""
 
 import contextlib
-import ctypes
 import os
+import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 import psutil
 
 _PATIENCE_S = 5.0
 _POLL_S = 0.02
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run_to_end(
@@ -22,6 +21,7 @@ def run_to_end(
     stdout: int = subprocess.DEVNULL,
     stderr: int | IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
+    watch: Callable[[int], float | None] = lambda _: None,
 ) -> int:
     """The exit code of a command, which leads a process group of its own; minus the signal that killed it.
 
@@ -32,11 +32,15 @@ def run_to_end(
         stdout: file descriptor, or one of subprocess's constants.
         stderr: likewise; None is this process's own.
         env: its environment; None is this process's own.
+        watch: called with its pid, now and then; gives the seconds until it is called again, None for never. What it
+            raises ends the waiting.
     """
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, start_new_session=True
     )
     try:
+        while not _has_ended(process, watch(process.pid)):
+            pass
         return process.wait()
     finally:
         _end(process)
@@ -69,16 +73,28 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             descendant.kill()
 
 
+def _has_ended(process: subprocess.Popen[bytes], within_s: float | None) -> bool:
+    """Whether it ends in so many seconds. Whoever waits does nothing meanwhile, beside a measurement."""
+    try:
+        # Popen would look twenty times a second where there is a limit.
+        descriptor = os.pidfd_open(process.pid) if within_s is not None else None
+    except (AttributeError, OSError):  # not on this system
+        descriptor = None
+    if descriptor is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(within_s)
+    else:
+        try:
+            select.select([descriptor], [], [], within_s)
+        finally:
+            os.close(descriptor)
+    return process.poll() is not None
+
+
 def _descendants(pid: int) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).children(recursive=True)
     return []
-
-
-def die_with_parent() -> None:
-    """End this process when the one that started it is killed, so that no orphan goes on using the device."""
-    with contextlib.suppress(OSError, AttributeError):  # not on Linux
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def ending(code: int) -> str:

@@ -7,42 +7,45 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 
 from llenergymeasure._files import write_atomically
-from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig, measurement_config_hash
+from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
+from llenergymeasure.orchestration.keeping import Kept, keep, marked_done
 from llenergymeasure.orchestration.launchers import create_launcher
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
-from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.protocols import Launcher, ResultsRepository
-from llenergymeasure.results.aggregation import aggregate_processes
 from llenergymeasure.results.persistence import (
+    DONE_FILE,
     RUNS_DIR,
     JsonRepository,
     create_directory,
-    mark_done,
-    new_run_directory,
     publish,
     stamped_name,
 )
+from llenergymeasure.results.working_folder import working_folder
 
 _log = logging.getLogger(__name__)
-
-Outcome = ExperimentResult | ExperimentFailure
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How to carry something out; nothing here changes what is measured."""
+    """How to carry something out; nothing here changes what is measured.
+
+    ``log_level`` is from which level on measuring processes tell where they stand; None: nothing.
+    """
 
     show_progress: bool = False
+    log_level: int | None = None
     launcher: Launcher | None = None
     repository: ResultsRepository = field(default_factory=JsonRepository)
     preflight: Callable[[Sequence[ExperimentConfig], Path | None], Sequence[ExaminedExperiment]] = check
@@ -50,33 +53,36 @@ class RunOptions:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class Saved:
-    """A result and the folder it lies in, None when nothing was to be written."""
+def execute_experiment(config: ExperimentConfig, options: RunOptions | None = None) -> Kept:
+    """Run one experiment: a study of one, in a folder that has its final name once it is whole.
 
-    result: ExperimentResult
-    directory: Path | None
-
-
-def execute_experiment(config: ExperimentConfig, options: RunOptions | None = None) -> Saved:
-    """Run one experiment, in this process unless it needs several.
-
-    An interruption has a note that nothing was kept.
+    An interruption has a note of what was kept.
 
     Raises:
         LLEMError: it could not be run; nothing is left behind.
-        OSError: the result could not be written.
+        OSError: there is no place to begin in.
     """
     options = options or RunOptions()
-    with _noted_when_interrupted(lambda: "nothing was kept"):
+    kept: Kept | None = None
+    with noted_when_interrupted(lambda: _where(kept)):
         chosen = settled(config)
         (found,) = options.preflight([chosen.config], config.output_dir)
-        if config.output_dir is None:
-            return Saved(_measured(_planned(chosen, found, options), "in_process", options), None)
         name = stamped_name(chosen.config.display_name, options.now())
-        with new_run_directory(config.output_dir, name) as staging:
-            result = _measured(_planned(chosen, found, options, staging), "in_process", options)
-            return Saved(result, publish(staging, config.output_dir, name))
+        with contextlib.ExitStack() as stack:
+            at = None if config.output_dir is None else stack.enter_context(working_folder(config.output_dir, name))
+            plan = _planned(chosen, found, options, at)
+            raws = _measured(plan, options)
+            with held_back():
+                # Where nothing is to be written, nothing is finished either.
+                parent = config.output_dir or Path()
+                kept = keep(plan, raws, options.repository, lambda folder: publish(folder, parent, name))
+                if kept.problem is not None:
+                    _log.error("%s", kept.problem)
+        return kept
+
+
+def _where(kept: Kept | None) -> str:
+    return "nothing was kept" if kept is None or kept.directory is None else f"the result is in {kept.directory}"
 
 
 def execute_study(config: StudyConfig, options: RunOptions | None = None) -> StudyResult:
@@ -87,94 +93,116 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
 
     Raises:
         LLEMError: preflight found something wrong; nothing was run.
+        OSError: there is no place to begin in.
     """
     options = options or RunOptions()
-    outcomes: list[Outcome] = []
-    directory = None
-    with _noted_when_interrupted(lambda: _what_was_kept(outcomes, len(config.experiments), directory)):
+    run = _StudyRun()
+    with noted_when_interrupted(lambda: run.word(len(config.experiments))):
         chosen = [settled(experiment) for experiment in config.experiments]
         examined = options.preflight([each.config for each in chosen], config.output_dir)
         start = options.now()
         if config.output_dir is not None:
-            directory = create_directory(config.output_dir, stamped_name(config.name, start))
-            _log.info("what finishes is kept in %s", directory)
-        _run_all(config, list(zip(chosen, examined, strict=True)), directory, options, outcomes)
+            run.directory = create_directory(config.output_dir, stamped_name(config.name, start))
+            _log.info("what finishes is kept in %s", run.directory)
+        _run_all(config, list(zip(chosen, examined, strict=True)), options, run)
     return StudyResult(
         name=config.name,
         start_time=start,
         end_time=options.now(),
-        experiments=[o for o in outcomes if isinstance(o, ExperimentResult)],
-        failures=[o for o in outcomes if isinstance(o, ExperimentFailure)],
-        output_dir=directory,
+        experiments=run.results,
+        failures=run.failures,
+        problems=run.problems,
+        output_dir=run.directory,
     )
 
 
-@contextlib.contextmanager
-def _noted_when_interrupted(note: Callable[[], str]) -> Iterator[None]:
-    """Leave word of what is kept on Ctrl-C and SIGTERM, for whoever tells the user."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as error:
-        error.add_note(note())
-        raise
+@dataclass
+class _StudyRun:
+    """What came of a study so far, and where it is kept."""
 
+    directory: Path | None = None
+    results: list[ExperimentResult] = field(default_factory=list)
+    failures: list[ExperimentFailure] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-def _what_was_kept(outcomes: Sequence[Outcome], n_planned: int, directory: Path | None) -> str:
-    if directory is None:
-        return "nothing was kept"
-    n_failed = sum(isinstance(outcome, ExperimentFailure) for outcome in outcomes)
-    failed = f" and {n_failed} had failed" if n_failed else ""
-    kept = "what they left" if outcomes else "only the plan"
-    return f"{len(outcomes) - n_failed} of {n_planned} experiments had finished{failed}; {kept} is kept in {directory}"
+    def word(self, n_planned: int) -> str:
+        """What is kept."""
+        if self.directory is None:
+            return "nothing was kept"
+        failed = f" and {len(self.failures)} had failed" if self.failures else ""
+        kept = "what they left" if self.results or self.failures else "only the plan"
+        return (
+            f"{len(self.results)} of {n_planned} experiments had finished{failed}; {kept} is kept in {self.directory}"
+        )
+
+    def trouble(self, problem: str) -> None:
+        """Something could not be written where it belongs."""
+        self.problems.append(problem)
+        _log.error("%s", problem)
 
 
 def _run_all(
     config: StudyConfig,
     experiments: Sequence[tuple[Settled, ExaminedExperiment]],
-    directory: Path | None,
     options: RunOptions,
-    outcomes: list[Outcome],
+    run: _StudyRun,
 ) -> None:
-    """Run the experiments, and add what came of each as it ends."""
+    """Run the experiments, and note what came of each as it ends."""
     with contextlib.ExitStack() as stack:
         # Processes of one study share their idle baseline, also when nothing is to be kept.
-        shared = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llenergymeasure-")))
+        shared = run.directory or stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
         plans = [
-            _planned(chosen, found, options, _attempt_of(directory, slot, chosen), shared / "baseline.json")
+            replace(
+                _planned(chosen, found, options, _attempt_of(run.directory, slot, chosen), shared / "baseline.json"),
+                execution=config.execution,
+            )
             for slot, (chosen, found) in enumerate(experiments)
         ]
-        if directory is not None:
-            _write_plan(directory, config, plans)
-        for outcome in _run_slots(plans, config.execution, options):
-            outcomes.append(outcome)
+        if run.directory is not None:
+            _write_plan(run.directory, config, plans)
+        for slot, plan in enumerate(plans):
+            if slot and config.execution.pause_s:
+                options.sleep(config.execution.pause_s)
+            _log.info("experiment %d of %d: %s", slot + 1, len(plans), plan.config.display_name)
+            failed = _run_slot(slot, plan, options, run)
+            if failed is not None:
+                _log.error("experiment %d of %d failed: %s", slot + 1, len(plans), failed.message)
+                if config.execution.on_failure == "stop":
+                    return
 
 
-def _run_slots(plans: Sequence[ExperimentPlan], execution: ExecutionConfig, options: RunOptions) -> Iterator[Outcome]:
-    for slot, plan in enumerate(plans):
-        if slot and execution.pause_s:
-            options.sleep(execution.pause_s)
-        _log.info("experiment %d of %d: %s", slot + 1, len(plans), plan.config.display_name)
-        with _attempt_directory(plan) as attempt:
-            try:
-                outcome: Outcome = _measured(plan, execution.launcher, options)
-            except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
-                _log.error("experiment %d of %d failed: %s", slot + 1, len(plans), error)
-                _log.debug("its traceback", exc_info=error)
-                outcome = ExperimentFailure(
-                    slot=slot,
-                    name=plan.config.display_name,
-                    measurement_config_hash=plan.config_hash,
-                    error_type=type(error).__name__,
-                    message=str(error),
-                )
-                if attempt is not None:
-                    write_atomically(attempt / "failure.json", outcome.model_dump_json(indent=2) + "\n")
-            else:
-                if attempt is not None:
-                    mark_done(attempt)
-        yield outcome
-        if isinstance(outcome, ExperimentFailure) and execution.on_failure == "stop":
-            return
+def _run_slot(slot: int, plan: ExperimentPlan, options: RunOptions, run: _StudyRun) -> ExperimentFailure | None:
+    """Run one experiment of a study; why there is no result of it."""
+    try:
+        with _attempt_directory(plan):
+            raws = _measured(plan, options)
+            with held_back():
+                kept = keep(plan, raws, options.repository, marked_done)
+                run.results.append(kept.result)
+                if kept.problem is not None:
+                    run.trouble(kept.problem)
+    except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
+        _log.debug("its traceback", exc_info=error)
+        failure = ExperimentFailure(
+            slot=slot,
+            name=plan.config.display_name,
+            measurement_config_hash=plan.config_hash,
+            error_type=type(error).__name__,
+            message=str(error),
+        )
+        with held_back():
+            run.failures.append(failure)
+            if plan.output_dir is not None:
+                _keep_failure(failure, plan.output_dir, run)
+        return failure
+    return None
+
+
+def _keep_failure(failure: ExperimentFailure, attempt: Path, run: _StudyRun) -> None:
+    try:
+        write_atomically(attempt / "failure.json", failure.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        run.trouble(f"that {failure.name} failed cannot be written: {error.filename}: {error.strerror or error}")
 
 
 def _planned(
@@ -185,7 +213,7 @@ def _planned(
     baseline_cache: Path | None = None,
 ) -> ExperimentPlan:
     """The whole plan of an experiment, from what was found of it."""
-    return ExperimentPlan.of(
+    plan = ExperimentPlan.of(
         chosen.config,
         layout=found.layout,
         devices=found.devices or (),
@@ -194,16 +222,11 @@ def _planned(
         show_progress=options.show_progress,
         as_given=chosen.as_given,
     )
+    return replace(plan, execution=chosen.config.execution, log_level=options.log_level)
 
 
-def _measured(plan: ExperimentPlan, launcher: str, options: RunOptions) -> ExperimentResult:
-    """Run a plan, and keep what came of it where it has a folder."""
-    raws = (options.launcher or create_launcher(launcher, plan.layout)).launch(plan)
-    if plan.output_dir is None:
-        return aggregate_processes(raws)
-    result = aggregate_processes(raws, write_sidecars(plan.output_dir, raws))
-    options.repository.save(result, plan.output_dir)
-    return result
+def _measured(plan: ExperimentPlan, options: RunOptions) -> list[RawProcessResult]:
+    return (options.launcher or create_launcher(plan.execution.launcher, plan.layout)).launch(plan)
 
 
 def _attempt_of(study: Path | None, slot: int, chosen: Settled) -> Path | None:
@@ -214,19 +237,20 @@ def _attempt_of(study: Path | None, slot: int, chosen: Settled) -> Path | None:
 
 
 @contextlib.contextmanager
-def _attempt_directory(plan: ExperimentPlan) -> Iterator[Path | None]:
-    """The plan's folder, made; an interrupted attempt leaves none."""
+def _attempt_directory(plan: ExperimentPlan) -> Iterator[None]:
+    """The plan's folder, made; an interrupted attempt leaves none, unless it was through."""
     path = plan.output_dir
     if path is None:
-        yield None
+        yield
         return
     path.mkdir(parents=True)
-    with _noted_when_interrupted(lambda: f"{plan.config.display_name}, which was running, was removed"):
-        try:
-            yield path
-        except BaseException:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not (path / DONE_FILE).exists():
             shutil.rmtree(path.parent, ignore_errors=True)
-            raise
+            error.add_note(f"{plan.config.display_name}, which was running, was removed")
+        raise
 
 
 def _write_plan(directory: Path, config: StudyConfig, plans: Sequence[ExperimentPlan]) -> None:

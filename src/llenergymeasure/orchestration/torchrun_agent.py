@@ -1,4 +1,4 @@
-"""What starts the processes of one experiment: ``python -m llenergymeasure.orchestration.torchrun_agent FOLDER N``.
+"""What starts the processes of one experiment: ``llenergymeasure.orchestration.torchrun_agent FOLDER N``.
 
 The engine starts N workers, and all end when one fails; here is left word of how each that failed ended.
 """
@@ -13,7 +13,7 @@ from llenergymeasure._files import write_atomically
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.domain.process import ProcessEnd
 from llenergymeasure.orchestration.handover import received_plan
-from llenergymeasure.orchestration.process_group import die_with_parent
+from llenergymeasure.orchestration.lifeline import tied
 
 ENDS_FILE = "ends.json"
 _ENDS = TypeAdapter(list[ProcessEnd])
@@ -21,9 +21,8 @@ _ENDS = TypeAdapter(list[ProcessEnd])
 
 def main(state_dir: Path, n_processes: int) -> int:
     """Run the workers to their end; the exit code of this process."""
-    die_with_parent()
     engine = get_backend(received_plan(state_dir).config.backend)
-    ends = engine.start_processes(["-m", "llenergymeasure.orchestration.worker", str(state_dir)], n_processes)
+    ends = engine.start_processes(tied("llenergymeasure.orchestration.worker", str(state_dir)), n_processes)
     if ends:
         write_atomically(state_dir / ENDS_FILE, _ENDS.dump_json(list(ends)).decode())
     return 1 if ends else 0

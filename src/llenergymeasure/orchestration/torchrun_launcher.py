@@ -12,10 +12,11 @@ import psutil
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
-from llenergymeasure.orchestration.handover import PEERS_DIR, handed_over, reported
+from llenergymeasure.orchestration.handover import PEERS_DIR, handed_back, handed_over, reported
+from llenergymeasure.orchestration.lifeline import tied
 from llenergymeasure.orchestration.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.torchrun_agent import read_ends
-from llenergymeasure.results.process_files import read_process_results
+from llenergymeasure.orchestration.watching import watch_of
 
 _TORCHRUN_LOG = "torchrun.log"
 _STDERR = 2
@@ -41,11 +42,17 @@ class TorchrunLauncher:
             log = state_dir / _TORCHRUN_LOG
             with log.open("wb") as file:
                 # Process 0 shows its progress where this process would: torchrun's own stderr is of no use to a user.
-                code = run_to_end(self._command(state_dir, n), stdout=_STDERR, stderr=file, env=environment(n))
+                code = run_to_end(
+                    self._command(state_dir, n),
+                    stdout=_STDERR,
+                    stderr=file,
+                    env=environment(n),
+                    watch=watch_of(plan, state_dir),
+                )
             if code != 0:
                 raise _failure(state_dir, n, code)
-            raws = list(read_process_results(state_dir, n))
-            log.unlink()
+            raws = handed_back(plan, state_dir)
+            log.unlink(missing_ok=True)
             shutil.rmtree(state_dir / PEERS_DIR, ignore_errors=True)
         return raws
 
@@ -60,14 +67,8 @@ def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> d
 
 
 def _agent_command(state_dir: Path, n_processes: int) -> list[str]:
-    return [
-        sys.executable,
-        "-P",
-        "-m",
-        "llenergymeasure.orchestration.torchrun_agent",
-        str(state_dir),
-        str(n_processes),
-    ]
+    agent = tied("llenergymeasure.orchestration.torchrun_agent", str(state_dir), str(n_processes))
+    return [sys.executable, "-P", *agent]
 
 
 def _failure(state_dir: Path, n_processes: int, code: int) -> LLEMError:

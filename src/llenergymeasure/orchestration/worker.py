@@ -1,9 +1,8 @@
-"""The process that measures one plan, or its part of it: ``python -m llenergymeasure.orchestration.worker FOLDER``.
+"""The process that measures one plan, or its part of it: ``llenergymeasure.orchestration.worker FOLDER``.
 
-The folder holds the plan; the raw result, or why there is none, is left in it.
+The folder holds the plan; the raw result, or why there is none, is left in it. ``lifeline`` starts it.
 """
 
-import contextlib
 import logging
 import os
 import sys
@@ -14,11 +13,12 @@ from llenergymeasure.core.backends import get_backend, loggers_of
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.peers import FilePeers
 from llenergymeasure.core.session import measure
+from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in_one_line
-from llenergymeasure.orchestration.handover import PEERS_DIR, received_plan, report
-from llenergymeasure.orchestration.process_group import die_with_parent
-from llenergymeasure.results.process_files import write_process_result, write_state
+from llenergymeasure.orchestration.handover import PEERS_DIR, hand_back, received_plan, report
+from llenergymeasure.orchestration.status import HeldLines, file_handler, status_handler
+from llenergymeasure.results.process_files import write_state
 
 # This module runs as __main__, so its name would not be below the package's.
 _log = logging.getLogger("llenergymeasure.worker")
@@ -27,19 +27,24 @@ LOG_FILE = "log.txt"
 
 def main(state_dir: Path) -> int:
     """Measure the plan in ``state_dir``; the exit code of the process."""
-    die_with_parent()
     plan = received_plan(state_dir)
     if plan.layout.n_processes > 1:
         plan = _as_one_of_several(plan)
     index = plan.process_index
-    _log_to(plan.output_dir, LOG_FILE if index == 0 else f"log_{index}.txt")
-    peers = FilePeers(state_dir / PEERS_DIR, index, plan.layout.n_processes)
+    lines = _lines(plan)
+
+    def on_state(state: ExperimentState) -> None:
+        write_state(state, state_dir, index)
+        for handler in lines:
+            handler.hold(state is ExperimentState.MEASURING)
+
+    n = plan.layout.n_processes
+    peers = FilePeers(state_dir / PEERS_DIR, index, n) if n > 1 else None
     try:
         backend = get_backend(plan.config.backend)
         with contained():
             keep_quiet(backend, os.environ)
-        raw = measure(plan, backend, lambda state: write_state(state, state_dir, index), peers)
-        write_process_result(raw, state_dir)
+        hand_back(measure(plan, backend, on_state, peers), plan, state_dir)
     except LLEMError as error:
         return _report(state_dir, index, error)
     except Exception as error:  # noqa: BLE001 - the last line of this process: everything is reported
@@ -88,19 +93,35 @@ def _as_one_of_several(plan: ExperimentPlan) -> ExperimentPlan:
 
 def _report(state_dir: Path, index: int, error: LLEMError) -> int:
     _log.error("%s: %s", type(error).__name__, error, exc_info=error)
-    report(error, state_dir, index)
+    try:
+        report(error, state_dir, index)
+    except OSError:
+        # The folder takes nothing: whoever waits is to see it all the same.
+        sys.stderr.write(f"llem: {error}\n")
     return error.exit_code
 
 
-def _log_to(output_dir: Path | None, name: str) -> None:
+def _lines(plan: ExperimentPlan) -> list[HeldLines]:
+    """Where this process tells how it stands: its log, and stderr where somebody wants to see it."""
+    # A disk that is full costs the line and nothing else.
+    logging.raiseExceptions = False
+    # Without any handler logging has one of its own.
+    handlers: list[logging.Handler] = [logging.NullHandler()]
+    if plan.output_dir is not None:
+        name = LOG_FILE if plan.process_index == 0 else f"log_{plan.process_index}.txt"
+        handlers.append(file_handler(plan.output_dir / name))
+    if plan.log_level is not None:
+        told = status_handler(plan.log_level)
+        if plan.log_level > logging.DEBUG:
+            # Errors with their tracebacks are for the log: whoever started this process tells them.
+            told.addFilter(lambda record: record.exc_info is None)
+        handlers.append(told)
     logger = logging.getLogger("llenergymeasure")
-    logger.setLevel(logging.INFO)
-    handler: logging.Handler = logging.NullHandler()
-    if output_dir is not None:
-        with contextlib.suppress(OSError):
-            handler = logging.FileHandler(output_dir / name, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger.addHandler(handler)
+    logger.setLevel(min([logging.INFO, *(handler.level for handler in handlers if handler.level)]))
+    lines = [HeldLines(handler) for handler in handlers]
+    for held in lines:
+        logger.addHandler(held)
+    return lines
 
 
 if __name__ == "__main__":

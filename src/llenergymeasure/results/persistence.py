@@ -6,9 +6,7 @@ import itertools
 import json
 import logging
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -178,22 +176,6 @@ def create_directory(parent: Path, name: str) -> Path:
             path.mkdir()
             return path
     raise AssertionError("unreachable")
-
-
-@contextlib.contextmanager
-def new_run_directory(parent: Path, name: str) -> Iterator[Path]:
-    """A hidden folder to work in; on success it gets a free final name, on any failure it is gone.
-
-    The final path is not known before the end; the body's files must not name it.
-    """
-    parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
-    staging.chmod(0o755)
-    try:
-        yield staging
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
 
 
 def publish(staging: Path, parent: Path, name: str) -> Path:

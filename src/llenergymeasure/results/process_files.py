@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -33,15 +33,22 @@ def write_state(state: str, state_dir: Path, process_index: int = 0) -> None:
         write_atomically(state_dir / f"state_{process_index}", f"{state}\n")
 
 
-def read_process_results(state_dir: Path, n_processes: int) -> Sequence[RawProcessResult]:
+def read_process_results(
+    state_dir: Path, n_processes: int, elsewhere: Mapping[int, Path] | None = None
+) -> Sequence[RawProcessResult]:
     """The raw results of processes 0 to ``n_processes`` - 1.
+
+    Args:
+        state_dir: the folder that they are in.
+        n_processes: how many there are.
+        elsewhere: the folders of those that are not, by process.
 
     Raises:
         ExperimentError: files are missing or torn; it says which.
     """
     raws, problems = [], []
     for index in range(n_processes):
-        path = state_dir / f"process_{index}.json"
+        path = (elsewhere or {}).get(index, state_dir) / f"process_{index}.json"
         try:
             text = path.read_text(encoding="utf-8")
             marker = path.with_suffix(".done").read_text(encoding="utf-8").strip()

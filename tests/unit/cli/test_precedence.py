@@ -277,7 +277,7 @@ def test_config_shows_the_default_behind_every_way_to_write_it(llem: Llem, write
         "decoder.num_beams": ("1", "built-in"),
         # Defaults of studies are defaults too.
         "execution.pause_s": ("3.0", f"{path}:8"),
-        "execution.launcher": ('"subprocess"', "built-in"),
+        "execution.on_failure": ('"continue"', "built-in"),
     }
     assert {name: rows.get(name) for name in expected} == expected
 

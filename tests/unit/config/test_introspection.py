@@ -138,8 +138,8 @@ def test_the_schema_is_a_json_schema_that_refuses_unknown_keys_everywhere() -> N
     assert schema["required"] == ["model"]
     assert set(schema["properties"]) == set(FULL)
     objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
-    # The experiment, its eight parts, the two that random prompts have, and a section for each engine.
-    assert len(objects) == 1 + 8 + 2 + len(ENGINE_SECTIONS)
+    # The experiment, its nine parts, the two that random prompts have, and a section for each engine.
+    assert len(objects) == 1 + 9 + 2 + len(ENGINE_SECTIONS)
     assert all(o["additionalProperties"] is False for o in objects)
 
 

@@ -13,7 +13,13 @@ from pydantic import ValidationError
 from llenergymeasure import _api, run_experiment
 from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config
-from llenergymeasure.config.models import DecoderConfig, ExperimentConfig, StudyConfig
+from llenergymeasure.config.models import (
+    DecoderConfig,
+    ExecutionConfig,
+    ExperimentConfig,
+    StudyConfig,
+    measurement_config_hash,
+)
 from llenergymeasure.config.sources import environment_source, user_file_path
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from tests.unit.config.conftest import WriteConfig
@@ -295,12 +301,17 @@ def test_variables_of_a_study_go_to_the_study(write_config: WriteConfig, monkeyp
     assert found.experiments[0].output_dir is None
 
 
-def test_execution_is_for_studies_and_does_not_disturb_an_experiment(
+def test_execution_is_for_single_experiments_too_and_is_in_no_hash(
     write_config: WriteConfig, write_user_file: WriteUserFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_user_file("execution: {on_failure: stop}\n")
-    monkeypatch.setenv("LLEM_EXECUTION__PAUSE_S", "3")
-    assert experiment(write_config("model: m\n")) == ExperimentConfig(model="m")
+    monkeypatch.setenv("LLEM_EXECUTION__TIMEOUT_S", "3")
+    found = experiment(write_config("model: m\nprecision: fp32\nexecution: {stall_timeout_s: null}\n"))
+    assert found.execution == ExecutionConfig(on_failure="stop", timeout_s=3, stall_timeout_s=None)
+    plain = ExperimentConfig(model="m", precision="fp32")
+    assert measurement_config_hash(found) == measurement_config_hash(plain)
+    assert found.equivalent_to(plain)
+    assert "execution" not in found.resolved()
 
 
 # The user's file.

@@ -1,7 +1,7 @@
 """Shared by the tests of planning and launching."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +62,8 @@ def study_of(*names: str, **fields: Any) -> StudyConfig:
     """A study of one experiment per name."""
     experiments = [ExperimentConfig(model="a/model", name=name, n=i + 1) for i, name in enumerate(names)]
     return StudyConfig(name="my study", experiments=experiments, **fields)
+
+
+def plan_of(**fields: Any) -> ExperimentPlan:
+    """A plan of an experiment that writes nothing."""
+    return replace(ExperimentPlan.of(ExperimentConfig(model="a/model")), **fields)

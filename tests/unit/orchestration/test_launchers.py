@@ -134,7 +134,7 @@ def test_an_error_of_a_type_nobody_knows_is_an_experiment_error(
         ("kill -KILL $$", "killed by SIGKILL"),
         ("kill -SEGV $$", "killed by SIGSEGV"),
         ("exit 3", "exit code 3"),
-        ("exit 0", r"process_0\.json is missing"),
+        ("exit 0", "exit code 0 without a report"),
         ("echo '{' > $1/process_0.json", r"process_0\.done is missing"),
         ("echo '{' > $1/process_0.json; echo 00 > $1/process_0.done", "does not match"),
     ],
@@ -207,7 +207,8 @@ def test_ctrl_c_ends_the_process_and_what_it_started(tmp_path: Path) -> None:
 def test_a_worker_does_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> None:
     # The plan becomes a pipe, so that the real worker waits for it.
     worker = f"rm $1/plan.json; mkfifo $1/plan.json; echo $$ > {tmp_path}/worker; "
-    run = f'exec {sys.executable} -m llenergymeasure.orchestration.worker "$1"'
+    tied = f"{sys.executable} -m llenergymeasure.orchestration.lifeline $PPID"
+    run = f'exec {tied} llenergymeasure.orchestration.worker "$1"'
     parent = parent_of(worker + run, tmp_path)
     (pid,) = pids_in(tmp_path / "worker")
     # Opening the pipe succeeds only once the worker reads from it.

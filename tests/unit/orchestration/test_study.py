@@ -92,16 +92,6 @@ def test_an_experiment_that_fails_leaves_nothing(bench: Bench, tmp_path: Path, e
     assert getattr(error, "__notes__", []) == (["nothing was kept"] if told else [])
 
 
-def test_a_result_that_cannot_be_saved_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
-    class FullDisk(MemoryRepository):
-        def save(self, result: ExperimentResult, output_dir: Path) -> Path:
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        execute_experiment(config(name="a", output_dir=tmp_path), bench.options(repository=FullDisk()))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_repository_is_given_the_result_and_its_folder(bench: Bench, tmp_path: Path) -> None:
     repository = MemoryRepository()
     study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options(repository=repository))

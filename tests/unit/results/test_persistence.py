@@ -27,13 +27,13 @@ from llenergymeasure.results.persistence import (
     create_directory,
     load_result,
     mark_done,
-    new_run_directory,
     publish,
     result_file,
     safe_name,
     save_result,
     stamped_name,
 )
+from llenergymeasure.results.working_folder import working_folder
 from tests.fakes.effort import examples
 from tests.unit.results.conftest import values_of
 
@@ -274,14 +274,15 @@ def test_existing_folders_are_numbered_around_and_never_touched(tmp_path: Path) 
 _RACER = """
 import sys
 from pathlib import Path
-from llenergymeasure.results.persistence import create_directory, new_run_directory, publish
+from llenergymeasure.results.persistence import create_directory, publish
+from llenergymeasure.results.working_folder import working_folder
 parent = Path(sys.argv[1])
 sys.stdin.readline()
 for number in range(30):
     path = create_directory(parent, "made")
     (path / "owner").write_text(sys.argv[2])
     print(path.name)
-    with new_run_directory(parent, "run") as staging:
+    with working_folder(parent, "run") as staging:
         (staging / "owner").write_text(sys.argv[2])
         print(publish(staging, parent, "run").name)
 """
@@ -312,7 +313,7 @@ def test_two_processes_at_once_never_share_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt(), SystemExit(3)])
 def test_the_folder_to_work_in_is_gone_after_any_exception(tmp_path: Path, error: BaseException) -> None:
-    with pytest.raises(type(error)), new_run_directory(tmp_path / "out", "run") as staging:  # noqa: PT012
+    with pytest.raises(type(error)), working_folder(tmp_path / "out", "run") as staging:  # noqa: PT012
         (staging / "deep").mkdir()
         (staging / "deep" / "file").write_text("half", encoding="utf-8")
         assert staging.parent == tmp_path / "out"
@@ -323,7 +324,7 @@ def test_the_folder_to_work_in_is_gone_after_any_exception(tmp_path: Path, error
 
 def test_publishing_gives_a_free_final_name_with_everything_in_it(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    with new_run_directory(tmp_path, "run") as staging:
+    with working_folder(tmp_path, "run") as staging:
         (staging / "file").write_text("whole", encoding="utf-8")
         target = publish(staging, tmp_path, "run")
     assert target == tmp_path / "run_1"

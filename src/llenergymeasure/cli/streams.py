@@ -1,0 +1,70 @@
+"""Standard streams that are full, closed, or belong to a terminal that is gone."""
+
+import contextlib
+import os
+import sys
+
+import click
+
+_STANDARD = (0, 1, 2)
+
+
+class _Closed:
+    """Whether stdout was closed before the program began."""
+
+    stdout = False
+
+
+def make_usable() -> None:
+    """Give streams that are closed a place to go, so that no file that is opened later takes their number."""
+    for descriptor in _STANDARD:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is this one: those below are in use by now.
+            os.open(os.devnull, os.O_RDWR)
+            _Closed.stdout = _Closed.stdout or descriptor == 1
+    for name, descriptor in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            mode = "r" if descriptor == 0 else "w"
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+
+
+def show(text: str) -> str | None:
+    """Print a text on stdout, to the last byte; why that cannot be done."""
+    if _Closed.stdout:
+        return "it is closed"
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:  # a ValueError of a file that was closed under it
+        abandon(1)
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr, where there is anybody to read it."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(line, err=True)
+        sys.stderr.flush()
+
+
+def abandon(descriptor: int) -> None:
+    """Let what is still to be written there go nowhere, so that ending does not fail on it again."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+def settle() -> bool:
+    """Write out what is left of stdout and stderr; whether stdout took all of it."""
+    complete = True
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            abandon(descriptor)
+            complete = complete and descriptor != 1
+    return complete

@@ -1,0 +1,43 @@
+"""How experiments are carried out: nothing here changes what is measured, so nothing here is in the hash."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from llenergymeasure.config.base import ConfigModel, Number, conflict
+
+# Idle baseline, thermal floor and a gap of minutes are silent too; half an hour of silence is none of them.
+STALL_TIMEOUT_S = 1800.0
+
+
+class ExecutionConfig(ConfigModel):
+    """How an experiment, or the experiments of a study, are carried out."""
+
+    launcher: Literal["subprocess", "in_process"] = Field(
+        default="subprocess",
+        description="A fresh process for each experiment, or all in this one; one that takes several has fresh ones.",
+    )
+    on_failure: Literal["continue", "stop"] = Field(
+        default="continue", description="After a failed experiment go on with the next, or stop the study."
+    )
+    pause_s: Number = Field(default=0.0, ge=0, description="Seconds of rest between two experiments.")
+    timeout_s: Number | None = Field(
+        default=None, gt=0, description="End an experiment that takes longer than this; null waits as long as it takes."
+    )
+    stall_timeout_s: Number | None = Field(
+        default=STALL_TIMEOUT_S,
+        gt=0,
+        description="End an experiment that shows no sign of life for so long: no processor time, no use of its GPUs, "
+        "nothing read or written; null waits for ever.",
+    )
+
+    @field_validator("timeout_s")
+    @classmethod
+    def _somebody_watches(cls, timeout_s: float | None, info: ValidationInfo) -> float | None:
+        if timeout_s is not None and info.data.get("launcher") == "in_process":
+            raise conflict(
+                "timeout_s cannot go with launcher: in_process, where nobody is left to end it; change one of them",
+                "timeout_s",
+            )
+        return timeout_s

@@ -1,0 +1,121 @@
+"""What was measured becomes a result and its files, wherever there is a place for them."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.orchestration.sidecars import write_sidecars
+from llenergymeasure.orchestration.spare import kept_elsewhere
+from llenergymeasure.protocols import ResultsRepository
+from llenergymeasure.results.aggregation import aggregate_processes
+from llenergymeasure.results.persistence import RESULT_FILE, STATE_DIR, mark_done
+from llenergymeasure.results.process_files import write_process_result
+from llenergymeasure.results.tables import OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE
+
+_OF_A_RESULT = (RESULT_FILE, OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A result and the folder it lies in, None where it lies nowhere.
+
+    ``problem`` says why it does not lie whole where it belongs; None where it does, or belongs nowhere.
+    """
+
+    result: ExperimentResult
+    directory: Path | None = None
+    problem: str | None = None
+
+
+def keep(
+    plan: ExperimentPlan,
+    raws: Sequence[RawProcessResult],
+    repository: ResultsRepository,
+    finish: Callable[[Path], Path],
+) -> Kept:
+    """Write what [n] processes measured into the plan's folder; where that takes not all of it, elsewhere.
+
+    Args:
+        plan: what was measured.
+        raws: what the processes saw.
+        repository: keeps the result.
+        finish: the last thing that makes a folder count as whole; gives the folder, which may have another name then.
+
+    Raises:
+        ExperimentError: it cannot be made one result.
+    """
+    folder = plan.output_dir
+    if folder is None:
+        return Kept(result=aggregate_processes(raws))
+    result, why = _written(raws, folder, repository)
+    if why is None:
+        try:
+            return Kept(result=result, directory=finish(folder))
+        except OSError as error:
+            why = _reason(error)
+    meant_for = plan.config.output_dir or folder
+    cannot = f"the result of {plan.config.display_name} cannot be written to {meant_for} ({why})"
+    spare = kept_elsewhere(plan.experiment_id, lambda place: _whole(raws, place, repository))
+    if spare is not None:
+        _remove(folder)
+        return Kept(result=spare[1], directory=spare[0], problem=f"{cannot}; it is in {spare[0]}")
+    with contextlib.suppress(OSError):
+        if (folder / RESULT_FILE).exists():
+            # What does not fit is a warning in it.
+            at = finish(folder)
+            return Kept(
+                result=result, directory=at, problem=f"{cannot}, and no other place takes it; the rest is in {at}"
+            )
+    return Kept(result=result, problem=f"{cannot}, and no other place takes it")
+
+
+def marked_done(folder: Path) -> Path:
+    """The folder, with the sums of its files in it.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    mark_done(folder)
+    return folder
+
+
+def _written(
+    raws: Sequence[RawProcessResult], folder: Path, repository: ResultsRepository
+) -> tuple[ExperimentResult, str | None]:
+    """The result, and what could not be written of it and its files."""
+    files = write_sidecars(folder, raws)
+    result = aggregate_processes(raws, files)
+    problems = [warning.text for warning in files.warnings]
+    try:
+        repository.save(result, folder)
+    except OSError as error:
+        problems.append(_reason(error))
+    return result, "; ".join(problems) or None
+
+
+def _whole(raws: Sequence[RawProcessResult], folder: Path, repository: ResultsRepository) -> ExperimentResult:
+    result, why = _written(raws, folder, repository)
+    if why is not None:
+        raise OSError(why)
+    for raw in raws:
+        write_process_result(raw, folder / STATE_DIR)
+    mark_done(folder)
+    return result
+
+
+def _remove(folder: Path) -> None:
+    """Nothing is kept twice."""
+    for name in _OF_A_RESULT:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / STATE_DIR, ignore_errors=True)
+
+
+def _reason(error: OSError) -> str:
+    name = "" if error.filename is None else f"{Path(error.filename).name}: "
+    return f"{name}{error.strerror or error}"

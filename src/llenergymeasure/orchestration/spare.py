@@ -1,0 +1,50 @@
+"""Where what was measured goes when its own place takes nothing: a full disk, rights that were lost."""
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+_log = logging.getLogger(__name__)
+_Written = TypeVar("_Written")
+# The second is often in memory, where no full disk matters.
+_TEMPORARY = ("/tmp", "/dev/shm", "/var/tmp")
+
+
+def spare_folders(name: str) -> Iterator[Path]:
+    """Where a folder of this name, which nobody else can guess, may be made: in ``TMPDIR``, then beside it.
+
+    Whoever looks for what another process left looks through the same places.
+    """
+    for place in dict.fromkeys((*filter(None, [os.environ.get("TMPDIR")]), *_TEMPORARY)):
+        if Path(place).is_dir():
+            yield Path(place) / f"llenergymeasure-{name}"
+
+
+def kept_elsewhere(name: str, write: Callable[[Path], _Written]) -> tuple[Path, _Written] | None:
+    """Have something written into the first spare folder that takes it; the folder, and what writing gave.
+
+    Args:
+        name: of the folder; it may be there already.
+        write: writes into the folder it is given, and raises OSError where that fails.
+    """
+    for folder in spare_folders(name):
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            return folder, write(folder)
+        except OSError as error:
+            _log.debug("%s takes nothing: %s", folder, error)
+            shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+@contextlib.contextmanager
+def left_elsewhere(name: str) -> Iterator[list[Path]]:
+    """The spare folders of this name that are there; removed at the end, for what was in them is known now."""
+    there = [folder for folder in spare_folders(name) if folder.is_dir()]
+    yield there
+    for folder in there:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,250 @@
+"""Full disks, streams that take nothing, and engines that end the process: what was measured is kept, and said."""
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from tests.fakes.distributions import TOY
+from tests.fakes.faulty import LLEM, arguments, environment, finished, study
+
+# Room enough for a run to be begun; the engine takes what is left of it.
+DISK_MB = 80
+FILLS = TOY.replace(
+    "    def run(self, requests, load, on_done):\n",
+    """    def run(self, requests, load, on_done):
+        import os
+        for place in os.environ["TO_FILL"].split(":"):
+            with open(os.path.join(place, "filler"), "wb") as file:
+                try:
+                    while True:
+                        file.write(bytes(1_000_000))
+                        file.flush()
+                except OSError:
+                    pass
+            try:
+                with open(os.path.join(place, "filler2"), "wb", buffering=0) as file:
+                    while True:
+                        file.write(bytes(512))
+            except OSError:
+                pass
+""",
+)
+
+
+def ends_with(code: str) -> str:
+    """An engine that runs this instead of a request."""
+    return TOY.replace("        for request in requests:\n", f"        {code}\n        for request in requests:\n", 1)
+
+
+# The second experiment of a study measures as if nothing had been.
+ENDS = {
+    "os._exit": ends_with("import os; os.environ.get('GOES_ON') or os._exit(0)"),
+    "sys.exit": ends_with("import sys; sys.exit(0)"),
+    "abort": ends_with("import os; os.abort()"),
+    "BaseException": ends_with("raise type('PanicException', (BaseException,), {})('called unwrap on None')"),
+    "a wrong exit in loading": TOY.replace(
+        "        yield ToyModel", "        import os; os._exit(0)\n        yield ToyModel"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run ended, what it said, and where."""
+
+    code: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def results(self) -> list[ExperimentResult]:
+        """What lies below its folder for results."""
+        return finished(self.folder / "out")
+
+
+Shell = Callable[[list[str]], str]
+
+
+def plain(command: list[str]) -> str:
+    return shlex.join(command)
+
+
+def on_a_small_disk(*places: str) -> Shell:
+    """Each of these folders is a small disk of its own."""
+    mounts = "; ".join(f"mkdir -p {p} && mount -t tmpfs -o size={DISK_MB}m none {p} || exit 77" for p in places)
+    # What is on the disk goes with it, so it is copied off it while it is there.
+    copy = "; ".join(f"rm -f {p}/filler*; cp -a {p} {p}.seen" for p in places)
+    return lambda command: (
+        f"unshare --mount sh -c {shlex.quote(f'{mounts}; {shlex.join(command)}; code=$?; {copy}; exit $code')}"
+    )
+
+
+def redirected(how: str) -> Shell:
+    return lambda command: f"{shlex.join(command)} {how}"
+
+
+def while_it_runs(this: str) -> Shell:
+    begun = "until ls out/.*partial >/dev/null 2>&1; do sleep 0.01; done"
+    return lambda command: f"({begun}; {this}) & {shlex.join(command)}; code=$?; wait; exit $code"
+
+
+def run(folder: Path, shell: Shell, engine: str = TOY, **variables: str) -> Ran:
+    """Run a shell line with an experiment in a new folder."""
+    folder.mkdir()
+    env = environment(folder, engine, **variables)
+    line = shell(arguments(folder / "out", "--export-csv", str(folder / "table.csv")))
+    ran = subprocess.run(["bash", "-c", line], env=env, cwd=folder, capture_output=True, text=True, check=False)
+    return Ran(ran.returncode, ran.stdout, ran.stderr, folder)
+
+
+@pytest.fixture(scope="module")
+def may_mount() -> None:
+    """Skip where nobody may mount a small disk."""
+    if shutil.which("unshare") is None or (
+        subprocess.run(
+            ["unshare", "--mount", "sh", "-c", "mount -t tmpfs -o size=1m none /mnt"], capture_output=True, check=False
+        ).returncode
+        != 0
+    ):
+        pytest.skip("a small disk can be mounted by root alone")
+
+
+Runs = dict[str, "Future[Ran]"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Every disturbed run, two beside each other."""
+    root = tmp_path_factory.mktemp("disturbed")
+    pool = ThreadPoolExecutor(2)
+
+    def begin(name: str, shell: Shell, engine: str = TOY, **variables: str) -> "Future[Ran]":
+        return pool.submit(run, root / name, shell, engine, **variables)
+
+    out, temporary = str(root / "full" / "out"), str(root / "all full" / "temporary")
+    both = (str(root / "all full" / "out"), temporary)
+    found = {
+        "full": begin("full", on_a_small_disk(shlex.quote(out)), engine=FILLS, TO_FILL=out),
+        "all full": begin("all full", on_a_small_disk(*map(shlex.quote, both)), engine=FILLS, TO_FILL=":".join(both)),
+        "full stdout": begin("full stdout", redirected("> /dev/full")),
+        "closed stdout": begin("closed stdout", redirected(">&-")),
+        "closed stderr": begin("closed stderr", redirected("2>&-")),
+        "full stderr": begin("full stderr", redirected("2> /dev/full")),
+        "nobody reads": begin("nobody reads", redirected("| true; exit ${PIPESTATUS[0]}")),
+        "no streams": begin("no streams", redirected("<&- >&- 2>&-")),
+        "csv came": begin("csv came", while_it_runs("touch table.csv")),
+    }
+    for name, engine in ENDS.items():
+        found[name] = begin(name, plain, engine)
+    pool.shutdown(wait=False)
+    return found
+
+
+@pytest.mark.usefixtures("may_mount")
+def test_a_result_that_the_disk_does_not_take_is_printed_and_kept_in_the_temporary_folder(runs: Runs) -> None:
+    ran = runs["full"].result()
+    (there,) = (ran.folder / "temporary").iterdir()
+    assert f"cannot be written to {ran.folder / 'out'}" in ran.err
+    assert f"it is in {there}" in ran.err
+    assert (ran.code, len(finished(there))) == (1, 1)
+    assert f"result                {there}" in ran.out
+    assert {"requests.parquet", "outputs.parquet", ".state"} <= {path.name for path in there.iterdir()}
+    assert list((ran.folder / "out.seen").iterdir()) == []
+
+
+@pytest.mark.usefixtures("may_mount")
+def test_with_a_full_temporary_folder_too_the_next_one_takes_it(runs: Runs) -> None:
+    ran = runs["all full"].result()
+    assert ran.code == 1
+    assert "throughput" in ran.out
+    there = Path(ran.err.rsplit("it is in ", 1)[1].strip())
+    try:
+        assert len(finished(there)) == 1
+        assert not there.is_relative_to(ran.folder)
+    finally:
+        shutil.rmtree(there)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("full stdout", "the table could not be written to stdout (No space left on device); the results are in "),
+        ("closed stdout", "the table could not be written to stdout (it is closed); the results are in "),
+        ("nobody reads", "the table could not be written to stdout (Broken pipe); the results are in "),
+    ],
+)
+def test_a_table_that_cannot_be_printed_costs_no_result_and_is_said(runs: Runs, name: str, said: str) -> None:
+    ran = runs[name].result()
+    assert (ran.code, ran.out, len(ran.results)) == (1, "", 1)
+    assert said in ran.err
+    assert ran.err.rstrip().endswith(str(next((ran.folder / "out").iterdir())))
+    assert "Traceback" not in ran.err
+    assert "Exception ignored" not in ran.err
+    assert (ran.folder / "table.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["closed stderr", "full stderr"])
+def test_status_lines_that_cannot_be_printed_cost_nothing_at_all(runs: Runs, name: str) -> None:
+    ran = runs[name].result()
+    assert (ran.code, ran.err, len(ran.results)) == (0, "", 1)
+    assert "throughput" in ran.out
+
+
+def test_without_any_stream_the_result_is_kept_and_no_file_takes_the_place_of_a_stream(runs: Runs) -> None:
+    ran = runs["no streams"].result()
+    assert (ran.code, len(ran.results)) == (1, 1)
+    (result,) = (ran.folder / "out").iterdir()
+    assert not any(b"llem:" in file.read_bytes() for file in result.glob("*.parquet"))
+
+
+def test_a_csv_that_came_meanwhile_is_not_overwritten_and_the_result_is_kept_and_printed(runs: Runs) -> None:
+    ran = runs["csv came"].result()
+    assert (ran.code, len(ran.results)) == (1, 1)
+    assert "throughput" in ran.out
+    assert f"--export-csv {ran.folder / 'table.csv'}: " in ran.err
+    assert "the results are in " in ran.err
+    assert (ran.folder / "table.csv").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("os._exit", "the measuring process ended with exit code 0 without a report"),
+        ("a wrong exit in loading", "the measuring process ended with exit code 0 without a report"),
+        ("abort", "the measuring process was killed by SIGABRT without a report"),
+        ("sys.exit", "SystemExit: 0"),
+        ("BaseException", "PanicException: called unwrap on None"),
+    ],
+)
+def test_an_engine_that_ends_the_process_is_a_failed_experiment_with_a_reason(runs: Runs, name: str, said: str) -> None:
+    ran = runs[name].result()
+    assert (ran.code, ran.out, ran.results) == (1, "", [])
+    assert said in ran.err.splitlines()[-1]
+    assert "Traceback" not in ran.err
+    assert list((ran.folder / "out").iterdir()) == []
+
+
+def test_a_study_goes_on_after_an_engine_that_ends_the_process(tmp_path: Path) -> None:
+    engine = (
+        ends_with("import os; request_seed.startswith('slot 1') and os._exit(0)")
+        .replace("class ToyModel(LoadedModelBase):", "request_seed = ''\n\n\nclass ToyModel(LoadedModelBase):")
+        .replace(
+            "        yield ToyModel", "        globals()['request_seed'] = plan.config.name\n        yield ToyModel"
+        )
+    )
+    folder = tmp_path / "study"
+    folder.mkdir()
+    command = [*LLEM, "run", str(study(folder)), "-o", str(folder / "out")]
+    env = environment(folder, engine)
+    ran = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "failed: slot 1: ExperimentError: the measuring process ended with exit code 0" in ran.stdout
+    assert [result.name for result in finished(folder / "out")] == ["slot 0", "slot 2"]

@@ -1,0 +1,144 @@
+"""Runs and studies that are killed at any moment: nothing is lost or there twice, and nothing lives on."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.results.working_folder import remove_leftovers
+from tests.fakes.effort import PATIENCE_S
+from tests.fakes.faulty import LLEM, arguments, environment, finished, living, study
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+N_KILLS = 200 if os.environ.get("TEST_ALL") == "1" else 20
+N_SLOTS = 3
+CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
+# A process has begun to do what is its own once it says anything.
+_SAYS = re.compile(r"llem: (interrupted|ended by SIG[A-Z]+); (?P<what>.*)")
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A run that was sent a signal, and what was there when it and all that it started had ended."""
+
+    signal: signal.Signals
+    is_study: bool
+    code: int
+    told: str
+    out: Path
+    left_behind: tuple[str, ...]
+    results: tuple[ExperimentResult, ...]
+
+
+def kill_one(folder: Path, seed: int, whole_s: float) -> Killed:
+    """Begin a run, and send it a signal at a random moment of the time that it takes."""
+    chance = random.Random(seed)
+    number, is_study = SIGNALS[seed % len(SIGNALS)], bool(seed // len(SIGNALS) % 2)
+    folder.mkdir()
+    env, out = environment(folder), folder / "out"
+    command = [*LLEM, "run", str(study(folder, N_SLOTS)), "-o", str(out)] if is_study else arguments(out)
+    process = subprocess.Popen(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(chance.uniform(0.05, whole_s * (2 if is_study else 1)))
+    process.send_signal(number)
+    _, told = process.communicate(timeout=PATIENCE_S)
+    end_s = time.monotonic() + PATIENCE_S
+    while living(folder) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    return Killed(
+        signal=number,
+        is_study=is_study,
+        code=process.returncode,
+        told=told,
+        out=out,
+        left_behind=tuple(str(p.cmdline()) for p in living(folder)),
+        results=tuple(finished(out)),
+    )
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> "dict[int, Future[Killed]]":
+    """Runs that are killed, four beside each other."""
+    root = tmp_path_factory.mktemp("killed")
+    began_s = time.monotonic()
+    (root / "whole").mkdir()
+    subprocess.run(
+        arguments(root / "whole" / "out"), env=environment(root / "whole"), cwd=root / "whole", check=True,
+        capture_output=True,
+    )  # fmt: skip
+    # Four at a time take longer each.
+    whole_s = 2.5 * (time.monotonic() - began_s)
+    pool = ThreadPoolExecutor(4)
+    return {seed: pool.submit(kill_one, root / str(seed), seed, whole_s) for seed in range(N_KILLS)}
+
+
+@pytest.mark.parametrize("seed", range(N_KILLS))
+def test_nothing_is_lost_nothing_is_there_twice_and_nothing_lives_on(
+    killed: "dict[int, Future[Killed]]", seed: int
+) -> None:
+    run = killed[seed].result()
+    assert run.left_behind == ()
+    assert "Traceback" not in run.told or "site-packages" not in run.told
+    # Before the program has begun the signal does what it does to any.
+    assert run.code in (0, CODES[run.signal], -run.signal), run.told
+    if run.out.exists() and run.signal != signal.SIGKILL:
+        assert not list(run.out.rglob("*.llem-partial"))
+        assert not list(run.out.rglob("*.llem-lock"))
+    names = [result.name for result in run.results]
+    assert len(set(names)) == len(names)
+    assert len({result.experiment_id for result in run.results}) == len(names)
+    said = _SAYS.search(run.told)
+    if run.is_study:
+        _holds_for_a_study(run, "" if said is None else said["what"])
+    elif said is not None:
+        assert said["what"] == ("nothing was kept" if not names else f"the result is in {_folder_of(run)}")
+    if run.signal == signal.SIGKILL and run.out.exists():
+        # What the next run in that folder does first.
+        remove_leftovers(run.out)
+        assert not list(run.out.rglob("*.llem-partial"))
+        assert [result.name for result in finished(run.out)] == names
+
+
+def _holds_for_a_study(run: Killed, said: str) -> None:
+    done = list(run.out.rglob("DONE")) if run.out.exists() else []
+    if run.signal == signal.SIGKILL:
+        # A result may have been written whose sums were not.
+        assert len(done) <= len(run.results) <= len(done) + 1
+        return
+    assert len(done) == len(run.results)
+    if run.code == 0:
+        assert len(done) == N_SLOTS
+    if "had finished" in said:
+        assert f"{len(done)} of {N_SLOTS} experiments had finished" in said
+
+
+def _folder_of(run: Killed) -> Path:
+    (file,) = run.out.rglob("result.json")
+    return file.parent
+
+
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    env, out = environment(tmp_path), tmp_path / "out"
+    process = subprocess.Popen(arguments(out), env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end_s = time.monotonic() + PATIENCE_S
+    while not list(out.glob("*.llem-partial/log.txt")):
+        assert process.poll() is None
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert list(out.glob(".*.llem-partial"))
+    ran = subprocess.run(arguments(out), env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "which a run that was killed left" in ran.stderr
+    assert len(finished(out)) == 1
+    assert {path.name[0] for path in out.iterdir()} == {"a"}
+    assert list((tmp_path / "temporary").iterdir()) == []

@@ -1,0 +1,77 @@
+"""Folders to work in: gone at the end, and what a kill left of them gone with the next."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.results.working_folder import remove_leftovers, working_folder
+
+_WORKS = """
+import sys, time
+from pathlib import Path
+from llenergymeasure.results.working_folder import working_folder
+with working_folder(Path(sys.argv[1]), "killed") as folder:
+    (folder / "half").write_text("half")
+    print(folder, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def at_work(parent: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A process that works in a folder below ``parent``, and the folder."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", _WORKS, str(parent)], stdin=pipe, stdout=pipe, text=True)
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".somebody.partial").mkdir()
+    (tmp_path / "run_20260101T000000Z").mkdir()
+    killed, left = at_work(tmp_path)
+    alive, at_hand = at_work(tmp_path)
+    killed.kill()
+    killed.communicate()
+    assert (left / "half").exists()
+    caplog.set_level("INFO")
+    with working_folder(tmp_path, "next") as folder:
+        assert not left.exists()
+        assert (at_hand / "half").exists()
+        assert {p.name for p in tmp_path.iterdir() if p.suffix != ".llem-lock"} == {
+            ".somebody.partial", "run_20260101T000000Z", at_hand.name, folder.name,
+        }  # fmt: skip
+    assert f"removing {left}, which a run that was killed left" in caplog.text
+    alive.communicate("\n")
+    assert {p.name for p in tmp_path.iterdir()} == {".somebody.partial", "run_20260101T000000Z"}
+
+
+def test_a_process_that_ends_leaves_neither_folder_nor_lock(tmp_path: Path) -> None:
+    process, _ = at_work(tmp_path)
+    process.communicate("\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_alone_goes_once_it_is_old(tmp_path: Path) -> None:
+    young, old = tmp_path / ".a.12345678.llem-lock", tmp_path / ".b.12345678.llem-lock"
+    for lock in (young, old):
+        lock.touch()
+    hours_ago = time.time() - 7200
+    os.utime(old, (hours_ago, hours_ago))
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_who_may_read_it_is_the_users_choice(tmp_path: Path) -> None:
+    for mask in (0o002, 0o077):
+        before = os.umask(mask)
+        try:
+            with working_folder(tmp_path, "run") as folder:
+                assert folder.stat().st_mode & 0o777 == 0o777 & ~mask
+        finally:
+            os.umask(before)
