@@ -28,7 +28,9 @@ CLI_HEAD = """# Command line
 Written from the program's own help by `make docs`; do not edit.
 
 Results go to stdout, status lines and progress to stderr. Exit codes: 0 done; 1 an experiment failed, or the
-machine lacks something; 2 the configuration or the usage is wrong; 130 interrupted.
+machine lacks something, or a result, table or CSV could not be written where it belongs; 2 the configuration or the
+usage is wrong; 130 interrupted; 128 and its number for another signal (143 for SIGTERM). The last line on stderr then
+says what was kept.
 """
 PARAMETERS_HEAD = """# Fields of an experiment
 

@@ -12,7 +12,9 @@ from llenergymeasure.orchestration.study import execute_experiment, execute_stud
 
 
 def run_experiment(config: str | Path | ExperimentConfig | None = None, **kwargs: Any) -> ExperimentResult:
-    """Measure one experiment, in this process unless it needs several, which are then started.
+    """Measure one experiment, in a fresh process unless ``execution.launcher`` is ``in_process``.
+
+    What was measured is given also where it cannot be written; a log line says where it is then.
 
     Args:
         config: a YAML file, a configuration, or None to give everything by keyword.
