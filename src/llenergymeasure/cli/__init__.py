@@ -1,6 +1,7 @@
 """The command line: the only place that prints or exits."""
 
 import importlib
+import io
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from llenergymeasure._version import __version__
+from llenergymeasure.cli.streams import show
 
 # Below the working directory.
 DEFAULT_OUTPUT = Path("results")
@@ -59,10 +61,12 @@ def _exit_code(args: list[str] | None) -> int:
     try:
         value: Any = cli.main(args, prog_name="llem", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        show(said.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        click.echo(f"llem: {'; '.join(['interrupted', *_notes(error)])}", err=True)
+        show(f"llem: {'; '.join(['interrupted', *_notes(error)])}", err=True)
         return 130
     except BrokenPipeError:
         return 1
@@ -82,6 +86,6 @@ def _report(error: Exception) -> int:
     from llenergymeasure.cli.errors import describe
 
     text, code = describe(error)
-    for line in text.splitlines():
-        click.echo(f"llem: {line}", err=True)
+    for line in text.split("\n"):
+        show(f"llem: {line}", err=True)
     return code

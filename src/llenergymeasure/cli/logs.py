@@ -4,12 +4,14 @@ import logging
 import warnings
 from collections.abc import Iterable
 
+from llenergymeasure._telling import TellingFormatter
+
 
 def configure(*, quiet: bool, verbose: bool) -> None:
     """One line per step; only warnings and errors when quiet, everything with where it comes from when verbose."""
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "llem: %(message)s"))
+    handler.setFormatter(TellingFormatter("%(levelname)s %(name)s: %(message)s" if verbose else "llem: %(message)s"))
     logger = logging.getLogger("llenergymeasure")
     logger.handlers[:] = [handler]
     logger.propagate = False

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result
+from llenergymeasure.cli.streams import UserPath, show
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
@@ -18,13 +19,14 @@ from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.inspection import library_loggers
+from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
 
 
 @click.command("run")
-@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.argument("config", required=False, type=UserPath())
 @click.option("--model", help="Hub id, model directory, GGUF file, or a packaged model's short name.")
 @click.option("--backend", help="Inference engine, or auto: the first that is installed.")
 @click.option("--dataset", help="Built-in set ('mixed'), a file's path, or 'random' for random tokens.")
@@ -34,10 +36,10 @@ from llenergymeasure.results.export import export_csv
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help=f"Folder for results.  [default: ./{DEFAULT_OUTPUT}]",
 )
-@click.option("--export-csv", type=click.Path(path_type=Path), help="Also write the results as CSV to a new file.")
+@click.option("--export-csv", type=UserPath(), help="Also write the results as CSV to a new file.")
 @click.option(
     "--set",
     "settings",
@@ -70,14 +72,14 @@ def run_command(
         return _run_study(plan, options, export_csv)
     saved = execute_experiment(plan, options)
     _export([saved.result], export_csv)
-    click.echo(render_result.experiment(saved.result, saved.directory))
+    show(render_result.experiment(saved.result, saved.directory))
     return 0
 
 
 def _run_study(plan: StudyConfig, options: RunOptions, csv: Path | None) -> int:
     study = execute_study(plan, options)
     _export(study.experiments, csv)
-    click.echo(render.study(study))
+    show(render.study(study))
     return 1 if study.failures else 0
 
 
@@ -98,9 +100,10 @@ def _check_export(path: Path | None) -> None:
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     chosen = [settled(each) for each in (plan.experiments if isinstance(plan, StudyConfig) else [plan])]
     experiments = [each.config for each in chosen]
-    examined = examine(experiments, plan.output_dir, ask_every_sensor=True)
+    parent = output_folder(plan.output_dir)
+    examined = examine(experiments, parent, ask_every_sensor=True)
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
-    click.echo(render.plan(experiments, plan.output_dir, notes))
+    show(render.plan(experiments, parent, notes))
     return 0
 
 

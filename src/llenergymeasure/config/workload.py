@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from llenergymeasure.config.base import ConfigModel, Flag, conflict
+from llenergymeasure.config.paths import PathText
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 
 BUILT_IN_DATASETS = ("mixed",)
@@ -27,7 +28,7 @@ class DatasetConfig(ConfigModel):
         default=None,
         description="Local file: .jsonl, .json, .csv or .parquet with a prompt in each row, or .txt with one per line.",
     )
-    hub: str | None = Field(
+    hub: PathText | None = Field(
         default=None,
         min_length=1,
         description="Id of a dataset on the Hugging Face hub, or a local folder that its library reads; needs the "
@@ -114,5 +115,5 @@ class DatasetConfig(ConfigModel):
 class LoRAConfig(ConfigModel):
     """A LoRA adapter on top of the model (needs the extra ``lora``)."""
 
-    path: str = Field(min_length=1, description="Adapter directory or hub id.")
+    path: PathText = Field(min_length=1, description="Adapter directory or hub id.")
     merge: Flag = Field(default=True, description="Fold the adapter into the weights before measuring.")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
@@ -80,7 +81,7 @@ def examine(
 
     Args:
         experiments: what is to be run.
-        output_dir: the place for the results; None writes nothing.
+        output_dir: the place for the results, ``~`` and variables put in place; None writes nothing.
         ask_every_sensor: ask also those that nothing depends on before the run.
 
     Raises:
@@ -88,10 +89,13 @@ def examine(
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
     visible = visible_gpus()
+    used = [_in_use(experiment) for experiment in experiments]
     # Each dataset is read once, however many experiments share it, and each sensor asked once for the same GPUs.
-    datasets = {dataset: _read(dataset) for dataset in {experiment.dataset for experiment in experiments}}
+    datasets = {dataset: _read(dataset) for dataset in {u.dataset for u in used if isinstance(u, ExperimentConfig)}}
     sensors = _Sensors(visible)
-    found = [_examine(experiment, datasets[experiment.dataset], visible) for experiment in experiments]
+    found = [
+        _examine(each, datasets[each.dataset], visible) if isinstance(each, ExperimentConfig) else each for each in used
+    ]
     found = [
         _with_sensor(config, each, sensors) if ask_every_sensor or _depends_on_its_sensor(config) else each
         for config, each in zip(experiments, found, strict=True)
@@ -123,6 +127,14 @@ class _Dataset:
     n_prompts: int | None = None
     error: str | None = None
     lacking: str | None = None
+
+
+def _in_use(config: ExperimentConfig) -> ExperimentConfig | ExaminedExperiment:
+    """An experiment as it would be used; where a variable is not set, nothing else can be asked."""
+    try:
+        return in_use(config)
+    except PreFlightError as error:
+        return ExaminedExperiment(lacking=tuple(str(error).splitlines()))
 
 
 def _read(dataset: DatasetConfig) -> _Dataset:

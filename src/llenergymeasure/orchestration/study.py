@@ -14,11 +14,13 @@ from pathlib import Path
 import yaml
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._telling import told, told_values
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.orchestration.launchers import create_launcher
+from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.protocols import Launcher, ResultsRepository
@@ -69,14 +71,14 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     """
     options = options or RunOptions()
     with _noted_when_interrupted(lambda: "nothing was kept"):
-        chosen = settled(config)
-        (found,) = options.preflight([chosen.config], config.output_dir)
-        if config.output_dir is None:
+        chosen, parent = settled(config), output_folder(config.output_dir)
+        (found,) = options.preflight([chosen.config], parent)
+        if parent is None:
             return Saved(_measured(_planned(chosen, found, options), "in_process", options), None)
         name = stamped_name(chosen.config.display_name, options.now())
-        with new_run_directory(config.output_dir, name) as staging:
+        with new_run_directory(parent, name) as staging:
             result = _measured(_planned(chosen, found, options, staging), "in_process", options)
-            return Saved(result, publish(staging, config.output_dir, name))
+            return Saved(result, publish(staging, parent, name))
 
 
 def execute_study(config: StudyConfig, options: RunOptions | None = None) -> StudyResult:
@@ -93,10 +95,11 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     directory = None
     with _noted_when_interrupted(lambda: _what_was_kept(outcomes, len(config.experiments), directory)):
         chosen = [settled(experiment) for experiment in config.experiments]
-        examined = options.preflight([each.config for each in chosen], config.output_dir)
+        parent = output_folder(config.output_dir)
+        examined = options.preflight([each.config for each in chosen], parent)
         start = options.now()
-        if config.output_dir is not None:
-            directory = create_directory(config.output_dir, stamped_name(config.name, start))
+        if parent is not None:
+            directory = create_directory(parent, stamped_name(config.name, start))
             _log.info("what finishes is kept in %s", directory)
         _run_all(config, list(zip(chosen, examined, strict=True)), directory, options, outcomes)
     return StudyResult(
@@ -165,7 +168,7 @@ def _run_slots(plans: Sequence[ExperimentPlan], execution: ExecutionConfig, opti
                     name=plan.config.display_name,
                     measurement_config_hash=plan.config_hash,
                     error_type=type(error).__name__,
-                    message=str(error),
+                    message=told(str(error)),
                 )
                 if attempt is not None:
                     write_atomically(attempt / "failure.json", outcome.model_dump_json(indent=2) + "\n")
@@ -230,14 +233,14 @@ def _attempt_directory(plan: ExperimentPlan) -> Iterator[Path | None]:
 
 
 def _write_plan(directory: Path, config: StudyConfig, plans: Sequence[ExperimentPlan]) -> None:
-    given = config.model_dump(mode="json", exclude_unset=True)
+    given = told_values(config.model_dump(mode="json", exclude_unset=True))
     write_atomically(directory / "study.yaml", yaml.safe_dump(given, sort_keys=False, allow_unicode=False))
     slots = [
         {
             "slot": slot,
             "experiment_id": plan.experiment_id,
             "hash": plan.config_hash,
-            "config": plan.config.resolved(),
+            "config": told_values(plan.config.resolved()),
         }
         for slot, plan in enumerate(plans)
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from llenergymeasure._telling import told
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
@@ -101,6 +102,9 @@ def _death(end: ProcessEnd, n_processes: int) -> ExperimentError:
 
 
 def _torchrun_failure(state_dir: Path, code: int) -> ExperimentError:
-    log = (state_dir / _TORCHRUN_LOG).read_text(encoding="utf-8", errors="replace")
+    file = state_dir / _TORCHRUN_LOG
+    # It stays beside the failure: what others may read of it.
+    log = told(file.read_text(encoding="utf-8", errors="replace"))
+    file.write_text(log, encoding="utf-8")
     last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
     return ExperimentError(f"torchrun, which starts the measuring processes, {ending(code)}: {last}")

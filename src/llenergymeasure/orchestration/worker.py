@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from llenergymeasure._telling import TellingFormatter
 from llenergymeasure.core.backends import get_backend, loggers_of
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.peers import FilePeers
@@ -99,7 +100,7 @@ def _log_to(output_dir: Path | None, name: str) -> None:
     if output_dir is not None:
         with contextlib.suppress(OSError):
             handler = logging.FileHandler(output_dir / name, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(TellingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.addHandler(handler)
 
 

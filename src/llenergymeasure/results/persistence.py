@@ -13,9 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._telling import told_values
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 
@@ -52,8 +53,13 @@ def save_result(result: ExperimentResult, output_dir: Path) -> Path:
         OSError: it cannot be written.
     """
     path = output_dir / RESULT_FILE
-    write_atomically(path, result.model_dump_json(indent=2) + "\n")
+    write_atomically(path, as_written(result, indent=2) + "\n")
     return path
+
+
+def as_written(model: BaseModel, indent: int | None = None) -> str:
+    """A model as JSON that others may read, with ``~`` for the home directory and names for secrets."""
+    return json.dumps(told_values(model.model_dump(mode="json")), indent=indent, ensure_ascii=False)
 
 
 def result_file(path: Path) -> Path:

@@ -1,0 +1,43 @@
+"""What comes in as an argument, and all that goes out to a terminal."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from llenergymeasure._paths import expanded, unnameable
+from llenergymeasure._telling import in_a_line, told, visible
+from llenergymeasure.exceptions import ConfigError
+
+_MOST_SHOWN = 80
+
+
+def show(text: str, *, err: bool = False) -> None:
+    """Print lines: control characters escaped, ``~`` for the home directory, names for secrets.
+
+    Nothing else in the command line prints.
+    """
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    # A terminal of another encoding shows what it lacks escaped too.
+    click.echo(visible(told(text)).encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+class UserPath(click.ParamType):
+    """A path that a user gives: ``~`` is put in place, and no file system's limits end in a traceback."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
+        """The path.
+
+        Raises:
+            ConfigError: no file can have this name.
+        """
+        text = str(value)
+        problem = unnameable(text)
+        if problem is not None:
+            called = param.opts[-1] if isinstance(param, click.Option) else "path"
+            raise ConfigError(f"{called} {in_a_line(text[:_MOST_SHOWN])}: {problem}")
+        return expanded(text)
