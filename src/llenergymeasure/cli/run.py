@@ -100,10 +100,9 @@ def _check_export(path: Path | None) -> None:
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     chosen = [settled(each) for each in (plan.experiments if isinstance(plan, StudyConfig) else [plan])]
     experiments = [each.config for each in chosen]
-    parent = output_folder(plan.output_dir)
-    examined = examine(experiments, parent, ask_every_sensor=True)
+    examined = examine(experiments, plan.output_dir, ask_every_sensor=True)
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
-    show(render.plan(experiments, parent, notes))
+    show(render.plan(experiments, output_folder(plan.output_dir), notes))
     return 0
 
 

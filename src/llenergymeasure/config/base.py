@@ -44,6 +44,11 @@ def conflict(message: str, field: str) -> PydanticCustomError:
     return PydanticCustomError(CONFLICT, "{message}", {"message": message, "field": field})
 
 
+def refused(message: str) -> PydanticCustomError:
+    """An error of a section as a whole that is told at the section."""
+    return PydanticCustomError("value_error", "Value error, {message}", {"message": message})
+
+
 def in_our_words(error: ValidationError) -> ValidationError:
     """The same error, which sends nobody to the pages of a library for what is wrong with a value."""
     details: list[InitErrorDetails] = []

@@ -9,6 +9,8 @@ from pydantic import AfterValidator
 from llenergymeasure._paths import HALF_A_CHARACTER, expanded_text, is_under_home, is_whole, shortened, unnameable
 
 _MOST_LEVELS = 60
+# As of a number in a file.
+_MOST_BITS = 256
 
 
 def _nameable(text: str) -> str:
@@ -26,7 +28,7 @@ def kept(value: Any, level: int = 0) -> Any:
     """A value of a configuration as it is kept: paths under the home directory begin with ``~``.
 
     Raises:
-        ValueError: it is, or holds, half a character, or is a path that no file system can have.
+        ValueError: it is, or holds, half a character or an endless number, or is a path that no file system can have.
     """
     if isinstance(value, Path):
         return Path(shortened(_nameable(str(value))))
@@ -35,6 +37,8 @@ def kept(value: Any, level: int = 0) -> Any:
             raise ValueError(HALF_A_CHARACTER)
         # A default that gives way to another is more than a text.
         return shortened(value) if type(value) is str else value
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError("this is a number of too many digits")
     if isinstance(value, dict) and level < _MOST_LEVELS:
         return {key: kept(inner, level + 1) for key, inner in value.items()}
     if isinstance(value, list | tuple) and level < _MOST_LEVELS:

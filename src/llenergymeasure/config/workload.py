@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from llenergymeasure.config.base import ConfigModel, Flag, conflict
+from llenergymeasure.config.base import ConfigModel, Flag, conflict, refused
 from llenergymeasure.config.paths import PathText
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 
@@ -82,12 +82,12 @@ class DatasetConfig(ConfigModel):
     def _one_source(self) -> Self:
         given = [source for source in DATASET_SOURCES if getattr(self, source) is not None]
         if len(given) > 1:
-            raise ValueError(
+            raise refused(
                 f"give either name (a built-in set), path (a local file), hub (a dataset of the Hugging Face hub) or "
                 f"random (random tokens), not {' and '.join(given)}"
             )
         if self.name is not None and self.name not in BUILT_IN_DATASETS:
-            raise ValueError(
+            raise refused(
                 f"no built-in dataset is called {self.name!r}; there is: {', '.join(BUILT_IN_DATASETS)}; "
                 "a file is given by its path, such as ./prompts.jsonl, a dataset of the Hugging Face hub as "
                 "dataset: {hub: its id}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from llenergymeasure._paths import expanded, is_whole
+from llenergymeasure._paths import HALF_A_CHARACTER, expanded, is_whole
 from llenergymeasure._secrets import looks_secret
 from llenergymeasure.exceptions import ConfigError, first_line
 
@@ -60,6 +60,8 @@ def read_config_file(path: str | Path, *, may_be_empty: bool = False) -> ConfigF
         ConfigError: missing, unreadable, too large, not YAML, with keys that are twice there or no text, or not
             a mapping; one line for each thing that is wrong.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"a configuration is given as the path of a YAML file, or as a model; this is {path!r:.80}")
     path = expanded(path)
     values, lines = _parse(_read_text(path), str(path))
     if values is None and may_be_empty:
@@ -78,6 +80,8 @@ def parse_value(text: str, called: str) -> Any:
     """
     if len(text) > _MAX_FILE_BYTES:
         raise ConfigError(f"{called}: this value is too long")
+    if not is_whole(text):
+        raise ConfigError(f"{called}: this value cannot be read: {HALF_A_CHARACTER}")
     try:
         return _parse(text, called)[0]
     except ConfigError as error:

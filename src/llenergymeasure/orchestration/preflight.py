@@ -24,7 +24,7 @@ from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError, contained
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
-from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
+from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def examine(
 
     Args:
         experiments: what is to be run.
-        output_dir: the place for the results, ``~`` and variables put in place; None writes nothing.
+        output_dir: the place for the results; None writes nothing.
         ask_every_sensor: ask also those that nothing depends on before the run.
 
     Raises:
@@ -104,7 +104,7 @@ def examine(
     config_errors = _named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
     lacking = _named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
     n_prompts, layouts = [e.n_prompts for e in found], [e.layout for e in found]
-    lacking += output_problems(output_dir, bytes_to_write(experiments, n_prompts, layouts))
+    lacking += _output_problems(output_dir, bytes_to_write(experiments, n_prompts, layouts))
     if config_errors or lacking:
         raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
     return found
@@ -127,6 +127,13 @@ class _Dataset:
     n_prompts: int | None = None
     error: str | None = None
     lacking: str | None = None
+
+
+def _output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
+    try:
+        return output_problems(output_folder(output_dir), needed_bytes)
+    except PreFlightError as error:
+        return [str(error)]
 
 
 def _in_use(config: ExperimentConfig) -> ExperimentConfig | ExaminedExperiment:

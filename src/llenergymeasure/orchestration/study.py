@@ -71,8 +71,9 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     """
     options = options or RunOptions()
     with _noted_when_interrupted(lambda: "nothing was kept"):
-        chosen, parent = settled(config), output_folder(config.output_dir)
-        (found,) = options.preflight([chosen.config], parent)
+        chosen = settled(config)
+        (found,) = options.preflight([chosen.config], config.output_dir)
+        parent = output_folder(config.output_dir)
         if parent is None:
             return Saved(_measured(_planned(chosen, found, options), "in_process", options), None)
         name = stamped_name(chosen.config.display_name, options.now())
@@ -95,9 +96,8 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     directory = None
     with _noted_when_interrupted(lambda: _what_was_kept(outcomes, len(config.experiments), directory)):
         chosen = [settled(experiment) for experiment in config.experiments]
-        parent = output_folder(config.output_dir)
-        examined = options.preflight([each.config for each in chosen], parent)
-        start = options.now()
+        examined = options.preflight([each.config for each in chosen], config.output_dir)
+        start, parent = options.now(), output_folder(config.output_dir)
         if parent is not None:
             directory = create_directory(parent, stamped_name(config.name, start))
             _log.info("what finishes is kept in %s", directory)
