@@ -63,6 +63,11 @@ def looks_secret(key: str) -> bool:
     )
 
 
+def is_of_a_secret(place: str) -> bool:
+    """The same of a place, such as ``--set section.field``, ``SECTION__FIELD`` or ``file:line``."""
+    return any(map(looks_secret, re.split(r"[.\s]|__", place)))
+
+
 def names_a_variable(text: str) -> bool:
     """Whether a text has the name of a variable in it."""
     return _VARIABLE.search(text) is not None

@@ -4,18 +4,20 @@ import logging
 import re
 from typing import Any
 
-from llenergymeasure._paths import shortened_within
+from llenergymeasure._paths import is_whole, shortened_within
 from llenergymeasure._secrets import hidden
 
 # What moves a terminal's cursor, turns a line around or ends it: C0, DEL and C1, marks of direction, separators of
 # lines, and half characters, which no terminal takes.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_HALF = re.compile("[\ud800-\udfff]")
 _CONTROL_IN_LINES = re.compile(f"(?!\n){_CONTROL.pattern}")
 
 
 def told(text: str) -> str:
-    """A text as others may read it: ``~`` for the home directory, names for secrets."""
-    return shortened_within(hidden(text))
+    """A text as others may read it, and every file can hold: ``~`` for the home directory, names for secrets."""
+    shown = shortened_within(hidden(text))
+    return shown if is_whole(shown) else _HALF.sub(_escaped, shown)
 
 
 def told_values(value: Any) -> Any:

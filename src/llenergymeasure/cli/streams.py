@@ -24,12 +24,13 @@ def show(text: str, *, err: bool = False) -> None:
     click.echo(visible(told(text)).encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
-class UserPath(click.ParamType):
+class UserPath(click.Path):
     """A path that a user gives: ``~`` is put in place, and no file system's limits end in a traceback."""
 
-    name = "path"
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path.
 
         Raises:
@@ -40,4 +41,4 @@ class UserPath(click.ParamType):
         if problem is not None:
             called = param.opts[-1] if isinstance(param, click.Option) else "path"
             raise ConfigError(f"{called} {in_a_line(text[:_MOST_SHOWN])}: {problem}")
-        return expanded(text)
+        return super().convert(expanded(text), param, ctx)

@@ -56,8 +56,7 @@ def in_our_words(error: ValidationError) -> ValidationError:
         kind, message = found["type"], _OUR_WORDS.get(found["type"], found["msg"])
         # In the message stand values already; a context's are put in once more where it has a {name} in it.
         context = {name: value for name, value in found.get("ctx", {}).items() if f"{{{name}}}" not in message}
-        # Types are texts of any kind here, which pydantic's own annotation does not say.
-        ours = PydanticCustomError(kind, message, context or None)  # type: ignore[arg-type]
+        ours = PydanticCustomError(kind, message, context or None)
         details.append({"type": ours, "loc": found["loc"], "input": found["input"]})
     return ValidationError.from_exception_data(error.title, details)
 

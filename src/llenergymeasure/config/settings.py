@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llenergymeasure._secrets import looks_secret
+from llenergymeasure._secrets import is_of_a_secret
 from llenergymeasure.config.yaml_file import parse_value, printable
 from llenergymeasure.exceptions import ConfigError
 
@@ -19,7 +19,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         parts = name.strip().split(".")
         # A value that is to be kept secret is not repeated.
-        called = f"--set {printable(name if looks_secret(name) else setting)}"
+        called = f"--set {printable(name if is_of_a_secret(name) else setting)}"
         if not equals or not all(parts):
             raise ConfigError(f"{called}: write it as field=value or section.field=value")
         parsed.append((called, parts, text))

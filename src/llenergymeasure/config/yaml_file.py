@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from llenergymeasure._paths import HALF_A_CHARACTER, expanded, is_whole
-from llenergymeasure._secrets import looks_secret
+from llenergymeasure._secrets import is_of_a_secret, looks_secret
 from llenergymeasure.exceptions import ConfigError, first_line
 
 # A configuration is written by hand; what is larger is another kind of file.
@@ -115,7 +115,7 @@ def _parse(text: str, name: str) -> tuple[Any, dict[Location, int]]:
 def _quoted(name: str, line: str) -> str:
     """A line for a message, in which a value that looks secret is left out."""
     key = line.partition(":")[0]
-    return "..." if looks_secret(name) else f"{printable(key)}: ..." if looks_secret(key) else printable(line)
+    return "..." if is_of_a_secret(name) else f"{printable(key)}: ..." if looks_secret(key) else printable(line)
 
 
 def _check_size(text: str, name: str) -> None:

@@ -147,8 +147,8 @@ def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[
 
     try:
         with pq.ParquetFile(path) as file:
-            there = optional is not None and optional in file.schema_arrow.names
-            columns = [*names, *([optional] if there else [])]
+            there = [name for name in (optional,) if name is not None and name in file.schema_arrow.names]
+            columns = [*names, *there]
             problem = _problem_of(file, columns)
             if problem is not None:
                 raise ConfigError(f"{path}: cannot be read: {problem}")

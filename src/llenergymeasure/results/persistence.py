@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from llenergymeasure._files import read_regular, write_atomically
 from llenergymeasure._paths import expanded, unnameable
@@ -63,7 +64,7 @@ def save_result(result: ExperimentResult, output_dir: Path) -> Path:
 
 def as_written(model: BaseModel, indent: int | None = None) -> str:
     """A model as JSON that others may read, with ``~`` for the home directory and names for secrets."""
-    return json.dumps(told_values(model.model_dump(mode="json")), indent=indent, ensure_ascii=False)
+    return to_json(told_values(model.model_dump(mode="json")), indent=indent, inf_nan_mode="null").decode()
 
 
 def result_file(path: Path) -> Path:

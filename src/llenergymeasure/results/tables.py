@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from llenergymeasure._telling import told
 from llenergymeasure.domain.inference import RequestOutput
 
 TIMESERIES_FILE = "timeseries.parquet"
@@ -58,7 +57,6 @@ def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str |
             "due_s": since_the_window(request.due_s),
             "sent_s": since_the_window(request.sent_s),
             "end_s": since_the_window(request.end_s),
-            "error": None if request.error is None else told(request.error),
         }
         for request in sorted(requests, key=lambda r: r.index)
     ]
