@@ -38,7 +38,8 @@ _IN_QUERY = re.compile(r"(?P<key>(?<=[?&;])[\w.~-]+)=(?P<secret>[^&;#\s'\"]+)")
 _IN_QUERY_TOO = frozenset({"sig", "signature", "key"})
 # A shorter value may be a part of any word.
 _LEAST_HIDDEN = 8
-_used: dict[str, str] = {}
+# Variables that were put in place in this process.
+_used: set[str] = set()
 
 
 class MissingVariablesError(Exception):
@@ -99,7 +100,7 @@ def put_in_place(text: str, environ: Mapping[str, str] | None = None) -> str:
     if missing:
         raise MissingVariablesError(missing)
     # Whatever they are called: what is named instead of written out is not to be told either.
-    _used.update({name: environ[name] for name in names})
+    _used.update(names)
     return _VARIABLE.sub(lambda match: environ[match[1]], text)
 
 
@@ -126,6 +127,6 @@ def _is_told(match: re.Match[str]) -> bool:
 
 def _values_to_hide() -> list[tuple[str, str]]:
     """Values with the names of their variables, the longest first, so that none is left in parts."""
-    named = {name: value for name, value in os.environ.items() if looks_secret(name)} | _used
+    named = {name: value for name, value in os.environ.items() if name in _used or looks_secret(name)}
     hidden_ones = [(v, name) for name, v in named.items() if len(v) >= _LEAST_HIDDEN and name not in _OPEN_VARIABLES]
     return sorted(hidden_ones, key=lambda item: -len(item[0]))

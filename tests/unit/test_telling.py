@@ -1,6 +1,7 @@
 """What leaves a process has no home directory, no secret and no control character in it."""
 
 import logging
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -233,7 +234,9 @@ def test_control_characters_are_shown_as_python_writes_them() -> None:
 @given(st.text(st.characters(codec=None)))
 def test_nothing_that_is_shown_moves_a_terminals_cursor(text: str) -> None:
     shown = visible(told(text))
-    assert all(character.isprintable() or character in "\n" or ord(character) > 0xA0 for character in shown)
+    moving = {"Cc", "Cs", "Zl", "Zp", "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    of_it = {f(c) for c in shown.replace("\n", "") for f in (unicodedata.category, unicodedata.bidirectional)}
+    assert not moving & of_it
     shown.encode("utf-8")
     assert "\n" not in in_a_line(told(text))
 

@@ -39,7 +39,11 @@ from llenergymeasure.results.export import export_csv
     type=UserPath(),
     help=f"Folder for results.  [default: ./{DEFAULT_OUTPUT}]",
 )
-@click.option("--export-csv", type=UserPath(), help="Also write the results as CSV to a new file.")
+@click.option(
+    "--export-csv",
+    type=UserPath(),
+    help="Also write the results as CSV to a new file; a text like a formula gets a ' before it.",
+)
 @click.option(
     "--set",
     "settings",

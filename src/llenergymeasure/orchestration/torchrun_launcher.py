@@ -44,6 +44,8 @@ class TorchrunLauncher:
                 # Process 0 shows its progress where this process would: torchrun's own stderr is of no use to a user.
                 code = run_to_end(self._command(state_dir, n), stdout=_STDERR, stderr=file, env=environment(n))
             if code != 0:
+                # It stays beside the failure: as others may read it.
+                log.write_text(told(log.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
                 raise _failure(state_dir, n, code)
             raws = list(read_process_results(state_dir, n))
             log.unlink()
@@ -102,9 +104,6 @@ def _death(end: ProcessEnd, n_processes: int) -> ExperimentError:
 
 
 def _torchrun_failure(state_dir: Path, code: int) -> ExperimentError:
-    file = state_dir / _TORCHRUN_LOG
-    # It stays beside the failure: what others may read of it.
-    log = told(file.read_text(encoding="utf-8", errors="replace"))
-    file.write_text(log, encoding="utf-8")
+    log = (state_dir / _TORCHRUN_LOG).read_text(encoding="utf-8")
     last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
     return ExperimentError(f"torchrun, which starts the measuring processes, {ending(code)}: {last}")

@@ -33,7 +33,7 @@ def main(state_dir: Path) -> int:
     if plan.layout.n_processes > 1:
         plan = _as_one_of_several(plan)
     index = plan.process_index
-    _log_to(plan.output_dir, LOG_FILE if index == 0 else f"log_{index}.txt")
+    log_to(plan.output_dir, LOG_FILE if index == 0 else f"log_{index}.txt")
     peers = FilePeers(state_dir / PEERS_DIR, index, plan.layout.n_processes)
     try:
         backend = get_backend(plan.config.backend)
@@ -93,7 +93,8 @@ def _report(state_dir: Path, index: int, error: LLEMError) -> int:
     return error.exit_code
 
 
-def _log_to(output_dir: Path | None, name: str) -> None:
+def log_to(output_dir: Path | None, name: str) -> None:
+    """Keep this process's log lines in a file of that name; nowhere without a folder."""
     logger = logging.getLogger("llenergymeasure")
     logger.setLevel(logging.INFO)
     handler: logging.Handler = logging.NullHandler()
