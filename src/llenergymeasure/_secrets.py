@@ -6,7 +6,7 @@ A name becomes its value only where it is used, and the value its name again in 
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -20,17 +20,18 @@ _OF_A_TOKEN = re.compile(
     r"hf|hub|huggingface|access|api|refresh|session|user|github|gitlab|git|private|personal|login|oauth|id|security"
     r"|client|wandb"
 )
+_ADDRESS = re.compile(r"prox(?:y|ies)|urls?|uri|endpoint|server|host|https?|registry|mirror")
 # Behind such a word it is no secret but where one lies, or what it is called.
 _ABOUT_ONE = re.compile(r"path|file|dir|folder|name|env|var|variable|type|ids?|url|length|timeout|sock")
 # Not secret whatever they look like, and more readable as they are.
 _OPEN_VARIABLES = frozenset({"PWD", "OLDPWD", "HOME"})
 # Tokens that say what they are: of the Hugging Face hub, OpenAI and its like, GitHub, GitLab, AWS, Slack.
 _KNOWN_TOKEN = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
-    r"|glpat-[\w-]{16,}|AKIA[A-Z0-9]{16}|xox[abprs]-[\w-]{10,})"
+    r"\b(?:hf_[A-Za-z0-9]{20,}|sk-(?:proj-|svcacct-|ant-\w{1,8}-)?[A-Za-z0-9_]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|github_pat_\w{20,}|glpat-[\w-]{16,}|AKIA[A-Z0-9]{16}|xox[abprs]-[\w-]{10,})"
 )
 _USER_AND_PASSWORD = re.compile(
-    r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s?#@:'\"]*):(?P<secret>[^/\s@]+)@"
+    r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]{0,20}://)(?P<user>[^/\s?#@:'\"]*):(?P<secret>[^/\s@]+)@"
 )
 _USER_ALONE = re.compile(r"(?P<scheme>\b(?:git\+)?https?://)(?P<secret>[^/\s?#@:'\"]+)@")
 _WITHOUT_SCHEME = re.compile(r"[^/\s:@]+:(?P<secret>[^/\s@]+)@[\w.-]+(?::\d+)?(?:/\S*)?")
@@ -79,10 +80,15 @@ def token_in(text: str) -> bool:
     return _KNOWN_TOKEN.search(text) is not None
 
 
-def credentials_in(text: str) -> bool:
-    """Whether a text has a URL in it that carries a password, or a token as its user or in its query."""
+def credentials_in(text: str, *, is_address: bool = False) -> bool:
+    """Whether a text has a URL in it that carries a password, or a token as its user or in its query.
+
+    Args:
+        text: any text.
+        is_address: it is the address of a server, in which ``user:password@host`` is no name.
+    """
     found = [*_USER_AND_PASSWORD.finditer(text), *_USER_ALONE.finditer(text)]
-    found += filter(None, [_WITHOUT_SCHEME.fullmatch(text)])
+    found += filter(None, [_WITHOUT_SCHEME.fullmatch(text) if is_address else None])
     if "://" in text:
         found += [m for m in _IN_QUERY.finditer(text) if looks_secret(m["key"]) or m["key"].lower() in _IN_QUERY_TOO]
     return any(not names_a_variable(match["secret"]) for match in found)
@@ -104,9 +110,19 @@ def put_in_place(text: str, environ: Mapping[str, str] | None = None) -> str:
     return _VARIABLE.sub(lambda match: environ[match[1]], text)
 
 
-def hidden(text: str) -> str:
-    """A text with the names of variables for their values, where these are secret, and without other secrets."""
-    for value, name in _values_to_hide():
+def names_an_address(key: str) -> bool:
+    """Whether what stands under a key is the address of a server."""
+    return any(_ADDRESS.fullmatch(word.lower()) for word in _WORD.findall(key))
+
+
+def hidden(text: str, values: Sequence[tuple[str, str]] | None = None) -> str:
+    """A text with the names of variables for their values, where these are secret, and without other secrets.
+
+    Args:
+        text: any text.
+        values: what ``values_to_hide`` gives, for whoever has many texts.
+    """
+    for value, name in values_to_hide() if values is None else values:
         if value in text:
             text = text.replace(value, f"${{{name}}}")
     text = _KNOWN_TOKEN.sub("***", text)
@@ -125,7 +141,7 @@ def _is_told(match: re.Match[str]) -> bool:
     return looks_secret(match["key"]) and not names_a_variable(match["secret"])
 
 
-def _values_to_hide() -> list[tuple[str, str]]:
+def values_to_hide() -> list[tuple[str, str]]:
     """Values with the names of their variables, the longest first, so that none is left in parts."""
     named = {name: value for name, value in os.environ.items() if name in _used or looks_secret(name)}
     hidden_ones = [(v, name) for name, v in named.items() if len(v) >= _LEAST_HIDDEN and name not in _OPEN_VARIABLES]

@@ -2,10 +2,11 @@
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from llenergymeasure._paths import is_whole, shortened_within
-from llenergymeasure._secrets import hidden
+from llenergymeasure._secrets import hidden, values_to_hide
 
 # What moves a terminal's cursor, turns a line around or ends it: C0, DEL and C1, marks of direction, separators of
 # lines, and half characters, which no terminal takes.
@@ -14,21 +15,30 @@ _HALF = re.compile("[\ud800-\udfff]")
 _CONTROL_IN_LINES = re.compile(f"(?!\n){_CONTROL.pattern}")
 
 
-def told(text: str) -> str:
-    """A text as others may read it, and every file can hold: ``~`` for the home directory, names for secrets."""
-    shown = shortened_within(hidden(text))
+def told(text: str, values: Sequence[tuple[str, str]] | None = None) -> str:
+    """A text as others may read it, and every file can hold: ``~`` for the home directory, names for secrets.
+
+    Args:
+        text: any text.
+        values: what ``values_to_hide`` gives, for whoever has many texts.
+    """
+    shown = shortened_within(hidden(text, values))
     return shown if is_whole(shown) else _HALF.sub(_escaped, shown)
 
 
 def told_values(value: Any) -> Any:
     """Plain JSON values as others may read them."""
+    return _told_values(value, values_to_hide())
+
+
+def _told_values(value: Any, secrets: Sequence[tuple[str, str]]) -> Any:
     if isinstance(value, str):
-        return told(value)
+        return told(value, secrets)
     if isinstance(value, dict):
-        return {shortened_within(key) if isinstance(key, str) else key: told_values(v) for key, v in value.items()}
+        return {shortened_within(str(key)): _told_values(inner, secrets) for key, inner in value.items()}
     if isinstance(value, list):
         # Lists of numbers are long.
-        return [told_values(item) if isinstance(item, str | dict | list) else item for item in value]
+        return [_told_values(item, secrets) if isinstance(item, str | dict | list) else item for item in value]
     return value
 
 

@@ -1,6 +1,7 @@
 """What leaves a process has no home directory, no secret and no control character in it."""
 
 import logging
+import time
 import unicodedata
 from pathlib import Path
 
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llenergymeasure._paths import expanded, shortened, shortened_within, unnameable
-from llenergymeasure._secrets import MissingVariablesError, credentials_in, hidden, looks_secret, put_in_place, token_in
+from llenergymeasure._secrets import (
+    MissingVariablesError,
+    credentials_in,
+    hidden,
+    looks_secret,
+    names_an_address,
+    put_in_place,
+    token_in,
+)
 from llenergymeasure._telling import TellingFormatter, in_a_line, told, told_values, visible
 from llenergymeasure.domain.inference import RequestOutput
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -152,7 +161,6 @@ def test_these_do_not(key: str) -> None:
         "http://me:pw@proxy:3128",
         "http://me:${PW}x@proxy/?token=abc",
         "https://abcdef@github.com/a",
-        "me:pw@proxy:3128",
         "https://host/x?token=abc",
         "https://host/x?a=1&api_key=abc",
         "postgres://me:pw@db/x",
@@ -172,6 +180,7 @@ def test_these_texts_carry_credentials(text: str) -> None:
         "https://host/x?max_tokens=3&pad_token=x",
         "org/model@main",
         "a:b",
+        "me:pw@proxy:3128",
         "kernels-community/flash-attn@v1:forward",
     ],
 )
@@ -201,7 +210,22 @@ def test_what_is_a_secret_wherever_it_stands_is_hidden() -> None:
     said = "GET https://me:pw@host/x?token=abc with hf_abcdefghijklmnopqrstuvwx"
     assert hidden(said) == "GET https://me:***@host/x?token=*** with ***"
     assert token_in("hf_abcdefghijklmnopqrstuvwx")
-    assert not token_in("hf_hub and sk-learn")
+    assert not token_in("hf_hub and sk-learn and sk-a-model-of-a-rather-long-name")
+
+
+def test_without_a_scheme_a_password_is_one_in_an_address_only() -> None:
+    assert credentials_in("me:pw@proxy:3128", is_address=True)
+    assert not credentials_in("me:${PW}@proxy:3128", is_address=True)
+    assert names_an_address("proxies")
+    assert not names_an_address("name")
+
+
+def test_long_texts_are_looked_through_in_no_time() -> None:
+    for text in ("a." * 100_000, "a://" * 50_000, "?a" * 100_000, "a:b@" * 50_000, "hf_" * 80_000):
+        start_s = time.process_time()
+        credentials_in(text, is_address=True)
+        hidden(f"{text} ://")
+        assert time.process_time() - start_s < 2
 
 
 # Where it is done.

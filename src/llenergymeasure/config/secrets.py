@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llenergymeasure._secrets import credentials_in, looks_secret, names_a_variable, token_in
+from llenergymeasure._secrets import credentials_in, looks_secret, names_a_variable, names_an_address, token_in
 
 # What is nested deeper is no configuration, and is refused as that.
 _MOST_LEVELS = 60
@@ -32,15 +32,15 @@ def literal_secrets(
         for index, inner in enumerate(value):
             yield from literal_secrets(inner, (*location, index), below_one)
     elif isinstance(value, str):
-        wrong = _wrong_with(value, below_one)
+        wrong = _wrong_with(value, below_one, any(names_an_address(key) for key in location if isinstance(key, str)))
         if wrong:
             yield location, f"{wrong}; {_HOW}"
     elif below_one and isinstance(value, int | float) and abs(value) >= _LEAST_NUMBER:
         yield location, f"this looks like a secret that is written out; {_HOW}"
 
 
-def _wrong_with(text: str, below_one: bool) -> str | None:
-    if credentials_in(text):
+def _wrong_with(text: str, below_one: bool, is_address: bool) -> str | None:
+    if credentials_in(text, is_address=is_address):
         return "this URL carries a password or a token"
     if token_in(text):
         return "this is a token that is written out"

@@ -23,6 +23,7 @@ written_out = pytest.mark.parametrize(
     ("passed", "where"),
     [
         ({"proxies": {"https": f"http://me:{SECRET}@proxy:3128"}}, "passthrough_kwargs.proxies.https"),
+        ({"proxies": {"https": f"me:{SECRET}@proxy:3128"}}, "passthrough_kwargs.proxies.https"),
         ({"adapter_kwargs": {"token": SECRET}}, "passthrough_kwargs.adapter_kwargs.token"),
         ({"headers": [{"Authorization": f"Bearer {SECRET}"}]}, "passthrough_kwargs.headers.0.Authorization"),
         ({"credentials": {"user": "me", "of": [SECRET]}}, "passthrough_kwargs.credentials.user"),
