@@ -18,6 +18,11 @@ def _home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
 
 
+def made(**fields: Any) -> ExperimentConfig:
+    """As somebody in Python would make it who does not look at types."""
+    return ExperimentConfig(**fields)
+
+
 def with_paths(home: str) -> dict[str, Any]:
     """A configuration with every kind of path, all of them under a home directory."""
     return {
@@ -83,7 +88,7 @@ def test_what_no_file_can_be_called_is_refused_at_its_field(place: str, text: st
 def test_half_characters_and_endless_numbers_are_refused_wherever_they_stand() -> None:
     for wrong in ({"passthrough_kwargs": {"a": ["x\udcff"]}}, {"name": "x\udcff"}, {"max_output_tokens": 10**400}):
         with pytest.raises(ValidationError):
-            ExperimentConfig(**{"model": "m", **wrong})
+            made(**{"model": "m", **wrong})
 
 
 @pytest.mark.parametrize(
@@ -92,9 +97,9 @@ def test_half_characters_and_endless_numbers_are_refused_wherever_they_stand() -
 @pytest.mark.parametrize("value", [3, ["./dir"], object()])
 def test_a_section_of_another_kind_is_told_in_our_words(section: str, value: object) -> None:
     for make in (
-        lambda: ExperimentConfig(**{"model": "m", section: value}),
-        lambda: run_experiment(**{"model": "m", section: value}),
-        lambda: StudyConfig(experiments=[{"model": "m", section: value}]),
+        lambda: made(**{"model": "m", section: value}),
+        lambda: run_experiment(None, **{"model": "m", section: value}),
+        lambda: StudyConfig.model_validate({"experiments": [{"model": "m", section: value}]}),
     ):
         with pytest.raises(ValidationError) as caught:
             make()
@@ -106,6 +111,6 @@ def test_a_section_of_another_kind_is_told_in_our_words(section: str, value: obj
 def test_no_error_of_a_value_sends_anybody_to_a_librarys_pages() -> None:
     wrong = {"model": "", "n": "5", "modle": 1, "dataset": {"name": "nope"}, "decoder": {"top_p": 7}, "lora": "./dir"}
     with pytest.raises(ValidationError) as caught:
-        ExperimentConfig(**wrong)
+        made(**wrong)
     assert caught.value.error_count() == len(wrong)
     assert "https://" not in str(caught.value)

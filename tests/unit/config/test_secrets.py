@@ -1,6 +1,7 @@
 """Secrets are named by variable; one that is written out is refused, and not repeated."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,13 @@ from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.introspection import field_defaults
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config
-from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
+from llenergymeasure.config.models import (
+    DatasetConfig,
+    ExperimentConfig,
+    LoRAConfig,
+    StudyConfig,
+    measurement_config_hash,
+)
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
 from llenergymeasure.exceptions import ConfigError, PreFlightError
@@ -105,8 +112,10 @@ def test_no_field_of_ours_looks_secret() -> None:
 def test_values_are_put_in_place_in_a_copy_and_the_hash_is_over_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROXY_PW", SECRET)
     monkeypatch.setenv("MODELS_HERE", "/data/models")
-    passed = {"proxies": {"https": "http://me:${PROXY_PW}@proxy"}, "lists": ["${PROXY_PW}", 1]}
-    config = ExperimentConfig(model="${MODELS_HERE}/a", lora={"path": "${MODELS_HERE}/b"}, passthrough_kwargs=passed)
+    passed: dict[str, Any] = {"proxies": {"https": "http://me:${PROXY_PW}@proxy"}, "lists": ["${PROXY_PW}", 1]}
+    config = ExperimentConfig(
+        model="${MODELS_HERE}/a", lora=LoRAConfig(path="${MODELS_HERE}/b"), passthrough_kwargs=passed
+    )
     before = measurement_config_hash(config)
     used = in_use(config)
     assert used.model == "/data/models/a"
@@ -120,7 +129,7 @@ def test_values_are_put_in_place_in_a_copy_and_the_hash_is_over_the_names(monkey
 
 
 def test_every_variable_that_is_not_set_is_told_with_its_field() -> None:
-    config = ExperimentConfig(model="${NO_SUCH_A}/m", dataset={"path": "${NO_SUCH_B}/${NO_SUCH_C}.txt"})
+    config = ExperimentConfig(model="${NO_SUCH_A}/m", dataset=DatasetConfig(path=Path("${NO_SUCH_B}/${NO_SUCH_C}.txt")))
     with pytest.raises(PreFlightError) as caught:
         in_use(config)
     assert str(caught.value).splitlines() == [
