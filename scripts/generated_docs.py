@@ -47,6 +47,15 @@ page](experiment.schema.json), and `llem config --schema` prints it.
 
 A field that is set but changes nothing, such as a temperature without sampling, is a warning in the result.
 
+Results are published, so they have names in the place of what is nobody's business:
+
+- A path under the home directory is kept, hashed and shown as `~/...`, however it is given; `~` is understood wherever
+  a path is read.
+- A secret is named by a variable, such as `${HF_TOKEN}`, in any text. The name is kept and hashed; the value is put in
+  place only where it is used, and is not in results, logs or messages. One that is written out, under a key such as
+  `token`, `api_key` or `password`, or in a URL, is refused. Other variables may be named too, such as
+  `model: ${MODELS}/llama`.
+
 ## Shared by all engines
 
 """

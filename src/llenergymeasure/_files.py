@@ -1,9 +1,35 @@
 """Files that are whole or absent."""
 
 import contextlib
+import errno
 import os
+import stat
 import uuid
 from pathlib import Path
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """All of a file; a pipe or a device is none: it may have no end, or never begin.
+
+    Args:
+        path: the file.
+        most_bytes: no such file has more.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger; the file is named.
+    """
+    # Without waiting for whoever writes into a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "this is a pipe or a device, no file", str(path))
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it has over {most_bytes / 1e6:,.0f} MB, which no such file has", str(path))
+    return content
 
 
 def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:

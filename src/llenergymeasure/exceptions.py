@@ -14,11 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, FunctionType, MethodType
 
+from llenergymeasure._telling import told
+
 
 class LLEMError(Exception):
-    """Base of all errors of this package; the message says what, which value, and what to do."""
+    """Base of all errors of this package; the message says what, which value, and what to do.
+
+    It says so as others may read it, for it is kept with results: ``~`` for the home directory, names for secrets.
+    """
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(told(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(LLEMError):
@@ -93,7 +101,7 @@ def _code_of(handler: object) -> CodeType | None:
 
 def first_line(error: BaseException) -> str:
     """What an error says, in one line of 300 characters at most; its kind where it says nothing."""
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    said = next((line.strip() for line in told(str(error)).splitlines() if line.strip()), "")
     return said[:300] or type(error).__name__
 
 

@@ -1,7 +1,7 @@
 """The command line: the only place that prints or exits."""
 
-import contextlib
 import importlib
+import io
 import signal
 import sys
 from pathlib import Path
@@ -72,8 +72,9 @@ def _exit_code(args: list[str] | None) -> int:
     try:
         value: Any = cli.main(args, prog_name="llem", standalone_mode=False)
     except click.ClickException as error:
-        with contextlib.suppress(OSError, ValueError):
-            error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        streams.tell(said.getvalue().rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         streams.tell(f"llem: {'; '.join(['interrupted', *_notes(error)])}")
@@ -102,6 +103,6 @@ def _report(error: Exception) -> int:
     from llenergymeasure.cli.errors import describe
 
     text, code = describe(error)
-    for line in text.splitlines():
+    for line in text.split("\n"):
         streams.tell(f"llem: {line}")
     return code

@@ -5,14 +5,16 @@ from pathlib import Path
 import click
 
 from llenergymeasure.cli import render
+from llenergymeasure.cli.arguments import UserPath
+from llenergymeasure.cli.streams import show
 from llenergymeasure.results.differences import differing_settings
 from llenergymeasure.results.outputs import compare_runs
 from llenergymeasure.results.persistence import load_result
 
 
 @click.command("compare")
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("first", type=UserPath())
+@click.argument("second", type=UserPath())
 def compare_command(first: Path, second: Path) -> int:
     """Show whether two runs of the same prompts said the same, token by token, and what they differ in.
 
@@ -20,5 +22,5 @@ def compare_command(first: Path, second: Path) -> int:
     as STUDY/runs/0005-HASH, of which the newest attempt counts.
     """
     found, settings = compare_runs(first, second), differing_settings(first, second)
-    click.echo(render.comparison(found, settings, (load_result(first).validity, load_result(second).validity)))
+    show(render.comparison(found, settings, (load_result(first).validity, load_result(second).validity)))
     return 0

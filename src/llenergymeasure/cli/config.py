@@ -5,6 +5,7 @@ import json
 import click
 
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render
+from llenergymeasure.cli.streams import show
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.introspection import experiment_schema
 from llenergymeasure.config.loader import effective_defaults
@@ -26,7 +27,7 @@ from llenergymeasure.orchestration.inspection import engine_status, library_logg
 def config_command(verbose: bool, schema: bool) -> int:
     """Show this machine's GPUs, engines, energy sensors, packaged models and the user's defaults."""
     if schema:
-        click.echo(json.dumps(experiment_schema(engine_names(), sensor_names()), indent=2))
+        show(json.dumps(experiment_schema(engine_names(), sensor_names()), indent=2))
         return 0
     logs.configure(quiet=True, verbose=False)
     # First, because a wrong default would be wrong in every run.
@@ -41,7 +42,7 @@ def config_command(verbose: bool, schema: bool) -> int:
     elif not any(engine.uses_gpus for engine in engines):
         devices = ()  # every engine runs on the CPU, and the GPUs' sensors are of no use
     sensors = list(probe_sensors(SensorContext(devices=devices)))
-    click.echo(
+    show(
         render.machine(
             environment,
             visible=visible,
@@ -52,8 +53,8 @@ def config_command(verbose: bool, schema: bool) -> int:
         )
     )
     for line in render.taken_names("engine", registry.taken_names()) + render.taken_names("energy", taken_names()):
-        click.echo(line)
-    click.echo(render.user_file(user_file_path()))
+        show(line)
+    show(render.user_file(user_file_path()))
     if verbose:
-        click.echo(render.defaults(defaults))
+        show(render.defaults(defaults))
     return 0

@@ -9,6 +9,7 @@ from string import ascii_uppercase
 import yaml
 from tabulate import tabulate
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seconds, wrapped
 from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
@@ -59,10 +60,12 @@ def study(result: StudyResult) -> str:
         for r, letter in zip(result.experiments, letters, strict=True)
     ]
     rows += [[f.name, "failed", *[NONE] * 8] for f in result.failures]
-    lines = [tabulate(rows, headers=headers, disable_numparse=True)]
+    cells = [[in_a_line(str(cell)) for cell in row] for row in rows]
+    lines = [tabulate(cells, headers=headers, disable_numparse=True)]
     lines += _about_the_letters(letters, result.output_dir)
     for failure in result.failures:
-        lines.append(f"failed: {failure.name}: {failure.error_type}: {failure.message}")
+        message = failure.message.replace("\n", "\n        ")
+        lines.append(f"failed: {in_a_line(failure.name)}: {failure.error_type}: {message}")
         if result.output_dir is not None:
             lines.append(f"        log: {result.output_dir}/{RUNS_DIR}/{failure.slot:04d}-*/attempt-1/log.txt")
     lines += _about_the_warnings(result.experiments)
@@ -137,7 +140,7 @@ def plan(experiments: Sequence[ExperimentConfig], output_dir: Path | None, notes
     for position, (item, lines) in enumerate(zip(experiments, notes, strict=True), 1):
         resolved = {key: value for key, value in item.resolved().items() if key != "output_dir"}
         head = f"# experiment {position} of {len(experiments)}, hash {measurement_config_hash(item)}"
-        head = "\n# ".join([head, *lines])
+        head = "\n# ".join([head, *map(in_a_line, lines)])
         parts.append(f"{head}\n{yaml.safe_dump(resolved, sort_keys=False, allow_unicode=False).strip()}")
     parts.append(f"# everything needed is here; results would go to {output_dir}; nothing was run")
     return "\n".join(parts)
@@ -175,7 +178,9 @@ def machine(
     lines.append(f"{'energy auto':<{LABEL}}{best}")
     lines += [_status("packaged model", m.problem, m.name) for m in models]
     if verbose:
-        lines += [f"{'package':<{LABEL}}{name} {version}" for name, version in environment.packages.items()]
+        lines += [
+            f"{'package':<{LABEL}}{in_a_line(f'{name} {version}')}" for name, version in environment.packages.items()
+        ]
     return "\n".join(lines)
 
 
@@ -199,7 +204,7 @@ def user_file(path: Path) -> str:
 
 def defaults(origins: Sequence[FieldOrigin]) -> str:
     """Every field with the value it has unless an experiment says otherwise, and where that comes from."""
-    rows = [(o.name, json.dumps(o.value), o.origin) for o in origins]
+    rows = [(o.name, json.dumps(o.value), in_a_line(o.origin)) for o in origins]
     return "\n" + tabulate(rows, headers=("field", "default here", "from"), disable_numparse=True)
 
 

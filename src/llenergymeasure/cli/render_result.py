@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seconds, wrapped
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import Distribution, counted_devices
@@ -29,9 +30,10 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
         *_throttle_rows(result),
         ("validity", _validity_line(result)),
     ]
-    lines = [f"{label:<{LABEL}}{value}" for label, value in rows]
+    lines = [f"{in_a_line(label):<{LABEL}}{in_a_line(value)}" for label, value in rows]
     lines += _warning_lines(result.measurement_warnings)
-    lines.append(f"{'result':<{LABEL}}{directory or 'not written (no output folder)'}")
+    written = "not written (no output folder)" if directory is None else in_a_line(str(directory))
+    lines.append(f"{'result':<{LABEL}}{written}")
     return "\n".join(lines)
 
 

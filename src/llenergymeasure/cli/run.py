@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
+from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
@@ -19,13 +20,14 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
+from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
 
 
 @click.command("run")
-@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.argument("config", required=False, type=UserPath())
 @click.option("--model", help="Hub id, model directory, GGUF file, or a packaged model's short name.")
 @click.option("--backend", help="Inference engine, or auto: the first that is installed.")
 @click.option("--dataset", help="Built-in set ('mixed'), a file's path, or 'random' for random tokens.")
@@ -35,10 +37,14 @@ from llenergymeasure.results.export import export_csv
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help=f"Folder for results.  [default: ./{DEFAULT_OUTPUT}]",
 )
-@click.option("--export-csv", type=click.Path(path_type=Path), help="Also write the results as CSV to a new file.")
+@click.option(
+    "--export-csv",
+    type=UserPath(),
+    help="Also write the results as CSV to a new file; a text like a formula gets a ' before it.",
+)
 @click.option(
     "--set",
     "settings",
@@ -85,7 +91,7 @@ def _hand_out(table: str, results: list[ExperimentResult], csv: Path | None, dir
     """Print the table and write the CSV; where one cannot be had, say where the results are."""
     where = "nothing else was kept" if directory is None else f"the results are in {directory}"
     with noted_when_interrupted(lambda: where):
-        missing = streams.show(table)
+        missing = streams.why_not_shown(table)
         problems = [] if missing is None else [f"the table could not be written to stdout ({missing})"]
         if csv is not None:
             try:
@@ -111,7 +117,7 @@ def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
     experiments = [each.config for each in chosen]
     examined = examine(experiments, plan.output_dir, ask_every_sensor=True)
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
-    click.echo(render.plan(experiments, plan.output_dir, notes))
+    streams.show(render.plan(experiments, output_folder(plan.output_dir), notes))
     return 0
 
 

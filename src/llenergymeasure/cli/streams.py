@@ -1,10 +1,12 @@
-"""Standard streams that are full, closed, or belong to a terminal that is gone."""
+"""All that goes out: escaped for a terminal, into streams that may be full, closed, or of a terminal that is gone."""
 
 import contextlib
 import os
 import sys
 
 import click
+
+from llenergymeasure._telling import told, visible
 
 _STANDARD = (0, 1, 2)
 
@@ -30,13 +32,27 @@ def make_usable() -> None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
 
 
-def show(text: str) -> str | None:
-    """Print a text on stdout, to the last byte; why that cannot be done."""
+def show(text: str, *, err: bool = False) -> None:
+    """Print lines: control characters escaped, ``~`` for the home directory, names for secrets.
+
+    Nothing else in the command line prints.
+
+    Raises:
+        OSError: the stream does not take it.
+    """
+    stream = sys.stderr if err else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    # A terminal of another encoding shows what it lacks escaped too.
+    click.echo(visible(told(text)).encode(encoding, "backslashreplace").decode(encoding), err=err)
+    stream.flush()
+
+
+def why_not_shown(text: str) -> str | None:
+    """Print a text on stdout, to the last byte; why that cannot be done, None where it was."""
     if _Closed.stdout:
         return "it is closed"
     try:
-        click.echo(text)
-        sys.stdout.flush()
+        show(text)
     except (OSError, ValueError) as error:  # a ValueError of a file that was closed under it
         abandon(1)
         return getattr(error, "strerror", None) or str(error)
@@ -46,8 +62,7 @@ def show(text: str) -> str | None:
 def tell(line: str) -> None:
     """Print a line on stderr, where there is anybody to read it."""
     with contextlib.suppress(OSError, ValueError):
-        click.echo(line, err=True)
-        sys.stderr.flush()
+        show(line, err=True)
 
 
 def abandon(descriptor: int) -> None:

@@ -3,11 +3,25 @@
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, Strict, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+
+from llenergymeasure.config.paths import kept
+from llenergymeasure.config.secrets import literal_secrets
+from llenergymeasure.exceptions import ConfigError
 
 # YAML says what is a number: neither true nor "5" is one, and neither 1 nor "yes" is true.
 Integer = Annotated[int, Strict()]
@@ -16,11 +30,35 @@ Flag = Annotated[bool, Strict()]
 
 # The type of the errors that ``conflict`` makes.
 CONFLICT = "conflict"
+# Where pydantic speaks of its own classes, or of Python.
+_OUR_WORDS = {
+    "model_type": "Input should be a mapping of fields",
+    "dict_type": "Input should be a mapping of fields",
+    "model_attributes_type": "Input should be a mapping of fields",
+    "string_unicode": "Input should be whole characters; this holds half of one, or a byte that is no UTF-8",
+}
 
 
 def conflict(message: str, field: str) -> PydanticCustomError:
     """An error of a section as a whole that is to be told at one of its fields."""
     return PydanticCustomError(CONFLICT, "{message}", {"message": message, "field": field})
+
+
+def refused(message: str) -> PydanticCustomError:
+    """An error of a section as a whole that is told at the section."""
+    return PydanticCustomError("value_error", "Value error, {message}", {"message": message})
+
+
+def in_our_words(error: ValidationError) -> ValidationError:
+    """The same error, which sends nobody to the pages of a library for what is wrong with a value."""
+    details: list[InitErrorDetails] = []
+    for found in error.errors(include_url=False):
+        kind, message = found["type"], _OUR_WORDS.get(found["type"], found["msg"])
+        # In the message stand values already; a context's are put in once more where it has a {name} in it.
+        context = {name: value for name, value in found.get("ctx", {}).items() if f"{{{name}}}" not in message}
+        ours = PydanticCustomError(kind, message, context or None)
+        details.append({"type": ours, "loc": found["loc"], "input": found["input"]})
+    return ValidationError.from_exception_data(error.title, details)
 
 
 @dataclass(frozen=True)
@@ -45,6 +83,9 @@ def nearest(name: str, known: Sequence[str], *, otherwise: str | None = None) ->
 class ConfigModel(BaseModel):
     """Frozen, no unknown keys, no NaN or infinity, documented field by field.
 
+    Texts are kept as they are given, but for the home directory, which is ``~``: results are published. Secrets are
+    named by variable (``config/in_use.py`` puts both in place); one that is written out is a ``ConfigError``.
+
     A model says in two tables how its fields bear on each other:
 
     - ``conflicts``: ``{field: {earlier field: way out}}``, pairs of which at most one may be on;
@@ -64,6 +105,23 @@ class ConfigModel(BaseModel):
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     one_is_off: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        lines = [f"{'.'.join(map(str, where))}: {wrong}" for where, wrong in literal_secrets(data)]
+        if lines:
+            # Not pydantic's, which shows what was given.
+            raise ConfigError("\n".join(lines))
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise in_our_words(error) from None
+
+    @field_validator("*")
+    @classmethod
+    def _as_kept(cls, value: Any) -> Any:
+        return kept(value)
 
     @field_validator("*")
     @classmethod

@@ -3,7 +3,7 @@
 import functools
 import re
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.fields import field_of, keys_of, members, model_at, model_in, takes_mapping, takes_null
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
+from llenergymeasure.config.secrets import literal_secrets
 from llenergymeasure.config.yaml_file import Location, printable
 from llenergymeasure.exceptions import ConfigError
 
@@ -38,9 +39,13 @@ def validated(
         also_wrong: lines about what is wrong and no part of the values.
 
     Raises:
-        ConfigError: there are unknown keys, or lines in ``also_wrong``; one line for every error, of values too.
+        ConfigError: there are unknown keys, secrets that are written out, or lines in ``also_wrong``; one line for
+            every error, of values too.
         ValidationError: keys are right, values are not; the same lines as notes.
     """
+    secrets = dict(literal_secrets(values))
+    if secrets:
+        raise ConfigError("\n".join([*also_wrong, *_lines_beside(secrets, model, values, place)]))
     try:
         found = model.model_validate(values)
     except ValidationError as error:
@@ -53,6 +58,31 @@ def validated(
     if also_wrong:
         raise ConfigError("\n".join(also_wrong))
     return found
+
+
+def _lines_beside(
+    secrets: Mapping[Location, str], model: type[BaseModel], values: Mapping[str, Any], place: Callable[[Location], str]
+) -> list[str]:
+    """A line for each secret, and for each other error that shows none."""
+    without = _blanked(values, set(secrets), ())
+    others = []
+    try:
+        model.model_validate(without)
+    except ValidationError as error:
+        others = error_lines(error, model, place)
+    told = [(place(where), f"{'.'.join(map(str, where))}: {wrong}") for where, wrong in secrets.items()]
+    return [*(f"{where}: {printable(text, 300)}" if where else printable(text, 300) for where, text in told), *others]
+
+
+def _blanked(value: Any, secrets: Collection[Location], location: Location) -> Any:
+    """Values of a configuration with the name of a variable for each secret."""
+    if location in secrets:
+        return "${SECRET}"
+    if isinstance(value, Mapping):
+        return {key: _blanked(inner, secrets, (*location, key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_blanked(inner, secrets, (*location, index)) for index, inner in enumerate(value)]
+    return value
 
 
 def error_lines(
@@ -93,8 +123,6 @@ def _message(detail: ErrorDetails, location: Location, model: type[BaseModel], h
     kind = detail["type"]
     if kind == _EXTRA:
         return f"unknown key{hint(str(location[-1]), location[:-1])}"
-    if kind in ("model_type", "dict_type"):
-        return "Input should be a mapping of fields"
     above = model_at(model, location[:-1])
     field = field_of(above, str(location[-1])) if above and location else None
     if kind == "string_pattern_mismatch" and field is not None:

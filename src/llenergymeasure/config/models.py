@@ -33,6 +33,7 @@ from llenergymeasure.config.measurement import (
     PhasesConfig,
     WarmupConfig,
 )
+from llenergymeasure.config.paths import PathText
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 from llenergymeasure.exceptions import ConfigError
@@ -106,7 +107,7 @@ def _random_prompts(info: ValidationInfo) -> RandomPromptsConfig | None:
 class ExperimentConfig(TakesSections):
     """One measurement of one model under one deployment configuration."""
 
-    model: str = Field(
+    model: PathText = Field(
         min_length=1, description="Hub id, model directory, GGUF file, or a packaged model's short name."
     )
     name: str | None = Field(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from llenergymeasure._secrets import is_of_a_secret
 from llenergymeasure.config.yaml_file import parse_value, printable
 from llenergymeasure.exceptions import ConfigError
 
@@ -17,9 +18,11 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     for setting in settings:
         name, equals, text = setting.partition("=")
         parts = name.strip().split(".")
+        # A value that is to be kept secret is not repeated.
+        called = f"--set {printable(name if is_of_a_secret(name) else setting)}"
         if not equals or not all(parts):
-            raise ConfigError(f"--set {printable(setting)}: write it as field=value or section.field=value")
-        parsed.append((f"--set {printable(setting)}", parts, text))
+            raise ConfigError(f"{called}: write it as field=value or section.field=value")
+        parsed.append((called, parts, text))
     return nested(parsed)
 
 

@@ -73,7 +73,7 @@ def user_source(path: Path | None = None) -> Source:
     values = {**given.get("measurement", {}), "execution": given.get("execution", {})}
     directory = given.get("output", {}).get("dir")
     if directory is not None:
-        values["output_dir"] = str(Path(directory).expanduser())
+        values["output_dir"] = directory
 
     def place(location: Location) -> str:
         inside = ("output", "dir") if location[:1] == ("output_dir",) else ("measurement", *location)

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field, create_model, field_validator, model_validator
 
+from llenergymeasure._paths import expanded
 from llenergymeasure.config.base import ConfigModel
 from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.engines.takes_sections import TakesSections
@@ -45,11 +46,10 @@ class OutputDefaults(ConfigModel):
     def _same_from_everywhere(cls, path: Path | None) -> Path | None:
         if path is None:
             return None
-        try:
-            expanded = path.expanduser()
-        except RuntimeError:
-            raise ValueError("there is no such user; write it from / or ~/ on") from None
-        if not expanded.is_absolute():
+        found = expanded(path)
+        if str(found).startswith("~"):
+            raise ValueError("there is no such user; write it from / or ~/ on")
+        if not found.is_absolute() and not str(found).startswith("${"):
             raise ValueError("a default must not depend on the working directory; write it from / or ~ on")
         return path
 

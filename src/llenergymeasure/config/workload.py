@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from llenergymeasure.config.base import ConfigModel, Flag, conflict
+from llenergymeasure.config.base import ConfigModel, Flag, conflict, refused
+from llenergymeasure.config.paths import PathText
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 
 BUILT_IN_DATASETS = ("mixed",)
@@ -27,7 +28,7 @@ class DatasetConfig(ConfigModel):
         default=None,
         description="Local file: .jsonl, .json, .csv or .parquet with a prompt in each row, or .txt with one per line.",
     )
-    hub: str | None = Field(
+    hub: PathText | None = Field(
         default=None,
         min_length=1,
         description="Id of a dataset on the Hugging Face hub, or a local folder that its library reads; needs the "
@@ -81,12 +82,12 @@ class DatasetConfig(ConfigModel):
     def _one_source(self) -> Self:
         given = [source for source in DATASET_SOURCES if getattr(self, source) is not None]
         if len(given) > 1:
-            raise ValueError(
+            raise refused(
                 f"give either name (a built-in set), path (a local file), hub (a dataset of the Hugging Face hub) or "
                 f"random (random tokens), not {' and '.join(given)}"
             )
         if self.name is not None and self.name not in BUILT_IN_DATASETS:
-            raise ValueError(
+            raise refused(
                 f"no built-in dataset is called {self.name!r}; there is: {', '.join(BUILT_IN_DATASETS)}; "
                 "a file is given by its path, such as ./prompts.jsonl, a dataset of the Hugging Face hub as "
                 "dataset: {hub: its id}"
@@ -114,5 +115,5 @@ class DatasetConfig(ConfigModel):
 class LoRAConfig(ConfigModel):
     """A LoRA adapter on top of the model (needs the extra ``lora``)."""
 
-    path: str = Field(min_length=1, description="Adapter directory or hub id.")
+    path: PathText = Field(min_length=1, description="Adapter directory or hub id.")
     merge: Flag = Field(default=True, description="Fold the adapter into the weights before measuring.")

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from llenergymeasure._paths import HALF_A_CHARACTER, expanded, is_whole
+from llenergymeasure._secrets import is_of_a_secret, looks_secret
 from llenergymeasure.exceptions import ConfigError, first_line
 
 # A configuration is written by hand; what is larger is another kind of file.
@@ -58,7 +60,9 @@ def read_config_file(path: str | Path, *, may_be_empty: bool = False) -> ConfigF
         ConfigError: missing, unreadable, too large, not YAML, with keys that are twice there or no text, or not
             a mapping; one line for each thing that is wrong.
     """
-    path = Path(path)
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"a configuration is given as the path of a YAML file, or as a model; this is {path!r:.80}")
+    path = expanded(path)
     values, lines = _parse(_read_text(path), str(path))
     if values is None and may_be_empty:
         values = {}
@@ -76,6 +80,8 @@ def parse_value(text: str, called: str) -> Any:
     """
     if len(text) > _MAX_FILE_BYTES:
         raise ConfigError(f"{called}: this value is too long")
+    if not is_whole(text):
+        raise ConfigError(f"{called}: this value cannot be read: {HALF_A_CHARACTER}")
     try:
         return _parse(text, called)[0]
     except ConfigError as error:
@@ -97,13 +103,19 @@ def _parse(text: str, name: str) -> tuple[Any, dict[Location, int]]:
         lines_of_text = text.splitlines() or [""]
         # libyaml puts what is missing at the end of the text on a line after the last.
         line = min(mark.line if mark else 0, len(lines_of_text) - 1)
-        there = printable(lines_of_text[line].strip(" "))
+        there = _quoted(name, lines_of_text[line].strip(" "))
         problem = error.problem or error.context
         raise ConfigError(f"{name}:{line + 1}: this is not valid YAML: {problem}, in '{there}'") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}:1: this is not valid YAML: {first_line(error)}") from None
     finally:
         loader.dispose()
+
+
+def _quoted(name: str, line: str) -> str:
+    """A line for a message, in which a value that looks secret is left out."""
+    key = line.partition(":")[0]
+    return "..." if is_of_a_secret(name) else f"{printable(key)}: ..." if looks_secret(key) else printable(line)
 
 
 def _check_size(text: str, name: str) -> None:
@@ -136,17 +148,13 @@ class _Loader(_Parser):  # type: ignore[misc]
             raise self._unreadable(node, str(error)) from None
         if isinstance(value, int) and value.bit_length() > _MAX_BITS:
             raise self._unreadable(node, "a number of too many digits")
-        if isinstance(value, str) and not _is_whole(value):
+        if isinstance(value, str) and not is_whole(value):
             raise self._unreadable(node, "it holds half a character, a lone surrogate")
         return value
 
     @staticmethod
     def _unreadable(node: yaml.Node, why: str) -> yaml.constructor.ConstructorError:
         return yaml.constructor.ConstructorError(None, None, f"this value cannot be read ({why})", node.start_mark)
-
-
-def _is_whole(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _read_text(path: Path) -> str:
@@ -233,14 +241,14 @@ def _key_problems(node: yaml.MappingNode, name: str) -> Iterator[str]:
             continue
         if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT_TAG:
             yield f"{place}: {printable(str(key.value))}: a key must be text; put it in quotes if it is meant as one"
-        elif not _is_whole(key.value):
+        elif not is_whole(key.value):
             yield f"{place}: {printable(key.value)}: this key holds half a character, a lone surrogate"
         elif key.value in seen:
             yield f"{place}: {printable(key.value)}: this key is there twice; keep one of them"
         seen.add(str(key.value))
 
 
-def printable(text: str) -> str:
+def printable(text: str, most: int = 80) -> str:
     """The text on one line, and not too long."""
-    escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:80])
-    return escaped if len(text) <= 80 else f"{escaped}..."  # noqa: PLR2004 - as above
+    escaped = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most])
+    return escaped if len(text) <= most else f"{escaped}..."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core import session_answers as answers
 from llenergymeasure.core import session_steps as steps
@@ -73,10 +74,11 @@ def measure_here(config: ExperimentConfig, backend: InferenceBackend) -> RawProc
     """
     engine = with_defaults(backend, EngineBase)
     chosen = settled(config, engine)
+    used = in_use(chosen.config)
     plan = ExperimentPlan.of(
         chosen.config,
-        layout=engine.processes(chosen.config),
-        devices=engine.select_devices(chosen.config, visible_gpus().uuids),
+        layout=engine.processes(used),
+        devices=engine.select_devices(used, visible_gpus().uuids),
         as_given=chosen.as_given,
     )
     return measure(plan, engine)
@@ -91,9 +93,12 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
     Raises:
         BackendError: the model could not be had.
         ConfigError: the prompts could not be read.
+        PreFlightError: a variable that the configuration names is not set.
         ExperimentError: inference failed, or a required baseline could not be measured.
     """
     engine, warnings = with_defaults(backend, EngineBase), list[MeasurementWarning]()
+    # The result has the names of what is used, such as ~ and ${HF_TOKEN}.
+    named, plan = plan.config, replace(plan, config=in_use(plan.config))
     with StateMachine(instruments.on_state) as state:
         environment = answers.snapshot(engine, instruments, warnings)
         warnings.extend(answers.said("engine_cautions", lambda: engine.cautions(plan.config), warnings))
@@ -108,7 +113,8 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             watched = watch_the_model(plan, description, instruments, baseline)
             warnings.extend(watched.warnings)
             seen = _measured(watched, prepared.work, environment, state, warnings)
-            result = _raw_result(watched.plan, seen, environment, description, identity, prepared, tuple(warnings))
+            told = replace(watched.plan, config=named)
+            result = _raw_result(told, seen, environment, description, identity, prepared, tuple(warnings))
         state.advance(ExperimentState.DONE)
     return result.model_copy(update={"measurement_warnings": (*result.measurement_warnings, *leaving)})
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.engines import registry
+from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
@@ -28,7 +29,7 @@ def settled(config: ExperimentConfig, engine: EngineBase | None = None) -> Settl
 
     Raises:
         ConfigError: no such engine, or one that this version cannot run.
-        PreFlightError: no engine is installed that could be chosen.
+        PreFlightError: no engine is installed that could be chosen, or a variable that is named is not set.
         BackendError: an engine of another distribution fails when it is asked.
         ValidationError: the rest does not go with what was chosen (pydantic's).
     """
@@ -57,7 +58,11 @@ def _native_precision(config: ExperimentConfig, engine: EngineBase) -> str:
     try:
         # One that is not installed cannot look at a device; that it is not, preflight tells.
         with contained():
-            return config.precision if engine.installation_problem() is not None else engine.native_precision(config)
+            return (
+                config.precision
+                if engine.installation_problem() is not None
+                else engine.native_precision(in_use(config))
+            )
     except LLEMError:
         raise
     except Exception as error:  # another distribution's engine raises what it will

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from llenergymeasure._telling import told
 from llenergymeasure.domain.metrics import Distribution, LatencyStatistics
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -94,6 +95,11 @@ class RequestOutput:
     output_ids: tuple[tuple[int, ...], ...] = ()
     batch: int | None = None
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.error is not None:
+            # What libraries say is in it, and it is kept with results.
+            object.__setattr__(self, "error", told(self.error))
 
     @property
     def start_s(self) -> float | None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from llenergymeasure._telling import told
+
 Verdict = Literal["citable", "questionable", "not_citable"]
 
 _WRITTEN = re.compile(r"([a-z][a-z0-9]*(?:_[a-z0-9]+)*): (.*)", re.DOTALL)
@@ -25,6 +27,10 @@ class MeasurementWarning:
     advice: str = ""
     device: str | None = None
     where: str = ""
+
+    def __post_init__(self) -> None:
+        # What libraries say is in it, and it is kept with results.
+        object.__setattr__(self, "text", told(self.text))
 
     def __str__(self) -> str:
         """As it is written and shown: ``flag: what was seen; what to do``."""

@@ -3,13 +3,15 @@
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from llenergymeasure import exceptions
 from llenergymeasure._files import write_atomically
+from llenergymeasure._paths import expanded, shortened
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
@@ -41,14 +43,24 @@ class ProcessError(BaseModel):
 def handed_over(plan: ExperimentPlan) -> Iterator[Path]:
     """The folder with the plan in it: the run's own ``.state``, or a temporary one; on success the plan is removed."""
     with _folder_of(plan) as state_dir:
-        (state_dir / PLAN_FILE).write_bytes(_PLAN.dump_json(plan))
+        # It stays where the experiment fails, so it has no home directory in it either.
+        (state_dir / PLAN_FILE).write_bytes(_PLAN.dump_json(_with_paths(plan, lambda path: Path(shortened(str(path))))))
         yield state_dir
         (state_dir / PLAN_FILE).unlink(missing_ok=True)
 
 
 def received_plan(state_dir: Path) -> ExperimentPlan:
     """The plan that was handed over."""
-    return _PLAN.validate_json((state_dir / PLAN_FILE).read_bytes())
+    return _with_paths(_PLAN.validate_json((state_dir / PLAN_FILE).read_bytes()), expanded)
+
+
+def _with_paths(plan: ExperimentPlan, written: Callable[[Path], Path]) -> ExperimentPlan:
+    """The plan with its own paths in another form."""
+    return replace(
+        plan,
+        output_dir=None if plan.output_dir is None else written(plan.output_dir),
+        baseline_cache=None if plan.baseline_cache is None else written(plan.baseline_cache),
+    )
 
 
 def hand_back(raw: RawProcessResult, plan: ExperimentPlan, state_dir: Path) -> None:

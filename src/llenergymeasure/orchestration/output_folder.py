@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from llenergymeasure.config.in_use import path_in_use
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.plan import ProcessLayout
 
@@ -15,6 +16,15 @@ _ADVICE = "choose another with --output"
 # something for the next reader of the disk.
 _RAW_TOKEN_BYTES, _TABLE_TOKEN_BYTES, _REQUEST_BYTES, _EXPERIMENT_BYTES = 40, 36, 740, 60_000
 _MARGIN_BYTES = 50e6
+
+
+def output_folder(given: Path | None) -> Path | None:
+    """The folder for results as it is used, with ``~`` and variables put in place; None writes nothing.
+
+    Raises:
+        PreFlightError: a variable is not set.
+    """
+    return None if given is None else path_in_use(given, "output_dir")
 
 
 def output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
@@ -23,7 +24,7 @@ from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError, contained
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
-from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
+from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
 
 _log = logging.getLogger(__name__)
 
@@ -88,10 +89,13 @@ def examine(
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
     visible = visible_gpus()
+    used = [_in_use(experiment) for experiment in experiments]
     # Each dataset is read once, however many experiments share it, and each sensor asked once for the same GPUs.
-    datasets = {dataset: _read(dataset) for dataset in {experiment.dataset for experiment in experiments}}
+    datasets = {dataset: _read(dataset) for dataset in {u.dataset for u in used if isinstance(u, ExperimentConfig)}}
     sensors = _Sensors(visible)
-    found = [_examine(experiment, datasets[experiment.dataset], visible) for experiment in experiments]
+    found = [
+        _examine(each, datasets[each.dataset], visible) if isinstance(each, ExperimentConfig) else each for each in used
+    ]
     found = [
         _with_sensor(config, each, sensors) if ask_every_sensor or _depends_on_its_sensor(config) else each
         for config, each in zip(experiments, found, strict=True)
@@ -100,7 +104,7 @@ def examine(
     config_errors = _named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
     lacking = _named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
     n_prompts, layouts = [e.n_prompts for e in found], [e.layout for e in found]
-    lacking += output_problems(output_dir, bytes_to_write(experiments, n_prompts, layouts))
+    lacking += _output_problems(output_dir, bytes_to_write(experiments, n_prompts, layouts))
     if config_errors or lacking:
         raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
     return found
@@ -123,6 +127,21 @@ class _Dataset:
     n_prompts: int | None = None
     error: str | None = None
     lacking: str | None = None
+
+
+def _output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
+    try:
+        return output_problems(output_folder(output_dir), needed_bytes)
+    except PreFlightError as error:
+        return [str(error)]
+
+
+def _in_use(config: ExperimentConfig) -> ExperimentConfig | ExaminedExperiment:
+    """An experiment as it would be used; where a variable is not set, nothing else can be asked."""
+    try:
+        return in_use(config)
+    except PreFlightError as error:
+        return ExaminedExperiment(lacking=tuple(str(error).splitlines()))
 
 
 def _read(dataset: DatasetConfig) -> _Dataset:

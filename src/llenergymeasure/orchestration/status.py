@@ -6,13 +6,15 @@ import logging.handlers
 import sys
 from pathlib import Path
 
+from llenergymeasure._telling import TellingFormatter
+
 
 def status_handler(level: int) -> logging.Handler:
     """Lines of this level or above on stderr; where each comes from, too, where everything is to be seen."""
     handler = logging.StreamHandler()
     handler.setLevel(level)
     detailed = level <= logging.DEBUG
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if detailed else "llem: %(message)s"))
+    handler.setFormatter(TellingFormatter("%(levelname)s %(name)s: %(message)s" if detailed else "llem: %(message)s"))
     return handler
 
 
@@ -21,7 +23,7 @@ def file_handler(path: Path) -> logging.Handler:
     handler: logging.Handler = logging.NullHandler()
     with contextlib.suppress(OSError):
         handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(TellingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     return handler
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._telling import told, told_values
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
@@ -22,6 +23,7 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
 from llenergymeasure.orchestration.keeping import Kept, keep, marked_done
 from llenergymeasure.orchestration.launchers import create_launcher
+from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.persistence import (
@@ -67,15 +69,14 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     with noted_when_interrupted(lambda: _where(kept)):
         chosen = settled(config)
         (found,) = options.preflight([chosen.config], config.output_dir)
-        name = stamped_name(chosen.config.display_name, options.now())
+        parent, name = output_folder(config.output_dir), stamped_name(chosen.config.display_name, options.now())
         with contextlib.ExitStack() as stack:
-            at = None if config.output_dir is None else stack.enter_context(working_folder(config.output_dir, name))
+            at = None if parent is None else stack.enter_context(working_folder(parent, name))
             plan = _planned(chosen, found, options, at)
             raws = _measured(plan, options)
             with held_back():
                 # Where nothing is to be written, nothing is finished either.
-                parent = config.output_dir or Path()
-                kept = keep(plan, raws, options.repository, lambda folder: publish(folder, parent, name))
+                kept = keep(plan, raws, options.repository, lambda folder: publish(folder, parent or Path(), name))
                 if kept.problem is not None:
                     _log.error("%s", kept.problem)
         return kept
@@ -100,9 +101,9 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     with noted_when_interrupted(lambda: run.word(len(config.experiments))):
         chosen = [settled(experiment) for experiment in config.experiments]
         examined = options.preflight([each.config for each in chosen], config.output_dir)
-        start = options.now()
-        if config.output_dir is not None:
-            run.directory = create_directory(config.output_dir, stamped_name(config.name, start))
+        start, parent = options.now(), output_folder(config.output_dir)
+        if parent is not None:
+            run.directory = create_directory(parent, stamped_name(config.name, start))
             _log.info("what finishes is kept in %s", run.directory)
         _run_all(config, list(zip(chosen, examined, strict=True)), options, run)
     return StudyResult(
@@ -188,7 +189,7 @@ def _run_slot(slot: int, plan: ExperimentPlan, options: RunOptions, run: _StudyR
             name=plan.config.display_name,
             measurement_config_hash=plan.config_hash,
             error_type=type(error).__name__,
-            message=str(error),
+            message=told(str(error)),
         )
         with held_back():
             run.failures.append(failure)
@@ -254,14 +255,14 @@ def _attempt_directory(plan: ExperimentPlan) -> Iterator[None]:
 
 
 def _write_plan(directory: Path, config: StudyConfig, plans: Sequence[ExperimentPlan]) -> None:
-    given = config.model_dump(mode="json", exclude_unset=True)
+    given = told_values(config.model_dump(mode="json", exclude_unset=True))
     write_atomically(directory / "study.yaml", yaml.safe_dump(given, sort_keys=False, allow_unicode=False))
     slots = [
         {
             "slot": slot,
             "experiment_id": plan.experiment_id,
             "hash": plan.config_hash,
-            "config": plan.config.resolved(),
+            "config": told_values(plan.config.resolved()),
         }
         for slot, plan in enumerate(plans)
     ]

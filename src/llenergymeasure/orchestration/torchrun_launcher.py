@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from llenergymeasure._telling import told
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
@@ -50,6 +51,8 @@ class TorchrunLauncher:
                     watch=watch_of(plan, state_dir),
                 )
             if code != 0:
+                # It stays beside the failure: as others may read it.
+                log.write_text(told(log.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
                 raise _failure(state_dir, n, code)
             raws = handed_back(plan, state_dir)
             log.unlink(missing_ok=True)
@@ -102,6 +105,6 @@ def _death(end: ProcessEnd, n_processes: int) -> ExperimentError:
 
 
 def _torchrun_failure(state_dir: Path, code: int) -> ExperimentError:
-    log = (state_dir / _TORCHRUN_LOG).read_text(encoding="utf-8", errors="replace")
+    log = (state_dir / _TORCHRUN_LOG).read_text(encoding="utf-8")
     last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
     return ExperimentError(f"torchrun, which starts the measuring processes, {ending(code)}: {last}")

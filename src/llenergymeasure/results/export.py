@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._paths import expanded
+from llenergymeasure._telling import told
 from llenergymeasure.domain.experiment import ExperimentResult
 
 _FIELDS = (
@@ -16,17 +18,22 @@ _FIELDS = (
     "energy_backend", "baseline_power_w", "idle_loaded_power_w", "total_flops", "model_flops", "joules_per_tflop",
     "mfu", "peak_memory_mb", "energy_aliasing_pct", "measurement_methodology", "n_requests_excluded", "n_cut_short",
 )  # fmt: skip
+# Spreadsheets take the wide forms for the narrow ones.
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
 
 
 def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
     """Write [n] results; an absent value is an empty cell, and ``energy_origin`` says where joules came from.
 
+    A text that a spreadsheet would take for a formula begins with a single quote.
+
     Raises:
         FileExistsError: the file is there already.
         OSError: it cannot be written.
     """
-    rows = [_row(result) for result in results]
+    path = expanded(path)
+    rows = [{name: _cell(value) for name, value in _row(result).items()} for result in results]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=_columns())
     writer.writeheader()
@@ -35,6 +42,17 @@ def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
         raise FileExistsError(f"{path} exists and is not overwritten")
     write_atomically(path, text.getvalue())
     return path
+
+
+def _cell(value: object) -> object:
+    """A value as a spreadsheet may open it: a text that would be a formula there begins with a single quote.
+
+    As OWASP advises (https://owasp.org/www-community/attacks/CSV_Injection); numbers stay numbers.
+    """
+    if not isinstance(value, str):
+        return value
+    text = told(value)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def _columns() -> list[str]:

@@ -1,13 +1,17 @@
 """The tokens of a saved run, and whether two runs said the same."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._paths import unnameable
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
 from llenergymeasure.exceptions import ConfigError, first_line
 from llenergymeasure.results.persistence import load_result, result_file
+
+# Of tables that are compared in memory, a gigabyte or so.
+_MOST_ROWS = 5_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +121,19 @@ def _check_inputs(first: Path, second: Path, indices: Iterable[int]) -> int:
 
 
 def _beside(run: Path, name: str) -> Path:
-    """A file beside a result."""
-    return result_file(run).with_name(name)
+    """A file beside a result.
+
+    Raises:
+        ConfigError: what the result names is no file there, but nothing, another place, a folder, a pipe or a device.
+    """
+    file = result_file(run)
+    is_a_name = name not in ("", ".", "..") and Path(name).name == name and unnameable(name) is None
+    if not is_a_name:
+        raise ConfigError(f"result {file}: its table is named {name[:80]!r}; a table is a file beside the result")
+    table = file.with_name(name)
+    if table.exists() and not table.is_file():
+        raise ConfigError(f"{table}: cannot be read: this is no file")
+    return table
 
 
 def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[tuple[Any, ...]]:
@@ -131,11 +146,46 @@ def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-        wanted = [table.column(name).to_pylist() for name in names]
-        if optional is not None:
-            there = optional in table.column_names
-            wanted.append(table.column(optional).to_pylist() if there else [None] * table.num_rows)
-    except (OSError, pa.ArrowException, KeyError) as error:
+        with pq.ParquetFile(path) as file:
+            there = [name for name in (optional,) if name is not None and name in file.schema_arrow.names]
+            columns = [*names, *there]
+            problem = _problem_of(file, columns)
+            if problem is not None:
+                raise ConfigError(f"{path}: cannot be read: {problem}")
+            table = file.read(columns=columns)
+    # Values that have no like in Python end in errors of its own.
+    except (OSError, pa.ArrowException, KeyError, ValueError, OverflowError) as error:
         raise ConfigError(f"{path}: cannot be read: {first_line(error)}") from None
+    missing = [name for name in names if _has_gaps(table.column(name))]
+    if missing:
+        raise ConfigError(f"{path}: cannot be read: a row has no {missing[0]}")
+    wanted = [table.column(name).to_pylist() for name in columns]
+    wanted += [] if there or optional is None else [[None] * table.num_rows]
     return list(zip(*wanted, strict=True))
+
+
+def _problem_of(file: Any, columns: Sequence[str]) -> str | None:
+    """Why a Parquet file is not the table of a result; None if it is, as far as can be told without reading it."""
+    import pyarrow as pa
+
+    if file.metadata.num_rows > _MOST_ROWS:
+        return f"it has {file.metadata.num_rows:,} rows, and at most {_MOST_ROWS:,} are compared"
+    for name in columns:
+        if name not in file.schema_arrow.names:
+            return f"it has no column {name}"
+        found = file.schema_arrow.field(name).type
+        kind, is_right = {
+            "token_ids": ("lists of integers", pa.types.is_list(found) and pa.types.is_integer(found.value_type)),
+            "input_digest": ("texts", pa.types.is_string(found) or pa.types.is_null(found)),
+        }.get(name, ("integers", pa.types.is_integer(found)))
+        if not is_right:
+            return f"its column {name} has values of type {found} in place of {kind}"
+    return None
+
+
+def _has_gaps(column: Any) -> bool:
+    """Whether a value is missing, in the column or in its lists."""
+    import pyarrow as pa
+
+    inner = column.combine_chunks().flatten() if pa.types.is_list(column.type) else None
+    return column.null_count > 0 or (inner is not None and inner.null_count > 0)

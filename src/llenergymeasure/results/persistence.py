@@ -11,9 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
-from llenergymeasure._files import write_atomically
+from llenergymeasure._files import read_regular, write_atomically
+from llenergymeasure._paths import expanded, unnameable
+from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 
@@ -28,6 +31,9 @@ STATE_DIR = ".state"
 RUNS_DIR = "runs"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_NAME = 100
+# A result of hundreds of thousands of requests has some 50 kB; what grows with requests stands in tables.
+_MOST_BYTES = 64 * 2**20
+_MOST_SHOWN = 80
 _ATTEMPT = re.compile(r"attempt-(\d+)")
 
 
@@ -50,8 +56,13 @@ def save_result(result: ExperimentResult, output_dir: Path) -> Path:
         OSError: it cannot be written.
     """
     path = output_dir / RESULT_FILE
-    write_atomically(path, result.model_dump_json(indent=2) + "\n")
+    write_atomically(path, as_written(result, indent=2) + "\n")
     return path
+
+
+def as_written(model: BaseModel, indent: int | None = None) -> str:
+    """A model as JSON that others may read, with ``~`` for the home directory and names for secrets."""
+    return to_json(told_values(model.model_dump(mode="json")), indent=indent, inf_nan_mode="null").decode()
 
 
 def result_file(path: Path) -> Path:
@@ -61,8 +72,18 @@ def result_file(path: Path) -> Path:
         path: the file itself, the folder that holds it, or that of an experiment in a study: its newest attempt counts.
 
     Raises:
-        ConfigError: the folder of a whole study.
+        ConfigError: the folder of a whole study, one that cannot be looked into, or no path at all.
     """
+    problem = unnameable(str(path))
+    if problem is not None:
+        raise ConfigError(f"result {in_a_line(str(path)[:_MOST_SHOWN])}: {problem}")
+    try:
+        return _result_file(expanded(path))
+    except OSError as error:
+        raise ConfigError(f"result {path}: cannot be looked for: {error.strerror or error}") from None
+
+
+def _result_file(path: Path) -> Path:
     if not path.is_dir():
         return path
     if (path / RESULT_FILE).exists():
@@ -83,7 +104,7 @@ def load_result(path: Path) -> ExperimentResult:
     """
     file = result_file(path)
     try:
-        written = json.loads(file.read_text(encoding="utf-8"))
+        written = json.loads(read_regular(file, _MOST_BYTES).decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"result {file}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:

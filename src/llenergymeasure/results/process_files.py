@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from llenergymeasure._files import write_atomically
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, first_line
+from llenergymeasure.results.persistence import as_written
 
 
 def write_process_result(raw: RawProcessResult, state_dir: Path) -> Path:
@@ -20,7 +21,7 @@ def write_process_result(raw: RawProcessResult, state_dir: Path) -> Path:
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     path = state_dir / f"process_{raw.process_index}.json"
-    text = raw.model_dump_json()
+    text = as_written(raw)
     write_atomically(path, text)
     write_atomically(path.with_suffix(".done"), hashlib.sha256(text.encode()).hexdigest() + "\n")
     return path

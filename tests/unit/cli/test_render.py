@@ -354,3 +354,10 @@ FREE = FreeMemory(where="on GPU 0 (Fake)", free_mb=9200.0)
 )
 def test_memory_is_told_part_by_part_beside_what_is_free(fit: MemoryFit, lines: list[str]) -> None:
     assert memory_lines(fit) == lines
+
+
+def test_a_name_can_neither_begin_a_line_nor_break_the_table() -> None:
+    text = study_of(with_energy(name="good\nfailed: forged"), failure("bad\nresults: forged"))
+    assert not any(line.startswith(("failed: forged", "results: forged")) for line in text.splitlines())
+    assert "good\\nfailed: forged" in text
+    assert "failed: bad\\nresults: forged: " in text

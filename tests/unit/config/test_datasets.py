@@ -72,7 +72,7 @@ def test_two_sources_are_refused_by_both_names(two: dict[str, Any]) -> None:
         ({"random": {"input_tokens": 1.5}}, "dataset.random.input_tokens", ["a number of tokens"]),
         ({"random": {"input_tokens": True}}, "dataset.random.input_tokens", ["a number of tokens"]),
         ({"random": {"input_tokens": "128"}}, "dataset.random.input_tokens", ["a number of tokens"]),
-        ({"random": 128}, "dataset.random", ["RandomPromptsConfig"]),
+        ({"random": 128}, "dataset.random", ["mapping of fields"]),
         ({"random": {"output_tokens": {"distribution": "lognormal", "median": 9}}},
          "dataset.random.output_tokens.distribution", ["median and sigma"]),
         ({"random": {"output_tokens": {"distribution": "uniform", "low": 9, "high": 8}}},

@@ -372,7 +372,7 @@ def test_merging_is_idempotent_and_keeps_every_key(base: dict[str, Any], over: d
 configs = st.fixed_dictionaries(
     {"model": st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20)},
     optional={
-        "name": st.text(st.characters(codec="ascii"), min_size=1, max_size=20),
+        "name": st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=20),
         "precision": st.sampled_from(["fp32", "fp16", "bf16"]),
         "dataset": st.sampled_from(["mixed", "./a.jsonl"]) | st.just({"path": "b.txt", "order": "as_is", "chat": True}),
         "n": st.integers(1, 10**9),

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from llenergymeasure import _api, run_experiment
 from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config
 from llenergymeasure.config.models import (
     DecoderConfig,
@@ -361,7 +362,9 @@ def test_a_folder_for_results_may_start_at_home(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     write_user_file("output: {dir: ~/llem/results}\n")
-    assert experiment(write_config("model: m\n")).output_dir == tmp_path / "llem" / "results"
+    found = experiment(write_config("model: m\n"))
+    assert found.output_dir == Path("~/llem/results")
+    assert in_use(found).output_dir == tmp_path / "llem" / "results"
 
 
 @pytest.mark.parametrize("folder", ["results", "./results", "../results", "''", "~no-such-user-here/results"])

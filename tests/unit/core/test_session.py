@@ -25,7 +25,7 @@ from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError, ExperimentError
+from llenergymeasure.exceptions import ConfigError, ExperimentError, PreFlightError
 from llenergymeasure.protocols import EnergyBackend
 from llenergymeasure.testing import (
     FakeClock,
@@ -639,3 +639,30 @@ def test_an_error_that_the_caller_is_handling_is_no_affair_of_the_engine() -> No
     except ValueError:
         run_session(ExperimentPlan.of(config()), Watching(FakeModel(clock)), instruments)
     assert left == [None]
+
+
+def test_the_engine_gets_values_and_the_result_has_their_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PROXY_PW", "hunter2hunter2")
+    seen: list[ExperimentConfig] = []
+
+    def tokenise(config: ExperimentConfig, prompts: Sequence[Prompt], checkpoint: Checkpoint) -> PreparedRequests:
+        seen.append(config)
+        return words_as_tokens(config, prompts, checkpoint)
+
+    (tmp_path / "p.txt").write_text("one\ntwo\n", encoding="utf-8")
+    passed = {"proxies": {"https": "http://me:${PROXY_PW}@proxy"}}
+    given = config(n=2, model="~/m", dataset={"path": "~/p.txt"}, passthrough_kwargs=passed)
+    raw = Bench().run(given, tokenise=tokenise)
+    assert (seen[0].model, seen[0].dataset.path) == (f"{tmp_path}/m", tmp_path / "p.txt")
+    assert seen[0].passthrough_kwargs == {"proxies": {"https": "http://me:hunter2hunter2@proxy"}}
+    assert raw.effective_config == given.resolved()
+    assert (raw.effective_config["model"], raw.effective_config["passthrough_kwargs"]) == ("~/m", passed)
+    assert "hunter2" not in raw.model_dump_json()
+
+
+def test_a_variable_that_is_not_set_ends_it_before_anything_is_loaded() -> None:
+    bench = Bench()
+    with pytest.raises(PreFlightError, match="NOT_SET_HERE"):
+        bench.run(config(model="${NOT_SET_HERE}/m"))
+    assert "load" not in bench.log

@@ -327,3 +327,28 @@ def test_an_interruption_before_anything_has_finished_says_so(bench: Bench, tmp_
     with pytest.raises(KeyboardInterrupt):
         execute_study(study_of("a"), bench.options())
     assert second.__notes__ == ["nothing was kept"]
+
+
+def test_home_is_a_tilde_in_all_that_a_study_writes(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    broken = config(name="broken", dataset={"path": str(tmp_path / "p.txt")})
+    bench.errors["broken"] = RuntimeError(f"cannot read '{tmp_path}/p.txt'")
+    given_study = StudyConfig(experiments=[config(lora={"path": f"{tmp_path}/a"}), broken], output_dir=Path("~/r"))
+    study = execute_study(given_study, bench.options())
+    assert study.output_dir is not None
+    assert study.output_dir.parent == tmp_path / "r"
+    assert study.failures[0].message == "cannot read '~/p.txt'"
+    texts = [path.read_text() for path in study.output_dir.rglob("*") if path.suffix in (".json", ".yaml")]
+    assert len(texts) >= 4
+    assert not any(str(tmp_path) in text for text in texts)
+
+
+def test_a_single_experiment_is_written_from_home_on(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRATCH_HERE", str(tmp_path))
+    saved = execute_experiment(config(output_dir="${SCRATCH_HERE}/r"), bench.options())
+    assert saved.directory is not None
+    assert saved.directory.parent == tmp_path / "r"

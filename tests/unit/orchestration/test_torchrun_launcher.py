@@ -184,3 +184,13 @@ def test_the_launcher_follows_from_how_many_processes_are_needed(
 ) -> None:
     config = ExperimentConfig.model_validate({"model": "a/model", "pytorch": section})
     assert type(create_launcher(name, PyTorchBackend().processes(config))) is kind
+
+
+def test_torchruns_log_stays_beside_a_failure_as_others_may_read_it(
+    plan: ExperimentPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    with pytest.raises(ExperimentError, match=r"in ~/a$"):
+        TorchrunLauncher(lambda *_: ["sh", "-c", 'echo "OSError in $HOME/a" >&2; exit 7']).launch(plan)
+    (log,) = tmp_path.rglob("torchrun.log")
+    assert log.read_text(encoding="utf-8") == "OSError in ~/a\n"

@@ -75,3 +75,25 @@ def test_an_existing_file_is_never_overwritten(result: ExperimentResult, tmp_pat
     with pytest.raises(FileExistsError):
         export_csv([result], path)
     assert path.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-1+2", "@SUM(1)", "\t=1", "\r=1", "\uff1d1"])
+def test_a_text_that_would_be_a_formula_begins_with_a_quote(
+    result: ExperimentResult, tmp_path: Path, name: str
+) -> None:
+    (row,) = rows_of(export_csv([result.model_copy(update={"name": name})], tmp_path / "out.csv"))
+    assert row["name"] == f"'{name}"
+
+
+def test_numbers_below_zero_stay_numbers(result: ExperimentResult, tmp_path: Path) -> None:
+    (row,) = rows_of(export_csv([result.model_copy(update={"energy_adjusted_j": -1.5})], tmp_path / "out.csv"))
+    assert row["energy_adjusted_j"] == "-1.5"
+
+
+def test_it_is_written_from_home_on_and_home_is_a_tilde_in_it(
+    result: ExperimentResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = result.model_copy(update={"name": f"of {tmp_path}/a"})
+    assert export_csv([named], Path("~/out.csv")) == tmp_path / "out.csv"
+    assert rows_of(tmp_path / "out.csv")[0]["name"] == "of ~/a"

@@ -1,9 +1,13 @@
 """Tokens beside a result, and two runs compared by them."""
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -155,3 +159,40 @@ def test_a_table_of_requests_that_is_missing_or_torn_says_so(tmp_path: Path) -> 
     (one / "r").write_bytes((tmp_path / "c" / "r").read_bytes())
     with pytest.raises(ConfigError, match="request 0 has tokens and no row in a table of requests"):
         compare_runs(one, one)
+
+
+def changed(run: Path, **values: object) -> Path:
+    """The run with other values in its result."""
+    path = run / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+    return run
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../b/o", "/dev/zero", "a\0b", "x" * 256, "folder", "pipe"])
+@pytest.mark.parametrize("field", ["outputs", "requests"])
+def test_a_table_that_is_no_file_beside_the_result_is_told(tmp_path: Path, field: str, name: str) -> None:
+    one, other = run_with(tmp_path / "a", ((1,),)), run_with(tmp_path / "b", ((1,),))
+    (other / "folder").mkdir()
+    os.mkfifo(other / "pipe")
+    with pytest.raises(ConfigError, match=r"table|no file"):
+        compare_runs(one, changed(other, **{field: name}))
+
+
+@pytest.mark.parametrize(
+    ("file", "columns", "said"),
+    [
+        ("o", {"index": ["0"], "token_ids": [[1]]}, "column index has values of type string"),
+        ("o", {"index": [0], "token_ids": [["a"]]}, "token_ids has values of type list"),
+        ("o", {"index": [0], "token_ids": [7]}, "column token_ids has values of type int64"),
+        ("o", {"index": [0], "token_ids": [[1, None]]}, "a row has no token_ids"),
+        ("o", {"index": [0, None], "token_ids": [[1], [2]]}, "a row has no index"),
+        ("o", {"index": [0]}, "no column token_ids"),
+        ("r", {"index": [0], "input_tokens": [1.5]}, "column input_tokens has values of type double"),
+        ("r", {"index": [0], "input_tokens": [1], "input_digest": [5]}, "column input_digest has values of type int64"),
+    ],
+)
+def test_a_table_of_another_kind_is_told(tmp_path: Path, file: str, columns: dict[str, list[Any]], said: str) -> None:
+    one, other = run_with(tmp_path / "a", ((1,),)), run_with(tmp_path / "b", ((1,),))
+    pq.write_table(pa.table(columns), other / file)
+    with pytest.raises(ConfigError, match=said):
+        compare_runs(one, other)

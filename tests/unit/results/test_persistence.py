@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -372,3 +373,43 @@ def test_what_is_no_result_at_all_says_so(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=f"^result {re.escape(str(path))}: "):
         load_result(path)
+
+
+def test_nobodys_home_and_nobodys_secret_is_in_a_saved_result(
+    result: ExperimentResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SOME_API_KEY", "0123456789abcdef")
+    environment = replace(result.environment_snapshot, engine={"build": "/home/me/src", "token": "0123456789abcdef"})
+    path = save_result(result.model_copy(update={"environment_snapshot": environment}), tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert "/home/me" not in text
+    assert "0123456789abcdef" not in text
+    assert load_result(path).environment_snapshot.engine == {"build": "~/src", "token": "${SOME_API_KEY}"}
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcffb", "x" * 256, "/dev/zero", "/dev/null"])
+def test_what_is_no_file_is_no_result(name: str) -> None:
+    with pytest.raises(ConfigError):
+        load_result(Path(name))
+
+
+def test_a_pipe_is_no_result_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="a pipe or a device, no file"):
+        load_result(tmp_path / "pipe")
+
+
+def test_a_file_that_is_too_large_is_no_result(tmp_path: Path) -> None:
+    with (tmp_path / "result.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ConfigError, match="over 67 MB"):
+        load_result(tmp_path)
+
+
+def test_a_result_is_found_from_home_on(
+    result: ExperimentResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_result(result, tmp_path)
+    assert load_result(Path("~")) == load_result(Path("~/result.json")) == result

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.pytorch_left_out import ANOTHER_MODEL, UNSAFE
 from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.paths import PathText
 
 HubKernel = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+(@[\w./-]+)?(:\w+)?$")]
 MemorySize = Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")]
@@ -51,7 +52,7 @@ class PyTorchConfig(EngineSection):
     variant: str | None = Field(
         default=None, min_length=1, description="Weight files of this variant, such as 'fp16'; null is the plain ones."
     )
-    subfolder: str | None = Field(
+    subfolder: PathText | None = Field(
         default=None, min_length=1, description="Folder inside the repository or directory that holds the model."
     )
     use_safetensors: Flag | None = Field(
@@ -193,7 +194,7 @@ class PyTorchConfig(EngineSection):
     )
 
     # Speculative decoding.
-    assistant_model: str | None = Field(
+    assistant_model: PathText | None = Field(
         default=None,
         min_length=1,
         description="Draft model, named as `model` is; it must have the same tokenizer.",

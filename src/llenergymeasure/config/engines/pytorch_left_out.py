@@ -19,7 +19,7 @@ UNSAFE: dict[str, str] = {
     "continuous_batching_config": "belongs to another way of running than generate's",
     "use_mtp": "has transformers read the drafting heads from disk again for every batch, inside the measured window",
     "ignore_mismatched_sizes": "would fill weights of another shape with random numbers",
-    "token": "would be written into results; log in with 'hf auth login'",
+    "token": "is found without being named: set the variable HF_TOKEN, or log in with 'hf auth login'",
     "kernel_config": _TENSORS,
     "is_assistant": "is set by transformers on the draft model",
     "speculation_type": "needs a draft model made for it, and a cache that rewinds",

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.paths import PathText
 
 Sizes = Annotated[list[Annotated[Integer, Field(ge=1)]], Field(min_length=1)]
 _AllReduce = Literal["NCCL", "UB", "MINLATENCY", "ONESHOT", "TWOSHOT", "LOWPRECISION", "MNNVL", "NCCL_SYMMETRIC"]
@@ -174,7 +175,9 @@ class TensorRTConfig(EngineSection):
     decoding_type: Literal[_DraftedByModel, "NGram", "SA", "AUTO"] | None = Field(
         default=None, description="How tokens are drafted: by a model or head, n-grams, suffixes; null is not at all."
     )
-    speculative_model: str | None = Field(default=None, min_length=1, description="Draft model: hub id or directory.")
+    speculative_model: PathText | None = Field(
+        default=None, min_length=1, description="Draft model: hub id or directory."
+    )
     max_draft_len: Integer | None = Field(default=None, ge=1, description="Tokens drafted, or depth of a tree.")
     speculative_max_concurrency: Integer | None = Field(default=None, ge=1, description="Larger batches draft nothing.")
     use_dynamic_tree: Flag | None = Field(default=None, description="Draft a tree instead of a chain.")

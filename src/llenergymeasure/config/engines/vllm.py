@@ -12,6 +12,7 @@ from pydantic import Field
 
 from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.paths import PathText
 
 # Backends made for one model or one kind of layer are left out: the model selects them itself.
 _CudaAttention = Literal["FLASH_ATTN", "TRITON_ATTN", "FLASHINFER", "FLEX_ATTENTION", "TURBOQUANT", "ULTRAQUANT"]
@@ -202,7 +203,9 @@ class VLLMConfig(EngineSection):
     spec_method: SpeculativeMethod | None = Field(
         default=None, description="How tokens are drafted; null is what spec_model is for, and nothing without it."
     )
-    spec_model: str | None = Field(default=None, min_length=1, description="Draft model or head: hub id or directory.")
+    spec_model: PathText | None = Field(
+        default=None, min_length=1, description="Draft model or head: hub id or directory."
+    )
     spec_tokens: Integer | None = Field(default=None, ge=1, description="Drafted at a time; null: the draft's own.")
     draft_revision: str | None = Field(default=None, min_length=1, description="Branch, tag or commit of the draft.")
     draft_quantization: Quantization | None = Field(default=None, description="Quantisation of the draft.")

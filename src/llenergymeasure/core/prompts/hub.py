@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._paths import expanded
 from llenergymeasure.config.models import DatasetConfig
 from llenergymeasure.core.prompts.rows import PromptRow, column_among, prompts_of
 from llenergymeasure.exceptions import ConfigError, PreFlightError
@@ -28,7 +29,7 @@ def read_hub(dataset: DatasetConfig) -> list[PromptRow]:
         PreFlightError: the library is not installed, or the hub cannot be reached.
     """
     where = f"dataset {dataset.hub}"
-    folder = Path(str(dataset.hub)).expanduser()
+    folder = expanded(str(dataset.hub))
     local = folder.is_dir()
     if not local and (folder.exists() or len(folder.parts) > 2 or dataset.hub != str(folder)):  # noqa: PLR2004 - owner/name
         raise ConfigError(

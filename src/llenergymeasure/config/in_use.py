@@ -1,0 +1,88 @@
+"""A configuration as it is used: the home directory and the values of variables in the place of their names.
+
+What is kept, hashed and shown are the names; this copy lives where a library takes it, and nowhere else.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llenergymeasure._secrets import MissingVariablesError, put_in_place
+from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.paths import put_on_disk
+from llenergymeasure.exceptions import PreFlightError
+
+_Model = TypeVar("_Model", bound=ConfigModel)
+
+
+def in_use(config: _Model) -> _Model:
+    """The configuration with variables and ``~`` put in place.
+
+    Raises:
+        PreFlightError: variables are not set; one line for each field that names some.
+    """
+    use = _Use()
+    copy = use.of_model(config)
+    if use.problems:
+        raise PreFlightError("\n".join(use.problems))
+    return copy
+
+
+def path_in_use(path: Path, called: str) -> Path:
+    """A path with variables and ``~`` put in place.
+
+    Args:
+        path: as it is given or kept.
+        called: what an error calls it.
+
+    Raises:
+        PreFlightError: a variable is not set.
+    """
+    use = _Use()
+    found: Path = use.of_value(path, called)
+    if use.problems:
+        raise PreFlightError("\n".join(use.problems))
+    return found
+
+
+@dataclass
+class _Use:
+    """Puts values in place and keeps what is missing."""
+
+    problems: list[str] = field(default_factory=list)
+
+    def of_model(self, model: _Model, location: str = "") -> _Model:
+        changed = dict(self._changed(model, location))
+        return model.model_copy(update=changed) if changed else model
+
+    def _changed(self, model: ConfigModel, location: str) -> Iterator[tuple[str, Any]]:
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            used = self.of_value(value, f"{location}{name}")
+            if used is not value:
+                yield name, used
+
+    def of_value(self, value: Any, location: str) -> Any:
+        """The value as it is used; itself where nothing in it is a name."""
+        if isinstance(value, ConfigModel):
+            return self.of_model(value, f"{location}.")
+        if isinstance(value, str | Path):
+            return self._of_text(value, location)
+        if isinstance(value, dict):
+            items = {key: self.of_value(inner, f"{location}.{key}") for key, inner in value.items()}
+            return items if any(items[key] is not value[key] for key in value) else value
+        if isinstance(value, list | tuple):
+            parts = [self.of_value(inner, f"{location}.{index}") for index, inner in enumerate(value)]
+            return type(value)(parts) if any(a is not b for a, b in zip(parts, value, strict=True)) else value
+        return value
+
+    def _of_text(self, value: str | Path, location: str) -> Any:
+        try:
+            text = put_in_place(str(value))
+        except MissingVariablesError as error:
+            names = ", ".join(f"${{{name}}}" for name in error.names)
+            self.problems.append(f"{location}: {names} is named and not set; export it before the run")
+            return value
+        used = put_on_disk(type(value)(text) if isinstance(value, Path) else text)
+        return value if used == value else used
