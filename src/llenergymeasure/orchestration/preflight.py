@@ -14,7 +14,7 @@ from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.checkpoint.source import describe_source
-from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
+from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer, tokenising_lacks
 from llenergymeasure.core.energy_backends import SensorBase, SensorContext, choose_sensor
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
@@ -187,11 +187,20 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
 
 
 def _tokenising_lacks(config: ExperimentConfig, engine: EngineBase) -> list[str]:
-    """What is not installed of what prompts are tokenised with."""
+    """What is not installed of what prompts are tokenised with, and a tokenizer that cannot be read."""
     if engine.tokenises_itself:
         return []
     lacks = tokenising_lacks(describe_source(config.model))
-    return [] if lacks is None else [lacks]
+    if lacks is not None or config.dataset.random is not None:
+        return [] if lacks is None else [lacks]
+    checkpoint = engine.checkpoint(config)
+    if not checkpoint.folder.is_dir():
+        return []  # still to be fetched, or told as missing
+    try:
+        load_tokenizer(checkpoint)
+    except PreFlightError as error:
+        return [str(error)]
+    return []
 
 
 def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout, tuple[str, ...]]:
