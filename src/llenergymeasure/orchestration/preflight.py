@@ -21,7 +21,7 @@ from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.prompts.selection import read_dataset, too_few
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError, contained
+from llenergymeasure.exceptions import BackendError, ConfigError, LLEMError, PreFlightError, contained
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_problems
 
@@ -191,14 +191,14 @@ def _tokenising_lacks(config: ExperimentConfig, engine: EngineBase) -> list[str]
     if engine.tokenises_itself:
         return []
     lacks = tokenising_lacks(describe_source(config.model))
-    if lacks is not None or config.dataset.random is not None:
-        return [] if lacks is None else [lacks]
+    if lacks is not None:
+        return [lacks]
     checkpoint = engine.checkpoint(config)
     if not checkpoint.folder.is_dir():
         return []  # still to be fetched, or told as missing
     try:
         load_tokenizer(checkpoint)
-    except PreFlightError as error:
+    except (PreFlightError, BackendError) as error:
         return [str(error)]
     return []
 

@@ -35,31 +35,32 @@ def not_causal(description: Any, *, trust_remote_code: bool = False) -> str | No
     if own_class in named:
         return _looks_both_ways(description, kind)
     if getattr(description, "is_encoder_decoder", False) is True:
-        return f"it is an encoder-decoder ({_first(named, kind)}), of which only a half would run; {_ADVICE}"
+        return encoder_decoder(description)
     for name in named:
         if (task := _task_of(name)) is not None:
             return f"it is {task} ({name}); {_ADVICE}"
     return _looks_both_ways(description, kind)
 
 
+def encoder_decoder(description: Any) -> str:
+    """Why an encoder-decoder is not measured."""
+    name = next(iter(_names(getattr(description, "architectures", None))), getattr(description, "model_type", "?"))
+    return f"it is an encoder-decoder ({name}), of which only a half would run; {_ADVICE}"
+
+
 def _names(architectures: Any) -> list[str]:
     return [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list | tuple) else []
 
 
-def _first(named: list[str], kind: str) -> str:
-    return named[0] if named else kind
-
-
 def _causal_class(description: Any) -> str | None:
     """The name of the class that transformers makes of a configuration; None where it has none."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    kind = type(description).__name__
-    for model_type, name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.items():
-        if CONFIG_MAPPING_NAMES.get(model_type) == kind:
-            return str(name[0] if isinstance(name, list | tuple) else name)
-    return None
+    # Looked up by its configuration's class, as AutoModelForCausalLM does.
+    if type(description) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return None
+    found: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(description)]
+    return str((found[0] if isinstance(found, tuple) else found).__name__)
 
 
 def _task_of(architecture: str) -> str | None:

@@ -13,6 +13,7 @@ from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, gguf
 from llenergymeasure.core.checkpoint.weights import damage, is_pointer, pointer
 from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError, contained, in_one_line
 
+_CONFIG = "config.json"
 # Every kind of tokenizer that transformers reads has at least one file of these names.
 _FILES = ("tokenizer*", "vocab*", "merges*", "spiece*", "sentencepiece*", "*.model", "*.tiktoken", "tekken*", "*bpe*")
 
@@ -67,6 +68,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
 
     Raises:
         PreFlightError: what reads it is not installed, or its files are damaged.
+        BackendError: the description beside it is.
     """
     lacks = tokenising_lacks(checkpoint.source)
     if lacks is not None:
@@ -77,6 +79,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     if folder.is_dir() and checkpoint.source.gguf_file is None and not has_tokenizer(folder):
         # transformers would make an empty one of the model's kind.
         return NoTokenizer(folder)
+    _check_description(checkpoint)
     try:
         with contained():
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
@@ -108,13 +111,24 @@ def read_description(checkpoint: Checkpoint) -> Any:
             raise BackendError(f"no weights: {problem}")
         # It has no code of its own, and no revision.
         return gguf_description(file)
-    if checkpoint.folder.is_dir():
-        problems = list(description_problems(checkpoint.folder))
-        if problems:
-            raise BackendError("\n".join(problems))
+    _check_description(checkpoint)
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
+
+
+def _check_description(checkpoint: Checkpoint) -> None:
+    """Refuse a description that would take all memory to read; transformers reads it for a tokenizer, too.
+
+    Raises:
+        BackendError: it is damaged, or asks for what no model has.
+    """
+    folder = checkpoint.folder
+    if checkpoint.source.gguf_file is not None or not (folder / _CONFIG).exists():
+        return
+    problems = list(description_problems(folder))
+    if problems:
+        raise BackendError("\n".join(problems))
 
 
 def read_generation_settings(checkpoint: Checkpoint, description: Any) -> Any:

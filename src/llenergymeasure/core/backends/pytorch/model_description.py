@@ -7,7 +7,7 @@ from llenergymeasure.core.backends.pytorch.loading import quietly
 from llenergymeasure.core.checkpoint.architecture import built_without_weights
 from llenergymeasure.core.checkpoint.description import too_small
 from llenergymeasure.core.checkpoint.source import is_gguf
-from llenergymeasure.core.checkpoint.task import not_causal
+from llenergymeasure.core.checkpoint.task import encoder_decoder, not_causal
 from llenergymeasure.exceptions import BackendError, contained, first_line
 
 
@@ -48,7 +48,9 @@ def not_to_be_measured(name: str, description: Any, *, trusted: bool) -> list[st
         return []
     try:
         with contained(), quietly():
-            built_without_weights(description)
+            model = built_without_weights(description)
     except Exception as error:  # noqa: BLE001 - each architecture checks its sizes in its own way, or not at all
         return [f"model {name!r}: no model can be built as its config.json says: {first_line(error)}"]
+    if getattr(model.config, "is_encoder_decoder", False) is True:
+        return [f"model {name!r} cannot be measured: {encoder_decoder(description)}"]
     return []
