@@ -100,9 +100,13 @@ def _code_of(handler: object) -> CodeType | None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line of 300 characters at most; its kind where it says nothing."""
-    said = next((line.strip() for line in told(str(error)).splitlines() if line.strip()), "")
-    return said[:300] or type(error).__name__
+    """What an error says, in one line of 300 characters at most; its kind where it says nothing.
+
+    A line that ends with a colon is no more than a heading, so the next one is added to it.
+    """
+    lines = [line.strip() for line in told(str(error)).splitlines() if line.strip()]
+    n_headings = next((i for i, line in enumerate(lines) if not line.endswith(":")), 0)
+    return " ".join(lines[: n_headings + 1])[:300] or type(error).__name__
 
 
 def in_one_line(error: BaseException) -> str:

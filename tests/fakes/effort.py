@@ -10,6 +10,8 @@ PATIENCE_S = 900.0
 _ALL = os.environ.get("TEST_ALL") == "1"
 
 
-def examples(n: int) -> int:
-    """Examples of a property: all ``n`` in ``make test-all``, a fifth by default."""
-    return n if _ALL else max(10, n // 5)
+def examples(n: int, by_default: int | None = None) -> int:
+    """Examples of a property: all ``n`` in ``make test-all``; by default a fifth, or as many as are given."""
+    if _ALL:
+        return n
+    return max(10, n // 5) if by_default is None else by_default

@@ -1,7 +1,11 @@
-"""A model's description, with empty files for the rest: enough for everything that is asked before loading."""
+"""A model's description, with weights that are all zero: enough for everything that is asked before loading."""
 
 import json
+import math
+import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 # Two layers, grouped-query attention; an engine can build it in a moment.
 TINY_LLAMA = {
@@ -17,10 +21,57 @@ TINY_LLAMA = {
 }
 
 
+# Beside the norms and matrices of its two layers: an embedding and a head.
+TINY_SHAPES = {
+    "model.embed_tokens.weight": (320, 64),
+    "model.norm.weight": (64,),
+    "lm_head.weight": (320, 64),
+    **{
+        f"model.layers.{layer}.{name}.weight": shape
+        for layer in (0, 1)
+        for name, shape in {
+            "input_layernorm": (64,),
+            "post_attention_layernorm": (64,),
+            "self_attn.q_proj": (64, 64),
+            "self_attn.k_proj": (32, 64),
+            "self_attn.v_proj": (32, 64),
+            "self_attn.o_proj": (64, 64),
+            "mlp.gate_proj": (128, 64),
+            "mlp.up_proj": (128, 64),
+            "mlp.down_proj": (64, 128),
+        }.items()
+    },
+}
+# Words between spaces, of which it knows one.
+TINY_TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [],
+    "pre_tokenizer": {"type": "WhitespaceSplit"},
+    "model": {"type": "WordLevel", "vocab": {"<unk>": 0, "joule": 1}, "unk_token": "<unk>"},
+}
+
+
 def write_description(directory: Path) -> Path:
-    """A directory that looks like a model; it can be loaded no more than one whose download was cut off."""
+    """A directory that looks like a model, and whose weights are zero."""
     directory.mkdir()
-    (directory / "config.json").write_text(json.dumps(TINY_LLAMA), encoding="utf-8")
-    for name in ("model.safetensors", "tokenizer.json"):
-        (directory / name).touch()
+    write_safetensors(directory / "model.safetensors", TINY_SHAPES)
+    for name, content in {
+        "config.json": TINY_LLAMA,
+        "tokenizer.json": TINY_TOKENIZER,
+        "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>"},
+    }.items():
+        (directory / name).write_text(json.dumps(content), encoding="utf-8")
     return directory
+
+
+def write_safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """A file of float32 zeros, as https://github.com/huggingface/safetensors#format has it; of holes on most disks."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)

@@ -192,7 +192,7 @@ def test_adapter_weights_that_cannot_be_read_are_told(tiny_llama: Path, adapter:
     path = with_settings(adapter, tmp_path / "cut")
     (path / "adapter_model.safetensors").write_bytes(b"cut off")
     (problem,) = problems(tiny_llama, lora={"path": str(path)})
-    assert problem.startswith(f"lora.path: the weights of {path} cannot be read: ")
+    assert problem.startswith(f"lora.path: {path / 'adapter_model.safetensors'} is cut off, or no safetensors file (")
 
 
 def without_files(model: Path, target: Path, *names: str) -> Path:
@@ -277,7 +277,7 @@ def test_a_description_of_a_draft_that_cannot_be_read_is_told_beside_what_the_mo
 ) -> None:
     (tmp_path / "config.json").write_text("{")
     draft, quantised = problems(tiny_llama, pytorch={"assistant_model": str(tmp_path), "checkpoint_dequantize": True})
-    assert draft.startswith(f"pytorch.assistant_model: model '{tmp_path}': its config.json cannot be read: ")
+    assert draft.startswith(f"pytorch.assistant_model: {tmp_path / 'config.json'} cannot be read as JSON: ")
     assert quantised.startswith("pytorch.checkpoint_dequantize: this checkpoint is not quantised")
 
 

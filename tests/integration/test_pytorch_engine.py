@@ -12,6 +12,8 @@ from transformers import (
     LlamaForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
+    XLNetConfig,
+    XLNetLMHeadModel,
 )
 
 from llenergymeasure.config.models import ExperimentConfig
@@ -22,7 +24,7 @@ from llenergymeasure.domain.inference import ChatMessage, InferenceOutput, Promp
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.fakes.pytorch import generated, prepared, requests_of
-from tests.integration.conftest import greedy_by_hand, save_tiny_llama
+from tests.integration.conftest import greedy_by_hand, save_tiny_llama, tiny_tokenizer
 
 TEXTS = [
     "joule",
@@ -254,6 +256,18 @@ def test_more_tokens_than_the_model_was_made_for_are_a_warning(tiny_llama: Path)
             (batch,) = prepared(loaded, prompts([TEXTS[1] * 60]))
             generated(loaded, batch)
             assert [str(warning).split(",")[0] for warning in loaded.warnings()] == said
+
+
+def test_a_model_that_names_no_limit_was_made_for_any_number_of_tokens(tmp_path: Path) -> None:
+    # Its max_position_embeddings is -1.
+    made = XLNetConfig(vocab_size=320, d_model=32, n_layer=1, n_head=2, d_inner=32, pad_token_id=0)
+    XLNetLMHeadModel(made).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    config = ExperimentConfig.model_validate({"model": str(tmp_path), "precision": "fp32", "max_output_tokens": 2})
+    with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
+        (batch,) = prepared(loaded, prompts(TEXTS[:1]))
+        generated(loaded, batch)
+        assert loaded.warnings() == []
 
 
 def test_a_prompt_that_becomes_no_tokens_begins_with_the_models_first_token_whatever_its_number(

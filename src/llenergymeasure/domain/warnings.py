@@ -151,6 +151,10 @@ FLAGS: Mapping[str, Flag] = {
         "a request had more tokens than the model was made for, `max_position_embeddings` of its configuration; what "
         "it answers is not what it was trained for"
     ),
+    "batch_changes_tokens": Flag(
+        "requests of a batch get other tokens than each would get alone, as with recurrent models that read padding",
+        _DOUBT,
+    ),
     "generation_config_overridden": Flag("settings that the model brings along were not followed"),
     "prompts_truncated": Flag("prompts were cut to `max_input_tokens`"),
     "prompts_not_truncated": Flag(

@@ -15,14 +15,14 @@ from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.checkpoint.source import describe_source
-from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
+from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer, tokenising_lacks
 from llenergymeasure.core.energy_backends import SensorBase, SensorContext, choose_sensor
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.prompts.selection import read_dataset, too_few
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError, contained
+from llenergymeasure.exceptions import BackendError, ConfigError, LLEMError, PreFlightError, contained
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
 
@@ -206,11 +206,20 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
 
 
 def _tokenising_lacks(config: ExperimentConfig, engine: EngineBase) -> list[str]:
-    """What is not installed of what prompts are tokenised with."""
+    """What is not installed of what prompts are tokenised with, and a tokenizer that cannot be read."""
     if engine.tokenises_itself:
         return []
     lacks = tokenising_lacks(describe_source(config.model))
-    return [] if lacks is None else [lacks]
+    if lacks is not None:
+        return [lacks]
+    checkpoint = engine.checkpoint(config)
+    if not checkpoint.folder.is_dir():
+        return []  # still to be fetched, or told as missing
+    try:
+        load_tokenizer(checkpoint)
+    except (PreFlightError, BackendError) as error:
+        return [str(error)]
+    return []
 
 
 def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout, tuple[str, ...]]:

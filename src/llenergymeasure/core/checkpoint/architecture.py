@@ -18,6 +18,8 @@ _OUTPUT = ("o_proj", "out_proj", "dense", "c_proj")
 _FUSED = ("qkv_proj", "query_key_value", "c_attn", "Wqkv")
 # Projections like everybody's, and other products between them.
 _OWN_PRODUCTS = frozenset({"diffllama", "doge"})
+# Three times what the largest have: 61 layers of 384 experts with three matrices each.
+_MOST_MODULES = 250_000
 # Local and global layers, and layers that only pictures go through, told otherwise than in layer_types.
 _OWN_LAYERS = ("attention_layers", "cross_attention_layers")
 
@@ -196,14 +198,41 @@ def skeleton(config: Any, *, trust_remote_code: bool = False) -> Any:
     """
     if config is None or not hasattr(config, "to_dict"):
         return None
+    try:
+        return built_without_weights(config, trust_remote_code=trust_remote_code)
+    except Exception:  # noqa: BLE001 - an architecture of the model's own code, or one whose sizes do not go together
+        return None
+
+
+def built_without_weights(config: Any, *, trust_remote_code: bool = False) -> Any:
+    """As ``skeleton``, of a transformers configuration.
+
+    Raises:
+        Exception: whatever transformers raises over sizes that do not go together, or an architecture it does not know.
+        ValueError: more modules than any model has.
+    """
     import torch
+    from torch.nn.modules.module import register_module_module_registration_hook
     from transformers import AutoModelForCausalLM
 
     plain = copy.deepcopy(config)
     if hasattr(plain, "quantization_config"):
         del plain.quantization_config
+    hook = register_module_module_registration_hook(_Counted())
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(plain, trust_remote_code=trust_remote_code)
-    except (ValueError, AttributeError, TypeError, ImportError, RuntimeError):
-        return None  # an architecture of the model's own code; its tensors are counted instead
+    finally:
+        hook.remove()
+
+
+class _Counted:
+    """Ends the making of a model whose description asks for modules without end."""
+
+    def __init__(self) -> None:
+        self._n_modules = 0
+
+    def __call__(self, *_: Any) -> None:
+        self._n_modules += 1
+        if self._n_modules > _MOST_MODULES:
+            raise ValueError(f"it describes a model of more than {_MOST_MODULES:,} modules")

@@ -26,8 +26,10 @@ def model_files(
 
     Raises:
         FileNotFoundError: there is none of a kind that is known here.
-        ValueError: an index of shards is not one.
+        ValueError: an index of shards is not one, or the name of the explicit file is none.
     """
+    if explicit is not None and not isinstance(explicit, str):
+        raise ValueError(f"transformers_weights in config.json is {explicit!r:.60}, which is no name of a file")
     distributed = sorted(folder.glob(_DISTRIBUTED)) if explicit is None else []
     if distributed:
         return {path.name: path for path in distributed}

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from llenergymeasure.core.checkpoint.description import description_problems
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, gguf_description
-from llenergymeasure.exceptions import ExperimentError, PreFlightError
+from llenergymeasure.core.checkpoint.weights import damage, is_pointer, pointer
+from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError, contained, in_one_line
 
+_CONFIG = "config.json"
 # Every kind of tokenizer that transformers reads has at least one file of these names.
 _FILES = ("tokenizer*", "vocab*", "merges*", "spiece*", "sentencepiece*", "*.model", "*.tiktoken", "tekken*", "*bpe*")
 
@@ -64,7 +67,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The model's tokenizer, with something to pad with; a ``NoTokenizer`` where the directory has no files of one.
 
     Raises:
-        PreFlightError: what reads it is not installed.
+        PreFlightError: what reads it is not installed, or its files are damaged.
+        BackendError: the description beside it is.
     """
     lacks = tokenising_lacks(checkpoint.source)
     if lacks is not None:
@@ -75,21 +79,56 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     if folder.is_dir() and checkpoint.source.gguf_file is None and not has_tokenizer(folder):
         # transformers would make an empty one of the model's kind.
         return NoTokenizer(folder)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
+    _check_description(checkpoint)
+    try:
+        with contained():
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
+    except Exception as error:
+        raise PreFlightError(_unreadable(folder, error)) from error
     if tokenizer.pad_token_id is None:
         # Padding is masked out and never counted, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
 
 
+def _unreadable(folder: Path, error: Exception) -> str:
+    """Why a tokenizer cannot be made of the files in a folder."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_file() and is_pointer(path) and any(fnmatch.fnmatch(path.name.lower(), name) for name in _FILES):
+            return pointer(path)
+    return f"the tokenizer of {folder} cannot be read: {in_one_line(error)}; fetch its files again"
+
+
 def read_description(checkpoint: Checkpoint) -> Any:
-    """The model's transformers configuration, read without its weights."""
+    """The model's transformers configuration, read without its weights.
+
+    Raises:
+        BackendError: its file is damaged, or asks for what no model has.
+    """
     if checkpoint.source.gguf_file is not None:
+        file = checkpoint.folder / checkpoint.source.gguf_file
+        if (problem := damage(file)) is not None:
+            raise BackendError(f"no weights: {problem}")
         # It has no code of its own, and no revision.
-        return gguf_description(checkpoint.folder / checkpoint.source.gguf_file)
+        return gguf_description(file)
+    _check_description(checkpoint)
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
+
+
+def _check_description(checkpoint: Checkpoint) -> None:
+    """Refuse a description that would take all memory to read; transformers reads it for a tokenizer, too.
+
+    Raises:
+        BackendError: it is damaged, or asks for what no model has.
+    """
+    folder = checkpoint.folder
+    if checkpoint.source.gguf_file is not None or not (folder / _CONFIG).exists():
+        return
+    problems = list(description_problems(folder))
+    if problems:
+        raise BackendError("\n".join(problems))
 
 
 def read_generation_settings(checkpoint: Checkpoint, description: Any) -> Any:

@@ -24,7 +24,7 @@ def with_adapter(model: Any, lora: LoRAConfig) -> tuple[Any, str]:
         adapted = PeftModel.from_pretrained(model, lora.path, autocast_adapter_dtype=lora.merge)
     # Loading it once more is how peft says what did not fit.
     result = adapted.load_adapter(lora.path, "default", autocast_adapter_dtype=lora.merge)
-    _check_fit(lora.path, list(result.missing_keys), [key for key in result.unexpected_keys if "lora_" in key])
+    check_fit(lora.path, list(result.missing_keys), [key for key in result.unexpected_keys if "lora_" in key])
     described = _described(adapted.peft_config["default"], lora)
     return (adapted.merge_and_unload() if lora.merge else adapted), described
 
@@ -37,7 +37,12 @@ def no_lora(path: str, kind: str | None) -> str:
     )
 
 
-def _check_fit(path: str, missing: list[str], left_over: list[str]) -> None:
+def check_fit(path: str, missing: list[str], left_over: list[str]) -> None:
+    """Refuse an adapter whose names and the model's do not meet.
+
+    Raises:
+        BackendError: layers have no weights, or weights no layer.
+    """
     for keys, what in ((missing, "has no weights for"), (left_over, "has weights that fit nothing in the model:")):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""

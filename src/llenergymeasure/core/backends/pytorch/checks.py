@@ -1,14 +1,14 @@
 """What an experiment needs and this machine, or the model, lacks; found before anything is loaded."""
 
-import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch.files import misfits_of_adapter, missing_draft_files, missing_files
+from llenergymeasure.core.backends.pytorch.adapter_fit import adapter_problems
+from llenergymeasure.core.backends.pytorch.files import draft_file_problems, file_problems
 from llenergymeasure.core.backends.pytorch.generation import section_of, unknown_passthrough
 from llenergymeasure.core.backends.pytorch.loading import (
     INSTALL,
@@ -17,8 +17,11 @@ from llenergymeasure.core.backends.pytorch.loading import (
     read_draft_description,
     read_model_description,
 )
+from llenergymeasure.core.backends.pytorch.model_description import described, not_to_be_measured
 from llenergymeasure.core.backends.pytorch.processes import process_problems, unshareable
+from llenergymeasure.core.backends.pytorch.quantised import is_installed, quantisation_problems
 from llenergymeasure.core.backends.pytorch.random_weights import GGUF_IS_WEIGHTS, not_drawn, quantised_description
+from llenergymeasure.core.backends.pytorch.refused_settings import refused_settings
 from llenergymeasure.core.checkpoint.source import (
     conversion_problem,
     describe_source,
@@ -26,7 +29,6 @@ from llenergymeasure.core.checkpoint.source import (
     looks_like_path,
     model_problem,
 )
-from llenergymeasure.exceptions import first_line
 
 # transformers takes kernels of the hub where the package is missing.
 _FLASH_PACKAGES = {
@@ -39,39 +41,39 @@ _FLASH_PACKAGES = {
 def problems_of(config: ExperimentConfig) -> list[str]:
     """Everything that is missing, or does not fit, one line each."""
     section = section_of(config)
-    description, problems = _described(
+    trusted = section.trust_remote_code
+    description, problems = described(
         config.model,
         model_problem(config.model, section.subfolder),
         lambda: read_model_description(config, describe_source(config.model)),
     )
     draft_description, draft_problems = None, list[str]()
     if (draft := section.assistant_model) is not None:
-        draft_description, draft_problems = _described(
+        draft_description, draft_problems = described(
             draft, model_problem(draft), lambda: read_draft_description(config, describe_source(draft))
         )
     problems += [f"pytorch.assistant_model: {problem}" for problem in draft_problems]
     found = [*problems, *missing_parts(config), *_conversion_problems(config)]
     found += _never_steady(config)
     if not _adapter_problems(config):
-        found += misfits_of_adapter(config, description)
+        found += adapter_problems(config, description)
     if description is not None:
         found += unknown_passthrough(config, description)
-        found += missing_files(config, description)
-        found += _unlike_the_model(config, description)
+        found += not_to_be_measured(config.model, description, trusted=trusted) or _of_a_model(config, description)
         if draft_description is not None:
-            found += [f"pytorch.assistant_model: {line}" for line in missing_draft_files(config, draft_description)]
+            of_draft = not_to_be_measured(str(draft), draft_description, trusted=trusted) or [
+                *draft_file_problems(config, draft_description)
+            ]
+            found += [f"pytorch.assistant_model: {line}" for line in of_draft]
             found += _unlike_the_draft(config, description, draft_description)
     return found
 
 
-def _described(name: str, problem: str | None, read: Callable[[], Any]) -> tuple[Any | None, list[str]]:
-    """A model's transformers configuration, or why there is none."""
-    if problem is not None:
-        return None, [problem]
-    try:
-        return read(), []
-    except Exception as error:  # noqa: BLE001 - a model's own code, the hub and the parser raise what they will
-        return None, [f"model {name!r}: its config.json cannot be read: {first_line(error)}"]
+def _of_a_model(config: ExperimentConfig, description: Any) -> Iterator[str]:
+    """What a causal model lacks, or does not fit."""
+    yield from file_problems(config, description)
+    yield from _unlike_the_model(config, description)
+    yield from refused_settings(config, description)
 
 
 def _never_steady(config: ExperimentConfig) -> Iterator[str]:
@@ -98,7 +100,7 @@ def missing_parts(config: ExperimentConfig) -> list[str]:
     found = [
         f"{wanted_by} needs {module}; install with {install}"
         for wanted_by, module, install in _packages(config, section)
-        if not _is_installed(module)
+        if not is_installed(module)
     ]
     if not has_cuda():
         found += [
@@ -134,20 +136,13 @@ def _packages(config: ExperimentConfig, section: PyTorchConfig) -> Iterator[tupl
     attention = section.attn_implementation
     if attention is not None and "/" in attention:
         yield f"pytorch.attn_implementation: {attention}", "kernels", "pip install kernels"
-    if attention in _FLASH_PACKAGES and not _is_installed("kernels"):
+    if attention in _FLASH_PACKAGES and not is_installed("kernels"):
         module, distribution = _FLASH_PACKAGES[attention]
         yield f"pytorch.attn_implementation: {attention}", module, f"pip install {distribution} (or kernels)"
     if config.lora is not None:
         yield "lora", "peft", INSTALL.format(extra="lora")
     if is_gguf(config.model):
         yield "reading a GGUF file", "gguf", INSTALL.format(extra="pytorch")
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package around it is missing
-        return False
 
 
 def _for_gpus(section: PyTorchConfig) -> Iterator[str]:
@@ -187,6 +182,8 @@ def _unlike_the_model(config: ExperimentConfig, description: Any) -> list[str]:
     found = [*unshareable(config, description)]
     if section.random_weights and quantised_description(description):
         found.append(f"pytorch.random_weights: {not_drawn(config.model)}")
+    elif quantised_description(description):
+        found += quantisation_problems(description)
     if not quantised_description(description):
         asked = [f"checkpoint_{n}" for n in ("backend", "dequantize")]
         found += [

@@ -11,6 +11,7 @@ from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.backends.pytorch.adapter import with_adapter
+from llenergymeasure.core.backends.pytorch.batching import batching_cautions
 from llenergymeasure.core.backends.pytorch.checks import problems_of
 from llenergymeasure.core.backends.pytorch.generation import reset_own_settings, section_of, set_draft
 from llenergymeasure.core.backends.pytorch.loading import (
@@ -19,6 +20,7 @@ from llenergymeasure.core.backends.pytorch.loading import (
     draft_arguments,
     has_cuda,
     loading_arguments,
+    read_model_description,
 )
 from llenergymeasure.core.backends.pytorch.memory import estimate_model
 from llenergymeasure.core.backends.pytorch.model import PyTorchModel
@@ -88,10 +90,11 @@ class PyTorchBackend(EngineBase):
         return problems_of(config) + precision_problems(config, self._gpus_of(config))
 
     def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
-        """Number formats that the device only emulates."""
+        """Number formats that the device only emulates, and batches whose requests get other tokens than alone."""
         gpus = self._gpus_of(config)
         # GPUs that the driver does not tell apart are no CPU.
-        return precision_cautions(config, gpus, native_formats()) if gpus or not has_cuda() else []
+        slow = precision_cautions(config, gpus, native_formats()) if gpus or not has_cuda() else []
+        return [*slow, *_cautions_of_the_model(config)]
 
     def native_precision(self, config: ExperimentConfig) -> str:
         """What the GPUs have tensor cores for, or the CPU instructions; fp32 where neither."""
@@ -178,6 +181,15 @@ class PyTorchBackend(EngineBase):
             LLEMError: as ``measure``; a configuration of several processes is a ``ConfigError``.
         """
         return ExperimentResult.from_processes([measure_here(config, self)])
+
+
+def _cautions_of_the_model(config: ExperimentConfig) -> list[MeasurementWarning]:
+    try:
+        description = read_model_description(config, describe_source(config.model))
+        return batching_cautions(config, description)
+    except Exception as error:  # noqa: BLE001 - whatever keeps a description from being read is told as a problem
+        _log.debug("the description of %s cannot be read: %s", config.model, error)
+        return []
 
 
 def variables_set(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What ``from_pretrained`` is told, and what it loaded."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def draft_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, 
     return found
 
 
-def check_loaded(name: str, info: dict[str, Any]) -> None:
+def check_loaded(name: str, info: Mapping[str, Any]) -> None:
     """Refuse a model whose weights did not all come from its files.
 
     Args:
@@ -102,14 +103,39 @@ def check_loaded(name: str, info: dict[str, Any]) -> None:
     Raises:
         BackendError: weights are missing, or have another shape, and were filled with random numbers.
     """
+    if random := not_in_the_files(info):
+        raise BackendError(f"model {name!r} {no_weights_for(random)}")
+
+
+def not_in_the_files(info: Mapping[str, Any]) -> list[str]:
+    """Names of weights that would be random numbers, by what ``from_pretrained`` says of its loading."""
     mismatched: Iterable[Any] = info.get("mismatched_keys") or ()
-    random = sorted({*(info.get("missing_keys") or ()), *(str(key[0]) for key in mismatched)})
-    if random:
-        more = f" and {len(random) - 3} more" if len(random) > 3 else ""  # noqa: PLR2004 - as many as are listed
-        raise BackendError(
-            f"model {name!r} has no weights in its files for {', '.join(random[:3])}{more}, which would be random "
-            "numbers; check that the files are whole and that its config.json and passthrough_kwargs fit them"
-        )
+    return sorted({*(info.get("missing_keys") or ()), *(str(key[0]) for key in mismatched)})
+
+
+def no_weights_for(names: Sequence[str]) -> str:
+    """What to say of weights that no file has in the shape that is wanted; at least one."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - as many as are listed
+    return (
+        f"has no weights in its files for {', '.join(names[:3])}{more}, which would be random numbers; check that the "
+        "files are whole and that its config.json and passthrough_kwargs fit them"
+    )
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without reports, warnings and bars of transformers, where what it says is told in our words."""
+    from transformers.utils import logging
+
+    before, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if had_bar:
+            logging.enable_progress_bar()
 
 
 def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:

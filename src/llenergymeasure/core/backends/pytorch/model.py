@@ -134,7 +134,8 @@ class PyTorchModel(LoadedModelBase):
         """
         found = self._origin.warnings()
         n_positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        if isinstance(n_positions, int) and self._most_tokens > n_positions:
+        # A few architectures without a limit write -1, or 0.
+        if isinstance(n_positions, int) and 0 < n_positions < self._most_tokens:
             found.append(
                 MeasurementWarning(
                     "beyond_context",

@@ -1,7 +1,6 @@
 """A model of random weights, built from its description alone."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
@@ -10,6 +9,7 @@ from llenergymeasure.core.backends.pytorch.loading import (
     checkpoint_of,
     has_cuda,
     loading_arguments,
+    quietly,
     torch_dtype,
 )
 from llenergymeasure.core.checkpoint.source import ModelSource
@@ -41,7 +41,7 @@ def random_model(config: ExperimentConfig, source: ModelSource) -> Any:
     if "device_map" not in rest:
         rest["device_map"] = {"": "cuda:0" if has_cuda() else "cpu"}
     transformers.set_seed(config.random_seed)
-    with _quietly():
+    with quietly():
         # What a checkpoint lacks is drawn in its place by transformers: of an empty one, all. No tensor of the model
         # exists elsewhere before.
         model = type(skeleton).from_pretrained(
@@ -91,19 +91,6 @@ def _skeleton(config: ExperimentConfig, description: Any) -> Any:
         return AutoModelForCausalLM.from_config(
             description, trust_remote_code=section_of(config).trust_remote_code, dtype=torch_dtype(config.precision)
         )
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without a report that every weight was missing."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _follow_own_generation_config(model: Any, config: ExperimentConfig, source: ModelSource) -> None:
