@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_TIMEOUT_S = 10.0
+_GGUF_MAGIC = b"GGUF"
 _CONVERSION_PATIENCE_S = 600.0
 
 
@@ -129,8 +130,15 @@ def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
 
 
 def is_gguf(model: str) -> bool:
-    """Whether a model is named as a GGUF file."""
-    return model.endswith(".gguf")
+    """Whether a model is a GGUF file, by its first bytes whatever it is called; one that is not there by its name."""
+    path = Path(model)
+    if not path.is_file():
+        return model.endswith(".gguf")
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_GGUF_MAGIC)) == _GGUF_MAGIC
+    except OSError:
+        return False
 
 
 def resolve_model(model: str) -> ModelSource:
