@@ -22,6 +22,10 @@ _MARK = "qzx{}jkv"
 _NO_WORD = re.compile(r"[\W_]+")
 
 
+class _LostError(TemplateFailedError):
+    """A template has left out a text."""
+
+
 @dataclass(frozen=True)
 class _Way:
     """One way to give a conversation to a template: content as parts, and system messages as part of the user's."""
@@ -33,6 +37,18 @@ class _Way:
         return [_as_given(m, parts=self.parts) for m in (without_system(messages) if self.merged else messages)]
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """The ways to give a conversation with such roles to a template, and what was wrong with others.
+
+    One that loses a mark loses text, whatever short word is found in what is written. A template that refuses marks may
+    look at what is said: it is asked again with that.
+    """
+
+    ways: tuple[_Way, ...]
+    failures: tuple[TemplateFailedError, ...] = ()
+
+
 _WAYS = tuple(_Way(parts, merged) for merged in (False, True) for parts in (False, True))
 
 
@@ -41,7 +57,7 @@ class ChatWriter:
     """Writes conversations with a template, and counts what there is to say about them."""
 
     renderer: TemplateRenderer
-    _ways: dict[tuple[Any, ...], _Way | None] = field(default_factory=dict)
+    _ways: dict[tuple[Any, ...], _Tried] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
 
     def text(self, prompt: Prompt) -> str:
@@ -51,8 +67,9 @@ class ChatWriter:
             ConfigError: the template refuses it, fails, does not end, or leaves some of it out.
         """
         self._counts["prompts"] += 1
-        failures = []
-        for way in self._ways_for(prompt.messages):
+        tried = self._tried(prompt.messages)
+        failures = list(tried.failures)
+        for way in tried.ways:
             try:
                 rendered = self._written(way, prompt.messages)
             except TemplateFailedError as error:
@@ -94,28 +111,31 @@ class ChatWriter:
             )
         return tuple(found)
 
-    def _ways_for(self, messages: Sequence[ChatMessage]) -> Sequence[_Way]:
-        """The way that is right for such a conversation; all, where a template refuses what it is tried with."""
-        ways = [way for way in _WAYS if not way.merged or messages[0].role == "system"]
+    def _tried(self, messages: Sequence[ChatMessage]) -> _Tried:
         shape = tuple((m.role, bool(m.content), bool(m.tool_calls)) for m in messages)
         if shape not in self._ways:
-            self._ways[shape] = next((way for way in ways if self._keeps_marks(way, messages)), None)
-        way = self._ways[shape]
-        return ways if way is None else [way]
+            self._ways[shape] = self._try(messages)
+        return self._ways[shape]
 
-    def _keeps_marks(self, way: _Way, messages: Sequence[ChatMessage]) -> bool:
+    def _try(self, messages: Sequence[ChatMessage]) -> _Tried:
         marked = [replace(m, content=_MARK.format(i) if m.content else "") for i, m in enumerate(messages)]
-        try:
-            self._written(way, marked)
-        except TemplateFailedError:
-            return False
-        return True
+        refused, lost = list[_Way](), list[TemplateFailedError]()
+        for way in (way for way in _WAYS if not way.merged or messages[0].role == "system"):
+            try:
+                self._written(way, marked)
+            except _LostError as error:
+                lost.append(error)
+            except TemplateFailedError:
+                refused.append(way)
+            else:
+                return _Tried((way,))
+        return _Tried(tuple(refused), tuple(lost))
 
     def _written(self, way: _Way, messages: Sequence[ChatMessage]) -> Rendered:
         rendered = self.renderer.render(way.given(messages))
         lost = next((i for i, m in enumerate(messages) if not _stands_in(m, rendered.text)), None)
         if lost is not None:
-            raise TemplateFailedError(f"it leaves out the text of message {lost + 1} ({messages[lost].role})")
+            raise _LostError(f"it leaves out the text of message {lost + 1} ({messages[lost].role})")
         return rendered
 
     def _count(self, messages: Sequence[ChatMessage], way: _Way, rendered: Rendered) -> None:

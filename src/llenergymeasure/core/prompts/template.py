@@ -18,7 +18,7 @@ from llenergymeasure.exceptions import ExperimentError, first_line
 TEMPLATE_DATE = datetime(2025, 1, 1, 12)
 # For one conversation: ordinary ones take a thousandth of a second.
 RENDER_LIMIT_S = 10.0
-RENDER_LIMIT_BYTES = 2**30
+RENDER_LIMIT_BYTES = 2**29
 
 
 class TemplateFailedError(Exception):

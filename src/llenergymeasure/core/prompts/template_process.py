@@ -21,8 +21,8 @@ def main() -> None:
     job = json.loads(next(lines))
     sys.path[:] = job["path"]
     _limit_memory(job["memory"])
-    clock = _Clock(datetime.fromisoformat(job["date"]))
-    template, answer = _answered(job["seconds"], lambda: _compiled(job["template"], clock))
+    clock = Clock(datetime.fromisoformat(job["date"]))
+    template, answer = _answered(job["seconds"], lambda: compiled(job["template"], clock))
     _say(answer or {})
     for line in lines:
         messages = json.loads(line)
@@ -34,13 +34,14 @@ def main() -> None:
         _say(answer or {"text": text, "clock": clock.was_read})
 
 
-class _Clock:
-    """Stands still, and knows whether anybody looked."""
+class Clock:
+    """A clock that stands still, and knows whether anybody looked."""
 
     def __init__(self, date: datetime) -> None:
         self._date, self.was_read = date, False
 
     def strftime_now(self, form: str) -> str:
+        """The date in a form of ``strftime``."""
         self.was_read = True
         return self._date.strftime(form)
 
@@ -92,7 +93,7 @@ def _rendered(template: Any, messages: list[Any], job: dict[str, Any]) -> str:
     return text
 
 
-def _compiled(source: str, clock: _Clock) -> Any:
+def compiled(source: str, clock: Clock) -> Any:
     """The template in an environment with what transformers' has; a test holds the two together."""
     import jinja2
     from jinja2.ext import Extension, loopcontrols
