@@ -13,7 +13,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
-from llenergymeasure.core.checkpoint.source import describe_source
+from llenergymeasure.core.checkpoint.source import describe_source, is_here
 from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
 from llenergymeasure.core.energy_backends import SensorBase, SensorContext, choose_sensor
 from llenergymeasure.core.gpu.base import VisibleGpus
@@ -117,14 +117,15 @@ def energy_line(config: ExperimentConfig, found: ExaminedExperiment) -> str:
 
 def _examine(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
     found = _examine_by_the_engine(config, visible)
-    # Tokens are made only where the files they are made from are known to be there.
-    checked = prompts.check(config, tokenise=not found.config_errors and not found.lacking)
+    # Where something else is missing the files that tokens are made from may be, and only rows can be told wrong.
+    checked = prompts.check(config, tokenise=not found.lacking or is_here(config.model))
+    missing = checked.lacking if checked.n is None or not found.lacking else ()
     return replace(
         found,
         config_errors=(*found.config_errors, *checked.config_errors),
-        lacking=(*checked.lacking, *found.lacking),
+        lacking=(*missing, *found.lacking),
         cautions=(*found.cautions, *map(str, checked.cautions)),
-        prompts=checked if checked.n is not None else None,
+        prompts=None if checked.n is None else checked,
     )
 
 

@@ -129,6 +129,11 @@ def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
     return None
 
 
+def is_here(model: str) -> bool:
+    """Whether a model is named whose files lie on this machine, outside of the hub's cache."""
+    return model in PACKAGED_MODELS or Path(model).exists()
+
+
 def is_gguf(model: str) -> bool:
     """Whether a model is a GGUF file, by its first bytes whatever it is called; one that is not there by its name."""
     path = Path(model)
