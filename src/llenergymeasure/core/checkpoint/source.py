@@ -102,7 +102,9 @@ def model_problem(model: str, subfolder: str | None = None) -> str | None:
         inner = path / (subfolder or "")
         return None if (inner / "config.json").is_file() else f"model directory {inner} has no config.json in it"
     if path.is_file():
-        return None if is_gguf(model) else f"model file {model} is not a GGUF file; give its directory"
+        return (
+            None if is_gguf(model) else f"model file {model} is not a GGUF file (it begins otherwise); give a directory"
+        )
     if looks_like_path(model):
         return f"model {model!r}: there is no such directory or GGUF file"
     problem = _hub_problem(model, f"{subfolder}/config.json" if subfolder else "config.json")
@@ -131,16 +133,15 @@ def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
 
 def is_here(model: str) -> bool:
     """Whether a model is named whose files lie on this machine, outside of the hub's cache."""
-    return model in PACKAGED_MODELS or Path(model).exists()
+    return model in PACKAGED_MODELS or os.path.exists(model)  # which no odd name makes fail
 
 
 def is_gguf(model: str) -> bool:
     """Whether a model is a GGUF file, by its first bytes whatever it is called; one that is not there by its name."""
-    path = Path(model)
-    if not path.is_file():
+    if not os.path.isfile(model):
         return model.endswith(".gguf")
     try:
-        with path.open("rb") as file:
+        with Path(model).open("rb") as file:
             return file.read(len(_GGUF_MAGIC)) == _GGUF_MAGIC
     except OSError:
         return False

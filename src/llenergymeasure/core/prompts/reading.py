@@ -82,7 +82,7 @@ def lines_of(file: IO[str], where: str) -> Iterator[str]:
 class _Limited(io.RawIOBase):
     """A stream of which no more than ``MOST_BYTES`` are read."""
 
-    def __init__(self, stream: IO[bytes], where: str) -> None:
+    def __init__(self, stream: io.BufferedIOBase, where: str) -> None:
         super().__init__()
         self._stream, self._where, self._n_bytes = stream, where, 0
 

@@ -29,7 +29,7 @@ def main() -> None:
         clock.was_read = False
         text, answer = _answered(
             job["seconds"],
-            lambda messages=messages: _rendered(template, messages, job),  # type: ignore[misc]
+            lambda messages=messages: _rendered(template, messages, job),
         )
         _say(answer or {"text": text, "clock": clock.was_read})
 
