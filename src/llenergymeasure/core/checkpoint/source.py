@@ -133,12 +133,12 @@ def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
 
 def is_here(model: str) -> bool:
     """Whether a model is named whose files lie on this machine, outside of the hub's cache."""
-    return model in PACKAGED_MODELS or os.path.exists(model)  # which no odd name makes fail
+    return model in PACKAGED_MODELS or os.path.exists(model)  # noqa: PTH110 - no odd name makes it fail
 
 
 def is_gguf(model: str) -> bool:
     """Whether a model is a GGUF file, by its first bytes whatever it is called; one that is not there by its name."""
-    if not os.path.isfile(model):
+    if not os.path.isfile(model):  # noqa: PTH113 - as above
         return model.endswith(".gguf")
     try:
         with Path(model).open("rb") as file:
