@@ -1,4 +1,4 @@
-"""A model's description, with weights that are all zero: enough for everything that is asked before loading."""
+"""A model's description and tokenizer, with weights that are all zero: all that is asked before loading."""
 
 import json
 import math
@@ -42,12 +42,12 @@ TINY_SHAPES = {
         }.items()
     },
 }
-# Words between spaces, of which it knows one.
-TINY_TOKENIZER = {
+# Nearly every word is the unknown one: a tokenizer all the same.
+FEW_WORDS = {
     "version": "1.0",
     "added_tokens": [],
-    "pre_tokenizer": {"type": "WhitespaceSplit"},
-    "model": {"type": "WordLevel", "vocab": {"<unk>": 0, "joule": 1}, "unk_token": "<unk>"},
+    "pre_tokenizer": {"type": "Whitespace"},
+    "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "<s>": 1, "</s>": 2, "a": 3, "the": 4}, "unk_token": "[UNK]"},
 }
 
 
@@ -57,8 +57,8 @@ def write_description(directory: Path) -> Path:
     write_safetensors(directory / "model.safetensors", TINY_SHAPES)
     for name, content in {
         "config.json": TINY_LLAMA,
-        "tokenizer.json": TINY_TOKENIZER,
-        "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>"},
+        "tokenizer.json": FEW_WORDS,
+        "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"},
     }.items():
         (directory / name).write_text(json.dumps(content), encoding="utf-8")
     return directory

@@ -21,6 +21,8 @@ from llenergymeasure import ExperimentConfig, ExperimentResult, run_experiment, 
 from llenergymeasure.config.models import StudyConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.exceptions import ConfigError, ExperimentError
+from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.study import RunOptions, execute_study
 from llenergymeasure.results.aggregation import aggregate_directory
 from llenergymeasure.results.process_files import read_process_results
 from tests.fakes.effort import PATIENCE_S, THREADS_OF_TESTS
@@ -221,7 +223,7 @@ def test_a_file_that_is_missing_or_torn_is_named(
 def test_the_error_of_one_process_is_told_as_it_was_and_nothing_stays(tmp_path: Path) -> None:
     model = save_tiny_llama(tmp_path / "model")
     settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
-    template = "{% if 'odd' in messages[0].content %}{{ raise_exception('an odd prompt') }}{% endif %}even"
+    template = "{% if 'odd' in messages[0].content %}{{ raise_exception('an odd prompt') }}{% endif %}{{ messages[0].content }}"
     for name in ("chat_template.jinja", "tokenizer_config.json"):
         (model / name).write_text(
             template if name.endswith("jinja") else json.dumps({**settings, "chat_template": template}),
@@ -231,12 +233,21 @@ def test_the_error_of_one_process_is_told_as_it_was_and_nothing_stays(tmp_path: 
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, prompts)), encoding="utf-8")
     dataset = {"path": str(tmp_path / "p.jsonl"), "order": "as_is"}
     experiment = config_of(model, SHARED, n=4, dataset=dataset)
+    told = "row 2 of the dataset: the model's chat template cannot write it: an odd prompt; "
+    with pytest.raises(ConfigError, match=told):
+        run_study(StudyConfig(experiments=[experiment]))
     # Of the four prompts the second goes to process 1, and process 0 waits for it.
-    study = run_study(StudyConfig(experiments=[experiment], output_dir=tmp_path / "out"))
+    options = RunOptions(preflight=lambda experiments, _: [unchecked(each) for each in experiments])
+    study = execute_study(StudyConfig(experiments=[experiment], output_dir=tmp_path / "out"), options)
     (failure,) = study.failures
-    assert failure.error_type == "ExperimentError"
-    assert failure.message == "the prompts could not be tokenised: TemplateError: an odd prompt"
+    assert failure.error_type == "ConfigError"
+    assert failure.message.startswith(told)
     assert workers() == []
+
+
+def unchecked(config: ExperimentConfig) -> ExaminedExperiment:
+    """As preflight finds an experiment that it has nothing against."""
+    return ExaminedExperiment(layout=PyTorchBackend().processes(config), devices=())
 
 
 def workers(of: int | None = None) -> list[psutil.Process]:

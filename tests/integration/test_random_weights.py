@@ -189,7 +189,7 @@ def test_quantised_descriptions_and_gguf_files_are_refused_before_and_on_loading
     with pytest.raises(BackendError, match="is of a quantised checkpoint"):
         drawn(shape)
     gguf = tmp_path / "m.gguf"
-    gguf.touch()
+    gguf.write_bytes(b"GGUF")
     # An empty file has no description either.
     found = PyTorchBackend().problems(config_of(gguf))
     assert [p for p in found if p.startswith("pytorch.random_weights: a GGUF file is weights")]

@@ -130,6 +130,7 @@ def _notes(chosen: Settled, found: ExaminedExperiment) -> list[str]:
     return [
         *given,
         *processes,
+        *([] if found.prompts is None else [found.prompts.in_words]),
         energy_line(config, found),
         *memory,
         *found.cautions,

@@ -26,7 +26,8 @@ class DatasetConfig(ConfigModel):
     )
     path: Path | None = Field(
         default=None,
-        description="Local file: .jsonl, .json, .csv or .parquet with a prompt in each row, or .txt with one per line.",
+        description="Local file: .jsonl, .ndjson, .json, .csv, .tsv or .parquet with a prompt in each row, or .txt "
+        "with one per line; all but .parquet may be packed (.jsonl.gz).",
     )
     hub: PathText | None = Field(
         default=None,
@@ -50,7 +51,7 @@ class DatasetConfig(ConfigModel):
         default=None,
         min_length=1,
         description="Column or key that holds the prompt, a text or a list of {role, content}; null takes 'messages', "
-        "else 'prompt'.",
+        "else 'prompt', else 'conversations' (ShareGPT).",
     )
     order: Literal["shuffled", "as_is", "grouped"] = Field(
         default="shuffled",
@@ -92,7 +93,7 @@ class DatasetConfig(ConfigModel):
                 "a file is given by its path, such as ./prompts.jsonl, a dataset of the Hugging Face hub as "
                 "dataset: {hub: its id}"
             )
-        if self.column is not None and self.path is not None and self.path.suffix == ".txt":
+        if self.column is not None and self.path is not None and _has_lines_only(self.path):
             raise conflict(f"column cannot go with path: {self.path}, which has lines only; remove it", "column")
         return self
 
@@ -110,6 +111,10 @@ class DatasetConfig(ConfigModel):
         if self.random is not None and self.order == "as_is":
             found["order"] = "it needs name or path or hub"
         return found
+
+
+def _has_lines_only(path: Path) -> bool:
+    return path.name.lower().endswith((".txt", ".txt.gz"))
 
 
 class LoRAConfig(ConfigModel):

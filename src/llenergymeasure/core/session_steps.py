@@ -119,6 +119,7 @@ def prepared_work(
         raise
     except Exception as error:  # templates and tokenizers raise whatever their libraries raise
         raise ExperimentError(f"the prompts could not be tokenised: {in_one_line(error)}") from error
+    warnings.extend(prepared.warnings)
     if prepared.n_truncated:
         warnings.append(
             MeasurementWarning(

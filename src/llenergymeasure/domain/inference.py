@@ -2,10 +2,10 @@
 
 import hashlib
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from llenergymeasure._telling import told
 from llenergymeasure.domain.metrics import Distribution, LatencyStatistics
@@ -16,10 +16,16 @@ FinishReason = Literal["stop", "length", "error", "cancelled"]
 
 @dataclass(frozen=True)
 class ChatMessage:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    ``content`` is empty only beside ``tool_calls``, which are the calls that an assistant made, as OpenAI writes them.
+    ``more`` are names and values of the other keys that templates read: ``name`` and ``tool_call_id``.
+    """
 
     role: str
     content: str
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    more: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +33,12 @@ class Prompt:
     """A row of a dataset, before it is tokenised.
 
     ``messages`` holds at least one turn, unless ``n_random_tokens`` says how many ids of the model's vocabulary are
-    to be drawn instead. ``output_tokens`` is the most tokens of the answer; None is ``max_output_tokens``.
+    to be drawn instead. ``output_tokens`` is the most tokens of the answer; None is ``max_output_tokens``. ``row`` is
+    its place in its dataset, counted from 1; None where it is of none.
     """
 
     index: int
+    row: int | None = None
     messages: tuple[ChatMessage, ...] = ()
     chat: bool = False
     n_random_tokens: int | None = None
@@ -39,7 +47,7 @@ class Prompt:
     @property
     def text(self) -> str:
         """The turns as plain text, for models without a chat template."""
-        return "\n\n".join(m.content for m in self.messages)
+        return "\n\n".join(m.content for m in self.messages if m.content)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,6 +160,13 @@ FLAGS: Mapping[str, Flag] = {
     "prompts_not_truncated": Flag(
         "an engine that tokenises itself read prompts of more than `max_input_tokens`"
     ),
+    "system_merged": Flag(
+        "the model's chat template takes no system message, which was put before the first message of the user"
+    ),
+    "tool_calls_left_out": Flag("the model's chat template does not write the tool calls of some prompts"),
+    "template_date_fixed": Flag(
+        "the model's chat template asks for the date, and is told the same one in every run (2025-01-01)"
+    ),
     "dataset_too_small": Flag("there are fewer prompts than `n`"),
     "dormant_fields": Flag("settings that change nothing as the others are"),
     "memory_tight": Flag(

@@ -1,6 +1,6 @@
 """Everything that would keep a plan from running, found at once and before a GPU is touched.
 
-Layout and GPUs that are found go into the plan, and nobody works them out again. Dataset and sensor are tried here, and
+Layout and GPUs that are found go into the plan, and nobody works them out again. Prompts and sensor are tried here, and
 read again by the process that measures.
 """
 
@@ -10,21 +10,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llenergymeasure.config.in_use import in_use
-from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
-from llenergymeasure.core.checkpoint.source import describe_source
-from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer, tokenising_lacks
+from llenergymeasure.core.checkpoint.source import describe_source, is_here
+from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
 from llenergymeasure.core.energy_backends import SensorBase, SensorContext, choose_sensor
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
-from llenergymeasure.core.prompts.selection import read_dataset, too_few
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import BackendError, ConfigError, LLEMError, PreFlightError, contained
+from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError, contained
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
+from llenergymeasure.orchestration.prompt_check import CheckedPrompts, PromptChecks
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class ExaminedExperiment:
     """What there is to know of an experiment before it is run.
 
     ``config_errors`` are wrong anywhere, ``lacking`` is wrong with this machine, ``cautions`` keep nothing from
-    running. ``layout`` and ``devices``, the UUIDs of GPUs, go into its plan. ``n_prompts`` is None where the dataset
-    cannot be read, ``devices`` and ``memory`` where the engine cannot be asked, ``chosen`` where no sensor was asked.
+    running. ``layout`` and ``devices``, the UUIDs of GPUs, go into its plan. ``prompts`` is None where they cannot be
+    read, ``devices`` and ``memory`` where the engine cannot be asked, ``chosen`` where no sensor was asked.
     """
 
     config_errors: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class ExaminedExperiment:
     cautions: tuple[str, ...] = ()
     layout: ProcessLayout = field(default_factory=ProcessLayout)
     devices: tuple[str, ...] | None = None
-    n_prompts: int | None = None
+    prompts: CheckedPrompts | None = None
     memory: MemoryFit | None = None
     chosen: ChosenSensor | None = None
 
@@ -90,12 +90,9 @@ def examine(
     """
     visible = visible_gpus()
     used = [_in_use(experiment) for experiment in experiments]
-    # Each dataset is read once, however many experiments share it, and each sensor asked once for the same GPUs.
-    datasets = {dataset: _read(dataset) for dataset in {u.dataset for u in used if isinstance(u, ExperimentConfig)}}
-    sensors = _Sensors(visible)
-    found = [
-        _examine(each, datasets[each.dataset], visible) if isinstance(each, ExperimentConfig) else each for each in used
-    ]
+    # Prompts are read once, however many experiments share them, and each sensor asked once for the same GPUs.
+    prompts, sensors = PromptChecks(), _Sensors(visible)
+    found = [_examine(each, prompts, visible) if isinstance(each, ExperimentConfig) else each for each in used]
     found = [
         _with_sensor(config, each, sensors) if ask_every_sensor or _depends_on_its_sensor(config) else each
         for config, each in zip(experiments, found, strict=True)
@@ -103,7 +100,7 @@ def examine(
     of_sensors = [_sensor_lines(config, each) for config, each in zip(experiments, found, strict=True)]
     config_errors = _named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
     lacking = _named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
-    n_prompts, layouts = [e.n_prompts for e in found], [e.layout for e in found]
+    n_prompts, layouts = [e.prompts.n if e.prompts else None for e in found], [e.layout for e in found]
     lacking += _output_problems(output_dir, bytes_to_write(experiments, n_prompts, layouts))
     if config_errors or lacking:
         raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
@@ -118,15 +115,6 @@ def energy_line(config: ExperimentConfig, found: ExaminedExperiment) -> str:
     if sensor is None:
         return "energy: null, because no sensor answers here; 'llem config' says why"
     return f"energy: {sensor.name}, {'modelled, not sensed' if sensor.modelled else 'sensed'}"
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    """A dataset that was read: its prompts, or why there are none; a random one has as many as are asked for."""
-
-    n_prompts: int | None = None
-    error: str | None = None
-    lacking: str | None = None
 
 
 def _output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
@@ -144,28 +132,17 @@ def _in_use(config: ExperimentConfig) -> ExperimentConfig | ExaminedExperiment:
         return ExaminedExperiment(lacking=tuple(str(error).splitlines()))
 
 
-def _read(dataset: DatasetConfig) -> _Dataset:
-    try:
-        rows = read_dataset(dataset)
-    except ConfigError as error:
-        return _Dataset(error=str(error))
-    except PreFlightError as error:
-        return _Dataset(lacking=str(error))
-    return _Dataset() if dataset.random is not None else _Dataset(len(rows))
-
-
-def _examine(config: ExperimentConfig, dataset: _Dataset, visible: VisibleGpus) -> ExaminedExperiment:
+def _examine(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
     found = _examine_by_the_engine(config, visible)
-    n_prompts = config.n if config.dataset.random is not None else dataset.n_prompts
-    few = () if n_prompts is None else tuple(map(str, too_few(config.n, n_prompts)))
-    errors = [] if dataset.error is None else [dataset.error]
-    lacking = [] if dataset.lacking is None else [dataset.lacking]
+    # Where something else is missing the files that tokens are made from may be, and only rows can be told wrong.
+    checked = prompts.check(config, tokenise=not found.lacking or is_here(config.model))
+    missing = checked.lacking if checked.n is None or not found.lacking else ()
     return replace(
         found,
-        config_errors=(*found.config_errors, *errors),
-        lacking=(*lacking, *found.lacking),
-        cautions=(*found.cautions, *few),
-        n_prompts=n_prompts,
+        config_errors=(*found.config_errors, *checked.config_errors),
+        lacking=(*missing, *found.lacking),
+        cautions=(*found.cautions, *map(str, checked.cautions)),
+        prompts=None if checked.n is None else checked,
     )
 
 
@@ -206,20 +183,11 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
 
 
 def _tokenising_lacks(config: ExperimentConfig, engine: EngineBase) -> list[str]:
-    """What is not installed of what prompts are tokenised with, and a tokenizer that cannot be read."""
+    """What is not installed of what prompts are tokenised with."""
     if engine.tokenises_itself:
         return []
     lacks = tokenising_lacks(describe_source(config.model))
-    if lacks is not None:
-        return [lacks]
-    checkpoint = engine.checkpoint(config)
-    if not checkpoint.folder.is_dir():
-        return []  # still to be fetched, or told as missing
-    try:
-        load_tokenizer(checkpoint)
-    except (PreFlightError, BackendError) as error:
-        return [str(error)]
-    return []
+    return [] if lacks is None else [lacks]
 
 
 def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout, tuple[str, ...]]:

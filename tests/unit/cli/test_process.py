@@ -1,5 +1,6 @@
 """The program as a process of its own: start, streams, interruption."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from llenergymeasure import __version__
@@ -75,27 +77,29 @@ def test_a_study_with_a_failure_shows_it_and_ends_with_code_1(tmp_path: Path) ->
     assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 1
 
 
+@pytest.mark.pytorch
 def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
     cwd = tmp_path / "cwd"
     cwd.mkdir()
-    write_description(tmp_path / "model")
-    pipe = tmp_path / "prompts.txt"  # the program waits for prompts to come out of it
-    os.mkfifo(pipe)
+    model = write_description(tmp_path / "model")
+    # The program waits for a template that does not end.
+    endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    (model / "chat_template.jinja").write_text(endless, encoding="utf-8")
     process = subprocess.Popen(
-        [*LLEM, "run", "--model", str(tmp_path / "model"), "--dataset", str(pipe)],
+        [*LLEM, "run", "--model", str(model)],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    writer = _opened_for_writing(pipe, process)
+    renderer = _child_running("template_process", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_S)
-    os.close(writer)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1] == "llem: interrupted; nothing was kept"
     assert "Traceback" not in err
     assert list(cwd.iterdir()) == []
+    assert not renderer.is_running()
 
 
 @pytest.mark.pytorch
@@ -129,15 +133,16 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
     assert "Traceback" not in err
 
 
-def _opened_for_writing(pipe: Path, reader: subprocess.Popen[str]) -> int:
-    """Succeeds once the other side reads."""
+def _child_running(script: str, parent: subprocess.Popen[str]) -> psutil.Process:
+    """The process that the program starts to run a script."""
     end = time.monotonic() + PATIENCE_S
-    while reader.poll() is None and time.monotonic() < end:
-        try:
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            time.sleep(0.01)
-    raise AssertionError(f"the program did not read the prompts: {reader.communicate()}")
+    while parent.poll() is None and time.monotonic() < end:
+        for child in psutil.Process(parent.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if script in " ".join(child.cmdline()):
+                    return child
+        time.sleep(0.01)
+    raise AssertionError(f"the program did not start {script}: {parent.communicate()}")
 
 
 @pytest.mark.pytorch

@@ -1,8 +1,6 @@
 """Everything that is wrong is found at once, and nothing is made by looking."""
 
-import os
 import sys
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +12,17 @@ import pytest
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.backends.pytorch.precision import precision_cautions
+from llenergymeasure.core.checkpoint.source import Checkpoint
 from llenergymeasure.core.energy_backends import SensorContext
 from llenergymeasure.core.gpu.base import VisibleGpus
+from llenergymeasure.core.prompts.selection import PromptSelection, too_few
+from llenergymeasure.core.prompts.tokenise import PreparedRequests
+from llenergymeasure.domain.inference import ChatMessage, Prompt
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import ConfigError, PreFlightError
-from llenergymeasure.orchestration import preflight
+from llenergymeasure.orchestration import preflight, prompt_check
 from llenergymeasure.orchestration.preflight import check, energy_line, examine
+from llenergymeasure.testing.fakes import words_as_tokens
 from tests.fakes.model import write_description
 
 pytestmark = pytest.mark.pytorch
@@ -49,7 +52,7 @@ def test_nothing_wrong_says_nothing_and_makes_no_folder(model: str, tmp_path: Pa
     [
         ({"backend": "vllm"}, ["'vllm'", "cannot run it yet"]),
         ({"dataset": "./no-such.jsonl"}, ["no-such.jsonl", "cannot be read"]),
-        ({"dataset": "./prompts.xml"}, ["'.xml'", "use .jsonl, .json, .csv, .parquet, .txt"]),
+        ({"dataset": "./prompts.xml"}, ["'.xml'", "use .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt"]),
         ({"dataset": {"hub": "./no-such-folder"}}, ["./no-such-folder", "neither a folder nor the id"]),
     ],
 )
@@ -89,16 +92,6 @@ def test_several_processes_measure_the_whole_run(
 
 def test_random_prompts_need_no_file(model: str) -> None:
     check([ExperimentConfig.model_validate({"model": model, "dataset": "random"})], None)
-
-
-def test_a_dataset_that_several_experiments_share_is_read_once(model: str, tmp_path: Path) -> None:
-    # A pipe can be read once; a second reading would wait for ever.
-    os.mkfifo(tmp_path / "p.txt")
-    writer = threading.Thread(target=(tmp_path / "p.txt").write_text, args=("one\ntwo\n",), daemon=True)
-    writer.start()
-    dataset = DatasetConfig(path=tmp_path / "p.txt")
-    check([ExperimentConfig(model=model, dataset=dataset, n=n) for n in (1, 2, 3)], None)
-    writer.join()
 
 
 def test_a_machine_that_lacks_the_model_is_a_preflight_error() -> None:
@@ -271,28 +264,37 @@ class Counting(EngineBase):
 
 
 def test_each_fact_is_asked_for_once_and_found_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, sensors, datasets = Counting(), list[SensorContext](), list[DatasetConfig]()
+    engine, sensors, read, tokenised = Counting(), list[SensorContext](), list[int](), list[int]()
 
     def choose(name: str, context: SensorContext) -> tuple[Any, str | None]:
         sensors.append(context)
         return SENSOR, None
 
-    def read(dataset: DatasetConfig) -> list[Any]:
-        datasets.append(dataset)
-        return [("a",), ("b",)]
+    def select(config: ExperimentConfig) -> PromptSelection:
+        read.append(config.n)
+        prompts = tuple(Prompt(index=i, messages=(ChatMessage("user", "a b"),)) for i in range(2))
+        return PromptSelection(prompts, too_few(config.n, 2))
+
+    def tokenise(config: ExperimentConfig, prompts: Sequence[Prompt], checkpoint: Checkpoint) -> PreparedRequests:
+        tokenised.append(config.max_output_tokens)
+        return words_as_tokens(config, prompts, checkpoint)
 
     monkeypatch.setattr(preflight, "get_backend", lambda _: engine)
     monkeypatch.setattr(preflight, "visible_gpus", VisibleGpus)
     monkeypatch.setattr(preflight, "choose_sensor", choose)
-    monkeypatch.setattr(preflight, "read_dataset", read)
+    monkeypatch.setattr(prompt_check, "get_backend", lambda _: engine)
+    monkeypatch.setattr(prompt_check, "select_prompts", select)
+    monkeypatch.setattr(prompt_check, "tokenised", tokenise)
     experiments = [ExperimentConfig.model_validate({"model": "m", "name": name, "n": 3}) for name in "ab"]
     found = examine(experiments, None, ask_every_sensor=True)
     assert engine.asked == {"installation": 2, "processes": 2, "devices": 2}
     assert [context.devices for context in sensors] == [("GPU-a", "GPU-b")]
-    assert len(datasets) == 1
+    assert (read, tokenised) == ([3], [128])
     assert {each.layout for each in found} == {ProcessLayout.of(2, "data")}
     assert {each.devices for each in found} == {("GPU-a", "GPU-b")}
-    assert {each.n_prompts for each in found} == {2}
+    assert [each.prompts.in_words for each in found if each.prompts] == [
+        "prompts: 2, with 4 input tokens (least 2, mean 2.0, most 2)"
+    ] * 2
     assert all("3 prompts are asked for, there are 2" in each.cautions[-1] for each in found)
     assert [energy_line(config, each) for config, each in zip(experiments, found, strict=True)] == [
         "energy: s, sensed"

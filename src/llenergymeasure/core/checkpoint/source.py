@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_TIMEOUT_S = 10.0
+_GGUF_MAGIC = b"GGUF"
 _CONVERSION_PATIENCE_S = 600.0
 
 
@@ -101,7 +102,9 @@ def model_problem(model: str, subfolder: str | None = None) -> str | None:
         inner = path / (subfolder or "")
         return None if (inner / "config.json").is_file() else f"model directory {inner} has no config.json in it"
     if path.is_file():
-        return None if is_gguf(model) else f"model file {model} is not a GGUF file; give its directory"
+        return (
+            None if is_gguf(model) else f"model file {model} is not a GGUF file (it begins otherwise); give a directory"
+        )
     if looks_like_path(model):
         return f"model {model!r}: there is no such directory or GGUF file"
     problem = _hub_problem(model, f"{subfolder}/config.json" if subfolder else "config.json")
@@ -128,9 +131,20 @@ def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
     return None
 
 
+def is_here(model: str) -> bool:
+    """Whether a model is named whose files lie on this machine, outside of the hub's cache."""
+    return model in PACKAGED_MODELS or os.path.exists(model)  # noqa: PTH110 - no odd name makes it fail
+
+
 def is_gguf(model: str) -> bool:
-    """Whether a model is named as a GGUF file."""
-    return model.endswith(".gguf")
+    """Whether a model is a GGUF file, by its first bytes whatever it is called; one that is not there by its name."""
+    if not os.path.isfile(model):  # noqa: PTH113 - as above
+        return model.endswith(".gguf")
+    try:
+        with Path(model).open("rb") as file:
+            return file.read(len(_GGUF_MAGIC)) == _GGUF_MAGIC
+    except OSError:
+        return False
 
 
 def resolve_model(model: str) -> ModelSource:

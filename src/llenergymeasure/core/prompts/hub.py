@@ -9,7 +9,8 @@ from typing import Any
 
 from llenergymeasure._paths import expanded
 from llenergymeasure.config.models import DatasetConfig
-from llenergymeasure.core.prompts.rows import PromptRow, column_among, prompts_of
+from llenergymeasure.core.prompts.choice import Choice, ChosenRows
+from llenergymeasure.core.prompts.rows import column_among, prompts_of
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 
 _log = logging.getLogger(__name__)
@@ -19,13 +20,14 @@ _SAVED = ("state.json", "dataset_dict.json")
 _BATCH_ROWS = 1000
 
 
-def read_hub(dataset: DatasetConfig) -> list[PromptRow]:
-    """All prompts of a split, in its order.
+def read_hub(dataset: DatasetConfig, choice: Choice | None = None) -> ChosenRows:
+    """The chosen prompts of a split; no other rows are looked at.
 
     A folder is one that ``save_to_disk`` has left, or one of data files; nothing of it is kept in the library's cache.
 
     Raises:
-        ConfigError: there is no such dataset, split or column, or a row is no prompt.
+        ConfigError: there is no such dataset, split or column, a row is no prompt, or the folder has a pipe or a device
+            in it.
         PreFlightError: the library is not installed, or the hub cannot be reached.
     """
     where = f"dataset {dataset.hub}"
@@ -36,14 +38,26 @@ def read_hub(dataset: DatasetConfig) -> list[PromptRow]:
             f"{where}: this is neither a folder nor the id of a dataset of the hub, such as owner/name; "
             "a file is given as dataset: {path: ...}"
         )
+    if local:
+        _check_regular(folder, where)
     # Of a folder nothing may stay behind: the next may have the same name and other content.
     with tempfile.TemporaryDirectory() if local else nullcontext() as cache, _as_config_error(where):
         found = _load(dataset, folder if local else None, cache)
         if not found.num_rows:
             raise ConfigError(f"{where}: there are no prompts in split {dataset.split!r}")
         name = column_among(found.column_names, dataset.column, where)
-        tables = found.select_columns([name]).with_format("arrow").iter(batch_size=_BATCH_ROWS)
-        return list(prompts_of((value for t in tables for value in t.column(name).to_pylist()), name, where))
+        places = (choice or Choice()).places(found.num_rows, where)
+        tables = found.select_columns([name]).select(places).with_format("arrow").iter(batch_size=_BATCH_ROWS)
+        values = (value for t in tables for value in t.column(name).to_pylist())
+        numbered = ((place + 1, value) for place, value in zip(places, values, strict=True))
+        return ChosenRows(list(prompts_of(numbered, name, where)), places, found.num_rows)
+
+
+def _check_regular(folder: Path, where: str) -> None:
+    """Refuse a folder with a file that may never end: the library opens what it finds."""
+    odd = next((path for path in folder.rglob("*") if path.exists() and not (path.is_file() or path.is_dir())), None)
+    if odd is not None:
+        raise ConfigError(f"{where}: {odd.relative_to(folder)} in it is no regular file (a pipe, a device or a socket)")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from llenergymeasure.core.prompts.messages import NotAPromptError, conversation_of, text_of
 from llenergymeasure.domain.inference import ChatMessage
 from llenergymeasure.exceptions import ConfigError
 
@@ -12,7 +13,7 @@ PromptRow = tuple[tuple[ChatMessage, ...], bool]
 
 # Where no column is named, the first of these that is there.
 _MESSAGES = "messages"
-_DEFAULT_COLUMNS = (_MESSAGES, "prompt")
+_DEFAULT_COLUMNS = (_MESSAGES, "prompt", "conversations")
 _MOST_COLUMNS_TOLD = 20
 
 _SHORT = reprlib.Repr()
@@ -24,14 +25,14 @@ def prompt_in(row: Any, column: str | None) -> PromptRow:
 
     Args:
         row: values by name.
-        column: the name to take; None takes ``messages``, else ``prompt``.
+        column: the name to take; None takes ``messages``, else ``prompt``, else ``conversations``.
 
     Raises:
         TypeError, KeyError, ValueError: there is none, or the row is no mapping.
     """
     if not isinstance(row, Mapping):
         raise TypeError("no mapping")
-    name = next(c for c in _DEFAULT_COLUMNS if c in row or c == _DEFAULT_COLUMNS[-1]) if column is None else column
+    name = next((c for c in _DEFAULT_COLUMNS if c in row), _MESSAGES) if column is None else column
     return _prompt_of(row[name], name)
 
 
@@ -40,7 +41,7 @@ def column_among(columns: Sequence[str], wanted: str | None, where: str) -> str:
 
     Args:
         columns: those there are.
-        wanted: its name; None takes ``messages``, else ``prompt``.
+        wanted: its name; None takes ``messages``, else ``prompt``, else ``conversations``.
         where: what the table is called in an error.
 
     Raises:
@@ -73,21 +74,31 @@ def _listed(columns: Sequence[str]) -> str:
     return ", ".join(map(_SHORT.repr, columns[:_MOST_COLUMNS_TOLD])) + more
 
 
-def prompts_of(values: Iterable[Any], column: str, where: str) -> Iterator[PromptRow]:
-    """The prompts in the values of a column; rows are counted from 1.
+def prompts_of(values: Iterable[tuple[int, Any]], column: str, where: str) -> Iterator[PromptRow]:
+    """The prompts in the values of a column.
+
+    Args:
+        values: with the number of each one's row, counted from 1.
+        column: its name.
+        where: what the table is called in an error.
 
     Raises:
         ConfigError: a value is no prompt.
     """
-    for number, value in enumerate(values, 1):
+    for number, value in values:
         try:
             yield _prompt_of(value, column)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError) as error:
             expected = "" if column == _MESSAGES else "a text or "
             raise ConfigError(
                 f"{where}: row {number}: {_SHORT.repr(column)} should hold {expected}a list of "
-                f'{{"role": "...", "content": "..."}}, found {shown(value)}'
+                f'{{"role": "...", "content": "..."}}, found {shown(value)}{reason(error)}'
             ) from None
+
+
+def reason(error: Exception) -> str:
+    """Why a value is no prompt, where its form does not show it; else nothing."""
+    return f": {error}" if isinstance(error, NotAPromptError) else ""
 
 
 def shown(value: Any) -> str:
@@ -100,14 +111,5 @@ def shown(value: Any) -> str:
 def _prompt_of(value: Any, column: str) -> PromptRow:
     # A text called messages is a conversation in some notation, which no model should be shown as it is.
     if isinstance(value, str) and column != _MESSAGES:
-        return (ChatMessage("user", _text(value)),), False
-    if not isinstance(value, list) or not value:
-        raise TypeError("neither a text nor a list of messages")
-    return tuple(ChatMessage(_text(m["role"]), _text(m["content"])) for m in value), True
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError("not a text")
-    value.encode()  # half of a character is no text either
-    return value
+        return (ChatMessage("user", text_of(value)),), False
+    return conversation_of(value), True

@@ -2,17 +2,19 @@
 
 import hashlib
 import json
-import random
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from typing import Any
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
-from llenergymeasure.core.prompts.files import read_file, read_jsonl
+from llenergymeasure.core.prompts.choice import Choice, ChosenRows, chosen_of
+from llenergymeasure.core.prompts.files import jsonl_rows, read_file
 from llenergymeasure.core.prompts.hub import read_hub
 from llenergymeasure.core.prompts.random import draw_prompts
 from llenergymeasure.core.prompts.rows import PromptRow
-from llenergymeasure.domain.inference import Prompt
+from llenergymeasure.domain.inference import ChatMessage, Prompt
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 
@@ -38,7 +40,12 @@ class PromptSelection:
     def _row(self, prompt: Prompt) -> list[Any]:
         if prompt.n_random_tokens is not None:
             return ["random", self.random_seed, prompt.n_random_tokens, prompt.output_tokens]
-        return [prompt.chat, [[m.role, m.content] for m in prompt.messages]]
+        return [prompt.chat, [_turn(m) for m in prompt.messages]]
+
+
+def _turn(message: ChatMessage) -> list[Any]:
+    beside = [*([list(message.tool_calls)] if message.tool_calls else []), *map(list, message.more)]
+    return [message.role, message.content, *beside]
 
 
 def select_prompts(config: ExperimentConfig) -> PromptSelection:
@@ -50,14 +57,19 @@ def select_prompts(config: ExperimentConfig) -> PromptSelection:
     """
     if config.dataset.random is not None:
         return PromptSelection(tuple(draw_prompts(config)), random_seed=config.random_seed)
-    found = read_dataset(config.dataset)
-    if config.dataset.order != "as_is":
-        random.Random(config.random_seed).shuffle(found)
-    chosen = found[: config.n]
+    chosen = read_dataset(config.dataset, Choice(config.n, None if order_is_kept(config) else config.random_seed))
     return PromptSelection(
-        tuple(Prompt(index=i, messages=messages, chat=chat) for i, (messages, chat) in enumerate(chosen)),
-        too_few(config.n, len(found)),
+        tuple(
+            Prompt(index=i, row=place + 1, messages=messages, chat=chat)
+            for i, ((messages, chat), place) in enumerate(zip(chosen.rows, chosen.places, strict=True))
+        ),
+        too_few(config.n, chosen.n_found),
     )
+
+
+def order_is_kept(config: ExperimentConfig) -> bool:
+    """Whether prompts are taken as they stand, and not in an order that ``random_seed`` draws."""
+    return config.dataset.order == "as_is"
 
 
 def too_few(n_asked: int, n_found: int) -> tuple[MeasurementWarning, ...]:
@@ -68,23 +80,29 @@ def too_few(n_asked: int, n_found: int) -> tuple[MeasurementWarning, ...]:
     return (MeasurementWarning("dataset_too_small", told, "lower n, or give a larger dataset"),)
 
 
-def read_dataset(dataset: DatasetConfig) -> list[PromptRow]:
-    """All prompts of a dataset with whether the chat template applies, in its order; none of a random one.
+def read_dataset(dataset: DatasetConfig, choice: Choice | None = None) -> ChosenRows:
+    """The chosen prompts of a dataset, None being all, with whether the chat template applies; none of a random one.
 
     Raises:
         ConfigError: it is missing, of an unknown kind, or has a row that is no prompt.
         PreFlightError: the library that reads it is not installed, or the hub cannot be reached.
     """
     if dataset.random is not None:
-        return []
+        return ChosenRows([], [], 0)
     if dataset.hub is not None:
-        rows = read_hub(dataset)
+        chosen = read_hub(dataset, choice)
     elif dataset.path is not None:
-        rows = read_file(dataset.path, dataset.column)
+        chosen = read_file(dataset.path, dataset.column, choice)
     else:
-        with (
-            resources.files("llenergymeasure").joinpath("data", f"{dataset.name}.jsonl").open(encoding="utf-8") as file
-        ):
-            texts = read_jsonl(file, None, f"built-in dataset {dataset.name}")
-        rows = [(messages, True) for messages, _ in texts]
-    return rows if dataset.chat is None else [(messages, dataset.chat) for messages, _ in rows]
+        chosen = chosen_of(
+            partial(_built_in_rows, str(dataset.name)), choice or Choice(), f"built-in dataset {dataset.name}"
+        )
+    if dataset.chat is None:
+        return chosen
+    return replace(chosen, rows=[(messages, dataset.chat) for messages, _ in chosen.rows])
+
+
+def _built_in_rows(name: str) -> Iterator[PromptRow]:
+    data = resources.files("llenergymeasure").joinpath("data", f"{name}.jsonl")
+    with data.open(encoding="utf-8") as file:
+        yield from ((messages, True) for messages, _ in jsonl_rows(file, None, f"built-in dataset {name}"))

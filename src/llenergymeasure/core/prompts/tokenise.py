@@ -1,6 +1,7 @@
 """From prompts to requests: templates, token ids, truncation and order, once and outside of every engine."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,16 +9,26 @@ from typing import Any
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.checkpoint.source import Checkpoint
 from llenergymeasure.core.checkpoint.tokenizer import Vocabulary, load_tokenizer, read_vocabulary
+from llenergymeasure.core.prompts.chat import ChatWriter
+from llenergymeasure.core.prompts.fitting import check_fit, n_positions_of, room_of
 from llenergymeasure.core.prompts.random import random_token_ids
+from llenergymeasure.core.prompts.template import TemplateFailedError, TemplateRenderer
 from llenergymeasure.domain.inference import Prompt, Request
+from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.exceptions import PreFlightError, first_line
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedRequests:
-    """Requests in the order in which they are run, and to how many of them the chat template was applied, in words."""
+    """Requests in the order in which they are run, and to how many of them the chat template was applied, in words.
+
+    ``warnings`` are for whoever reads the figures, ``cautions`` for whoever is about to run them.
+    """
 
     requests: tuple[Request, ...]
     template_use: str | None = None
+    warnings: tuple[MeasurementWarning, ...] = ()
+    cautions: tuple[MeasurementWarning, ...] = ()
 
     @property
     def n_truncated(self) -> int:
@@ -32,15 +43,51 @@ def tokenised(config: ExperimentConfig, prompts: Sequence[Prompt], checkpoint: C
     """Requests of [n] prompts with the token ids that the checkpoint's own tokenizer and template make of them.
 
     Prompts are cut to ``max_input_tokens``: a chat keeps its end, a text its beginning. Random ones are drawn.
+
+    Raises:
+        ConfigError: a prompt cannot be written by the template, or has no room in the model with its answer.
+        PreFlightError: what reads the tokenizer is not installed, its template is none, or it has other ids than the
+            model.
+        ExperimentError: there are no files of a tokenizer.
     """
-    tokenizer = load_tokenizer(checkpoint)
-    making = _Making(config, tokenizer, checkpoint)
+    with TemplateRenderer() if any(prompt.chat for prompt in prompts) else nullcontext() as renderer:
+        tokenizer = load_tokenizer(checkpoint)
+        writer = None if renderer is None else chat_writer(tokenizer, renderer, config.model)
+        making = _Making(config, tokenizer, checkpoint, writer)
+        requests = [making.request(prompt) for prompt in prompts]
     templated = sum(making.is_templated(prompt) for prompt in prompts)
     shares = {0: "applied to no prompt", len(prompts): "applied to every prompt"}
     return PreparedRequests(
-        requests=in_running_order([making.request(prompt) for prompt in prompts], config.dataset.order),
+        requests=in_running_order(requests, config.dataset.order),
         template_use=shares.get(templated, f"applied to {templated} of {len(prompts)} prompts"),
+        warnings=() if writer is None else writer.warnings(),
+        cautions=check_fit(requests, room_of(checkpoint, max(map(n_positions_of, requests))), config.model),
     )
+
+
+def chat_writer(tokenizer: Any, renderer: TemplateRenderer, model: str) -> ChatWriter | None:
+    """What writes conversations for a tokenizer; None where it has no template, or writes them by code of its own.
+
+    Raises:
+        PreFlightError: its template is none, or does not end.
+    """
+    if not getattr(tokenizer, "chat_template", None) or has_own_way(tokenizer):
+        return None
+    try:
+        renderer.compile(tokenizer.get_chat_template(), tokenizer.special_tokens_map)
+    except (TemplateFailedError, ValueError) as error:
+        raise PreFlightError(
+            f"model {model!r}: its chat template cannot be used: {first_line(error)}; mend it, or set dataset.chat: "
+            "false to give prompts without it"
+        ) from None
+    return ChatWriter(renderer)
+
+
+def has_own_way(tokenizer: Any) -> bool:
+    """Whether a tokenizer writes conversations by code of its own, as Mistral's does, and not with its template."""
+    from transformers import PreTrainedTokenizerBase
+
+    return getattr(type(tokenizer), "apply_chat_template", None) is not PreTrainedTokenizerBase.apply_chat_template
 
 
 def as_text(config: ExperimentConfig, prompts: Sequence[Prompt]) -> PreparedRequests:
@@ -86,8 +133,10 @@ def in_running_order(
 
 
 class _Making:
-    def __init__(self, config: ExperimentConfig, tokenizer: Any, checkpoint: Checkpoint) -> None:
-        self._config, self._tokenizer, self._checkpoint = config, tokenizer, checkpoint
+    def __init__(
+        self, config: ExperimentConfig, tokenizer: Any, checkpoint: Checkpoint, writer: ChatWriter | None
+    ) -> None:
+        self._config, self._tokenizer, self._checkpoint, self._writer = config, tokenizer, checkpoint, writer
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -113,13 +162,18 @@ class _Making:
             words, seed = self._vocabulary, self._config.random_seed
             return random_token_ids(prompt.n_random_tokens, words.n_ids, words.special_token_ids, seed, prompt.index)
         if self.is_templated(prompt):
-            ids: list[int] = self._tokenizer.apply_chat_template(
-                [{"role": m.role, "content": m.content} for m in prompt.messages],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-            )["input_ids"]
+            ids: list[int] = self._templated_ids(prompt)
         else:
             ids = self._tokenizer(prompt.text)["input_ids"]
         # Some tokenizers turn a prompt into nothing; a model has to be given something to continue.
         return ids or [self._vocabulary.first_token_id]
+
+    def _templated_ids(self, prompt: Prompt) -> list[int]:
+        # The template has written the special tokens.
+        if self._writer is not None:
+            return list(self._tokenizer(self._writer.text(prompt), add_special_tokens=False)["input_ids"])
+        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        found = self._tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True
+        )
+        return list(found["input_ids"])

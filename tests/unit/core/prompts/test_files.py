@@ -70,7 +70,7 @@ def refusal(path: Path, column: str | None = None) -> str:
 def test_a_prompt_is_what_stands_in_its_column(
     tmp_path: Path, name: str, content: Any, column: str | None, expected: list[Any]
 ) -> None:
-    assert read_file(written(tmp_path, name, content), column) == expected
+    assert read_file(written(tmp_path, name, content), column).rows == expected
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_prompt_is_what_stands_in_its_column(
         ("p.parquet", {"messages": ["hi"]}, None, ["row 1", "'messages'", "found 'hi'"]),
         ("p.parquet", {"messages": [[]]}, None, ["row 1", "found []"]),
         ("p.parquet", {"messages": [[{"role": "user", "content": None}]]}, None, ["row 1", "None"]),
-        ("p.parquet", {"messages": [[{"from": "human", "value": "hi"}]]}, None, ["row 1", '"role"', "human"]),
+        ("p.parquet", {"messages": [[{"from": "narrator", "value": "hi"}]]}, None, ["row 1", '"role"', "narrator"]),
         ("p.jsonl", '{"q": "one"}\n{"q": null}\n', "q", [":2: ", '{"q": "..."}', "null"]),
         ("p.jsonl", '{"prompt": "one"}', "q", [":1: ", '{"q": "..."}']),
         ("p.jsonl", '{"prompt": "\\ud800"}', None, [":1: expected"]),
@@ -106,7 +106,7 @@ def test_a_prompt_is_what_stands_in_its_column(
         ("p.csv", b"", None, ["CSV", "Empty"]),
         ("p.csv", "prompt\n", None, ["no prompts"]),
         ("p.csv", "a,prompt\n1,2\n3\n", None, ["CSV", "Expected 2 columns, got 1"]),
-        ("p.csv", b"prompt\n\xff\n", None, ["CSV", "UTF8"]),
+        ("p.csv", b"prompt\n\xff\n", None, ["not text in UTF-8", "iconv"]),
         ("p.parquet", b"", None, ["Parquet"]),
         ("p.parquet", b"PAR1 nothing of the kind PAR1", None, ["Parquet"]),
         ("p.parquet", {"prompt": pa.array([], pa.string())}, None, ["no prompts"]),
@@ -137,7 +137,7 @@ def test_an_unknown_kind_is_refused_with_what_may_have_been_meant(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "prompts").mkdir()
-    assert "'.xml'; use .jsonl, .json, .csv, .parquet, .txt" in refusal(Path("p.xml"))
+    assert "'.xml'; use .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt" in refusal(Path("p.xml"))
     assert "dataset: {hub: prompts}" in refusal(Path("prompts"))
     assert "dataset: {hub: owner/name}" in refusal(Path("owner/name"))
     assert "hub" not in refusal(Path("a/b/c"))
@@ -145,14 +145,14 @@ def test_an_unknown_kind_is_refused_with_what_may_have_been_meant(
 
 def test_prompts_may_be_longer_than_a_million_characters(tmp_path: Path) -> None:
     long = "joule " * 300_000
-    assert read_file(written(tmp_path, "p.csv", f"n,prompt\n1,{long}\n2,b\n"), None) == plain(long, "b")
-    assert read_file(written(tmp_path, "p.parquet", {"prompt": [long]}), None) == plain(long)
+    assert read_file(written(tmp_path, "p.csv", f"n,prompt\n1,{long}\n2,b\n"), None).rows == plain(long, "b")
+    assert read_file(written(tmp_path, "p.parquet", {"prompt": [long]}), None).rows == plain(long)
 
 
 def test_a_table_of_several_row_groups_is_read_in_order(tmp_path: Path) -> None:
     texts = [f"prompt {i}" for i in range(1000)]
     pq.write_table(pa.table({"prompt": texts}), tmp_path / "p.parquet", row_group_size=300)
-    assert read_file(tmp_path / "p.parquet", None) == plain(*texts)
+    assert read_file(tmp_path / "p.parquet", None).rows == plain(*texts)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -165,8 +165,8 @@ def test_prompts_survive_the_way_through_json_and_parquet(
 ) -> None:
     folder = tmp_path_factory.mktemp("p")
     as_json = json.dumps([{"prompt": p} for p in prompts], ensure_ascii=False)
-    assert read_file(written(folder, "p.json", as_json), None) == plain(*prompts)
-    assert read_file(written(folder, "p.parquet", {"prompt": prompts}), None) == plain(*prompts)
+    assert read_file(written(folder, "p.json", as_json), None).rows == plain(*prompts)
+    assert read_file(written(folder, "p.parquet", {"prompt": prompts}), None).rows == plain(*prompts)
 
 
 @settings(max_examples=examples(40))
@@ -174,7 +174,7 @@ def test_prompts_survive_the_way_through_json_and_parquet(
 def test_prompts_survive_the_way_through_csv(tmp_path_factory: pytest.TempPathFactory, prompts: list[str]) -> None:
     rows = "".join(f'{number},"{_quoted(prompt)}"\n' for number, prompt in enumerate(prompts))
     path = written(tmp_path_factory.mktemp("p"), "p.csv", f"n,prompt\n{rows}")
-    assert read_file(path, None) == plain(*prompts)
+    assert read_file(path, None).rows == plain(*prompts)
 
 
 def _quoted(text: str) -> str:
@@ -201,7 +201,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 def _no_traceback(folder: Path, name: str, content: str | bytes, column: str | None) -> None:
     path = written(folder, name, content)
     with contextlib.suppress(ConfigError):
-        rows: Sequence[Any] = read_file(path, column)
+        rows: Sequence[Any] = read_file(path, column).rows
         assert rows
 
 

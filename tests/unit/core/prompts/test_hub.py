@@ -65,7 +65,7 @@ def subsets(tmp_path: Path) -> Path:
 
 
 def texts(folder: Path, **fields: Any) -> list[str]:
-    return [messages[0].content for messages, _ in read_dataset(DatasetConfig(hub=str(folder), **fields))]
+    return [messages[0].content for messages, _ in read_dataset(DatasetConfig(hub=str(folder), **fields)).rows]
 
 
 def refusal(folder: Path | str, **fields: Any) -> str:
@@ -102,10 +102,10 @@ def test_a_folder_of_data_files_is_read_split_by_split(files: Path) -> None:
 
 
 def test_a_list_of_messages_is_a_conversation(saved: Path) -> None:
-    rows = read_dataset(DatasetConfig(hub=str(saved), column="talk"))
+    rows = read_dataset(DatasetConfig(hub=str(saved), column="talk")).rows
     brief, hello = ChatMessage("system", "be brief"), ChatMessage("user", "hello")
     assert rows == [((brief, hello), True), ((hello,), True), ((brief, hello), True)]
-    assert {chat for _, chat in read_dataset(DatasetConfig(hub=str(saved), column="talk", chat=False))} == {False}
+    assert {chat for _, chat in read_dataset(DatasetConfig(hub=str(saved), column="talk", chat=False)).rows} == {False}
 
 
 def test_a_subset_is_named(subsets: Path) -> None:

@@ -81,7 +81,7 @@ def test_jsonl_takes_prompts_and_conversations_and_ignores_other_keys_and_blank_
         '{"id": 1, "prompt": "one"}\r\n\n   \n'
         '{"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "two"}]}'
     )
-    assert read_dataset(_file(tmp_path, text)) == [
+    assert read_dataset(_file(tmp_path, text)).rows == [
         ((ChatMessage("user", "one"),), False),
         ((ChatMessage("system", "be brief"), ChatMessage("user", "two")), True),
     ]
@@ -89,7 +89,7 @@ def test_jsonl_takes_prompts_and_conversations_and_ignores_other_keys_and_blank_
 
 def test_a_text_file_has_one_prompt_per_line(tmp_path: Path) -> None:
     dataset = _file(tmp_path, "one\r\n\n  two words  \nthree", "p.txt")
-    assert [(m[0].content, chat) for m, chat in read_dataset(dataset)] == [
+    assert [(m[0].content, chat) for m, chat in read_dataset(dataset).rows] == [
         ("one", False),
         ("two words", False),
         ("three", False),
@@ -104,8 +104,8 @@ def test_the_chat_template_is_for_conversations_and_the_built_in_set_unless_told
     tmp_path: Path, chat: bool | None, plain: bool, messages: bool, built_in: bool
 ) -> None:
     dataset = _file(tmp_path, '{"prompt": "a"}\n{"messages": [{"role": "user", "content": "b"}]}')
-    assert [c for _, c in read_dataset(dataset.model_copy(update={"chat": chat}))] == [plain, messages]
-    assert {c for _, c in read_dataset(DatasetConfig(name="mixed", chat=chat))} == {built_in}
+    assert [c for _, c in read_dataset(dataset.model_copy(update={"chat": chat})).rows] == [plain, messages]
+    assert {c for _, c in read_dataset(DatasetConfig(name="mixed", chat=chat)).rows} == {built_in}
 
 
 def test_the_built_in_set_has_distinct_prompts_and_enough_for_the_default_n() -> None:
@@ -154,7 +154,7 @@ def test_a_row_that_is_no_prompt_is_refused_with_file_and_line(tmp_path: Path, r
         ("p.jsonl", b"", "no prompts"),
         ("p.txt", b" \n\n", "no prompts"),
         ("p.jsonl", b'{"prompt": "\xff"}', "UTF-8"),
-        ("p.xml", b"<prompt/>", "'.xml'; use .jsonl, .json, .csv, .parquet, .txt"),
+        ("p.xml", b"<prompt/>", "'.xml'; use .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt"),
     ],
 )
 def test_a_file_that_is_no_dataset_is_refused_by_name(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
@@ -177,7 +177,7 @@ PRINTABLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_si
 @given(st.lists(PRINTABLE, min_size=1, max_size=6))
 def test_prompts_survive_the_way_through_jsonl(tmp_path_factory: pytest.TempPathFactory, prompts: list[str]) -> None:
     text = "".join(json.dumps({"prompt": p}, ensure_ascii=False) + "\n" for p in prompts)
-    found = read_dataset(_file(tmp_path_factory.mktemp("p"), text))
+    found = read_dataset(_file(tmp_path_factory.mktemp("p"), text)).rows
     assert [m[0].content for m, _ in found] == prompts
 
 
@@ -186,7 +186,7 @@ def test_prompts_survive_the_way_through_jsonl(tmp_path_factory: pytest.TempPath
 def test_only_line_ends_part_the_prompts_of_a_text_file(
     tmp_path_factory: pytest.TempPathFactory, prompts: list[str]
 ) -> None:
-    found = read_dataset(_file(tmp_path_factory.mktemp("p"), "\n".join(prompts), "p.txt"))
+    found = read_dataset(_file(tmp_path_factory.mktemp("p"), "\n".join(prompts), "p.txt")).rows
     assert [m[0].content for m, _ in found] == prompts
 
 
@@ -195,7 +195,7 @@ def test_only_line_ends_part_the_prompts_of_a_text_file(
 def test_no_file_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     dataset = _file(tmp_path_factory.mktemp("p"), content, name)
     with contextlib.suppress(ConfigError):
-        assert read_dataset(dataset)
+        assert read_dataset(dataset).rows
 
 
 def test_grouped_takes_the_prompts_that_shuffled_takes(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Whether requests fit their model: ids that it has, and positions where it has a table of them."""
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llenergymeasure.core.checkpoint.architecture import skeleton
+from llenergymeasure.core.checkpoint.source import Checkpoint
+from llenergymeasure.core.checkpoint.tokenizer import read_description
+from llenergymeasure.domain.inference import Request
+from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.exceptions import ConfigError, PreFlightError, contained
+
+_log = logging.getLogger(__name__)
+
+# What a table of positions is called as a tensor: those of GPT-J and CodeGen are of sines and no weights.
+_TABLE = "embed_positions"
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a model has room for: token ids, and tokens of a prompt with its answer; None where it is not told.
+
+    ``is_table`` says that the positions are rows of a table, and that one more is an error and no matter of quality.
+    """
+
+    n_ids: int | None = None
+    n_positions: int | None = None
+    is_table: bool = False
+
+
+def room_of(checkpoint: Checkpoint, most_tokens: int) -> Room:
+    """The room of a checkpoint for requests of at most ``most_tokens`` tokens, by its description.
+
+    Only where these are more than the model was made for is the model itself looked at, without its weights.
+    """
+    try:
+        with contained():
+            description = read_description(checkpoint)
+            text = description.get_text_config()
+    except Exception as error:  # noqa: BLE001 - the library raises what it will; whoever loads the model tells it better
+        _log.debug("the description of %s cannot be read: %s", checkpoint.source.location, error)
+        return Room()
+    n_ids, n_positions = _count(text, "vocab_size"), _count(text, "max_position_embeddings")
+    if n_positions is None or most_tokens <= n_positions:
+        return Room(n_ids, n_positions)
+    n_rows = _rows_of_the_table(description, checkpoint)
+    return Room(n_ids, n_positions if n_rows is None else n_rows, is_table=n_rows is not None)
+
+
+def check_fit(requests: Sequence[Request], room: Room, model: str) -> tuple[MeasurementWarning, ...]:
+    """Refuse [n] requests that the model would fail on, and say of which it was not made for.
+
+    Args:
+        requests: with token ids.
+        room: that of the model.
+        model: its name, for an error.
+
+    Raises:
+        PreFlightError: an id is beyond the model's.
+        ConfigError: a prompt with its answer is longer than the table of positions.
+    """
+    highest = max((max(r.token_ids) for r in requests if r.token_ids), default=0)
+    if room.n_ids is not None and highest >= room.n_ids:
+        raise PreFlightError(
+            f"model {model!r}: its tokenizer gives token id {highest}, and the model has ids up to {room.n_ids - 1} "
+            "(vocab_size in config.json); take tokenizer and weights from the same place"
+        )
+    longest = max(requests, key=n_positions_of)
+    if room.n_positions is None or n_positions_of(longest) <= room.n_positions:
+        return ()
+    told = (
+        f"a prompt of {len(longest.token_ids)} tokens with an answer of up to {longest.max_output_tokens} needs "
+        f"{n_positions_of(longest)} positions, and the model"
+    )
+    if room.is_table:
+        raise ConfigError(
+            f"{told} {model!r} has {room.n_positions}: lower max_input_tokens or max_output_tokens, together to at "
+            f"most {room.n_positions + 1}"
+        )
+    told = f"{told} was made for {room.n_positions}"
+    return (MeasurementWarning("beyond_context", told, "lower max_input_tokens or max_output_tokens"),)
+
+
+def n_positions_of(request: Request) -> int:
+    """Tokens that a model reads of a request: its last one is given out and never read."""
+    return len(request.token_ids) + request.max_output_tokens - 1
+
+
+def _count(config: Any, name: str) -> int | None:
+    value = getattr(config, name, None)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _rows_of_the_table(description: Any, checkpoint: Checkpoint) -> int | None:
+    """Positions of a model that looks them up in a table; None where it works them out, or nobody can tell."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    try:
+        with contained():
+            model = skeleton(description, trust_remote_code=checkpoint.trust_remote_code)
+            return None if model is None else min(_tables(model, description.get_text_config()), default=None)
+    except Exception as error:  # noqa: BLE001 - an architecture raises what it will
+        _log.debug("the positions of %s are not known: %s", checkpoint.source.location, error)
+        return None
+
+
+def _tables(model: Any, text: Any) -> "list[int]":
+    """Rows of each table that has as many as the model was made for, without those that are kept for other things."""
+    import torch
+
+    n_positions, found = int(text.max_position_embeddings), []
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Embedding) and ("position" in name or "wpe" in name):
+            # OPT begins at the third row, RoBERTa after the one of padding.
+            kept = getattr(module, "offset", 0) or (0 if module.padding_idx is None else module.padding_idx + 1)
+            found.append(min(module.num_embeddings - int(kept), n_positions))
+        table = getattr(module, _TABLE, None)
+        if isinstance(table, torch.Tensor):
+            found.append(table.shape[0])
+    return found

@@ -1,0 +1,43 @@
+"""What a model is by its name and its first bytes."""
+
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.core.checkpoint.source import is_gguf, is_here, model_problem, resolve_model
+
+
+@pytest.mark.parametrize("name", ["m.gguf", "m.bin", "ggml-model-q4_0", "M.GGUF"])
+def test_a_gguf_file_is_known_by_its_first_bytes_under_any_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"GGUF\x03\0\0\0")
+    assert is_gguf(str(file))
+    assert model_problem(str(file)) is None
+    assert (resolve_model(str(file)).location, resolve_model(str(file)).gguf_file) == (str(tmp_path), name)
+
+
+@pytest.mark.parametrize("content", [b"", b"GGU", b"version https://git-lfs.github.com/spec/v1"])
+def test_what_only_has_its_name_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.gguf").write_bytes(content)
+    assert not is_gguf(str(tmp_path / "m.gguf"))
+    assert "is not a GGUF file" in str(model_problem(str(tmp_path / "m.gguf")))
+
+
+def test_of_one_that_is_not_there_the_name_tells(tmp_path: Path) -> None:
+    assert is_gguf("./missing.gguf")
+    assert not is_gguf("./missing")
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("smollm2-135m", True),
+        (".", True),
+        ("./missing", False),
+        ("owner/name", False),
+        ("x" * 300, False),
+        ("a\0b", False),
+    ],
+)
+def test_whether_a_models_files_lie_here(model: str, expected: bool) -> None:
+    assert is_here(model) == expected
