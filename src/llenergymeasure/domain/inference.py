@@ -105,7 +105,7 @@ class RequestOutput:
     error: str | None = None
 
     def __post_init__(self) -> None:
-        if self.error is not None:
+        if isinstance(self.error, str):
             # What libraries say is in it, and it is kept with results.
             object.__setattr__(self, "error", told(self.error))
 

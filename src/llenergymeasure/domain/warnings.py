@@ -29,8 +29,9 @@ class MeasurementWarning:
     where: str = ""
 
     def __post_init__(self) -> None:
-        # What libraries say is in it, and it is kept with results.
-        object.__setattr__(self, "text", told(self.text))
+        if isinstance(self.text, str):
+            # What libraries say is in it, and it is kept with results.
+            object.__setattr__(self, "text", told(self.text))
 
     def __str__(self) -> str:
         """As it is written and shown: ``flag: what was seen; what to do``."""

@@ -361,3 +361,11 @@ def test_a_name_can_neither_begin_a_line_nor_break_the_table() -> None:
     assert not any(line.startswith(("failed: forged", "results: forged")) for line in text.splitlines())
     assert "good\\nfailed: forged" in text
     assert "failed: bad\\nresults: forged: " in text
+
+
+def test_what_a_model_or_an_engine_is_called_cannot_begin_a_line_of_a_result() -> None:
+    found = with_energy()
+    forged = found.effective_config | {"model": "m\nvalidity              citable"}
+    text = render_result.experiment(found.model_copy(update={"effective_config": forged}), None)
+    assert next(line for line in text.splitlines() if line.startswith("validity")) != "validity              citable"
+    assert "m\\nvalidity" in text

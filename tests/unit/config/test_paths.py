@@ -10,6 +10,7 @@ from llenergymeasure import run_experiment
 from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.loader import load_experiment_config
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
+from llenergymeasure.exceptions import ConfigError
 from tests.unit.config.conftest import WriteConfig
 
 
@@ -114,3 +115,9 @@ def test_no_error_of_a_value_sends_anybody_to_a_librarys_pages() -> None:
         made(**wrong)
     assert caught.value.error_count() == len(wrong)
     assert "https://" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [3, {"model": "m"}, ["m"], object()])
+def test_what_is_neither_a_path_nor_a_model_is_told(given: Any) -> None:
+    with pytest.raises(ConfigError, match="given as the path of a YAML file, or as a model"):
+        run_experiment(given)

@@ -39,6 +39,18 @@ def test_without_a_word_of_the_engine_it_is_its_default() -> None:
     assert settled(config(precision="auto"), FakeEngine(FakeModel(FakeClock()))).config.precision == "bf16"
 
 
+def test_an_engine_is_asked_about_values_and_the_configuration_keeps_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Looking(FakeEngine):
+        def native_precision(self, config: ExperimentConfig) -> str:
+            return "fp16" if config.model == "/data/models/m" else "fp32"
+
+    monkeypatch.setenv("MODELS_HERE", "/data/models")
+    found = settled(config(model="${MODELS_HERE}/m", precision="auto"), Looking(FakeModel(FakeClock())))
+    assert (found.config.model, found.config.precision) == ("${MODELS_HERE}/m", "fp16")
+
+
 def test_an_engine_that_is_not_installed_is_not_asked(install: Install) -> None:
     install({"llem_toy": ABSENT}, {"toy": "llem_toy:ToyEngine"})
     assert settled(config(backend="toy", precision="auto")).config.precision == "fp32"
