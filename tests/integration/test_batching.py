@@ -48,6 +48,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "falcon_h1": {**BASE, **MAMBA, "mamba_d_ssm": 64, "mamba_n_heads": 4},
     "recurrent_gemma": {**BASE, "lru_width": 64, "num_hidden_layers": 3},
     "rwkv": {**BASE, "attention_hidden_size": 64},
+    "xlstm": {"vocab_size": 100, "hidden_size": 128, "num_heads": 4, "num_blocks": 2, "chunk_size": 16},
     "minimax": {**BASE, "layer_types": ["linear_attention", "full_attention"], "block_size": 4},
     "lfm2": {**BASE, "layer_types": ["conv", "full_attention"]},
     "qwen3_5_text": {**BASE, **LINEAR},
@@ -64,7 +65,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,
     },
 }  # fmt: skip
-QUICK = ("llama", "gpt2", "mamba", "falcon_mamba", "mamba2", "rwkv", "recurrent_gemma", "minimax", "xlnet", "bart")
+QUICK = (
+    "llama",
+    "gpt2",
+    "mamba",
+    "falcon_mamba",
+    "mamba2",
+    "rwkv",
+    "recurrent_gemma",
+    "xlstm",
+    "minimax",
+    "xlnet",
+    "bart",
+)
 N_STEPS = 8
 # Seen were under 1e-5 where answers are alike, and over 3e-2 where they are not.
 DIFFERS = 1e-3
