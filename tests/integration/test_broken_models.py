@@ -13,6 +13,9 @@ import transformers as tf
 
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.quantised import PACKAGES, is_installed
+from llenergymeasure.core.checkpoint.architecture import built_without_weights
+from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
+from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.integration.broken_folders import POINTER
@@ -191,10 +194,10 @@ def test_a_description_that_does_not_fit_the_weights_is_told(
         ("{", "config.json cannot be read as JSON"),
         ("[]", "holds a list where an object with names and values belongs"),
         (
-            '{"model_type": "llama", "num_hidden_layers": 1000000000}',
-            "num_hidden_layers is 1000000000, and no model has",
+            '{"model_type": "llama", "num_hidden_layers": 20000}',
+            "num_hidden_layers is 20000, and no model has",
         ),
-        ('{"model_type": "llama", "num_labels": 1000000000}', "num_labels is 1000000000, and no model has more than"),
+        ('{"model_type": "llama", "num_labels": 20000}', "num_labels is 20000, and no model has more than"),
         ('{"model_type": "llama", "vocab_size": 1' + "0" * 40 + "}", "vocab_size is a number of 41 digits"),
         ('{"model_type": "llama", "hidden_size": -64}', "hidden_size: -64, which has to be a whole number above zero"),
         ('{"model_type": "llama", "hidden_size": 0}', "hidden_size: 0, which has to be a whole number above zero"),
@@ -211,6 +214,20 @@ def test_a_description_that_is_none_is_told(tiny_llama: Path, tmp_path: Path, co
     (problem,) = problems(folder)
     assert why in problem
     assert "\n" not in problem
+
+
+def test_what_would_take_all_memory_is_refused_for_a_tokenizer_too(tiny_llama: Path, tmp_path: Path) -> None:
+    # transformers reads the description beside it, and makes a table of the labels.
+    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=20_000)
+    with pytest.raises(BackendError, match="num_labels is 20000, and no model has more than 10,000"):
+        load_tokenizer(Checkpoint(source=ModelSource(location=str(folder))))
+
+
+def test_a_model_of_modules_without_end_is_not_built() -> None:
+    # Within the bounds of each number, and not of both.
+    description = tf.AutoConfig.for_model("gpt2", n_layer=9_000, n_embd=4, n_head=1, vocab_size=8)
+    with pytest.raises(ValueError, match="more than 1,000 modules"):
+        built_without_weights(description, most_modules=1_000)
 
 
 def test_a_pipe_in_the_folder_is_waited_for_by_nobody(tiny_llama: Path, tmp_path: Path) -> None:
