@@ -107,6 +107,12 @@ def test_a_causal_model_that_says_it_has_an_encoder_is_refused(tiny_llama: Path,
     assert "it is an encoder-decoder (LlamaForCausalLM), of which only a half would run" in problem
 
 
+def test_a_masked_model_that_names_no_class_is_refused_by_its_attention(tmp_path: Path) -> None:
+    saved(tf.BertLMHeadModel(tf.BertConfig(**BERT)), tmp_path / "m")
+    (problem,) = problems(edited(tmp_path / "m", tmp_path / "n", "config.json", architectures=None))
+    assert "its attention looks both ways" in problem
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
