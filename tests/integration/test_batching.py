@@ -34,6 +34,12 @@ LINEAR: dict[str, Any] = {
     "layer_types": ["linear_attention", "full_attention"], "linear_num_key_heads": 2, "linear_num_value_heads": 4,
     "linear_key_head_dim": 16, "linear_value_head_dim": 16,
 }  # fmt: skip
+LATENT: dict[str, Any] = {
+    "num_hidden_layers": 4, "layer_types": [*["linear_attention"] * 3, "full_attention"], "num_key_value_heads": 4,
+    "kv_lora_rank": 16, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16, "num_experts": 4,
+    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_group": 1, "topk_group": 1,
+    "first_k_dense_replace": 1,
+}  # fmt: skip
 CONFIGS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         ("bart", "mbart", "blenderbot", "blenderbot-small", "marian", "mvp", "pegasus", "plbart", "bigbird_pegasus"),
@@ -48,9 +54,24 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "falcon_h1": {**BASE, **MAMBA, "mamba_d_ssm": 64, "mamba_n_heads": 4},
     "recurrent_gemma": {**BASE, "lru_width": 64, "num_hidden_layers": 3},
     "rwkv": {**BASE, "attention_hidden_size": 64},
+    "xlstm": {"vocab_size": 100, "hidden_size": 128, "num_heads": 4, "num_blocks": 2, "chunk_size": 16},
     "minimax": {**BASE, "layer_types": ["linear_attention", "full_attention"], "block_size": 4},
     "lfm2": {**BASE, "layer_types": ["conv", "full_attention"]},
     "qwen3_5_text": {**BASE, **LINEAR},
+    "qwen3_next": {**BASE, **LINEAR, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "kimi_linear": {
+        **BASE, **LATENT, "q_lora_rank": None,
+        "linear_attn_config": {
+            "head_dim": 16, "num_heads": 4, "short_conv_kernel_size": 4, "kda_layers": [1, 2, 3],
+            "full_attn_layers": [4],
+        },
+    },
+    "bailing_hybrid": {**BASE, **LATENT, "q_lora_rank": 16},
+    "zamba": {
+        **BASE, "num_hidden_layers": 4, "n_mamba_heads": 2, "mamba_d_state": 8, "attention_hidden_size": 128,
+        "attention_head_dim": 32, "use_mamba_kernels": False,
+        "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"],
+    },
     "xlnet": {"vocab_size": 100, "d_model": 64, "n_layer": 2, "n_head": 4, "d_inner": 64},
     "roformer": {**BASE, "is_decoder": True},
     "reformer": {
@@ -64,7 +85,19 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64,
     },
 }  # fmt: skip
-QUICK = ("llama", "gpt2", "mamba", "falcon_mamba", "mamba2", "rwkv", "recurrent_gemma", "minimax", "xlnet", "bart")
+QUICK = (
+    "llama",
+    "gpt2",
+    "mamba",
+    "falcon_mamba",
+    "mamba2",
+    "rwkv",
+    "recurrent_gemma",
+    "xlstm",
+    "minimax",
+    "xlnet",
+    "bart",
+)
 N_STEPS = 8
 # Seen were under 1e-5 where answers are alike, and over 3e-2 where they are not.
 DIFFERS = 1e-3

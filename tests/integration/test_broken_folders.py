@@ -33,7 +33,7 @@ def check_words(ran: Ran, *folders: Path) -> None:
 
 
 @pytest.mark.timeout(7200)
-@settings(HARSH, max_examples=examples(2_000, by_default=35))
+@settings(HARSH, max_examples=examples(2_000, by_default=25))
 @given(data=st.data())
 def test_a_broken_model_is_words_and_never_code(
     tiny_llama: Path, tmp_path: Path, llem: Command, data: st.DataObject

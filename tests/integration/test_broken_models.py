@@ -13,6 +13,9 @@ import transformers as tf
 
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.quantised import PACKAGES, is_installed
+from llenergymeasure.core.checkpoint.architecture import built_without_weights
+from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
+from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.integration.broken_folders import POINTER
@@ -104,6 +107,12 @@ def test_a_causal_model_that_says_it_has_an_encoder_is_refused(tiny_llama: Path,
     assert "it is an encoder-decoder (LlamaForCausalLM), of which only a half would run" in problem
 
 
+def test_a_masked_model_that_names_no_class_is_refused_by_its_attention(tmp_path: Path) -> None:
+    saved(tf.BertLMHeadModel(tf.BertConfig(**BERT)), tmp_path / "m")
+    (problem,) = problems(edited(tmp_path / "m", tmp_path / "n", "config.json", architectures=None))
+    assert "its attention looks both ways" in problem
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -136,6 +145,23 @@ def test_weights_that_are_none_are_told(tiny_llama: Path, tmp_path: Path, name: 
     assert problems(folder, pytorch={"random_weights": True}) == []
     (of_draft,) = problems(tiny_llama, pytorch={"assistant_model": str(folder)})
     assert of_draft == f"pytorch.assistant_model: {problem}"
+
+
+def test_damage_in_the_cache_of_the_hub_is_told_once_all_is_there(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, commit = tmp_path / "models--some--one", "0" * 40
+    snapshot = copied(tiny_llama, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    config = config_of(Path("some/one"), passthrough_kwargs={"cache_dir": str(tmp_path)})
+    assert PyTorchBackend().problems(config) == []
+    (snapshot / "model.safetensors").write_bytes(POINTER)
+    (problem,) = PyTorchBackend().problems(config)
+    assert "model.safetensors is a git-LFS pointer" in problem
+    (snapshot / "model.safetensors").unlink()
+    assert PyTorchBackend().problems(config) == []
 
 
 def test_a_gguf_file_that_is_none_is_told(tmp_path: Path) -> None:
@@ -174,10 +200,10 @@ def test_a_description_that_does_not_fit_the_weights_is_told(
         ("{", "config.json cannot be read as JSON"),
         ("[]", "holds a list where an object with names and values belongs"),
         (
-            '{"model_type": "llama", "num_hidden_layers": 1000000000}',
-            "num_hidden_layers is 1000000000, and no model has",
+            '{"model_type": "llama", "num_hidden_layers": 20000}',
+            "num_hidden_layers is 20000, and no model has",
         ),
-        ('{"model_type": "llama", "num_labels": 1000000000}', "num_labels is 1000000000, and no model has more than"),
+        ('{"model_type": "llama", "num_labels": 20000}', "num_labels is 20000, and no model has more than"),
         ('{"model_type": "llama", "vocab_size": 1' + "0" * 40 + "}", "vocab_size is a number of 41 digits"),
         ('{"model_type": "llama", "hidden_size": -64}', "hidden_size: -64, which has to be a whole number above zero"),
         ('{"model_type": "llama", "hidden_size": 0}', "hidden_size: 0, which has to be a whole number above zero"),
@@ -194,6 +220,20 @@ def test_a_description_that_is_none_is_told(tiny_llama: Path, tmp_path: Path, co
     (problem,) = problems(folder)
     assert why in problem
     assert "\n" not in problem
+
+
+def test_what_would_take_all_memory_is_refused_for_a_tokenizer_too(tiny_llama: Path, tmp_path: Path) -> None:
+    # transformers reads the description beside it, and makes a table of the labels.
+    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=20_000)
+    with pytest.raises(BackendError, match="num_labels is 20000, and no model has more than 10,000"):
+        load_tokenizer(Checkpoint(source=ModelSource(location=str(folder))))
+
+
+def test_a_model_of_modules_without_end_is_not_built() -> None:
+    # Within the bounds of each number, and not of both.
+    description = tf.AutoConfig.for_model("gpt2", n_layer=9_000, n_embd=4, n_head=1, vocab_size=8)
+    with pytest.raises(ValueError, match="more than 1,000 modules"):
+        built_without_weights(description, most_modules=1_000)
 
 
 def test_a_pipe_in_the_folder_is_waited_for_by_nobody(tiny_llama: Path, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ ELSEWHERE = {
     "core/checkpoint/architecture.py": {"torch", "transformers"},
     "core/checkpoint/files.py": {"huggingface_hub"},
     "core/checkpoint/source.py": {"huggingface_hub", "torch", "transformers"},
+    "core/checkpoint/task.py": {"transformers"},
     "core/checkpoint/tokenizer.py": {"transformers"},
+    "core/checkpoint/weights.py": {"safetensors", "torch"},
     "core/environment.py": {"torch"},
     "core/prompts/hub.py": {"datasets"},
 }

@@ -204,8 +204,13 @@ def skeleton(config: Any, *, trust_remote_code: bool = False) -> Any:
         return None
 
 
-def built_without_weights(config: Any, *, trust_remote_code: bool = False) -> Any:
+def built_without_weights(config: Any, *, trust_remote_code: bool = False, most_modules: int = _MOST_MODULES) -> Any:
     """As ``skeleton``, of a transformers configuration.
+
+    Args:
+        config: a transformers configuration.
+        trust_remote_code: as ``skeleton`` takes it.
+        most_modules: where to stop.
 
     Raises:
         Exception: whatever transformers raises over sizes that do not go together, or an architecture it does not know.
@@ -218,7 +223,7 @@ def built_without_weights(config: Any, *, trust_remote_code: bool = False) -> An
     plain = copy.deepcopy(config)
     if hasattr(plain, "quantization_config"):
         del plain.quantization_config
-    hook = register_module_module_registration_hook(_Counted())
+    hook = register_module_module_registration_hook(_Counted(most_modules))
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(plain, trust_remote_code=trust_remote_code)
@@ -229,10 +234,11 @@ def built_without_weights(config: Any, *, trust_remote_code: bool = False) -> An
 class _Counted:
     """Ends the making of a model whose description asks for modules without end."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._n_modules = 0
 
     def __call__(self, *_: Any) -> None:
         self._n_modules += 1
-        if self._n_modules > _MOST_MODULES:
-            raise ValueError(f"it describes a model of more than {_MOST_MODULES:,} modules")
+        if self._n_modules > self._most:
+            raise ValueError(f"it describes a model of more than {self._most:,} modules")

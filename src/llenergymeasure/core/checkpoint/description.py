@@ -15,8 +15,8 @@ from llenergymeasure.exceptions import first_line
 
 _CONFIG = "config.json"
 _SETTINGS = "generation_config.json"
-# Of real models the largest have some 100 kB, nearly all of them names of classes.
-_MOST_BYTES = 16_000_000
+# The largest are indices of shards, with a line of 100 bytes for each of some 100,000 tensors.
+_MOST_BYTES = 64_000_000
 # What a list or a table has an entry for each of; the most are experts, hundreds in a model.
 _COUNTS = re.compile(r"layer|block|expert|head|label|stage|codebook|group|branch|beam")
 _MOST_COUNTED = 10_000
@@ -63,7 +63,7 @@ def json_object(path: Path) -> tuple[Mapping[str, Any], str | None]:
         if is_pointer(path):
             return {}, pointer(path)
         if (n_bytes := path.stat().st_size) > _MOST_BYTES:
-            return {}, f"{path} has {n_bytes:,} bytes, and a file of settings {_MOST_BYTES:,} at most; fetch it again"
+            return {}, f"{path} has {n_bytes:,} bytes, and is read up to {_MOST_BYTES:,}; fetch it again"
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         return {}, f"{path} cannot be read as JSON: {first_line(error)}; fetch it again"

@@ -1,9 +1,10 @@
 """Which files hold the weights of a model or an adapter, and of which commit they are."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+
+from llenergymeasure.core.checkpoint.description import json_object
 
 _ADAPTER_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 _DISTRIBUTED = f"shard-{'[0-9]' * 5}-model-{'[0-9]' * 5}-of-{'[0-9]' * 5}.safetensors"
@@ -101,8 +102,10 @@ def _with_variant(name: str, variant: str | None) -> str:
 
 
 def _shards(folder: Path, index: str) -> dict[str, Path]:
-    content = json.loads((folder / index).read_text("utf-8"))
-    shards = content.get("weight_map") if isinstance(content, Mapping) else None
+    content, problem = json_object(folder / index)
+    if problem is not None:
+        raise ValueError(problem)
+    shards = content.get("weight_map")
     if not isinstance(shards, Mapping) or not shards:
         raise ValueError(f"{folder / index} lists no files")
     return {str(name): folder / str(name) for name in set(shards.values())}

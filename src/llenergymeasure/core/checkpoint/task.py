@@ -27,7 +27,7 @@ def not_causal(description: Any, *, trust_remote_code: bool = False) -> str | No
     """
     named = _names(getattr(description, "architectures", None))
     kind = getattr(description, "model_type", type(description).__name__)
-    if trust_remote_code and "AutoModelForCausalLM" in (getattr(description, "auto_map", None) or {}):
+    if runs_own_code(description, trust_remote_code=trust_remote_code):
         return None
     own_class = _causal_class(description)
     if own_class is None:
@@ -40,6 +40,12 @@ def not_causal(description: Any, *, trust_remote_code: bool = False) -> str | No
         if (task := _task_of(name)) is not None:
             return f"it is {task} ({name}); {_ADVICE}"
     return _looks_both_ways(description, kind)
+
+
+def runs_own_code(description: Any, *, trust_remote_code: bool) -> bool:
+    """Whether a model is made by code of its own folder, of which nothing is known here."""
+    names = getattr(description, "auto_map", None)
+    return trust_remote_code and isinstance(names, dict) and "AutoModelForCausalLM" in names
 
 
 def encoder_decoder(description: Any) -> str:

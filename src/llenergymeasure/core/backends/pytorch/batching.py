@@ -11,7 +11,7 @@ from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 # Recurrent states that read the padding in front of a shorter prompt.
-READ_PADDING = frozenset({"rwkv", "recurrent_gemma", "minimax"})
+READ_PADDING = frozenset({"rwkv", "recurrent_gemma", "minimax", "xlstm"})
 # Its cells mix the states of a batch even where all prompts are of one length.
 MIXES_ROWS = frozenset({"rwkv"})
 # Positions that are counted from the beginning of the padding.

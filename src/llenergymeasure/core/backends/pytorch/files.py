@@ -1,6 +1,7 @@
 """Files of a local model that are missing, are none, or do not fit; found without reading any weights."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from llenergymeasure.core.backends.pytorch.fit import unlike_the_files
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.core.backends.pytorch.loading import no_weights_for
 from llenergymeasure.core.checkpoint.files import model_files
-from llenergymeasure.core.checkpoint.source import describe_source
+from llenergymeasure.core.checkpoint.identity import folder_of
+from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, ModelSource, describe_source
+from llenergymeasure.core.checkpoint.task import runs_own_code
 from llenergymeasure.core.checkpoint.tokenizer import has_tokenizer, no_tokenizer
 from llenergymeasure.core.checkpoint.weights import damage
 from llenergymeasure.exceptions import first_line
@@ -18,46 +21,79 @@ _ADAPTER_CONFIG = "adapter_config.json"
 
 
 def file_problems(config: ExperimentConfig, description: Any) -> Iterator[str]:
-    """What the directory of the model lacks, and files of it that are damaged; nothing of models that are none here.
+    """What the directory of the model lacks, and files of it that are damaged.
+
+    Of a model of the hub only what is in the local cache is looked at; the rest is fetched. A packaged model is
+    converted here, and its copy is looked after where that is done.
 
     Args:
         config: the experiment.
         description: the model's transformers configuration.
     """
     section = section_of(config)
-    folder = _directory_of(config.model, section.subfolder)
-    if folder is None:
+    source = describe_source(config.model)
+    if config.model in PACKAGED_MODELS or source.gguf_file is not None:
+        return
+    folder = Path(source.location, section.subfolder or "")
+    choice = _Choice(
+        variant=section.variant,
+        use_safetensors=section.use_safetensors,
+        # Names in the files are others than the model's then.
+        tries="key_mapping" not in config.passthrough_kwargs
+        and not runs_own_code(description, trust_remote_code=section.trust_remote_code),
+    )
+    if not folder.is_dir():
+        cache_dir = config.passthrough_kwargs.get("cache_dir")
+        where = (section.subfolder, section.revision, None if cache_dir is None else str(cache_dir))
+        yield from () if section.random_weights else _cached_problems(source, where, description, choice)
         return
     if not section.random_weights:
-        choice = {"variant": section.variant, "use_safetensors": section.use_safetensors}
-        # Names in the files are others then.
-        tries = "key_mapping" not in config.passthrough_kwargs
-        yield from _weights_problems(
-            folder, description, "; add them, or set pytorch.random_weights: true", tries=tries, **choice
-        )
+        yield from _weights_problems(folder, description, choice, "; add them, or set pytorch.random_weights: true")
     if config.dataset.random is None and not has_tokenizer(folder):
         yield no_tokenizer(folder)
 
 
 def draft_file_problems(config: ExperimentConfig, description: Any) -> Iterator[str]:
     """As ``file_problems``, of the draft model, which reads no text."""
-    folder = _directory_of(str(section_of(config).assistant_model), None)
-    if folder is not None:
-        yield from _weights_problems(folder, description, "; add them", tries=True)
+    draft = str(section_of(config).assistant_model)
+    source = describe_source(draft)
+    folder = Path(source.location)
+    if draft not in PACKAGED_MODELS and source.gguf_file is None and folder.is_dir():
+        yield from _weights_problems(folder, description, _Choice(), "; add them")
 
 
-def _directory_of(model: str, subfolder: str | None) -> Path | None:
-    source = describe_source(model)
-    folder = Path(source.location, subfolder or "")
-    return folder if source.gguf_file is None and folder.is_dir() else None
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """Which of several kinds of files are read, as ``model_files`` takes it, and whether their tensors are tried."""
+
+    variant: str | None = None
+    use_safetensors: bool | None = None
+    tries: bool = True
+
+    def files(self, folder: Path, description: Any) -> dict[str, Path]:
+        """The files of weights in a folder."""
+        explicit = getattr(description, "transformers_weights", None)
+        return model_files(folder, variant=self.variant, use_safetensors=self.use_safetensors, explicit=explicit)
 
 
-def _weights_problems(folder: Path, description: Any, advice: str, *, tries: bool, **choice: Any) -> Iterator[str]:
+def _cached_problems(
+    source: ModelSource, where: tuple[str | None, str | None, str | None], description: Any, choice: _Choice
+) -> Iterator[str]:
+    """Damage of a model in the hub's cache, where all of it has been fetched."""
+    try:
+        files = choice.files(folder_of(source, *where), description)
+    except (OSError, ValueError):
+        return
+    if all(path.is_file() for path in files.values()):
+        yield from _unusable(f"model {source.location}", files, description, choice)
+
+
+def _weights_problems(folder: Path, description: Any, choice: _Choice, advice: str) -> Iterator[str]:
     if (folder / _ADAPTER_CONFIG).is_file():
         return  # transformers then takes the weights of the model that the adapter names
     try:
-        files = model_files(folder, explicit=getattr(description, "transformers_weights", None), **choice)
-    except (OSError, ValueError, RecursionError) as error:
+        files = choice.files(folder, description)
+    except (OSError, ValueError) as error:
         yield f"model directory {folder} has no weights to read: {first_line(error)}{advice}"
         return
     missing = sorted(name for name, path in files.items() if not path.is_file())
@@ -67,12 +103,17 @@ def _weights_problems(folder: Path, description: Any, advice: str, *, tries: boo
             "index names; fetch it again"
         )
         return
-    damaged = [problem for name in sorted(files) if (problem := damage(files[name])) is not None]
+    yield from _unusable(f"model directory {folder}", files, description, choice)
+
+
+def _unusable(name: str, files: dict[str, Path], description: Any, choice: _Choice) -> Iterator[str]:
+    """What is wrong with files of weights that are all there."""
+    damaged = [problem for file in sorted(files) if (problem := damage(files[file])) is not None]
     if damaged:
         more = f" ({len(damaged) - 1} more of the {len(files)} files are damaged, too)" if len(damaged) > 1 else ""
         yield f"no weights: {damaged[0]}{more}"
-    elif tries and (names := unlike_the_files(description, files)):
-        yield f"model directory {folder} {no_weights_for(names)}"
+    elif choice.tries and (names := unlike_the_files(description, files)):
+        yield f"{name} {no_weights_for(names)}"
 
 
 def _first_of(lines: list[str]) -> str:

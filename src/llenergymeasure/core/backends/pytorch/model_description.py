@@ -7,7 +7,7 @@ from llenergymeasure.core.backends.pytorch.loading import quietly
 from llenergymeasure.core.checkpoint.architecture import built_without_weights
 from llenergymeasure.core.checkpoint.description import too_small
 from llenergymeasure.core.checkpoint.source import is_gguf
-from llenergymeasure.core.checkpoint.task import encoder_decoder, not_causal
+from llenergymeasure.core.checkpoint.task import encoder_decoder, not_causal, runs_own_code
 from llenergymeasure.exceptions import BackendError, contained, first_line
 
 
@@ -44,7 +44,7 @@ def not_to_be_measured(name: str, description: Any, *, trusted: bool) -> list[st
     other = not_causal(description, trust_remote_code=trusted)
     if other is not None:
         return [f"model {name!r} cannot be measured: {other}"]
-    if trusted and getattr(description, "auto_map", None):
+    if runs_own_code(description, trust_remote_code=trusted):
         return []
     try:
         with contained(), quietly():

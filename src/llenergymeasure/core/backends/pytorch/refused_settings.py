@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch.generation import generation_config, reset_own_settings
+from llenergymeasure.core.backends.pytorch.generation import generation_config, reset_own_settings, section_of
 from llenergymeasure.core.backends.pytorch.loading import checkpoint_of, quietly
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.source import describe_source
+from llenergymeasure.core.checkpoint.task import runs_own_code
 from llenergymeasure.core.checkpoint.tokenizer import read_generation_settings
 from llenergymeasure.exceptions import BackendError, first_line
 
@@ -22,7 +23,8 @@ def refused_settings(config: ExperimentConfig, description: Any) -> Iterator[str
         config: the experiment.
         description: the model's transformers configuration.
     """
-    model = skeleton(description)
+    own_code = runs_own_code(description, trust_remote_code=section_of(config).trust_remote_code)
+    model = None if own_code else skeleton(description)
     if model is None:
         return
     try:
