@@ -199,7 +199,9 @@ def test_the_dry_run_says_prompts_and_tokens(model: Path, tmp_path: Path, llem: 
     ) in ran.out
 
 
-ODD = st.sampled_from([None, 5, -1, 1e308, True, [], {}, "", "x", ["a"], {"a": 1}, "\ud800", "a" * 10_000, [[]], 2**70])
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, 5, -1, 1e308, True, [], {}, "", "x", ["a"], {"a": 1}, "\ud800", "a" * 10_000, [[]], 2**70]
+)
 TEMPLATE_LIKE = st.lists(
     st.sampled_from(["{{", "}}", "{%", "%}", " for m in messages ", " endfor ", "m.content", "messages[0]", "|tojson",
                      "|trim", " if ", " endif ", "'a'", "[", "]", "(", ")", ".", "strftime_now('%Y')", "range(9)"]),

@@ -82,6 +82,13 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     return tokenizer
 
 
+def has_own_way(tokenizer: Any) -> bool:
+    """Whether a tokenizer writes conversations by code of its own, as Mistral's does, and not with its template."""
+    from transformers import PreTrainedTokenizerBase
+
+    return getattr(type(tokenizer), "apply_chat_template", None) is not PreTrainedTokenizerBase.apply_chat_template
+
+
 def read_description(checkpoint: Checkpoint) -> Any:
     """The model's transformers configuration, read without its weights."""
     if checkpoint.source.gguf_file is not None:
