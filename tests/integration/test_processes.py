@@ -223,7 +223,10 @@ def test_a_file_that_is_missing_or_torn_is_named(
 def test_the_error_of_one_process_is_told_as_it_was_and_nothing_stays(tmp_path: Path) -> None:
     model = save_tiny_llama(tmp_path / "model")
     settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
-    template = "{% if 'odd' in messages[0].content %}{{ raise_exception('an odd prompt') }}{% endif %}{{ messages[0].content }}"
+    template = (
+        "{% if 'odd' in messages[0].content %}{{ raise_exception('an odd prompt') }}{% endif %}"
+        "{{ messages[0].content }}"
+    )
     for name in ("chat_template.jinja", "tokenizer_config.json"):
         (model / name).write_text(
             template if name.endswith("jinja") else json.dumps({**settings, "chat_template": template}),

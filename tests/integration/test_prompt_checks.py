@@ -1,5 +1,6 @@
 """What a dry run and preflight know of prompts and model together, before any weight is loaded."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, GPTJConfig, GPTJForCausalLM, OPTConfig, OPTForCausalLM
 
@@ -18,6 +21,7 @@ from llenergymeasure.core.prompts.fitting import room_of
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, examine
 from tests.fakes.command import Ran
+from tests.fakes.effort import examples
 from tests.integration.conftest import VOCABULARY, tiny_tokenizer
 
 NO_SYSTEM = (
@@ -193,3 +197,43 @@ def test_the_dry_run_says_prompts_and_tokens(model: Path, tmp_path: Path, llem: 
         f"# prompts: 3, with {total} input tokens (least {min(lengths)}, mean {total / 3:.1f}, most 100); "
         "1 are cut to max_input_tokens"
     ) in ran.out
+
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, 5, -1, 1e308, True, [], {}, "", "x", ["a"], {"a": 1}, "\ud800", "a" * 10_000, [[]], 2**70]
+)
+TEMPLATE_LIKE = st.lists(
+    st.sampled_from(["{{", "}}", "{%", "%}", " for m in messages ", " endfor ", "m.content", "messages[0]", "|tojson",
+                     "|trim", " if ", " endif ", "'a'", "[", "]", "(", ")", ".", "strftime_now('%Y')", "range(9)"]),
+    max_size=12,
+).map("".join)  # fmt: skip
+
+
+def places_in(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The places of all values in a JSON value, but for the words of a vocabulary."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))[:3] if isinstance(value, list) else []
+    inner = [place for key in keys if key != "vocab" for place in places_in(value[key], (*at, key))]
+    return [*((*at, key) for key in keys), *inner]
+
+
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_no_broken_tokenizer_or_template_ends_in_a_traceback(model: Path, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]))
+    whole = (model / name).read_text(encoding="utf-8")
+    if name.endswith("jinja"):
+        broken = data.draw(TEMPLATE_LIKE)
+    elif data.draw(st.booleans()):
+        broken = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    else:
+        values = json.loads(whole)
+        *above, key = data.draw(st.sampled_from(places_in(values)))
+        inner = values
+        for step in above:
+            inner = inner[step]
+        inner[key] = data.draw(ODD)
+        broken = json.dumps(values)
+    (model / name).write_text(broken, encoding="utf-8")
+    with contextlib.suppress(ConfigError, PreFlightError):
+        found(model, n=2)
+    (model / name).write_text(whole, encoding="utf-8")

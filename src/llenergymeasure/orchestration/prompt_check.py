@@ -120,5 +120,8 @@ def _failed(config: ExperimentConfig, error: Exception) -> CheckedPrompts:
     if isinstance(error, LLEMError):
         return CheckedPrompts(lacking=(str(error),))
     return CheckedPrompts(
-        lacking=(f"model {config.model!r}: its tokenizer cannot make tokens of the prompts: {in_one_line(error)}",)
+        lacking=(
+            f"model {config.model!r}: its tokenizer cannot make tokens of the prompts: {in_one_line(error)}; are its "
+            "tokenizer files whole?",
+        )
     )

@@ -16,6 +16,7 @@ from tests.fakes.effort import PATIENCE_S
 from tests.fakes.model import write_description
 
 ROOT = Path(__file__).parents[3]
+AT_WORK_S = 0.5
 LLEM = [sys.executable, "-c", "from llenergymeasure.cli import main; main()"]
 
 
@@ -92,7 +93,7 @@ def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    renderer = _child_running("template_process", process)
+    renderer = _child_at_work("template_process", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (130, "")
@@ -133,13 +134,13 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
     assert "Traceback" not in err
 
 
-def _child_running(script: str, parent: subprocess.Popen[str]) -> psutil.Process:
-    """The process that the program starts to run a script."""
+def _child_at_work(script: str, parent: subprocess.Popen[str]) -> psutil.Process:
+    """The process that the program starts to run a script, once it does more than start."""
     end = time.monotonic() + PATIENCE_S
     while parent.poll() is None and time.monotonic() < end:
         for child in psutil.Process(parent.pid).children():
             with contextlib.suppress(psutil.Error):
-                if script in " ".join(child.cmdline()):
+                if script in " ".join(child.cmdline()) and child.cpu_times().user > AT_WORK_S:
                     return child
         time.sleep(0.01)
     raise AssertionError(f"the program did not start {script}: {parent.communicate()}")

@@ -242,3 +242,25 @@ class _Counted:
         self._n_modules += 1
         if self._n_modules > self._most:
             raise ValueError(f"it describes a model of more than {self._most:,} modules")
+
+
+def position_rows(model: Any) -> list[int]:
+    """Rows of each table of positions in a transformers model, without those that stand for no position.
+
+    A model whose positions are worked out, as rotary ones are, has none. The tables of GPT-J and CodeGen are sines and
+    no weights. OPT's begin at the third row, RoBERTa's after the one of padding.
+    """
+    import torch
+
+    found = []
+    n_positions = _count(model.config.get_text_config(), "max_position_embeddings")
+    for name, module in model.named_modules():
+        of_places = ("position" in name and "relative" not in name) or "wpe" in name
+        if isinstance(module, torch.nn.Embedding) and of_places:
+            kept = getattr(module, "offset", 0) or (0 if module.padding_idx is None else module.padding_idx + 1)
+            rows = module.num_embeddings - int(kept)
+            found.append(rows if n_positions is None else min(rows, n_positions))
+        table = getattr(module, "embed_positions", None)
+        if isinstance(table, torch.Tensor):
+            found.append(table.shape[0])
+    return found

@@ -99,6 +99,13 @@ def _unreadable(folder: Path, error: Exception) -> str:
     return f"the tokenizer of {folder} cannot be read: {in_one_line(error)}; fetch its files again"
 
 
+def has_own_way(tokenizer: Any) -> bool:
+    """Whether a tokenizer writes conversations by code of its own, as Mistral's does, and not with its template."""
+    from transformers import PreTrainedTokenizerBase
+
+    return getattr(type(tokenizer), "apply_chat_template", None) is not PreTrainedTokenizerBase.apply_chat_template
+
+
 def read_description(checkpoint: Checkpoint) -> Any:
     """The model's transformers configuration, read without its weights.
 

@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Choice:
-    """The first ``n`` rows, None being all, of the order that ``seed`` draws; None is the order of the dataset."""
+    """The first ``n`` rows, None being all, of an order that ``random_seed`` draws; None is the dataset's own order."""
 
     n: int | None = None
-    seed: int | None = None
+    random_seed: int | None = None
 
     def places(self, n_rows: int, where: str) -> list[int]:
         """The places, from 0, of the chosen ones among ``n_rows`` rows, in the order in which they are taken.
@@ -29,7 +29,7 @@ class Choice:
         Raises:
             ConfigError: there are too many rows to draw an order over.
         """
-        if self.seed is None:
+        if self.random_seed is None:
             return list(range(n_rows if self.n is None else min(self.n, n_rows)))
         if n_rows > MOST_SHUFFLED_ROWS:
             raise ConfigError(
@@ -37,7 +37,7 @@ class Choice:
                 "set dataset.order: as_is, or give a part of it"
             )
         order = array("Q", range(n_rows))
-        random.Random(self.seed).shuffle(order)
+        random.Random(self.random_seed).shuffle(order)
         return order[: self.n].tolist()
 
 
@@ -63,7 +63,7 @@ def chosen_of(read: Callable[[], Iterable[PromptRow]], choice: Choice, where: st
         choice: which ones.
         where: what they are called in an error.
     """
-    if choice.seed is None:
+    if choice.random_seed is None:
         rows = list(islice(read(), choice.n))
         return ChosenRows(rows, list(range(len(rows))), len(rows))
     n_rows = sum(1 for _ in read())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llenergymeasure.core.checkpoint.architecture import skeleton
+from llenergymeasure.core.checkpoint.architecture import position_rows, skeleton
 from llenergymeasure.core.checkpoint.source import Checkpoint
 from llenergymeasure.core.checkpoint.tokenizer import read_description
 from llenergymeasure.domain.inference import Request
@@ -14,9 +14,6 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, PreFlightError, contained
 
 _log = logging.getLogger(__name__)
-
-# What a table of positions is called as a tensor: those of GPT-J and CodeGen are of sines and no weights.
-_TABLE = "embed_positions"
 
 
 @dataclass(frozen=True)
@@ -101,23 +98,7 @@ def _rows_of_the_table(description: Any, checkpoint: Checkpoint) -> int | None:
     try:
         with contained():
             model = skeleton(description, trust_remote_code=checkpoint.trust_remote_code)
-            return None if model is None else min(_tables(model, description.get_text_config()), default=None)
+            return None if model is None else min(position_rows(model), default=None)
     except Exception as error:  # noqa: BLE001 - an architecture raises what it will
         _log.debug("the positions of %s are not known: %s", checkpoint.source.location, error)
         return None
-
-
-def _tables(model: Any, text: Any) -> "list[int]":
-    """Rows of each table that has as many as the model was made for, without those that are kept for other things."""
-    import torch
-
-    n_positions, found = int(text.max_position_embeddings), []
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Embedding) and ("position" in name or "wpe" in name):
-            # OPT begins at the third row, RoBERTa after the one of padding.
-            kept = getattr(module, "offset", 0) or (0 if module.padding_idx is None else module.padding_idx + 1)
-            found.append(min(module.num_embeddings - int(kept), n_positions))
-        table = getattr(module, _TABLE, None)
-        if isinstance(table, torch.Tensor):
-            found.append(table.shape[0])
-    return found

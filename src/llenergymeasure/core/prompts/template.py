@@ -47,7 +47,7 @@ class TemplateRenderer:
         self._limit_s = limit_s
         # Isolated and without site-packages it is there in a hundredth of a second; the search path is handed over.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(template_process.__file__)],
+            [sys.executable, "-P", "-I", "-S", str(template_process.__file__)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -79,7 +79,7 @@ class TemplateRenderer:
         """
         self._ask(
             {
-                "path": sys.path,
+                "path": [path for path in sys.path if path],  # not the working directory
                 "template": template,
                 "variables": dict(variables),
                 "seconds": self._limit_s,

@@ -8,7 +8,7 @@ from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.checkpoint.source import Checkpoint
-from llenergymeasure.core.checkpoint.tokenizer import Vocabulary, load_tokenizer, read_vocabulary
+from llenergymeasure.core.checkpoint.tokenizer import Vocabulary, has_own_way, load_tokenizer, read_vocabulary
 from llenergymeasure.core.prompts.chat import ChatWriter
 from llenergymeasure.core.prompts.fitting import check_fit, n_positions_of, room_of
 from llenergymeasure.core.prompts.random import random_token_ids
@@ -81,13 +81,6 @@ def chat_writer(tokenizer: Any, renderer: TemplateRenderer, model: str) -> ChatW
             "false to give prompts without it"
         ) from None
     return ChatWriter(renderer)
-
-
-def has_own_way(tokenizer: Any) -> bool:
-    """Whether a tokenizer writes conversations by code of its own, as Mistral's does, and not with its template."""
-    from transformers import PreTrainedTokenizerBase
-
-    return getattr(type(tokenizer), "apply_chat_template", None) is not PreTrainedTokenizerBase.apply_chat_template
 
 
 def as_text(config: ExperimentConfig, prompts: Sequence[Prompt]) -> PreparedRequests:

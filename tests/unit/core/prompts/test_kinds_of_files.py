@@ -202,6 +202,12 @@ def test_the_built_in_set_is_what_it_was() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["p.txt", "p.TXT", "p.txt.gz"])
+def test_a_file_of_lines_has_no_columns(name: str) -> None:
+    with pytest.raises(ValueError, match="column cannot go with path"):
+        DatasetConfig(path=Path(name), column="q")
+
+
 # Files that would never end.
 
 
@@ -295,5 +301,5 @@ def test_an_order_is_drawn_over_so_many_rows_at_most(tmp_path: Path, monkeypatch
     monkeypatch.setattr(choice, "MOST_SHUFFLED_ROWS", 3)
     (tmp_path / "p.txt").write_text("a\nb\nc\nd\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"4 rows, .*at most 3; set dataset\.order: as_is"):
-        read_dataset(DatasetConfig(path=tmp_path / "p.txt"), Choice(n=1, seed=1))
+        read_dataset(DatasetConfig(path=tmp_path / "p.txt"), Choice(n=1, random_seed=1))
     assert read_dataset(DatasetConfig(path=tmp_path / "p.txt"), Choice(n=1)).rows[0][0][0].content == "a"
