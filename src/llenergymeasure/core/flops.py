@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llenergymeasure.core.checkpoint.architecture import active_weights, shape_of, skeleton
+from llenergymeasure.core.checkpoint.architecture import active_weights, skeleton, weights_and_shape
 from llenergymeasure.domain.metrics import Confidence, FlopsResult
 from llenergymeasure.domain.model_flops import ModelShape, PhaseFlops, cached_flops, total_of
 
@@ -54,9 +54,9 @@ def rule_and_shape(
         knows how many experts a token visits.
     """
     architecture = skeleton(getattr(model, "config", None), trust_remote_code=trust_remote_code)
-    weights = active_weights(model if architecture is None else architecture)
+    weights, shape = (active_weights(model), None) if architecture is None else weights_and_shape(architecture)
     confidence: Confidence = "medium" if weights.is_mixture else "high"
-    if architecture is None or not weights.experts_known:
+    if architecture is None or not (weights.experts_known and weights.uses_known):
         confidence = "low"
     result = FlopsResult(
         value=float(_FLOPS_PER_PARAMETER * weights.n_parameters * n_tokens),
@@ -64,7 +64,7 @@ def rule_and_shape(
         confidence=confidence,
         n_parameters=weights.n_parameters,
     )
-    return result, None if architecture is None else shape_of(architecture)
+    return result, shape
 
 
 def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResult:
