@@ -5,6 +5,7 @@ square is what our terms are given here for a prompt; a step of decoding has no 
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,14 +151,19 @@ SHARED: dict[str, Callable[[], Any]] = {
 }
 
 
+def scores_the_last_alone(model: Any) -> bool:
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
+
+
 def seen(model: Any, n_tokens: int) -> tuple[int, int]:
     """What the counter saw of a prompt without the head; of that what is multiplied with weights.
 
     Of those are all single products of matrices, and the stacked ones of experts: not attention, not a recurrence.
     """
     ids = torch.ones(1, n_tokens, dtype=torch.long, device=model.device)
+    scored = {"logits_to_keep": 1} if scores_the_last_alone(model) else {}
     with torch.no_grad(), FlopCounterMode(display=False) as counter, answering():
-        model(input_ids=ids, use_cache=False)
+        model(input_ids=ids, use_cache=False, **scored)
     by_module = counter.get_flop_counts()
     names = {name: f"{type(model).__name__}.{name}" for name, _ in model.named_modules()}
     head = next(path for name, path in names.items() if model.get_submodule(name) is model.get_output_embeddings())
@@ -320,7 +326,8 @@ def test_every_architecture_that_runs_without_weights_is_unknown_or_right() -> N
     for kind in sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - PADDED_WITH_EXPERTS):
         model = default_model(kind)
         of = None if model is None else shape_of(model)
-        if of is None or of.attention is None:
+        # Without it nobody says how many tokens are scored, and the engine has no terms.
+        if of is None or of.attention is None or not scores_the_last_alone(model):
             continue
         with answering():
             short, long = (counted_pass(model, n) for n in (64, 128))

@@ -37,7 +37,7 @@ class ProcessError(BaseModel):
 def handed_over(plan: ExperimentPlan) -> Iterator[Path]:
     """The folder with the plan in it: the run's own ``.state``, or a temporary one; on success the plan is removed."""
     with _folder_of(plan) as state_dir:
-        (state_dir / PLAN_FILE).write_bytes(_PLAN.dump_json(plan))
+        write_atomically(state_dir / PLAN_FILE, _PLAN.dump_json(plan).decode(), durable=False)
         yield state_dir
         (state_dir / PLAN_FILE).unlink()
 

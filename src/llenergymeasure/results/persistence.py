@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llenergymeasure._files import write_atomically
+from llenergymeasure._files import new_folder, write_atomically
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 
@@ -187,8 +186,7 @@ def new_run_directory(parent: Path, name: str) -> Iterator[Path]:
     The final path is not known before the end; the body's files must not name it.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=parent))
-    staging.chmod(0o755)
+    staging = new_folder(parent, f".{name}.", ".partial")
     try:
         yield staging
     except BaseException:
