@@ -56,6 +56,22 @@ def emptied(folder: Path) -> None:
     folder.mkdir()
 
 
+def test_the_disk_has_every_file_before_the_folder_gets_its_name(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[Path] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    kept_folder(target, make)
+    before = [p for p in flushed if ".partial" in str(p)]
+    assert {p.name for p in before if p.suffix != ".partial"} >= set(names(target)) - {".sizes.json"}
+    assert before[-1].suffix == ".partial"  # the folder, when all of its files are there
+    assert flushed[-1] == target.parent
+
+
 Harm = Callable[[Path], object]
 HARMS: dict[str, Harm] = {
     "truncated weights": lambda f: (f / "model.safetensors").write_bytes(weights()[:-1]),
