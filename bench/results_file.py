@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._files import write_atomically
 from llenergymeasure.core.environment import collect_environment_snapshot
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,9 +33,7 @@ def save(name: str, result: dict[str, Any]) -> Path:
     """
     path = RESULTS / f"{name}-{datetime.date.today().isoformat()}.json"
     path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_suffix(".json.tmp")
-    unfinished.write_text(_text(result), encoding="utf-8")
-    unfinished.replace(path)
+    write_atomically(path, _text(result))
     return path
 
 

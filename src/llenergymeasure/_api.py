@@ -1,6 +1,6 @@
 """The two functions people call from Python."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,13 @@ def run_experiment(config: str | Path | ExperimentConfig | None = None, **kwargs
     return execute_experiment(_experiment_config(config, kwargs)).result
 
 
-def run_study(config: str | Path | StudyConfig) -> StudyResult:
+def run_study(
+    config: str | Path | StudyConfig | Mapping[str, Any] | Sequence[ExperimentConfig | Mapping[str, Any]],
+) -> StudyResult:
     """Measure the experiments of a study in their order, each in a fresh process.
 
     Args:
-        config: a YAML file or a configuration.
+        config: a YAML file, a configuration, its fields, or only its experiments.
 
     Returns:
         Results and failures. Nothing is written unless ``output_dir`` is set.
@@ -48,7 +50,18 @@ def run_study(config: str | Path | StudyConfig) -> StudyResult:
         ValidationError: a value is wrong (pydantic's).
         PreFlightError: this machine lacks something; nothing was run.
     """
-    return execute_study(config if isinstance(config, StudyConfig) else load_study_config(config))
+    return execute_study(_study_config(config))
+
+
+def _study_config(
+    config: str | Path | StudyConfig | Mapping[str, Any] | Sequence[ExperimentConfig | Mapping[str, Any]],
+) -> StudyConfig:
+    if isinstance(config, (str, Path)):
+        return load_study_config(config)
+    if isinstance(config, StudyConfig):
+        return config
+    # As with an experiment's configuration: environment and user's file play no part.
+    return StudyConfig.model_validate(config if isinstance(config, Mapping) else {"experiments": list(config)})
 
 
 def _experiment_config(config: str | Path | ExperimentConfig | None, overrides: Mapping[str, Any]) -> ExperimentConfig:

@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -43,31 +44,69 @@ def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
     Raises:
         OSError: it cannot be written, and is named; nothing is left behind.
     """
+    with written_atomically(path, durable=durable) as aside:
+        # Who may read it is the user's choice (umask).
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def written_atomically(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """The name of a file to write in the body, which gets its own name when that is done.
+
+    Args:
+        path: the file; one that is there is replaced.
+        durable: wait until the disk has it.
+
+    Raises:
+        OSError: it cannot be written, and is named; nothing is left behind.
+    """
+    # A name that nobody else has.
     aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        # A new file of a name that nobody else has; who may read it is the user's choice (umask).
-        with aside.open("x", encoding="utf-8") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+        yield aside
+        if durable:
+            _flush(aside)
         aside.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             # A disk that is full names no file, and the name aside is nobody's.
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2  # None would be printed as a second name
         raise
     if durable:
-        # The file is there and whole; some file systems cannot flush a folder, and some folders cannot be opened.
-        with contextlib.suppress(OSError):
-            _flush_folder(path.parent)
+        flush_files([path.parent])
 
 
-def _flush_folder(folder: Path) -> None:
-    """Wait until the disk has the new name too."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def flush_files(paths: Iterable[Path]) -> None:
+    """Wait until the disk has files that are there and whole, and the names in folders.
+
+    Some file systems cannot flush a folder, and some folders cannot be opened: that is no error.
+    """
+    for path in paths:
+        with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
+            _flush(path)
+
+
+def mode_of_new_files(folder: Path) -> int:
+    """Permissions that a new file in a folder gets, which the user's umask decides.
+
+    Asked of a file, because asking for the umask sets it, for every thread of the process.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    probe.touch(exist_ok=False)
+    try:
+        return probe.stat().st_mode & 0o777
+    finally:
+        probe.unlink()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

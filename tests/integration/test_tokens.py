@@ -67,7 +67,7 @@ def test_answers_of_different_lengths_end_when_the_longest_does(stopping: tuple[
     assert request.output_tokens == sum(lengths)
     assert request.end_s == request.token_times_s[max(lengths) - 1]
     times = request.token_times_s
-    statistics = latency_statistics([request])
+    statistics = latency_statistics([[request]])
     assert statistics is not None
     assert statistics.tpot_s is not None
     by_hand = [(times[n - 1] - times[0]) / (n - 1) for n in lengths if n > 1]

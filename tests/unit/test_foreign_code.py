@@ -49,13 +49,21 @@ def test_every_call_that_may_load_code_says_whether_it_may() -> None:
 
 def test_nothing_is_unpickled() -> None:
     names = {"torch.load", "pickle.load", "pickle.loads", "joblib.load"}
-    assert [where for where, call in calls("src", "bench") if ast.unparse(call.func) in names] == []
+    found = [(where, ast.unparse(call)) for where, call in calls("src", "bench") if ast.unparse(call.func) in names]
+    # With weights_only torch makes tensors and plain containers, and calls nothing that the file names.
+    assert [
+        where for where, call in found if not (call.startswith("torch.load(") and "weights_only=True" in call)
+    ] == []
 
 
 @pytest.mark.parametrize("source", ["X.from_pretrained(a)", "X.from_config(a, **given)", "X.from_pretrained(a, b=1)"])
 def test_a_call_that_leaves_it_open_is_found(source: str) -> None:
     (call,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
     assert not says_whom_it_trusts(call)
+
+
+# -I leaves out the working directory, too, and the user's own packages and variables besides.
+ISOLATED = ("[sys.executable, '-P', ", "[sys.executable, '-I', ")
 
 
 def test_every_python_that_is_started_leaves_the_working_directory_alone() -> None:
@@ -66,4 +74,4 @@ def test_every_python_that_is_started_leaves_the_working_directory_alone() -> No
         if isinstance(node, ast.List) and node.elts and ast.unparse(node.elts[0]) == "sys.executable"
     ]
     assert len(commands) >= 2
-    assert [command for command in commands if not command.startswith("[sys.executable, '-P', ")] == []
+    assert [command for command in commands if not command.startswith(ISOLATED)] == []

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "core/checkpoint/source.py": {"huggingface_hub", "torch", "transformers"},
     "core/checkpoint/task.py": {"transformers"},
     "core/checkpoint/tokenizer.py": {"transformers"},
+    "core/checkpoint/uses.py": {"torch"},
     "core/checkpoint/weights.py": {"safetensors", "torch"},
     "core/environment.py": {"torch"},
     "core/prompts/hub.py": {"datasets"},

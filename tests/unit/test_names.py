@@ -44,6 +44,7 @@ ORDINALS = {
     "prompts", "answer_to", "ending", "too_long", "failing", "ends_after",
     "pids_before_load", "pids_at_end", "gpu_pids", "output_ids", "exit_code",
     "answer", "position", "first", "second",  # of a difference: places and token ids
+    "log_level",  # as logging numbers them
     "row", "places",  # of a dataset
 }  # fmt: skip
 

@@ -3,15 +3,18 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from typing import get_type_hints
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
+from pydantic import ValidationError
 
 import llenergymeasure
 from llenergymeasure import exceptions, protocols
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
-from llenergymeasure.exceptions import LLEMError
+from llenergymeasure.exceptions import LLEMError, PreFlightError
 from tests.fakes.effort import PATIENCE_S
 
 PUBLIC = [
@@ -113,6 +116,62 @@ def test_the_two_functions_return_one_type_and_never_none(
     assert callable(function)
     assert list(inspect.signature(function).parameters) == parameters
     assert get_type_hints(function)["return"] is result
+
+
+@pytest.mark.parametrize("kind", ["fields", "experiments"])
+def test_a_study_can_be_given_as_fields_or_as_its_experiments_alone(kind: str, tmp_path: Path) -> None:
+    # Refused before anything runs, both of them by name.
+    missing = [{"model": str(tmp_path / "a")}, llenergymeasure.ExperimentConfig(model=str(tmp_path / "b"))]
+    given: Any = {"name": "s", "experiments": missing} if kind == "fields" else missing
+    with pytest.raises(PreFlightError) as refused:
+        llenergymeasure.run_study(given)
+    assert str(tmp_path / "a") in str(refused.value)
+    assert str(tmp_path / "b") in str(refused.value)
+
+
+def test_a_study_of_no_experiments_is_a_wrong_value() -> None:
+    with pytest.raises(ValidationError, match="experiments"):
+        llenergymeasure.run_study([])
+
+
+def by_position(function: Callable[..., object]) -> str:
+    """What can be given by position, with its defaults, without annotations."""
+    positional = [p for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in positional)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [
+        ("core.power_thermal", "PowerThermalSampler", "device_index=0, sample_interval_ms=100"),
+        (
+            "core.baseline",
+            "measure_baseline_power",
+            "device_index=0, duration_sec=30.0, sample_interval_ms=100, cache_ttl_sec=3600.0",
+        ),
+        ("core.baseline", "create_energy_breakdown", "total_j, baseline, duration_sec"),
+        ("core.warmup", "create_warmup_inference_fn", "model, tokenizer, prompt, max_new_tokens=32"),
+        ("core.warmup", "warmup_until_converged", "run_single_inference, config"),
+        ("core.timeseries", "write_timeseries_parquet", "samples, output_path, gpu_index=0"),
+        ("core.flops", "estimate_flops_palm", "model, n_input_tokens, n_output_tokens, batch_size=1"),
+        ("core.energy_backends", "select_energy_backend", "explicit"),
+        ("core.energy_backends", "NVMLBackend", "device_index=0"),
+        ("core.energy_backends", "ZeusBackend", "gpu_indices=None"),
+        (
+            "core.energy_backends",
+            "EnergyMeasurement",
+            "total_j, duration_sec, samples, per_gpu_j=None, devices=(), uncertainty_j=None, warnings=()",
+        ),
+        (
+            "core.measurement_warnings",
+            "collect_measurement_warnings",
+            "duration_sec, gpu_persistence_mode, temp_start_c, temp_end_c, nvml_sample_count, "
+            "thermal_drift_threshold_c=10.0",
+        ),
+    ],
+)
+def test_what_is_called_by_position_keeps_its_places_and_defaults(path: str, name: str, expected: str) -> None:
+    assert by_position(getattr(import_module(f"llenergymeasure.{path}"), name)) == expected
 
 
 @pytest.mark.parametrize("seam", SEAMS)

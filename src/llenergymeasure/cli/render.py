@@ -62,6 +62,8 @@ def study(result: StudyResult) -> str:
     rows += [[f.name, "failed", *[NONE] * 8] for f in result.failures]
     cells = [[in_a_line(str(cell)) for cell in row] for row in rows]
     lines = [tabulate(cells, headers=headers, disable_numparse=True)]
+    if any(r.latency_stats and r.latency_stats.counted_from == "batch" for r in result.experiments):
+        lines.append("TTFT: from the start of the batch, where requests run in batches")
     lines += _about_the_letters(letters, result.output_dir)
     for failure in result.failures:
         message = failure.message.replace("\n", "\n        ")

@@ -89,12 +89,21 @@ def _latency_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     stats = result.latency_stats
     if stats is None:
         return []
+    origin = "; from the batch's start" if stats.counted_from == "batch" else ""
     kinds = (("TTFT", stats.ttft_s), ("TPOT", stats.tpot_s), ("ITL", stats.itl_s), ("E2E", stats.e2e_s))
-    return [(f"latency {name}", _distribution(d)) for name, d in kinds if d is not None]
+    return [
+        (f"latency {name}", _distribution(d) + (origin if name in ("TTFT", "E2E") else ""))
+        for name, d in kinds
+        if d is not None
+    ]
 
 
 def _distribution(d: Distribution) -> str:
-    return f"mean {seconds(d.mean)}, p50 {seconds(d.p50)}, p90 {seconds(d.p90)}, p99 {seconds(d.p99)} s"
+    """The mean and those percentiles that the values support; the file has all of them."""
+    figures = {"mean": d.mean, **d.supported}
+    said = ", ".join(f"{name} {seconds(value)}" for name, value in figures.items() if name != "p95")
+    independent = "" if d.n_independent in (None, d.n) else f", {d.n_independent} independent"
+    return f"{said} s of {d.n} {'value' if d.n == 1 else 'values'}{independent}"
 
 
 def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:

@@ -197,7 +197,7 @@ def _constraints(field: FieldInfo) -> dict[str, Any]:
         if typing.get_origin(option) is typing.Literal
         for value in typing.get_args(option)
     ]
-    known = (found for found in metadata(field.annotation) if isinstance(found, Known))
+    known = (found for found in (*field.metadata, *metadata(field.annotation)) if isinstance(found, Known))
     choices += [value for found in known for value in found.choices]
     if choices:
         rules["choices"] = choices

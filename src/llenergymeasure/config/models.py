@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, SerializeAsAny, ValidationInfo, field_validator
 from pydantic_core import CoreSchema, core_schema
 
-from llenergymeasure.config.base import ConfigModel, Integer, conflict
+from llenergymeasure.config.base import ConfigModel, Integer, Known, conflict
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import (
     ENGINE_SECTIONS,
@@ -113,7 +113,7 @@ class ExperimentConfig(TakesSections):
     name: str | None = Field(
         default=None, min_length=1, max_length=128, description="Name of the run; null is model-backend-precision."
     )
-    backend: str = Field(
+    backend: Annotated[str, Known((*ENGINE_SECTIONS, registry.AUTO))] = Field(
         default="pytorch",
         description="Inference engine; auto is the first installed one, of those with a section where one is given.",
     )

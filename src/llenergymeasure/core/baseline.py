@@ -164,13 +164,14 @@ def _logged(warning: MeasurementWarning) -> None:
     _log.warning("%s", warning)
 
 
-def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the rest by name
+def measure_baseline_power(  # noqa: PLR0913 - four positions by contract, the rest by name
     device_index: int = 0,
     duration_sec: float = 30.0,
+    sample_interval_ms: int = 100,
+    cache_ttl_sec: float = 3600.0,
     *,
     energy: EnergyBackend | None = None,
     devices: tuple[str, ...] = (),
-    cache_ttl_sec: float = 3600.0,
     store: BaselineStore | None = None,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.time,
@@ -184,9 +185,10 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
     Args:
         device_index: NVML index of the GPU, when ``energy`` is not given.
         duration_sec: seconds to average over.
+        sample_interval_ms: milliseconds between readings of that GPU's power.
+        cache_ttl_sec: age in seconds up to which an earlier baseline of the same devices is used.
         energy: what to measure with; it must watch exactly the devices of the experiment.
         devices: UUIDs of those devices, by which a baseline is found again.
-        cache_ttl_sec: age in seconds up to which an earlier baseline of the same devices is used.
         store: where baselines are kept; default this process.
         sleep: waits the given seconds.
         now: Unix time in seconds.
@@ -195,7 +197,7 @@ def measure_baseline_power(  # noqa: PLR0913 - two positions by contract, the re
     Returns:
         The baseline; None when nothing could be read.
     """
-    sensor = energy or NVMLBackend(device_index)
+    sensor = energy or NVMLBackend(device_index, interval_ms=sample_interval_ms)
     store = store or SESSION_BASELINES
     key = f"{sensor.name}:{','.join(devices) or device_index}:{duration_sec:g}s"
     known = store.get(key)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llenergymeasure.core.checkpoint.architecture import active_weights, shape_of, skeleton
+from llenergymeasure.core.checkpoint.architecture import active_weights, skeleton, weights_and_shape
 from llenergymeasure.domain.metrics import Confidence, FlopsResult
 from llenergymeasure.domain.model_flops import ModelShape, PhaseFlops, cached_flops, total_of
 
@@ -18,9 +18,10 @@ _FLOPS_PER_PARAMETER = 2
 def estimate_flops_palm(model: Any, n_input_tokens: int, n_output_tokens: int, batch_size: int = 1) -> FlopsResult:
     """2 x N x tokens, N being the weights that multiply activations in the layers.
 
-    N leaves out token and position embeddings and the output head, tied or not, and counts of a
-    mixture's experts those that a token visits. It is read from the architecture where the model has a
-    transformers configuration, so packed (quantised) weights count as what they stand for.
+    N leaves out token and position embeddings and the output head, tied or not, counts weights of a block that is
+    shared as often as it runs, and of a mixture's experts those that a token visits. It is read from the
+    architecture where the model has a transformers configuration, so packed (quantised) weights count as what they
+    stand for.
 
     Args:
         model: a ``torch.nn.Module``.
@@ -31,7 +32,8 @@ def estimate_flops_palm(model: Any, n_input_tokens: int, n_output_tokens: int, b
     Returns:
         FLOPs in ``value``; ``confidence`` is high for a known dense architecture, medium for a mixture of
         experts (its router is taken to visit the configured number), low when tensors had to be counted, or
-        all experts. Beside it ``prefill`` and ``decode`` of so many sequences of just these lengths, with a cache.
+        all experts, or when nobody could see how often each part runs. Beside it ``prefill`` and ``decode`` of so many
+        sequences of just these lengths, with a cache.
     """
     result, shape = rule_and_shape(model, (n_input_tokens + n_output_tokens) * batch_size)
     if shape is None:
@@ -50,13 +52,13 @@ def rule_and_shape(
         trust_remote_code: as ``skeleton``.
 
     Returns:
-        The result; and the shape, None for an architecture transformers does not know, or a mixture of which nobody
-        knows how many experts a token visits.
+        The result; and the shape, None for an architecture that transformers does not know or that cannot be run
+        without weights, or a mixture of which nobody knows how many experts a token visits.
     """
     architecture = skeleton(getattr(model, "config", None), trust_remote_code=trust_remote_code)
-    weights = active_weights(model if architecture is None else architecture)
+    weights, shape = (active_weights(model), None) if architecture is None else weights_and_shape(architecture)
     confidence: Confidence = "medium" if weights.is_mixture else "high"
-    if architecture is None or not weights.experts_known:
+    if architecture is None or not (weights.experts_known and weights.uses_known):
         confidence = "low"
     result = FlopsResult(
         value=float(_FLOPS_PER_PARAMETER * weights.n_parameters * n_tokens),
@@ -64,7 +66,7 @@ def rule_and_shape(
         confidence=confidence,
         n_parameters=weights.n_parameters,
     )
-    return result, None if architecture is None else shape_of(architecture)
+    return result, shape
 
 
 def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResult:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from llenergymeasure._files import written_atomically
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
 _MEANS = {
@@ -17,7 +18,7 @@ _MEANS = {
 def write_timeseries_parquet(
     samples: Sequence[PowerThermalSample], output_path: str | Path, gpu_index: int = 0
 ) -> Path:
-    """Write samples as one row per GPU and second.
+    """Write samples as one row per GPU and second; the folder is made if there is none.
 
     Args:
         samples: [n] samples; seconds count from the first of them.
@@ -49,7 +50,9 @@ def write_timeseries_parquet(
         buckets.setdefault((int(sample.timestamp - first), index), []).append(sample)
     rows = [_row(second, index, group) for (second, index), group in sorted(buckets.items())]
     path = Path(output_path)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_atomically(path) as aside:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), aside)
     return path
 
 

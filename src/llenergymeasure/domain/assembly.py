@@ -44,7 +44,12 @@ class Aggregation:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSummary:
-    """One process of the result, without its per-request rows."""
+    """One process of the result, without its per-request rows.
+
+    ``energy_window_s`` is how long its sensor was on, ``counted_devices`` those of its devices that make its energy,
+    and the powers are theirs, idling without the model and with it: what energies beyond idling are worked out from.
+    None where nothing was sensed, or nobody wrote it down.
+    """
 
     process_index: int
     input_tokens: int
@@ -52,6 +57,10 @@ class ProcessSummary:
     duration_sec: float
     energy_j: float | None
     devices: tuple[str, ...]
+    energy_window_s: float | None = None
+    counted_devices: tuple[str, ...] | None = None
+    baseline_power_w: float | None = None
+    idle_loaded_power_w: float | None = None
 
 
 def in_order(raws: Sequence[RawProcessResult]) -> list[RawProcessResult]:
@@ -94,15 +103,19 @@ def n_requests_failed(raws: Sequence[RawProcessResult]) -> int:
     return counts[0] if raws[0].parallelism == "tensor" else sum(counts)
 
 
-def ended_in_the_window(raws: Sequence[RawProcessResult]) -> list[RequestOutput]:
-    """The requests whose latencies are the window's: those that succeeded, and ended in it."""
-    ended = [
-        request
+def ended_in_the_windows(raws: Sequence[RawProcessResult]) -> list[list[RequestOutput]]:
+    """Of each process the requests whose latencies are the window's: those that succeeded, and ended in it.
+
+    Under tensor parallelism those of the first process, for all have the same ones.
+    """
+    return [
+        [
+            request
+            for request in raw.requests
+            if request.succeeded and (raw.in_flight is None or (request.end_s or 0.0) <= raw.window_end_s)
+        ]
         for raw in (raws[:1] if raws[0].parallelism == "tensor" else raws)
-        for request in raw.requests
-        if request.succeeded and (raw.in_flight is None or (request.end_s or 0.0) <= raw.window_end_s)
     ]
-    return sorted(ended, key=lambda request: request.index)
 
 
 def distinct_samples(raws: Sequence[RawProcessResult]) -> list[PowerThermalSample]:
@@ -360,6 +373,10 @@ def summaries(raws: Sequence[RawProcessResult]) -> list[ProcessSummary]:
             duration_sec=r.duration_sec,
             energy_j=r.energy.total_j if r.energy else None,
             devices=tuple(d.device for d in r.energy.devices) if r.energy else (),
+            energy_window_s=r.energy.duration_sec if r.energy else None,
+            counted_devices=tuple(d.device for d in counted_devices(r.energy.devices)) if r.energy else None,
+            baseline_power_w=r.energy_breakdown.baseline_power_w if r.energy_breakdown else None,
+            idle_loaded_power_w=r.idle_loaded_power_w,
         )
         for r in raws
     ]

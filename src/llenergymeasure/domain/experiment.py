@@ -38,7 +38,9 @@ from llenergymeasure.domain.window import InFlight
 #   2  schema_revision, validity, validity_flags, n_requests_failed, requests_in_flight, environment_snapshot.engine;
 #      sensor, scope and headline in energy_devices; in requests.parquet due_s, sent_s, end_s and error
 #   3  batch_size, weights, quantization, adapter and chat_template in model, which stood among its parameters
-SCHEMA_REVISION = 3
+#   4  n_independent in the figures of latency_stats, and counted_from beside them; energy_window_s, counted_devices,
+#      baseline_power_w and idle_loaded_power_w in process_results
+SCHEMA_REVISION = 4
 
 _ROW = TypeAdapter(DeviceEnergy)
 

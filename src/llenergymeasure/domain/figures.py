@@ -39,14 +39,15 @@ class SpeedFigures:
         seconds = assembly.duration_sec(raws)
         if seconds <= 0:
             raise ValueError(f"the measured window of experiment {raws[0].experiment_id} has no length")
+        ended = assembly.ended_in_the_windows(raws)
         return cls(
             counts=assembly.combined_counts(raws),
             n_failed=assembly.n_requests_failed(raws),
-            n_cut_short=sum(r.finish_reason == "length" for r in assembly.ended_in_the_window(raws)),
+            n_cut_short=sum(r.finish_reason == "length" for requests in ended for r in requests),
             n_excluded=assembly.n_requests_excluded(raws),
             in_flight=raws[0].in_flight if len(raws) == 1 else None,
             duration_sec=seconds,
-            latency_stats=latency_statistics(assembly.ended_in_the_window(raws)),
+            latency_stats=latency_statistics(ended),
         )
 
     @property

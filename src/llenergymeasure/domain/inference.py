@@ -2,7 +2,8 @@
 
 import hashlib
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -218,18 +219,47 @@ def tokens_digest(*answers: Sequence[int]) -> str:
     return hashlib.sha256(";".join(",".join(map(str, ids)) for ids in answers).encode()).hexdigest()
 
 
-def latency_statistics(requests: Sequence[RequestOutput]) -> LatencyStatistics | None:
-    """Latency figures of [n] requests; None without requests."""
-    if not requests:
+def latency_statistics(processes: Sequence[Sequence[RequestOutput]]) -> LatencyStatistics | None:
+    """Latency figures of the requests of [n] processes; None without requests."""
+    ttft, tpot, gaps, e2e = _Observed(), _Observed(), _Observed(), _Observed()
+    batches: Counter[Hashable] = Counter()
+    for process, requests in enumerate(processes):
+        for r in requests:
+            first_s = r.token_times_s[0] if r.token_times_s else r.first_token_s
+            batch = None if r.batch is None else (process, r.batch)
+            batches[batch] += 1
+            ttft.add([r.ttft_s], batch or (process, r.start_s, first_s))
+            e2e.add([r.e2e_s], batch or (process, r.start_s, r.end_s))
+            tpot.add(_times_per_token(r), batch or (process, first_s, r.end_s))
+            for length in r.answer_lengths:
+                for step in pairwise(r.token_times_s[:length]):
+                    gaps.add([step[1] - step[0]], (process, *step))
+    if not batches:
         return None
-    tpot = [per_token_s for r in requests for per_token_s in _times_per_token(r)]
-    gaps = [b - a for r in requests for n in r.answer_lengths for a, b in pairwise(r.token_times_s[:n])]
+    together = any(batch is not None and n > 1 for batch, n in batches.items())
     return LatencyStatistics(
-        ttft_s=Distribution.of([r.ttft_s for r in requests if r.ttft_s is not None]),
-        tpot_s=Distribution.of(tpot),
-        itl_s=Distribution.of(gaps),
-        e2e_s=Distribution.of([r.e2e_s for r in requests if r.e2e_s is not None]),
+        ttft_s=ttft.distribution(),
+        tpot_s=tpot.distribution(),
+        itl_s=gaps.distribution(),
+        e2e_s=e2e.distribution(),
+        counted_from="batch" if together else "request",
     )
+
+
+class _Observed:
+    """Values, and what each was seen with: those of one batch or step are one observation."""
+
+    def __init__(self) -> None:
+        self._values: list[float] = []
+        self._observations: set[Hashable] = set()
+
+    def add(self, values: Iterable[float | None], observation: Hashable) -> None:
+        known = [value for value in values if value is not None]
+        self._values += known
+        self._observations |= {observation} if known else set()
+
+    def distribution(self) -> Distribution | None:
+        return Distribution.of(self._values, len(self._observations))
 
 
 def _times_per_token(request: RequestOutput) -> Iterator[float]:

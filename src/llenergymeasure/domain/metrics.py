@@ -223,7 +223,11 @@ class ThermalThrottleInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """Mean and percentiles of ``n`` values."""
+    """Mean and percentiles of ``n`` values, of which ``n_independent`` came about apart from each other.
+
+    Requests that ran in one batch, and tokens of one step, have their times together: however many they are, they are
+    one observation. None where nobody wrote it down.
+    """
 
     n: int
     mean: float
@@ -231,28 +235,52 @@ class Distribution:
     p90: float
     p95: float
     p99: float
+    n_independent: int | None = None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Distribution | None":
-        """The distribution of [n] values, percentiles by linear interpolation; None for no values."""
+    def of(cls, values: Sequence[float], n_independent: int | None = None) -> "Distribution | None":
+        """The distribution of [n] values, percentiles by linear interpolation; None for no values.
+
+        Args:
+            values: the values.
+            n_independent: how many of them are; None is all.
+        """
         if not values:
             return None
         p50, p90, p95, p99 = (float(p) for p in np.percentile(values, (50, 90, 95, 99)))
-        return cls(n=len(values), mean=float(np.mean(values)), p50=p50, p90=p90, p95=p95, p99=p99)
+        n = len(values)
+        n_independent = n if n_independent is None else n_independent
+        return cls(n=n, mean=float(np.mean(values)), p50=p50, p90=p90, p95=p95, p99=p99, n_independent=n_independent)
+
+    @property
+    def supported(self) -> dict[str, float]:
+        """The percentiles that as many independent values support, by name: those that one of them lies beyond.
+
+        So a p90 takes 10 of them, a p95 20 and a p99 100. The median is always among them.
+        """
+        needed = {"p50": 1, "p90": 10, "p95": 20, "p99": 100}
+        return {
+            name: getattr(self, name) for name, n in needed.items() if name == "p50" or (self.n_independent or 0) >= n
+        }
+
+
+# What latencies count from: the request's own beginning, or that of the batch that it ran in with others.
+LatencyOrigin = Literal["request", "batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyStatistics:
     """Latencies of requests in seconds.
 
-    TTFT and E2E run from the start of the request's batch, E2E to its own last token.
-    TPOT is (E2E - TTFT) / (n - 1); ITL are the gaps between a request's tokens.
+    TTFT and E2E run from where ``counted_from`` says (None where nobody wrote it down), E2E to the request's own last
+    token. TPOT is (E2E - TTFT) / (n - 1); ITL are the gaps between a request's tokens.
     """
 
     ttft_s: Distribution | None
     tpot_s: Distribution | None
     itl_s: Distribution | None
     e2e_s: Distribution | None
+    counted_from: LatencyOrigin | None = None
 
 
 def counted_devices(devices: Sequence[DeviceEnergy]) -> list[DeviceEnergy]:

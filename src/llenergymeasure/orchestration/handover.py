@@ -44,7 +44,8 @@ def handed_over(plan: ExperimentPlan) -> Iterator[Path]:
     """The folder with the plan in it: the run's own ``.state``, or a temporary one; on success the plan is removed."""
     with _folder_of(plan) as state_dir:
         # It stays where the experiment fails, so it has no home directory in it either.
-        (state_dir / PLAN_FILE).write_bytes(_PLAN.dump_json(_with_paths(plan, lambda path: Path(shortened(str(path))))))
+        told = _with_paths(plan, lambda path: Path(shortened(str(path))))
+        write_atomically(state_dir / PLAN_FILE, _PLAN.dump_json(told).decode(), durable=False)
         yield state_dir
         (state_dir / PLAN_FILE).unlink(missing_ok=True)
 

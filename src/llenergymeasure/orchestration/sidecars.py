@@ -35,7 +35,6 @@ def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sideca
             write(path)
             written.add(name)
         except OSError as error:
-            path.unlink(missing_ok=True)
             warnings.append(
                 MeasurementWarning(
                     "sidecar_not_written", f"{name}: {error.strerror or error}", "free space and run again"

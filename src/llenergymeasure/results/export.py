@@ -20,7 +20,9 @@ _FIELDS = (
 )  # fmt: skip
 # Spreadsheets take the wide forms for the narrow ones.
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_PERCENTILES = ("mean", "p50", "p90", "p95", "p99")
+_KINDS, _PERCENTILES = ("ttft", "tpot", "itl", "e2e"), ("mean", "p50", "p90", "p95", "p99")
+# Beside each kind of latency, how many values it has, and how many of them came about apart from each other.
+_NUMBERS = ("n", "n_independent")
 
 
 def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
@@ -56,8 +58,9 @@ def _cell(value: object) -> object:
 
 
 def _columns() -> list[str]:
-    latencies = [f"{kind}_{p}_s" for kind in ("ttft", "tpot", "itl", "e2e") for p in _PERCENTILES]
-    return ["model", "backend", "precision", *_FIELDS, "energy_origin", *latencies, "validity", "warnings"]
+    latencies = [f"{kind}_{p}_s" for kind in _KINDS for p in _PERCENTILES]
+    numbers = [f"{kind}_{n}" for kind in _KINDS for n in _NUMBERS]
+    return ["model", "backend", "precision", *_FIELDS, "energy_origin", *latencies, *numbers, "validity", "warnings"]
 
 
 def _row(result: ExperimentResult) -> dict[str, object]:
@@ -65,10 +68,11 @@ def _row(result: ExperimentResult) -> dict[str, object]:
     row |= {name: getattr(result, name) for name in _FIELDS}
     row["start_time"] = result.start_time.isoformat()
     row["energy_origin"] = result.energy_origin
-    for kind in ("ttft", "tpot", "itl", "e2e"):
+    for kind in _KINDS:
         distribution = getattr(result.latency_stats, f"{kind}_s", None)
         for percentile in _PERCENTILES:
             row[f"{kind}_{percentile}_s"] = getattr(distribution, percentile, None)
+        row |= {f"{kind}_{n}": getattr(distribution, n, None) for n in _NUMBERS}
     row["validity"] = result.validity
     row["warnings"] = "; ".join(warning.flag for warning in result.warnings)
     return row

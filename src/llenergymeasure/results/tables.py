@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from llenergymeasure._files import written_atomically
 from llenergymeasure.domain.inference import RequestOutput
 
 TIMESERIES_FILE = "timeseries.parquet"
@@ -61,7 +62,8 @@ def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str |
         for request in sorted(requests, key=lambda r: r.index)
     ]
     path = Path(output_path)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    with written_atomically(path) as aside:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), aside)
     return path
 
 
@@ -81,5 +83,6 @@ def write_outputs_parquet(requests: Sequence[RequestOutput], output_path: str | 
         for answer, ids in enumerate(request.output_ids)
     ]
     path = Path(output_path)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    with written_atomically(path) as aside:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), aside)
     return path

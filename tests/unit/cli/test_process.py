@@ -12,12 +12,13 @@ import psutil
 import pytest
 
 from llenergymeasure import __version__
+from tests.fakes.distributions import TOY
 from tests.fakes.effort import PATIENCE_S
+from tests.fakes.faulty import LLEM, environment, study
 from tests.fakes.model import write_description
 
 ROOT = Path(__file__).parents[3]
 AT_WORK_S = 0.5
-LLEM = [sys.executable, "-c", "from llenergymeasure.cli import main; main()"]
 
 
 def llem(*args: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -59,20 +60,21 @@ def test_a_model_that_does_not_exist_anywhere_is_code_1_and_writes_nothing(tmp_p
     assert list(cwd.iterdir()) == []
 
 
-@pytest.mark.pytorch
+# An engine whose models cannot be had.
+NO_MODELS = TOY.replace("        yield ToyModel", "        raise OSError('no such weights')\n        yield ToyModel")
+
+
 def test_a_study_with_a_failure_shows_it_and_ends_with_code_1(tmp_path: Path) -> None:
-    write_description(tmp_path / "model")
-    (tmp_path / "study.yaml").write_text(
-        "name: bad\nexperiments:\n- {name: empty, model: ./model, energy: {backend: null}}\n", encoding="utf-8"
-    )
-    ran = llem("run", "study.yaml", "-o", "out", "--export-csv", "out.csv", cwd=tmp_path)
+    env = environment(tmp_path, NO_MODELS)
+    command = [*LLEM, "run", str(study(tmp_path, 1)), "-o", "out", "--export-csv", "out.csv"]
+    ran = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
-    assert "failed: empty: BackendError: model './model' could not be loaded" in ran.stdout
+    assert "failed: slot 0: BackendError: the toy engine cannot load 'any': OSError: no such weights" in ran.stdout
     assert "1 experiments, 1 failed" in ran.stdout
     assert "experiment 1 of 1" in ran.stderr
     assert "Traceback" not in ran.stderr
-    (study,) = (tmp_path / "out").iterdir()
-    (attempt,) = (study / "runs").glob("0000-*/attempt-1")
+    (folder,) = (tmp_path / "out").iterdir()
+    (attempt,) = (folder / "runs").glob("0000-*/attempt-1")
     assert (attempt / "failure.json").exists()
     assert not (attempt / "DONE").exists()
     assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 1
@@ -103,17 +105,11 @@ def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
     assert not renderer.is_running()
 
 
-@pytest.mark.pytorch
 def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: Path) -> None:
-    write_description(tmp_path / "model")
-    (tmp_path / "study.yaml").write_text(
-        "execution: {launcher: in_process, pause_s: 600}\n"
-        "experiments:\n- &one {model: ./model, energy: {backend: null}}\n- *one\n",
-        encoding="utf-8",
-    )
     process = subprocess.Popen(
-        [*LLEM, "run", "study.yaml", "-o", "out"],
+        [*LLEM, "run", str(study(tmp_path, 2, launcher="in_process", pause_s=600)), "-o", "out"],
         cwd=tmp_path,
+        env=environment(tmp_path, NO_MODELS),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -125,11 +121,11 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_S)
-    (study,) = (tmp_path / "out").iterdir()
+    (folder,) = (tmp_path / "out").iterdir()
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1] == (
         "llem: interrupted; 0 of 2 experiments had finished and 1 had failed; "
-        f"what they left is kept in {study.relative_to(tmp_path)}"
+        f"what they left is kept in {folder.relative_to(tmp_path)}"
     )
     assert "Traceback" not in err
 

@@ -83,12 +83,51 @@ def test_the_figures_of_an_experiment_are_shown(tmp_path: Path) -> None:
     )
     assert "3 in, 4 out; 1 of 1 requests ended at the limit" in line(text, "tokens")
     assert "2.0 output tok/s, 3.5 total tok/s, 0.50 req/s over 2.00 s" in line(text, "throughput")
-    assert "mean 0.5000" in line(text, "latency TTFT")
-    assert "p99 2.000 s" in line(text, "latency E2E")
+    # A single request: it has no percentile but the median.
+    assert line(text, "latency TTFT").endswith("mean 0.5000, p50 0.5000 s of 1 value")
+    assert line(text, "latency E2E").endswith("mean 2.000, p50 2.000 s of 1 value")
     assert "20 J per output token, 11.43 J per token" in line(text, "energy per token")
     assert "2.000e+09 (palm; confidence low)" in line(text, "FLOPs")
     assert "1,234 MB" in line(text, "peak memory")
     assert str(tmp_path) in line(text, "result")
+
+
+def of_requests(n: int, n_each: int | None) -> ExperimentResult:
+    """Of so many requests, in batches of so many, or by themselves."""
+    (one,) = fake_process_result(ExperimentPlan.of(ExperimentConfig(model="m"))).requests
+    requests = [
+        replace(one, index=i, batch=None if n_each is None else i // n_each, sent_s=10.0 if n_each else 10.0 - i / n)
+        for i in range(n)
+    ]
+    return result(requests=tuple(requests))
+
+
+@pytest.mark.parametrize(
+    ("n", "n_each", "ttft"),
+    [
+        (24, 8, "s of 24 values, 3 independent; from the batch's start"),
+        (792, 8, "s of 792 values, 99 independent; from the batch's start"),
+        (99, None, "s of 99 values"),
+        (100, None, "s of 100 values"),
+        (100, 1, "s of 100 values"),
+    ],
+)
+def test_the_table_says_of_how_many_values_a_percentile_is_and_has_none_of_too_few(
+    n: int, n_each: int | None, ttft: str
+) -> None:
+    of = of_requests(n, n_each)
+    text = render_result.experiment(of, None)
+    row = line(text, "latency TTFT")
+    n_independent = n // (n_each or 1)
+    assert row.endswith(ttft)
+    assert ("p90" in row, "p99" in row) == (n_independent >= 10, n_independent >= 100)
+    assert ("from the batch" in line(text, "latency E2E")) == ("from the batch" in row)
+    assert "from the batch" not in line(text, "latency TPOT")
+    assert ("TTFT: from the start of the batch" in study_of(of)) == ("from the batch" in row)
+    # The file has all of them.
+    assert of.latency_stats is not None
+    assert of.latency_stats.ttft_s is not None
+    assert of.latency_stats.ttft_s.p99 > 0
 
 
 def test_what_the_model_did_stands_below_the_rule_as_far_as_it_is_known() -> None:

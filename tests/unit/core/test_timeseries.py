@@ -89,9 +89,16 @@ def test_samples_that_name_no_gpu_are_of_gpu_0_unless_told(tmp_path: Path) -> No
     assert [r["gpu_index"] for r in _rows([PowerThermalSample(0.0)], tmp_path / "t.parquet")] == [0]
 
 
-def test_a_folder_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="missing"):
-        write_timeseries_parquet([], tmp_path / "missing" / "t.parquet")
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "t.parquet"
+    assert write_timeseries_parquet([], path) == path
+    assert path.is_file()
+
+
+def test_what_cannot_be_written_is_an_oserror(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        write_timeseries_parquet([], tmp_path / "file" / "t.parquet")
 
 
 @settings(max_examples=examples(40))

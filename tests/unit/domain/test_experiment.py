@@ -83,6 +83,31 @@ def test_data_parallel_processes_are_summed_over_requests_and_devices(process: M
     assert result.environment_snapshot.platform == "machine 0"
 
 
+@pytest.mark.parametrize(
+    ("second", "names"), [((11, 15), ("A", "B")), ((10, 14), ("A", "A"))], ids=["uneven", "one device"]
+)
+def test_what_energy_beyond_idling_was_made_of_can_be_worked_out_from_the_result_alone(
+    process: MakeProcess, second: tuple[float, float], names: tuple[str, str]
+) -> None:
+    raws = [
+        process(i, 2, window=window, devices=[gpu(names[i], 100.0 + i)], baseline_w=10.0, idle_loaded_power_w=12.0 + i)
+        for i, window in enumerate([(10.0, 12.0), second])
+    ]
+    result = of(raws)
+    # Of those that read the same devices the one that did so for longest.
+    longest = {
+        p.counted_devices: p for p in sorted(result.process_results, key=lambda p: p.energy_window_s or 0.0)
+    }.values()
+    for kind, found in (
+        ("baseline_power_w", result.energy_adjusted_j),
+        ("idle_loaded_power_w", result.energy_net_of_loaded_idle_j),
+    ):
+        idled_j = sum(getattr(p, kind) * (p.energy_window_s or 0.0) for p in longest)
+        assert result.total_energy_j is not None
+        assert found == pytest.approx(result.total_energy_j - idled_j)
+        assert idled_j > 0
+
+
 def test_the_order_in_which_processes_arrive_does_not_matter(process: MakeProcess) -> None:
     raws = [process(i, 3, window=(10, 12 + i), devices=[gpu(f"G{i}", 10.0 * i)], baseline_w=1.0) for i in range(3)]
     results = [of(order) for order in permutations(raws)]

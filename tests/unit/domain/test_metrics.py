@@ -33,8 +33,32 @@ def test_percentiles_are_interpolated_linearly_between_the_values() -> None:
 
 
 def test_one_value_is_its_own_distribution_and_none_have_none() -> None:
-    assert Distribution.of([2.5]) == Distribution(n=1, mean=2.5, p50=2.5, p90=2.5, p95=2.5, p99=2.5)
+    assert Distribution.of([2.5]) == Distribution(n=1, mean=2.5, p50=2.5, p90=2.5, p95=2.5, p99=2.5, n_independent=1)
     assert Distribution.of([]) is None
+
+
+@pytest.mark.parametrize(
+    ("n_independent", "supported"),
+    [
+        (1, ["p50"]),
+        (9, ["p50"]),
+        (10, ["p50", "p90"]),
+        (20, ["p50", "p90", "p95"]),
+        (99, ["p50", "p90", "p95"]),
+        (100, ["p50", "p90", "p95", "p99"]),
+    ],
+)
+def test_a_percentile_needs_an_independent_value_beyond_it(n_independent: int, supported: list[str]) -> None:
+    found = Distribution.of([0.1 * i for i in range(1000)], n_independent)
+    assert found is not None
+    assert list(found.supported) == supported
+    assert found.supported["p50"] == found.p50
+    assert (found.n, found.n_independent) == (1000, n_independent)
+
+
+def test_of_a_file_that_does_not_say_how_many_were_independent_only_the_median_is_supported() -> None:
+    old = Distribution(n=500, mean=1.0, p50=1.0, p90=2.0, p95=3.0, p99=4.0)
+    assert old.supported == {"p50": 1.0}
 
 
 @calm

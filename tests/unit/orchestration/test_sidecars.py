@@ -52,16 +52,17 @@ def test_tokens_that_no_engine_told_have_no_file_and_a_failed_request_is_a_row(t
 
 
 def test_files_that_cannot_be_written_are_warnings(tmp_path: Path) -> None:
-    files = write_sidecars(tmp_path / "missing", [raw_of(0, 1)])
+    (tmp_path / "file").touch()
+    files = write_sidecars(tmp_path / "file", [raw_of(0, 1)])
     assert (files.timeseries, files.requests, files.outputs) == (None, None, None)
     assert [warning.flag for warning in files.warnings] == ["sidecar_not_written"] * 3
 
 
-def test_a_full_disk_costs_the_file_and_not_the_others(tmp_path: Path) -> None:
-    (tmp_path / "timeseries.parquet").symlink_to("/dev/full")
+def test_a_file_that_cannot_be_written_costs_itself_and_not_the_others(tmp_path: Path) -> None:
+    (tmp_path / "timeseries.parquet").mkdir()
     files = write_sidecars(tmp_path, [raw_of(0, 1)])
     assert (files.timeseries, files.requests) == (None, "requests.parquet")
     (warning,) = files.warnings
     assert warning.flag == "sidecar_not_written"
     assert "timeseries.parquet: " in warning.text
-    assert not (tmp_path / "timeseries.parquet").exists()
+    assert {p.name for p in tmp_path.iterdir()} == {"timeseries.parquet", "requests.parquet", "outputs.parquet"}

@@ -220,7 +220,7 @@ def test_two_studies_at_the_same_second_get_two_folders(bench: Bench, tmp_path: 
     assert folders == [tmp_path / f"my-study_{STAMP}", tmp_path / f"my-study_{STAMP}_1"]
 
 
-_NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"), min_size=1, max_size=20)
+_NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00\x85\u2028\u2029"), min_size=1, max_size=20)
 _EXPERIMENTS = st.builds(
     ExperimentConfig,
     model=_NAMES,

@@ -66,6 +66,17 @@ def test_the_second_revision_of_a_modelled_run() -> None:
     assert result.model.chat_template == "applied to every prompt"
 
 
+def test_the_third_revision_of_a_modelled_run() -> None:
+    # Read off the file by eye: four requests in two batches, of which nobody wrote down what was independent.
+    result = load_result(GOLDEN / "revision-3" / "quickstart")
+    assert (result.n_requests, result.input_tokens, result.output_tokens) == (4, 256, 32)
+    assert result.latency_stats is not None
+    assert result.latency_stats.counted_from is None
+    assert result.latency_stats.ttft_s is not None
+    assert (result.latency_stats.ttft_s.n, result.latency_stats.ttft_s.n_independent) == (4, None)
+    assert result.process_results[0].energy_window_s is None
+
+
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [

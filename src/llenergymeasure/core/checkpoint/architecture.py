@@ -6,10 +6,11 @@ architecture that runs without weights is either unknown or right is held by ``t
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+from llenergymeasure.core.checkpoint.uses import ModuleUse, uses_of
 from llenergymeasure.domain.model_flops import AttentionLayer, ModelShape
 
 _N_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "num_routed_experts")
@@ -22,15 +23,19 @@ _OWN_PRODUCTS = frozenset({"diffllama", "doge"})
 _MOST_MODULES = 250_000
 # Local and global layers, and layers that only pictures go through, told otherwise than in layer_types.
 _OWN_LAYERS = ("attention_layers", "cross_attention_layers")
+_EXPERTS_DIMS = 3  # [expert, out, in]
+_ONCE = ModuleUse(n_per_token=1.0, n_per_pass=0.0)
+_NEVER = ModuleUse(n_per_token=0.0, n_per_pass=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveWeights:
-    """Weights that multiply activations for one token.
+    """Weights that multiply activations for one token, each as often as it does.
 
     ``n_parameters`` has norms and biases in it, ``n_linear`` only matrices; both are without embeddings and head, and
-    of a mixture with the experts that a token visits. ``experts_known`` is False where their number is not known, and
-    all are counted.
+    of a mixture with the experts that a token visits. ``n_head`` is what is run for a scored token only.
+    ``experts_known`` is False where their number is not known, and all are counted; ``uses_known`` where nobody saw how
+    often each part runs, and each is counted once.
     """
 
     n_parameters: int
@@ -38,47 +43,121 @@ class ActiveWeights:
     n_head: int
     is_mixture: bool
     experts_known: bool
+    uses_known: bool
+
+
+@dataclass
+class _Count:
+    """The sums of ``active_weights`` on the way."""
+
+    n_parameters: float = 0.0
+    n_linear: float = 0.0
+    n_beside_head: float = 0.0
+    is_mixture: bool = False
+    all_known: bool = True
+
+    def add(self, n_weights: float, *, is_matrix: bool, use: ModuleUse) -> None:
+        """So many weights of a module that runs as ``use`` says."""
+        self.n_parameters += n_weights * use.n_per_token
+        self.n_linear += n_weights * use.n_per_token if is_matrix else 0
+        self.n_beside_head += n_weights * use.n_per_pass if is_matrix else 0
 
 
 def shape_of(architecture: Any) -> ModelShape | None:
-    """The shape of a transformers model; None without a head, or where nobody knows how many experts a token visits."""
-    weights = active_weights(architecture)
+    """The shape of a transformers model without weights, on torch's meta device.
+
+    None without a head, where nobody knows how many experts a token visits, or where it cannot be seen how often each
+    part runs.
+    """
+    uses = uses_of(architecture)
+    return None if uses is None else _shape(architecture, active_weights(architecture, uses), uses)
+
+
+def weights_and_shape(architecture: Any) -> tuple[ActiveWeights, ModelShape | None]:
+    """``active_weights`` and ``shape_of`` from one look."""
+    uses = uses_of(architecture)
+    weights = active_weights(architecture, uses)
+    return weights, None if uses is None else _shape(architecture, weights, uses)
+
+
+def _shape(architecture: Any, weights: ActiveWeights, uses: Mapping[int, ModuleUse]) -> ModelShape | None:
     if not weights.experts_known or not weights.n_head:
         return None
     return ModelShape(
-        n_linear_weights=weights.n_linear, n_head_weights=weights.n_head, attention=_attention(architecture)
+        n_linear_weights=weights.n_linear, n_head_weights=weights.n_head, attention=_attention(architecture, uses)
     )
 
 
-def active_weights(model: Any) -> ActiveWeights:
-    """Count the weights of a ``torch.nn.Module``: of a model with eyes and ears those that read text."""
+def active_weights(model: Any, uses: Mapping[int, ModuleUse] | None = None) -> ActiveWeights:
+    """Count the weights of a ``torch.nn.Module``: of a model with eyes and ears those that read text.
+
+    Args:
+        model: the module.
+        uses: how often each of its modules runs, by ``id``; None counts each once, shared ones for each that has them.
+    """
     import torch
 
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    left_out = {id(p) for p in head.parameters()} if head is not None else set()
     reader = _text_part(model)
+    left_out = {id(p) for p in head.parameters()} if head is not None else set()
     for module in reader.modules():
         if isinstance(module, torch.nn.Embedding):
             left_out |= {id(p) for p in module.parameters(recurse=False)}
-    share = _expert_share(getattr(model, "config", None))
-    n_parameters = n_linear = 0.0
-    is_mixture = False
-    for name, parameter in reader.named_parameters():
-        if id(parameter) in left_out:
-            continue
-        routed = re.search(r"\.experts\.", name) is not None
-        is_mixture = is_mixture or routed
-        n = parameter.numel() * (share or 1.0 if routed else 1.0)
-        n_parameters += n
-        # Experts keep their biases in one table.
-        n_linear += n if parameter.dim() > 1 and "bias" not in name else 0
+    visited = _Visited.of(getattr(model, "config", None))
+    count = _Count()
+    for path, module in reader.named_modules():
+        use = _ONCE if uses is None else uses.get(id(module), _NEVER)
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) not in left_out:
+                share = _share(f"{path}.{name}", parameter, use, visited)
+                count.is_mixture = count.is_mixture or share != 1
+                count.all_known = count.all_known and share is not None
+                # Experts keep their biases in one table.
+                is_matrix = parameter.dim() > 1 and "bias" not in name
+                count.add(parameter.numel() * (1.0 if share is None else share), is_matrix=is_matrix, use=use)
+        if isinstance(module, torch.nn.Embedding) and use.n_visited:
+            count.is_mixture = True
+            count.add(module.embedding_dim * use.n_visited, is_matrix=True, use=use)
     return ActiveWeights(
-        n_parameters=round(n_parameters),
-        n_linear=round(n_linear),
-        n_head=head.weight.numel() if head is not None else 0,
-        is_mixture=is_mixture,
-        experts_known=not is_mixture or share is not None,
+        n_parameters=round(count.n_parameters),
+        n_linear=round(count.n_linear),
+        n_head=round(count.n_beside_head) + (head.weight.numel() if head is not None else 0),
+        is_mixture=count.is_mixture,
+        experts_known=count.all_known,
+        uses_known=uses is not None,
     )
+
+
+@dataclass(frozen=True)
+class _Visited:
+    """Experts as a configuration tells of them; None is not told."""
+
+    n_experts: int | None
+    n_visited: int | None
+
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        text = config.get_text_config() if hasattr(config, "get_text_config") else config
+        n_visited = next((n for name in _N_VISITED if (n := _count(text, name))), None)
+        # Some visit experts that do nothing, how often is not known beforehand.
+        return cls(
+            n_experts=next((n for name in _N_EXPERTS if (n := _count(text, name))), None),
+            n_visited=None if _count(text, "zero_expert_num") else n_visited,
+        )
+
+
+def _share(name: str, parameter: Any, use: ModuleUse, visited: _Visited) -> float | None:
+    """The share of a parameter's rows that one token visits: 1 of most, None of experts where it is not told.
+
+    Experts that are given their routes show it; others are known by their name, or by there being as many as the
+    configuration says.
+    """
+    stacked = parameter.dim() == _EXPERTS_DIMS and parameter.shape[1] > 1
+    if stacked and use.n_visited is not None:
+        return float(use.n_visited / parameter.shape[0])
+    if not re.search(r"\.experts\.", name) and not (stacked and parameter.shape[0] == visited.n_experts):
+        return 1.0
+    return visited.n_visited / visited.n_experts if visited.n_visited and visited.n_experts else None
 
 
 def _text_part(model: Any) -> Any:
@@ -88,22 +167,14 @@ def _text_part(model: Any) -> Any:
     return model.get_decoder() or model
 
 
-def _expert_share(config: Any) -> float | None:
-    """The share of the routed experts that one token visits; None when it is not told."""
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    visited = next((n for name in _N_VISITED if (n := _count(text, name))), None)
-    there_are = next((n for name in _N_EXPERTS if (n := _count(text, name))), None)
-    # Some visit experts that do nothing, how often is not known beforehand.
-    return visited / there_are if visited and there_are and not _count(text, "zero_expert_num") else None
-
-
-def _attention(architecture: Any) -> tuple[AttentionLayer, ...] | None:
+def _attention(architecture: Any, uses: Mapping[int, ModuleUse]) -> tuple[AttentionLayer, ...] | None:
     text = architecture.config.get_text_config()
     spans = _spans(text)
     widths = [
         _widths(children, text)
         for module in _text_part(architecture).modules()
         if (children := dict(module.named_children())) and _is_attention(children)
+        for _ in range(round(uses[id(module)].n_per_token))
     ]
     known = [w for w in widths if w is not None]
     if spans is None or len(known) != len(widths) or len(widths) != len(spans):

