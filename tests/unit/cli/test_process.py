@@ -11,7 +11,7 @@ import pytest
 
 from llenergymeasure import __version__
 from tests.fakes.effort import PATIENCE_S
-from tests.fakes.model import write_description
+from tests.fakes.model import write_description, write_unloadable
 
 ROOT = Path(__file__).parents[3]
 LLEM = [sys.executable, "-c", "from llenergymeasure.cli import main; main()"]
@@ -58,7 +58,7 @@ def test_a_model_that_does_not_exist_anywhere_is_code_1_and_writes_nothing(tmp_p
 
 @pytest.mark.pytorch
 def test_a_study_with_a_failure_shows_it_and_ends_with_code_1(tmp_path: Path) -> None:
-    write_description(tmp_path / "model")
+    write_unloadable(tmp_path / "model")
     (tmp_path / "study.yaml").write_text(
         "name: bad\nexperiments:\n- {name: empty, model: ./model, energy: {backend: null}}\n", encoding="utf-8"
     )
@@ -100,7 +100,7 @@ def test_ctrl_c_is_code_130_and_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.pytorch
 def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: Path) -> None:
-    write_description(tmp_path / "model")
+    write_unloadable(tmp_path / "model")
     (tmp_path / "study.yaml").write_text(
         "execution: {launcher: in_process, pause_s: 600}\n"
         "experiments:\n- &one {model: ./model, energy: {backend: null}}\n- *one\n",
