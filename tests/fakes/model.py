@@ -65,7 +65,7 @@ def write_description(directory: Path) -> Path:
 
 
 def write_unloadable(directory: Path) -> Path:
-    """As ``write_description``, with an old pickle for weights: it has no header, so only loading it shows it is none."""
+    """As ``write_description``, with an old pickle for weights: without a header, only loading shows it is none."""
     (write_description(directory) / "model.safetensors").unlink()
     (directory / "pytorch_model.bin").write_bytes(b"\x80\x02.")
     return directory
