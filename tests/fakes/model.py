@@ -64,6 +64,13 @@ def write_description(directory: Path) -> Path:
     return directory
 
 
+def write_unloadable(directory: Path) -> Path:
+    """As ``write_description``, with an old pickle for weights: without a header, only loading shows it is none."""
+    (write_description(directory) / "model.safetensors").unlink()
+    (directory / "pytorch_model.bin").write_bytes(b"\x80\x02.")
+    return directory
+
+
 def write_safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """A file of float32 zeros, as https://github.com/huggingface/safetensors#format has it; of holes on most disks."""
     header: dict[str, Any] = {}
