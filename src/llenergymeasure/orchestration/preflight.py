@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydantic import ConfigDict, TypeAdapter
+
 from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.sensors import AUTO
@@ -21,7 +23,8 @@ from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError, LLEMError, PreFlightError, contained
+from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, contained
+from llenergymeasure.orchestration.apart import apart
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
 from llenergymeasure.orchestration.prompt_check import CheckedPrompts, PromptChecks
@@ -40,6 +43,7 @@ class ChosenSensor:
     sensor: SensorBase | None = None
     config_error: str | None = None
     lacking: str = ""
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,11 @@ class ExaminedExperiment:
     prompts: CheckedPrompts | None = None
     memory: MemoryFit | None = None
     chosen: ChosenSensor | None = None
+    # Sensors are no values, and are chosen in the process that goes on.
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
+
+
+_EXAMINED = TypeAdapter(ExaminedExperiment)
 
 
 def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
@@ -133,6 +142,18 @@ def _in_use(config: ExperimentConfig) -> ExperimentConfig | ExaminedExperiment:
 
 
 def _examine(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
+    if not getattr(config.engine_section, "trust_remote_code", False):
+        return _examined(config, prompts, visible)
+    # Code of the model's own that the user trusts with the measurement, and not with this process and all else it has
+    # to do.
+    try:
+        return _EXAMINED.validate_json(apart(lambda: _EXAMINED.dump_json(_examined(config, prompts, visible)).decode()))
+    except ForeignExitError as error:
+        told = f"model {config.model!r}: its own code cannot be asked: {error}"
+        return ExaminedExperiment(lacking=(told,))
+
+
+def _examined(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
     found = _examine_by_the_engine(config, visible)
     # Where something else is missing the files that tokens are made from may be, and only rows can be told wrong.
     checked = prompts.check(config, tokenise=not found.lacking or is_here(config.model))
