@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch.batching import (
+from llenergymeasure.core.backends.pytorch.preflight.batching import (
     COUNT_PADDING,
     MIXES_ROWS,
     READ_PADDING,

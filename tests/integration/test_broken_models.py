@@ -12,7 +12,7 @@ import torch
 import transformers as tf
 
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
-from llenergymeasure.core.backends.pytorch.quantised import PACKAGES, is_installed
+from llenergymeasure.core.backends.pytorch.preflight.quantised import PACKAGES, is_installed
 from llenergymeasure.core.checkpoint.architecture import built_without_weights
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
@@ -268,7 +268,7 @@ def test_quantised_weights_that_need_a_gpu_are_told(tiny_llama: Path, tmp_path: 
 @pytest.mark.parametrize("method", [m for m in PACKAGES if not all(map(is_installed, PACKAGES[m]))])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="transformers would ask the GPU")
 def test_transformers_refuses_the_same_checkpoints_for_want_of_a_package(method: str) -> None:
-    from llenergymeasure.core.backends.pytorch.quantised import _said_by_transformers
+    from llenergymeasure.core.backends.pytorch.preflight.quantised import _said_by_transformers
 
     needed: dict[str, dict[str, Any]] = {"gptq": {"bits": 4}, "spqr": {"shapes": {}}}
     description = tf.AutoConfig.for_model("llama")

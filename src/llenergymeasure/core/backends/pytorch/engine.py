@@ -11,8 +11,6 @@ from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.backends.pytorch.adapter import with_adapter
-from llenergymeasure.core.backends.pytorch.batching import batching_cautions
-from llenergymeasure.core.backends.pytorch.checks import problems_of
 from llenergymeasure.core.backends.pytorch.generation import reset_own_settings, section_of, set_draft
 from llenergymeasure.core.backends.pytorch.loading import (
     check_loaded,
@@ -30,6 +28,8 @@ from llenergymeasure.core.backends.pytorch.precision import (
     precision_cautions,
     precision_problems,
 )
+from llenergymeasure.core.backends.pytorch.preflight.batching import batching_cautions
+from llenergymeasure.core.backends.pytorch.preflight.checks import problems_of
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group, run_together
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model

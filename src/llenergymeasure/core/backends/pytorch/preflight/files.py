@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch.fit import unlike_the_files
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.core.backends.pytorch.loading import no_weights_for
+from llenergymeasure.core.backends.pytorch.preflight.fit import unlike_the_files
 from llenergymeasure.core.checkpoint.files import model_files
 from llenergymeasure.core.checkpoint.identity import folder_of
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, ModelSource, describe_source

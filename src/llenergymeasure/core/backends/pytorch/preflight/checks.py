@@ -7,8 +7,6 @@ from typing import Any
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.pytorch.adapter_fit import adapter_problems
-from llenergymeasure.core.backends.pytorch.files import draft_file_problems, file_problems
 from llenergymeasure.core.backends.pytorch.generation import section_of, unknown_passthrough
 from llenergymeasure.core.backends.pytorch.loading import (
     INSTALL,
@@ -17,11 +15,13 @@ from llenergymeasure.core.backends.pytorch.loading import (
     read_draft_description,
     read_model_description,
 )
-from llenergymeasure.core.backends.pytorch.model_description import described, not_to_be_measured
+from llenergymeasure.core.backends.pytorch.preflight.adapter_fit import adapter_problems
+from llenergymeasure.core.backends.pytorch.preflight.files import draft_file_problems, file_problems
+from llenergymeasure.core.backends.pytorch.preflight.model_description import described, not_to_be_measured
+from llenergymeasure.core.backends.pytorch.preflight.quantised import is_installed, quantisation_problems
+from llenergymeasure.core.backends.pytorch.preflight.refused_settings import refused_settings
 from llenergymeasure.core.backends.pytorch.processes import process_problems, unshareable
-from llenergymeasure.core.backends.pytorch.quantised import is_installed, quantisation_problems
 from llenergymeasure.core.backends.pytorch.random_weights import GGUF_IS_WEIGHTS, not_drawn, quantised_description
-from llenergymeasure.core.backends.pytorch.refused_settings import refused_settings
 from llenergymeasure.core.checkpoint.source import (
     conversion_problem,
     describe_source,
