@@ -96,11 +96,13 @@ def while_it_runs(this: str) -> Shell:
     return lambda command: f"({begun}; {this}) & {shlex.join(command)}; code=$?; wait; exit $code"
 
 
-def run(folder: Path, shell: Shell, engine: str = TOY, **variables: str) -> Ran:
-    """Run a shell line with an experiment in a new folder."""
+def run(folder: Path, shell: Shell, engine: str = TOY, table: str = "table.csv", **variables: str) -> Ran:
+    """Run a shell line with an experiment, or with a study where no table is wanted, in a new folder."""
     folder.mkdir()
     env = environment(folder, engine, **variables)
-    line = shell(arguments(folder / "out", "--export-csv", str(folder / "table.csv")))
+    out = folder / "out"
+    single = arguments(out, "--export-csv", str(folder / table))
+    line = shell(single if table else [*LLEM, "run", str(study(folder)), "-o", str(out)])
     ran = subprocess.run(["bash", "-c", line], env=env, cwd=folder, capture_output=True, text=True, check=False)
     return Ran(ran.returncode, ran.stdout, ran.stderr, folder)
 
@@ -126,14 +128,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     root = tmp_path_factory.mktemp("disturbed")
     pool = ThreadPoolExecutor(2)
 
-    def begin(name: str, shell: Shell, engine: str = TOY, **variables: str) -> "Future[Ran]":
-        return pool.submit(run, root / name, shell, engine, **variables)
+    def begin(name: str, shell: Shell, engine: str = TOY, table: str = "table.csv", **variables: str) -> "Future[Ran]":
+        return pool.submit(run, root / name, shell, engine, table, **variables)
 
     out, temporary = str(root / "full" / "out"), str(root / "all full" / "temporary")
     both = (str(root / "all full" / "out"), temporary)
+    of_study, of_table = str(root / "study" / "out"), str(root / "csv" / "tables")
     found = {
         "full": begin("full", on_a_small_disk(shlex.quote(out)), engine=FILLS, TO_FILL=out),
         "all full": begin("all full", on_a_small_disk(*map(shlex.quote, both)), engine=FILLS, TO_FILL=":".join(both)),
+        "study": begin("study", on_a_small_disk(of_study), FILLS, "", TO_FILL=of_study),
+        "csv": begin("csv", on_a_small_disk(of_table), FILLS, "tables/table.csv", TO_FILL=of_table),
         "full stdout": begin("full stdout", redirected("> /dev/full")),
         "closed stdout": begin("closed stdout", redirected(">&-")),
         "closed stderr": begin("closed stderr", redirected("2>&-")),
@@ -171,6 +176,29 @@ def test_with_a_full_temporary_folder_too_the_next_one_takes_it(runs: Runs) -> N
         assert not there.is_relative_to(ran.folder)
     finally:
         shutil.rmtree(there)
+
+
+@pytest.mark.usefixtures("may_mount")
+def test_a_study_whose_disk_is_full_ends_with_its_table_and_what_it_has(runs: Runs) -> None:
+    ran = runs["study"].result()
+    (there,) = (ran.folder / "temporary").iterdir()
+    assert [result.name for result in finished(there)] == ["slot 0"]
+    assert ran.code == 1
+    assert f"it is in {there}" in ran.err
+    # What comes later has no place to begin in, and that is said too.
+    assert "3 experiments, 2 failed" in ran.out
+    assert "failed: slot 2: OSError: " in ran.out
+    assert "that slot 2 failed cannot be written: failure.json: No space left on device" in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.usefixtures("may_mount")
+def test_a_csv_that_does_not_fit_costs_no_result(runs: Runs) -> None:
+    ran = runs["csv"].result()
+    assert (ran.code, len(ran.results)) == (1, 1)
+    assert "throughput" in ran.out
+    assert "table.csv: No space left on device; the results are in " in ran.err
+    assert list((ran.folder / "tables.seen").iterdir()) == []
 
 
 @pytest.mark.parametrize(

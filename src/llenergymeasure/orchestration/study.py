@@ -203,7 +203,7 @@ def _keep_failure(failure: ExperimentFailure, attempt: Path, run: _StudyRun) -> 
     try:
         write_atomically(attempt / "failure.json", failure.model_dump_json(indent=2) + "\n")
     except OSError as error:
-        run.trouble(f"that {failure.name} failed cannot be written: {error.filename}: {error.strerror or error}")
+        run.trouble(f"that {failure.name} failed cannot be written: failure.json: {error.strerror or error}")
 
 
 def _planned(

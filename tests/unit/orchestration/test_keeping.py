@@ -139,7 +139,7 @@ def test_a_failure_that_cannot_be_written_does_not_end_the_study(
     study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options())
     assert [failure.name for failure in study.failures] == ["a"]
     assert [result.name for result in study.experiments] == ["b"]
-    assert study.problems == ["that a failed cannot be written: None: No space left on device"]
+    assert study.problems == ["that a failed cannot be written: failure.json: No space left on device"]
 
 
 def test_a_raw_result_that_its_folder_does_not_take_is_found_where_it_was_left(

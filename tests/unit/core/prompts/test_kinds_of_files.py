@@ -62,7 +62,7 @@ def test_files_of_other_names_and_separators_are_read(tmp_path: Path, name: str,
     ],
 )
 def test_packed_files_are_read(tmp_path: Path, name: str, content: str) -> None:
-    (tmp_path / name).write_bytes(gzip.compress(content.encode()))
+    (tmp_path / name).write_bytes(gzip.compress(content.encode(), mtime=0))
     assert read_file(tmp_path / name, None).rows == HELLO
 
 
@@ -235,7 +235,7 @@ def test_no_more_is_read_of_a_file_than_is_said(tmp_path: Path, monkeypatch: pyt
     text = '[{"prompt": "x"}' + " " * 2**20 + "]" if name == "p.json" else "prompt\n" + "x\n" * 2**20
     text = '{"prompt": "x"}\n' * 2**16 if "jsonl" in name else text
     # Packed it is small.
-    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    (tmp_path / name).write_bytes(gzip.compress(text.encode(), mtime=0) if name.endswith("gz") else text.encode())
     assert "more than the 10,000 bytes that are read of a file" in refusal(tmp_path / name)
     if name != "p.json":
         assert len(read_file(tmp_path / name, None, Choice(n=100)).rows) == 100
@@ -249,7 +249,9 @@ def test_a_line_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name
     assert "1: this line has more than 1,000 characters" in refusal(tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"prompt")[:-9], b"\x1f\x8b\x08\x00garbage-garbage"])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"prompt", mtime=0)[:-9], b"\x1f\x8b\x08\x00garbage-garbage"]
+)
 def test_what_is_packed_badly_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "p.jsonl.gz").write_bytes(content)
     assert "cannot be" in refusal(tmp_path / "p.jsonl.gz")
