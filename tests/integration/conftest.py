@@ -12,6 +12,13 @@ from tests.fakes.command import folder, llem
 
 __all__ = ["folder", "llem"]
 
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch, _no_defaults_of_ones_own: None) -> None:
+    """What is measured here is measured in this process: a fresh one imports torch again."""
+    monkeypatch.setenv("LLEM_EXECUTION__LAUNCHER", "in_process")
+
+
 TEXT = [
     "the quick brown fox jumps over the lazy dog",
     "a joule is a watt for a second and a watt is a joule per second",
