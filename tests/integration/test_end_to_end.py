@@ -152,6 +152,7 @@ def test_the_folder_holds_the_result_and_what_it_was_made_of(two_runs: TwoRuns) 
         ".state/process_0.done",
         ".state/process_0.json",
         ".state/state_0",
+        "log.txt",
         "outputs.parquet",
         "requests.parquet",
         "result.json",

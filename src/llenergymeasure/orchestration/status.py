@@ -32,6 +32,8 @@ class HeldLines(logging.handlers.MemoryHandler):
 
     def __init__(self, target: logging.Handler) -> None:
         super().__init__(sys.maxsize, target=target)
+        # Whoever passes lines on asks for no level.
+        self.setLevel(target.level)
         self._passed_to = target
         self._holds = False
 
