@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import ExperimentConfig
@@ -23,10 +23,10 @@ from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, contained
-from llenergymeasure.orchestration.apart import apart
+from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, contained, first_line
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
+from llenergymeasure.orchestration.own_code import answered_by_own_code
 from llenergymeasure.orchestration.prompt_check import CheckedPrompts, PromptChecks
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class ExaminedExperiment:
     __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
 
 
-_EXAMINED = TypeAdapter(ExaminedExperiment)
+EXAMINED = TypeAdapter(ExaminedExperiment)
 
 
 def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
@@ -98,10 +98,9 @@ def examine(
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
     visible = visible_gpus()
-    used = [_in_use(experiment) for experiment in experiments]
     # Prompts are read once, however many experiments share them, and each sensor asked once for the same GPUs.
     prompts, sensors = PromptChecks(), _Sensors(visible)
-    found = [_examine(each, prompts, visible) if isinstance(each, ExperimentConfig) else each for each in used]
+    found = [_examine(experiment, prompts, visible) for experiment in experiments]
     found = [
         _with_sensor(config, each, sensors) if ask_every_sensor or _depends_on_its_sensor(config) else each
         for config, each in zip(experiments, found, strict=True)
@@ -133,27 +132,29 @@ def _output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
         return [str(error)]
 
 
-def _in_use(config: ExperimentConfig) -> ExperimentConfig | ExaminedExperiment:
-    """An experiment as it would be used; where a variable is not set, nothing else can be asked."""
-    try:
-        return in_use(config)
-    except PreFlightError as error:
-        return ExaminedExperiment(lacking=tuple(str(error).splitlines()))
-
-
 def _examine(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
-    if not getattr(config.engine_section, "trust_remote_code", False):
-        return _examined(config, prompts, visible)
-    # Code of the model's own that the user trusts with the measurement, and not with this process and all else it has
-    # to do.
     try:
-        return _EXAMINED.validate_json(apart(lambda: _EXAMINED.dump_json(_examined(config, prompts, visible)).decode()))
-    except ForeignExitError as error:
-        told = f"model {config.model!r}: its own code cannot be asked: {error}"
+        used = in_use(config)
+    except PreFlightError as error:
+        # Where a variable is not set, nothing else can be asked.
+        return ExaminedExperiment(lacking=tuple(str(error).splitlines()))
+    if not getattr(config.engine_section, "trust_remote_code", False):
+        return examined_here(used, prompts, visible)
+    try:
+        return EXAMINED.validate_json(answered_by_own_code(config))
+    except (ForeignExitError, ValidationError) as error:
+        told = f"model {config.model!r}: its own code cannot be asked: {first_line(error)}"
         return ExaminedExperiment(lacking=(told,))
 
 
-def _examined(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
+def examined_here(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
+    """What engine, model and prompts say of an experiment, asked in this process.
+
+    Args:
+        config: as it is used, variables and ``~`` put in place.
+        prompts: checks them.
+        visible: the GPUs that could be chosen.
+    """
     found = _examine_by_the_engine(config, visible)
     # Where something else is missing the files that tokens are made from may be, and only rows can be told wrong.
     checked = prompts.check(config, tokenise=not found.lacking or is_here(config.model))
