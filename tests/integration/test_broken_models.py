@@ -166,7 +166,7 @@ def test_damage_in_the_cache_of_the_hub_is_told_once_all_is_there(
 
 def test_a_gguf_file_that_is_none_is_told(tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
-    for content, why in ((POINTER, "is a git-LFS pointer"), (b"", "is empty"), (b"GGML" * 9, "is no GGUF file")):
+    for content, why in ((POINTER, "is a git-LFS pointer"), (b"", "is empty"), (b"GGML" * 9, "is not a GGUF file")):
         file.write_bytes(content)
         assert [why in problem for problem in problems(file)] == [True]
     file.write_bytes(b"GGUF\x03\x00\x00\x00" + b"\x05\x00\x00\x00\x00\x00\x00\x00" * 2)

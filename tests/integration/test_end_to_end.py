@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,13 @@ def start(arguments: list[str], cache: Path, **environment: str) -> "subprocess.
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", **environment},
+        # As a user starts it: whatever is measured is measured in a process of its own.
+        env={**_plain(os.environ), "XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", **environment},
     )
+
+
+def _plain(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.startswith("LLEM_")}
 
 
 def finish(process: "subprocess.Popen[str]") -> Finished:

@@ -80,8 +80,9 @@ def _exit_code(args: list[str] | None) -> int:
         streams.tell(f"llem: {'; '.join(['interrupted', *_notes(error)])}")
         return 130
     except SystemExit as end:
-        if isinstance(end.code, int) and end.code > _BY_A_SIGNAL:
-            name = signal.Signals(end.code - _BY_A_SIGNAL).name
+        ended_by = {_BY_A_SIGNAL + number: number.name for number in signal.Signals}
+        if end.code in ended_by:
+            name = ended_by[end.code]
             streams.tell(f"llem: {'; '.join([f'ended by {name}', *_notes(end)])}")
         raise
     except BrokenPipeError:

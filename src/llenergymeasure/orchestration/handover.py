@@ -1,6 +1,7 @@
 """What passes between a launcher and the processes it starts, in a folder that both know."""
 
 import contextlib
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -88,12 +89,16 @@ def handed_back(plan: ExperimentPlan, state_dir: Path) -> list[RawProcessResult]
     Raises:
         ExperimentError: files are missing or torn; it says which.
     """
-    n, elsewhere = plan.layout.n_processes, dict[int, Path]()
-    with contextlib.ExitStack() as stack:
-        for index in range(n):
-            for folder in stack.enter_context(left_elsewhere(_of_process(plan, index))):
-                elsewhere[index] = folder
-        return list(read_process_results(state_dir, n, elsewhere))
+    n = plan.layout.n_processes
+    elsewhere = {index: folder for index in range(n) for folder in left_elsewhere(_of_process(plan, index))}
+    return list(read_process_results(state_dir, n, elsewhere))
+
+
+def forget_handed_back(plan: ExperimentPlan) -> None:
+    """Remove what the processes of a plan left elsewhere; for whoever has kept what they measured."""
+    for index in range(plan.layout.n_processes):
+        for folder in left_elsewhere(_of_process(plan, index)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_handed_back(plan: ExperimentPlan, state_dir: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.exceptions import first_line
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.orchestration.spare import kept_elsewhere
 from llenergymeasure.protocols import ResultsRepository
@@ -24,7 +25,8 @@ _OF_A_RESULT = (RESULT_FILE, OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE)
 class Kept:
     """A result and the folder it lies in, None where it lies nowhere.
 
-    ``problem`` says why it does not lie whole where it belongs; None where it does, or belongs nowhere.
+    ``problem`` is None where the result is whole in the folder that it was meant for, or was meant for none. Otherwise
+    it says what could not be written there, and where it is instead.
     """
 
     result: ExperimentResult
@@ -93,7 +95,7 @@ def _written(
     problems = [warning.text for warning in files.warnings]
     try:
         repository.save(result, folder)
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - a repository of somebody else raises what it will
         problems.append(_reason(error))
     return result, "; ".join(problems) or None
 
@@ -116,6 +118,7 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder / STATE_DIR, ignore_errors=True)
 
 
-def _reason(error: OSError) -> str:
-    name = "" if error.filename is None else f"{Path(error.filename).name}: "
-    return f"{name}{error.strerror or error}"
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError) or not error.strerror:
+        return first_line(error)
+    return error.strerror if error.filename is None else f"{Path(error.filename).name}: {error.strerror}"

@@ -7,6 +7,7 @@ from llenergymeasure.core.timeseries import write_timeseries_parquet
 from llenergymeasure.domain.assembly import distinct_requests, distinct_samples, in_order
 from llenergymeasure.domain.process import RawProcessResult, Sidecars
 from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.exceptions import first_line
 from llenergymeasure.results.tables import (
     OUTPUTS_FILE,
     REQUESTS_FILE,
@@ -34,12 +35,9 @@ def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sideca
         try:
             write(path)
             written.add(name)
-        except OSError as error:
-            warnings.append(
-                MeasurementWarning(
-                    "sidecar_not_written", f"{name}: {error.strerror or error}", "free space and run again"
-                )
-            )
+        except Exception as error:  # noqa: BLE001 - whatever a table's library raises, what was measured is kept
+            why = getattr(error, "strerror", None) or first_line(error)
+            warnings.append(MeasurementWarning("sidecar_not_written", f"{name}: {why}", "free space and run again"))
 
     def if_written(name: str) -> str | None:
         return name if name in written else None

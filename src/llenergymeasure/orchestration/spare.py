@@ -1,6 +1,5 @@
 """Where what was measured goes when its own place takes nothing: a full disk, rights that were lost."""
 
-import contextlib
 import logging
 import os
 import shutil
@@ -41,10 +40,6 @@ def kept_elsewhere(name: str, write: Callable[[Path], _Written]) -> tuple[Path, 
     return None
 
 
-@contextlib.contextmanager
-def left_elsewhere(name: str) -> Iterator[list[Path]]:
-    """The spare folders of this name that are there; removed at the end, for what was in them is known now."""
-    there = [folder for folder in spare_folders(name) if folder.is_dir()]
-    yield there
-    for folder in there:
-        shutil.rmtree(folder, ignore_errors=True)
+def left_elsewhere(name: str) -> list[Path]:
+    """The spare folders of this name that are there and were made by this user."""
+    return [folder for folder in spare_folders(name) if folder.is_dir() and folder.stat().st_uid == os.getuid()]

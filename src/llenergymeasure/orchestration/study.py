@@ -20,6 +20,7 @@ from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.orchestration.handover import forget_handed_back
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
 from llenergymeasure.orchestration.keeping import Kept, keep, marked_done
 from llenergymeasure.orchestration.launchers import create_launcher
@@ -27,7 +28,6 @@ from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.persistence import (
-    DONE_FILE,
     RUNS_DIR,
     JsonRepository,
     create_directory,
@@ -76,7 +76,7 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
             raws = _measured(plan, options)
             with held_back():
                 # Where nothing is to be written, nothing is finished either.
-                kept = keep(plan, raws, options.repository, lambda folder: publish(folder, parent or Path(), name))
+                kept = _kept(plan, raws, options, lambda folder: publish(folder, parent or Path(), name))
                 if kept.problem is not None:
                     _log.error("%s", kept.problem)
         return kept
@@ -132,9 +132,10 @@ class _StudyRun:
             return "nothing was kept"
         failed = f" and {len(self.failures)} had failed" if self.failures else ""
         kept = "what they left" if self.results or self.failures else "only the plan"
-        return (
+        said = (
             f"{len(self.results)} of {n_planned} experiments had finished{failed}; {kept} is kept in {self.directory}"
         )
+        return "; ".join([said, *self.problems])
 
     def trouble(self, problem: str) -> None:
         """Something could not be written where it belongs."""
@@ -174,11 +175,12 @@ def _run_all(
 
 def _run_slot(slot: int, plan: ExperimentPlan, options: RunOptions, run: _StudyRun) -> ExperimentFailure | None:
     """Run one experiment of a study; why there is no result of it."""
+    n_before = len(run.results)
     try:
-        with _attempt_directory(plan):
+        with _attempt_directory(plan, lambda: len(run.results) > n_before):
             raws = _measured(plan, options)
             with held_back():
-                kept = keep(plan, raws, options.repository, marked_done)
+                kept = _kept(plan, raws, options, marked_done)
                 run.results.append(kept.result)
                 if kept.problem is not None:
                     run.trouble(kept.problem)
@@ -230,6 +232,15 @@ def _measured(plan: ExperimentPlan, options: RunOptions) -> list[RawProcessResul
     return (options.launcher or create_launcher(plan.execution.launcher, plan.layout)).launch(plan)
 
 
+def _kept(
+    plan: ExperimentPlan, raws: Sequence[RawProcessResult], options: RunOptions, finish: Callable[[Path], Path]
+) -> Kept:
+    kept = keep(plan, raws, options.repository, finish)
+    if kept.directory is not None or plan.output_dir is None:
+        forget_handed_back(plan)
+    return kept
+
+
 def _attempt_of(study: Path | None, slot: int, chosen: Settled) -> Path | None:
     """The folder of a slot's attempt."""
     if study is None:
@@ -238,7 +249,7 @@ def _attempt_of(study: Path | None, slot: int, chosen: Settled) -> Path | None:
 
 
 @contextlib.contextmanager
-def _attempt_directory(plan: ExperimentPlan) -> Iterator[None]:
+def _attempt_directory(plan: ExperimentPlan, is_through: Callable[[], bool]) -> Iterator[None]:
     """The plan's folder, made; an interrupted attempt leaves none, unless it was through."""
     path = plan.output_dir
     if path is None:
@@ -248,7 +259,7 @@ def _attempt_directory(plan: ExperimentPlan) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as error:
-        if not (path / DONE_FILE).exists():
+        if not is_through():
             shutil.rmtree(path.parent, ignore_errors=True)
             error.add_note(f"{plan.config.display_name}, which was running, was removed")
         raise

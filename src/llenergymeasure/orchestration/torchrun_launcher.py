@@ -1,14 +1,16 @@
 """Several processes of one experiment, started together by torchrun."""
 
+import contextlib
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
+from llenergymeasure._files import write_atomically
 from llenergymeasure._telling import told
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
@@ -41,7 +43,7 @@ class TorchrunLauncher:
         n = plan.layout.n_processes
         with handed_over(plan) as state_dir:
             log = state_dir / _TORCHRUN_LOG
-            with log.open("wb") as file:
+            with _as_others_may_read_it(log), log.open("wb") as file:
                 # Process 0 shows its progress where this process would: torchrun's own stderr is of no use to a user.
                 code = run_to_end(
                     self._command(state_dir, n),
@@ -51,13 +53,26 @@ class TorchrunLauncher:
                     watch=watch_of(plan, state_dir),
                 )
             if code != 0:
-                # It stays beside the failure: as others may read it.
-                log.write_text(told(log.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
                 raise _failure(state_dir, n, code)
             raws = handed_back(plan, state_dir)
             log.unlink(missing_ok=True)
             shutil.rmtree(state_dir / PEERS_DIR, ignore_errors=True)
         return raws
+
+
+@contextlib.contextmanager
+def _as_others_may_read_it(log: Path) -> Iterator[None]:
+    """Whatever ends the body, a log that stays beside a failure has nobody's home or secrets in it."""
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            text = told(log.read_text(encoding="utf-8", errors="replace"))
+            try:
+                write_atomically(log, text, durable=False)
+            except OSError:
+                # What cannot be written again is not left as it is.
+                log.unlink()
 
 
 def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> dict[str, str]:

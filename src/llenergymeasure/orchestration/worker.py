@@ -3,12 +3,14 @@
 The folder holds the plan; the raw result, or why there is none, is left in it. ``lifeline`` starts it.
 """
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from llenergymeasure._telling import visible
 from llenergymeasure.core.backends import get_backend, loggers_of
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.peers import FilePeers
@@ -97,7 +99,8 @@ def _report(state_dir: Path, index: int, error: LLEMError) -> int:
         report(error, state_dir, index)
     except OSError:
         # The folder takes nothing: whoever waits is to see it all the same.
-        sys.stderr.write(f"llem: {error}\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(visible(f"llem: {error}") + "\n")
     return error.exit_code
 
 

@@ -18,6 +18,7 @@ import platformdirs
 
 from llenergymeasure.config.base import nearest
 from llenergymeasure.core.checkpoint.converted import kept_folder, whole_folder
+from llenergymeasure.core.checkpoint.weights import is_pointer, pointer
 from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
@@ -99,14 +100,19 @@ def model_problem(model: str, subfolder: str | None = None) -> str | None:
         inner = path / (subfolder or "")
         return None if (inner / "config.json").is_file() else f"model directory {inner} has no config.json in it"
     if path.is_file():
-        return (
-            None if is_gguf(model) else f"model file {model} is not a GGUF file (it begins otherwise); give a directory"
-        )
+        return None if is_gguf(model) else _no_gguf(path)
     if looks_like_path(model):
         return f"model {model!r}: there is no such directory or GGUF file"
     problem = _hub_problem(model, f"{subfolder}/config.json" if subfolder else "config.json")
     meant = nearest(model, tuple(PACKAGED_MODELS), otherwise="")
     return problem if problem is None or not meant else f"{problem}; {meant}"
+
+
+def _no_gguf(file: Path) -> str:
+    if is_pointer(file):
+        return pointer(file)
+    what = "is empty and so" if file.stat().st_size == 0 else "begins otherwise and so"
+    return f"model file {file} {what} is not a GGUF file; give one, or a directory"
 
 
 def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
