@@ -258,7 +258,7 @@ def workers(of: int | None = None) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         line = process.info["cmdline"] or []
-        if "llenergymeasure.orchestration.worker" in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+        if "llenergymeasure.orchestration.processes.worker" in line and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
     mine = psutil.Process(of).children(recursive=True) if of is not None else psutil.Process().children(recursive=True)
     return [process for process in found if process in mine]

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import nvmlsim
-from llenergymeasure.orchestration.watching import gpus_work
+from llenergymeasure.orchestration.processes.watching import gpus_work
 
-ASKED = "import sys; from llenergymeasure.orchestration.watching import gpus_work; print(gpus_work(sys.argv[1:]))"
+ASKED = (
+    "import sys; from llenergymeasure.orchestration.processes.watching import gpus_work; print(gpus_work(sys.argv[1:]))"
+)
 
 
 @pytest.mark.parametrize(("percent", "in_use"), [(0, "False"), (35, "True")])

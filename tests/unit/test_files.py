@@ -10,7 +10,7 @@ from llenergymeasure._files import mode_of_new_files, write_atomically, written_
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.orchestration.handover import PLAN_FILE, handed_over
+from llenergymeasure.orchestration.processes.handover import PLAN_FILE, handed_over
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.results.export import export_csv
 from llenergymeasure.results.persistence import mark_done, publish, save_result

@@ -26,7 +26,7 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, contained, first_line
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
-from llenergymeasure.orchestration.own_code import answered_by_own_code
+from llenergymeasure.orchestration.processes.own_code import answered_by_own_code
 from llenergymeasure.orchestration.prompt_check import CheckedPrompts, PromptChecks
 
 _log = logging.getLogger(__name__)

@@ -20,12 +20,12 @@ from llenergymeasure.core.settling import Settled, settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.orchestration.handover import forget_handed_back
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
 from llenergymeasure.orchestration.keeping import Kept, keep, marked_done
-from llenergymeasure.orchestration.launchers import create_launcher
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
+from llenergymeasure.orchestration.processes.handover import forget_handed_back
+from llenergymeasure.orchestration.processes.launchers import create_launcher
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.persistence import (
     RUNS_DIR,

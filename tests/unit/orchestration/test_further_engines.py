@@ -10,9 +10,9 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.exceptions import BackendError
-from llenergymeasure.orchestration.launchers import SubprocessLauncher, create_launcher
-from llenergymeasure.orchestration.torchrun_agent import main, read_ends
-from llenergymeasure.orchestration.worker import keep_quiet
+from llenergymeasure.orchestration.processes.launchers import SubprocessLauncher, create_launcher
+from llenergymeasure.orchestration.processes.torchrun_agent import main, read_ends
+from llenergymeasure.orchestration.processes.worker import keep_quiet
 from llenergymeasure.testing import FakeClock, FakeEngine, FakeModel
 from tests.fakes.distributions import TOY, lay_down
 from tests.unit.conftest import Install
@@ -27,7 +27,7 @@ PAIR = (
 
     def start_processes(self, command, n_processes):
         from llenergymeasure.domain.process import ProcessEnd
-        assert command[0] == "-m" and "llenergymeasure.orchestration.worker" in command and n_processes == 2
+        assert command[0] == "-m" and "llenergymeasure.orchestration.processes.worker" in command and n_processes == 2
         return [ProcessEnd(process_index=1, exit_code=-9, time_s=5.0)]
 """
 )

@@ -8,7 +8,14 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError
-from llenergymeasure.orchestration.handover import PLAN_FILE, error_file, handed_over, received_plan, report, reported
+from llenergymeasure.orchestration.processes.handover import (
+    PLAN_FILE,
+    error_file,
+    handed_over,
+    received_plan,
+    report,
+    reported,
+)
 from llenergymeasure.orchestration.status import file_handler
 
 

@@ -12,7 +12,7 @@ from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration import keeping, spare
-from llenergymeasure.orchestration.handover import forget_handed_back, hand_back, handed_back
+from llenergymeasure.orchestration.processes.handover import forget_handed_back, hand_back, handed_back
 from llenergymeasure.orchestration.study import execute_experiment, execute_study
 from llenergymeasure.results import persistence, process_files, tables
 from llenergymeasure.results.persistence import JsonRepository

@@ -21,8 +21,8 @@ from llenergymeasure.exceptions import (
     PreFlightError,
     StudyError,
 )
-from llenergymeasure.orchestration.handover import ProcessError
-from llenergymeasure.orchestration.launchers import SubprocessLauncher
+from llenergymeasure.orchestration.processes.handover import ProcessError
+from llenergymeasure.orchestration.processes.launchers import SubprocessLauncher
 from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.process_files import write_process_result
 from llenergymeasure.testing import fake_process_result
@@ -180,7 +180,7 @@ import sys
 from pathlib import Path
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.orchestration.launchers import SubprocessLauncher
+from llenergymeasure.orchestration.processes.launchers import SubprocessLauncher
 folder, script = sys.argv[1:]
 plan = ExperimentPlan.of(ExperimentConfig(model="a/model"), output_dir=Path(folder))
 try:
@@ -207,8 +207,8 @@ def test_ctrl_c_ends_the_process_and_what_it_started(tmp_path: Path) -> None:
 def test_a_worker_does_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> None:
     # The plan becomes a pipe, so that the real worker waits for it.
     worker = f"rm $1/plan.json; mkfifo $1/plan.json; echo $$ > {tmp_path}/worker; "
-    tied = f"{sys.executable} -m llenergymeasure.orchestration.lifeline $PPID"
-    run = f'exec {tied} llenergymeasure.orchestration.worker "$1"'
+    tied = f"{sys.executable} -m llenergymeasure.orchestration.processes.lifeline $PPID"
+    run = f'exec {tied} llenergymeasure.orchestration.processes.worker "$1"'
     parent = parent_of(worker + run, tmp_path)
     (pid,) = pids_in(tmp_path / "worker")
     # Opening the pipe succeeds only once the worker reads from it.

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llenergymeasure.orchestration import lifeline
+from llenergymeasure.orchestration.processes import lifeline
 from tests.fakes.effort import PATIENCE_S
 
 # A module that takes its time to be imported, as an engine's library does.
@@ -22,7 +22,7 @@ time.sleep(6000)
 """
 _PARENT = """
 import subprocess, sys
-from llenergymeasure.orchestration.lifeline import tied
+from llenergymeasure.orchestration.processes.lifeline import tied
 subprocess.Popen([sys.executable, *tied("slow_import", sys.argv[1])], start_new_session=True).wait()
 """
 
@@ -74,7 +74,7 @@ def test_the_module_gets_its_arguments_and_is_main(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_imported_before_the_process_is_tied() -> None:
     code = (
-        "import sys, llenergymeasure.orchestration.lifeline\n"
+        "import sys, llenergymeasure.orchestration.processes.lifeline\n"
         "print(sorted({'numpy', 'pydantic', 'torch', 'psutil', 'yaml'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -93,5 +93,5 @@ def test_where_the_kernel_does_not_tie_a_thread_looks(monkeypatch: pytest.Monkey
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL") or sys.platform != "linux", reason="the kernel of Linux ties")
 def test_linux_ties_by_the_kernel() -> None:
-    code = "from llenergymeasure.orchestration import lifeline; print(lifeline._tied_by_the_kernel())"
+    code = "from llenergymeasure.orchestration.processes import lifeline; print(lifeline._tied_by_the_kernel())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

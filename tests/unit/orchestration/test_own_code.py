@@ -7,8 +7,8 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.exceptions import ForeignExitError, PreFlightError
-from llenergymeasure.orchestration.own_code import answered_by_own_code
 from llenergymeasure.orchestration.preflight import examine
+from llenergymeasure.orchestration.processes.own_code import answered_by_own_code
 from tests.fakes.model import write_description
 
 pytestmark = pytest.mark.pytorch

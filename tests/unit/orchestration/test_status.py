@@ -7,7 +7,7 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.orchestration.launchers import SubprocessLauncher
+from llenergymeasure.orchestration.processes.launchers import SubprocessLauncher
 from llenergymeasure.orchestration.status import HeldLines, file_handler
 from tests.unit.orchestration.conftest import plan_of
 

@@ -16,8 +16,8 @@ from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.exceptions import BackendError, ConfigError, ExperimentError
-from llenergymeasure.orchestration.launchers import InProcessLauncher, SubprocessLauncher, create_launcher
-from llenergymeasure.orchestration.torchrun_launcher import TorchrunLauncher, environment
+from llenergymeasure.orchestration.processes.launchers import InProcessLauncher, SubprocessLauncher, create_launcher
+from llenergymeasure.orchestration.processes.torchrun_launcher import TorchrunLauncher, environment
 from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.process_files import write_process_result
 from llenergymeasure.testing import fake_process_result

@@ -13,9 +13,9 @@ import pytest
 
 from llenergymeasure.config.execution import STALL_TIMEOUT_S, ExecutionConfig
 from llenergymeasure.exceptions import ExperimentError
-from llenergymeasure.orchestration.launchers import SubprocessLauncher
-from llenergymeasure.orchestration.process_group import run_to_end
-from llenergymeasure.orchestration.watching import SignsOfLife, Watch
+from llenergymeasure.orchestration.processes.launchers import SubprocessLauncher
+from llenergymeasure.orchestration.processes.process_group import run_to_end
+from llenergymeasure.orchestration.processes.watching import SignsOfLife, Watch
 from llenergymeasure.testing import FakeClock
 from tests.fakes.effort import PATIENCE_S
 from tests.unit.orchestration.conftest import plan_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llenergymeasure.orchestration.worker import own_gpu
+from llenergymeasure.orchestration.processes.worker import own_gpu
 
 
 @pytest.mark.parametrize(

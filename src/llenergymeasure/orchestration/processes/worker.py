@@ -1,4 +1,4 @@
-"""The process that measures one plan, or its part of it: ``llenergymeasure.orchestration.worker FOLDER``.
+"""The process that measures one plan, or its part of it: ``llenergymeasure.orchestration.processes.worker FOLDER``.
 
 The folder holds the plan; the raw result, or why there is none, is left in it. ``lifeline`` starts it.
 """
@@ -18,7 +18,7 @@ from llenergymeasure.core.session import measure
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in_one_line
-from llenergymeasure.orchestration.handover import PEERS_DIR, hand_back, received_plan, report
+from llenergymeasure.orchestration.processes.handover import PEERS_DIR, hand_back, received_plan, report
 from llenergymeasure.orchestration.status import HeldLines, file_handler, status_handler
 from llenergymeasure.results.process_files import write_state
 

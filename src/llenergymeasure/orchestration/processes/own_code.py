@@ -8,8 +8,8 @@ import sys
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.exceptions import ForeignExitError
-from llenergymeasure.orchestration.lifeline import tied
-from llenergymeasure.orchestration.process_group import ending, safe_environment
+from llenergymeasure.orchestration.processes.lifeline import tied
+from llenergymeasure.orchestration.processes.process_group import ending, safe_environment
 
 # Code that is downloaded and imported, and a description that is read: minutes at the most.
 LIMIT_S = 600.0
@@ -26,7 +26,7 @@ def answered_by_own_code(config: ExperimentConfig, limit_s: float = LIMIT_S) -> 
         ForeignExitError: the process ended without an answer, or gave none in time.
     """
     process = subprocess.Popen(
-        [sys.executable, "-P", *tied("llenergymeasure.orchestration.examiner")],
+        [sys.executable, "-P", *tied("llenergymeasure.orchestration.processes.examiner")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -15,11 +15,11 @@ from llenergymeasure._telling import told
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
-from llenergymeasure.orchestration.handover import PEERS_DIR, handed_back, handed_over, reported
-from llenergymeasure.orchestration.lifeline import tied
-from llenergymeasure.orchestration.process_group import ending, run_to_end, safe_environment
-from llenergymeasure.orchestration.torchrun_agent import read_ends
-from llenergymeasure.orchestration.watching import watch_of
+from llenergymeasure.orchestration.processes.handover import PEERS_DIR, handed_back, handed_over, reported
+from llenergymeasure.orchestration.processes.lifeline import tied
+from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
+from llenergymeasure.orchestration.processes.torchrun_agent import read_ends
+from llenergymeasure.orchestration.processes.watching import watch_of
 
 _TORCHRUN_LOG = "torchrun.log"
 _STDERR = 2
@@ -85,7 +85,7 @@ def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> d
 
 
 def _agent_command(state_dir: Path, n_processes: int) -> list[str]:
-    agent = tied("llenergymeasure.orchestration.torchrun_agent", str(state_dir), str(n_processes))
+    agent = tied("llenergymeasure.orchestration.processes.torchrun_agent", str(state_dir), str(n_processes))
     return [sys.executable, "-P", *agent]
 
 

@@ -10,11 +10,11 @@ from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError
-from llenergymeasure.orchestration.handover import handed_back, handed_over, is_handed_back, reported
-from llenergymeasure.orchestration.lifeline import tied
-from llenergymeasure.orchestration.process_group import ending, run_to_end, safe_environment
-from llenergymeasure.orchestration.torchrun_launcher import TorchrunLauncher
-from llenergymeasure.orchestration.watching import watch_of
+from llenergymeasure.orchestration.processes.handover import handed_back, handed_over, is_handed_back, reported
+from llenergymeasure.orchestration.processes.lifeline import tied
+from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
+from llenergymeasure.orchestration.processes.torchrun_launcher import TorchrunLauncher
+from llenergymeasure.orchestration.processes.watching import watch_of
 from llenergymeasure.protocols import Launcher
 from llenergymeasure.results.persistence import STATE_DIR
 from llenergymeasure.results.process_files import write_process_result, write_state
@@ -77,4 +77,4 @@ def create_launcher(name: str, layout: ProcessLayout) -> Launcher:
 
 
 def _worker_command(state_dir: Path) -> list[str]:
-    return [sys.executable, "-P", *tied("llenergymeasure.orchestration.worker", str(state_dir))]
+    return [sys.executable, "-P", *tied("llenergymeasure.orchestration.processes.worker", str(state_dir))]

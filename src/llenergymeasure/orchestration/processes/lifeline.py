@@ -1,8 +1,8 @@
 """Ties a process to the one that started it, before anything heavy is imported.
 
-``python -P -m llenergymeasure.orchestration.lifeline PARENT MODULE ARGUMENTS`` becomes ``MODULE``, and ends when the
-process ``PARENT`` does. Without it a process that is still importing when its parent is killed would run its whole
-experiment beside whatever comes next.
+Run by Python with ``PARENT MODULE ARGUMENTS``, it becomes ``MODULE`` and ends when the process ``PARENT`` does. Without
+it a process that is still importing when its parent is killed would run its whole experiment beside whatever comes
+next.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _LOOK_S = 1.0
 
 def tied(module: str, *arguments: str) -> list[str]:
     """What Python is to be started with to become a module that does not outlive this process."""
-    return ["-m", "llenergymeasure.orchestration.lifeline", str(os.getpid()), module, *arguments]
+    return ["-m", "llenergymeasure.orchestration.processes.lifeline", str(os.getpid()), module, *arguments]
 
 
 def tie_to(parent: int, end: Callable[[], None] = lambda: os._exit(1)) -> None:

@@ -1,4 +1,4 @@
-"""What starts the processes of one experiment: ``llenergymeasure.orchestration.torchrun_agent FOLDER N``.
+"""What starts the processes of one experiment: ``llenergymeasure.orchestration.processes.torchrun_agent FOLDER N``.
 
 The engine starts N workers, and all end when one fails; here is left word of how each that failed ended.
 """
@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from llenergymeasure._files import write_atomically
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.domain.process import ProcessEnd
-from llenergymeasure.orchestration.handover import received_plan
-from llenergymeasure.orchestration.lifeline import tied
+from llenergymeasure.orchestration.processes.handover import received_plan
+from llenergymeasure.orchestration.processes.lifeline import tied
 
 ENDS_FILE = "ends.json"
 _ENDS = TypeAdapter(list[ProcessEnd])
@@ -22,7 +22,7 @@ _ENDS = TypeAdapter(list[ProcessEnd])
 def main(state_dir: Path, n_processes: int) -> int:
     """Run the workers to their end; the exit code of this process."""
     engine = get_backend(received_plan(state_dir).config.backend)
-    ends = engine.start_processes(tied("llenergymeasure.orchestration.worker", str(state_dir)), n_processes)
+    ends = engine.start_processes(tied("llenergymeasure.orchestration.processes.worker", str(state_dir)), n_processes)
     if ends:
         write_atomically(state_dir / ENDS_FILE, _ENDS.dump_json(list(ends)).decode())
     return 1 if ends else 0
