@@ -203,7 +203,7 @@ def test_a_description_that_does_not_fit_the_weights_is_told(
             '{"model_type": "llama", "num_hidden_layers": 20000}',
             "num_hidden_layers is 20000, and no model has",
         ),
-        ('{"model_type": "llama", "num_labels": 20000}', "num_labels is 20000, and no model has more than"),
+        ('{"model_type": "llama", "num_labels": 200000}', "num_labels is 200000, and no model has more than"),
         ('{"model_type": "llama", "vocab_size": 1' + "0" * 40 + "}", "vocab_size is a number of 41 digits"),
         ('{"model_type": "llama", "hidden_size": -64}', "hidden_size: -64, which has to be a whole number above zero"),
         ('{"model_type": "llama", "hidden_size": 0}', "hidden_size: 0, which has to be a whole number above zero"),
@@ -224,8 +224,8 @@ def test_a_description_that_is_none_is_told(tiny_llama: Path, tmp_path: Path, co
 
 def test_what_would_take_all_memory_is_refused_for_a_tokenizer_too(tiny_llama: Path, tmp_path: Path) -> None:
     # transformers reads the description beside it, and makes a table of the labels.
-    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=20_000)
-    with pytest.raises(BackendError, match="num_labels is 20000, and no model has more than 10,000"):
+    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=200_000)
+    with pytest.raises(BackendError, match="num_labels is 200000, and no model has more than 100,000"):
         load_tokenizer(Checkpoint(source=ModelSource(location=str(folder))))
 
 

@@ -17,9 +17,12 @@ _CONFIG = "config.json"
 _SETTINGS = "generation_config.json"
 # The largest are indices of shards, with a line of 100 bytes for each of some 100,000 tensors.
 _MOST_BYTES = 64_000_000
-# What a list or a table has an entry for each of; the most are experts, hundreds in a model.
-_COUNTS = re.compile(r"layer|block|expert|head|label|stage|codebook|group|branch|beam")
+# Modules are made one by one for each of these: num_hidden_layers, n_head, encoder_layers, mamba_ngroups.
+_COUNTS = re.compile(r"(^|_)n?(layers?|blocks?|heads?|stages|codebooks|groups?|branches|beams)$|^depths?$")
 _MOST_COUNTED = 10_000
+# Tables have an entry for each of these: num_experts, n_routed_experts, zero_expert_num, num_bpe_labels.
+_MANY = re.compile(r"(^|_)(experts?(_num)?|labels)$")
+_MOST_OF_MANY = 100_000
 # Models have a vocabulary of up to 262,144 and positions of up to 10,485,760.
 _MOST = 100_000_000
 _LARGEST = 2**63 - 1
@@ -89,10 +92,17 @@ def impossible_numbers(content: Any, name: str = "") -> Iterator[str]:
     elif isinstance(content, list):
         for value in content:
             yield from impossible_numbers(value, name)
-    elif isinstance(content, int) and not isinstance(content, bool):
-        most = _MOST_COUNTED if _COUNTS.search(name) else _LARGEST if _NO_SIZE.search(name) else _MOST
-        if abs(content) > most:
-            yield f"{name} is {_shortened(content)}, and no model has more than {most:,}; fetch it again"
+    elif isinstance(content, int) and not isinstance(content, bool) and abs(content) > (most := _most(name)):
+        yield f"{name} is {_shortened(content)}, and no model has more than {most:,}; fetch it again"
+
+
+def _most(name: str) -> int:
+    """The largest number that a setting of this name can have."""
+    if _COUNTS.search(name):
+        return _MOST_COUNTED
+    if _MANY.search(name):
+        return _MOST_OF_MANY
+    return _LARGEST if _NO_SIZE.search(name) else _MOST
 
 
 def _shortened(number: int) -> str:
