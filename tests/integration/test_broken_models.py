@@ -236,12 +236,21 @@ def test_a_model_of_modules_without_end_is_not_built() -> None:
         built_without_weights(description, most_modules=1_000)
 
 
-def test_a_pipe_in_the_folder_is_waited_for_by_nobody(tiny_llama: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "name", ["special_tokens_map.json", "config.json", "tokenizer.json", "generation_config.json", "model.safetensors"]
+)
+def test_a_pipe_in_the_folder_is_waited_for_by_nobody(tiny_llama: Path, tmp_path: Path, name: str) -> None:
     folder = copied(tiny_llama, tmp_path / "m")
-    (folder / "special_tokens_map.json").unlink(missing_ok=True)
-    os.mkfifo(folder / "special_tokens_map.json")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
     (problem,) = problems(folder)
-    assert problem == f"{folder / 'special_tokens_map.json'} is no regular file; remove it"
+    if name == "config.json":
+        assert problem == f"model directory {folder} has no config.json in it"
+    else:
+        assert problem == f"{folder / name} is no regular file; remove it"
+    with pytest.raises(BackendError, match="is no regular file"):
+        load_tokenizer(Checkpoint(source=ModelSource(location=str(folder))))
 
 
 @pytest.mark.skipif(is_installed("gptqmodel"), reason="gptqmodel is here")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._files import read_regular
 from llenergymeasure.core.checkpoint.weights import is_pointer, pointer
 from llenergymeasure.exceptions import first_line
 
@@ -38,7 +39,10 @@ def description_problems(folder: Path) -> Iterator[str]:
     Args:
         folder: a directory with a config.json in it.
     """
-    yield from irregular_files(folder)
+    irregular = next(irregular_files(folder), None)
+    if irregular is not None:
+        yield irregular
+        return
     content, problem = json_object(folder / _CONFIG)
     if problem is not None:
         yield problem
@@ -65,9 +69,7 @@ def json_object(path: Path) -> tuple[Mapping[str, Any], str | None]:
     try:
         if is_pointer(path):
             return {}, pointer(path)
-        if (n_bytes := path.stat().st_size) > _MOST_BYTES:
-            return {}, f"{path} has {n_bytes:,} bytes, and is read up to {_MOST_BYTES:,}; fetch it again"
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_regular(path, _MOST_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         return {}, f"{path} cannot be read as JSON: {first_line(error)}; fetch it again"
     if not isinstance(content, dict):

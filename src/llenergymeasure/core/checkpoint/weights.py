@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._files import open_regular
 from llenergymeasure.exceptions import first_line
 
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: every pointer begins so, and has under 1024 bytes.
@@ -58,8 +59,13 @@ def shapes_of(path: Path) -> Shapes:
     return _torch_file(path) if _head(path).startswith(_ZIP) else {}
 
 
+def is_gguf_file(path: Path) -> bool:
+    """Whether a file begins as one of GGUF, whatever it is called."""
+    return _head(path).startswith(_GGUF)
+
+
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(_POINTER))
 
 
