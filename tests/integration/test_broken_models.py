@@ -15,7 +15,7 @@ from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.preflight.quantised import PACKAGES, is_installed
 from llenergymeasure.core.checkpoint.architecture import built_without_weights
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
-from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
+from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer, read_description
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.integration.broken_folders import POINTER
@@ -227,6 +227,40 @@ def test_what_would_take_all_memory_is_refused_for_a_tokenizer_too(tiny_llama: P
     folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=200_000)
     with pytest.raises(BackendError, match="num_labels is 200000, and no model has more than 100,000"):
         load_tokenizer(Checkpoint(source=ModelSource(location=str(folder))))
+
+
+def in_the_cache(folder: Path, cache: Path) -> Checkpoint:
+    """A model of the hub, some/one, whose snapshot in the hub's cache is a folder."""
+    repository, commit = cache / "models--some--one", "0" * 40
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    copied(folder, repository / "snapshots" / commit)
+    fetching = (("cache_dir", str(cache)), ("local_files_only", True))
+    return Checkpoint(source=ModelSource(location="some/one"), fetching=fetching)
+
+
+@pytest.mark.parametrize("read", [load_tokenizer, read_description])
+def test_what_would_take_all_memory_is_refused_in_the_cache_of_the_hub_too(
+    tiny_llama: Path, tmp_path: Path, read: Callable[[Checkpoint], Any]
+) -> None:
+    whole = in_the_cache(tiny_llama, tmp_path / "whole")
+    assert read(whole)
+    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=200_000)
+    with pytest.raises(BackendError, match="num_labels is 200000, and no model has more than 100,000"):
+        read(in_the_cache(folder, tmp_path / "hub"))
+
+
+def test_what_is_fetched_is_looked_at_first(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=200_000)
+
+    def fetched(name: str, file: str, **arguments: Any) -> str:
+        assert (name, arguments) == ("some/one", {"cache_dir": str(tmp_path), "revision": "v1"})
+        return str(folder / file)
+
+    monkeypatch.setattr("transformers.utils.cached_file", fetched)
+    source, fetching = ModelSource(location="some/one"), (("cache_dir", str(tmp_path)),)
+    with pytest.raises(BackendError, match="num_labels is 200000"):
+        read_description(Checkpoint(source=source, revision="v1", fetching=fetching))
 
 
 def test_a_model_of_modules_without_end_is_not_built() -> None:
