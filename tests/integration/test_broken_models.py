@@ -164,6 +164,17 @@ def test_damage_in_the_cache_of_the_hub_is_told_once_all_is_there(
     assert PyTorchBackend().problems(config) == []
 
 
+def test_a_file_of_no_tensors_is_told(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_llama, tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
+    (problem,) = problems(folder)
+    assert problem.startswith(f"model directory {folder} has no weights in its files for ")
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    (problem,) = problems(folder)
+    assert problem.startswith(f"model directory {folder} has no weights in its files for ")
+
+
 def test_a_gguf_file_that_is_none_is_told(tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
     for content, why in ((POINTER, "is a git-LFS pointer"), (b"", "is empty"), (b"GGML" * 9, "is no GGUF file")):
