@@ -268,7 +268,7 @@ def test_what_is_fetched_is_looked_at_first(tiny_llama: Path, tmp_path: Path, mo
         assert (name, arguments) == ("some/one", {"cache_dir": str(tmp_path), "revision": "v1"})
         return str(folder / file)
 
-    monkeypatch.setattr("transformers.utils.cached_file", fetched)
+    monkeypatch.setattr("transformers.utils.hub.cached_file", fetched)
     source, fetching = ModelSource(location="some/one"), (("cache_dir", str(tmp_path)),)
     with pytest.raises(BackendError, match="num_labels is 200000"):
         read_description(Checkpoint(source=source, revision="v1", fetching=fetching))

@@ -146,7 +146,7 @@ def _described_in(checkpoint: Checkpoint) -> Path | None:
     cache_dir = dict(checkpoint.fetching).get("cache_dir")
     with contextlib.suppress(OSError, ValueError):  # no hub id, which transformers tells
         return folder_of(checkpoint.source, checkpoint.subfolder, checkpoint.revision, cache_dir)
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     arguments = checkpoint.arguments()
     del arguments["trust_remote_code"]
