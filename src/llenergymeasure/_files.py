@@ -7,17 +7,18 @@ import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
-def read_regular(path: Path, most_bytes: int) -> bytes:
-    """All of a file; a pipe or a device is none: it may have no end, or never begin.
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """A file to read in the body; a pipe or a device is none: it may have no end, or never begin.
 
     Args:
         path: the file.
-        most_bytes: no such file has more.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger; the file is named.
+        OSError: it cannot be opened, or is no regular file; the file is named.
     """
     # Without waiting for whoever writes into a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -27,6 +28,20 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "this is a pipe or a device, no file", str(path))
+        yield file
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """All of a file, as ``open_regular`` opens it.
+
+    Args:
+        path: the file.
+        most_bytes: no such file has more.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger; the file is named.
+    """
+    with open_regular(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"it has over {most_bytes / 1e6:,.0f} MB, which no such file has", str(path))

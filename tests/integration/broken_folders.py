@@ -1,6 +1,7 @@
 """Ways in which the folder of a model or an adapter may be broken, as hypothesis draws them."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,6 +100,16 @@ def _folder_instead(name: str) -> Break:
     return Break(f"{name} is a folder", do)
 
 
+def _pipe(name: str) -> Break:
+    """Whoever opens it to read waits for ever."""
+
+    def do(folder: Path) -> None:
+        _remove(folder / name)
+        os.mkfifo(folder / name)
+
+    return Break(f"{name} is a FIFO", do)
+
+
 def _linked_to_itself(name: str) -> Break:
     def do(folder: Path) -> None:
         _remove(folder / name)
@@ -131,7 +142,7 @@ def _code(name: str, auto_map: Any) -> Break:
 
 
 def _write(path: Path, content: bytes) -> None:
-    if path.is_symlink() or path.is_dir():
+    if path.is_symlink() or path.is_dir() or path.is_fifo():
         return
     path.write_bytes(content)
 
@@ -166,6 +177,7 @@ def breaks(keys: dict[str, tuple[str, ...]], files: tuple[str, ...]) -> st.Searc
         st.builds(_gone, name),
         st.builds(_folder_instead, name),
         st.builds(_linked_to_itself, name),
+        st.builds(_pipe, name),
     )
 
 

@@ -99,6 +99,7 @@ QUICK = (
     "bart",
 )
 N_STEPS = 8
+FEWEST_TRIED = 120
 # Seen were under 1e-5 where answers are alike, and over 3e-2 where they are not.
 DIFFERS = 1e-3
 
@@ -156,22 +157,27 @@ def test_a_prompt_beside_a_longer_one(kind: str) -> None:
     check(kind)
 
 
+def runs(kind: str) -> bool:
+    """Whether an architecture is built small by the words known here: some need words of their own, or are large."""
+    with contextlib.suppress(Exception), torch.inference_mode():
+        scores(built(kind), [[3, 4, 5]])
+        return True
+    return False
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - set(QUICK)))
 @pytest.mark.filterwarnings("default")
-def test_a_prompt_beside_a_longer_one_in_every_architecture(kind: str) -> None:
-    model = None
-    with contextlib.suppress(Exception):  # those that need words of their own, or are large in any case
-        model = built(kind)
-        scores(model, [[3, 4, 5]])
-    if model is None:
-        pytest.skip("it is not built small by the words that are known here")
-    try:
-        with torch.inference_mode():
-            scores(model, [[3, 4, 5]])
-    except Exception as error:  # noqa: BLE001 - as above: sizes that do not go together
-        pytest.skip(f"it does not run with these sizes: {error}")
-    check(kind)
+def test_a_prompt_beside_a_longer_one_in_every_architecture() -> None:
+    tried, wrong = [], {}
+    for kind in filter(runs, sorted(set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - set(QUICK))):
+        tried.append(kind)
+        try:
+            check(kind)
+        except Exception as error:  # noqa: BLE001 - all are tried, and what failed is told by its name
+            wrong[kind] = repr(error)
+    assert wrong == {}
+    # 127 of 178 were: where suddenly fewer are, nothing is tried any more of those that are gone.
+    assert len(tried) >= FEWEST_TRIED, tried
 
 
 def cautions(kind: str, **fields: Any) -> list[str]:

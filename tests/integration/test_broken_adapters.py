@@ -61,6 +61,8 @@ def test_pickled_weights_are_looked_at_as_well(tiny_llama: Path, adapter: Path, 
         ({"r": "four"}, "peft cannot put "),
         ({"r": 10**12}, "r is 1000000000000, and no model has more than"),
         ({"target_modules": "("}, "peft cannot put "),
+        ({"bias": "bert"}, "Requested bias: bert, is not implemented"),
+        ({"monteclora_config": "x"}, "monteclora_config is 'x', where an object with names and values belongs"),
         ({"megatron_config": {"a": 1}, "megatron_core": "this"}, "peft cannot put "),
     ],
     ids=str,
@@ -73,6 +75,19 @@ def test_a_description_that_does_not_fit_is_told(
     assert problem.startswith("lora.path")
     assert str(path) in problem
     assert why in problem
+
+
+@pytest.mark.parametrize("way", ["pissa", "olora", "orthogonal", "gaussian", True, False])
+def test_however_it_was_initialised_it_is_read(tiny_llama: Path, adapter: Path, tmp_path: Path, way: Any) -> None:
+    path = with_settings(adapter, tmp_path / "a", init_lora_weights=way)
+    assert problems(tiny_llama, lora={"path": str(path)}) == []
+
+
+def test_weights_of_no_tensors_are_told(tiny_llama: Path, adapter: Path, tmp_path: Path) -> None:
+    path = with_settings(adapter, tmp_path / "a")
+    (path / "adapter_model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
+    (problem,) = problems(tiny_llama, lora={"path": str(path)})
+    assert "the adapter has no weights for " in problem
 
 
 def test_an_adapter_is_put_on_nothing_where_the_model_cannot_be_read(adapter: Path, tmp_path: Path) -> None:

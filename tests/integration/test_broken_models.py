@@ -15,7 +15,7 @@ from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.preflight.quantised import PACKAGES, is_installed
 from llenergymeasure.core.checkpoint.architecture import built_without_weights
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
-from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
+from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer, read_description
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.integration.broken_folders import POINTER
@@ -164,9 +164,20 @@ def test_damage_in_the_cache_of_the_hub_is_told_once_all_is_there(
     assert PyTorchBackend().problems(config) == []
 
 
+def test_a_file_of_no_tensors_is_told(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_llama, tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
+    (problem,) = problems(folder)
+    assert problem.startswith(f"model directory {folder} has no weights in its files for ")
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    (problem,) = problems(folder)
+    assert problem.startswith(f"model directory {folder} has no weights in its files for ")
+
+
 def test_a_gguf_file_that_is_none_is_told(tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
-    for content, why in ((POINTER, "is a git-LFS pointer"), (b"", "is empty"), (b"GGML" * 9, "is not a GGUF file")):
+    for content, why in ((POINTER, "is a git-LFS pointer"), (b"", "is empty"), (b"GGML" * 9, "is no GGUF file")):
         file.write_bytes(content)
         assert [why in problem for problem in problems(file)] == [True]
     file.write_bytes(b"GGUF\x03\x00\x00\x00" + b"\x05\x00\x00\x00\x00\x00\x00\x00" * 2)
@@ -203,7 +214,7 @@ def test_a_description_that_does_not_fit_the_weights_is_told(
             '{"model_type": "llama", "num_hidden_layers": 20000}',
             "num_hidden_layers is 20000, and no model has",
         ),
-        ('{"model_type": "llama", "num_labels": 20000}', "num_labels is 20000, and no model has more than"),
+        ('{"model_type": "llama", "num_labels": 200000}', "num_labels is 200000, and no model has more than"),
         ('{"model_type": "llama", "vocab_size": 1' + "0" * 40 + "}", "vocab_size is a number of 41 digits"),
         ('{"model_type": "llama", "hidden_size": -64}', "hidden_size: -64, which has to be a whole number above zero"),
         ('{"model_type": "llama", "hidden_size": 0}', "hidden_size: 0, which has to be a whole number above zero"),
@@ -224,9 +235,43 @@ def test_a_description_that_is_none_is_told(tiny_llama: Path, tmp_path: Path, co
 
 def test_what_would_take_all_memory_is_refused_for_a_tokenizer_too(tiny_llama: Path, tmp_path: Path) -> None:
     # transformers reads the description beside it, and makes a table of the labels.
-    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=20_000)
-    with pytest.raises(BackendError, match="num_labels is 20000, and no model has more than 10,000"):
+    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=200_000)
+    with pytest.raises(BackendError, match="num_labels is 200000, and no model has more than 100,000"):
         load_tokenizer(Checkpoint(source=ModelSource(location=str(folder))))
+
+
+def in_the_cache(folder: Path, cache: Path) -> Checkpoint:
+    """A model of the hub, some/one, whose snapshot in the hub's cache is a folder."""
+    repository, commit = cache / "models--some--one", "0" * 40
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    copied(folder, repository / "snapshots" / commit)
+    fetching = (("cache_dir", str(cache)), ("local_files_only", True))
+    return Checkpoint(source=ModelSource(location="some/one"), fetching=fetching)
+
+
+@pytest.mark.parametrize("read", [load_tokenizer, read_description])
+def test_what_would_take_all_memory_is_refused_in_the_cache_of_the_hub_too(
+    tiny_llama: Path, tmp_path: Path, read: Callable[[Checkpoint], Any]
+) -> None:
+    whole = in_the_cache(tiny_llama, tmp_path / "whole")
+    assert read(whole)
+    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=200_000)
+    with pytest.raises(BackendError, match="num_labels is 200000, and no model has more than 100,000"):
+        read(in_the_cache(folder, tmp_path / "hub"))
+
+
+def test_what_is_fetched_is_looked_at_first(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = edited(tiny_llama, tmp_path / "m", "config.json", num_labels=200_000)
+
+    def fetched(name: str, file: str, **arguments: Any) -> str:
+        assert (name, arguments) == ("some/one", {"cache_dir": str(tmp_path), "revision": "v1"})
+        return str(folder / file)
+
+    monkeypatch.setattr("transformers.utils.hub.cached_file", fetched)
+    source, fetching = ModelSource(location="some/one"), (("cache_dir", str(tmp_path)),)
+    with pytest.raises(BackendError, match="num_labels is 200000"):
+        read_description(Checkpoint(source=source, revision="v1", fetching=fetching))
 
 
 def test_a_model_of_modules_without_end_is_not_built() -> None:
@@ -236,12 +281,21 @@ def test_a_model_of_modules_without_end_is_not_built() -> None:
         built_without_weights(description, most_modules=1_000)
 
 
-def test_a_pipe_in_the_folder_is_waited_for_by_nobody(tiny_llama: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "name", ["special_tokens_map.json", "config.json", "tokenizer.json", "generation_config.json", "model.safetensors"]
+)
+def test_a_pipe_in_the_folder_is_waited_for_by_nobody(tiny_llama: Path, tmp_path: Path, name: str) -> None:
     folder = copied(tiny_llama, tmp_path / "m")
-    (folder / "special_tokens_map.json").unlink(missing_ok=True)
-    os.mkfifo(folder / "special_tokens_map.json")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
     (problem,) = problems(folder)
-    assert problem == f"{folder / 'special_tokens_map.json'} is no regular file; remove it"
+    if name == "config.json":
+        assert problem == f"model directory {folder} has no config.json in it"
+    else:
+        assert problem == f"{folder / name} is no regular file; remove it"
+    with pytest.raises(BackendError, match="is no regular file"):
+        load_tokenizer(Checkpoint(source=ModelSource(location=str(folder))))
 
 
 @pytest.mark.skipif(is_installed("gptqmodel"), reason="gptqmodel is here")

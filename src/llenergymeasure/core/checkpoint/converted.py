@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from llenergymeasure._files import flush_files, mode_of_new_files, write_atomically
+from llenergymeasure.core.checkpoint.weights import damage, shapes_of
 
 _log = logging.getLogger(__name__)
 
@@ -24,11 +25,10 @@ _log = logging.getLogger(__name__)
 _SIZES_FILE = ".sizes.json"
 # A model that was kept before sizes were written down has these.
 _NEEDED = ("config.json", "tokenizer.json")
-_WEIGHTS_SUFFIX, _LENGTH_BYTES = ".safetensors", 8
 _PATIENCE_S = 600.0
 
 
-def damage(folder: Path) -> str | None:
+def folder_damage(folder: Path) -> str | None:
     """What is wrong with a folder that was made, in a few words; None where it is whole."""
     if not folder.is_dir():
         return "there is no such folder"
@@ -45,7 +45,7 @@ def whole_folder(target: Path) -> Path | None:
     """Where the folder is to be found whole: at its place, or at that of those who may not write there; else None."""
     beside = _beside(target)
     places = [target, beside] if _is_own(beside.parent) else [target]
-    return next((place for place in places if damage(place) is None), None)
+    return next((place for place in places if folder_damage(place) is None), None)
 
 
 def kept_folder(target: Path, make: Callable[[Path], None]) -> Path:
@@ -79,7 +79,7 @@ def kept_folder(target: Path, make: Callable[[Path], None]) -> Path:
 def _made(target: Path, make: Callable[[Path], None]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target) as is_alone:
-        problem = damage(target)
+        problem = folder_damage(target)
         if problem is None:  # another process has made it meanwhile
             return target
         if target.exists():
@@ -111,7 +111,7 @@ def _seal(folder: Path) -> None:
 
 def _put(partial: Path, target: Path) -> None:
     """Rename the new folder into place, over a damaged one."""
-    if target.exists() and damage(target) is not None:
+    if target.exists() and folder_damage(target) is not None:
         damaged = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
         target.rename(damaged)
         shutil.rmtree(damaged, ignore_errors=True)
@@ -119,7 +119,7 @@ def _put(partial: Path, target: Path) -> None:
         partial.rename(target)
     except OSError:
         # Where nothing can be locked, another process may have been first.
-        if damage(target) is not None:
+        if folder_damage(target) is not None:
             raise
     flush_files([target.parent])
 
@@ -136,7 +136,7 @@ def _wrong_sizes(folder: Path, sizes: dict[str, int]) -> str | None:
 
 def _wrong_inside(folder: Path) -> str | None:
     """What can be seen of a model in a folder whose sizes nobody wrote down."""
-    weights = sorted(folder.glob(f"*{_WEIGHTS_SUFFIX}"))
+    weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         return "its weights are missing"
     for path in (*(folder / name for name in _NEEDED), *folder.glob("*.json")):
@@ -146,22 +146,7 @@ def _wrong_inside(folder: Path) -> str | None:
             return f"{path.name} is missing"
         except (OSError, ValueError, RecursionError) as error:
             return f"{path.name} cannot be read ({error})"
-    return next((f"{path.name} is cut short" for path in weights if _is_cut_short(path)), None)
-
-
-def _is_cut_short(weights: Path) -> bool:
-    """Whether a safetensors file ends before its last tensor, or holds none (the format's own first bytes say)."""
-    try:
-        with weights.open("rb") as file:
-            n_header = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-            there_are = weights.stat().st_size - _LENGTH_BYTES - n_header
-            if there_are <= 0:
-                return True
-            tensors = json.loads(file.read(n_header))
-        ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
-        return not ends or max(ends) > there_are
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return True
+    return next((f"{path.name} is cut short" for path in weights if damage(path) or not shapes_of(path)), None)
 
 
 @contextlib.contextmanager

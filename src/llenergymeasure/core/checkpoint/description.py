@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._files import read_regular
 from llenergymeasure.core.checkpoint.weights import is_pointer, pointer
 from llenergymeasure.exceptions import first_line
 
@@ -17,9 +18,12 @@ _CONFIG = "config.json"
 _SETTINGS = "generation_config.json"
 # The largest are indices of shards, with a line of 100 bytes for each of some 100,000 tensors.
 _MOST_BYTES = 64_000_000
-# What a list or a table has an entry for each of; the most are experts, hundreds in a model.
-_COUNTS = re.compile(r"layer|block|expert|head|label|stage|codebook|group|branch|beam")
+# Modules are made one by one for each of these: num_hidden_layers, n_head, encoder_layers, mamba_ngroups.
+_COUNTS = re.compile(r"(^|_)n?(layers?|blocks?|heads?|stages|codebooks|groups?|branches|beams)$|^depths?$")
 _MOST_COUNTED = 10_000
+# Tables have an entry for each of these: num_experts, n_routed_experts, zero_expert_num, num_bpe_labels.
+_MANY = re.compile(r"(^|_)(experts?(_num)?|labels)$")
+_MOST_OF_MANY = 100_000
 # Models have a vocabulary of up to 262,144 and positions of up to 10,485,760.
 _MOST = 100_000_000
 _LARGEST = 2**63 - 1
@@ -35,7 +39,10 @@ def description_problems(folder: Path) -> Iterator[str]:
     Args:
         folder: a directory with a config.json in it.
     """
-    yield from irregular_files(folder)
+    irregular = next(irregular_files(folder), None)
+    if irregular is not None:
+        yield irregular
+        return
     content, problem = json_object(folder / _CONFIG)
     if problem is not None:
         yield problem
@@ -62,9 +69,7 @@ def json_object(path: Path) -> tuple[Mapping[str, Any], str | None]:
     try:
         if is_pointer(path):
             return {}, pointer(path)
-        if (n_bytes := path.stat().st_size) > _MOST_BYTES:
-            return {}, f"{path} has {n_bytes:,} bytes, and is read up to {_MOST_BYTES:,}; fetch it again"
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_regular(path, _MOST_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         return {}, f"{path} cannot be read as JSON: {first_line(error)}; fetch it again"
     if not isinstance(content, dict):
@@ -89,10 +94,17 @@ def impossible_numbers(content: Any, name: str = "") -> Iterator[str]:
     elif isinstance(content, list):
         for value in content:
             yield from impossible_numbers(value, name)
-    elif isinstance(content, int) and not isinstance(content, bool):
-        most = _MOST_COUNTED if _COUNTS.search(name) else _LARGEST if _NO_SIZE.search(name) else _MOST
-        if abs(content) > most:
-            yield f"{name} is {_shortened(content)}, and no model has more than {most:,}; fetch it again"
+    elif isinstance(content, int) and not isinstance(content, bool) and abs(content) > (most := _most(name)):
+        yield f"{name} is {_shortened(content)}, and no model has more than {most:,}; fetch it again"
+
+
+def _most(name: str) -> int:
+    """The largest number that a setting of this name can have."""
+    if _COUNTS.search(name):
+        return _MOST_COUNTED
+    if _MANY.search(name):
+        return _MOST_OF_MANY
+    return _LARGEST if _NO_SIZE.search(name) else _MOST
 
 
 def _shortened(number: int) -> str:

@@ -18,14 +18,13 @@ import platformdirs
 
 from llenergymeasure.config.base import nearest
 from llenergymeasure.core.checkpoint.converted import kept_folder, whole_folder
-from llenergymeasure.core.checkpoint.weights import is_pointer, pointer
+from llenergymeasure.core.checkpoint.weights import damage, is_gguf_file
 from llenergymeasure.exceptions import BackendError
 
 _log = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_TIMEOUT_S = 10.0
-_GGUF_MAGIC = b"GGUF"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +99,7 @@ def model_problem(model: str, subfolder: str | None = None) -> str | None:
         inner = path / (subfolder or "")
         return None if (inner / "config.json").is_file() else f"model directory {inner} has no config.json in it"
     if path.is_file():
-        return None if is_gguf(model) else _no_gguf(path)
+        return _file_problem(path)
     if looks_like_path(model):
         return f"model {model!r}: there is no such directory or GGUF file"
     problem = _hub_problem(model, f"{subfolder}/config.json" if subfolder else "config.json")
@@ -108,11 +107,13 @@ def model_problem(model: str, subfolder: str | None = None) -> str | None:
     return problem if problem is None or not meant else f"{problem}; {meant}"
 
 
-def _no_gguf(file: Path) -> str:
-    if is_pointer(file):
-        return pointer(file)
-    what = "is empty and so" if file.stat().st_size == 0 else "begins otherwise and so"
-    return f"model file {file} {what} is not a GGUF file; give one, or a directory"
+def _file_problem(path: Path) -> str | None:
+    if is_gguf(str(path)):
+        return None
+    problem = damage(path) if path.suffix == ".gguf" else None
+    if problem is not None:
+        return f"model file {problem}"
+    return f"model file {path} is not a GGUF file (it begins otherwise); give a directory"
 
 
 def conversion_problem(model: str, cache_dir: Path | None = None) -> str | None:
@@ -147,8 +148,7 @@ def is_gguf(model: str) -> bool:
     if not os.path.isfile(model):  # noqa: PTH113 - as above
         return model.endswith(".gguf")
     try:
-        with Path(model).open("rb") as file:
-            return file.read(len(_GGUF_MAGIC)) == _GGUF_MAGIC
+        return is_gguf_file(Path(model))
     except OSError:
         return False
 

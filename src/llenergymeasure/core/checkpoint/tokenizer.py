@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from llenergymeasure.core.checkpoint.description import description_problems
+from llenergymeasure.core.checkpoint.identity import folder_of
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, gguf_description
 from llenergymeasure.core.checkpoint.weights import damage, is_pointer, pointer
 from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError, contained, in_one_line
@@ -130,12 +131,29 @@ def _check_description(checkpoint: Checkpoint) -> None:
     Raises:
         BackendError: it is damaged, or asks for what no model has.
     """
-    folder = checkpoint.folder
-    if checkpoint.source.gguf_file is not None or not (folder / _CONFIG).exists():
+    folder = None if checkpoint.source.gguf_file is not None else _described_in(checkpoint)
+    if folder is None:
         return
     problems = list(description_problems(folder))
     if problems:
         raise BackendError("\n".join(problems))
+
+
+def _described_in(checkpoint: Checkpoint) -> Path | None:
+    """The folder with the config.json that transformers would read, fetched where it is not here; None without one."""
+    if checkpoint.folder.is_dir():
+        return checkpoint.folder if (checkpoint.folder / _CONFIG).exists() else None
+    cache_dir = dict(checkpoint.fetching).get("cache_dir")
+    with contextlib.suppress(OSError, ValueError):  # no hub id, which transformers tells
+        return folder_of(checkpoint.source, checkpoint.subfolder, checkpoint.revision, cache_dir)
+    from transformers.utils.hub import cached_file
+
+    arguments = checkpoint.arguments()
+    del arguments["trust_remote_code"]
+    with contextlib.suppress(OSError, ValueError):
+        found = cached_file(checkpoint.source.location, _CONFIG, **arguments)
+        return None if found is None else Path(found).parent
+    return None
 
 
 def read_generation_settings(checkpoint: Checkpoint, description: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._files import open_regular
 from llenergymeasure.exceptions import first_line
 
 # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: every pointer begins so, and has under 1024 bytes.
@@ -51,15 +52,20 @@ def damage(path: Path) -> str | None:
     return None if reason is None else f"{path} {reason}; {_ADVICE}"
 
 
-def shapes_of(path: Path) -> Shapes:
-    """The shape of each tensor of a whole file of weights by its name; none of a file of an unknown kind."""
+def shapes_of(path: Path) -> Shapes | None:
+    """The shape of each tensor of a whole file of weights by its name; None of a file of an unknown kind."""
     if path.suffix == ".safetensors":
         return _safetensors(path)
-    return _torch_file(path) if _head(path).startswith(_ZIP) else {}
+    return _torch_file(path) if _head(path).startswith(_ZIP) else None
+
+
+def is_gguf_file(path: Path) -> bool:
+    """Whether a file begins as one of GGUF, whatever it is called."""
+    return _head(path).startswith(_GGUF)
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(_POINTER))
 
 
@@ -84,7 +90,7 @@ def _reason_of(read: Any, path: Path, what: str) -> str | None:
 
 
 def _safetensors(path: Path) -> Shapes:
-    """As ``shapes_of``; the library holds every offset of the header against the size of the file."""
+    """Of each tensor by its name; the library holds every offset of the header against the size of the file."""
     from safetensors import safe_open
 
     opened: Any = safe_open(path, framework="numpy")
@@ -93,7 +99,7 @@ def _safetensors(path: Path) -> Shapes:
 
 
 def _torch_file(path: Path) -> Shapes:
-    """As ``shapes_of``, of a zip of torch, whose tensors are made without memory and whose pickle may run nothing."""
+    """As ``_safetensors``, of a zip of torch: its tensors are made without memory, and its pickle may run nothing."""
     import torch
 
     with zipfile.ZipFile(path) as found:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.core.checkpoint.converted import damage, kept_folder, whole_folder
+from llenergymeasure.core.checkpoint.converted import folder_damage, kept_folder, whole_folder
 
 _NOBODY = 65534
 
@@ -75,6 +75,7 @@ def test_the_disk_has_every_file_before_the_folder_gets_its_name(target: Path, m
 Harm = Callable[[Path], object]
 HARMS: dict[str, Harm] = {
     "truncated weights": lambda f: (f / "model.safetensors").write_bytes(weights()[:-1]),
+    "weights of none": lambda f: (f / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}"),
     "empty weights": lambda f: (f / "model.safetensors").write_bytes(b""),
     "missing weights": lambda f: (f / "model.safetensors").unlink(),
     "empty description": lambda f: (f / "config.json").write_text(""),
@@ -96,13 +97,13 @@ HARMS_OF_SIZE: dict[str, Harm] = {
 def test_a_damaged_one_is_named_and_made_again(harm: str, target: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept_folder(target, make)
     (HARMS | HARMS_OF_SIZE)[harm](target)
-    assert damage(target) is not None
+    assert folder_damage(target) is not None
     assert whole_folder(target) is None
     assert kept_folder(target, make) == target
     (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert line.startswith(f"{target} is damaged: ")
     assert line.endswith("; it is made again")
-    assert damage(target) is None
+    assert folder_damage(target) is None
     assert (target / "model.safetensors").read_bytes() == weights()
     assert not [name for name in names(target.parent) if name.endswith(".partial")]
 
@@ -115,7 +116,7 @@ def test_one_whose_sizes_nobody_wrote_down_is_looked_into(harm: str | None, targ
         assert kept_folder(target, never) == target
         return
     HARMS[harm](target)
-    assert damage(target) is not None
+    assert folder_damage(target) is not None
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077], ids=oct)
@@ -186,7 +187,7 @@ def test_a_damaged_one_that_cannot_be_replaced_is_made_beside_it_once(
     kept = read_only()
     found = kept_folder(kept, make)
     assert found.parent == Path(tempfile.gettempdir(), f"llenergymeasure-{os.geteuid()}")
-    assert damage(found) is None
+    assert folder_damage(found) is None
     assert f"it is made in {found.parent} instead" in caplog.text
     assert kept_folder(kept, never) == whole_folder(kept) == found
     # It is nobody else's to fill.
@@ -224,4 +225,4 @@ def test_two_processes_that_ask_at_once_have_it_made_once(target: Path, tmp_path
     ]
     assert [p.communicate(timeout=60)[0].strip() for p in processes] == [str(target)] * 2
     assert (tmp_path / "log").read_text() == "made\n"
-    assert damage(target) is None
+    assert folder_damage(target) is None

@@ -51,11 +51,23 @@ def test_a_gguf_file_is_known_by_its_first_bytes_under_any_name(tmp_path: Path, 
     assert (resolve_model(str(file)).location, resolve_model(str(file)).gguf_file) == (str(tmp_path), name)
 
 
-@pytest.mark.parametrize("content", [b"", b"GGU", b"version https://git-lfs.github.com/spec/v1"])
-def test_what_only_has_its_name_is_none(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (b"GGU", "is no GGUF file"),
+        (b"version https://git-lfs.github.com/spec/v1", "is a git-LFS pointer"),
+    ],
+)
+def test_what_only_has_its_name_is_none(tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "m.gguf").write_bytes(content)
     assert not is_gguf(str(tmp_path / "m.gguf"))
-    assert "is not a GGUF file" in str(model_problem(str(tmp_path / "m.gguf")))
+    assert why in str(model_problem(str(tmp_path / "m.gguf")))
+
+
+def test_a_file_of_another_kind_is_none(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"anything")
+    assert "is not a GGUF file" in str(model_problem(str(tmp_path / "model.safetensors")))
 
 
 def test_of_one_that_is_not_there_the_name_tells(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Whether an adapter's files are whole and made for the model, tried without reading any weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def adapter_problems(config: ExperimentConfig, description: Any | None) -> Itera
     except FileNotFoundError:
         return
     problems = list(_description_problems(config.lora.path, folder))
-    shapes: Shapes = {}
+    shapes: Shapes | None = None
     if not problems:
         try:
             (file,) = adapter_files(folder).values()
@@ -38,10 +38,10 @@ def adapter_problems(config: ExperimentConfig, description: Any | None) -> Itera
             problems = [f"{error}; fetch the adapter again"]
         else:
             problems = [problem] if (problem := damage(file)) is not None else []
-            shapes = {} if problems else shapes_of(file)
+            shapes = None if problems else shapes_of(file)
     trusted = section_of(config).trust_remote_code
     model = None if problems or description is None else skeleton(description, trust_remote_code=trusted)
-    if model is not None and shapes:
+    if model is not None and shapes is not None:
         problems = list(_misfits(config.lora.path, model, shapes)) or list(_told_by_peft(config, folder, model, shapes))
     yield from (line if line.startswith("lora.path") else f"lora.path: {line}" for line in problems)
 
@@ -51,11 +51,19 @@ def _description_problems(path: str, folder: Path) -> Iterator[str]:
     irregular = next(irregular_files(folder), None)
     content, problem = ({}, irregular) if irregular is not None else json_object(folder / _CONFIG)
     if problem is None:
-        problem = next((f"{folder / _CONFIG}: {line}" for line in impossible_numbers(content)), None)
+        lines = (f"{folder / _CONFIG}: {line}" for line in (*impossible_numbers(content), *_no_settings(content)))
+        problem = next(lines, None)
     if problem is not None:
         yield problem
     elif str(content.get("peft_type")).upper() != "LORA":
         yield no_lora(path, content.get("peft_type"))
+
+
+def _no_settings(content: Mapping[str, Any]) -> Iterator[str]:
+    """Groups of settings that are none; peft looks into some only where there is memory."""
+    for key, value in content.items():
+        if key.endswith("_config") and value and not isinstance(value, Mapping):
+            yield f"{key} is {value!r:.60}, where an object with names and values belongs; fetch it again"
 
 
 def _misfits(path: str, model: Any, shapes: Shapes) -> Iterator[str]:
@@ -103,9 +111,9 @@ def _told_by_peft(config: ExperimentConfig, folder: Path, model: Any, shapes: Sh
         check_fit(path, missing, left_over)
     except BackendError as error:
         yield str(error)
-    except NotImplementedError:
-        return  # a kind of initialisation that computes with weights: it is tried when the model is loaded
     except Exception as error:  # noqa: BLE001 - a configuration's values, which peft uses as they are
+        if isinstance(error, NotImplementedError) and "meta" in str(error).lower():
+            return  # torch's, of an initialisation that computes with weights: it is tried when the model is loaded
         yield f"peft cannot put {path} on the model: {first_line(error)}; give an adapter made for this model"
 
 

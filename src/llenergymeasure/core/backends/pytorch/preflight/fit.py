@@ -25,7 +25,7 @@ def unlike_the_files(description: Any, files: Mapping[str, Path]) -> list[str]:
     """
     model = None if getattr(description, "quantization_config", None) is not None else skeleton(description)
     shapes = _shapes(files)
-    if model is None or not shapes:
+    if model is None or shapes is None:
         return []
     try:
         info = _loaded_without_memory(model, description, shapes)
@@ -35,13 +35,13 @@ def unlike_the_files(description: Any, files: Mapping[str, Path]) -> list[str]:
     return not_in_the_files(info)
 
 
-def _shapes(files: Mapping[str, Path]) -> Shapes:
-    """Of all files; none where a file is of a kind that does not tell."""
+def _shapes(files: Mapping[str, Path]) -> Shapes | None:
+    """Of all files; None where a file is of a kind that does not tell."""
     found: dict[str, tuple[int, ...]] = {}
     for path in files.values():
         of_one = shapes_of(path)
-        if not of_one:
-            return {}
+        if of_one is None:
+            return None
         found |= of_one
     return found
 
