@@ -83,8 +83,9 @@ def nearest(name: str, known: Sequence[str], *, otherwise: str | None = None) ->
 class ConfigModel(BaseModel):
     """Frozen, no unknown keys, no NaN or infinity, documented field by field.
 
-    Values are kept as they are given, but for the home directory in paths, which is ``~``: results are published. Secrets are
-    named by variable (``config/in_use.py`` puts both in place); one that is written out is a ``ConfigError``.
+    Values are kept as they are given, but for the home directory in paths, which is ``~``: results are published.
+    Secrets are named by variable (``config/in_use.py`` puts both in place); one that is written out is a
+    ``ConfigError``.
 
     A model says in two tables how its fields bear on each other:
 
