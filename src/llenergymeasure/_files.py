@@ -7,10 +7,37 @@ import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file, open for reading; a pipe, a device or a socket is none: it may have no end, or never begin.
+
+    What is none is not opened. What takes the place of a file meanwhile is opened without waiting, and refused.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file; it is named.
+    """
+    _refuse_others(path.stat().st_mode, path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _refuse_others(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _refuse_others(mode: int, path: Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; give a regular file", str(path))
+    if not stat.S_ISREG(mode):
+        told = "it is no regular file (a pipe, a device or a socket); give a regular file"
+        raise OSError(errno.EINVAL, told, str(path))
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes:
-    """All of a file; a pipe or a device is none: it may have no end, or never begin.
+    """All of a file.
 
     Args:
         path: the file.
@@ -19,14 +46,7 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     Raises:
         OSError: it cannot be read, is no regular file, or is larger; the file is named.
     """
-    # Without waiting for whoever writes into a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "this is a pipe or a device, no file", str(path))
+    with open_regular(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"it has over {most_bytes / 1e6:,.0f} MB, which no such file has", str(path))
