@@ -296,7 +296,8 @@ def test_errors_warnings_and_failed_requests_are_told_so(home: str, monkeypatch:
         index=0, input_tokens=1, output_tokens=0, finish_reason="error", output_digest="", error=said
     )
     assert str(ExperimentError(said)) == wanted
-    assert MeasurementWarning("flag", said).text == wanted
+    warning = MeasurementWarning("flag", said, said, where=said)
+    assert (warning.text, warning.advice, warning.where) == (wanted, wanted, wanted)
     assert failed.error == wanted
     assert first_line(ValueError(said)) == wanted
 
