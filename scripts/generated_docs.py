@@ -55,8 +55,8 @@ Results are published, so they have names in the place of what is nobody's busin
   as it is.
 - A secret is named by a variable, such as `${HF_TOKEN}`, in any text. The name is kept and hashed; the value is put in
   place only where it is used, and is not in results, logs or messages. One that is written out, under a key such as
-  `token`, `api_key` or `password`, or in a URL, is refused. Other variables may be named too, such as
-  `model: ${MODELS}/llama`.
+  `token`, `api_key` or `password`, in a URL or behind `Authorization:`, is refused. Other variables may be named
+  too, such as `model: ${MODELS}/llama`.
 
 ## Shared by all engines
 

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from llenergymeasure._files import open_regular
 from llenergymeasure.core.prompts.messages import MOST_CHARACTERS
@@ -69,7 +69,7 @@ def lines_of(file: IO[str], where: str) -> Iterator[str]:
 class _Limited(io.RawIOBase):
     """A stream of which no more than ``MOST_BYTES`` are read."""
 
-    def __init__(self, stream: IO[bytes], where: str) -> None:
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, where: str) -> None:
         super().__init__()
         self._stream, self._where, self._n_bytes = stream, where, 0
 
