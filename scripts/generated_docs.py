@@ -50,11 +50,13 @@ A field that is set but changes nothing, such as a temperature without sampling,
 Results are published, so they have names in the place of what is nobody's business:
 
 - A path under the home directory is kept, hashed and shown as `~/...`, however it is given; `~` is understood wherever
-  a path is read.
+  a path is read. In mappings that are handed on, such as `passthrough_kwargs`, paths are what stands under keys that
+  end in `path`, `dir`, `directory`, `folder`, `file`, `model`, `tokenizer`, `adapter` or `checkpoint`; any other text
+  stays as it is.
 - A secret is named by a variable, such as `${HF_TOKEN}`, in any text. The name is kept and hashed; the value is put in
   place only where it is used, and is not in results, logs or messages. One that is written out, under a key such as
-  `token`, `api_key` or `password`, or in a URL, is refused. Other variables may be named too, such as
-  `model: ${MODELS}/llama`.
+  `token`, `api_key` or `password`, in a URL or behind `Authorization:`, is refused. Other variables may be named
+  too, such as `model: ${MODELS}/llama`.
 
 ## Shared by all engines
 

@@ -10,36 +10,41 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-@contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """A file to read in the body; a pipe or a device is none: it may have no end, or never begin.
+def open_regular(path: Path) -> BinaryIO:
+    """A file, open for reading; a pipe, a device or a socket is none: it may have no end, or never begin.
 
-    Args:
-        path: the file.
+    What is none is not opened. What takes the place of a file meanwhile is opened without waiting, and refused.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file; the file is named.
+        OSError: it cannot be opened, or is no regular file; it is named.
     """
-    # Without waiting for whoever writes into a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "this is a pipe or a device, no file", str(path))
-        yield file
+    _refuse_others(path.stat().st_mode, path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        _refuse_others(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _refuse_others(mode: int, path: Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; give a regular file", str(path))
+    if not stat.S_ISREG(mode):
+        told = "it is no regular file (a pipe, a device or a socket); give a regular file"
+        raise OSError(errno.EINVAL, told, str(path))
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes:
-    """All of a file, as ``open_regular`` opens it.
+    """All of a file.
 
     Args:
         path: the file.
-        most_bytes: no such file has more.
+        most_bytes: what such a file has at most.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger; the file is named.
+        OSError: it cannot be opened, is no regular file, or is larger; the file is named.
     """
     with open_regular(path) as file:
         content = file.read(most_bytes + 1)

@@ -30,13 +30,23 @@ _KNOWN_TOKEN = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|sk-(?:proj-|svcacct-|ant-\w{1,8}-)?[A-Za-z0-9_]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
     r"|github_pat_\w{20,}|glpat-[\w-]{16,}|AKIA[A-Z0-9]{16}|xox[abprs]-[\w-]{10,})"
 )
+# A password may have @ and / in it, where it should have %40 and %2F; the port of a host begins no password.
 _USER_AND_PASSWORD = re.compile(
-    r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]{0,20}://)(?P<user>[^/\s?#@:'\"]*):(?P<secret>[^/\s@]+)@"
+    r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]{0,20}://)(?P<user>[^/\s?#@:'\"\[]*)"
+    r":(?!\d{1,5}[/?#\"])(?P<secret>(?:[^\s:]|:(?!//))+)@"
 )
-_USER_ALONE = re.compile(r"(?P<scheme>\b(?:git\+)?https?://)(?P<secret>[^/\s?#@:'\"]+)@")
+_USER_ALONE = re.compile(r"(?P<scheme>\b(?:git\+)?https?://)(?P<secret>[^/\s?#:'\"]+)@")
 _WITHOUT_SCHEME = re.compile(r"[^/\s:@]+:(?P<secret>[^/\s@]+)@[\w.-]+(?::\d+)?(?:/\S*)?")
 _IN_QUERY = re.compile(r"(?P<key>(?<=[?&;])[\w.~-]+)=(?P<secret>[^&;#\s'\"]+)")
-_IN_QUERY_TOO = frozenset({"sig", "signature", "key"})
+_IN_QUERY_TOO = re.compile(r"(?:.*[-_])?sig(?:nature)?|key|key-pair-id|(?:aws|google)access(?:key)?id", re.IGNORECASE)
+_IN_HEADER = re.compile(
+    r"\bauthorization['\"]?\s{0,3}[:=,]\s{0,3}['\"]?(?:(?:bearer|basic|token)\s{1,3}|(?=[^\s'\",]{16}))"
+    r"(?P<secret>[^\s'\",]+)",
+    re.IGNORECASE,
+)
+# Behind the word alone also stands "authentication".
+_BEARER = re.compile(r"\bbearer\s{1,3}(?=[\w.~+/=-]*\d)(?P<secret>[\w.~+/=-]{8,})", re.IGNORECASE)
+_CREDENTIALS = (_USER_AND_PASSWORD, _USER_ALONE, _IN_QUERY, _IN_HEADER, _BEARER)
 # A shorter value may be a part of any word.
 _LEAST_HIDDEN = 8
 # Variables that were put in place in this process.
@@ -81,17 +91,22 @@ def token_in(text: str) -> bool:
 
 
 def credentials_in(text: str, *, is_address: bool = False) -> bool:
-    """Whether a text has a URL in it that carries a password, or a token as its user or in its query.
+    """Whether a text has a URL in it that carries a password, or a token as its user or in its query, or a header's.
 
     Args:
         text: any text.
         is_address: it is the address of a server, in which ``user:password@host`` is no name.
     """
-    found = [*_USER_AND_PASSWORD.finditer(text), *_USER_ALONE.finditer(text)]
-    found += filter(None, [_WITHOUT_SCHEME.fullmatch(text) if is_address else None])
-    if "://" in text:
-        found += [m for m in _IN_QUERY.finditer(text) if looks_secret(m["key"]) or m["key"].lower() in _IN_QUERY_TOO]
-    return any(not names_a_variable(match["secret"]) for match in found)
+    found = (match for pattern in _CREDENTIALS for match in pattern.finditer(text))
+    without_scheme = _WITHOUT_SCHEME.fullmatch(text) if is_address else None
+    return any(map(_is_told, found)) or (without_scheme is not None and _is_told(without_scheme))
+
+
+def _is_told(match: re.Match[str]) -> bool:
+    """Whether what was found opens something, and is no name of a variable."""
+    key = match.groupdict().get("key")
+    opens = key is None or looks_secret(key) or _IN_QUERY_TOO.fullmatch(key) is not None
+    return opens and not names_a_variable(match["secret"])
 
 
 def put_in_place(text: str, environ: Mapping[str, str] | None = None) -> str:
@@ -126,19 +141,16 @@ def hidden(text: str, values: Sequence[tuple[str, str]] | None = None) -> str:
         if value in text:
             text = text.replace(value, f"${{{name}}}")
     text = _KNOWN_TOKEN.sub("***", text)
-    if "://" in text:
-        text = _USER_AND_PASSWORD.sub(_without_password, text)
-        text = _USER_ALONE.sub(lambda m: m[0] if names_a_variable(m["secret"]) else f"{m['scheme']}***@", text)
-        text = _IN_QUERY.sub(lambda m: f"{m['key']}=***" if _is_told(m) else m[0], text)
+    for pattern in _CREDENTIALS:
+        text = pattern.sub(_without_secret, text)
     return text
 
 
-def _without_password(match: re.Match[str]) -> str:
-    return match[0] if names_a_variable(match["secret"]) else f"{match['scheme']}{match['user']}:***@"
-
-
-def _is_told(match: re.Match[str]) -> bool:
-    return looks_secret(match["key"]) and not names_a_variable(match["secret"])
+def _without_secret(match: re.Match[str]) -> str:
+    if not _is_told(match):
+        return match[0]
+    begin, end = (place - match.start() for place in match.span("secret"))
+    return f"{match[0][:begin]}***{match[0][end:]}"
 
 
 def values_to_hide() -> list[tuple[str, str]]:

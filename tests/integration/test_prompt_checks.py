@@ -179,6 +179,20 @@ def test_without_a_table_more_tokens_than_it_was_made_for_are_a_caution(model: P
     assert "301 positions, and the model was made for 256" in said
 
 
+@pytest.mark.parametrize(("n_output", "said"), [(7, []), (8, ["took 257 positions, and the model was made for 256"])])
+def test_before_a_run_and_in_its_result_one_rule_says_whether_it_was_made_for_so_many(
+    model: Path, n_output: int, said: list[str]
+) -> None:
+    # The last token is never read: 250 + 7 - 1.
+    fields: dict[str, Any] = {"n": 1, "max_output_tokens": 8}
+    fields["dataset"] = {"random": {"input_tokens": 250, "output_tokens": n_output}}
+    before = [c for c in found(model, max_input_tokens=512, **fields).cautions if c.startswith("beyond_context")]
+    result = run_experiment(model=str(model), max_input_tokens=512, **{**QUICK, **fields})
+    after = [w for w in result.measurement_warnings if w.startswith("beyond_context")]
+    assert [len(before), len(after)] == [len(said), len(said)]
+    assert all(part in warning for part, warning in zip(said, after, strict=True))
+
+
 @pytest.mark.parametrize("value", [-1, None, "x"])
 def test_a_limit_that_is_none_limits_nothing(model: Path, value: Any) -> None:
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))

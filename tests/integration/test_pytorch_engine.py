@@ -12,8 +12,6 @@ from transformers import (
     LlamaForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
-    XLNetConfig,
-    XLNetLMHeadModel,
 )
 
 from llenergymeasure.config.models import ExperimentConfig
@@ -24,7 +22,7 @@ from llenergymeasure.domain.inference import ChatMessage, InferenceOutput, Promp
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.fakes.pytorch import generated, prepared, requests_of
-from tests.integration.conftest import greedy_by_hand, save_tiny_llama, tiny_tokenizer
+from tests.integration.conftest import greedy_by_hand, save_tiny_llama
 
 TEXTS = [
     "joule",
@@ -244,30 +242,6 @@ def test_a_model_of_unknown_make_is_counted_by_its_tensors_with_low_confidence()
     result = estimate_flops_palm(model, 3, 2)
     assert result.value == 2 * 16 * 5
     assert result.confidence == "low"
-
-
-def test_more_tokens_than_the_model_was_made_for_are_a_warning(tiny_llama: Path) -> None:
-    # The tiny Llama was made for 256; the prompt is cut to 250.
-    for n_output, said in ((6, []), (7, ["beyond_context: a request had 257 tokens with its answer"])):
-        config = ExperimentConfig.model_validate(
-            {"model": str(tiny_llama), "precision": "fp32", "max_input_tokens": 250, "max_output_tokens": n_output}
-        )
-        with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-            (batch,) = prepared(loaded, prompts([TEXTS[1] * 60]))
-            generated(loaded, batch)
-            assert [str(warning).split(",")[0] for warning in loaded.warnings()] == said
-
-
-def test_a_model_that_names_no_limit_was_made_for_any_number_of_tokens(tmp_path: Path) -> None:
-    # Its max_position_embeddings is -1.
-    made = XLNetConfig(vocab_size=320, d_model=32, n_layer=1, n_head=2, d_inner=32, pad_token_id=0)
-    XLNetLMHeadModel(made).save_pretrained(tmp_path)
-    tiny_tokenizer().save_pretrained(tmp_path)
-    config = ExperimentConfig.model_validate({"model": str(tmp_path), "precision": "fp32", "max_output_tokens": 2})
-    with PyTorchBackend().load(ExperimentPlan.of(config)) as loaded:
-        (batch,) = prepared(loaded, prompts(TEXTS[:1]))
-        generated(loaded, batch)
-        assert loaded.warnings() == []
 
 
 def test_a_prompt_that_becomes_no_tokens_begins_with_the_models_first_token_whatever_its_number(

@@ -1,15 +1,19 @@
 """Files that are whole or absent, and may be read by whom the user lets read them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from llenergymeasure._files import mode_of_new_files, write_atomically, written_atomically
+from llenergymeasure._files import mode_of_new_files, open_regular, read_regular, write_atomically, written_atomically
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.yaml_file import read_config_file
+from llenergymeasure.core.prompts.files import read_file
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.processes.handover import PLAN_FILE, handed_over
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.results.export import export_csv
@@ -83,3 +87,54 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(OSError, match=r"no-such-folder/file'$"):
         write_atomically(tmp_path / "no-such-folder" / "file", "text")
     assert list(tmp_path.iterdir()) == []
+
+
+# Opening what is a file, and nothing else.
+
+
+@pytest.fixture
+def swapped(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Put a pipe in the place of a file as soon as somebody has looked what it is."""
+
+    def swap(file: Path) -> None:
+        look = Path.stat
+
+        def stat(path: Path, **how: Any) -> os.stat_result:
+            found = look(path, **how)
+            if path == file:
+                file.unlink()
+                os.mkfifo(file)
+                monkeypatch.setattr(Path, "stat", look)
+            return found
+
+        monkeypatch.setattr(Path, "stat", stat)
+
+    return swap
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_that_takes_the_place_of_a_file_is_waited_for_by_nobody(
+    tmp_path: Path, swapped: Callable[[Path], None]
+) -> None:
+    readers: list[Callable[[Path], object]] = [
+        open_regular,
+        lambda path: read_regular(path, 10),
+        lambda path: read_file(path, None),
+        read_config_file,
+    ]
+    for number, read in enumerate(readers):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text('{"prompt": "x"}\n', encoding="utf-8")
+        swapped(path)
+        with pytest.raises((OSError, ConfigError), match="no regular file"):
+            read(path)
+
+
+def test_no_descriptor_stays_open_of_what_is_refused(tmp_path: Path, swapped: Callable[[Path], None]) -> None:
+    path = tmp_path / "x"
+    path.touch()
+    swapped(path)
+    before = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(OSError, match="no regular file"):
+        open_regular(path)
+    assert len(list(Path("/dev/fd").iterdir())) == before

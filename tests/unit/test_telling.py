@@ -164,10 +164,27 @@ def test_these_do_not(key: str) -> None:
         "https://host/x?token=abc",
         "https://host/x?a=1&api_key=abc",
         "postgres://me:pw@db/x",
+        "http://me:p@ss/w@host",
+        "http://me:1234@host",
+        "http://me:12-34@host",
+        "http://me:12,34@host",
+        "https://to@ken@host/x",
+        "https://cdn/x?Expires=1&Signature=ab~c_",
+        "https://cdn/x?Key-Pair-Id=K3RPWS",
+        "https://bucket/x?AWSAccessKeyId=ASIAX",
+        "https://bucket/x?X-Amz-Signature=0a1b",
+        "https://bucket/x?X-Amz-Security-Token=IQo",
+        "Max retries exceeded with url: /x?sig=a%2Fb",
+        "Authorization: Bearer abc",
+        "{'Authorization': 'Basic bWU6cHc='}",
+        "authorization=0123456789abcdef",
+        "sent Bearer eyJhbGci.eyJzdWIi.c2ln",
     ],
 )
 def test_these_texts_carry_credentials(text: str) -> None:
     assert credentials_in(text)
+    # What is refused in a configuration is hidden in messages too, with its last character.
+    assert "***" in hidden(text)
 
 
 @pytest.mark.parametrize(
@@ -182,10 +199,40 @@ def test_these_texts_carry_credentials(text: str) -> None:
         "a:b",
         "me:pw@proxy:3128",
         "kernels-community/flash-attn@v1:forward",
+        "http://localhost:8000/v1/model@main",
+        "http://localhost:8000?of=me@host",
+        '{"url":"http://localhost:8000","by":"me@host"}',
+        "http://[::1]:8000/v1@main",
+        "https://host/x?signature_version=4&keys=3",
+        "Bearer authentication failed",
+        "Authorization: Bearer ${TOKEN}",
+        "authorization: required",
     ],
 )
 def test_these_carry_none(text: str) -> None:
     assert not credentials_in(text)
+    assert hidden(text) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "403 Forbidden for url: https://cdn-lfs.hf.co/a?Expires=17&Signature=Qm~9_&Key-Pair-Id=K3RPWS",
+            "403 Forbidden for url: https://cdn-lfs.hf.co/a?Expires=17&Signature=***&Key-Pair-Id=***",
+        ),
+        (
+            "https://s3/b?X-Amz-Credential=AK%2F1&X-Amz-Date=2&X-Amz-Security-Token=IQo%2F&X-Amz-Signature=0a1b",
+            "https://s3/b?X-Amz-Credential=***&X-Amz-Date=2&X-Amz-Security-Token=***&X-Amz-Signature=***",
+        ),
+        ("Max retries exceeded with url: /a?sig=b (tried 3)", "Max retries exceeded with url: /a?sig=*** (tried 3)"),
+        ("{'Authorization': 'Bearer abc.def', 'a': 1}", "{'Authorization': 'Bearer ***', 'a': 1}"),
+        ("http://user:p@ss/w@host and me@home", "http://user:***@host and me@home"),
+        ("http://a:b@c,http://d:e/f@g", "http://a:***@c,http://d:***@g"),
+    ],
+)
+def test_what_opens_something_is_hidden_and_the_rest_stays(said: str, shown: str) -> None:
+    assert hidden(said) == shown
 
 
 def test_a_variable_becomes_its_value_and_its_value_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,8 +267,19 @@ def test_without_a_scheme_a_password_is_one_in_an_address_only() -> None:
     assert not names_an_address("name")
 
 
+LONG = (
+    "a://b:c" * 30_000,
+    "a://b:" + "c@d/" * 50_000,
+    "http://a@" * 30_000,
+    "authorization:" * 20_000,
+    "bearer " * 40_000,
+    "bearer " + "a" * 300_000,
+    "/?" + "a-" * 100_000 + "=b",
+)
+
+
 def test_long_texts_are_looked_through_in_no_time() -> None:
-    for text in ("a." * 100_000, "a://" * 50_000, "?a" * 100_000, "a:b@" * 50_000, "hf_" * 80_000):
+    for text in ("a." * 100_000, "a://" * 50_000, "?a" * 100_000, "a:b@" * 50_000, "hf_" * 80_000, *LONG):
         start_s = time.process_time()
         credentials_in(text, is_address=True)
         hidden(f"{text} ://")
@@ -238,7 +296,8 @@ def test_errors_warnings_and_failed_requests_are_told_so(home: str, monkeypatch:
         index=0, input_tokens=1, output_tokens=0, finish_reason="error", output_digest="", error=said
     )
     assert str(ExperimentError(said)) == wanted
-    assert MeasurementWarning("flag", said).text == wanted
+    warning = MeasurementWarning("flag", said, said, where=said)
+    assert (warning.text, warning.advice, warning.where) == (wanted, wanted, wanted)
     assert failed.error == wanted
     assert first_line(ValueError(said)) == wanted
 

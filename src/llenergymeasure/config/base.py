@@ -19,8 +19,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from llenergymeasure.config.paths import kept
-from llenergymeasure.config.secrets import literal_secrets
+from llenergymeasure.config.names.paths import is_of_paths, kept
+from llenergymeasure.config.names.secrets import literal_secrets
 from llenergymeasure.exceptions import ConfigError
 
 # YAML says what is a number: neither true nor "5" is one, and neither 1 nor "yes" is true.
@@ -83,8 +83,9 @@ def nearest(name: str, known: Sequence[str], *, otherwise: str | None = None) ->
 class ConfigModel(BaseModel):
     """Frozen, no unknown keys, no NaN or infinity, documented field by field.
 
-    Texts are kept as they are given, but for the home directory, which is ``~``: results are published. Secrets are
-    named by variable (``config/in_use.py`` puts both in place); one that is written out is a ``ConfigError``.
+    Values are kept as they are given, but for the home directory in paths, which is ``~``: results are published.
+    Secrets are named by variable (``config/names/in_use.py`` puts both in place); one that is written out is a
+    ``ConfigError``.
 
     A model says in two tables how its fields bear on each other:
 
@@ -120,8 +121,8 @@ class ConfigModel(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _as_kept(cls, value: Any) -> Any:
-        return kept(value)
+    def _as_kept(cls, value: Any, info: ValidationInfo) -> Any:
+        return kept(value, is_of_paths(cls, str(info.field_name)))
 
     @field_validator("*")
     @classmethod

@@ -14,7 +14,7 @@ from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.fields import field_of, keys_of, members, model_at, model_in, takes_mapping, takes_null
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.config.secrets import literal_secrets
+from llenergymeasure.config.names.secrets import literal_secrets
 from llenergymeasure.config.yaml_file import Location, printable
 from llenergymeasure.exceptions import ConfigError
 

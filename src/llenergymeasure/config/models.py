@@ -33,7 +33,7 @@ from llenergymeasure.config.measurement import (
     PhasesConfig,
     WarmupConfig,
 )
-from llenergymeasure.config.paths import PathText
+from llenergymeasure.config.names.paths import PathText
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 from llenergymeasure.exceptions import ConfigError

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from llenergymeasure.config.base import ConfigModel, Flag, conflict, refused
-from llenergymeasure.config.paths import PathText
+from llenergymeasure.config.names.paths import PathText
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 
 BUILT_IN_DATASETS = ("mixed",)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from llenergymeasure._files import open_regular
 from llenergymeasure._paths import HALF_A_CHARACTER, expanded, is_whole
 from llenergymeasure._secrets import is_of_a_secret, looks_secret
 from llenergymeasure.exceptions import ConfigError, first_line
@@ -172,7 +173,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_file(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(_MAX_FILE_BYTES + 1)
 
 

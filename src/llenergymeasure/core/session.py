@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core import session_answers as answers
 from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
@@ -19,6 +19,7 @@ from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
 from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
+from llenergymeasure.core.prompts.fitting import beyond_context
 from llenergymeasure.core.settling import settled
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window.meter import Window
@@ -113,6 +114,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             watched = watch_the_model(plan, description, instruments, baseline)
             warnings.extend(watched.warnings)
             seen = _measured(watched, prepared.work, environment, state, warnings)
+            warnings.extend(beyond_context(seen.window.output.requests, prepared.room))
             told = replace(watched.plan, config=named)
             result = _raw_result(told, seen, environment, description, identity, prepared, tuple(warnings))
         state.advance(ExperimentState.DONE)

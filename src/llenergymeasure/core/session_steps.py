@@ -20,6 +20,7 @@ from llenergymeasure.core.measurement_warnings import (
     thermal_floor_warning,
 )
 from llenergymeasure.core.peers import InStep
+from llenergymeasure.core.prompts.fitting import Room
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import as_text
 from llenergymeasure.core.session_answers import or_unavailable
@@ -80,11 +81,12 @@ def idle_baseline(
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedWork:
-    """This process's share of the requests, ready to run, and the digest of all prompts."""
+    """This process's share of the requests, ready to run, the digest of all prompts, and the model's room for them."""
 
     work: Work
     prompts_digest: str
     template_use: str | None
+    room: Room
 
 
 def prepared_work(
@@ -134,6 +136,7 @@ def prepared_work(
         work=Work.of(model, load, prepared.requests),
         prompts_digest=selection.digest,
         template_use=prepared.template_use,
+        room=prepared.room,
     )
 
 

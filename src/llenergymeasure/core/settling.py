@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.engines import registry
-from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.exceptions import BackendError, LLEMError, PreFlightError, contained

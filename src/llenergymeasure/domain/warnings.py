@@ -29,9 +29,11 @@ class MeasurementWarning:
     where: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.text, str):
-            # What libraries say is in it, and it is kept with results.
-            object.__setattr__(self, "text", told(self.text))
+        # What libraries and engines from elsewhere say is in them, and they are kept with results.
+        for name in ("text", "advice", "where"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                object.__setattr__(self, name, told(value))
 
     def __str__(self) -> str:
         """As it is written and shown: ``flag: what was seen; what to do``."""

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from llenergymeasure.config.in_use import path_in_use
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.names.in_use import path_in_use
 from llenergymeasure.domain.plan import ProcessLayout
 
 _ADVICE = "choose another with --output"

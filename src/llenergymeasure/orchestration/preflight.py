@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.config.sensors import AUTO
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase

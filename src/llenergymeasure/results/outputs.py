@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._files import open_regular
 from llenergymeasure._paths import unnameable
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
 from llenergymeasure.exceptions import ConfigError, first_line
@@ -124,37 +125,36 @@ def _beside(run: Path, name: str) -> Path:
     """A file beside a result.
 
     Raises:
-        ConfigError: what the result names is no file there, but nothing, another place, a folder, a pipe or a device.
+        ConfigError: what the result names is no name of a file there, but nothing, or another place.
     """
     file = result_file(run)
     is_a_name = name not in ("", ".", "..") and Path(name).name == name and unnameable(name) is None
     if not is_a_name:
         raise ConfigError(f"result {file}: its table is named {name[:80]!r}; a table is a file beside the result")
-    table = file.with_name(name)
-    if table.exists() and not table.is_file():
-        raise ConfigError(f"{table}: cannot be read: this is no file")
-    return table
+    return file.with_name(name)
 
 
 def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[tuple[Any, ...]]:
     """Rows of a table; an optional column that older files have not is None.
 
     Raises:
-        ConfigError: the table cannot be read, or misses a column.
+        ConfigError: the table cannot be read, is no regular file, or misses a column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             there = [name for name in (optional,) if name is not None and name in file.schema_arrow.names]
             columns = [*names, *there]
             problem = _problem_of(file, columns)
             if problem is not None:
                 raise ConfigError(f"{path}: cannot be read: {problem}")
             table = file.read(columns=columns)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or first_line(error)}") from None
     # Values that have no like in Python end in errors of its own.
-    except (OSError, pa.ArrowException, KeyError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, KeyError, ValueError, OverflowError) as error:
         raise ConfigError(f"{path}: cannot be read: {first_line(error)}") from None
     missing = [name for name in names if _has_gaps(table.column(name))]
     if missing:

@@ -487,7 +487,7 @@ def test_a_file_of_100_mb_is_refused_without_being_read(tmp_path: Path) -> None:
 
 
 def test_a_file_without_end_is_refused() -> None:
-    assert refused_at_once(Path("/dev/zero")).startswith("/dev/zero: too large")
+    assert refused_at_once(Path("/dev/zero")).startswith("/dev/zero: cannot be read: it is no regular file")
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from llenergymeasure import run_experiment
-from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.loader import load_experiment_config
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.exceptions import ConfigError
 from tests.unit.config.conftest import WriteConfig
 
@@ -31,7 +31,7 @@ def with_paths(home: str) -> dict[str, Any]:
         "dataset": {"path": f"{home}/p.jsonl"},
         "lora": {"path": f"{home}/adapter"},
         "output_dir": f"{home}/results",
-        "passthrough_kwargs": {"cache_dir": f"{home}/cache", "nested": {"at": [f"{home}/x"]}},
+        "passthrough_kwargs": {"cache_dir": f"{home}/cache", "nested": {"lora_paths": [f"{home}/x"]}},
         "pytorch": {"offload_folder": f"{home}/offload", "assistant_model": f"{home}/draft"},
     }
 
@@ -53,8 +53,12 @@ def test_it_is_put_in_place_where_it_is_used() -> None:
     }
 
 
-def test_a_text_that_is_no_path_keeps_its_tilde() -> None:
-    config = ExperimentConfig(model="m", passthrough_kwargs={"anything": ["~", "~~~"]})
+@pytest.mark.parametrize("text", ["~", "~~~", "~/x", "~root/x", "/home/me/x"])
+def test_a_text_that_is_no_path_stays_as_it_is(text: str) -> None:
+    passed = {"stop": [text], "anything": text, "nested": {"of": {"prefix": text}}}
+    config = made(model="m", name=text, dataset={"hub": "org/d", "column": text}, passthrough_kwargs=passed)
+    assert config.passthrough_kwargs == passed
+    assert (config.name, config.dataset.column) == (text, text)
     assert in_use(config) is config
 
 

@@ -9,7 +9,6 @@ import pytest
 from llenergymeasure import run_experiment
 from llenergymeasure._secrets import looks_secret
 from llenergymeasure.config.engines import ENGINE_SECTIONS
-from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.introspection import field_defaults
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config
 from llenergymeasure.config.models import (
@@ -19,6 +18,7 @@ from llenergymeasure.config.models import (
     StudyConfig,
     measurement_config_hash,
 )
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
 from llenergymeasure.exceptions import ConfigError, PreFlightError

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from llenergymeasure import _api, run_experiment
 from llenergymeasure.config.engines import ENGINE_SECTIONS
-from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config
 from llenergymeasure.config.models import (
     DecoderConfig,
@@ -21,6 +20,7 @@ from llenergymeasure.config.models import (
     StudyConfig,
     measurement_config_hash,
 )
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.config.sources import environment_source, user_file_path
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from tests.unit.config.conftest import WriteConfig

@@ -174,7 +174,7 @@ def test_a_table_that_is_no_file_beside_the_result_is_told(tmp_path: Path, field
     one, other = run_with(tmp_path / "a", ((1,),)), run_with(tmp_path / "b", ((1,),))
     (other / "folder").mkdir()
     os.mkfifo(other / "pipe")
-    with pytest.raises(ConfigError, match=r"table|no file"):
+    with pytest.raises(ConfigError, match=r"table is a file|no regular file|a folder"):
         compare_runs(one, changed(other, **{field: name}))
 
 

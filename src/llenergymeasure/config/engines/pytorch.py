@@ -14,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.pytorch_left_out import ANOTHER_MODEL, UNSAFE
 from llenergymeasure.config.engines.section import EngineSection
-from llenergymeasure.config.paths import PathText
+from llenergymeasure.config.names.paths import PathText
 
 HubKernel = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+(@[\w./-]+)?(:\w+)?$")]
 MemorySize = Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")]

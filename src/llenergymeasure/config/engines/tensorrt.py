@@ -14,7 +14,7 @@ from pydantic import Field
 
 from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.section import EngineSection
-from llenergymeasure.config.paths import PathText
+from llenergymeasure.config.names.paths import PathText
 
 Sizes = Annotated[list[Annotated[Integer, Field(ge=1)]], Field(min_length=1)]
 _AllReduce = Literal["NCCL", "UB", "MINLATENCY", "ONESHOT", "TWOSHOT", "LOWPRECISION", "MNNVL", "NCCL_SYMMETRIC"]

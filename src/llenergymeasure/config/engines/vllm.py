@@ -12,7 +12,7 @@ from pydantic import Field
 
 from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.section import EngineSection
-from llenergymeasure.config.paths import PathText
+from llenergymeasure.config.names.paths import PathText
 
 # Backends made for one model or one kind of layer are left out: the model selects them itself.
 _CudaAttention = Literal["FLASH_ATTN", "TRITON_ATTN", "FLASHINFER", "FLEX_ATTENTION", "TURBOQUANT", "ULTRAQUANT"]

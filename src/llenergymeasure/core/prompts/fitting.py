@@ -9,7 +9,7 @@ from typing import Any
 from llenergymeasure.core.checkpoint.architecture import position_rows, skeleton
 from llenergymeasure.core.checkpoint.source import Checkpoint
 from llenergymeasure.core.checkpoint.tokenizer import read_description
-from llenergymeasure.domain.inference import Request
+from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, PreFlightError, contained
 
@@ -77,13 +77,42 @@ def check_fit(requests: Sequence[Request], room: Room, model: str) -> tuple[Meas
             f"{told} {model!r} has {room.n_positions}: lower max_input_tokens or max_output_tokens, together to at "
             f"most {room.n_positions + 1}"
         )
-    told = f"{told} was made for {room.n_positions}"
-    return (MeasurementWarning("beyond_context", told, "lower max_input_tokens or max_output_tokens"),)
+    return (_beyond_context(f"{told} was made for {room.n_positions}"),)
+
+
+def beyond_context(outputs: Sequence[RequestOutput], room: Room) -> tuple[MeasurementWarning, ...]:
+    """Say of which of [n] requests that were run the model was not made for, by the answers that they had.
+
+    Args:
+        outputs: of any engine.
+        room: that of the model.
+    """
+    longest = max(outputs, key=_n_positions_read, default=None)
+    if room.n_positions is None or longest is None or _n_positions_read(longest) <= room.n_positions:
+        return ()
+    told = (
+        f"a prompt of {longest.input_tokens} tokens with an answer of {max(longest.answer_lengths)} took "
+        f"{_n_positions_read(longest)} positions, and the model was made for {room.n_positions}"
+    )
+    return (_beyond_context(told),)
 
 
 def n_positions_of(request: Request) -> int:
-    """Tokens that a model reads of a request: its last one is given out and never read."""
-    return len(request.token_ids) + request.max_output_tokens - 1
+    """Positions that a request needs at most."""
+    return _n_positions(len(request.token_ids), request.max_output_tokens)
+
+
+def _n_positions_read(output: RequestOutput) -> int:
+    return _n_positions(output.input_tokens, max(output.answer_lengths))
+
+
+def _n_positions(n_input: int, n_output: int) -> int:
+    # What a model reads: the last token is given out and never read.
+    return n_input + n_output - 1
+
+
+def _beyond_context(told: str) -> MeasurementWarning:
+    return MeasurementWarning("beyond_context", told, "lower max_input_tokens or max_output_tokens")
 
 
 def _count(config: Any, name: str) -> int | None:

@@ -2,13 +2,13 @@
 
 import gzip
 import io
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO
 
+from llenergymeasure._files import open_regular
 from llenergymeasure.core.prompts.messages import MOST_CHARACTERS
 from llenergymeasure.exceptions import ConfigError, first_line
 
@@ -23,19 +23,6 @@ _BLOCK_BYTES = 2**16
 MOST_LINE_CHARACTERS = 2 * MOST_CHARACTERS
 
 
-def check_regular(path: Path, where: str) -> None:
-    """Refuse what is no file on a disk, such as a pipe or a device, which may never end; it is not opened.
-
-    Raises:
-        ConfigError: it is none.
-        OSError: there is nothing there.
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file (a pipe, a device or a socket)"
-        raise ConfigError(f"{where}: cannot be read: it is {kind}; give a regular file")
-
-
 @contextmanager
 def opened_text(path: Path, where: str, newline: str | None = None) -> Iterator[IO[str]]:
     """A file of UTF-8, with or without a byte order mark, unpacked where it is called ``.gz``.
@@ -46,14 +33,14 @@ def opened_text(path: Path, where: str, newline: str | None = None) -> Iterator[
         newline: as for ``open``.
 
     Raises:
-        ConfigError: it is no regular file, too large, no text in UTF-8, or badly packed.
-        OSError: it cannot be read.
+        ConfigError: it is too large, no text in UTF-8, or badly packed.
+        OSError: it cannot be read, or is no regular file.
     """
-    check_regular(path, where)
     try:
         with (
-            gzip.open(path, "rb") if path.suffix.lower() == PACKED else path.open("rb") as packed,
-            io.BufferedReader(_Limited(packed, where), _BLOCK_BYTES) as limited,
+            open_regular(path) as packed,
+            gzip.open(packed, "rb") if path.suffix.lower() == PACKED else packed as unpacked,
+            io.BufferedReader(_Limited(unpacked, where), _BLOCK_BYTES) as limited,
             io.TextIOWrapper(limited, encoding="utf-8-sig", newline=newline) as file,
         ):
             yield file
@@ -82,7 +69,7 @@ def lines_of(file: IO[str], where: str) -> Iterator[str]:
 class _Limited(io.RawIOBase):
     """A stream of which no more than ``MOST_BYTES`` are read."""
 
-    def __init__(self, stream: io.BufferedIOBase, where: str) -> None:
+    def __init__(self, stream: BinaryIO | gzip.GzipFile, where: str) -> None:
         super().__init__()
         self._stream, self._where, self._n_bytes = stream, where, 0
 

@@ -7,8 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._files import open_regular
 from llenergymeasure.core.prompts.choice import Choice, ChosenRows, values_at
-from llenergymeasure.core.prompts.reading import MOST_LINE_CHARACTERS, check_regular, lines_of, opened_text
+from llenergymeasure.core.prompts.reading import MOST_LINE_CHARACTERS, lines_of, opened_text
 from llenergymeasure.core.prompts.rows import PromptRow, column_among, prompts_of
 from llenergymeasure.exceptions import ConfigError, first_line
 
@@ -96,11 +97,15 @@ def read_parquet(path: Path, column: str | None, choice: Choice, where: str) -> 
 
     Raises:
         ConfigError: there is no such column, or a chosen row is no prompt.
+        OSError: it cannot be read, or is no regular file.
     """
     from pyarrow import parquet
 
-    check_regular(path, where)
-    with _as_config_error(where), parquet.ParquetFile(path, pre_buffer=False) as file:
+    with (
+        _as_config_error(where),
+        open_regular(path) as opened,
+        parquet.ParquetFile(opened, pre_buffer=False) as file,
+    ):
         name = column_among(file.schema_arrow.names, column, where)
         n_rows = file.metadata.num_rows
         places = choice.places(n_rows, where)

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +21,8 @@ TEMPLATE_DATE = datetime(2025, 1, 1, 12)
 # For one conversation: ordinary ones take a thousandth of a second.
 RENDER_LIMIT_S = 10.0
 RENDER_LIMIT_BYTES = 2**29
+# Longer than that, for starting it and for what lies around a conversation, the process is not waited for.
+_PATIENCE_S = 20.0
 
 
 class TemplateFailedError(Exception):
@@ -41,13 +45,15 @@ class TemplateRenderer:
     """A process that renders one template; it starts at once, so that starting it costs nobody any time.
 
     A template that does not end in ``RENDER_LIMIT_S`` ends the process, and each further conversation fails at once.
+    The kernel sees to that; a process that it does not end, such as one that was stopped, is ended from here.
     """
 
     def __init__(self, limit_s: float = RENDER_LIMIT_S) -> None:
         self._limit_s = limit_s
-        # Isolated and without site-packages it is there in a hundredth of a second; the search path is handed over.
+        self._gave_up = False
+        # Isolated and without site-packages it is ready in a tenth of a second; the search path is handed over.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-I", "-S", str(template_process.__file__)],
+            [sys.executable, "-P", "-I", "-S", str(template_process.__file__), str(os.getpid()), str(limit_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -82,7 +88,6 @@ class TemplateRenderer:
                 "path": [path for path in sys.path if path],  # not the working directory
                 "template": template,
                 "variables": dict(variables),
-                "seconds": self._limit_s,
                 "memory": RENDER_LIMIT_BYTES,
                 "characters": MOST_CHARACTERS,
                 "date": TEMPLATE_DATE.isoformat(),
@@ -101,15 +106,25 @@ class TemplateRenderer:
     def _ask(self, question: Any) -> dict[str, Any]:
         if self._process.stdin is None or self._process.stdout is None:
             raise ExperimentError("the process that renders templates has no pipes")
+        # Not poll() on what it says: writing to it can wait for it too.
+        watch = threading.Timer(self._limit_s + _PATIENCE_S, self._give_up)
+        watch.daemon = True
+        watch.start()
         try:
             self._process.stdin.write(json.dumps(question, default=str) + "\n")
             self._process.stdin.flush()
             answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         except (OSError, ValueError):
             raise TemplateFailedError(self._how_it_ended()) from None
+        finally:
+            watch.cancel()
         if "error" in answer:
             raise TemplateFailedError(first_line(ValueError(answer["error"])), own_words=bool(answer.get("own_words")))
         return answer
+
+    def _give_up(self) -> None:
+        self._gave_up = True
+        self._process.kill()
 
     def _how_it_ended(self) -> str:
         try:
@@ -117,6 +132,6 @@ class TemplateRenderer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return "it gave no answer that can be read"
-        if code == -signal.SIGALRM:
+        if code == -signal.SIGALRM or self._gave_up:
             return f"it did not end within {self._limit_s:g} s"
         return f"it ended the process that renders it (code {code}), as one that takes too much memory does"

@@ -3,35 +3,57 @@
 A template is a program of somebody else. In here it has no files, a limit of memory, and a limit of time that the
 kernel holds it to: loops can be nested so that they never end, in one call or in many. It knows no time of day.
 
-Lines of JSON come in and go out. The first is ``{"path", "template", "variables", "seconds", "memory", "characters",
-"date"}``, answered with ``{}``; each further one is a list of messages, answered with ``{"text", "clock"}``. What
-fails is answered with ``{"error"}``, and ``"own_words"`` where the template itself refuses.
+Its arguments are the pid of who started it, which it does not outlive, and the limit of time in seconds.
+
+Lines of JSON come in and go out. The first is ``{"path", "template", "variables", "memory", "characters", "date"}``,
+answered with ``{}``; each further one is a list of messages, answered with ``{"text", "clock"}``. What fails is
+answered with ``{"error"}``, and ``"own_words"`` where the template itself refuses.
 """
 
+import contextlib
+import ctypes
 import json
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-def main() -> None:
-    """Answer until nothing more comes."""
+
+def main(parent: int, seconds: float) -> None:
+    """Answer until nothing more comes.
+
+    Args:
+        parent: the pid of who started this process.
+        seconds: the limit for reading, rendering and writing one conversation. Importing jinja2 has none in here:
+            that a disk is slow is no fault of a template.
+    """
+    _tie_to(parent)
+    # What was ignored or blocked where this process was started would be here too.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     lines = iter(sys.stdin.readline, "")
-    job = json.loads(next(lines))
+    with _limited(seconds):
+        job = json.loads(next(lines, "null"))
+    if job is None:
+        return
     sys.path[:] = job["path"]
     _limit_memory(job["memory"])
     clock = Clock(datetime.fromisoformat(job["date"]))
-    template, answer = _answered(job["seconds"], lambda: compiled(job["template"], clock))
-    _say(answer or {})
+    import jinja2  # noqa: F401 - before the limit of time, from the path that was handed over
+
+    with _limited(seconds):
+        template, failed = _answered(lambda: compiled(job["template"], clock))
+    _say(json.dumps(failed or {}))
     for line in lines:
-        messages = json.loads(line)
-        clock.was_read = False
-        text, answer = _answered(
-            job["seconds"],
-            lambda messages=messages: _rendered(template, messages, job),
-        )
-        _say(answer or {"text": text, "clock": clock.was_read})
+        with _limited(seconds):
+            clock.was_read = False
+            text, failed = _answered(lambda line=line: _rendered(template, json.loads(line), job))
+            said = json.dumps(failed or {"text": text, "clock": clock.was_read})
+        _say(said)
 
 
 class Clock:
@@ -56,6 +78,15 @@ class _OwnDict:
         return dict.fromkeys(*args)
 
 
+def _tie_to(parent: int) -> None:
+    """End this process when its parent does, also while it renders; where no kernel helps, once nothing comes in."""
+    with contextlib.suppress(OSError, AttributeError):  # only Linux has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have ended before the kernel was told.
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
 def _limit_memory(n_bytes: int) -> None:
     try:
         import resource
@@ -65,11 +96,20 @@ def _limit_memory(n_bytes: int) -> None:
         pass  # a system that has no such limit still has that of time
 
 
-def _answered(seconds: float, work: Any) -> tuple[Any, dict[str, Any] | None]:
-    """What ``work`` gives, or the answer that says why it failed; past its time the kernel ends this process."""
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """A body that the kernel ends this process in, past its time."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _answered(work: Any) -> tuple[Any, dict[str, Any] | None]:
+    """What ``work`` gives, or the answer that says why it failed."""
     import jinja2
 
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         return work(), None
     except jinja2.TemplateError as error:
@@ -80,8 +120,6 @@ def _answered(seconds: float, work: Any) -> tuple[Any, dict[str, Any] | None]:
         return None, {"error": "it takes too much memory"}
     except Exception as error:  # noqa: BLE001 - a template can raise everything that Python can
         return None, {"error": f"{type(error).__name__}: {error}"}
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _rendered(template: Any, messages: list[Any], job: dict[str, Any]) -> str:
@@ -141,10 +179,10 @@ def compiled(source: str, clock: Clock) -> Any:
     return environment.from_string(source)
 
 
-def _say(answer: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
+def _say(answer: str) -> None:
+    sys.stdout.write(answer + "\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), float(sys.argv[2]))

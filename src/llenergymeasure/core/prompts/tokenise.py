@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.checkpoint.source import Checkpoint
 from llenergymeasure.core.checkpoint.tokenizer import Vocabulary, has_own_way, load_tokenizer, read_vocabulary
 from llenergymeasure.core.prompts.chat import ChatWriter
-from llenergymeasure.core.prompts.fitting import check_fit, n_positions_of, room_of
+from llenergymeasure.core.prompts.fitting import Room, check_fit, n_positions_of, room_of
 from llenergymeasure.core.prompts.random import random_token_ids
 from llenergymeasure.core.prompts.template import TemplateFailedError, TemplateRenderer
 from llenergymeasure.domain.inference import Prompt, Request
@@ -22,13 +22,15 @@ from llenergymeasure.exceptions import PreFlightError, first_line
 class PreparedRequests:
     """Requests in the order in which they are run, and to how many of them the chat template was applied, in words.
 
-    ``warnings`` are for whoever reads the figures, ``cautions`` for whoever is about to run them.
+    ``warnings`` are for whoever reads the figures, ``cautions`` for whoever is about to run them; ``room`` is that of
+    the model, where somebody looked.
     """
 
     requests: tuple[Request, ...]
     template_use: str | None = None
     warnings: tuple[MeasurementWarning, ...] = ()
     cautions: tuple[MeasurementWarning, ...] = ()
+    room: Room = field(default_factory=Room)
 
     @property
     def n_truncated(self) -> int:
@@ -55,13 +57,15 @@ def tokenised(config: ExperimentConfig, prompts: Sequence[Prompt], checkpoint: C
         writer = None if renderer is None else chat_writer(tokenizer, renderer, config.model)
         making = _Making(config, tokenizer, checkpoint, writer)
         requests = [making.request(prompt) for prompt in prompts]
+    room = room_of(checkpoint, max(map(n_positions_of, requests)))
     templated = sum(making.is_templated(prompt) for prompt in prompts)
     shares = {0: "applied to no prompt", len(prompts): "applied to every prompt"}
     return PreparedRequests(
         requests=in_running_order(requests, config.dataset.order),
         template_use=shares.get(templated, f"applied to {templated} of {len(prompts)} prompts"),
         warnings=() if writer is None else writer.warnings(),
-        cautions=check_fit(requests, room_of(checkpoint, max(map(n_positions_of, requests))), config.model),
+        cautions=check_fit(requests, room, config.model),
+        room=room,
     )
 
 

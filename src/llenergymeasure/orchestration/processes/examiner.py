@@ -6,8 +6,8 @@
 import os
 import sys
 
-from llenergymeasure.config.in_use import in_use
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.orchestration.preflight import EXAMINED, examined_here
 from llenergymeasure.orchestration.prompt_check import PromptChecks

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llenergymeasure.core.prompts.fitting import Room, check_fit
-from llenergymeasure.domain.inference import Request
+from llenergymeasure.core.prompts.fitting import Room, beyond_context, check_fit
+from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 
 
@@ -35,6 +35,28 @@ def test_without_a_table_it_is_a_caution() -> None:
     (caution,) = check_fit([request(10, 8)], Room(n_positions=16), "m")
     assert caution.flag == "beyond_context"
     assert "needs 17 positions, and the model was made for 16" in caution.text
+
+
+def output(n_input: int, *answers: int) -> RequestOutput:
+    ids = tuple((1,) * n for n in answers)
+    return RequestOutput(
+        index=0,
+        input_tokens=n_input,
+        output_tokens=sum(answers),
+        output_ids=ids,
+        finish_reason="stop",
+        output_digest="",
+    )
+
+
+def test_of_what_was_run_the_answers_count_that_there_were() -> None:
+    room = Room(n_positions=16)
+    # Several answers to one prompt do not read each other.
+    assert beyond_context([output(10, 7), output(10, 5, 5)], room) == ()
+    assert beyond_context([output(10, 70)], Room()) == ()
+    assert beyond_context([], room) == ()
+    (said,) = beyond_context([output(3, 2), output(10, 5, 8)], room)
+    assert "a prompt of 10 tokens with an answer of 8 took 17 positions, and the model was made for 16" in said.text
 
 
 def test_random_prompts_with_lengths_of_their_own_are_looked_at_one_by_one() -> None:

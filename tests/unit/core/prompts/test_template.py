@@ -1,12 +1,18 @@
 """Chat templates in a process of their own: what they write, and what they are kept from."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+import psutil
 import pytest
 
+from llenergymeasure.core.prompts import template as template_module
 from llenergymeasure.core.prompts.template import TEMPLATE_DATE, TemplateFailedError, TemplateRenderer
 from llenergymeasure.core.prompts.template_process import Clock, compiled
 
@@ -55,6 +61,56 @@ def test_one_that_does_not_end_is_ended(template: str) -> None:
         with pytest.raises(TemplateFailedError):
             renderer.render(HI)
     assert time.monotonic() - begin < 10
+
+
+@pytest.fixture(params=["ignored", "blocked"])
+def _no_alarm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """SIGALRM as a program that starts this one may have left it: a child has it so too."""
+    handler = signal.signal(signal.SIGALRM, signal.SIG_IGN if request.param == "ignored" else signal.SIG_DFL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM} if request.param == "blocked" else set())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.signal(signal.SIGALRM, handler)
+
+
+@pytest.mark.usefixtures("_no_alarm")
+def test_it_is_ended_although_the_alarm_was_ignored_or_blocked_where_it_was_started() -> None:
+    with TemplateRenderer(limit_s=0.3) as renderer:
+        assert str(failure(renderer, NESTED)) == "it did not end within 0.3 s"
+        assert renderer._process.returncode == -signal.SIGALRM
+
+
+@pytest.mark.parametrize("n_characters", [1, 2**20])
+def test_a_process_that_no_alarm_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, n_characters: int) -> None:
+    monkeypatch.setattr(template_module, "_PATIENCE_S", 0.2)
+    with TemplateRenderer(limit_s=0.1) as renderer:
+        renderer._process.send_signal(signal.SIGSTOP)
+        # What is longer than a pipe is stuck in writing already.
+        with pytest.raises(TemplateFailedError, match=r"^it did not end within 0\.1 s"):
+            renderer.compile("x" * n_characters, {})
+
+
+# A program that starts a renderer, says its pid, and waits for a template or for nothing.
+PARENT = f"""
+import sys, time
+from llenergymeasure.core.prompts.template import TemplateRenderer
+with TemplateRenderer(limit_s=60) as renderer:
+    renderer.compile({NESTED!r}, {{}})
+    print(renderer._process.pid, flush=True)
+    renderer.render([]) if sys.argv[1] == "renders" else time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the kernel ends it while it renders")
+@pytest.mark.parametrize("does", ["renders", "waits"])
+def test_it_does_not_outlive_who_started_it(does: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT, does], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(0.2 if does == "renders" else 0)
+        os.kill(parent.pid, signal.SIGKILL)
+    psutil.wait_procs([child], timeout=5)
+    assert not child.is_running()
 
 
 def test_each_conversation_has_the_whole_time() -> None:

@@ -68,7 +68,6 @@ class PyTorchModel(LoadedModelBase):
         self._draft_settings = draft_settings(model if draft is None else draft)
         self._generation = generation_config(model, tokenizer, config)
         self._effective = effective(model, self._generation)
-        self._most_tokens = 0
         self._end_ids = _end_token_ids(self._generation)
         self._counts_peak = self._on_cuda or reset_resident_peak()
         # Only those: asking another one would take memory of it for a CUDA context.
@@ -112,12 +111,10 @@ class PyTorchModel(LoadedModelBase):
         if self._config.decoder.num_beams > 1:
             # A beam search settles on its tokens only when it ends.
             times = replace(times, tokens_s=[])
-        outputs = [
+        return [
             self._output(request, [answer[: request.max_output_tokens] for answer in answers], times)
             for request, answers in zip(requests, produced, strict=True)
         ]
-        self._most_tokens = max(self._most_tokens, *(r.input_tokens + max(r.answer_lengths) for r in outputs))
-        return outputs
 
     def seed(self, random_seed: int) -> None:
         """Start sampling and drafting as at first, however much was generated before."""
@@ -128,22 +125,11 @@ class PyTorchModel(LoadedModelBase):
         self._compiles.restart()
 
     def warnings(self) -> list[MeasurementWarning]:
-        """What its weights are, which settings were left out, whether it was made for so many tokens, and compiling.
+        """What its weights are, which settings were left out, and compiling.
 
         Graphs are those that were compiled since ``seed``.
         """
         found = self._origin.warnings()
-        n_positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        # A few architectures without a limit write -1, or 0.
-        if isinstance(n_positions, int) and 0 < n_positions < self._most_tokens:
-            found.append(
-                MeasurementWarning(
-                    "beyond_context",
-                    f"a request had {self._most_tokens} tokens with its answer, and the model was made for "
-                    f"{n_positions}",
-                    "lower max_input_tokens or max_output_tokens",
-                )
-            )
         n_graphs = self._compiles.count()
         if n_graphs:
             found.append(_about_graphs(n_graphs))

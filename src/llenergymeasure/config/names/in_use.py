@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 from llenergymeasure._secrets import MissingVariablesError, put_in_place
 from llenergymeasure.config.base import ConfigModel
-from llenergymeasure.config.paths import put_on_disk
+from llenergymeasure.config.names.paths import is_of_paths, names_paths, put_on_disk
 from llenergymeasure.exceptions import PreFlightError
 
 _Model = TypeVar("_Model", bound=ConfigModel)
 
 
 def in_use(config: _Model) -> _Model:
-    """The configuration with variables and ``~`` put in place.
+    """The configuration with variables put in place, and ``~`` in paths.
 
     Raises:
         PreFlightError: variables are not set; one line for each field that names some.
@@ -40,7 +40,7 @@ def path_in_use(path: Path, called: str) -> Path:
         PreFlightError: a variable is not set.
     """
     use = _Use()
-    found: Path = use.of_value(path, called)
+    found: Path = use.of_value(path, called, is_path=True)
     if use.problems:
         raise PreFlightError("\n".join(use.problems))
     return found
@@ -59,30 +59,30 @@ class _Use:
     def _changed(self, model: ConfigModel, location: str) -> Iterator[tuple[str, Any]]:
         for name in type(model).model_fields:
             value = getattr(model, name)
-            used = self.of_value(value, f"{location}{name}")
+            used = self.of_value(value, f"{location}{name}", is_of_paths(type(model), name))
             if used is not value:
                 yield name, used
 
-    def of_value(self, value: Any, location: str) -> Any:
-        """The value as it is used; itself where nothing in it is a name."""
+    def of_value(self, value: Any, location: str, is_path: bool) -> Any:
+        """The value as it is used, where its texts are paths or not; itself where nothing in it is a name."""
         if isinstance(value, ConfigModel):
             return self.of_model(value, f"{location}.")
         if isinstance(value, str | Path):
-            return self._of_text(value, location)
+            return self._of_text(value, location, is_path)
         if isinstance(value, dict):
-            items = {key: self.of_value(inner, f"{location}.{key}") for key, inner in value.items()}
+            items = {k: self.of_value(v, f"{location}.{k}", is_path or names_paths(k)) for k, v in value.items()}
             return items if any(items[key] is not value[key] for key in value) else value
         if isinstance(value, list | tuple):
-            parts = [self.of_value(inner, f"{location}.{index}") for index, inner in enumerate(value)]
+            parts = [self.of_value(inner, f"{location}.{index}", is_path) for index, inner in enumerate(value)]
             return type(value)(parts) if any(a is not b for a, b in zip(parts, value, strict=True)) else value
         return value
 
-    def _of_text(self, value: str | Path, location: str) -> Any:
+    def _of_text(self, value: str | Path, location: str, is_path: bool) -> Any:
         try:
             text = put_in_place(str(value))
         except MissingVariablesError as error:
             names = ", ".join(f"${{{name}}}" for name in error.names)
             self.problems.append(f"{location}: {names} is named and not set; export it before the run")
             return value
-        used = put_on_disk(type(value)(text) if isinstance(value, Path) else text)
+        used = put_on_disk(type(value)(text) if isinstance(value, Path) else text, is_path)
         return value if used == value else used

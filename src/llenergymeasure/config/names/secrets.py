@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llenergymeasure._secrets import credentials_in, looks_secret, names_a_variable, names_an_address, token_in
+from llenergymeasure.config.names.paths import MOST_LEVELS
 
-# What is nested deeper is no configuration, and is refused as that.
-_MOST_LEVELS = 60
 # A PIN has four digits; 0, 1 and true say whether, or how many.
 _LEAST_NUMBER = 1000
 _HOW = "name it by a variable, such as ${HF_TOKEN}, which is put in place only where it is used; it is not shown here"
@@ -22,7 +21,7 @@ def literal_secrets(
         location: where they stand.
         below_one: they stand under a key that looks secret.
     """
-    if len(location) > _MOST_LEVELS:
+    if len(location) > MOST_LEVELS:
         return
     if isinstance(value, Mapping):
         for key, inner in value.items():
