@@ -47,7 +47,7 @@ def read_file(path: Path, column: str | None, choice: Choice | None = None) -> C
             chosen = chosen_of(partial(_reader(kind), path, column, where), choice, where)
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read: {error.strerror or first_line(error)}") from None
-    if not chosen.n_found:
+    if not chosen.rows:  # a damaged file may claim to have fewer rows than none
         raise ConfigError(f"{where}: there are no prompts in this file")
     return chosen
 
