@@ -35,7 +35,7 @@ def _told_values(value: Any, secrets: Sequence[tuple[str, str]]) -> Any:
     if isinstance(value, str):
         return told(value, secrets)
     if isinstance(value, dict):
-        return {shortened_within(str(key)): _told_values(inner, secrets) for key, inner in value.items()}
+        return {told(str(key), secrets): _told_values(inner, secrets) for key, inner in value.items()}
     if isinstance(value, list):
         # Lists of numbers are long.
         return [_told_values(item, secrets) if isinstance(item, str | dict | list) else item for item in value]

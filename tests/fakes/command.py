@@ -1,6 +1,7 @@
 """The command line, run in this process and put back as it was."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +39,14 @@ def llem(
         name: logging.getLogger(name)
         for name in ("llenergymeasure", "transformers", "huggingface_hub", "accelerate", "torch")
     }
+    on_signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     before = {name: (logger.level, list(logger.handlers), logger.propagate) for name, logger in loggers.items()}
 
     def run(*args: str | Path) -> Ran:
         with pytest.raises(SystemExit) as caught:
             main([str(a) for a in args])
+        for number, on_signal in on_signals.items():
+            signal.signal(number, on_signal)
         assert isinstance(caught.value.code, int)
         said = capsys.readouterr()
         return Ran(caught.value.code, said.out, said.err)

@@ -56,6 +56,17 @@ ENDS = {
 }
 
 
+# Those that end it when everything is measured.
+ENDS_LATE = {
+    "aborts at its exit": TOY.replace(
+        "        yield ToyModel", "        import atexit, os; atexit.register(os.abort)\n        yield ToyModel"
+    ),
+    "exits while unloading": TOY.replace(
+        ".n_tokens)\n\n    def native", ".n_tokens)\n        import os; os._exit(3)\n\n    def native"
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a run ended, what it said, and where."""
@@ -156,7 +167,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         "no streams": begin("no streams", redirected("<&- >&- 2>&-")),
         "csv came": begin("csv came", while_it_runs("touch table.csv")),
     }
-    for name, engine in ENDS.items():
+    for name, engine in {**ENDS, **ENDS_LATE}.items():
         found[name] = begin(name, plain, engine)
     pool.shutdown(wait=False)
     return found
@@ -267,6 +278,14 @@ def test_an_engine_that_ends_the_process_is_a_failed_experiment_with_a_reason(ru
     assert said in ran.err.splitlines()[-1]
     assert "Traceback" not in ran.err
     assert list((ran.folder / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ENDS_LATE)
+def test_an_engine_that_ends_the_process_when_all_is_measured_costs_nothing(runs: Runs, name: str) -> None:
+    ran = runs[name].result()
+    assert ENDS_LATE[name] != TOY
+    assert (ran.code, len(ran.results)) == (0, 1), ran.err
+    assert "engine_unload_failed" in {warning.flag for warning in ran.results[0].warnings}
 
 
 def test_a_study_goes_on_after_an_engine_that_ends_the_process(tmp_path: Path) -> None:

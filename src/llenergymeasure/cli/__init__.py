@@ -12,6 +12,7 @@ import click
 
 from llenergymeasure._version import __version__
 from llenergymeasure.cli import streams
+from llenergymeasure.orchestration.interruptions import held_back
 
 # Below the working directory.
 DEFAULT_OUTPUT = Path("results")
@@ -33,7 +34,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"llenergymeasure.cli.{cmd_name}")
+        # An interruption in the middle of it would be an error of whatever is being imported.
+        with held_back():
+            module = importlib.import_module(f"llenergymeasure.cli.{cmd_name}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
@@ -59,6 +62,9 @@ def main(args: list[str] | None = None) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminate)
     code = _exit_code(args)
+    # All is said and done: what comes now changes no exit code.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code if streams.settle() else code or 1)
 
 
@@ -84,7 +90,7 @@ def _exit_code(args: list[str] | None) -> int:
         if end.code in ended_by:
             name = ended_by[end.code]
             streams.tell(f"llem: {'; '.join([f'ended by {name}', *_notes(end)])}")
-        raise
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
         streams.abandon(1)
         return 1

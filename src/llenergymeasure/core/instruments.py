@@ -25,6 +25,7 @@ from llenergymeasure.core.prompts.tokenise import Prepare, tokenised
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.protocols import EnergyBackend, GpuDriver, TelemetrySampler
 
@@ -77,6 +78,7 @@ class Instruments:
     idle_gpus: tuple[str, ...] = ()
     show_progress: bool = False
     on_state: Callable[[ExperimentState], None] | None = None
+    on_measured: Callable[[RawProcessResult], None] | None = None
 
     @property
     def senses_energy(self) -> bool:

@@ -44,6 +44,7 @@ def measure(
     backend: InferenceBackend,
     on_state: Callable[[ExperimentState], None] | None = None,
     peers: Peers | None = None,
+    on_measured: Callable[[RawProcessResult], None] | None = None,
 ) -> RawProcessResult:
     """Measure a plan, or this process's part of it, with the instruments of this machine.
 
@@ -52,6 +53,7 @@ def measure(
         backend: the engine.
         on_state: is told of every change of state.
         peers: the other processes of the plan; None where it has one.
+        on_measured: is given the result before the engine unloads, which may be the end of this process.
 
     Raises:
         ConfigError: the experiment needs other processes, which somebody has to start.
@@ -64,7 +66,7 @@ def measure(
         )
     with driver_held():
         instruments = build_instruments(plan, visible=visible_gpus(), on_state=on_state)
-        return run_session(plan, backend, replace(instruments, peers=peers or Alone()))
+        return run_session(plan, backend, replace(instruments, peers=peers or Alone(), on_measured=on_measured))
 
 
 def measure_here(config: ExperimentConfig, backend: InferenceBackend) -> RawProcessResult:
@@ -117,6 +119,8 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             warnings.extend(beyond_context(seen.window.output.requests, prepared.room))
             told = replace(watched.plan, config=named)
             result = _raw_result(told, seen, environment, description, identity, prepared, tuple(warnings))
+            if instruments.on_measured is not None:
+                instruments.on_measured(result)
         state.advance(ExperimentState.DONE)
     return result.model_copy(update={"measurement_warnings": (*result.measurement_warnings, *leaving)})
 

@@ -28,8 +28,9 @@ def held_back() -> Iterator[None]:
         yield  # where no interruption is ever raised
         return
     came: list[int] = []
-    # None is a handler that is not Python's, which cannot be put back.
-    before = {number: handler for number in _INTERRUPTING if (handler := signal.getsignal(number)) is not None}
+    # None is a handler that is not Python's, which cannot be put back; what is ignored interrupts nobody.
+    handlers = {number: signal.getsignal(number) for number in _INTERRUPTING}
+    before = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
     for number in before:
         signal.signal(number, lambda came_now, _: came.append(came_now))
     try:

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -27,19 +28,30 @@ def kept_elsewhere(name: str, write: Callable[[Path], _Written]) -> tuple[Path, 
     """Have something written into the first spare folder that takes it; the folder, and what writing gave.
 
     Args:
-        name: of the folder; it may be there already.
+        name: of the folder.
         write: writes into the folder it is given, and raises OSError where that fails.
     """
     for folder in spare_folders(name):
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            # Never one that somebody has put there, nor where a link of theirs leads.
+            folder.mkdir(mode=0o700)
             return folder, write(folder)
         except OSError as error:
             _log.debug("%s takes nothing: %s", folder, error)
-            shutil.rmtree(folder, ignore_errors=True)
+            if _is_own(folder):
+                shutil.rmtree(folder, ignore_errors=True)
     return None
 
 
 def left_elsewhere(name: str) -> list[Path]:
     """The spare folders of this name that are there and were made by this user."""
-    return [folder for folder in spare_folders(name) if folder.is_dir() and folder.stat().st_uid == os.getuid()]
+    return [folder for folder in spare_folders(name) if _is_own(folder)]
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether it is a folder, and no link to one, into which nobody else can have put anything."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077

@@ -24,7 +24,7 @@ from llenergymeasure.orchestration.interruptions import held_back, noted_when_in
 from llenergymeasure.orchestration.keeping import Kept, keep, marked_done
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
-from llenergymeasure.orchestration.processes.handover import forget_handed_back
+from llenergymeasure.orchestration.processes.handover import forget_handed_back, left_whole
 from llenergymeasure.orchestration.processes.launchers import create_launcher
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.persistence import (
@@ -73,12 +73,14 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
         with contextlib.ExitStack() as stack:
             at = None if parent is None else stack.enter_context(working_folder(parent, name))
             plan = _planned(chosen, found, options, at)
-            raws = _measured(plan, options)
+            raws, interruption = _measured(plan, options)
             with held_back():
                 # Where nothing is to be written, nothing is finished either.
                 kept = _kept(plan, raws, options, lambda folder: publish(folder, parent or Path(), name))
                 if kept.problem is not None:
                     _log.error("%s", kept.problem)
+            if interruption is not None:
+                raise interruption
         return kept
 
 
@@ -178,12 +180,14 @@ def _run_slot(slot: int, plan: ExperimentPlan, options: RunOptions, run: _StudyR
     n_before = len(run.results)
     try:
         with _attempt_directory(plan, lambda: len(run.results) > n_before):
-            raws = _measured(plan, options)
+            raws, interruption = _measured(plan, options)
             with held_back():
                 kept = _kept(plan, raws, options, marked_done)
                 run.results.append(kept.result)
                 if kept.problem is not None:
                     run.trouble(kept.problem)
+            if interruption is not None:
+                raise interruption
     except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
         _log.debug("its traceback", exc_info=error)
         failure = ExperimentFailure(
@@ -220,16 +224,26 @@ def _planned(
         chosen.config,
         layout=found.layout,
         devices=found.devices or (),
-        output_dir=output_dir,
-        baseline_cache=baseline_cache,
+        # An engine may change the working directory of its process.
+        output_dir=None if output_dir is None else output_dir.absolute(),
+        baseline_cache=None if baseline_cache is None else baseline_cache.absolute(),
         show_progress=options.show_progress,
         as_given=chosen.as_given,
     )
     return replace(plan, execution=chosen.config.execution, log_level=options.log_level)
 
 
-def _measured(plan: ExperimentPlan, options: RunOptions) -> list[RawProcessResult]:
-    return (options.launcher or create_launcher(plan.execution.launcher, plan.layout)).launch(plan)
+def _measured(
+    plan: ExperimentPlan, options: RunOptions
+) -> tuple[list[RawProcessResult], KeyboardInterrupt | SystemExit | None]:
+    """What the processes of a plan measured, and an interruption that came when all of it was there already."""
+    try:
+        return (options.launcher or create_launcher(plan.execution.launcher, plan.layout)).launch(plan), None
+    except (KeyboardInterrupt, SystemExit) as interruption:
+        raws = left_whole(plan)
+        if raws is None:
+            raise
+        return raws, interruption
 
 
 def _kept(

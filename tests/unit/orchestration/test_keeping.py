@@ -10,6 +10,8 @@ import pytest
 from llenergymeasure._files import write_atomically
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration import keeping, spare
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, hand_back, handed_back
@@ -170,6 +172,29 @@ def test_a_raw_result_that_its_folder_does_not_take_is_found_where_it_was_left(
 def test_a_spare_folder_is_nobody_elses_to_read(temporary: Path) -> None:
     found = spare.kept_elsewhere("abc", lambda folder: folder.stat().st_mode & 0o777)
     assert found == (temporary / "llenergymeasure-abc", 0o700)
+
+
+def test_a_spare_folder_that_somebody_has_put_there_is_not_used(temporary: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (temporary / "llenergymeasure-abc").symlink_to(theirs)
+    assert spare.kept_elsewhere("abc", lambda folder: (folder / "file").write_text("mine", encoding="utf-8")) is None
+    assert names_in(theirs) == set()
+    assert spare.left_elsewhere("abc") == []
+
+
+def test_an_interruption_when_everything_was_measured_already_keeps_it(bench: Bench, tmp_path: Path) -> None:
+    class Late:
+        def launch(self, plan: ExperimentPlan) -> list[RawProcessResult]:
+            assert plan.output_dir is not None
+            hand_back(fake_process_result(plan), plan, plan.output_dir / ".state")
+            raise SystemExit(143)
+
+    with pytest.raises(SystemExit) as caught:
+        execute_study(study_of("a", "b", output_dir=tmp_path), bench.options(launcher=Late()))
+    (study,) = tmp_path.iterdir()
+    assert caught.value.__notes__ == [f"1 of 2 experiments had finished; what they left is kept in {study}"]
+    assert len(list(study.rglob("DONE"))) == 1
 
 
 def test_interruptions_wait_until_everything_is_written(

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from llenergymeasure.config.models import ExperimentConfig, WarmupConfig
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, WarmupConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import (
     BackendError,
@@ -149,9 +150,25 @@ def test_a_signal_without_a_name_is_still_an_experiment_error(plan: ExperimentPl
         SubprocessLauncher(shell(f"kill -{signal.SIGRTMIN + 3} $$")).launch(plan)
 
 
-def test_a_result_of_a_process_that_then_died_is_not_believed(plan: ExperimentPlan, prepared: Path) -> None:
-    with pytest.raises(ExperimentError, match="exit code 7"):
-        SubprocessLauncher(leaving(prepared, "exit 7")).launch(plan)
+def test_a_result_of_a_process_that_then_died_is_kept_and_says_so(plan: ExperimentPlan, prepared: Path) -> None:
+    (raw,) = SubprocessLauncher(leaving(prepared, "kill -ABRT $$")).launch(plan)
+    whole = fake_process_result(plan)
+    assert raw.measurement_warnings[:-1] == whole.measurement_warnings
+    assert raw.model_copy(update={"measurement_warnings": whole.measurement_warnings}) == whole
+    told = raw.measurement_warnings[-1]
+    assert (told.flag, "killed by SIGABRT without a report" in told.text) == ("engine_unload_failed", True)
+
+
+def test_a_result_of_a_process_that_then_does_not_end_is_kept_too(plan: ExperimentPlan, prepared: Path) -> None:
+    late = replace(plan, execution=ExecutionConfig(timeout_s=3))
+    (raw,) = SubprocessLauncher(leaving(prepared, "sleep 6000")).launch(late)
+    assert "it took longer than 3 s" in raw.measurement_warnings[-1].text
+
+
+def test_a_torn_result_of_a_process_that_died_is_none(plan: ExperimentPlan, prepared: Path) -> None:
+    torn = "echo '{}' >> $1/process_0.json; exit 7"
+    with pytest.raises(ExperimentError, match="does not match its completion marker"):
+        SubprocessLauncher(leaving(prepared, torn)).launch(plan)
 
 
 def test_a_torn_report_is_an_experiment_error(plan: ExperimentPlan) -> None:
@@ -193,6 +210,26 @@ except KeyboardInterrupt:
 def parent_of(script: str, folder: Path) -> subprocess.Popen[bytes]:
     """A process that launches a shell script as its measuring process."""
     return subprocess.Popen([sys.executable, "-c", _PARENT, str(folder), script], start_new_session=True)
+
+
+def test_what_has_left_the_process_group_and_its_parent_is_ended_too(plan: ExperimentPlan, tmp_path: Path) -> None:
+    child = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 6000'"
+    script = f"(setsid {child} &) ; while [ ! -s {tmp_path}/pid ]; do :; done"
+    with pytest.raises(ExperimentError, match="exit code 0 without a report"):
+        SubprocessLauncher(shell(script)).launch(plan)
+    (pid,) = pids_in(tmp_path / "pid")
+    assert until(lambda: not is_running(pid), 10)
+
+
+def test_a_second_ctrl_c_ends_at_once_what_does_not_want_to_end(tmp_path: Path) -> None:
+    stubborn = f"trap '' TERM INT; echo $$ > {tmp_path}/child; while :; do sleep 1; done"
+    parent = parent_of(stubborn, tmp_path)
+    (pid,) = pids_in(tmp_path / "child")
+    parent.send_signal(signal.SIGINT)
+    time.sleep(1)
+    parent.send_signal(signal.SIGINT)
+    parent.wait(PATIENCE_S)
+    assert until(lambda: not is_running(pid), 10)
 
 
 def test_ctrl_c_ends_the_process_and_what_it_started(tmp_path: Path) -> None:

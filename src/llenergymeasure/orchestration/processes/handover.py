@@ -16,7 +16,7 @@ from llenergymeasure._paths import expanded, shortened
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
-from llenergymeasure.orchestration.spare import kept_elsewhere, left_elsewhere, spare_folders
+from llenergymeasure.orchestration.spare import kept_elsewhere, left_elsewhere
 from llenergymeasure.results.persistence import STATE_DIR
 from llenergymeasure.results.process_files import read_process_results, write_process_result
 from llenergymeasure.results.working_folder import working_folder
@@ -48,7 +48,8 @@ def handed_over(plan: ExperimentPlan) -> Iterator[Path]:
         told = _with_paths(plan, lambda path: Path(shortened(str(path))))
         write_atomically(state_dir / PLAN_FILE, _PLAN.dump_json(told).decode(), durable=False)
         yield state_dir
-        (state_dir / PLAN_FILE).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that nobody can write to any more
+            (state_dir / PLAN_FILE).unlink(missing_ok=True)
 
 
 def received_plan(state_dir: Path) -> ExperimentPlan:
@@ -94,6 +95,16 @@ def handed_back(plan: ExperimentPlan, state_dir: Path) -> list[RawProcessResult]
     return list(read_process_results(state_dir, n, elsewhere))
 
 
+def left_whole(plan: ExperimentPlan) -> list[RawProcessResult] | None:
+    """What the processes of a plan with a folder measured, if all of it is there, however they ended."""
+    if plan.output_dir is None:
+        return None
+    try:
+        return handed_back(plan, plan.output_dir / STATE_DIR)
+    except ExperimentError:
+        return None
+
+
 def forget_handed_back(plan: ExperimentPlan) -> None:
     """Remove what the processes of a plan left elsewhere; for whoever has kept what they measured."""
     for index in range(plan.layout.n_processes):
@@ -103,7 +114,7 @@ def forget_handed_back(plan: ExperimentPlan) -> None:
 
 def is_handed_back(plan: ExperimentPlan, state_dir: Path) -> bool:
     """Whether the first process left anything that it measured, wherever."""
-    folders = (state_dir, *spare_folders(_of_process(plan, 0)))
+    folders = (state_dir, *left_elsewhere(_of_process(plan, 0)))
     return any(next(folder.glob("process_0.*"), None) is not None for folder in folders)
 
 

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
@@ -13,6 +14,7 @@ import psutil
 
 _PATIENCE_S = 5.0
 _POLL_S = 0.02
+_MARK = "LLENERGYMEASURE_PROCESS_OF"
 
 
 def run_to_end(
@@ -35,15 +37,18 @@ def run_to_end(
         watch: called with its pid, now and then; gives the seconds until it is called again, None for never. What it
             raises ends the waiting.
     """
+    # All that it starts has this too, whatever group or parent it takes.
+    mark = uuid.uuid4().hex
+    marked = {**(os.environ if env is None else env), _MARK: mark}
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, start_new_session=True
+        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=marked, start_new_session=True
     )
     try:
         while not _has_ended(process, watch(process.pid)):
             pass
         return process.wait()
     finally:
-        _end(process)
+        _end(process, mark)
 
 
 def safe_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -55,22 +60,26 @@ def safe_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]
     return {**(os.environ if environ is None else environ), "PYTHONSAFEPATH": "1"}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
     """End the process and whatever it started: asked first, then told."""
     # A child with a group of its own is found only while its parent lives.
     started = _descendants(process.pid)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            process.poll()  # reaps the leader, so that only living members are left in the group
-            os.killpg(process.pid, 0)
-            time.sleep(_POLL_S)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for descendant in started:
-        with contextlib.suppress(psutil.Error):  # psutil tells a process from another that got its number
-            descendant.kill()
+    try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGTERM)
+            deadline = time.monotonic() + _PATIENCE_S
+            while time.monotonic() < deadline:
+                process.poll()  # reaps the leader, so that only living members are left in the group
+                os.killpg(process.pid, 0)
+                time.sleep(_POLL_S)
+    finally:
+        # Also where somebody does not want to wait any longer.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for descendant in (*started, *_marked(mark)):
+            with contextlib.suppress(psutil.Error):  # psutil tells a process from another that got its number
+                descendant.kill()
 
 
 def _has_ended(process: subprocess.Popen[bytes], within_s: float | None) -> bool:
@@ -89,6 +98,16 @@ def _has_ended(process: subprocess.Popen[bytes], within_s: float | None) -> bool
         finally:
             os.close(descriptor)
     return process.poll() is not None
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    """The living processes of this user that were started with a mark."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_MARK) == mark:
+                found.append(process)
+    return found
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

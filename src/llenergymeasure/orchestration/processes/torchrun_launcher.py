@@ -55,7 +55,8 @@ class TorchrunLauncher:
             if code != 0:
                 raise _failure(state_dir, n, code)
             raws = handed_back(plan, state_dir)
-            log.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                log.unlink(missing_ok=True)
             shutil.rmtree(state_dir / PEERS_DIR, ignore_errors=True)
         return raws
 

@@ -7,16 +7,18 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-from llenergymeasure._telling import visible
+from llenergymeasure._telling import TellingFormatter, visible
 from llenergymeasure.core.backends import get_backend, loggers_of
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.peers import FilePeers
 from llenergymeasure.core.session import measure
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in_one_line
 from llenergymeasure.orchestration.processes.handover import PEERS_DIR, hand_back, received_plan, report
 from llenergymeasure.orchestration.status import HeldLines, file_handler, status_handler
@@ -46,10 +48,17 @@ def main(state_dir: Path) -> int:
         backend = get_backend(plan.config.backend)
         with contained():
             keep_quiet(backend, os.environ)
-        hand_back(measure(plan, backend, on_state, peers), plan, state_dir)
+        left: list[RawProcessResult] = []
+
+        def leave(raw: RawProcessResult) -> None:
+            if raw not in left:  # what is new since then are warnings
+                hand_back(raw, plan, state_dir)
+                left.append(raw)
+
+        leave(measure(plan, backend, on_state, peers, leave))
     except LLEMError as error:
         return _report(state_dir, index, error)
-    except Exception as error:  # noqa: BLE001 - the last line of this process: everything is reported
+    except BaseException as error:  # noqa: BLE001 - the last line of this process: everything is reported
         unforeseen = ExperimentError(f"unforeseen {in_one_line(error)}")
         unforeseen.__cause__ = error
         return _report(state_dir, index, unforeseen)
@@ -119,12 +128,24 @@ def _lines(plan: ExperimentPlan) -> list[HeldLines]:
             # Errors with their tracebacks are for the log: whoever started this process tells them.
             told.addFilter(lambda record: record.exc_info is None)
         handlers.append(told)
+    _quieten_others(plan.log_level)
     logger = logging.getLogger("llenergymeasure")
+    logger.propagate = False
     logger.setLevel(min([logging.INFO, *(handler.level for handler in handlers if handler.level)]))
     lines = [HeldLines(handler) for handler in handlers]
     for held in lines:
         logger.addHandler(held)
     return lines
+
+
+def _quieten_others(level: int | None) -> None:
+    """Libraries print errors, and more where everything is to be seen; as a terminal, and others, may have them."""
+    if level is None or level > logging.DEBUG:
+        warnings.simplefilter("ignore")
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR if level is None else max(level, logging.WARNING))
+    handler.setFormatter(TellingFormatter("%(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 if __name__ == "__main__":
