@@ -57,6 +57,19 @@ def test_a_process_that_ends_leaves_neither_folder_nor_lock(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_in_the_place_of_a_lock_or_a_folder_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "file").touch()
+    (tmp_path / ".a.12345678.llem-partial").symlink_to(theirs)
+    (tmp_path / ".a.12345678.llem-lock").touch()
+    (tmp_path / ".b.12345678.llem-partial").mkdir()
+    (tmp_path / ".b.12345678.llem-lock").symlink_to(theirs / "new")
+    remove_leftovers(tmp_path)
+    assert {p.name for p in theirs.iterdir()} == {"file"}
+    assert (tmp_path / ".b.12345678.llem-partial").exists()
+
+
 def test_a_lock_alone_goes_once_it_is_old(tmp_path: Path) -> None:
     young, old = tmp_path / ".a.12345678.llem-lock", tmp_path / ".b.12345678.llem-lock"
     for lock in (young, old):
