@@ -256,8 +256,18 @@ def test_single_tensors_that_are_left_out_are_named(tmp_path: Path) -> None:
 def test_text_needs_a_tokenizer_and_random_prompts_do_not(tiny_llama: Path, tmp_path: Path) -> None:
     silent = without_files(tiny_llama, tmp_path / "silent", "tokenizer*", "chat_template*")
     (problem,) = problems(silent)
-    assert problem.startswith(f"the prompts are text, and {silent} has no tokenizer files")
+    assert problem.startswith(f"the prompts are text, and {silent} has no tokenizer.json (or other tokenizer files)")
     assert problems(silent, dataset="random") == []
+
+
+def test_settings_of_a_tokenizer_are_no_tokenizer(tiny_llama: Path, tmp_path: Path) -> None:
+    silent = without_files(tiny_llama, tmp_path / "silent", "tokenizer.json")
+    (problem,) = problems(silent)
+    assert problem.startswith(f"the prompts are text, and {silent} has no tokenizer.json (or other tokenizer files)")
+    assert problems(silent, dataset="random") == []
+    for alone in ({"tokenizer_class": "ByT5Tokenizer"}, {"auto_map": {"AutoTokenizer": ["own.Own", None]}}):
+        (silent / "tokenizer_config.json").write_text(json.dumps(alone))
+        assert problems(silent) == []
 
 
 def test_a_steady_state_needs_batches_enough_in_half_of_the_run(tiny_llama: Path) -> None:
