@@ -103,7 +103,9 @@ def test_a_row_that_the_template_refuses_is_named_before_the_run_beside_all_else
 def test_a_template_that_never_ends_is_ended(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     monkeypatch.setattr(template.TemplateRenderer.__init__, "__defaults__", (0.5,))
-    with pytest.raises(ConfigError, match=r"chat template cannot write it: it did not end within 0\.5 s"):
+    with pytest.raises(
+        ConfigError, match=r"chat template cannot write it: it did not end within 0\.5 s of processor time"
+    ):
         found(with_template(model, endless), n=2)
 
 

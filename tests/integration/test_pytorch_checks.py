@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.placement import devices_of
+from llenergymeasure.domain.warnings import validity_of
+from tests.fakes.model import TINY_LLAMA, TINY_SHAPES, write_description, write_safetensors
 from tests.integration.conftest import save_tiny_llama, tiny_tokenizer
 from tests.integration.test_pytorch_engine import TEXTS
 from tests.integration.test_pytorch_options import config_of, run
@@ -227,11 +229,45 @@ def test_a_file_of_the_index_that_is_missing_is_told(tiny_llama: Path, tmp_path:
     assert "lacks model-00002-of-00003.safetensors and 1 more of the 3 files" in problem
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_layers_of_the_files_that_the_description_lacks_are_a_warning(tmp_path: Path, tied: bool) -> None:
+    fields: Any = TINY_LLAMA | {"tie_word_embeddings": tied}
+    LlamaForCausalLM(LlamaConfig(**fields)).save_pretrained(tmp_path)
+    config = config_of(tmp_path)
+    assert [w.flag for w in PyTorchBackend().cautions(config)].count("weights_left_out") == 0
+    described = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(described | {"num_hidden_layers": 1}))
+    (warning,) = (w for w in PyTorchBackend().cautions(config) if w.flag == "weights_left_out")
+    # A layer of a Llama has four matrices of attention, three of its MLP, and two norms.
+    assert "no place for 9 of the tensors in its files (among them all of model.layers.1)" in warning.text
+    assert "compare config.json with the files" in warning.advice
+    assert validity_of([warning.flag]).verdict == "questionable"
+
+
+def test_single_tensors_that_are_left_out_are_named(tmp_path: Path) -> None:
+    model = write_description(tmp_path / "model")
+    shapes = TINY_SHAPES | {f"model.layers.1.mlp.{name}.bias": (2,) for name in "abcd"}
+    write_safetensors(model / "model.safetensors", shapes)
+    (warning,) = (w for w in PyTorchBackend().cautions(config_of(model)) if w.flag == "weights_left_out")
+    names = ", ".join(f"model.layers.1.mlp.{name}.bias" for name in "abc")
+    assert f"no place for 4 of the tensors in its files ({names} and 1 more)" in warning.text
+
+
 def test_text_needs_a_tokenizer_and_random_prompts_do_not(tiny_llama: Path, tmp_path: Path) -> None:
     silent = without_files(tiny_llama, tmp_path / "silent", "tokenizer*", "chat_template*")
     (problem,) = problems(silent)
-    assert problem.startswith(f"the prompts are text, and {silent} has no tokenizer files")
+    assert problem.startswith(f"the prompts are text, and {silent} has no tokenizer.json (or other tokenizer files)")
     assert problems(silent, dataset="random") == []
+
+
+def test_settings_of_a_tokenizer_are_no_tokenizer(tiny_llama: Path, tmp_path: Path) -> None:
+    silent = without_files(tiny_llama, tmp_path / "silent", "tokenizer.json")
+    (problem,) = problems(silent)
+    assert problem.startswith(f"the prompts are text, and {silent} has no tokenizer.json (or other tokenizer files)")
+    assert problems(silent, dataset="random") == []
+    for alone in ({"tokenizer_class": "ByT5Tokenizer"}, {"auto_map": {"AutoTokenizer": ["own.Own", None]}}):
+        (silent / "tokenizer_config.json").write_text(json.dumps(alone))
+        assert problems(silent) == []
 
 
 def test_a_steady_state_needs_batches_enough_in_half_of_the_run(tiny_llama: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_directory_with_its_description_only_has_no_problem(shape: Path) -> No
 
 def test_without_a_tokenizer_token_ids_run_and_text_is_refused_with_a_way_out(shape: Path) -> None:
     with PyTorchBackend().load(ExperimentPlan.of(config_of(shape, decoder={"min_output_tokens": 4}))) as loaded:
-        with pytest.raises(ExperimentError, match=r"has no tokenizer files .* set dataset\.random"):
+        with pytest.raises(ExperimentError, match=r"has no tokenizer\.json .* set dataset\.random"):
             prepared(loaded, [Prompt(index=0, messages=(ChatMessage("user", "text"),))])
         ready = [Request(index=i, token_ids=tuple(IDS[:n]), max_output_tokens=4) for i, n in enumerate((len(IDS), 2))]
         output = generated(loaded, ready)

@@ -150,6 +150,9 @@ FLAGS: Mapping[str, Flag] = {
     "requests_failed": Flag("some requests failed, no more than one or 1 % of them; their rows say why"),
     "requests_failed_above_share": Flag("over 1 % of the requests failed, under arrivals at their own times", _NOT),
     "random_weights": Flag("the weights were drawn and not read; power depends on the values multiplied", _DOUBT),
+    "weights_left_out": Flag(
+        "the files have tensors that the model of config.json has no place for, such as those of a whole layer", _DOUBT
+    ),
     "beyond_context": Flag(
         "a request had more tokens than the model was made for, `max_position_embeddings` of its configuration; what "
         "it answers is not what it was trained for"

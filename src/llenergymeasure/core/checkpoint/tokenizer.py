@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from llenergymeasure.core.checkpoint.description import description_problems
+from llenergymeasure.core.checkpoint.description import description_problems, json_object
 from llenergymeasure.core.checkpoint.identity import folder_of
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, gguf_description
 from llenergymeasure.core.checkpoint.weights import damage, is_pointer, pointer
 from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError, contained, in_one_line
 
 _CONFIG = "config.json"
-# Every kind of tokenizer that transformers reads has at least one file of these names.
+# Every kind of tokenizer that transformers reads has at least one file of these names, or needs settings alone.
 _FILES = ("tokenizer*", "vocab*", "merges*", "spiece*", "sentencepiece*", "*.model", "*.tiktoken", "tekken*", "*bpe*")
+_SETTINGS = "tokenizer_config.json"
+# Their tokens are bytes or characters, or come from code in the folder.
+_OF_SETTINGS_ALONE = ("ByT5Tokenizer", "CanineTokenizer", "DiaTokenizer", "PerceiverTokenizer")
 
 
 class NoTokenizer:
@@ -43,7 +46,7 @@ class NoTokenizer:
 def no_tokenizer(folder: Path) -> str:
     """What there is to say of a directory without a tokenizer where prompts are text."""
     return (
-        f"the prompts are text, and {folder} has no tokenizer files (tokenizer.json or the like); add them, "
+        f"the prompts are text, and {folder} has no tokenizer.json (or other tokenizer files); add them, "
         "or set dataset.random, whose prompts are random token ids"
     )
 
@@ -212,5 +215,13 @@ def _special_of(added: Iterable[tuple[int, Any]]) -> set[int]:
 
 def has_tokenizer(folder: Path) -> bool:
     """Whether a directory has files that transformers could make a tokenizer of."""
-    names = [path.name.lower() for path in folder.iterdir()]
-    return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in _FILES)
+    names = {path.name.lower() for path in folder.iterdir()} - {_SETTINGS}
+    if any(fnmatch.fnmatch(name, pattern) for name in names for pattern in _FILES):
+        return True
+    return (folder / _SETTINGS).exists() and _needs_no_files(folder / _SETTINGS)
+
+
+def _needs_no_files(path: Path) -> bool:
+    """Whether settings alone make a tokenizer; also where they cannot be read, which is told when it is made."""
+    settings, problem = json_object(path)
+    return problem is not None or "auto_map" in settings or settings.get("tokenizer_class") in _OF_SETTINGS_ALONE

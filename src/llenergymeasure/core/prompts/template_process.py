@@ -1,9 +1,10 @@
 """Renders the chat template of a model in a process of its own; run by its path, with nothing of this package.
 
-A template is a program of somebody else. In here it has no files, a limit of memory, and a limit of time that the
-kernel holds it to: loops can be nested so that they never end, in one call or in many. It knows no time of day.
+A template is a program of somebody else. In here it has no files, a limit of memory, and a limit of processor time
+that the kernel holds it to: loops can be nested so that they never end, in one call or in many. A template only
+computes, so on a busy machine it has as much as on an idle one. It knows no time of day.
 
-Its arguments are the pid of who started it, which it does not outlive, and the limit of time in seconds.
+Its arguments are the pid of who started it, which it does not outlive, and the limit of processor time in seconds.
 
 Lines of JSON come in and go out. The first is ``{"path", "template", "variables", "memory", "characters", "date"}``,
 answered with ``{}``; each further one is a list of messages, answered with ``{"text", "clock"}``. What fails is
@@ -28,13 +29,13 @@ def main(parent: int, seconds: float) -> None:
 
     Args:
         parent: the pid of who started this process.
-        seconds: the limit for reading, rendering and writing one conversation. Importing jinja2 has none in here:
-            that a disk is slow is no fault of a template.
+        seconds: the limit of processor time for reading, rendering and writing one conversation. Importing jinja2 has
+            none in here: that is no fault of a template.
     """
     _tie_to(parent)
     # What was ignored or blocked where this process was started would be here too.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
     lines = iter(sys.stdin.readline, "")
     with _limited(seconds):
         job = json.loads(next(lines, "null"))
@@ -43,7 +44,7 @@ def main(parent: int, seconds: float) -> None:
     sys.path[:] = job["path"]
     _limit_memory(job["memory"])
     clock = Clock(datetime.fromisoformat(job["date"]))
-    import jinja2  # noqa: F401 - before the limit of time, from the path that was handed over
+    import jinja2  # noqa: F401 - before the limit, from the path that was handed over
 
     with _limited(seconds):
         template, failed = _answered(lambda: compiled(job["template"], clock))
@@ -98,12 +99,12 @@ def _limit_memory(n_bytes: int) -> None:
 
 @contextlib.contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """A body that the kernel ends this process in, past its time."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    """A body that the kernel ends this process in, past its time on processors."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _answered(work: Any) -> tuple[Any, dict[str, Any] | None]:

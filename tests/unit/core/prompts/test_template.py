@@ -57,37 +57,47 @@ def test_it_is_told_the_same_date_in_every_run_and_that_it_asked_is_known(render
 def test_one_that_does_not_end_is_ended(template: str) -> None:
     begin = time.monotonic()
     with TemplateRenderer(limit_s=0.3) as renderer:
-        assert str(failure(renderer, template)) in ("it did not end within 0.3 s", "it takes too much memory")
+        assert str(failure(renderer, template)) in (
+            "it did not end within 0.3 s of processor time",
+            "it takes too much memory",
+        )
         with pytest.raises(TemplateFailedError):
             renderer.render(HI)
     assert time.monotonic() - begin < 10
 
 
 @pytest.fixture(params=["ignored", "blocked"])
-def _no_alarm(request: pytest.FixtureRequest) -> Iterator[None]:
-    """SIGALRM as a program that starts this one may have left it: a child has it so too."""
-    handler = signal.signal(signal.SIGALRM, signal.SIG_IGN if request.param == "ignored" else signal.SIG_DFL)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM} if request.param == "blocked" else set())
+def _no_signal(request: pytest.FixtureRequest) -> Iterator[None]:
+    """SIGPROF as a program that starts this one may have left it: a child has it so too."""
+    handler = signal.signal(signal.SIGPROF, signal.SIG_IGN if request.param == "ignored" else signal.SIG_DFL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF} if request.param == "blocked" else set())
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    signal.signal(signal.SIGALRM, handler)
+    signal.signal(signal.SIGPROF, handler)
 
 
-@pytest.mark.usefixtures("_no_alarm")
-def test_it_is_ended_although_the_alarm_was_ignored_or_blocked_where_it_was_started() -> None:
+@pytest.mark.usefixtures("_no_signal")
+def test_it_is_ended_although_the_signal_was_ignored_or_blocked_where_it_was_started() -> None:
     with TemplateRenderer(limit_s=0.3) as renderer:
-        assert str(failure(renderer, NESTED)) == "it did not end within 0.3 s"
-        assert renderer._process.returncode == -signal.SIGALRM
+        assert str(failure(renderer, NESTED)) == "it did not end within 0.3 s of processor time"
+        assert renderer._process.returncode == -signal.SIGPROF
 
 
 @pytest.mark.parametrize("n_characters", [1, 2**20])
-def test_a_process_that_no_alarm_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, n_characters: int) -> None:
+def test_a_process_that_no_signal_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, n_characters: int) -> None:
     monkeypatch.setattr(template_module, "_PATIENCE_S", 0.2)
     with TemplateRenderer(limit_s=0.1) as renderer:
         renderer._process.send_signal(signal.SIGSTOP)
         # What is longer than a pipe is stuck in writing already.
-        with pytest.raises(TemplateFailedError, match=r"^it did not end within 0\.1 s"):
+        with pytest.raises(TemplateFailedError, match=r"^it gave no answer within 0\.3 s"):
             renderer.compile("x" * n_characters, {})
+
+
+@pytest.mark.parametrize(("does", "code"), [("time.sleep(0.4)", 0), ("sum(range(10**12))", -signal.SIGPROF)])
+def test_the_limit_is_of_processor_time(does: str, code: int) -> None:
+    body = f"with _limited(0.2): {does}"
+    program = f"import time; from llenergymeasure.core.prompts.template_process import _limited\n{body}"
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == code
 
 
 # A program that starts a renderer, says its pid, and waits for a template or for nothing.

@@ -30,6 +30,7 @@ from llenergymeasure.core.backends.pytorch.precision import (
 )
 from llenergymeasure.core.backends.pytorch.preflight.batching import batching_cautions
 from llenergymeasure.core.backends.pytorch.preflight.checks import problems_of
+from llenergymeasure.core.backends.pytorch.preflight.files import left_out_cautions
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group, run_together
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
@@ -90,7 +91,7 @@ class PyTorchBackend(EngineBase):
         return problems_of(config) + precision_problems(config, self._gpus_of(config))
 
     def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
-        """Number formats that the device only emulates, and batches whose requests get other tokens than alone."""
+        """Number formats that are only emulated, batches that change tokens, and weights that the model leaves out."""
         gpus = self._gpus_of(config)
         # GPUs that the driver does not tell apart are no CPU.
         slow = precision_cautions(config, gpus, native_formats()) if gpus or not has_cuda() else []
@@ -186,7 +187,7 @@ class PyTorchBackend(EngineBase):
 def _cautions_of_the_model(config: ExperimentConfig) -> list[MeasurementWarning]:
     try:
         description = read_model_description(config, describe_source(config.model))
-        return batching_cautions(config, description)
+        return [*batching_cautions(config, description), *left_out_cautions(config, description)]
     except Exception as error:  # noqa: BLE001 - whatever keeps a description from being read is told as a problem
         _log.debug("the description of %s cannot be read: %s", config.model, error)
         return []

@@ -1,5 +1,6 @@
 """Files of a local model that are missing, are none, or do not fit; found without reading any weights."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.core.backends.pytorch.loading import no_weights_for
-from llenergymeasure.core.backends.pytorch.preflight.fit import unlike_the_files
+from llenergymeasure.core.backends.pytorch.preflight.fit import Fit, fit_of
 from llenergymeasure.core.checkpoint.files import model_files
 from llenergymeasure.core.checkpoint.identity import folder_of
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, ModelSource, describe_source
 from llenergymeasure.core.checkpoint.task import runs_own_code
 from llenergymeasure.core.checkpoint.tokenizer import has_tokenizer, no_tokenizer
 from llenergymeasure.core.checkpoint.weights import damage
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import first_line
 
 _ADAPTER_CONFIG = "adapter_config.json"
@@ -35,16 +37,9 @@ def file_problems(config: ExperimentConfig, description: Any) -> Iterator[str]:
     if config.model in PACKAGED_MODELS or source.gguf_file is not None:
         return
     folder = Path(source.location, section.subfolder or "")
-    choice = _Choice(
-        variant=section.variant,
-        use_safetensors=section.use_safetensors,
-        # Names in the files are others than the model's then.
-        tries="key_mapping" not in config.passthrough_kwargs
-        and not runs_own_code(description, trust_remote_code=section.trust_remote_code),
-    )
+    choice = _choice_of(config, description)
     if not folder.is_dir():
-        cache_dir = config.passthrough_kwargs.get("cache_dir")
-        where = (section.subfolder, section.revision, None if cache_dir is None else str(cache_dir))
+        where = _place_of(config)
         yield from () if section.random_weights else _cached_problems(source, where, description, choice)
         return
     if not section.random_weights:
@@ -60,6 +55,59 @@ def draft_file_problems(config: ExperimentConfig, description: Any) -> Iterator[
     folder = Path(source.location)
     if draft not in PACKAGED_MODELS and source.gguf_file is None and folder.is_dir():
         yield from _weights_problems(folder, description, _Choice(), "; add them")
+
+
+def left_out_cautions(config: ExperimentConfig, description: Any) -> list[MeasurementWarning]:
+    """A warning where the files of the model have tensors that the model of its description has no place for.
+
+    Args:
+        config: the experiment.
+        description: the model's transformers configuration.
+    """
+    source, choice = describe_source(config.model), _choice_of(config, description)
+    if config.model in PACKAGED_MODELS or source.gguf_file is not None or section_of(config).random_weights:
+        return []
+    folder = Path(source.location, section_of(config).subfolder or "")
+    fit = Fit()
+    with contextlib.suppress(OSError, ValueError):  # files that are not here, which is told as a problem
+        folder = folder if folder.is_dir() else folder_of(source, *_place_of(config))
+        files = choice.files(folder, description)
+        if choice.tries and not (folder / _ADAPTER_CONFIG).is_file() and not any(map(damage, files.values())):
+            fit = fit_of(description, files)
+    if not fit.left_out:
+        return []
+    names = fit.layers_left_out or fit.left_out
+    of_them = f"among them all of {_few(names)}" if fit.layers_left_out else _few(names)
+    return [
+        MeasurementWarning(
+            "weights_left_out",
+            f"the model of config.json has no place for {len(fit.left_out)} of the tensors in its files ({of_them})",
+            "compare config.json with the files; another model than theirs may be measured",
+        )
+    ]
+
+
+def _few(names: tuple[str, ...]) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - as many as are listed
+    return ", ".join(names[:3]) + more
+
+
+def _choice_of(config: ExperimentConfig, description: Any) -> "_Choice":
+    section = section_of(config)
+    return _Choice(
+        variant=section.variant,
+        use_safetensors=section.use_safetensors,
+        # Names in the files are others than the model's then.
+        tries="key_mapping" not in config.passthrough_kwargs
+        and not runs_own_code(description, trust_remote_code=section.trust_remote_code),
+    )
+
+
+def _place_of(config: ExperimentConfig) -> tuple[str | None, str | None, str | None]:
+    """Subfolder, revision and cache directory of a model of the hub."""
+    section, cache_dir = section_of(config), config.passthrough_kwargs.get("cache_dir")
+    return section.subfolder, section.revision, None if cache_dir is None else str(cache_dir)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +160,7 @@ def _unusable(name: str, files: dict[str, Path], description: Any, choice: _Choi
     if damaged:
         more = f" ({len(damaged) - 1} more of the {len(files)} files are damaged, too)" if len(damaged) > 1 else ""
         yield f"no weights: {damaged[0]}{more}"
-    elif choice.tries and (names := unlike_the_files(description, files)):
+    elif choice.tries and (names := fit_of(description, files).lacking):
         yield f"{name} {no_weights_for(names)}"
 
 

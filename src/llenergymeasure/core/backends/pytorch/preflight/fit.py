@@ -2,7 +2,9 @@
 
 import copy
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,25 @@ from llenergymeasure.core.checkpoint.weights import Shapes, shapes_of
 _log = logging.getLogger(__name__)
 
 
-def unlike_the_files(description: Any, files: Mapping[str, Path]) -> list[str]:
-    """Names of weights that no file has, or has in another shape; none where that cannot be told.
+# The first number in a tensor's name, as in model.layers.29.mlp.up_proj.weight, and what stands before it.
+_LAYER = re.compile(r"(.*?\.\d+)\.")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a model and its files differ; nothing in it where that cannot be told.
+
+    ``lacking`` are weights that no file has, or has in another shape; ``left_out`` are tensors of the files that the
+    model has no place for, and ``layers_left_out`` numbered layers, such as ``model.layers.29``, that are so wholly.
+    """
+
+    lacking: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    layers_left_out: tuple[str, ...] = ()
+
+
+def fit_of(description: Any, files: Mapping[str, Path]) -> Fit:
+    """How the model of a description and the tensors in files differ.
 
     transformers loads tensors of the files' shapes on a device without memory, and so by its own rules for names that
     differ, for tied weights, and for experts that lie apart in the files and together in the model.
@@ -26,13 +45,22 @@ def unlike_the_files(description: Any, files: Mapping[str, Path]) -> list[str]:
     model = None if getattr(description, "quantization_config", None) is not None else skeleton(description)
     shapes = _shapes(files)
     if model is None or shapes is None:
-        return []
+        return Fit()
     try:
         info = _loaded_without_memory(model, description, shapes)
     except Exception as error:  # noqa: BLE001 - what cannot be tried is tried when the model is loaded
         _log.debug("the weights' shapes cannot be tried: %s", error)
-        return []
-    return not_in_the_files(info)
+        return Fit()
+    # Names that transformers knows to be of no use are not among them.
+    left_out = tuple(sorted(map(str, info.get("unexpected_keys") or ())))
+    return Fit(tuple(not_in_the_files(info)), left_out, _whole_layers(left_out, shapes))
+
+
+def _whole_layers(left_out: Collection[str], names: Collection[str]) -> tuple[str, ...]:
+    """The layers all of whose tensors are left out, in the order of the names in the files."""
+    used = {found[1] for name in names if name not in left_out and (found := _LAYER.match(name))}
+    found_in = dict.fromkeys(found[1] for name in names if name in left_out and (found := _LAYER.match(name)))
+    return tuple(layer for layer in found_in if layer not in used)
 
 
 def _shapes(files: Mapping[str, Path]) -> Shapes | None:
