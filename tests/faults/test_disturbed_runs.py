@@ -217,16 +217,16 @@ def test_a_csv_that_does_not_fit_costs_no_result(runs: Runs) -> None:
     ran = runs["csv"].result()
     assert (ran.code, len(ran.results)) == (1, 1)
     assert "throughput" in ran.out
-    assert "table.csv: No space left on device; the results are in " in ran.err
+    assert "table.csv: No space left on device; the result is in " in ran.err
     assert list((ran.folder / "tables.seen").iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("full stdout", "the table could not be written to stdout (No space left on device); the results are in "),
-        ("closed stdout", "the table could not be written to stdout (it is closed); the results are in "),
-        ("nobody reads", "the table could not be written to stdout (Broken pipe); the results are in "),
+        ("full stdout", "the table could not be written to stdout (No space left on device); the result is in "),
+        ("closed stdout", "the table could not be written to stdout (it is closed); the result is in "),
+        ("nobody reads", "the table could not be written to stdout (Broken pipe); the result is in "),
     ],
 )
 def test_a_table_that_cannot_be_printed_costs_no_result_and_is_said(runs: Runs, name: str, said: str) -> None:
@@ -258,7 +258,7 @@ def test_a_csv_that_came_meanwhile_is_not_overwritten_and_the_result_is_kept_and
     assert (ran.code, len(ran.results)) == (1, 1)
     assert "throughput" in ran.out
     assert f"--export-csv {ran.folder / 'table.csv'}: " in ran.err
-    assert "the results are in " in ran.err
+    assert "the result is in " in ran.err
     assert (ran.folder / "table.csv").read_bytes() == b""
 
 

@@ -89,7 +89,8 @@ def _run_study(plan: StudyConfig, options: RunOptions, csv: Path | None) -> int:
 
 def _hand_out(table: str, results: list[ExperimentResult], csv: Path | None, directory: Path | None) -> int:
     """Print the table and write the CSV; where one cannot be had, say where the results are."""
-    where = "nothing else was kept" if directory is None else f"the results are in {directory}"
+    lie = "the result is" if len(results) == 1 else "the results are"
+    where = "nothing else was kept" if directory is None else f"{lie} in {directory}"
     with noted_when_interrupted(lambda: where):
         missing = streams.why_not_shown(table)
         problems = [] if missing is None else [f"the table could not be written to stdout ({missing})"]
