@@ -20,7 +20,7 @@ from tests.fakes.faulty import LLEM, arguments, environment, finished, living, s
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 N_KILLS = 200 if os.environ.get("TEST_ALL") == "1" else 20
 N_SLOTS = 3
-# Nothing may live on, and a busy machine takes its time to end four runs at once.
+# Nothing may live on, and a busy machine takes its time to end several runs at once.
 SOON_S = 20.0
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 # A process has begun to do what is its own once it says anything.
@@ -69,7 +69,7 @@ def kill_one(folder: Path, seed: int, whole_s: float) -> Killed:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> "dict[int, Future[Killed]]":
-    """Runs that are killed, four beside each other."""
+    """Runs that are killed, two beside each other: other tests look at seconds meanwhile."""
     root = tmp_path_factory.mktemp("killed")
     began_s = time.monotonic()
     (root / "whole").mkdir()
@@ -77,9 +77,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> "dict[int, Future[Killed
         arguments(root / "whole" / "out"), env=environment(root / "whole"), cwd=root / "whole", check=True,
         capture_output=True,
     )  # fmt: skip
-    # Four at a time take longer each.
-    whole_s = 1.5 * (time.monotonic() - began_s)
-    pool = ThreadPoolExecutor(4)
+    # Two at a time take longer each.
+    whole_s = 1.3 * (time.monotonic() - began_s)
+    pool = ThreadPoolExecutor(2)
     return {seed: pool.submit(kill_one, root / str(seed), seed, whole_s) for seed in range(N_KILLS)}
 
 
