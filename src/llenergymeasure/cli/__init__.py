@@ -58,9 +58,10 @@ def main(args: list[str] | None = None) -> None:
     """
     streams.make_usable()
     # A scheduler's SIGTERM, and a terminal that is closed, have to clean up as Ctrl-C does; nohup has SIGHUP ignored.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    _came.clear()
+    for number, handler in {signal.SIGINT: _interrupt, signal.SIGTERM: _terminate, signal.SIGHUP: _terminate}.items():
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _terminate)
+            signal.signal(number, handler)
     code = _exit_code(args)
     # All is said and done: what comes now changes no exit code.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -68,10 +69,20 @@ def main(args: list[str] | None = None) -> None:
     sys.exit(code if streams.settle() else code or 1)
 
 
+# Signals that were to end the program, in the order in which they came.
+_came: list[signal.Signals] = []
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    _came.append(signal.Signals(number))
+    raise KeyboardInterrupt
+
+
 def _terminate(number: int, _: FrameType | None) -> None:
+    _came.append(signal.Signals(number))
     # Cleaning up is not to be interrupted by the same once more.
     signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
+    sys.exit(_BY_A_SIGNAL + number)
 
 
 def _exit_code(args: list[str] | None) -> int:
@@ -83,20 +94,24 @@ def _exit_code(args: list[str] | None) -> int:
         streams.tell(said.getvalue().rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        streams.tell(f"llem: {'; '.join(['interrupted', *_notes(error)])}")
-        return 130
+        return _ended_by(signal.SIGINT, error)
     except SystemExit as end:
-        ended_by = {_BY_A_SIGNAL + number: number.name for number in signal.Signals}
-        if end.code in ended_by:
-            name = ended_by[end.code]
-            streams.tell(f"llem: {'; '.join([f'ended by {name}', *_notes(end)])}")
+        if _came:
+            return _ended_by(_came[0], end)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
         streams.abandon(1)
         return 1
     except Exception as error:  # noqa: BLE001 - the one handler of the program: every error ends here, as text and a code
-        return _report(error)
+        return _report(error) if not _came else _ended_by(_came[0], error)
     return value if isinstance(value, int) else 0
+
+
+def _ended_by(number: signal.Signals, error: BaseException) -> int:
+    """Say what ended the program and what was kept; a library may have made an error of its own of it."""
+    what = "interrupted" if number is signal.SIGINT else f"ended by {number.name}"
+    streams.tell(f"llem: {'; '.join([what, *_notes(error)])}")
+    return _BY_A_SIGNAL + number
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -1,8 +1,11 @@
 """Errors become text and an exit code."""
 
+import signal
+
 import pytest
 from pydantic import ValidationError
 
+from llenergymeasure import cli
 from llenergymeasure.cli.errors import describe
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.exceptions import (
@@ -44,3 +47,23 @@ def test_anything_unforeseen_is_code_1_with_its_type() -> None:
     assert code == 1
     assert "ZeroDivisionError: by zero" in text
     assert "--verbose" in text
+
+
+def test_an_interruption_that_a_library_made_an_error_of_is_one_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        except SystemExit as end:
+            raise ValueError("Error building a validator: SystemExit: 129") from end
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(cli.cli, "main", interrupted)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            cli.main([])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert (caught.value.code, capsys.readouterr().err) == (129, "llem: ended by SIGHUP\n")

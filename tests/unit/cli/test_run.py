@@ -42,7 +42,7 @@ def documents(text: str) -> list[dict[str, Any]]:
     ("args", "said"),
     [
         (["run", "no-such.yaml"], ["llem: no-such.yaml", "No such file"]),
-        (["run", "."], ["directory"]),
+        (["run", "."], ["llem: .: ", "it is a folder; give a regular file"]),
         (["run"], ["nothing to run", "--model"]),
         (["run", "-n", "0"], ["nothing to run"]),
         (["run", "--model", "./m", "-n", "0"], ["n: ", "greater than or equal to 1", "0"]),
