@@ -53,6 +53,20 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     return content
 
 
+def is_own(path: Path) -> bool:
+    """Whether it is there, this user's, and no link: in a folder of everybody's anybody may put anything."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return found.st_uid == os.geteuid() and not stat.S_ISLNK(found.st_mode)
+
+
+def is_private_folder(path: Path) -> bool:
+    """Whether it is this user's folder, into which nobody else can have put anything."""
+    return is_own(path) and path.is_dir() and not path.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a file so that it is whole or absent: aside in the same folder, flushed, renamed.
 

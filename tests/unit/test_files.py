@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure._files import mode_of_new_files, open_regular, read_regular, write_atomically, written_atomically
+from llenergymeasure._files import (
+    is_own,
+    is_private_folder,
+    mode_of_new_files,
+    open_regular,
+    read_regular,
+    write_atomically,
+    written_atomically,
+)
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.prompts.files import read_file
@@ -138,3 +146,18 @@ def test_no_descriptor_stays_open_of_what_is_refused(tmp_path: Path, swapped: Ca
     with pytest.raises(OSError, match="no regular file"):
         open_regular(path)
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_a_folder_is_private_that_is_ones_own_no_link_and_written_by_nobody_else(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir(mode=0o700)
+    link.symlink_to(folder)
+    (tmp_path / "file").touch(mode=0o600)
+    assert [is_private_folder(path) for path in (folder, link, tmp_path / "file", tmp_path / "missing")] == [
+        True, False, False, False,
+    ]  # fmt: skip
+    assert [is_own(path) for path in (folder, link, tmp_path / "missing")] == [True, False, False]
+    for mode in (0o720, 0o702):
+        folder.chmod(mode)
+        assert not is_private_folder(folder)
+        assert is_own(folder)

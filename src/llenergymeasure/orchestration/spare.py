@@ -3,10 +3,11 @@
 import logging
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+
+from llenergymeasure._files import is_private_folder
 
 _log = logging.getLogger(__name__)
 _Written = TypeVar("_Written")
@@ -38,20 +39,11 @@ def kept_elsewhere(name: str, write: Callable[[Path], _Written]) -> tuple[Path, 
             return folder, write(folder)
         except OSError as error:
             _log.debug("%s takes nothing: %s", folder, error)
-            if _is_own(folder):
+            if is_private_folder(folder):
                 shutil.rmtree(folder, ignore_errors=True)
     return None
 
 
 def left_elsewhere(name: str) -> list[Path]:
     """The spare folders of this name that are there and were made by this user."""
-    return [folder for folder in spare_folders(name) if _is_own(folder)]
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether it is a folder, and no link to one, into which nobody else can have put anything."""
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return [folder for folder in spare_folders(name) if is_private_folder(folder)]

@@ -2,15 +2,15 @@
 
 import contextlib
 import logging
-import os
 import shutil
-import stat
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from llenergymeasure._files import is_own
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def remove_leftovers(parent: Path) -> None:
     """Remove the working folders in ``parent`` whose processes are dead; where one cannot be removed it stays."""
     for path in list(parent.glob(f".*{_FOLDER}")):
         lock = path.with_suffix(_LOCK)
-        if _is_own(path) and _is_own(lock) and _is_free(lock):
+        if is_own(path) and is_own(lock) and _is_free(lock):
             _log.info("removing %s, which a run that was killed left", path)
             shutil.rmtree(path, ignore_errors=True)
             with contextlib.suppress(OSError):
@@ -59,15 +59,6 @@ def remove_leftovers(parent: Path) -> None:
         with contextlib.suppress(OSError):
             if not lock.with_suffix(_FOLDER).exists() and time.time() - lock.stat().st_mtime > _OLD_S:
                 lock.unlink(missing_ok=True)
-
-
-def _is_own(path: Path) -> bool:
-    """Whether it is this user's, and no link: in a folder of everybody's anybody may put anything."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return False
-    return found.st_uid == os.getuid() and not stat.S_ISLNK(found.st_mode)
 
 
 def _is_free(lock: Path) -> bool:

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from llenergymeasure._files import flush_files, mode_of_new_files, write_atomically
+from llenergymeasure._files import flush_files, is_private_folder, mode_of_new_files, write_atomically
 from llenergymeasure.core.checkpoint.weights import damage, shapes_of
 
 _log = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ def folder_damage(folder: Path) -> str | None:
 def whole_folder(target: Path) -> Path | None:
     """Where the folder is to be found whole: at its place, or at that of those who may not write there; else None."""
     beside = _beside(target)
-    places = [target, beside] if _is_own(beside.parent) else [target]
+    places = [target, beside] if is_private_folder(beside.parent) else [target]
     return next((place for place in places if folder_damage(place) is None), None)
 
 
@@ -182,14 +181,5 @@ def _claim(folder: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    if not _is_own(folder):
+    if not is_private_folder(folder):
         raise PermissionError(f"{folder} belongs to somebody else")
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether it is a folder that nobody else can have put anything into."""
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
