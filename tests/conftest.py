@@ -9,10 +9,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from tests.fakes.effort import THREADS_OF_TESTS
+from tests.fakes.effort import EVERYTHING, THREADS_OF_TESTS
 
 _EXTRAS = {"pytorch": "torch", "zeus": "zeus"}
+
+# By default the examples of a property are the same in every run, so that what passed passes again anywhere;
+# `make test-all` looks for new ones.
+settings.register_profile("the same each time", derandomize=not EVERYTHING)
+settings.load_profile("the same each time")
 
 # No test needs the model hub, and some of its libraries wait half a minute for one that does not answer.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -1,6 +1,5 @@
 """Runs and studies that are killed at any moment: nothing is lost or there twice, and nothing lives on."""
 
-import os
 import random
 import re
 import signal
@@ -14,11 +13,11 @@ import pytest
 
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.results.working_folder import remove_leftovers
-from tests.fakes.effort import PATIENCE_S
+from tests.fakes.effort import PATIENCE_S, examples
 from tests.fakes.faulty import LLEM, arguments, environment, finished, living, study
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-N_KILLS = 200 if os.environ.get("TEST_ALL") == "1" else 20
+N_KILLS = examples(200, by_default=20)
 N_SLOTS = 3
 # Nothing may live on, and a busy machine takes its time to end several runs at once.
 SOON_S = 20.0
