@@ -55,7 +55,8 @@ def dataset(folder: Path, *messages: Sequence[tuple[str, str]]) -> dict[str, Any
 
 
 def found(model: Path, **fields: Any) -> ExaminedExperiment:
-    (one,) = examine([ExperimentConfig.model_validate({"model": str(model), **QUICK, **fields})], None)
+    here = {"execution": {"launcher": "in_process"}}
+    (one,) = examine([ExperimentConfig.model_validate({"model": str(model), **here, **QUICK, **fields})], None)
     return one
 
 

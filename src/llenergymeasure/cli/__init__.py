@@ -12,6 +12,7 @@ import click
 
 from llenergymeasure._version import __version__
 from llenergymeasure.cli import streams
+from llenergymeasure.config.entry_points import tried_first
 from llenergymeasure.orchestration.interruptions import held_back
 
 # Below the working directory.
@@ -87,7 +88,8 @@ def _terminate(number: int, _: FrameType | None) -> None:
 
 def _exit_code(args: list[str] | None) -> int:
     try:
-        value: Any = cli.main(args, prog_name="llem", standalone_mode=False)
+        with tried_first(_tried):
+            value: Any = cli.main(args, prog_name="llem", standalone_mode=False)
     except click.ClickException as error:
         said = io.StringIO()
         error.show(file=said)
@@ -105,6 +107,13 @@ def _exit_code(args: list[str] | None) -> int:
     except Exception as error:  # noqa: BLE001 - the one handler of the program: every error ends here, as text and a code
         return _report(error) if not _came else _ended_by(_came[0], error)
     return value if isinstance(value, int) else 0
+
+
+def _tried(value: str) -> str | None:
+    # Imported here because only what comes from elsewhere needs it.
+    from llenergymeasure.orchestration.processes.importing import problem_of_importing
+
+    return problem_of_importing(value)
 
 
 def _ended_by(number: signal.Signals, error: BaseException) -> int:

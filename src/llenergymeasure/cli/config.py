@@ -13,10 +13,11 @@ from llenergymeasure.config.sensors import names as sensor_names
 from llenergymeasure.config.sensors import taken_names
 from llenergymeasure.config.sources import user_file_path
 from llenergymeasure.core.backends import engine_names
-from llenergymeasure.core.energy_backends import SensorContext, probe_sensors
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.gpu.machine import visible_gpus
-from llenergymeasure.orchestration.inspection import engine_status, library_loggers, model_status
+from llenergymeasure.orchestration.asked_elsewhere import LINE_LIMIT_S, Looking
+from llenergymeasure.orchestration.inspection import library_loggers, model_status
+from llenergymeasure.orchestration.processes.asking import Asking
 
 
 @click.command("config")
@@ -34,14 +35,17 @@ def config_command(verbose: bool, schema: bool) -> int:
     defaults = list(effective_defaults({"output_dir": str(DEFAULT_OUTPUT)}))
     environment = collect_environment_snapshot()
     visible = visible_gpus()
-    logs.quiet_libraries(library_loggers(engine_names()))
-    engines = [engine_status(name, visible.uuids) for name in engine_names()]
-    devices: tuple[str, ...] | None = visible.uuids
-    if not visible.uuids:
-        devices = None  # the sensors of GPUs say so themselves
-    elif not any(engine.uses_gpus for engine in engines):
-        devices = ()  # every engine runs on the CPU, and the GPUs' sensors are of no use
-    sensors = list(probe_sensors(SensorContext(devices=devices)))
+    # Those of other distributions are in processes of their own.
+    logs.quiet_libraries(library_loggers(registry.own_names()))
+    with Asking(LINE_LIMIT_S) as asking:
+        looking = Looking(asking, next(each.value for each in defaults if each.name == "execution.stall_timeout_s"))
+        engines = [looking.engine(name, visible.uuids) for name in engine_names()]
+        devices: tuple[str, ...] | None = visible.uuids
+        if not visible.uuids:
+            devices = None  # the sensors of GPUs say so themselves
+        elif not any(engine.uses_gpus for engine in engines):
+            devices = ()  # every engine runs on the CPU, and the GPUs' sensors are of no use
+        sensors = [looking.sensor(name, devices) for name in sensor_names()]
     show(
         render.machine(
             environment,

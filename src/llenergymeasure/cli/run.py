@@ -15,9 +15,10 @@ from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
-from llenergymeasure.core.settling import Settled, settled
+from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.orchestration.output_folder import output_folder
@@ -69,8 +70,10 @@ def run_command(
     given = {name: value for name, value in fields.items() if value is not None}
     _check_export(export_csv)
     plan = _load(config, given | {"settings": parse_settings(settings)}, output)
-    experiments = plan.experiments if isinstance(plan, StudyConfig) else [plan]
-    logs.quiet_libraries(library_loggers(experiment.backend for experiment in experiments))
+    experiments = plan.carried_out if isinstance(plan, StudyConfig) else [plan]
+    # The others are in processes of their own.
+    here = [each.backend for each in experiments if each.execution.launcher == "in_process"]
+    logs.quiet_libraries(library_loggers(here))
     if dry_run:
         return _dry_run(plan)
     options = RunOptions(show_progress=not quiet and sys.stderr.isatty(), log_level=level)
@@ -114,7 +117,7 @@ def _check_export(path: Path | None) -> None:
 
 
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
-    chosen = [settled(each) for each in (plan.experiments if isinstance(plan, StudyConfig) else [plan])]
+    chosen = [settled_before_a_run(each) for each in (plan.carried_out if isinstance(plan, StudyConfig) else [plan])]
     experiments = [each.config for each in chosen]
     examined = examine(experiments, plan.output_dir, ask_every_sensor=True)
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]

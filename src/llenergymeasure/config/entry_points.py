@@ -3,14 +3,21 @@
 A table of this package's own is written as entry points are, ``{name: "module:attribute"}``.
 """
 
+import contextlib
 import functools
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 from llenergymeasure.exceptions import contained, in_one_line
+
+_log = logging.getLogger(__name__)
+_MOST_LINES = 100
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,30 @@ def brought(
     """
     if len(points) > 1:
         return Loaded(problem="is brought by both of them; uninstall one")
-    return (
-        load(points[0].value, facts) if wrong_name is None else Loaded(problem=f"cannot have this name: {wrong_name}")
-    )
+    if wrong_name is not None:
+        return Loaded(problem=f"cannot have this name: {wrong_name}")
+    (point,) = points
+    is_new = point.origin and point.value.partition(":")[0] not in sys.modules
+    problem = next(filter(None, (trial(point.value) for trial in _trials if is_new)), None)
+    return load(point.value, facts) if problem is None else Loaded(problem=f"cannot be loaded: {problem}")
+
+
+_trials: list[Callable[[str], str | None]] = []
+
+
+@contextlib.contextmanager
+def tried_first(trial: Callable[[str], str | None]) -> Iterator[None]:
+    """Inside of the body what another distribution brings is tried before it is imported here.
+
+    Args:
+        trial: given ``module:attribute``, says why importing that would end this process or never end; None where it
+            does neither. Whoever has processes at hand has one.
+    """
+    _trials.append(trial)
+    try:
+        yield
+    finally:
+        _trials.remove(trial)
 
 
 def load(value: str, facts: Callable[[Any], Any] = lambda _: None) -> Loaded:
@@ -79,9 +107,14 @@ def load(value: str, facts: Callable[[Any], Any] = lambda _: None) -> Loaded:
         facts: what is wanted of the thing itself, whose attributes may raise too.
     """
     module, _, attribute = value.partition(":")
+    printed = io.StringIO()
     try:
-        with contained():
+        # What is printed on stdout is the result of the program.
+        with contained(), contextlib.redirect_stdout(printed):
             thing = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
             return Loaded(thing=thing, facts=facts(thing))
     except Exception as error:  # noqa: BLE001 - another's code raises what it will while it is imported
         return Loaded(problem=f"cannot be loaded: {in_one_line(error)}")
+    finally:
+        for line in printed.getvalue().splitlines()[:_MOST_LINES]:
+            _log.info("printed while %s was imported: %s", module, line)

@@ -368,6 +368,11 @@ class StudyConfig(ConfigModel):
                 raise ValueError(f"experiment {number} has an execution of its own; give the study one instead")
         return experiments
 
+    @property
+    def carried_out(self) -> list[ExperimentConfig]:
+        """The experiments as they are carried out, each with what the study says of that."""
+        return [experiment.model_copy(update={"execution": self.execution}) for experiment in self.experiments]
+
 
 def measurement_config_hash(config: ExperimentConfig) -> str:
     """First 16 hex digits of SHA-256 over the resolved configuration.

@@ -1,15 +1,17 @@
 """What an experiment leaves to the machine, ``auto``, settled before there is a plan and a hash of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from llenergymeasure.config.engines import registry
+from llenergymeasure.config.engines import EngineSection, registry
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.exceptions import BackendError, LLEMError, PreFlightError, contained
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,55 @@ class Settled:
     as_given: Mapping[str, str]
 
 
-def settled(config: ExperimentConfig, engine: EngineBase | None = None) -> Settled:
+class AskedHere:
+    """What engines answer that are asked in this process."""
+
+    def __init__(self, engine: EngineBase | None = None) -> None:
+        """``engine`` is the one to ask, whatever name is given; None is the one of that name."""
+        self._engine = engine
+
+    def installation_problem(self, name: str) -> str | None:
+        """Why an engine cannot be used at all.
+
+        Raises:
+            LLEMError: there is none of this name, or it cannot be asked.
+        """
+        return self._answer(name, lambda engine: engine.installation_problem())
+
+    def native_precision(self, config: ExperimentConfig) -> str:
+        """What the device of ``config`` computes natively; of an engine that is not installed what it has already.
+
+        Raises:
+            LLEMError: as above, or a variable that is named is not set.
+        """
+        # One that is not installed cannot look at a device; that it is not, preflight tells.
+        return self._answer(
+            config.backend,
+            lambda engine: (
+                config.precision
+                if engine.installation_problem() is not None
+                else engine.native_precision(in_use(config))
+            ),
+        )
+
+    def _answer(self, name: str, ask: Callable[[EngineBase], _Answer]) -> _Answer:
+        engine = self._engine or get_backend(name)
+        try:
+            with contained():
+                return ask(engine)
+        except LLEMError:
+            raise
+        except Exception as error:  # another distribution's engine raises what it will
+            raise BackendError(failed_when_asked(engine.name, error)) from error
+
+
+def settled(config: ExperimentConfig, engine: EngineBase | None = None, answers: AskedHere | None = None) -> Settled:
     """The configuration as if what the machine chooses had been written; one that leaves nothing open is itself.
 
     Args:
         config: the experiment.
         engine: what will run it; None is what it names, or the first installed one for ``backend: auto``.
+        answers: how engines are asked; None is in this process.
 
     Raises:
         ConfigError: no such engine, or one that this version cannot run.
@@ -35,18 +80,24 @@ def settled(config: ExperimentConfig, engine: EngineBase | None = None) -> Settl
     """
     if config.is_settled:
         return Settled(config, {})
-    chosen = engine or (_first_installed(config) if config.backend == registry.AUTO else get_backend(config.backend))
+    asked = answers or AskedHere(engine)
+    name, section = config.backend, registry.section_class(config.backend) or EngineSection
+    if engine is not None:
+        name, section = engine.name, engine.section
+    elif config.backend == registry.AUTO:
+        name = _first_installed(config, asked)
+        section = registry.section_class(name) or EngineSection
     values = config.model_dump(exclude_unset=True)
     as_given = {}
     if config.backend == registry.AUTO:
         as_given["backend"] = registry.AUTO
-        others = config.section_names() - {chosen.name}
-        values = {name: value for name, value in values.items() if name not in others} | {"backend": chosen.name}
+        others = config.section_names() - {name}
+        values = {field: value for field, value in values.items() if field not in others} | {"backend": name}
     if config.precision == registry.AUTO:
         as_given["precision"] = registry.AUTO
         # What it is asked about has to be a configuration of its own.
-        values["precision"] = chosen.section.default_precision
-        values["precision"] = _native_precision(_checked(values), chosen)
+        values["precision"] = section.default_precision
+        values["precision"] = asked.native_precision(_checked(values))
     return Settled(_checked(values), as_given)
 
 
@@ -54,36 +105,17 @@ def _checked(values: Mapping[str, Any]) -> ExperimentConfig:
     return ExperimentConfig.model_validate(values)
 
 
-def _native_precision(config: ExperimentConfig, engine: EngineBase) -> str:
-    try:
-        # One that is not installed cannot look at a device; that it is not, preflight tells.
-        with contained():
-            return (
-                config.precision
-                if engine.installation_problem() is not None
-                else engine.native_precision(in_use(config))
-            )
-    except LLEMError:
-        raise
-    except Exception as error:  # another distribution's engine raises what it will
-        raise BackendError(failed_when_asked(engine.name, error)) from error
-
-
-def _first_installed(config: ExperimentConfig) -> EngineBase:
+def _first_installed(config: ExperimentConfig, asked: AskedHere) -> str:
     """The first engine that is installed; of those that have a section, where some do."""
     with_a_section = [name for name in config.section_names() if config.gives(name)]
     reasons = []
     for name in [name for name in engine_names() if not with_a_section or name in with_a_section]:
         try:
-            engine = get_backend(name)
-            with contained():
-                problem = engine.installation_problem()
+            problem = asked.installation_problem(name)
         except LLEMError as error:
             problem = str(error)
-        except Exception as error:  # noqa: BLE001 - another distribution's engine raises what it will; the next is asked
-            problem = failed_when_asked(name, error)
         if problem is None:
-            return engine
+            return name
         reasons.append(problem)
     among = f" with a section ({', '.join(sorted(with_a_section))})" if with_a_section else ""
     raise PreFlightError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from llenergymeasure.config.engines import registry
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.config.sensors import AUTO
@@ -26,7 +27,7 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, contained, first_line
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
-from llenergymeasure.orchestration.processes.own_code import answered_by_own_code
+from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.prompt_check import CheckedPrompts, PromptChecks
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class ExaminedExperiment:
 
 
 EXAMINED = TypeAdapter(ExaminedExperiment)
+_VISIBLE = TypeAdapter(VisibleGpus)
 
 
 def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
@@ -98,9 +100,9 @@ def examine(
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
     visible = visible_gpus()
-    # Prompts are read once, however many experiments share them, and each sensor asked once for the same GPUs.
-    prompts, sensors = PromptChecks(), _Sensors(visible)
-    found = [_examine(experiment, prompts, visible) for experiment in experiments]
+    found = _examined(experiments, visible)
+    # Each is asked once for the same GPUs.
+    sensors = _Sensors(visible)
     found = [
         _with_sensor(config, each, sensors) if ask_every_sensor or _depends_on_its_sensor(config) else each
         for config, each in zip(experiments, found, strict=True)
@@ -132,19 +134,43 @@ def _output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
         return [str(error)]
 
 
-def _examine(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
+def _examined(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> list[ExaminedExperiment]:
+    # Prompts are read once, here and there, however many experiments share them.
+    prompts = PromptChecks()
+    with Asking() as asking:
+        return [_examine(experiment, prompts, visible, asking) for experiment in experiments]
+
+
+def _examine(
+    config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus, asking: Asking
+) -> ExaminedExperiment:
     try:
         used = in_use(config)
     except PreFlightError as error:
         # Where a variable is not set, nothing else can be asked.
         return ExaminedExperiment(lacking=tuple(str(error).splitlines()))
-    if not getattr(config.engine_section, "trust_remote_code", False):
+    has_own_code = getattr(config.engine_section, "trust_remote_code", False)
+    if config.execution.launcher == "in_process" and not has_own_code:
         return examined_here(used, prompts, visible)
     try:
-        return EXAMINED.validate_json(answered_by_own_code(config))
-    except (ForeignExitError, ValidationError) as error:
-        told = f"model {config.model!r}: its own code cannot be asked: {first_line(error)}"
-        return ExaminedExperiment(lacking=(told,))
+        answer = asking.ask(
+            "examine",
+            config.execution,
+            alone=has_own_code,
+            # With the names of secrets, which are put in place there.
+            config=config.model_dump_json(exclude_unset=True),
+            visible=_VISIBLE.dump_json(visible).decode(),
+        )
+        return EXAMINED.validate_json(answer)
+    except (LLEMError, ForeignExitError, ValidationError) as error:
+        return ExaminedExperiment(lacking=(f"{_who(config, has_own_code)} cannot be asked: {first_line(error)}",))
+
+
+def _who(config: ExperimentConfig, has_own_code: bool) -> str:
+    """Whose code it was, as far as that is known."""
+    if has_own_code:
+        return f"model {config.model!r}: its own code"
+    return f"model {config.model!r}: {registry.in_words(config.backend)}"
 
 
 def examined_here(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:

@@ -16,10 +16,11 @@ import yaml
 from llenergymeasure._files import write_atomically
 from llenergymeasure._telling import told, told_values
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
-from llenergymeasure.core.settling import Settled, settled
+from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
 from llenergymeasure.orchestration.keeping import Kept, keep, marked_done
 from llenergymeasure.orchestration.output_folder import output_folder
@@ -67,7 +68,7 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     options = options or RunOptions()
     kept: Kept | None = None
     with noted_when_interrupted(lambda: _where(kept)):
-        chosen = settled(config)
+        chosen = settled_before_a_run(config)
         (found,) = options.preflight([chosen.config], config.output_dir)
         parent, name = output_folder(config.output_dir), stamped_name(chosen.config.display_name, options.now())
         with contextlib.ExitStack() as stack:
@@ -101,7 +102,7 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     options = options or RunOptions()
     run = _StudyRun()
     with noted_when_interrupted(lambda: run.word(len(config.experiments))):
-        chosen = [settled(experiment) for experiment in config.experiments]
+        chosen = [settled_before_a_run(experiment) for experiment in config.carried_out]
         examined = options.preflight([each.config for each in chosen], config.output_dir)
         start, parent = options.now(), output_folder(config.output_dir)
         if parent is not None:
@@ -156,10 +157,7 @@ def _run_all(
         # Processes of one study share their idle baseline, also when nothing is to be kept.
         shared = run.directory or stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
         plans = [
-            replace(
-                _planned(chosen, found, options, _attempt_of(run.directory, slot, chosen), shared / "baseline.json"),
-                execution=config.execution,
-            )
+            _planned(chosen, found, options, _attempt_of(run.directory, slot, chosen), shared / "baseline.json")
             for slot, (chosen, found) in enumerate(experiments)
         ]
         if run.directory is not None:

@@ -12,7 +12,7 @@ from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.orchestration.processes.launchers import SubprocessLauncher, create_launcher
 from llenergymeasure.orchestration.processes.torchrun_agent import main, read_ends
-from llenergymeasure.orchestration.processes.worker import keep_quiet
+from llenergymeasure.orchestration.quiet import keep_quiet
 from llenergymeasure.testing import FakeClock, FakeEngine, FakeModel
 from tests.fakes.distributions import TOY, lay_down
 from tests.unit.conftest import Install

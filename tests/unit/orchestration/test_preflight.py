@@ -28,6 +28,11 @@ from tests.fakes.model import write_description
 pytestmark = pytest.mark.pytorch
 
 
+def here(**fields: Any) -> ExperimentConfig:
+    """An experiment that is examined in this process, where the fakes are."""
+    return ExperimentConfig.model_validate({"execution": {"launcher": "in_process"}, **fields})
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     """A directory that looks like a model."""
@@ -42,8 +47,8 @@ def problems_of(*experiments: ExperimentConfig, output_dir: Path | None = None) 
 
 
 def test_nothing_wrong_says_nothing_and_makes_no_folder(model: str, tmp_path: Path) -> None:
-    check([ExperimentConfig(model=model)], tmp_path / "deep" / "er")
-    check([ExperimentConfig(model=model)], None)
+    check([here(model=model)], tmp_path / "deep" / "er")
+    check([here(model=model)], None)
     assert not (tmp_path / "deep").exists()
 
 
@@ -57,7 +62,7 @@ def test_nothing_wrong_says_nothing_and_makes_no_folder(model: str, tmp_path: Pa
     ],
 )
 def test_a_wrong_configuration_is_a_config_error(model: str, fields: dict[str, Any], said: list[str]) -> None:
-    kind, lines = problems_of(ExperimentConfig(model=model, **fields))
+    kind, lines = problems_of(here(model=model, **fields))
     assert kind is ConfigError
     assert len(lines) == 1
     assert all(words in lines[0] for words in said)
@@ -67,7 +72,7 @@ def test_a_machine_that_lacks_the_library_of_a_dataset_is_a_preflight_error(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    kind, (line,) = problems_of(ExperimentConfig(model=model, dataset=DatasetConfig(hub="owner/name")))
+    kind, (line,) = problems_of(here(model=model, dataset=DatasetConfig(hub="owner/name")))
     assert kind is PreFlightError
     assert "pip install 'llenergymeasure[datasets]'" in line
 
@@ -84,18 +89,18 @@ def test_several_processes_measure_the_whole_run(
     model: str, section: dict[str, Any], processes: str, methodology: str
 ) -> None:
     fields = {"model": model, "pytorch": section, "measurement": {"methodology": methodology}}
-    _, lines = problems_of(ExperimentConfig.model_validate(fields))
+    _, lines = problems_of(here(**fields))
     (error,) = [line for line in lines if line.startswith("measurement.methodology: ")]
     assert f"{methodology} cannot go with {processes}" in error
     assert error.endswith("use total")
 
 
 def test_random_prompts_need_no_file(model: str) -> None:
-    check([ExperimentConfig.model_validate({"model": model, "dataset": "random"})], None)
+    check([here(**{"model": model, "dataset": "random"})], None)
 
 
 def test_a_machine_that_lacks_the_model_is_a_preflight_error() -> None:
-    kind, lines = problems_of(ExperimentConfig(model="./no-such-model"))
+    kind, lines = problems_of(here(model="./no-such-model"))
     assert kind is PreFlightError
     assert len(lines) == 1
     assert "./no-such-model" in lines[0]
@@ -104,7 +109,7 @@ def test_a_machine_that_lacks_the_model_is_a_preflight_error() -> None:
 def test_all_that_is_wrong_with_one_experiment_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     dataset = DatasetConfig(path=tmp_path / "no-such.txt")
-    experiment = ExperimentConfig(model="./no-such-model", dataset=dataset)
+    experiment = here(model="./no-such-model", dataset=dataset)
     kind, lines = problems_of(experiment, output_dir=tmp_path / "file" / "below")
     assert kind is PreFlightError
     text = "\n".join(lines)
@@ -115,9 +120,9 @@ def test_all_that_is_wrong_with_one_experiment_is_said_at_once(tmp_path: Path) -
 
 def test_an_error_in_one_experiment_does_not_hide_what_the_next_one_lacks(model: str) -> None:
     kind, lines = problems_of(
-        ExperimentConfig(model="./first-missing"),
-        ExperimentConfig(model=model, backend="vllm"),
-        ExperimentConfig(model="./second-missing"),
+        here(model="./first-missing"),
+        here(model=model, backend="vllm"),
+        here(model="./second-missing"),
     )
     assert kind is PreFlightError
     text = "\n".join(lines)
@@ -125,14 +130,14 @@ def test_an_error_in_one_experiment_does_not_hide_what_the_next_one_lacks(model:
 
 
 def test_the_same_problem_is_said_once() -> None:
-    _, lines = problems_of(*[ExperimentConfig(model="./no-such-model", n=n) for n in (1, 2, 3)])
+    _, lines = problems_of(*[here(model="./no-such-model", n=n) for n in (1, 2, 3)])
     assert len(lines) == 1
 
 
 def test_an_output_below_a_file_is_refused(model: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for output in (tmp_path / "file", tmp_path / "file" / "below"):
-        kind, lines = problems_of(ExperimentConfig(model=model), output_dir=output)
+        kind, lines = problems_of(here(model=model), output_dir=output)
         assert kind is PreFlightError
         assert len(lines) == 1
         assert str(output) in lines[0]
@@ -141,17 +146,17 @@ def test_an_output_below_a_file_is_refused(model: str, tmp_path: Path) -> None:
 
 def test_an_output_that_is_a_dangling_link_is_refused(model: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
-    problems_of(ExperimentConfig(model=model), output_dir=tmp_path / "link")
+    problems_of(here(model=model), output_dir=tmp_path / "link")
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "nul\0byte"])
 def test_an_output_no_file_system_can_name_is_said_and_never_a_traceback(model: str, tmp_path: Path, name: str) -> None:
-    problems_of(ExperimentConfig(model=model), output_dir=tmp_path / name)
+    problems_of(here(model=model), output_dir=tmp_path / name)
 
 
 def test_a_description_that_cannot_be_read_is_told_before_loading(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    kind, lines = problems_of(ExperimentConfig(model=str(tmp_path)))
+    kind, lines = problems_of(here(model=str(tmp_path)))
     assert kind is PreFlightError
     assert len(lines) == 1
     assert "config.json cannot be read" in lines[0]
@@ -160,8 +165,8 @@ def test_a_description_that_cannot_be_read_is_told_before_loading(tmp_path: Path
 def test_a_model_that_cannot_fit_is_refused_beside_whatever_else_is_wrong(model: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     # Key and value, 2 layers, 2 heads of 16, 2 bytes: 256 bytes per token, 10^7 tokens, 10^6 sequences.
-    huge = ExperimentConfig.model_validate(
-        {
+    huge = here(
+        **{
             "model": model,
             "n": 10**6,
             "max_output_tokens": 10**7,
@@ -180,10 +185,10 @@ def test_a_model_that_cannot_fit_is_refused_beside_whatever_else_is_wrong(model:
 
 def test_a_problem_of_some_experiments_is_named_by_them(model: str) -> None:
     _, lines = problems_of(
-        ExperimentConfig(model=model),
-        ExperimentConfig(model="./gone", name="second"),
-        ExperimentConfig(model="./lost", n=1),
-        ExperimentConfig(model="./lost", n=2),
+        here(model=model),
+        here(model="./gone", name="second"),
+        here(model="./lost", n=1),
+        here(model="./lost", n=2),
     )
     assert lines[0].startswith("experiment 2 of 4 (second): model './gone'")
     assert lines[1].startswith("experiments 3, 4 of 4: model './lost'")
@@ -191,7 +196,7 @@ def test_a_problem_of_some_experiments_is_named_by_them(model: str) -> None:
 
 
 def test_an_energy_source_that_does_not_answer_is_told_beside_the_rest() -> None:
-    experiment = ExperimentConfig.model_validate({"model": "./gone", "energy": {"backend": "zeus"}})
+    experiment = here(**{"model": "./gone", "energy": {"backend": "zeus"}})
     _, lines = problems_of(experiment)
     assert [("'zeus'" in line, "./gone" in line) for line in lines] == [(True, False), (False, True)]
 
@@ -213,7 +218,7 @@ def test_an_idle_baseline_that_must_be_had_needs_a_sensor(
 ) -> None:
     monkeypatch.setattr(preflight, "visible_gpus", VisibleGpus)
     monkeypatch.setattr(preflight, "choose_sensor", lambda *_: chosen)
-    required = ExperimentConfig.model_validate({"model": model, "baseline": {"required": True}})
+    required = here(**{"model": model, "baseline": {"required": True}})
     if said is None:
         check([required], None)
         return
@@ -221,22 +226,22 @@ def test_an_idle_baseline_that_must_be_had_needs_a_sensor(
     assert kind is PreFlightError
     assert line.startswith("baseline.required: ")
     assert said in line
-    check([ExperimentConfig(model=model)], None)
+    check([here(model=model)], None)
 
 
 def test_where_gpus_cannot_be_told_apart_no_idle_baseline_can_be_had(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preflight, "visible_gpus", lambda: VisibleGpus(problem="a MIG slice"))
-    _, (line,) = problems_of(ExperimentConfig.model_validate({"model": model, "baseline": {"required": True}}))
+    _, (line,) = problems_of(here(**{"model": model, "baseline": {"required": True}}))
     assert "a MIG slice" in line
 
 
 def test_caution_is_logged_and_keeps_nothing_from_running(model: str, caplog: pytest.LogCaptureFixture) -> None:
-    gpus_or_new_cpu = precision_cautions(ExperimentConfig(model=model, precision="fp16"), []) == []
+    gpus_or_new_cpu = precision_cautions(here(model=model, precision="fp16"), []) == []
     if gpus_or_new_cpu:
         pytest.skip("this processor has fp16 arithmetic")
-    check([ExperimentConfig(model=model, precision=precision) for precision in ("fp16", "fp32")], None)
+    check([here(model=model, precision=precision) for precision in ("fp16", "fp32")], None)
     assert [r.levelname for r in caplog.records] == ["WARNING"]
     assert "experiment 1 of 2" in caplog.text
     assert "slow_precision" in caplog.text
@@ -285,7 +290,7 @@ def test_each_fact_is_asked_for_once_and_found_in_the_answer(monkeypatch: pytest
     monkeypatch.setattr(prompt_check, "get_backend", lambda _: engine)
     monkeypatch.setattr(prompt_check, "select_prompts", select)
     monkeypatch.setattr(prompt_check, "tokenised", tokenise)
-    experiments = [ExperimentConfig.model_validate({"model": "m", "name": name, "n": 3}) for name in "ab"]
+    experiments = [here(**{"model": "m", "name": name, "n": 3}) for name in "ab"]
     found = examine(experiments, None, ask_every_sensor=True)
     assert engine.asked == {"installation": 2, "processes": 2, "devices": 2}
     assert [context.devices for context in sensors] == [("GPU-a", "GPU-b")]

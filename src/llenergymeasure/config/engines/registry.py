@@ -5,7 +5,7 @@ Nothing is imported, and no installed distribution is looked at, before a name i
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class FoundEngine:
     @property
     def in_words(self) -> str:
         """Its name, and where it comes from."""
-        return f"the engine {self.name!r}{f' of {self.origin}' if self.origin else ''}"
+        return _named(self.name, self.origin)
 
 
 def own_names() -> tuple[str, ...]:
@@ -100,6 +100,12 @@ def find(name: str) -> FoundEngine | None:
     return _loaded(name)
 
 
+def in_words(name: str) -> str:
+    """An engine by its name, with where it comes from; nothing is loaded."""
+    points = () if name in _OWN or name in ENGINE_SECTIONS else _of_others().get(name, ())
+    return _named(name, _origins(points))
+
+
 def nearest_engine(name: str) -> str:
     """A hint that names the closest engine, or all of them when none is close."""
     known = [*ENGINE_SECTIONS, *(other for other in names() if other not in ENGINE_SECTIONS)]
@@ -124,7 +130,7 @@ def _of_others() -> Mapping[str, tuple[EntryPoint, ...]]:
 @functools.cache
 def _loaded(name: str) -> FoundEngine:
     points = (EntryPoint(_OWN[name]),) if name in _OWN else _of_others()[name]
-    origins = " and ".join(point.origin for point in points)
+    origins = _origins(points)
     unusable = FoundEngine(name=name, origin=origins)
     may_be = name not in RESERVED and _NAME.fullmatch(name)
     loaded = brought(
@@ -140,6 +146,14 @@ def _loaded(name: str) -> FoundEngine:
     if not (isinstance(section, type) and issubclass(section, EngineSection)):
         return _broken(unusable, "has a section that does not derive from EngineSection")
     return FoundEngine(name=name, origin=origins, engine=loaded.thing, section=section)
+
+
+def _origins(points: Sequence[EntryPoint]) -> str:
+    return " and ".join(point.origin for point in points)
+
+
+def _named(name: str, origin: str) -> str:
+    return f"the engine {name!r}{f' of {origin}' if origin else ''}"
 
 
 def _broken(engine: FoundEngine, why: str) -> FoundEngine:

@@ -56,6 +56,4 @@ def loggers_of(engine: EngineBase) -> list[str]:
 
 def failed_when_asked(name: str, error: Exception) -> str:
     """What to say of an engine that raised where it should have answered."""
-    found = registry.find(name)
-    who = f"the engine {name!r}" if found is None else found.in_words
-    return f"{who} failed when it was asked: {in_one_line(error)}"
+    return f"{registry.in_words(name)} failed when it was asked: {in_one_line(error)}"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 import psutil
@@ -37,16 +37,36 @@ def run_to_end(
         watch: called with its pid, now and then; gives the seconds until it is called again, None for never. What it
             raises ends the waiting.
     """
-    # All that it starts has this too, whatever group or parent it takes.
-    mark = uuid.uuid4().hex
-    marked = {**(os.environ if env is None else env), _MARK: mark}
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=marked, start_new_session=True
-    )
-    try:
+    with leading_a_group(command, stdout=stdout, stderr=stderr, env=env) as process:
         while not _has_ended(process, watch(process.pid)):
             pass
         return process.wait()
+
+
+@contextlib.contextmanager
+def leading_a_group(
+    command: Sequence[str],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int | IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that leads a process group of its own; whatever ends the body, it is ended with all that it started.
+
+    Args:
+        command: what to run.
+        stdin: file descriptor, or one of subprocess's constants.
+        stdout: likewise.
+        stderr: likewise; None is this process's own.
+        env: its environment; None is this process's own.
+    """
+    # All that it starts has this too, whatever group or parent it takes.
+    mark = uuid.uuid4().hex
+    marked = {**(os.environ if env is None else env), _MARK: mark}
+    process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=marked, start_new_session=True)
+    try:
+        yield process
     finally:
         _end(process, mark)
 

@@ -1,4 +1,4 @@
-"""How long a measuring process is waited for: until it has ended, takes too long, or shows no sign of life."""
+"""How long a process is waited for: until it has ended, takes too long, or shows no sign of life."""
 
 import contextlib
 import time
@@ -24,7 +24,7 @@ _BYTES = 1_000_000
 
 
 class Watch:
-    """Looks at a measuring process now and then; called with its pid, it gives the seconds until the next look."""
+    """Looks at a process now and then; called with its pid, it gives the seconds until the next look."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Watch:
         alive: Callable[[int, float], bool],
         works: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
+        who: str = "the measuring process",
     ) -> None:
         """Wait as ``execution`` says.
 
@@ -40,8 +41,10 @@ class Watch:
             alive: whether a process, and what it started, did something since the last look, so many seconds ago.
             works: whether its GPUs are in use; asked only where nothing else was seen for long.
             clock: monotonic seconds.
+            who: what an error calls it.
         """
         self._execution = execution
+        self._who = who
         self._alive = alive
         self._works = works
         self._clock = clock
@@ -78,7 +81,7 @@ class Watch:
             self._seen_s = now_s
         elif silent_s >= stall_s:
             raise ExperimentError(
-                f"the measuring process gave no sign of life for {stall_s:g} s (no processor time, no use of its GPUs, "
+                f"{self._who} gave no sign of life for {stall_s:g} s (no processor time, no use of its GPUs, "
                 "nothing read or written) and was ended; execution.stall_timeout_s says how long is waited"
             )
 
@@ -86,8 +89,8 @@ class Watch:
 class SignsOfLife:
     """What a process and all that it started have done since they were last looked at."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is where the process leaves word of where it stands."""
+    def __init__(self, folder: Path | None = None) -> None:
+        """``folder`` is where the process leaves word of where it stands; None where it leaves none."""
         self._folder = folder
         self._cpu_s: dict[tuple[int, int], float] = {}
         self._bytes: dict[int, float] = {}
@@ -146,7 +149,9 @@ def _bytes(process: psutil.Process) -> float:
     return float(read + getattr(counters, "write_chars", getattr(counters, "write_bytes", 0)))
 
 
-def _last_written(folder: Path) -> int:
+def _last_written(folder: Path | None) -> int:
+    if folder is None:
+        return 0
     with contextlib.suppress(OSError):
         return max((entry.stat().st_mtime_ns for entry in folder.iterdir()), default=0)
     return 0

@@ -7,13 +7,11 @@ import contextlib
 import logging
 import os
 import sys
-import warnings
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from llenergymeasure._telling import TellingFormatter, visible
-from llenergymeasure.core.backends import get_backend, loggers_of
-from llenergymeasure.core.backends.base import EngineBase
+from llenergymeasure._telling import visible
+from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.peers import FilePeers
 from llenergymeasure.core.session import measure
 from llenergymeasure.core.state import ExperimentState
@@ -21,6 +19,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in_one_line
 from llenergymeasure.orchestration.processes.handover import PEERS_DIR, hand_back, received_plan, report
+from llenergymeasure.orchestration.quiet import keep_quiet, quieten_others
 from llenergymeasure.orchestration.status import HeldLines, file_handler, status_handler
 from llenergymeasure.results.process_files import write_state
 
@@ -63,14 +62,6 @@ def main(state_dir: Path) -> int:
         unforeseen.__cause__ = error
         return _report(state_dir, index, unforeseen)
     return 0
-
-
-def keep_quiet(engine: EngineBase, environ: MutableMapping[str, str]) -> None:
-    """Have the engine's libraries print errors only: what matters to a user is in the warnings."""
-    for name, value in engine.variables.items():
-        environ.setdefault(name, value)
-    for name in loggers_of(engine):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def own_gpu(index: int, environ: Mapping[str, str]) -> str:
@@ -128,7 +119,7 @@ def _lines(plan: ExperimentPlan) -> list[HeldLines]:
             # Errors with their tracebacks are for the log: whoever started this process tells them.
             told.addFilter(lambda record: record.exc_info is None)
         handlers.append(told)
-    _quieten_others(plan.log_level)
+    quieten_others(plan.log_level)
     logger = logging.getLogger("llenergymeasure")
     logger.propagate = False
     logger.setLevel(min([logging.INFO, *(handler.level for handler in handlers if handler.level)]))
@@ -136,16 +127,6 @@ def _lines(plan: ExperimentPlan) -> list[HeldLines]:
     for held in lines:
         logger.addHandler(held)
     return lines
-
-
-def _quieten_others(level: int | None) -> None:
-    """Libraries print errors, and more where everything is to be seen; as a terminal, and others, may have them."""
-    if level is None or level > logging.DEBUG:
-        warnings.simplefilter("ignore")
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.ERROR if level is None else max(level, logging.WARNING))
-    handler.setFormatter(TellingFormatter("%(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
 
 
 if __name__ == "__main__":

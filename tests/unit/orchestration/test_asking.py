@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 from llenergymeasure.exceptions import ForeignExitError, PreFlightError
 from llenergymeasure.orchestration.preflight import examine
-from llenergymeasure.orchestration.processes.own_code import answered_by_own_code
+from llenergymeasure.orchestration.processes.asking import Asking
 from tests.fakes.model import write_description
 
 pytestmark = pytest.mark.pytorch
@@ -38,8 +38,9 @@ def test_code_that_ends_the_process_is_a_line_of_preflight(tmp_path: Path, trust
 
 def test_code_that_does_not_end_is_waited_for_no_longer_than_stated(tmp_path: Path) -> None:
     config = trusting(tmp_path / "model", "import time\ntime.sleep(100000)\n")
-    with pytest.raises(ForeignExitError, match=r"it gave no answer within 0\.5 s"):
-        answered_by_own_code(config, limit_s=0.5)
+    about = {"config": config.model_dump_json(exclude_unset=True), "visible": "{}"}
+    with Asking(limit_s=0.5) as asking, pytest.raises(ForeignExitError, match=r"it gave no answer within 0\.5 s"):
+        asking.ask("examine", config.execution, alone=True, **about)
 
 
 def test_what_code_prints_is_no_answer_and_what_is_found_comes_back(tmp_path: Path) -> None:
@@ -49,7 +50,8 @@ def test_what_code_prints_is_no_answer_and_what_is_found_comes_back(tmp_path: Pa
         {"model": str(model), "precision": "fp32", "n": 3, "pytorch": {"trust_remote_code": True}}
     )
     (found,) = examine([config], None)
-    (here,) = examine([config.model_copy(update={"pytorch": None})], None)
+    here_only = config.model_copy(update={"pytorch": None, "execution": ExecutionConfig(launcher="in_process")})
+    (here,) = examine([here_only], None)
     assert (found.layout, found.devices, found.cautions) == (here.layout, here.devices, here.cautions)
     assert found.prompts == here.prompts
     assert found.memory is not None

@@ -1,0 +1,87 @@
+"""What engines are asked before a run, put to a process of its own as ``execution.launcher`` says."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llenergymeasure.config import sensors
+from llenergymeasure.config.engines import registry
+from llenergymeasure.config.execution import ExecutionConfig
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.energy_backends import SensorContext, SensorStatus, probe_sensors
+from llenergymeasure.core.settling import AskedHere, Settled, settled
+from llenergymeasure.exceptions import BackendError, ForeignExitError, LLEMError, first_line
+from llenergymeasure.orchestration.inspection import Availability, engine_status
+from llenergymeasure.orchestration.processes.asking import Asking
+
+# Whoever looks at a list waits no longer for one line of it, in silence and in all.
+_LINE_SILENCE_S, LINE_LIMIT_S = 60.0, 300.0
+
+
+def settled_before_a_run(config: ExperimentConfig) -> Settled:
+    """As ``core.settling.settled``, and an engine that ends its process or does not answer is a ``BackendError``."""
+    if config.is_settled or config.execution.launcher == "in_process":
+        return settled(config)
+    with Asking() as asking:
+        return settled(config, answers=_AskedElsewhere(asking, config.execution))
+
+
+class _AskedElsewhere(AskedHere):
+    """What engines answer in a process of their own."""
+
+    def __init__(self, asking: Asking, execution: ExecutionConfig) -> None:
+        super().__init__()
+        self._asking, self._execution = asking, execution
+
+    def installation_problem(self, name: str) -> str | None:
+        """As of any; engines of this package only look at which packages there are."""
+        if name in registry.own_names():
+            return super().installation_problem(name)
+        problem: str | None = self._asked(name, "installation_problem", name=name)
+        return problem
+
+    def native_precision(self, config: ExperimentConfig) -> str:
+        """As of any."""
+        said = config.model_dump_json(exclude_unset=True)
+        return str(self._asked(config.backend, "native_precision", config=said))
+
+    def _asked(self, name: str, question: str, **about: Any) -> Any:
+        try:
+            return self._asking.ask(question, self._execution, **about)
+        except ForeignExitError as error:
+            raise BackendError(f"{registry.in_words(name)} cannot be asked: {first_line(error)}") from error
+
+
+class Looking:
+    """Finds out what can be used; code of other distributions is asked in a process of its own.
+
+    One that ends its process, or does not answer, cannot be used, and the others can.
+    """
+
+    def __init__(self, asking: Asking, stall_timeout_s: float | None = None) -> None:
+        """``stall_timeout_s`` is how long is waited in silence, where that is less than a minute."""
+        self._asking = asking
+        silence_s = min(_LINE_SILENCE_S, stall_timeout_s or _LINE_SILENCE_S)
+        self._execution = ExecutionConfig(stall_timeout_s=silence_s)
+
+    def engine(self, name: str, visible: Sequence[str]) -> Availability:
+        """As ``inspection.engine_status``."""
+        if name in registry.own_names():
+            return engine_status(name, visible)
+        try:
+            problem, uses_gpus = self._asking.ask("engine", self._execution, name=name, visible=list(visible))
+        except (LLEMError, ForeignExitError) as error:
+            return Availability(name, f"{registry.in_words(name)} cannot be asked: {first_line(error)}")
+        return Availability(name, problem, uses_gpus)
+
+    def sensor(self, name: str, devices: Sequence[str] | None) -> SensorStatus:
+        """As ``core.energy_backends.probe_sensors``; of one from elsewhere the problem has the advice, too."""
+        if name in sensors.own_names():
+            context = SensorContext(devices=None if devices is None else tuple(devices))
+            return next(iter(probe_sensors(context, [name])))
+        given = None if devices is None else list(devices)
+        try:
+            problem, modelled, advice = self._asking.ask("sensor", self._execution, name=name, devices=given)
+        except (LLEMError, ForeignExitError) as error:
+            return SensorStatus(name=name, sensor=None, problem=f"it cannot be asked: {first_line(error)}")
+        problem = "; ".join(filter(None, [problem, advice])) or None
+        return SensorStatus(name=name, sensor=None, problem=problem, modelled=modelled)
