@@ -44,11 +44,11 @@ class _AskedElsewhere(AskedHere):
         said = config.model_dump_json(exclude_unset=True)
         return str(self._asked(config.backend, "native_precision", config=said))
 
-    def _asked(self, name: str, question: str, **about: Any) -> Any:
+    def _asked(self, engine: str, question: str, **about: Any) -> Any:
         try:
             return self._asking.ask(question, self._execution, **about)
         except ForeignExitError as error:
-            raise BackendError(f"{registry.in_words(name)} cannot be asked: {first_line(error)}") from error
+            raise BackendError(f"{registry.in_words(engine)} cannot be asked: {first_line(error)}") from error
 
 
 class Looking:

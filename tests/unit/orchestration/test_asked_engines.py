@@ -84,6 +84,8 @@ def test_what_is_found_there_is_what_is_found_here() -> None:
 
 def test_what_is_left_to_the_machine_is_asked_there_too() -> None:
     assert settled_before_a_run(config_of(None, precision="auto")).config.precision == "fp16"
+    auto = settled_before_a_run(config_of(None, backend="auto"))
+    assert (auto.config.backend, auto.as_given) == ("toy", {"backend": "auto"})
     told = "the engine 'toy' of llem-toy 1.0 cannot be asked: it ended its process, which ended with exit code 4"
     with pytest.raises(BackendError, match=told):
         settled_before_a_run(config_of("native_precision exit 4", precision="auto"))
