@@ -9,9 +9,14 @@ from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ExperimentError
-from llenergymeasure.orchestration.processes.handover import handed_back, handed_over, is_handed_back, reported
+from llenergymeasure.orchestration.processes.handover import (
+    handed_back,
+    handed_over,
+    is_handed_back,
+    reported,
+    with_a_bad_end,
+)
 from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.processes.torchrun_launcher import TorchrunLauncher
@@ -68,7 +73,7 @@ class SubprocessLauncher:
             if not is_handed_back(plan, state_dir):
                 raise why or ExperimentError("the measuring process ended with exit code 0 without a report")
             raws = handed_back(plan, state_dir)
-        return raws if why is None else [_ended(raw, why) for raw in raws]
+        return raws if why is None else with_a_bad_end(raws, why)
 
     def _ended_badly(self, plan: ExperimentPlan, state_dir: Path) -> ExperimentError | None:
         """Run the process to its end; what was wrong with that."""
@@ -77,12 +82,6 @@ class SubprocessLauncher:
         except ExperimentError as error:
             return error
         return None if code == 0 else ExperimentError(f"the measuring process {ending(code)} without a report")
-
-
-def _ended(raw: RawProcessResult, why: ExperimentError) -> RawProcessResult:
-    """What was measured and is whole, of a process that ended badly afterwards, as at its exit or while unloading."""
-    warning = MeasurementWarning("engine_unload_failed", f"everything had been measured, and then: {why}")
-    return raw.model_copy(update={"measurement_warnings": (*raw.measurement_warnings, warning)})
 
 
 def create_launcher(name: str, layout: ProcessLayout) -> Launcher:
