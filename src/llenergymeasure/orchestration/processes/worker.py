@@ -22,11 +22,11 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in_one_line
 from llenergymeasure.orchestration.processes.handover import PEERS_DIR, hand_back, received_plan, report
 from llenergymeasure.orchestration.status import HeldLines, file_handler, status_handler
+from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.process_files import write_state
 
 # This module runs as __main__, so its name would not be below the package's.
 _log = logging.getLogger("llenergymeasure.worker")
-LOG_FILE = "log.txt"
 
 
 def main(state_dir: Path) -> int:
