@@ -1,15 +1,17 @@
 """Where the processes of a plan run: here, or in fresh ones of their own."""
 
+import contextlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ExperimentError, in_one_line
+from llenergymeasure.orchestration.interruptions import signals_noted
 from llenergymeasure.orchestration.processes.handover import (
     handed_back,
     handed_over,
@@ -39,14 +41,32 @@ class InProcessLauncher:
         """
         backend = get_backend(plan.config.backend)
         if plan.output_dir is None:
-            return [measure(plan, backend)]
+            with _ended_by_signals_only():
+                return [measure(plan, backend)]
         state_dir = plan.output_dir / STATE_DIR
-        raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir))
+        with _ended_by_signals_only():
+            raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir))
         try:
             write_process_result(raw, state_dir)
         except OSError as error:  # it is at hand, and the result has it all
             _log.warning("the raw result cannot be written: %s: %s", state_dir, error.strerror or error)
         return [raw]
+
+
+@contextlib.contextmanager
+def _ended_by_signals_only() -> Iterator[None]:
+    """An engine that raises what an interruption would is one that fails.
+
+    Raises:
+        ExperimentError: in place of what no signal has raised.
+    """
+    with signals_noted() as came:
+        try:
+            yield
+        except (KeyboardInterrupt, GeneratorExit) as error:
+            if isinstance(error, KeyboardInterrupt) and came():
+                raise
+            raise ExperimentError(f"unforeseen {in_one_line(error)}, which no signal has raised") from error
 
 
 class SubprocessLauncher:

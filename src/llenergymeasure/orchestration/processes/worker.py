@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from llenergymeasure._stderr import use_patient_stderr
 from llenergymeasure._telling import TellingFormatter, visible
 from llenergymeasure.core.backends import get_backend, loggers_of
 from llenergymeasure.core.backends.base import EngineBase
@@ -34,6 +35,7 @@ def main(state_dir: Path) -> int:
     plan = received_plan(state_dir)
     if plan.layout.n_processes > 1:
         plan = _as_one_of_several(plan)
+    use_patient_stderr()
     index = plan.process_index
     lines = _lines(plan)
 
