@@ -5,6 +5,7 @@ LLEMError                1
 +-- PreFlightError       1  the machine lacks something the plan needs; nothing was run
 +-- BackendError         1  an inference engine or a model could not be had
 +-- ExperimentError      1  inference failed in the middle of an experiment
+|   +-- TimedOutError    1  it took too long, or showed no sign of life, and was ended
 +-- StudyError           1  a study as a whole could not go on
 """
 
@@ -45,6 +46,10 @@ class PreFlightError(LLEMError):
 
 class ExperimentError(LLEMError):
     """Inference failed while an experiment ran."""
+
+
+class TimedOutError(ExperimentError):
+    """An experiment took longer than it may, or showed no sign of life, and was ended."""
 
 
 class StudyError(LLEMError):

@@ -106,6 +106,11 @@ def redirected(how: str) -> Shell:
     return lambda command: f"{shlex.join(command)} {how}"
 
 
+def into_a_full_pipe(command: list[str]) -> str:
+    """Its stderr is a pipe that is full, and that the shell holds open and does not read."""
+    return f"mkfifo pipe; exec 3<>pipe; head -c 65536 /dev/zero >&3; {shlex.join(command)} 2>&3"
+
+
 def while_it_runs(this: str) -> Shell:
     begun = "until ls out/.*partial >/dev/null 2>&1; do sleep 0.01; done"
     return lambda command: f"({begun}; {this}) & {shlex.join(command)}; code=$?; wait; exit $code"
@@ -163,6 +168,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         "closed stdout": begin("closed stdout", redirected(">&-")),
         "closed stderr": begin("closed stderr", redirected("2>&-")),
         "full stderr": begin("full stderr", redirected("2> /dev/full")),
+        "stderr nobody reads": begin("stderr nobody reads", into_a_full_pipe),
         "nobody reads": begin("nobody reads", redirected("| true; exit ${PIPESTATUS[0]}")),
         "no streams": begin("no streams", redirected("<&- >&- 2>&-")),
         "csv came": begin("csv came", while_it_runs("touch table.csv")),
@@ -239,7 +245,7 @@ def test_a_table_that_cannot_be_printed_costs_no_result_and_is_said(runs: Runs, 
     assert (ran.folder / "table.csv").exists()
 
 
-@pytest.mark.parametrize("name", ["closed stderr", "full stderr"])
+@pytest.mark.parametrize("name", ["closed stderr", "full stderr", "stderr nobody reads"])
 def test_status_lines_that_cannot_be_printed_cost_nothing_at_all(runs: Runs, name: str) -> None:
     ran = runs[name].result()
     assert (ran.code, ran.err, len(ran.results)) == (0, "", 1)

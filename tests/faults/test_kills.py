@@ -13,6 +13,7 @@ import pytest
 
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.results.working_folder import remove_leftovers
+from tests.fakes.distributions import TOY
 from tests.fakes.effort import PATIENCE_S, examples
 from tests.fakes.faulty import LLEM, arguments, environment, finished, living, study
 
@@ -152,3 +153,32 @@ def test_the_next_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     assert len(finished(out)) == 1
     assert {path.name[0] for path in out.iterdir()} == {"a"}
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+# One that starts a server of its own, as some do, and serves for ever.
+WITH_A_SERVER = TOY.replace(
+    "        yield ToyModel",
+    """        import subprocess
+        subprocess.Popen(["sleep", "6000"], start_new_session=True)
+        time.sleep(6000)
+        yield ToyModel""",
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_server_that_an_engine_has_started_does_not_outlive_the_program(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    env = environment(tmp_path, WITH_A_SERVER)
+    process = subprocess.Popen(arguments(tmp_path / "out"), env=env, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    end_s = time.monotonic() + PATIENCE_S
+    while "sleep" not in {each.name() for each in living(tmp_path)}:
+        assert process.poll() is None
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(PATIENCE_S) == CODES[number]
+    end_s = time.monotonic() + SOON_S
+    while living(tmp_path) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert [each.cmdline() for each in living(tmp_path)] == []

@@ -314,7 +314,10 @@ def test_nothing_outlives_the_launching_process(tiny_llama: Path, tmp_path: Path
     experiment = config_of(tiny_llama, SHARED, n=150, max_output_tokens=200, output_dir=tmp_path / "out")
     (tmp_path / "config.json").write_text(experiment.model_dump_json(exclude_unset=True), encoding="utf-8")
     command = [sys.executable, "-c", _LAUNCH, str(tmp_path / "config.json")]
-    parent = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    parent = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         states = until(lambda: len(found := list(tmp_path.glob("out/.*/.state/state_*"))) == 2 and found)
         running = psutil.Process(parent.pid).children(recursive=True)
@@ -327,6 +330,9 @@ def test_nothing_outlives_the_launching_process(tiny_llama: Path, tmp_path: Path
             parent.kill()
     if how == signal.SIGINT:
         assert list((tmp_path / "out").iterdir()) == []
+    # What torchrun has for itself lies in the run's own folder, which the next run removes.
+    assert list(temporary.iterdir()) == []
+    assert bool(list((tmp_path / "out").glob(".*/.state/starting/*"))) == (how == signal.SIGKILL)
 
 
 def test_an_experiment_of_several_processes_is_not_run_in_one(tiny_llama: Path) -> None:

@@ -17,7 +17,8 @@ def describe(error: Exception) -> tuple[str, int]:
         return "\n".join(notes or error_lines(error)), ConfigError.exit_code
     _log.debug("the error above all", exc_info=error)
     if isinstance(error, LLEMError):
-        return str(error), error.exit_code
+        # Such as what was kept.
+        return "; ".join([str(error), *getattr(error, "__notes__", [])]), error.exit_code
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; nothing half-written was kept", 1

@@ -23,7 +23,7 @@ from llenergymeasure.domain.warnings import Verdict, in_words
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
 from llenergymeasure.results.differences import SettingDifference
-from llenergymeasure.results.persistence import RUNS_DIR
+from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
 
 _MOST_DIFFERENCES = 5
 _DIGEST, _DIGEST_DIGITS = "sha256:", 12
@@ -69,7 +69,8 @@ def study(result: StudyResult) -> str:
         message = failure.message.replace("\n", "\n        ")
         lines.append(f"failed: {in_a_line(failure.name)}: {failure.error_type}: {message}")
         if result.output_dir is not None:
-            lines.append(f"        log: {result.output_dir}/{RUNS_DIR}/{failure.slot:04d}-*/attempt-1/log.txt")
+            slot = f"{failure.slot:04d}-{failure.measurement_config_hash}"
+            lines.append(f"        log: {result.output_dir}/{RUNS_DIR}/{slot}/attempt-1/{LOG_FILE}")
     lines += _about_the_warnings(result.experiments)
     lines.append(f"{result.n_experiments} experiments, {len(result.failures)} failed")
     lines.append(f"results: {result.output_dir or 'not written (no output folder)'}")

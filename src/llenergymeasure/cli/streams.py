@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from llenergymeasure._stderr import use_patient_stderr
 from llenergymeasure._telling import told, visible
 
 _STANDARD = (0, 1, 2)
@@ -18,7 +19,10 @@ class _Closed:
 
 
 def make_usable() -> None:
-    """Give streams that are closed a place to go, so that no file that is opened later takes their number."""
+    """Give streams that are closed a place to go, so that no file that is opened later takes their number.
+
+    stderr holds nobody afterwards; stdout, such as that of a pager, does as long as it takes.
+    """
     for descriptor in _STANDARD:
         try:
             os.fstat(descriptor)
@@ -30,6 +34,7 @@ def make_usable() -> None:
         if getattr(sys, name) is None:
             mode = "r" if descriptor == 0 else "w"
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+    use_patient_stderr()
 
 
 def show(text: str, *, err: bool = False) -> None:

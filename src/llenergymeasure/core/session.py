@@ -121,6 +121,8 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             result = _raw_result(told, seen, environment, description, identity, prepared, tuple(warnings))
             if instruments.on_measured is not None:
                 instruments.on_measured(result)
+            # One that ends badly while it unloads takes the others with it.
+            instruments.peers.wait("left", POLL_BESIDE_S)
         state.advance(ExperimentState.DONE)
     return result.model_copy(update={"measurement_warnings": (*result.measurement_warnings, *leaving)})
 

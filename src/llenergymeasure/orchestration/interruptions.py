@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 _INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -16,6 +17,36 @@ def noted_when_interrupted(note: Callable[[], str]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as error:
         error.add_note(note())
         raise
+
+
+@contextlib.contextmanager
+def signals_noted() -> Iterator[Callable[[], bool]]:
+    """Whether a signal came while the body ran, by which an interruption is told from an error of an engine's own.
+
+    Where somebody took the place of the handlers meanwhile, nobody knows, and one may have come.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # where no interruption is ever raised
+        return
+    came: list[int] = []
+
+    def noting(handler: Callable[[int, FrameType | None], object]) -> Callable[[int, FrameType | None], object]:
+        def note(number: int, frame: FrameType | None) -> object:
+            came.append(number)
+            return handler(number, frame)
+
+        return note
+
+    before = {number: found for number in signal.valid_signals() if callable(found := signal.getsignal(number))}
+    ours = {number: noting(handler) for number, handler in before.items()}
+    for number, handler in ours.items():
+        signal.signal(number, handler)
+    try:
+        yield lambda: bool(came) or any(signal.getsignal(number) is not ours[number] for number in ours)
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is ours[number]:
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -12,9 +12,17 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import first_line
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.orchestration.spare import kept_elsewhere
+from llenergymeasure.orchestration.status import add_to_log
 from llenergymeasure.protocols import ResultsRepository
 from llenergymeasure.results.aggregation import aggregate_processes
-from llenergymeasure.results.persistence import RESULT_FILE, STATE_DIR, mark_done
+from llenergymeasure.results.persistence import (
+    LOG_FILE,
+    RESULT_FILE,
+    STATE_DIR,
+    UNFINISHED_FILE,
+    create_directory,
+    mark_done,
+)
 from llenergymeasure.results.process_files import write_process_result
 from llenergymeasure.results.tables import OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE
 
@@ -66,14 +74,43 @@ def keep(
     if spare is not None:
         _remove(folder)
         return Kept(result=spare[1], directory=spare[0], problem=f"{cannot}; it is in {spare[0]}")
-    with contextlib.suppress(OSError):
-        if (folder / RESULT_FILE).exists():
-            # What does not fit is a warning in it.
-            at = finish(folder)
-            return Kept(
-                result=result, directory=at, problem=f"{cannot}, and no other place takes it; the rest is in {at}"
-            )
-    return Kept(result=result, problem=f"{cannot}, and no other place takes it")
+    nowhere = f"{cannot}, and no other place takes it"
+    if not (folder / RESULT_FILE).exists():
+        return Kept(result=result, problem=nowhere)
+    try:
+        # What does not fit is a warning in it.
+        at = finish(folder)
+    except OSError:
+        # What nothing can be held against is no result for whoever reads the folder.
+        with contextlib.suppress(OSError):
+            (folder / RESULT_FILE).replace(folder / UNFINISHED_FILE)
+        return Kept(result=result, problem=nowhere)
+    return Kept(result=result, directory=at, problem=f"{nowhere}; the rest is in {at}")
+
+
+def keep_logs(plan: ExperimentPlan, why: str, parent: Path, name: str) -> str:
+    """What is kept of a single experiment that did not end by itself: its logs, for whoever asks what it was doing.
+
+    Args:
+        plan: the experiment; its folder goes.
+        why: why there is no result.
+        parent: where its result would be.
+        name: the name that its result's folder would have; that of the logs' says what it is.
+
+    Returns:
+        What was kept, in words.
+    """
+    if plan.output_dir is None:
+        return "nothing was kept"
+    add_to_log(plan.output_dir / LOG_FILE, why)
+    logs = sorted(plan.output_dir.glob("log*.txt"))
+    try:
+        kept = create_directory(parent, f"{name}_timed-out")
+        for log in logs:
+            log.replace(kept / log.name)
+    except OSError as error:
+        return f"nothing was kept, its log cannot be written either ({_reason(error)})"
+    return f"nothing was kept but its log, {kept / LOG_FILE}"
 
 
 def marked_done(folder: Path) -> Path:

@@ -23,8 +23,21 @@ def file_handler(path: Path) -> logging.Handler:
     handler: logging.Handler = logging.NullHandler()
     with contextlib.suppress(OSError):
         handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(TellingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_timed_lines())
     return handler
+
+
+def add_to_log(path: Path, message: str) -> None:
+    """Add to a log why its process gave no result, if it did not live to tell; a full disk costs the line."""
+    line = logging.makeLogRecord({"name": __name__, "levelname": "ERROR", "msg": message})
+    with contextlib.suppress(OSError), path.open("a+", encoding="utf-8") as log:
+        log.seek(0)
+        if message.split("\n", 1)[0] not in log.read():
+            log.write(f"{_timed_lines().format(line)}\n")
+
+
+def _timed_lines() -> logging.Formatter:
+    return TellingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 class HeldLines(logging.handlers.MemoryHandler):

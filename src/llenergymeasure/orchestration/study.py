@@ -20,15 +20,18 @@ from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.exceptions import TimedOutError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
-from llenergymeasure.orchestration.keeping import Kept, keep, marked_done
+from llenergymeasure.orchestration.keeping import Kept, keep, keep_logs, marked_done
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, left_whole
 from llenergymeasure.orchestration.processes.launchers import create_launcher
+from llenergymeasure.orchestration.status import add_to_log
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.persistence import (
+    LOG_FILE,
     RUNS_DIR,
     JsonRepository,
     create_directory,
@@ -59,10 +62,10 @@ class RunOptions:
 def execute_experiment(config: ExperimentConfig, options: RunOptions | None = None) -> Kept:
     """Run one experiment: a study of one, in a folder that has its final name once it is whole.
 
-    An interruption has a note of what was kept.
+    An interruption has a note of what was kept, and so has the error of one that was ended because it took too long.
 
     Raises:
-        LLEMError: it could not be run; nothing is left behind.
+        LLEMError: it could not be run; nothing is left behind, but the log of one that took too long.
         OSError: there is no place to begin in.
     """
     options = options or RunOptions()
@@ -74,7 +77,8 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
         with contextlib.ExitStack() as stack:
             at = None if parent is None else stack.enter_context(working_folder(parent, name))
             plan = _planned(chosen, found, options, at)
-            raws, interruption = _measured(plan, options)
+            with _log_kept(plan, parent or Path(), name):
+                raws, interruption = _measured(plan, options)
             with held_back():
                 # Where nothing is to be written, nothing is finished either.
                 kept = _kept(plan, raws, options, lambda folder: publish(folder, parent or Path(), name))
@@ -83,6 +87,17 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
             if interruption is not None:
                 raise interruption
         return kept
+
+
+@contextlib.contextmanager
+def _log_kept(plan: ExperimentPlan, parent: Path, name: str) -> Iterator[None]:
+    """One that is ended from outside has told nobody what it was doing: its log is kept."""
+    try:
+        yield
+    except TimedOutError as error:
+        with held_back():
+            error.add_note(keep_logs(plan, str(error), parent, name))
+        raise
 
 
 def _where(kept: Kept | None) -> str:
@@ -183,7 +198,10 @@ def _run_slot(slot: int, plan: ExperimentPlan, options: RunOptions, run: _StudyR
                 kept = _kept(plan, raws, options, marked_done)
                 run.results.append(kept.result)
                 if kept.problem is not None:
-                    run.trouble(kept.problem)
+                    # Unlike a single one's the folder stays.
+                    stays = plan.output_dir is not None and kept.directory is None
+                    left = f"; what could be written of it is in {plan.output_dir}" if stays else ""
+                    run.trouble(f"{kept.problem}{left}")
             if interruption is not None:
                 raise interruption
     except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
@@ -204,6 +222,7 @@ def _run_slot(slot: int, plan: ExperimentPlan, options: RunOptions, run: _StudyR
 
 
 def _keep_failure(failure: ExperimentFailure, attempt: Path, run: _StudyRun) -> None:
+    add_to_log(attempt / LOG_FILE, f"{failure.error_type}: {failure.message}")
     try:
         write_atomically(attempt / "failure.json", failure.model_dump_json(indent=2) + "\n")
     except OSError as error:

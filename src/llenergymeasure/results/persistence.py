@@ -26,7 +26,10 @@ SCHEMA_VERSION = "2.0"
 # What pydantic calls a name that a model, or a dataclass, does not have.
 _UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")
 RESULT_FILE = "result.json"
+# One beside which no sums could be written.
+UNFINISHED_FILE = "result.unfinished.json"
 DONE_FILE = "DONE"
+LOG_FILE = "log.txt"
 STATE_DIR = ".state"
 RUNS_DIR = "runs"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")

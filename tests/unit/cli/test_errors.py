@@ -26,6 +26,12 @@ def test_an_error_of_ours_is_its_message_and_its_code(kind: type[LLEMError], cod
     assert describe(kind("one\ntwo")) == ("one\ntwo", code)
 
 
+def test_what_an_error_was_given_to_say_of_what_was_kept_is_told() -> None:
+    error = ExperimentError("it took longer than 3 s")
+    error.add_note("nothing was kept but its log, results/a/log.txt")
+    assert describe(error) == ("it took longer than 3 s; nothing was kept but its log, results/a/log.txt", 1)
+
+
 def test_pydantics_error_is_a_line_per_field_and_code_2() -> None:
     with pytest.raises(ValidationError) as caught:
         ExperimentConfig.model_validate({"model": "m", "n": 0, "precison": "x"})

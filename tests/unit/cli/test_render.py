@@ -76,6 +76,11 @@ def failure(name: str = "broken") -> ExperimentFailure:
     )
 
 
+def test_the_log_of_one_that_failed_is_where_it_is_said_to_be(tmp_path: Path) -> None:
+    text = study_of(failure(), output_dir=tmp_path)
+    assert line(text, "        log: ").endswith(f"{tmp_path}/runs/0001-{'0' * 16}/attempt-1/log.txt")
+
+
 def test_the_figures_of_an_experiment_are_shown(tmp_path: Path) -> None:
     text = render_result.experiment(
         with_energy(peak_memory_mb=1234.4, flops_result=FlopsResult(value=2e9, method="palm", confidence="low")),

@@ -440,6 +440,7 @@ def test_several_processes_go_from_step_to_step_together() -> None:
         "together: end",
         "sampler off",
         "flops",
+        "together: left",
         "unload",
     ]
 

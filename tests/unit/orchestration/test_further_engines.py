@@ -25,9 +25,10 @@ PAIR = (
         from llenergymeasure.domain.plan import ProcessLayout
         return ProcessLayout.of(2, "data")
 
-    def start_processes(self, command, n_processes):
+    def start_processes(self, command, n_processes, folder):
         from llenergymeasure.domain.process import ProcessEnd
         assert command[0] == "-m" and "llenergymeasure.orchestration.processes.worker" in command and n_processes == 2
+        assert folder.parent.joinpath("plan.json").exists() and not folder.exists()
         return [ProcessEnd(process_index=1, exit_code=-9, time_s=5.0)]
 """
 )
@@ -62,9 +63,9 @@ def test_an_engine_starts_its_own_processes_and_how_they_failed_is_kept(install:
     assert [(end.process_index, end.exit_code) for end in read_ends(tmp_path)] == [(1, -9)]
 
 
-def test_one_that_asks_for_processes_and_cannot_start_them_says_so() -> None:
+def test_one_that_asks_for_processes_and_cannot_start_them_says_so(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="the fake engine asks for 3 processes and cannot start them"):
-        FakeEngine(FakeModel(FakeClock())).start_processes(["-m", "x"], 3)
+        FakeEngine(FakeModel(FakeClock())).start_processes(["-m", "x"], 3, tmp_path)
 
 
 def test_one_that_cannot_be_made_is_an_error_of_the_engine(install: Install) -> None:

@@ -105,8 +105,19 @@ def test_a_done_that_cannot_be_written_costs_no_result(
     monkeypatch.setattr(keeping, "mark_done", full)
     study = execute_study(study_of("a", output_dir=tmp_path / "out"), bench.options())
     assert len(study.experiments) == len(study.problems) == 1
-    (result_file,) = (temporary if spare_place else tmp_path / "out").rglob("result.json")
+    # Without sums it is called no result, where nothing else can be had.
+    name = "result.json" if spare_place else "result.unfinished.json"
+    (result_file,) = (temporary if spare_place else tmp_path / "out").rglob("result*.json")
+    assert (result_file.name, (result_file.parent / "DONE").exists()) == (name, spare_place)
     assert ExperimentResult.from_json(result_file) == study.experiments[0]
+    assert study.problems[0].endswith(f" is in {result_file.parent}")
+
+
+def test_the_folder_of_a_result_that_nothing_takes_is_named(bench: Bench, tmp_path: Path, temporary: Path) -> None:
+    study = execute_study(study_of("a", output_dir=tmp_path / "out"), bench.options(repository=FullDisk(tmp_path)))
+    (attempt,) = (tmp_path / "out").glob("*/runs/*/attempt-1")
+    assert study.problems[0].endswith(f"and no other place takes it; what could be written of it is in {attempt}")
+    assert {"requests.parquet", "log.txt"} <= names_in(attempt)
 
 
 def test_a_table_that_does_not_fit_takes_everything_elsewhere(

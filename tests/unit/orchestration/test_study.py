@@ -25,9 +25,11 @@ from llenergymeasure.config.models import (
     WarmupConfig,
 )
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError, TimedOutError
 from llenergymeasure.orchestration.study import execute_experiment, execute_study
-from llenergymeasure.testing import MemoryRepository
+from llenergymeasure.testing import FakeLauncher, MemoryRepository
 from tests.fakes.effort import examples
 from tests.unit.orchestration.conftest import Bench, no_preflight, study_of
 
@@ -90,6 +92,63 @@ def test_an_experiment_that_fails_leaves_nothing(bench: Bench, tmp_path: Path, e
     assert list(tmp_path.iterdir()) == []
     told = isinstance(error, KeyboardInterrupt | SystemExit)
     assert getattr(error, "__notes__", []) == (["nothing was kept"] if told else [])
+
+
+def test_of_an_experiment_that_takes_too_long_the_log_is_kept_and_told(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["a"] = error = TimedOutError("it took longer than 3 s")
+    with pytest.raises(TimedOutError):
+        execute_experiment(config(name="a", output_dir=tmp_path), bench.options())
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == f"a_{STAMP}_timed-out"
+    assert error.__notes__ == [f"nothing was kept but its log, {folder / 'log.txt'}"]
+    assert tree(folder) == {"log.txt"}
+    # What the process had said, and what it could not say.
+    log = (folder / "log.txt").read_text(encoding="utf-8")
+    assert log.startswith("half")
+    assert log.endswith(": it took longer than 3 s\n")
+
+
+def test_all_logs_of_several_processes_are_kept(bench: Bench, tmp_path: Path) -> None:
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        assert plan.output_dir is not None
+        for name in ("log_1.txt", "result.json"):
+            (plan.output_dir / name).write_text("x", encoding="utf-8")
+        raise TimedOutError("no sign of life")
+
+    with pytest.raises(TimedOutError):
+        execute_experiment(config(name="a", output_dir=tmp_path), bench.options(launcher=FakeLauncher(run)))
+    assert tree(tmp_path) == {f"a_{STAMP}_timed-out/{name}" for name in ("log.txt", "log_1.txt")}
+
+
+def test_where_nothing_is_written_one_that_takes_too_long_leaves_nothing(bench: Bench) -> None:
+    bench.errors["a"] = error = TimedOutError("it took longer than 3 s")
+    with pytest.raises(TimedOutError):
+        execute_experiment(config(name="a"), bench.options())
+    assert error.__notes__ == ["nothing was kept"]
+
+
+def test_a_log_that_cannot_be_kept_is_told(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("llenergymeasure.orchestration.keeping.create_directory", full)
+    bench.errors["a"] = error = TimedOutError("it took longer than 3 s")
+    with pytest.raises(TimedOutError):
+        execute_experiment(config(name="a", output_dir=tmp_path), bench.options())
+    assert error.__notes__ == ["nothing was kept, its log cannot be written either (No space left on device)"]
+
+
+@pytest.mark.parametrize("had", ["", "ERROR BackendError: no such weights\n", None])
+def test_why_an_experiment_failed_stands_in_its_log_once(bench: Bench, tmp_path: Path, had: str | None) -> None:
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        assert plan.output_dir is not None
+        if had is not None:
+            (plan.output_dir / "log.txt").write_text(had, encoding="utf-8")
+        raise BackendError("no such weights")
+
+    execute_study(study_of("a", output_dir=tmp_path), bench.options(launcher=FakeLauncher(run)))
+    (log,) = tmp_path.rglob("log.txt")
+    assert log.read_text(encoding="utf-8").count("BackendError: no such weights") == 1
 
 
 def test_the_repository_is_given_the_result_and_its_folder(bench: Bench, tmp_path: Path) -> None:

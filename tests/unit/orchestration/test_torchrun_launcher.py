@@ -1,5 +1,6 @@
 """Several processes of one experiment: what they leave, and which failure is told of."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
@@ -143,6 +144,60 @@ def test_what_came_first_is_told(
         TorchrunLauncher(leaving(files, tmp_path / "prepared", code=1)).launch(plan)
     assert caught.type is kind
     assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"ends.json": ends((1, -6, 100), (0, -15, 100))}, "process 1 of 2 was killed by SIGABRT without a report"),
+        ({}, "torchrun, which starts the measuring processes, ended with exit code 1: it said nothing"),
+    ],
+)
+def test_results_of_processes_that_then_ended_badly_are_kept_and_say_so(
+    plan: ExperimentPlan, tmp_path: Path, files: dict[str, str], said: str
+) -> None:
+    both(plan, tmp_path / "prepared")
+    raws = TorchrunLauncher(leaving(files, tmp_path / "prepared", code=1)).launch(plan)
+    for index, raw in enumerate(raws):
+        whole = raw_of(plan, index)
+        *before, told = raw.measurement_warnings
+        assert tuple(before) == whole.measurement_warnings
+        assert raw.model_copy(update={"measurement_warnings": whole.measurement_warnings}) == whole
+        assert (told.flag, told.text) == ("engine_unload_failed", f"everything had been measured, and then: {said}")
+    assert len(raws) == 2
+
+
+def test_results_of_processes_that_then_do_not_end_are_kept_too(plan: ExperimentPlan, tmp_path: Path) -> None:
+    both(plan, tmp_path / "prepared")
+    late = replace(plan, execution=ExecutionConfig(timeout_s=3))
+    raws = TorchrunLauncher(
+        lambda state_dir, n: ["sh", "-c", 'cp "$0"/* "$1"; sleep 6000', str(tmp_path / "prepared"), str(state_dir)]
+    ).launch(late)
+    assert ["it took longer than 3 s" in raw.measurement_warnings[-1].text for raw in raws] == [True, True]
+
+
+@pytest.mark.parametrize("what", ["process_1.json", "process_1.done"])
+def test_where_one_of_them_left_nothing_whole_its_end_is_told(plan: ExperimentPlan, tmp_path: Path, what: str) -> None:
+    both(plan, tmp_path / "prepared")
+    (tmp_path / "prepared" / what).unlink()
+    with pytest.raises(ExperimentError, match=r"^process 1 of 2 was killed by SIGABRT"):
+        TorchrunLauncher(leaving({"ends.json": ends((1, -6, 100))}, tmp_path / "prepared", code=1)).launch(plan)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_what_served_to_start_them_is_gone_however_they_ended(plan: ExperimentPlan, tmp_path: Path, code: int) -> None:
+    if code == 0:
+        both(plan, tmp_path / "prepared")
+    started = leaving({"ends.json": "[]"}, tmp_path / "prepared", code)
+
+    def command(state_dir: Path, n: int) -> list[str]:
+        (state_dir / "starting" / "none_x" / "attempt_0").mkdir(parents=True)
+        return started(state_dir, n)
+
+    with contextlib.suppress(ExperimentError):
+        TorchrunLauncher(command).launch(plan)
+    assert plan.output_dir is not None
+    assert not (plan.output_dir / ".state" / "starting").exists()
 
 
 def test_a_torchrun_that_cannot_start_says_why(plan: ExperimentPlan) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import ClassVar
 
 from llenergymeasure.config.engines import EngineSection
@@ -111,10 +112,11 @@ class EngineBase:
         """How many processes have to be started for ``config``; an engine that starts its own needs one."""
         return ProcessLayout()
 
-    def start_processes(self, command: Sequence[str], n_processes: int) -> Sequence[ProcessEnd]:  # noqa: ARG002
+    def start_processes(self, command: Sequence[str], n_processes: int, folder: Path) -> Sequence[ProcessEnd]:  # noqa: ARG002
         """Run ``command`` (after Python's own) in all processes of ``processes`` to their end; those that failed.
 
-        All end when one fails, and each finds its number in the variable ``RANK``.
+        All end when one fails, and each finds its number in the variable ``RANK``. ``folder`` is for files that only
+        serve to run them; it need not exist yet, and goes with the run.
         """
         raise BackendError(f"the {self.name} engine asks for {n_processes} processes and cannot start them")
 

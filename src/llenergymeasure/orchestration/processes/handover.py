@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from llenergymeasure._files import write_atomically
 from llenergymeasure._paths import expanded, shortened
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ExperimentError, LLEMError
 from llenergymeasure.orchestration.spare import kept_elsewhere, left_elsewhere
 from llenergymeasure.results.persistence import STATE_DIR
@@ -116,6 +117,12 @@ def is_handed_back(plan: ExperimentPlan, state_dir: Path) -> bool:
     """Whether the first process left anything that it measured, wherever."""
     folders = (state_dir, *left_elsewhere(_of_process(plan, 0)))
     return any(next(folder.glob("process_0.*"), None) is not None for folder in folders)
+
+
+def with_a_bad_end(raws: Sequence[RawProcessResult], why: LLEMError) -> list[RawProcessResult]:
+    """What was measured and is whole, of processes that ended badly afterwards, as at their exit or while unloading."""
+    warning = MeasurementWarning("engine_unload_failed", f"everything had been measured, and then: {why}")
+    return [raw.model_copy(update={"measurement_warnings": (*raw.measurement_warnings, warning)}) for raw in raws]
 
 
 def _of_process(plan: ExperimentPlan, index: int) -> str:

@@ -1,17 +1,24 @@
 """Where the processes of a plan run: here, or in fresh ones of their own."""
 
+import contextlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ExperimentError
-from llenergymeasure.orchestration.processes.handover import handed_back, handed_over, is_handed_back, reported
+from llenergymeasure.exceptions import ExperimentError, in_one_line
+from llenergymeasure.orchestration.interruptions import signals_noted
+from llenergymeasure.orchestration.processes.handover import (
+    handed_back,
+    handed_over,
+    is_handed_back,
+    reported,
+    with_a_bad_end,
+)
 from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.processes.torchrun_launcher import TorchrunLauncher
@@ -34,14 +41,32 @@ class InProcessLauncher:
         """
         backend = get_backend(plan.config.backend)
         if plan.output_dir is None:
-            return [measure(plan, backend)]
+            with _ended_by_signals_only():
+                return [measure(plan, backend)]
         state_dir = plan.output_dir / STATE_DIR
-        raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir))
+        with _ended_by_signals_only():
+            raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir))
         try:
             write_process_result(raw, state_dir)
         except OSError as error:  # it is at hand, and the result has it all
             _log.warning("the raw result cannot be written: %s: %s", state_dir, error.strerror or error)
         return [raw]
+
+
+@contextlib.contextmanager
+def _ended_by_signals_only() -> Iterator[None]:
+    """An engine that raises what an interruption would is one that fails.
+
+    Raises:
+        ExperimentError: in place of what no signal has raised.
+    """
+    with signals_noted() as came:
+        try:
+            yield
+        except (KeyboardInterrupt, GeneratorExit) as error:
+            if isinstance(error, KeyboardInterrupt) and came():
+                raise
+            raise ExperimentError(f"unforeseen {in_one_line(error)}, which no signal has raised") from error
 
 
 class SubprocessLauncher:
@@ -68,7 +93,7 @@ class SubprocessLauncher:
             if not is_handed_back(plan, state_dir):
                 raise why or ExperimentError("the measuring process ended with exit code 0 without a report")
             raws = handed_back(plan, state_dir)
-        return raws if why is None else [_ended(raw, why) for raw in raws]
+        return raws if why is None else with_a_bad_end(raws, why)
 
     def _ended_badly(self, plan: ExperimentPlan, state_dir: Path) -> ExperimentError | None:
         """Run the process to its end; what was wrong with that."""
@@ -77,12 +102,6 @@ class SubprocessLauncher:
         except ExperimentError as error:
             return error
         return None if code == 0 else ExperimentError(f"the measuring process {ending(code)} without a report")
-
-
-def _ended(raw: RawProcessResult, why: ExperimentError) -> RawProcessResult:
-    """What was measured and is whole, of a process that ended badly afterwards, as at its exit or while unloading."""
-    warning = MeasurementWarning("engine_unload_failed", f"everything had been measured, and then: {why}")
-    return raw.model_copy(update={"measurement_warnings": (*raw.measurement_warnings, warning)})
 
 
 def create_launcher(name: str, layout: ProcessLayout) -> Launcher:

@@ -12,9 +12,10 @@ from typing import IO
 
 import psutil
 
+from llenergymeasure.orchestration.processes.guard import MARK, guarded, marked
+
 _PATIENCE_S = 5.0
 _POLL_S = 0.02
-_MARK = "LLENERGYMEASURE_PROCESS_OF"
 
 
 def run_to_end(
@@ -27,7 +28,7 @@ def run_to_end(
 ) -> int:
     """The exit code of a command, which leads a process group of its own; minus the signal that killed it.
 
-    The group is ended whenever this stops waiting.
+    The group, and all that it started, is ended whenever this stops waiting, and where this process is killed.
 
     Args:
         command: what to run.
@@ -63,12 +64,15 @@ def leading_a_group(
     """
     # All that it starts has this too, whatever group or parent it takes.
     mark = uuid.uuid4().hex
-    marked = {**(os.environ if env is None else env), _MARK: mark}
-    process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=marked, start_new_session=True)
+    environ = {**(os.environ if env is None else env), MARK: mark}
+    guard = contextlib.ExitStack()
+    process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environ, start_new_session=True)
     try:
+        guard.enter_context(guarded(process.pid, mark))
         yield process
     finally:
-        _end(process, mark)
+        with guard:
+            _end(process, mark)
 
 
 def safe_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -97,7 +101,7 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        for descendant in (*started, *_marked(mark)):
+        for descendant in (*started, *marked(mark)):
             with contextlib.suppress(psutil.Error):  # psutil tells a process from another that got its number
                 descendant.kill()
 
@@ -118,16 +122,6 @@ def _has_ended(process: subprocess.Popen[bytes], within_s: float | None) -> bool
         finally:
             os.close(descriptor)
     return process.poll() is not None
-
-
-def _marked(mark: str) -> list[psutil.Process]:
-    """The living processes of this user that were started with a mark."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(_MARK) == mark:
-                found.append(process)
-    return found
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

@@ -16,13 +16,16 @@ from llenergymeasure.orchestration.processes.handover import received_plan
 from llenergymeasure.orchestration.processes.lifeline import tied
 
 ENDS_FILE = "ends.json"
+# Files of whatever starts the workers, such as torchrun.
+STARTING_DIR = "starting"
 _ENDS = TypeAdapter(list[ProcessEnd])
 
 
 def main(state_dir: Path, n_processes: int) -> int:
     """Run the workers to their end; the exit code of this process."""
     engine = get_backend(received_plan(state_dir).config.backend)
-    ends = engine.start_processes(tied("llenergymeasure.orchestration.processes.worker", str(state_dir)), n_processes)
+    worker = tied("llenergymeasure.orchestration.processes.worker", str(state_dir))
+    ends = engine.start_processes(worker, n_processes, state_dir / STARTING_DIR)
     if ends:
         write_atomically(state_dir / ENDS_FILE, _ENDS.dump_json(list(ends)).decode())
     return 1 if ends else 0

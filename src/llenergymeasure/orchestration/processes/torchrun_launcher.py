@@ -15,10 +15,16 @@ from llenergymeasure._telling import told
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, LLEMError
-from llenergymeasure.orchestration.processes.handover import PEERS_DIR, handed_back, handed_over, reported
+from llenergymeasure.orchestration.processes.handover import (
+    PEERS_DIR,
+    handed_back,
+    handed_over,
+    reported,
+    with_a_bad_end,
+)
 from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
-from llenergymeasure.orchestration.processes.torchrun_agent import read_ends
+from llenergymeasure.orchestration.processes.torchrun_agent import STARTING_DIR, read_ends
 from llenergymeasure.orchestration.processes.watching import watch_of
 
 _TORCHRUN_LOG = "torchrun.log"
@@ -40,9 +46,18 @@ class TorchrunLauncher:
         Raises:
             LLEMError: the first failure; which process died; or whose file is missing or torn.
         """
-        n = plan.layout.n_processes
         with handed_over(plan) as state_dir:
-            log = state_dir / _TORCHRUN_LOG
+            why = self._ended_badly(plan, state_dir)
+            raws = self._left(plan, state_dir, why)
+            with contextlib.suppress(OSError):
+                (state_dir / _TORCHRUN_LOG).unlink(missing_ok=True)
+            shutil.rmtree(state_dir / PEERS_DIR, ignore_errors=True)
+        return raws if why is None else with_a_bad_end(raws, why)
+
+    def _ended_badly(self, plan: ExperimentPlan, state_dir: Path) -> LLEMError | None:
+        """Run the processes to their end; what was wrong with that, the first failure where there are several."""
+        n, log = plan.layout.n_processes, state_dir / _TORCHRUN_LOG
+        try:
             with _as_others_may_read_it(log), log.open("wb") as file:
                 # Process 0 shows its progress where this process would: torchrun's own stderr is of no use to a user.
                 code = run_to_end(
@@ -52,13 +67,22 @@ class TorchrunLauncher:
                     env=environment(n),
                     watch=watch_of(plan, state_dir),
                 )
-            if code != 0:
-                raise _failure(state_dir, n, code)
-            raws = handed_back(plan, state_dir)
-            with contextlib.suppress(OSError):
-                log.unlink(missing_ok=True)
-            shutil.rmtree(state_dir / PEERS_DIR, ignore_errors=True)
-        return raws
+        except ExperimentError as error:
+            return error
+        finally:
+            shutil.rmtree(state_dir / STARTING_DIR, ignore_errors=True)
+        return None if code == 0 else _failure(state_dir, n, code)
+
+    def _left(self, plan: ExperimentPlan, state_dir: Path, why: LLEMError | None) -> list[RawProcessResult]:
+        """What all of them measured; of some that ended badly only where nobody told of an error and all is whole."""
+        if why is None:
+            return handed_back(plan, state_dir)
+        if reported(state_dir, plan.layout.n_processes) is not None:
+            raise why
+        try:
+            return handed_back(plan, state_dir)
+        except ExperimentError:
+            raise why from None
 
 
 @contextlib.contextmanager

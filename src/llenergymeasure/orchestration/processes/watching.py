@@ -12,7 +12,7 @@ from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuUnavailableError
 from llenergymeasure.core.gpu.machine import gpu_driver
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import TimedOutError
 
 # Rare enough to be nothing beside a measurement.
 LOOK_S = 10.0
@@ -54,7 +54,7 @@ class Watch:
         """Seconds until the next look; None where there is nothing to look for.
 
         Raises:
-            ExperimentError: it is not to be waited for any longer.
+            TimedOutError: it is not to be waited for any longer.
         """
         now_s = self._clock()
         timeout_s, stall_s = self._execution.timeout_s, self._execution.stall_timeout_s
@@ -62,7 +62,7 @@ class Watch:
         if timeout_s is not None:
             left_s.append(self._began_s + timeout_s - now_s)
             if left_s[-1] <= 0:
-                raise ExperimentError(
+                raise TimedOutError(
                     f"it took longer than {timeout_s:g} s and was ended; execution.timeout_s (--timeout) says so"
                 )
         if stall_s is not None:
@@ -80,7 +80,7 @@ class Watch:
         if self._alive(pid, since_s) or (silent_s > stall_s / 2 and self._works()):
             self._seen_s = now_s
         elif silent_s >= stall_s:
-            raise ExperimentError(
+            raise TimedOutError(
                 f"{self._who} gave no sign of life for {stall_s:g} s (no processor time, no use of its GPUs, "
                 "nothing read or written) and was ended; execution.stall_timeout_s says how long is waited"
             )

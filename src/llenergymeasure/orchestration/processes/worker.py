@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from llenergymeasure._stderr import use_patient_stderr
 from llenergymeasure._telling import visible
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.peers import FilePeers
@@ -21,11 +22,11 @@ from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in
 from llenergymeasure.orchestration.processes.handover import PEERS_DIR, hand_back, received_plan, report
 from llenergymeasure.orchestration.quiet import keep_quiet, quieten_others
 from llenergymeasure.orchestration.status import HeldLines, file_handler, status_handler
+from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.process_files import write_state
 
 # This module runs as __main__, so its name would not be below the package's.
 _log = logging.getLogger("llenergymeasure.worker")
-LOG_FILE = "log.txt"
 
 
 def main(state_dir: Path) -> int:
@@ -33,6 +34,7 @@ def main(state_dir: Path) -> int:
     plan = received_plan(state_dir)
     if plan.layout.n_processes > 1:
         plan = _as_one_of_several(plan)
+    use_patient_stderr()
     index = plan.process_index
     lines = _lines(plan)
 

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from llenergymeasure.config.engines import PyTorchConfig
@@ -106,9 +107,9 @@ class PyTorchBackend(EngineBase):
         """As many as ``data_parallel_size`` or ``tp_plan`` takes."""
         return layout_of(config)
 
-    def start_processes(self, command: Sequence[str], n_processes: int) -> list[ProcessEnd]:
+    def start_processes(self, command: Sequence[str], n_processes: int, folder: Path) -> list[ProcessEnd]:
         """By torchrun."""
-        return run_together(command, n_processes)
+        return run_together(command, n_processes, folder)
 
     def environment(self) -> dict[str, str]:
         """The instructions that torch's CPU kernels use, and variables that change how torch computes."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
@@ -81,15 +82,16 @@ def leave_group() -> None:
             torch.distributed.destroy_process_group()
 
 
-def run_together(command: Sequence[str], n_processes: int) -> list[ProcessEnd]:
+def run_together(command: Sequence[str], n_processes: int, folder: Path) -> list[ProcessEnd]:
     """Run Python with ``command`` in [n] processes of this machine to their end; those that failed.
 
-    torchrun itself only prints how they ended.
+    torchrun itself only prints how they ended. Its own files go to ``folder``: where it is killed nobody removes what
+    it has left in the temporary folder.
     """
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    options = ["--standalone", "--local-addr", "127.0.0.1", "--max-restarts", "0"]
+    options = ["--standalone", "--local-addr", "127.0.0.1", "--max-restarts", "0", "--log-dir", str(folder)]
     try:
         run.main([*options, "--nproc-per-node", str(n_processes), *command])
     except ChildFailedError as error:
