@@ -76,10 +76,15 @@ class Known:
 
 def nearest(name: str, known: Sequence[str], *, otherwise: str | None = None) -> str:
     """A hint naming the closest known word; when none is close all of them, or what is said ``otherwise``."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    close = closest(name, known)
+    if close is not None:
+        return f"did you mean {close!r}?"
     return f"known: {', '.join(sorted(known))}" if otherwise is None else otherwise
+
+
+def closest(name: str, known: Sequence[str]) -> str | None:
+    """The known word that a name was probably meant for; None when none is close."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
 
 
 class ConfigModel(BaseModel):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from llenergymeasure.config.base import CONFLICT, VALUE_ERROR, nearest
+from llenergymeasure.config.base import CONFLICT, VALUE_ERROR, closest
 from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.fields import field_of, keys_of, members, model_at, model_in, takes_mapping, takes_null
@@ -145,7 +145,7 @@ class _Hints:
     def __init__(self, model: type[BaseModel]) -> None:
         self._model = model
         self._n_given = 0
-        self._nearest = functools.cache(nearest)
+        self._closest = functools.cache(closest)
 
     def __call__(self, name: str, above: Location) -> str:
         self._n_given += 1
@@ -158,18 +158,37 @@ class _Hints:
             return f"; it is another name of {keys_of(model)[name]!r}, which is given too; keep one of them"
         if model is StudyConfig and name in keys_of(ExperimentConfig):
             return "; it belongs into an experiment, below 'experiments:'"
-        having = _sections_with(name) if model is ExperimentConfig else []
-        if having:
-            places = [f"'{section}.{name}'" for section in having]
-            return f"; did you mean {' or '.join(places)}?"
+        if model is ExperimentConfig and _sections_with(name):
+            return _meant(_sections_with(name), name)
         for section, field in model.model_fields.items() if model is ExperimentConfig else ():
             inner = model_in(field.annotation)
             part = name.removeprefix(f"{section}_")
             if inner is not None and part != name and part in keys_of(inner):
                 return f"; did you mean '{section}.{part}' (LLEM_{section.upper()}__{part.upper()} in a variable)?"
+        return self._near(name, above, model)
+
+    def _near(self, name: str, above: Location, model: type[BaseModel]) -> str:
+        """The key that a misspelt one was meant for, by its whole name: of the same model, or else of a section."""
         known = [*keys_of(model), *(("experiments",) if model is ExperimentConfig and not above else ())]
         known += [engine for engine in registry.names() if issubclass(model, TakesSections) and engine not in known]
-        return f"; {self._nearest(name, tuple(known))}"
+        found = self._closest(name, tuple(known))
+        if found is not None:
+            inside = above[2:] if above[:1] == ("experiments",) else above
+            return _meant([".".join(map(str, inside))], found)
+        further = self._closest(name, _keys_of_sections()) if model is ExperimentConfig else name
+        having = _sections_with(further) if further is not None else []
+        return _meant(having, further) if further is not None and having else f"; known: {', '.join(sorted(known))}"
+
+
+def _meant(sections: Sequence[str], key: str) -> str:
+    places = (f"'{section}.{key}'" if section else f"'{key}'" for section in sections)
+    return f"; did you mean {' or '.join(places)}?"
+
+
+def _keys_of_sections() -> tuple[str, ...]:
+    """Every key of a section of an experiment, once."""
+    inner = (model_in(field.annotation) for field in ExperimentConfig.model_fields.values())
+    return tuple(dict.fromkeys(key for model in inner if model is not None for key in keys_of(model)))
 
 
 def _sections_with(name: str) -> list[str]:
