@@ -40,7 +40,7 @@ def asked_if_it_answers(*names: str | None, patience_s: float = 10.0) -> Iterato
 
 
 def _answers(endpoint: str, patience_s: float) -> bool:
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import get_session
 
     try:
         get_session().head(endpoint, timeout=patience_s)
