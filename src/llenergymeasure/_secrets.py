@@ -146,6 +146,16 @@ def hidden(text: str, values: Sequence[tuple[str, str]] | None = None) -> str:
     return text
 
 
+def named(text: str) -> str:
+    """A text with the names of variables for their values; one that is a variable's value as a whole by that's name."""
+    values = values_to_hide()
+    if len(text) >= _LEAST_HIDDEN:
+        values += [(value, name) for name, value in os.environ.items() if value == text]
+    for value, name in values:
+        text = text.replace(value, f"${{{name}}}")
+    return text
+
+
 def _without_secret(match: re.Match[str]) -> str:
     if not _is_told(match):
         return match[0]
@@ -157,4 +167,5 @@ def values_to_hide() -> list[tuple[str, str]]:
     """Values with the names of their variables, the longest first, so that none is left in parts."""
     named = {name: value for name, value in os.environ.items() if name in _used or looks_secret(name)}
     hidden_ones = [(v, name) for name, v in named.items() if len(v) >= _LEAST_HIDDEN and name not in _OPEN_VARIABLES]
-    return sorted(hidden_ones, key=lambda item: -len(item[0]))
+    # Of two that have one value the name that somebody gave.
+    return sorted(hidden_ones, key=lambda item: (-len(item[0]), item[1] not in _used))

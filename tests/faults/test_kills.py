@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from llenergymeasure._folders import remove_leftovers
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.results.working_folder import remove_leftovers
 from tests.fakes.distributions import TOY
 from tests.fakes.effort import PATIENCE_S, examples
 from tests.fakes.faulty import LLEM, arguments, environment, finished, living, study

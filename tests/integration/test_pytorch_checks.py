@@ -334,3 +334,22 @@ def test_a_cache_of_8_bit_floats_runs(tiny_llama: Path) -> None:
     output, description = run(tiny_llama, TEXTS[:1], pytorch={**QUANTISED, "cache_backend": "fp8"})
     assert output.output_tokens == 12
     assert json.dumps((description.parameters or {})["cache_config"]) == "\"{'backend': 'fp8'}\""
+
+
+def test_where_no_way_leads_to_the_hub_nothing_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from huggingface_hub import constants
+
+    nobody = "http://127.0.0.1:1"
+    monkeypatch.setattr(constants, "ENDPOINT", nobody)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    # The library would wait half a minute between its tries.
+    monkeypatch.setattr("time.sleep", lambda s: pytest.fail(f"{s} s were waited for"))
+    caplog.set_level("WARNING", "huggingface_hub")
+    config = config_of(Path("nobody/nothing"))
+    (problem,) = PyTorchBackend().problems(config)
+    assert "the hub cannot be reached" in problem
+    PyTorchBackend().cautions(config)
+    assert [record for record in caplog.records if record.name.startswith("huggingface_hub")] == []

@@ -16,6 +16,7 @@ from llenergymeasure._files import (
     write_atomically,
     written_atomically,
 )
+from llenergymeasure._folders import working_folder
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.prompts.files import read_file
@@ -27,7 +28,6 @@ from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.results.export import export_csv
 from llenergymeasure.results.persistence import mark_done, publish, save_result
 from llenergymeasure.results.process_files import write_process_result
-from llenergymeasure.results.working_folder import working_folder
 from llenergymeasure.testing import fake_process_result
 
 

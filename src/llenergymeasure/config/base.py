@@ -20,7 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from llenergymeasure.config.names.paths import is_of_paths, kept
-from llenergymeasure.config.names.secrets import literal_secrets
+from llenergymeasure.config.names.secrets import Place, literal_secrets, without
 from llenergymeasure.exceptions import ConfigError
 
 # YAML says what is a number: neither true nor "5" is one, and neither 1 nor "yes" is true.
@@ -28,6 +28,8 @@ Integer = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 
+# What pydantic puts before the words of a ValueError.
+VALUE_ERROR = "Value error, "
 # The type of the errors that ``conflict`` makes.
 CONFLICT = "conflict"
 # Where pydantic speaks of its own classes, or of Python.
@@ -74,10 +76,15 @@ class Known:
 
 def nearest(name: str, known: Sequence[str], *, otherwise: str | None = None) -> str:
     """A hint naming the closest known word; when none is close all of them, or what is said ``otherwise``."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    close = closest(name, known)
+    if close is not None:
+        return f"did you mean {close!r}?"
     return f"known: {', '.join(sorted(known))}" if otherwise is None else otherwise
+
+
+def closest(name: str, known: Sequence[str]) -> str | None:
+    """The known word that a name was probably meant for; None when none is close."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
 
 
 class ConfigModel(BaseModel):
@@ -110,10 +117,12 @@ class ConfigModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _in_our_words(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        lines = [f"{'.'.join(map(str, where))}: {wrong}" for where, wrong in literal_secrets(data)]
-        if lines:
+        secrets = dict(literal_secrets(data))
+        if secrets:
+            refusals = _refusals(handler, without(data, secrets))
             # Not pydantic's, which shows what was given.
-            raise ConfigError("\n".join(lines))
+            told = (f"{'.'.join(map(str, at))}: {secret.told(refusals.get(at, ''))}" for at, secret in secrets.items())
+            raise ConfigError("\n".join(told))
         try:
             return handler(data)
         except ValidationError as error:
@@ -177,6 +186,21 @@ class ConfigModel(BaseModel):
         if value is None or value is False:
             return False
         return bool(value > 1) if name in cls.one_is_off else True
+
+
+def _refusals(handler: ModelWrapValidatorHandler[Any], data: Any) -> dict[Place, str]:
+    """What is wrong with fields, whatever their secrets are."""
+    try:
+        handler(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        return {_place_of(found["loc"]): found["msg"].removeprefix(VALUE_ERROR) for found in details}
+    return {}
+
+
+def _place_of(location: Place) -> Place:
+    """Where a field stands whose name or value is wrong."""
+    return location[:-1] if location[-1:] == ("[key]",) else location
 
 
 def _plain(value: Any) -> str:

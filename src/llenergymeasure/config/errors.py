@@ -3,18 +3,18 @@
 import functools
 import re
 import reprlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from llenergymeasure.config.base import CONFLICT, nearest
+from llenergymeasure.config.base import CONFLICT, VALUE_ERROR, closest
 from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.fields import field_of, keys_of, members, model_at, model_in, takes_mapping, takes_null
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.config.names.secrets import literal_secrets
+from llenergymeasure.config.names.secrets import WrittenOut, literal_secrets, without
 from llenergymeasure.config.yaml_file import Location, printable
 from llenergymeasure.exceptions import ConfigError
 
@@ -61,28 +61,22 @@ def validated(
 
 
 def _lines_beside(
-    secrets: Mapping[Location, str], model: type[BaseModel], values: Mapping[str, Any], place: Callable[[Location], str]
+    secrets: Mapping[Location, WrittenOut],
+    model: type[BaseModel],
+    values: Mapping[str, Any],
+    place: Callable[[Location], str],
 ) -> list[str]:
-    """A line for each secret, and for each other error that shows none."""
-    without = _blanked(values, set(secrets), ())
-    others = []
+    """A line for each secret, with what else is wrong with its field, and for each other error that shows none."""
+    errors: dict[Location, tuple[str, str]] = {}
     try:
-        model.model_validate(without)
+        model.model_validate(without(values, secrets))
     except ValidationError as error:
-        others = error_lines(error, model, place)
-    told = [(place(where), f"{'.'.join(map(str, where))}: {wrong}") for where, wrong in secrets.items()]
-    return [*(f"{where}: {printable(text, 300)}" if where else printable(text, 300) for where, text in told), *others]
-
-
-def _blanked(value: Any, secrets: Collection[Location], location: Location) -> Any:
-    """Values of a configuration with the name of a variable for each secret."""
-    if location in secrets:
-        return "${SECRET}"
-    if isinstance(value, Mapping):
-        return {key: _blanked(inner, secrets, (*location, key)) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_blanked(inner, secrets, (*location, index)) for index, inner in enumerate(value)]
-    return value
+        errors = _messages(error, model)
+    lines = []
+    for where, secret in secrets.items():
+        told = printable(f"{_name_of(where)}: {secret.told(errors.pop(where, ('', ''))[0])}", 400)
+        lines.append(f"{place(where)}: {told}" if place(where) else told)
+    return [*lines, *_in_order(errors, place)]
 
 
 def error_lines(
@@ -99,19 +93,31 @@ def error_lines(
     """
     if model is None:
         model = StudyConfig if error.title == "StudyConfig" else ExperimentConfig
+    return _in_order(_messages(error, model), place)
+
+
+def _messages(error: ValidationError, model: type[BaseModel]) -> dict[Location, tuple[str, str]]:
+    """What is wrong with each field, and what was given where that says something."""
     by_location: dict[Location, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         by_location.setdefault(_field_location(model, detail), []).append(detail)
     hint = _Hints(model)
-    lines = []
+    found = {}
     for location, details in by_location.items():
-        where = place(location)
-        field = ".".join(printable(str(part)) for part in location) or "configuration"
         messages = dict.fromkeys(_message(detail, location, model, hint) for detail in details)
-        lines.append((where, f"{field}: {' or '.join(messages)}{_given(details)}"))
+        found[location] = " or ".join(messages), _given(details)
+    return found
+
+
+def _in_order(errors: Mapping[Location, tuple[str, str]], place: Callable[[Location], str]) -> list[str]:
+    lines = [(place(at), f"{_name_of(at)}: {wrong}{given}") for at, (wrong, given) in errors.items()]
     # Stable: what has no line keeps its order and comes first.
     lines.sort(key=lambda line: _line_number(line[0]))
     return [f"{where}: {text}" if where else text for where, text in lines]
+
+
+def _name_of(location: Location) -> str:
+    return ".".join(printable(str(part)) for part in location) or "configuration"
 
 
 def _line_number(place: str) -> int:
@@ -129,7 +135,7 @@ def _message(detail: ErrorDetails, location: Location, model: type[BaseModel], h
         return f"this is not of the form that the field takes ({field.description})"
     if kind == "missing" and location == ("model",):
         return "Field required; give a hub id, a directory, a GGUF file, or a packaged model's short name"
-    message = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"].removeprefix(VALUE_ERROR)
     return f"{message}, or null" if kind == "literal_error" and field and takes_null(field.annotation) else message
 
 
@@ -139,7 +145,7 @@ class _Hints:
     def __init__(self, model: type[BaseModel]) -> None:
         self._model = model
         self._n_given = 0
-        self._nearest = functools.cache(nearest)
+        self._closest = functools.cache(closest)
 
     def __call__(self, name: str, above: Location) -> str:
         self._n_given += 1
@@ -152,18 +158,37 @@ class _Hints:
             return f"; it is another name of {keys_of(model)[name]!r}, which is given too; keep one of them"
         if model is StudyConfig and name in keys_of(ExperimentConfig):
             return "; it belongs into an experiment, below 'experiments:'"
-        having = _sections_with(name) if model is ExperimentConfig else []
-        if having:
-            places = [f"'{section}.{name}'" for section in having]
-            return f"; did you mean {' or '.join(places)}?"
+        if model is ExperimentConfig and _sections_with(name):
+            return _meant(_sections_with(name), name)
         for section, field in model.model_fields.items() if model is ExperimentConfig else ():
             inner = model_in(field.annotation)
             part = name.removeprefix(f"{section}_")
             if inner is not None and part != name and part in keys_of(inner):
                 return f"; did you mean '{section}.{part}' (LLEM_{section.upper()}__{part.upper()} in a variable)?"
+        return self._near(name, above, model)
+
+    def _near(self, name: str, above: Location, model: type[BaseModel]) -> str:
+        """The key that a misspelt one was meant for, by its whole name: of the same model, or else of a section."""
         known = [*keys_of(model), *(("experiments",) if model is ExperimentConfig and not above else ())]
         known += [engine for engine in registry.names() if issubclass(model, TakesSections) and engine not in known]
-        return f"; {self._nearest(name, tuple(known))}"
+        found = self._closest(name, tuple(known))
+        if found is not None:
+            inside = above[2:] if above[:1] == ("experiments",) else above
+            return _meant([".".join(map(str, inside))], found)
+        further = self._closest(name, _keys_of_sections()) if model is ExperimentConfig else name
+        having = _sections_with(further) if further is not None else []
+        return _meant(having, further) if further is not None and having else f"; known: {', '.join(sorted(known))}"
+
+
+def _meant(sections: Sequence[str], key: str) -> str:
+    places = (f"'{section}.{key}'" if section else f"'{key}'" for section in sections)
+    return f"; did you mean {' or '.join(places)}?"
+
+
+def _keys_of_sections() -> tuple[str, ...]:
+    """Every key of a section of an experiment, once."""
+    inner = (model_in(field.annotation) for field in ExperimentConfig.model_fields.values())
+    return tuple(dict.fromkeys(key for model in inner if model is not None for key in keys_of(model)))
 
 
 def _sections_with(name: str) -> list[str]:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
-from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._locks import locked
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.measurement_warnings import baseline_drift_warning
@@ -110,13 +110,8 @@ class BaselineStore:
         if self._path is None:
             yield
             return
-        lock = FileLock(self._path.with_suffix(".lock"))
-        with contextlib.suppress(Timeout, OSError, NotImplementedError):
-            lock.acquire(timeout=_LOCK_PATIENCE_S)
-        try:
+        with locked(self._path.with_suffix(".lock"), _LOCK_PATIENCE_S):
             yield
-        finally:
-            lock.release()
 
     def _read(self) -> dict[str, BaselineCache]:
         """What the file holds; an entry that cannot be read is left out, and the others count."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._folders import working_folder
 from llenergymeasure._telling import told, told_values
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.core.settling import Settled
@@ -38,7 +39,6 @@ from llenergymeasure.results.persistence import (
     publish,
     stamped_name,
 )
-from llenergymeasure.results.working_folder import working_folder
 
 _log = logging.getLogger(__name__)
 

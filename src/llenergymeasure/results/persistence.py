@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from llenergymeasure._files import read_regular, write_atomically
+from llenergymeasure._folders import put_in_place
 from llenergymeasure._paths import expanded, unnameable
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
@@ -207,7 +208,7 @@ def publish(staging: Path, parent: Path, name: str) -> Path:
     target = create_directory(parent, name)
     try:
         # Renaming over an empty directory is atomic on POSIX.
-        return staging.replace(target)
+        return put_in_place(staging, target)
     except BaseException:
         with contextlib.suppress(OSError):
             target.rmdir()

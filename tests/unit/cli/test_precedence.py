@@ -139,7 +139,7 @@ def test_without_a_model_anywhere_there_is_nothing_to_run(
     [
         ("LLEM_N", "0", "LLEM_N: n: "),
         ("LLEM_NN", "3", "LLEM_NN: nn: unknown key; did you mean 'n'?"),
-        ("LLEM_DECODER__TOPK", "3", "LLEM_DECODER__TOPK: decoder.topk: unknown key; did you mean 'top_k'?"),
+        ("LLEM_DECODER__TOPK", "3", "LLEM_DECODER__TOPK: decoder.topk: unknown key; did you mean 'decoder.top_k'?"),
         ("LLEM_N", "[3", "LLEM_N: "),
     ],
 )

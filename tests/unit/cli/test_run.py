@@ -76,7 +76,7 @@ def test_wrong_usage_is_code_2_and_writes_nothing(llem: Llem, folder: Path, args
             "model: ./m\nmax_output_tokns: 3\n",
             ["run.yaml:2: max_output_tokns: unknown key; did you mean 'max_output_tokens'?"],
         ),
-        ("model: ./m\nwarmup:\n  n_warmpu: 2\n", ["run.yaml:3: warmup.n_warmpu", "did you mean 'n_warmup'?"]),
+        ("model: ./m\nwarmup:\n  n_warmpu: 2\n", ["run.yaml:3: warmup.n_warmpu", "did you mean 'warmup.n_warmup'?"]),
         ("model: ./m\nn: 0\nprecision: int3\n", ["run.yaml:2: n: ", "run.yaml:3: precision: "]),
         ("n: 3\n", ["model: Field required"]),
         ("experiments:\n- model: ./m\n- modle: ./m\n", ["run.yaml:3: experiments.1.modle", "'model'"]),
@@ -229,7 +229,9 @@ def test_set_changes_any_field_and_wins_over_flag_and_file(llem: Llem, folder: P
 def test_a_wrong_setting_is_refused_like_a_wrong_file(llem: Llem, folder: Path, model: str) -> None:
     file = write(folder, f"model: {model}\n")
     refused(
-        llem("run", file, "--set", "warmup.n_warmpu=3"), 2, "warmup.n_warmpu: unknown key; did you mean 'n_warmup'?"
+        llem("run", file, "--set", "warmup.n_warmpu=3"),
+        2,
+        "warmup.n_warmpu: unknown key; did you mean 'warmup.n_warmup'?",
     )
     refused(llem("run", file, "--set", "n"), 2, "write it as field=value")
     refused(llem("run", "--set", "n=0", "--model", model), 2, "n: Input should be greater than or equal to 1")

@@ -41,7 +41,7 @@ def test_every_error_in_it_has_its_line_beside_those_of_other_fields(write_confi
     path = write_config("model: m\nn: 0\nbackend: toy\ntoy:\n  n_tokns: 3\n  n_tokens: 65\n  label: 3\n")
     assert errors_of(path) == [
         "2: n: Input should be greater than or equal to 1, got 0",
-        "5: toy.n_tokns: unknown key; did you mean 'n_tokens'?",
+        "5: toy.n_tokns: unknown key; did you mean 'toy.n_tokens'?",
         "6: toy.n_tokens: Input should be less than or equal to 64, got 65",
         "7: toy.label: Input should be a valid string, got 3",
     ]
@@ -96,7 +96,7 @@ def test_settings_and_variables_reach_it(
     assert config.section_of("toy").model_dump() == {"n_tokens": 3, "label": "of the user"}
     # What the environment says of another engine concerns no experiment on this one, and is looked at all the same.
     assert load_experiment_config(write_config("model: m\n")).backend == "pytorch"
-    with pytest.raises(ConfigError, match=r"LLEM_TOY__N_TOKNS: toy\.n_tokns: unknown key; did you mean 'n_tokens'"):
+    with pytest.raises(ConfigError, match=r"LLEM_TOY__N_TOKNS: toy\.n_tokns: unknown key; did you mean 'toy.n_tokens'"):
         environment_source({"LLEM_TOY__N_TOKNS": "2"})
 
 
@@ -110,7 +110,9 @@ def test_a_study_has_experiments_on_both(write_config: WriteConfig) -> None:
     assert study.model_dump(mode="json", exclude_unset=True)["experiments"][0]["toy"] == {"n_tokens": 2, "label": "a"}
     assert StudyConfig.model_validate_json(study.model_dump_json()) == study
     path = write_config("experiments:\n- model: m\n  backend: toy\n  toy: {n_tokns: 2}\n")
-    with pytest.raises(ConfigError, match=r":4: experiments\.0\.toy\.n_tokns: unknown key; did you mean 'n_tokens'"):
+    with pytest.raises(
+        ConfigError, match=r":4: experiments\.0\.toy\.n_tokns: unknown key; did you mean 'toy.n_tokens'"
+    ):
         load_study_config(path)
 
 

@@ -445,7 +445,7 @@ def test_errors_of_seven_kinds_are_told_in_one_go_each_in_its_line(write_config:
         (3, "precision"): "'fp32', 'fp16', 'bf16' or 'auto'",
         (4, "max_output_token"): "did you mean 'max_output_tokens'?",
         (5, "warmup"): "mapping",
-        (8, "decoder.temprature"): "did you mean 'temperature'?",
+        (8, "decoder.temprature"): "did you mean 'decoder.temperature'?",
         (9, "decoder.top_k"): "valid integer, got '3'",
         (11, "baseline.duration_seconds"): "finite number",
         (13, "passthrough_kwargs.dtype"): "the field precision",

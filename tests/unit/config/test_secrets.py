@@ -69,6 +69,49 @@ def test_in_a_file_it_has_its_line_and_all_other_errors_are_told_beside_it(write
     assert SECRET not in str(caught.value)
 
 
+TOKEN = f"hf_{SECRET}{SECRET}"
+_NOT_BY_NAME = (
+    "passthrough_kwargs.token: this is a token that is written out, which is not shown here; token may not be passed "
+    "through: it is found without being named: set the variable HF_TOKEN, or log in with 'hf auth login'"
+)
+
+
+def test_where_a_field_takes_no_secret_by_name_either_that_is_the_only_advice() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_experiment_config(None, {"model": "m", "passthrough_kwargs": {"token": TOKEN}})
+    assert str(caught.value) == _NOT_BY_NAME
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig(model="m", passthrough_kwargs={"token": TOKEN})
+    assert str(caught.value) == _NOT_BY_NAME
+    with pytest.raises(ConfigError) as caught:
+        load_experiment_config(None, {"model": "m", "n": TOKEN})
+    assert str(caught.value) == (
+        "n: this is a token that is written out, which is not shown here; Input should be a valid integer"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "passed", "name"),
+    [
+        ("MINE", TOKEN, "${MINE}"),
+        ("ANOTHER_API_KEY", TOKEN, "${ANOTHER_API_KEY}"),
+        ("PROXY_PASSWORD", f"http://me:{TOKEN}@proxy", "http://me:${PROXY_PASSWORD}@proxy"),
+    ],
+)
+def test_one_that_a_variable_has_is_named_by_that(
+    variable: str, passed: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, TOKEN)
+    with pytest.raises(ConfigError) as caught:
+        load_experiment_config(None, {"model": "m", "passthrough_kwargs": {"api_key": passed}})
+    assert f"; name it by its variable, {name}, which is put in place" in str(caught.value)
+    # What a check says of the value has that name too.
+    with pytest.raises(ConfigError) as caught:
+        load_experiment_config(None, {"model": "m", "energy": {"backend": passed}})
+    assert f"'{name}'" in str(caught.value)
+    assert "SECRET}" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text", [f'password: "{SECRET}\n', f"hf_token: {{{SECRET}\n", f"model: m\napi_key: [{SECRET}\nn: 2\n"]
 )

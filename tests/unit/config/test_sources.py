@@ -227,12 +227,16 @@ def test_an_empty_variable_is_unset(write_config: WriteConfig, monkeypatch: pyte
     [
         ("LLEM_PRECISON", "fp32", "'precision'"),
         ("LLEM_BATCH_SIZE", "4", "'pytorch.batch_size'"),
-        ("LLEM_DECODER__TOPK", "3", "'top_k'"),
+        ("LLEM_BATCH_SISE", "4", "'pytorch.batch_size'"),
+        ("LLEM_CV_TRESHOLD", "4", "'warmup.cv_threshold'"),
+        ("LLEM_MAX_TOKENS", "4", "'max_input_tokens'"),
+        ("LLEM_DECODER__BATCH_SIZE", "4", "'pytorch.batch_size'"),
+        ("LLEM_DECODER__TOPK", "3", "'decoder.top_k'"),
         ("LLEM_DECODR__TOP_K", "3", "'decoder'"),
         ("LLEM_precison", "fp32", "'precision'"),
-        ("LLEM_WARMUP", "{n_warmpu: 3}", "'n_warmup'"),
-        ("LLEM_EXECUTION__PAUS_S", "3", "'pause_s'"),
-        pytest.param("LLEM_VLLM__MAX_NUM_SEQ", "3", "'max_num_seqs'", marks=with_vllm),
+        ("LLEM_WARMUP", "{n_warmpu: 3}", "'warmup.n_warmup'"),
+        ("LLEM_EXECUTION__PAUS_S", "3", "'execution.pause_s'"),
+        pytest.param("LLEM_VLLM__MAX_NUM_SEQ", "3", "'vllm.max_num_seqs'", marks=with_vllm),
     ],
 )
 @pytest.mark.parametrize("text_of_file", ["model: m\n", "experiments:\n- model: m\n"], ids=["experiment", "study"])

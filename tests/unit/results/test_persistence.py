@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._folders import working_folder
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.protocols import ResultsRepository
@@ -34,7 +35,6 @@ from llenergymeasure.results.persistence import (
     save_result,
     stamped_name,
 )
-from llenergymeasure.results.working_folder import working_folder
 from tests.fakes.effort import examples
 from tests.unit.results.conftest import values_of
 
@@ -276,7 +276,7 @@ _RACER = """
 import sys
 from pathlib import Path
 from llenergymeasure.results.persistence import create_directory, publish
-from llenergymeasure.results.working_folder import working_folder
+from llenergymeasure._folders import working_folder
 parent = Path(sys.argv[1])
 sys.stdin.readline()
 for number in range(30):

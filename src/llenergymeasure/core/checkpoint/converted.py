@@ -7,15 +7,13 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from llenergymeasure._files import flush_files, is_private_folder, mode_of_new_files, write_atomically
+from llenergymeasure._files import is_private_folder, mode_of_new_files, write_atomically
+from llenergymeasure._folders import put_in_place, working_folder
+from llenergymeasure._locks import locked
 from llenergymeasure.core.checkpoint.weights import damage, shapes_of
 
 _log = logging.getLogger(__name__)
@@ -24,7 +22,7 @@ _log = logging.getLogger(__name__)
 _SIZES_FILE = ".sizes.json"
 # A model that was kept before sizes were written down has these.
 _NEEDED = ("config.json", "tokenizer.json")
-_PATIENCE_S = 600.0
+_WORTH_A_WORD_S, _PATIENCE_S = 1.0, 600.0
 
 
 def folder_damage(folder: Path) -> str | None:
@@ -77,50 +75,40 @@ def kept_folder(target: Path, make: Callable[[Path], None]) -> Path:
 
 def _made(target: Path, make: Callable[[Path], None]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target) as is_alone:
+    with _alone(target):
         problem = folder_damage(target)
         if problem is None:  # another process has made it meanwhile
             return target
         if target.exists():
             _log.warning("%s is damaged: %s; it is made again", target, problem)
-        if is_alone:  # what lies about is of processes that were killed
-            for leftover in target.parent.glob(f".{target.name}.*.partial"):
-                shutil.rmtree(leftover, ignore_errors=True)
-        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-        try:
-            partial.mkdir()
+        with working_folder(target.parent, target.name) as partial:
             make(partial)
             _seal(partial)
             _put(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return target
 
 
 def _seal(folder: Path) -> None:
-    """Write down what is there, let those read it whom the user lets read files, and wait until the disk has it."""
+    """Write down what is there, and let those read it whom the user lets read files."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
     write_atomically(folder / _SIZES_FILE, json.dumps(sizes, indent=1))
     mode = mode_of_new_files(folder)
     for path in files:  # some libraries write files that only their owner may read
         path.chmod(mode)
-    flush_files([*files, folder])
 
 
 def _put(partial: Path, target: Path) -> None:
-    """Rename the new folder into place, over a damaged one."""
+    """Put the new folder in the place of a damaged one, or of none."""
     if target.exists() and folder_damage(target) is not None:
-        damaged = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-        target.rename(damaged)
-        shutil.rmtree(damaged, ignore_errors=True)
+        with working_folder(target.parent, target.name) as aside:
+            target.rename(aside / target.name)
     try:
-        partial.rename(target)
+        put_in_place(partial, target)
     except OSError:
         # Where nothing can be locked, another process may have been first.
         if folder_damage(target) is not None:
             raise
-    flush_files([target.parent])
 
 
 def _wrong_sizes(folder: Path, sizes: dict[str, int]) -> str | None:
@@ -149,23 +137,17 @@ def _wrong_inside(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _alone(target: Path) -> Iterator[bool]:
-    """Nobody else makes it meanwhile; False where nothing can be locked, and several may."""
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        _log.info("waiting for another process to make %s", target.name)
-        try:
-            lock.acquire(timeout=_PATIENCE_S)
-        except Timeout:
-            raise TimeoutError(f"another process has been making it for {_PATIENCE_S / 60:.0f} minutes") from None
-    except (OSError, NotImplementedError):
-        pass  # where nothing can be locked; that nothing can be written either is told by what is written next
-    try:
-        yield lock.is_locked
-    finally:
-        lock.release()
+def _alone(target: Path) -> Iterator[None]:
+    """Nobody else makes it meanwhile; where nothing can be locked, several may."""
+    lock = target.with_name(f".{target.name}.lock")
+    with contextlib.ExitStack() as stack:
+        held = stack.enter_context(locked(lock, _WORTH_A_WORD_S))
+        if held is False:
+            _log.info("waiting for another process to make %s", target.name)
+            held = stack.enter_context(locked(lock, _PATIENCE_S))
+        if held is False:
+            raise TimeoutError(f"another process has been making it for {_PATIENCE_S / 60:.0f} minutes")
+        yield
 
 
 def _beside(target: Path) -> Path:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._locks import locked
 
 _log = logging.getLogger(__name__)
 
@@ -116,16 +116,10 @@ def _note_of(path: Path, root: Path) -> Path:
 @contextlib.contextmanager
 def _one_reader(note: Path) -> Iterator[None]:
     """Let one process read a large file and the others take its note; where nothing can be locked, all read."""
-    lock = FileLock(note.with_suffix(".lock"))
-    try:
+    with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=_PATIENCE_S)
-    except (Timeout, OSError, NotImplementedError):
-        pass
-    try:
+    with locked(note.with_suffix(".lock"), _PATIENCE_S):
         yield
-    finally:
-        lock.release()
 
 
 def _cache_dir() -> Path:

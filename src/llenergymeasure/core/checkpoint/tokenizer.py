@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from llenergymeasure.core.checkpoint.description import description_problems, json_object
+from llenergymeasure.core.checkpoint.hub import asked_if_it_answers
 from llenergymeasure.core.checkpoint.identity import folder_of
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, gguf_description
 from llenergymeasure.core.checkpoint.weights import damage, is_pointer, pointer
@@ -85,7 +86,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         return NoTokenizer(folder)
     _check_description(checkpoint)
     try:
-        with contained():
+        with contained(), asked_if_it_answers(checkpoint.source.location):
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.source.location, **checkpoint.arguments())
     except Exception as error:
         raise PreFlightError(_unreadable(folder, error)) from error

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from llenergymeasure import exceptions
 from llenergymeasure._files import write_atomically
+from llenergymeasure._folders import working_folder
 from llenergymeasure._paths import expanded, shortened
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
@@ -20,7 +21,6 @@ from llenergymeasure.exceptions import ExperimentError, LLEMError
 from llenergymeasure.orchestration.spare import kept_elsewhere, left_elsewhere
 from llenergymeasure.results.persistence import STATE_DIR
 from llenergymeasure.results.process_files import read_process_results, write_process_result
-from llenergymeasure.results.working_folder import working_folder
 
 PLAN_FILE = "plan.json"
 # Where processes leave word for one another.

@@ -66,9 +66,9 @@ def test_the_disk_has_every_file_before_the_folder_gets_its_name(target: Path, m
 
     monkeypatch.setattr(os, "fsync", noted)
     kept_folder(target, make)
-    before = [p for p in flushed if ".partial" in str(p)]
-    assert {p.name for p in before if p.suffix != ".partial"} >= set(names(target)) - {".sizes.json"}
-    assert before[-1].suffix == ".partial"  # the folder, when all of its files are there
+    before = [p for p in flushed if "-partial" in str(p)]
+    assert {p.name for p in before if p.suffix != ".llem-partial"} >= set(names(target)) - {".sizes.json"}
+    assert before[-1].suffix == ".llem-partial"  # the folder, when all of its files are there
     assert flushed[-1] == target.parent
 
 
@@ -105,7 +105,7 @@ def test_a_damaged_one_is_named_and_made_again(harm: str, target: Path, caplog: 
     assert line.endswith("; it is made again")
     assert folder_damage(target) is None
     assert (target / "model.safetensors").read_bytes() == weights()
-    assert not [name for name in names(target.parent) if name.endswith(".partial")]
+    assert not [name for name in names(target.parent) if name.endswith("-partial")]
 
 
 @pytest.mark.parametrize("harm", [None, *HARMS])
@@ -131,10 +131,23 @@ def test_who_may_read_it_is_the_users_choice(umask: int, target: Path) -> None:
     assert set(modes.values()) == {0o666 & ~umask}
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from llenergymeasure.core.checkpoint.converted import kept_folder
+def half(folder):
+    (folder / "half").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+kept_folder(Path(sys.argv[1]), half)
+"""
+
+
 def test_what_a_killed_process_left_is_removed(target: Path) -> None:
-    (target.parent / ".tiny-1.0.0123.partial").mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    (left,) = target.parent.glob(".*-partial")
+    assert names(left) == ["half"]
     kept_folder(target, make)
-    assert not [name for name in names(target.parent) if name.endswith(".partial")]
+    assert [name for name in names(target.parent) if name != ".tiny-1.0.lock"] == ["tiny-1.0"]
 
 
 def test_a_failure_leaves_nothing_and_the_old_one_stays(target: Path) -> None:

@@ -1,10 +1,10 @@
 """The PyTorch engine: any causal language model that transformers loads."""
 
+import contextlib
 import gc
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,7 +35,14 @@ from llenergymeasure.core.backends.pytorch.preflight.files import left_out_cauti
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group, run_together
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
-from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, describe_source, resolve_model
+from llenergymeasure.core.checkpoint.hub import asked_if_it_answers
+from llenergymeasure.core.checkpoint.source import (
+    PACKAGED_MODELS,
+    Checkpoint,
+    ModelSource,
+    describe_source,
+    resolve_model,
+)
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 from llenergymeasure.core.environment import native_formats
 from llenergymeasure.core.gpu.machine import visible_gpus
@@ -89,14 +96,16 @@ class PyTorchBackend(EngineBase):
 
     def problems(self, config: ExperimentConfig) -> list[str]:
         """What is missing on this machine: the model, the adapter, formats; and keys that nobody knows."""
-        return problems_of(config) + precision_problems(config, self._gpus_of(config))
+        with asked_if_it_answers(*_of_the_hub(config)):
+            return problems_of(config) + precision_problems(config, self._gpus_of(config))
 
     def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
         """Number formats that are only emulated, batches that change tokens, and weights that the model leaves out."""
         gpus = self._gpus_of(config)
         # GPUs that the driver does not tell apart are no CPU.
         slow = precision_cautions(config, gpus, native_formats()) if gpus or not has_cuda() else []
-        return [*slow, *_cautions_of_the_model(config)]
+        with asked_if_it_answers(*_of_the_hub(config)):
+            return [*slow, *_cautions_of_the_model(config)]
 
     def native_precision(self, config: ExperimentConfig) -> str:
         """What the GPUs have tensor cores for, or the CPU instructions; fp32 where neither."""
@@ -141,7 +150,7 @@ class PyTorchBackend(EngineBase):
         chosen = self.select_devices(config, visible.uuids)
         return [gpu for gpu in visible.gpus if gpu.uuid in chosen]
 
-    @contextmanager
+    @contextlib.contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[PyTorchModel]:
         """Load model and tokenizer; on leaving, the device's memory and torch's settings are given back.
 
@@ -149,7 +158,8 @@ class PyTorchBackend(EngineBase):
             BackendError: the model, its tokenizer, its draft or the adapter cannot be loaded.
         """
         config = plan.config
-        with _torch_settings(config):
+        with _torch_settings(config), contextlib.ExitStack() as loading:
+            loading.enter_context(asked_if_it_answers(*_of_the_hub(config)))
             source = resolve_model(config.model)
             try:
                 tokenizer = load_tokenizer(checkpoint_of(config, source))
@@ -166,6 +176,7 @@ class PyTorchBackend(EngineBase):
                 raise
             except Exception as error:
                 raise BackendError(f"model {config.model!r} could not be loaded: {error}") from error
+            loading.close()
             _sample_alike(config)
             del model, draft  # the last references, so that release() really frees them
             try:
@@ -185,6 +196,13 @@ class PyTorchBackend(EngineBase):
         return ExperimentResult.from_processes([measure_here(config, self)])
 
 
+def _of_the_hub(config: ExperimentConfig) -> list[str | None]:
+    """The names behind which there may be something of the model hub."""
+    adapter = None if config.lora is None else config.lora.path
+    names = (config.model, section_of(config).assistant_model, adapter)
+    return [None if name in PACKAGED_MODELS else name for name in names]
+
+
 def _cautions_of_the_model(config: ExperimentConfig) -> list[MeasurementWarning]:
     try:
         description = read_model_description(config, describe_source(config.model))
@@ -199,7 +217,7 @@ def variables_set(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in _TELLING if name in environ}
 
 
-@contextmanager
+@contextlib.contextmanager
 def _torch_settings(config: ExperimentConfig) -> Iterator[None]:
     """The settings that torch keeps for the whole process, put back afterwards."""
     import torch

@@ -1,5 +1,7 @@
-"""Folders to work in: gone at the end, and what a kill left of them gone with the next."""
+"""Folders to work in: put in place whole or gone at the end, and what a kill left of them gone with the next."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -8,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.results.working_folder import remove_leftovers, working_folder
+from llenergymeasure._folders import put_in_place, remove_leftovers, working_folder
 
 _WORKS = """
 import sys, time
 from pathlib import Path
-from llenergymeasure.results.working_folder import working_folder
+from llenergymeasure._folders import working_folder
 with working_folder(Path(sys.argv[1]), "killed") as folder:
     (folder / "half").write_text("half")
     print(folder, flush=True)
@@ -88,3 +90,39 @@ def test_who_may_read_it_is_the_users_choice(tmp_path: Path) -> None:
                 assert folder.stat().st_mode & 0o777 == 0o777 & ~mask
         finally:
             os.umask(before)
+
+
+def test_the_disk_has_it_all_before_the_folder_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    with working_folder(tmp_path, "run") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "file").touch()
+        assert put_in_place(folder, tmp_path / "run") == tmp_path / "run"
+    assert set(flushed[:2]) == {folder / "inner", folder / "inner" / "file"}
+    assert flushed[2:] == [folder, tmp_path]
+    assert [p.name for p in tmp_path.rglob("*")] == ["run", "inner", "file"]
+
+
+def test_what_is_in_its_place_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "file").touch()
+    with pytest.raises(OSError, match="not empty"), working_folder(tmp_path, "run") as folder:
+        put_in_place(folder, tmp_path / "run")
+    assert [p.name for p in tmp_path.rglob("*")] == ["run", "file"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_where_nothing_can_be_locked_one_works_and_removes_nothing(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    left = tmp_path / ".a.12345678.llem-partial"
+    left.mkdir()
+    left.with_suffix(".llem-lock").touch()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with working_folder(tmp_path, "run") as folder:
+        put_in_place(folder, tmp_path / "run")
+    assert {p.name for p in tmp_path.iterdir()} == {left.name, ".a.12345678.llem-lock", "run"}

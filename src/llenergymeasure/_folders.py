@@ -1,4 +1,4 @@
-"""Hidden folders to work in, which get their final name when they are whole, and what of them a kill has left."""
+"""Folders that are whole or absent: made aside under a lock, flushed, renamed; and what of them a kill has left."""
 
 import contextlib
 import logging
@@ -8,9 +8,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from llenergymeasure._files import is_own
+from llenergymeasure._files import flush_files, is_own
+from llenergymeasure._locks import locked
 
 _log = logging.getLogger(__name__)
 
@@ -21,10 +20,11 @@ _OLD_S = 3600.0
 
 @contextlib.contextmanager
 def working_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A hidden folder ``.{name}.….llem-partial`` that is gone at the end, unless it was renamed.
+    """A hidden folder ``.{name}.….llem-partial`` that is gone at the end, unless it was put in its place.
 
-    Its lock, beside it, is held as long as its process lives, by the kernel, so that the next to work in ``parent``
-    knows what to remove. The final path is not known before the end; files in it must not name it.
+    Its lock, beside it, is held as long as its process lives, so that the next to work in ``parent`` knows what to
+    remove; where nothing can be locked, nobody removes what a kill leaves. The final path is not known before the end;
+    files in it must not name it.
 
     Raises:
         OSError: it cannot be made.
@@ -32,18 +32,33 @@ def working_folder(parent: Path, name: str) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(parent)
     folder = parent / f".{name}.{uuid.uuid4().hex[:8]}{_FOLDER}"
-    lock = FileLock(folder.with_suffix(_LOCK))
-    # A file system without locks: nobody removes what a kill leaves there.
-    with contextlib.suppress(NotImplementedError):
-        lock.acquire()
+    lock = folder.with_suffix(_LOCK)
     try:
-        folder.mkdir()
-        yield folder
+        with locked(lock):
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
         with contextlib.suppress(OSError):
-            folder.with_suffix(_LOCK).unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+
+
+def put_in_place(folder: Path, target: Path) -> Path:
+    """Give a folder that is whole its final name, and return when the disk has it all.
+
+    Args:
+        folder: what is written in it, at any depth, is flushed before it is renamed.
+        target: beside it; not there, or an empty folder.
+
+    Raises:
+        OSError: the disk does not take it, or something else is there.
+    """
+    flush_files([*folder.rglob("*"), folder])
+    folder.replace(target)
+    flush_files([target.parent])
+    return target
 
 
 def remove_leftovers(parent: Path) -> None:
@@ -62,8 +77,5 @@ def remove_leftovers(parent: Path) -> None:
 
 
 def _is_free(lock: Path) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return True
-    except (Timeout, OSError, NotImplementedError):
-        return False
+    with locked(lock, patience_s=0) as held:
+        return held is True

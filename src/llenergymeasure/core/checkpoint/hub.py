@@ -1,0 +1,52 @@
+"""The model hub where there is no way to it: what is here is used, and nobody waits for the rest."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+# What the clients that huggingface_hub has had raise where there is no name, no route and nobody who listens; for an
+# answer that is late each has another error.
+_NO_WAY = ("ConnectError", "ConnectionError", "ProxyError", "SSLError")
+
+
+@contextlib.contextmanager
+def asked_if_it_answers(*names: str | None, patience_s: float = 10.0) -> Iterator[None]:
+    """The hub's libraries in their offline mode in the body, where a name is the hub's and no way leads there.
+
+    They would try each file six times, with half a minute of pauses, before they take it from their cache or give up.
+    A hub that is slow, or answers with an error, is left to their patience. One short request is made.
+
+    Args:
+        names: models and adapters; what lies on this machine needs no hub.
+        patience_s: how long the request may take; one that takes longer is late.
+    """
+    if all(name is None or Path(name).exists() for name in names):
+        yield
+        return
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT, patience_s)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _answers(endpoint: str, patience_s: float) -> bool:
+    from huggingface_hub import get_session
+
+    try:
+        get_session().head(endpoint, timeout=patience_s)
+    except Exception as error:  # noqa: BLE001 - the HTTP client, and so its errors, changed three times
+        if type(error).__name__ not in _NO_WAY:
+            return True
+        _log.debug("there is no way to %s, so only what is in its cache is used", endpoint)
+        return False
+    return True
