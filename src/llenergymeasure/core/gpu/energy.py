@@ -16,6 +16,7 @@ from llenergymeasure.core.gpu.counter import (
     counter_energy,
 )
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
+from llenergymeasure.core.gpu.trace import PowerTrace, power_trace
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyScope
 from llenergymeasure.domain.telemetry import PowerThermalSample, integrate_power_j, integration_uncertainty_j
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -85,7 +86,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     integral of sampled power, and the warnings say so. What neither can tell is None.
     """
     limit_w = _NO_CARD_DRAWS_W if record.card.power_limit_w is None else record.card.power_limit_w
-    trace = _power_trace(record.samples, limit_w * ABOVE_LIMIT)
+    trace = power_trace(record.samples, limit_w * ABOVE_LIMIT)
     warnings: list[MeasurementWarning] = []
     if trace.n_absurd:
         warnings.append(
@@ -140,34 +141,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     return GpuEnergy(row=row, warnings=tuple(warnings))
 
 
-@dataclass(frozen=True)
-class _Trace:
-    """[n] strictly increasing seconds, [n] watts (None is a failed read), and how many readings were absurd."""
-
-    time_s: list[float]
-    power_w: list[float | None]
-    n_absurd: int
-
-    def was_lost_by(self, end_s: float) -> bool:
-        """Whether power was asked for from then on and never told: the last that was seen says nothing of the rest."""
-        later = [p for t, p in zip(self.time_s, self.power_w, strict=True) if t >= end_s]
-        return bool(later) and all(p is None for p in later)
-
-    def seen_w(self, start_s: float, end_s: float) -> list[float]:
-        return [p for t, p in zip(self.time_s, self.power_w, strict=True) if p is not None and start_s <= t <= end_s]
-
-
-def _power_trace(samples: Sequence[PowerThermalSample], limit_w: float) -> _Trace:
-    # A clock may be coarser than two reads in a row; of equal times the first counts.
-    known = {s.timestamp: s.power_w for s in reversed(samples)}
-    times = sorted(known)
-    powers = [known[t] for t in times]
-    believed = [None if p is None or not 0 <= p <= limit_w else p for p in powers]
-    n_absurd = sum(p is not None and b is None for p, b in zip(powers, believed, strict=True))
-    return _Trace(times, believed, n_absurd)
-
-
-def _integral(trace: _Trace, start_s: float, end_s: float, record: GpuRecord) -> tuple[float | None, float | None]:
+def _integral(trace: PowerTrace, start_s: float, end_s: float, record: GpuRecord) -> tuple[float | None, float | None]:
     if end_s <= start_s or trace.was_lost_by(end_s):
         return None, None
     energy_j = integrate_power_j(
@@ -182,7 +156,7 @@ def _integral(trace: _Trace, start_s: float, end_s: float, record: GpuRecord) ->
 
 
 def _counter(
-    record: GpuRecord, start_s: float, end_s: float, trace: _Trace, limit_w: float
+    record: GpuRecord, start_s: float, end_s: float, trace: PowerTrace, limit_w: float
 ) -> tuple[CounterEnergy | None, str | None]:
     """The counter's figure, or why it is refused; neither where the card has no counter."""
     reads = record.counter_reads
@@ -207,7 +181,7 @@ def _counter(
     return replace(found, uncertainty_j=found.uncertainty_j + unseen_j), None
 
 
-def _never_seen_j(sensor: PowerSensor | None, trace: _Trace, start_s: float, end_s: float) -> float:
+def _never_seen_j(sensor: PowerSensor | None, trace: PowerTrace, start_s: float, end_s: float) -> float:
     """What a counter may miss that adds up the readings of a part-time sensor; a bound as of 95 %.
 
     Whether a card's counter does is not published, so cards whose sensor sees all the time are excepted
@@ -262,7 +236,7 @@ def _as_far_as_the_witness(
     return replace(counter, uncertainty_j=max(counter.uncertainty_j, least_j))
 
 
-def _why_none(record: GpuRecord, trace: _Trace, start_s: float, end_s: float, refusal: str | None) -> str:
+def _why_none(record: GpuRecord, trace: PowerTrace, start_s: float, end_s: float, refusal: str | None) -> str:
     n_read = len(trace.seen_w(start_s, end_s))
     counter = "it has no energy counter" if refusal is None else f"its energy counter is not used: {refusal}"
     return (
