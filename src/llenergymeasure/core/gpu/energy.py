@@ -13,6 +13,7 @@ from llenergymeasure.core.gpu.counter import (
     CounterEnergy,
     CounterRead,
     CounterRefusedError,
+    PowerSeen,
     counter_energy,
 )
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
@@ -164,15 +165,16 @@ def _counter(
         return None, None
     # What was read long before or after may have been another window's trouble.
     near = [r for r in reads if start_s - NEAR_S <= r.before_s and r.after_s <= end_s + NEAR_S]
+    seen = trace.seen(start_s - NEAR_S, end_s + NEAR_S)
+    power = PowerSeen(
+        time_s=[t for t, _ in seen],
+        power_w=[p for _, p in seen],
+        limit_w=limit_w,
+        unseen_s=record.unseen_s,
+        unseen_share=(record.card.sensor or _UNKNOWN_SENSOR).unseen_share,
+    )
     try:
-        found = counter_energy(
-            near,
-            start_s,
-            end_s,
-            power_w=trace.seen_w(start_s - NEAR_S, end_s + NEAR_S),
-            limit_w=limit_w,
-            unseen_s=record.unseen_s,
-        )
+        found = counter_energy(near, start_s, end_s, power)
     except CounterRefusedError as error:
         return None, str(error)
     if found.energy_j <= 0:
@@ -194,7 +196,7 @@ def _never_seen_j(sensor: PowerSensor | None, trace: PowerTrace, start_s: float,
     spacing_s = (trace.time_s[-1] - trace.time_s[0]) / max(1, len(trace.time_s) - 1) if trace.time_s else 0.0
     # The sensor may sample more often than it is polled: n times as many errors, each an n-th.
     shorter = min(1.0, sensor.update_s / spacing_s) if spacing_s > 0 else 1.0
-    return (sampled_j or 0.0) * (1 - sensor.window_s / sensor.update_s) * math.sqrt(shorter)
+    return (sampled_j or 0.0) * sensor.unseen_share * math.sqrt(shorter)
 
 
 def _against_witness(
@@ -237,7 +239,7 @@ def _as_far_as_the_witness(
 
 
 def _why_none(record: GpuRecord, trace: PowerTrace, start_s: float, end_s: float, refusal: str | None) -> str:
-    n_read = len(trace.seen_w(start_s, end_s))
+    n_read = len(trace.seen(start_s, end_s))
     counter = "it has no energy counter" if refusal is None else f"its energy counter is not used: {refusal}"
     return (
         f"the power of {record.uuid} was not read often enough over the {end_s - start_s:.3g} s of the window "

@@ -1,5 +1,6 @@
 """Readings of a GPU's power over time, and which of them are believed."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,11 @@ class PowerTrace:
         later = [p for t, p in zip(self.time_s, self.power_w, strict=True) if t >= end_s]
         return bool(later) and all(p is None for p in later)
 
-    def seen_w(self, start_s: float, end_s: float) -> list[float]:
-        """Watts that were read between two moments."""
-        return [p for t, p in zip(self.time_s, self.power_w, strict=True) if p is not None and start_s <= t <= end_s]
+    def seen(self, start_s: float, end_s: float) -> list[tuple[float, float]]:
+        """Seconds and watts of the readings between two moments that did not fail."""
+        first, last = bisect_left(self.time_s, start_s), bisect_right(self.time_s, end_s)
+        readings = zip(self.time_s[first:last], self.power_w[first:last], strict=True)
+        return [(t, p) for t, p in readings if p is not None]
 
 
 def power_trace(samples: Sequence[PowerThermalSample], limit_w: float) -> PowerTrace:
