@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -71,9 +72,13 @@ class PowerSeen:
         gap_s = self._longest_gap_s(since_s, until_s)
         if math.isinf(gap_s) or math.isinf(self.limit_w):
             return ceiling_j
-        high_w = max(self.power_w)
+        high_w = self._high_w
         hidden_s = max(self.unseen_s, REFRESH_S, gap_s) + self.unseen_share * seconds
         return min(ceiling_j, high_w * seconds + max(0.0, self.limit_w - high_w) * hidden_s)
+
+    @cached_property
+    def _high_w(self) -> float:
+        return max(self.power_w)
 
     def _longest_gap_s(self, since_s: float, until_s: float) -> float:
         """The longest time without a reading between two moments; endless where readings do not reach so far."""

@@ -1,6 +1,7 @@
 """The joules of one GPU: its counter, with sampled power for a witness and for a substitute."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -315,3 +316,34 @@ def test_beside_a_sensor_that_sees_everything_the_bound_reaches_to_what_it_saw()
     untold = found(replace(fast, card=replace(fast.card, sensor=part_time))).row
     assert untold.uncertainty_j is not None
     assert untold.uncertainty_j < 30
+
+
+# What a long window costs
+
+
+def calls_for(seconds: int) -> int:
+    """How many calls, and steps of generators, it takes to work out a window that was read every 10 ms."""
+    times = [n / 100 for n in range(100 * seconds)]
+    made = record(
+        counter_reads=[CounterRead(t, t + 2e-5, 30.0 * math.floor(t / 0.1)) for t in times],
+        samples=[PowerThermalSample(t + 5e-5, 300 + n % 7 / 10, gpu_index=0) for n, t in enumerate(times)],
+        interval_s=0.01,
+    )
+    n_calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal n_calls
+        n_calls += 1
+
+    sys.setprofile(count)
+    try:
+        gpu = gpu_energy(made, 1.0, seconds - 1.0)
+    finally:
+        sys.setprofile(None)
+    assert gpu.row.source == "counter"
+    return n_calls
+
+
+def test_a_window_twice_as_long_takes_twice_the_work() -> None:
+    # Each tick against each other tick would be 400 x 400 more steps for the first, and four times that for the other.
+    assert calls_for(80) <= 2.1 * calls_for(40)
