@@ -34,6 +34,7 @@ class PowerThermalSample:
     thermal_throttle: bool = False
     throttle_reasons: int | None = 0
     gpu_index: int | None = None
+    power_limit_w: float | None = None
 
 
 def integrate_power_j(

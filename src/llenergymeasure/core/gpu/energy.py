@@ -4,6 +4,7 @@ The energy counter goes first; sampled power is its witness, and takes its place
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -64,6 +65,16 @@ class GpuRecord:
         """How often power can be new: as often as it is sampled, but not more often than the card refreshes it."""
         return max(self.interval_s, REFRESH_S if self.card.sensor is None else self.card.sensor.update_s)
 
+    def power_limit_w(self, start_s: float, end_s: float) -> float | None:
+        """The highest power limit that was in force in a window; None where none is known."""
+        told = [(s.timestamp, s.power_limit_w) for s in self.samples if s.power_limit_w is not None]
+        # One that was read later may have been set before that reading.
+        first, last = bisect_right(told, start_s, key=_time) - 1, bisect_left(told, end_s, key=_time)
+        in_force = [limit_w for _, limit_w in told[max(0, first) : last + 1]]
+        if first < 0 and self.card.power_limit_w is not None:
+            in_force.append(self.card.power_limit_w)
+        return max(in_force, default=None)
+
     @property
     def unseen_s(self) -> float:
         """How long power may swing without any sample showing it: what one reading averages over."""
@@ -80,13 +91,17 @@ class GpuEnergy:
     problem: str | None = None
 
 
+def _time(reading: tuple[float, float]) -> float:
+    return reading[0]
+
+
 def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     """Energy of one GPU between two moments of the clock that stamped the record.
 
     The counter's figure goes first. One that failed, went back, jumped or stood still is replaced by the
     integral of sampled power, and the warnings say so. What neither can tell is None.
     """
-    limit_w = _NO_CARD_DRAWS_W if record.card.power_limit_w is None else record.card.power_limit_w
+    limit_w = record.power_limit_w(start_s, end_s) or _NO_CARD_DRAWS_W
     trace = power_trace(record.samples, limit_w * ABOVE_LIMIT)
     warnings: list[MeasurementWarning] = []
     if trace.n_absurd:

@@ -217,6 +217,24 @@ def test_without_a_known_limit_only_what_no_card_draws_is_absurd() -> None:
     assert flags(found(replace(made, samples=ten_kw))) == ["absurd_power"]
 
 
+@pytest.mark.parametrize(("at_s", "believed"), [(START_S - 2.0, True), (START_S + 0.5, True), (END_S + 0.6, False)])
+def test_the_highest_limit_that_was_in_force_in_the_window_counts(at_s: float, believed: bool) -> None:
+    # 400 W of a card whose limit was 200 W at first, read twice a second; half as much again would be 300 W.
+    gpu = card(Trace.constant(400), 0.1, 0.03)
+    times = [START_S - 2.5 + 0.1 * n for n in range(56)]
+    limits = [(None if n % 5 else 450.0 if t >= at_s else 200.0) for n, t in enumerate(times)]
+    told = [PowerThermalSample(t, 400.0, gpu_index=0, power_limit_w=w) for t, w in zip(times, limits, strict=True)]
+    made = record(gpu, samples=told)
+    found_j = found(replace(made, card=replace(made.card, power_limit_w=200.0))).row.energy_j
+    assert found_j == (pytest.approx(800, rel=2e-3) if believed else None)
+
+
+def test_a_limit_that_was_lowered_before_the_window_counts_no_more() -> None:
+    times = [START_S - 2.5 + 0.1 * n for n in range(56)]
+    told = [PowerThermalSample(t, 300.0, gpu_index=0, power_limit_w=900.0 if t < 1 else 350.0) for t in times]
+    assert record(samples=told).power_limit_w(START_S, END_S) == 350.0
+
+
 # Nothing at all
 
 
