@@ -102,13 +102,14 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     integral of sampled power, and the warnings say so. What neither can tell is None.
     """
     limit_w = record.power_limit_w(start_s, end_s) or _NO_CARD_DRAWS_W
-    trace = power_trace(record.samples, limit_w * ABOVE_LIMIT)
+    trace = power_trace(record.samples, limit_w * ABOVE_LIMIT, record.power_period_s)
     warnings: list[MeasurementWarning] = []
-    if trace.n_absurd:
+    n_absurd = trace.n_absurd(start_s - NEAR_S, end_s + NEAR_S)
+    if n_absurd:
         warnings.append(
             MeasurementWarning(
                 "absurd_power",
-                f"{trace.n_absurd} power readings of {record.uuid} were negative or far over its limit and "
+                f"{n_absurd} power readings of {record.uuid} were zero, negative or far over its limit and "
                 "count as failed",
                 "look after the driver",
                 record.uuid,
@@ -117,7 +118,8 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     integral_j, integral_bound_j = _integral(trace, start_s, end_s, record)
     counter, refusal = _counter(record, start_s, end_s, trace, limit_w)
     if counter is not None:
-        warnings += _against_witness(record.uuid, counter, integral_j, integral_bound_j)
+        stuck = trace.stood_still(start_s, end_s)
+        warnings += _against_witness(record.uuid, counter, integral_j, integral_bound_j, stuck)
         counter = _as_far_as_the_witness(record.card.sensor, counter, integral_j, integral_bound_j)
         row = DeviceEnergy(
             device=record.uuid,
@@ -145,6 +147,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     )
     if integral_j is None:
         return GpuEnergy(row=row, warnings=tuple(warnings), problem=_why_none(record, trace, start_s, end_s, refusal))
+    warnings += _may_be_stuck(record.uuid, trace, start_s, end_s)
     if refusal is not None:
         warnings.append(
             MeasurementWarning(
@@ -215,14 +218,21 @@ def _never_seen_j(sensor: PowerSensor | None, trace: PowerTrace, start_s: float,
 
 
 def _against_witness(
-    uuid: str, counter: CounterEnergy, integral_j: float | None, integral_bound_j: float | None
+    uuid: str,
+    counter: CounterEnergy,
+    integral_j: float | None,
+    integral_bound_j: float | None,
+    stuck: str | None,
 ) -> list[MeasurementWarning]:
-    """What sampled power says of the counter's figure."""
+    """What sampled power says of the counter's figure; ``stuck`` is why its readings are not believed."""
     if integral_j is None:
+        why = (
+            f"the power of {uuid} was not read often enough" if stuck is None else f"of {uuid} {stuck}; nothing is left"
+        )
         return [
             MeasurementWarning(
                 "energy_witness_unavailable",
-                f"the power of {uuid} was not read often enough to check its energy counter",
+                f"{why} to check its energy counter",
                 "look after the driver",
                 uuid,
             )
@@ -243,6 +253,21 @@ def _against_witness(
     ]
 
 
+def _may_be_stuck(uuid: str, trace: PowerTrace, start_s: float, end_s: float) -> list[MeasurementWarning]:
+    """Whether power with nothing beside it is always the same, which no real sensor shows for long."""
+    constant_w = trace.constant_w(start_s - NEAR_S, end_s + NEAR_S)
+    if constant_w is None:
+        return []
+    return [
+        MeasurementWarning(
+            "power_may_be_stuck",
+            f"every power reading of {uuid} is {constant_w:g} W, and no energy counter stands beside them",
+            "see whether its power changes with the load, and compare with a meter before citing",
+            uuid,
+        )
+    ]
+
+
 def _as_far_as_the_witness(
     sensor: PowerSensor | None, counter: CounterEnergy, integral_j: float | None, integral_bound_j: float | None
 ) -> CounterEnergy:
@@ -256,7 +281,12 @@ def _as_far_as_the_witness(
 def _why_none(record: GpuRecord, trace: PowerTrace, start_s: float, end_s: float, refusal: str | None) -> str:
     n_read = len(trace.seen(start_s, end_s))
     counter = "it has no energy counter" if refusal is None else f"its energy counter is not used: {refusal}"
+    stuck = trace.stood_still(start_s, end_s)
+    if stuck is not None:
+        return f"of {record.uuid} {stuck}; and {counter}; look after the driver"
+    n_absurd = trace.n_absurd(start_s, end_s)
+    absurd = f", {n_absurd} absurd ones left out" if n_absurd else ""
     return (
         f"the power of {record.uuid} was not read often enough over the {end_s - start_s:.3g} s of the window "
-        f"({n_read} readings), and {counter}; measure for longer, or look after the driver"
+        f"({n_read} readings{absurd}), and {counter}; measure for longer, or look after the driver"
     )
