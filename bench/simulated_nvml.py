@@ -4,8 +4,9 @@
 So a window of 20 s takes milliseconds, and the same case gives the same figures on every machine.
 """
 
+import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 
 import nvmlsim
@@ -44,6 +45,22 @@ class SimulatedClock:
     def sleep_until(self, at_s: float) -> None:
         """Let time pass until then; nothing happens if that was earlier."""
         self._now_s = max(self._now_s, at_s)
+
+    def at_once(self, jobs: Sequence[Iterator[float]], sleep: Callable[[float], None]) -> float:  # noqa: ARG002
+        """Run jobs as if each had a thread of its own; each gives the seconds that it waits, and takes what it takes.
+
+        The processor time of threads is 0. Afterwards it is as late as when the last of them has ended.
+        """
+        waiting = [(self._now_s, number, job) for number, job in enumerate(jobs)]
+        last_s = self._now_s
+        while waiting:
+            self._now_s, number, job = heapq.heappop(waiting)
+            pause_s = next(job, None)
+            last_s = max(last_s, self._now_s)
+            if pause_s is not None:
+                heapq.heappush(waiting, (self._now_s + pause_s, number, job))
+        self._now_s = last_s
+        return 0.0
 
 
 class NVMLError(Exception):

@@ -89,7 +89,10 @@ class GpuDevice(Protocol):
 
 @runtime_checkable
 class GpuDriver(Protocol):
-    """A vendor's GPUs; ``GpuDriverBase`` has defaults for everything that is not here."""
+    """A vendor's GPUs; ``GpuDriverBase`` has defaults for everything that is not here.
+
+    Several devices are read at once, each of them by one thread at a time.
+    """
 
     name: str
 

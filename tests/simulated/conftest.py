@@ -54,7 +54,8 @@ class Server:
         self.folder = folder
         self.path = folder / "scenario.txt"
         root = str(Path(__file__).parents[2])
-        environment = {**os.environ, **nvmlsim.environment(library, self.path), "PYTHONPATH": root}
+        search = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, **nvmlsim.environment(library, self.path), "PYTHONPATH": search}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name(script))],

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import nvmlsim
-from nvmlsim import Fault, Gpu, Process, Trace
+from nvmlsim import Counter, Fault, Gpu, Process, Sensor, Sensors, Trace
 from tests.simulated.conftest import Crew, Measuring, Outcome
 
 IDLE_W, LOAD_W = 60.0, 380.0
@@ -42,6 +42,12 @@ HARMLESS = (
     "nvmlDeviceGetComputeRunningProcesses",
     "nvmlDeviceGetGraphicsRunningProcesses",
 )
+
+# What a driver that tells the truth slowly, seldom or all the time shows: none of it is a reason to refuse a counter.
+TRUE_COUNTERS: dict[str, Gpu] = {
+    "without ticks": Gpu(power_w=Trace.constant(IDLE_W), counter=Counter(tick_s=0.0005)),
+    "ticks of half a second": Gpu(power_w=Trace.constant(IDLE_W), counter=Counter(tick_s=0.45)),
+}
 
 # Without these there is no figure, or another one.
 NEEDED = (
@@ -88,6 +94,24 @@ def sees_everything() -> Gpu:
     return card(sensors=nvmlsim.RTX40, name="NVIDIA GeForce RTX 4090", architecture="ada")
 
 
+def without_counter(power: Sensor, **more: Any) -> Gpu:
+    """A card with power alone to go by; it idles unless said."""
+    return Gpu(**{"power_w": Trace.constant(IDLE_W), **more}, counter=None, sensors=power_alone(power))
+
+
+def power_alone(power: Sensor) -> Sensors:
+    """One field, of this sensor."""
+    return Sensors(instant=power, power_usage="instant")
+
+
+# Works and rests, 1.5 s each, and its sensor was last refreshed before it began to.
+FROZEN = without_counter(
+    Sensor(1000.0, 0.1, phase_s=-1.0),
+    power_w=Trace.square(IDLE_W, LOAD_W, period_s=3.0),
+    gpu_utilisation_pct=Trace.square(0, 100, period_s=3.0),
+)
+
+
 def case(*gpus: Gpu, faults: tuple[Fault, ...] = (), **request: Any) -> Callable[[Measuring], Outcome]:
     """A measurement, to be run when a process is free; the load begins with the measured window."""
     asked = {"in_window": LOAD, **request}
@@ -116,6 +140,16 @@ CASES = {
     "no permission": case(faults=tuple(Fault(symbol=name, error=NO_PERMISSION) for name in TELEMETRY)),
     "MIG": case(card(mig=True), backend="auto"),
     "one of two lost": case(card(), card(), n_gpus=2, in_window=f"{LOAD}\ngpu 1 lost {{now}}"),
+    **{f"{name} counter": case(gpu) for name, gpu in TRUE_COUNTERS.items()},
+    "says nothing": case(without_counter(Sensor(0.1, 0.1, gain=0.0))),
+    "frozen": case(FROZEN, in_window="", batch_s=1.6),
+    "eight slow ones": case(
+        *(card(counter=Counter(phase_s=n / 80)) for n in range(8)),
+        n_gpus=8,
+        in_window="\n".join(LOAD.replace("gpu 0", f"gpu {n}") for n in range(8)),
+        faults=(Fault(symbol="*", slow_s=0.005),),
+    ),
+    "limit raised": case(card(power_limit_w=200), in_window=f"{LOAD}\ngpu 0 power_limits_w 400 400 100 400"),
     "stranger": case(card(processes=(Process(pid=1, memory_mb=500),))),
 }
 
@@ -223,6 +257,40 @@ def test_one_of_two_gpus_lost_leaves_no_total_and_the_other_ones_row(outcomes: O
     first, second = outcome.rows
     assert first["energy_j"] == pytest.approx(outcome.true_j[0], abs=first["uncertainty_j"])
     assert second["energy_j"] is None
+
+
+@pytest.mark.parametrize("name", TRUE_COUNTERS)
+def test_a_counter_that_tells_the_truth_is_not_refused(outcomes: Outcomes, name: str) -> None:
+    outcome = outcomes[f"{name} counter"].result()
+    assert assert_right_or_null(outcome) is not None
+    assert outcome.rows[0]["source"] == "counter", outcome.said
+
+
+def test_eight_slow_gpus_are_measured_by_their_counters(outcomes: Outcomes) -> None:
+    outcome = outcomes["eight slow ones"].result()
+    assert {row["source"] for row in outcome.rows} == {"counter"}, outcome.said
+    for row, true_j in zip(outcome.rows, outcome.true_j, strict=True):
+        assert row["energy_j"] == pytest.approx(true_j, abs=row["uncertainty_j"])
+
+
+def test_a_power_limit_that_is_raised_in_the_window_costs_no_counter(outcomes: Outcomes) -> None:
+    # 380 W are more than half as much again as 200 W.
+    outcome = outcomes["limit raised"].result()
+    assert assert_right_or_null(outcome) is not None
+    assert outcome.rows[0]["source"] == "counter", outcome.said
+    assert "absurd_power" not in outcome.flags
+
+
+def test_power_that_is_always_nothing_gives_no_number(outcomes: Outcomes) -> None:
+    outcome = outcomes["says nothing"].result()
+    assert outcome.raw["energy"]["total_j"] is None
+    assert "absurd ones left out" in outcome.said
+
+
+def test_power_that_stands_still_from_idle_to_load_gives_no_number(outcomes: Outcomes) -> None:
+    outcome = outcomes["frozen"].result()
+    assert outcome.raw["energy"]["total_j"] is None
+    assert "stood still at 60 W" in outcome.said
 
 
 def test_another_process_on_the_gpu_is_told(outcomes: Outcomes) -> None:

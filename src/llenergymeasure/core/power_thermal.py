@@ -19,6 +19,8 @@ __all__ = ["PowerThermalSample", "PowerThermalSampler"]
 
 # A driver call that hangs may hold up the start or the end of a window by this much and no more.
 _PATIENCE_S = 1.0
+# How often it is looked whether a driver gets on.
+_PROGRESS_S = 0.1
 _SLOW = f"the driver did not answer within {_PATIENCE_S:g} s"
 
 
@@ -90,7 +92,7 @@ class PowerThermalSampler:
         )
         recording.start()
         self._recording = recording
-        self.problem = recording.problem if recording.ready.wait(_PATIENCE_S) else _SLOW
+        self.problem = recording.problem if recording.came_up() else _SLOW
 
     def watch_edge(self) -> None:
         """Poll the energy counters closely until each has ticked twice; waits at most a second.
@@ -160,13 +162,16 @@ class _Recording(threading.Thread):
         self._clock = clock
         self._commands: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
         self._edge: threading.Event | None = None
+        self._n_found = 0
         self._finished = False
 
     def run(self) -> None:
         """Sample in a steady rhythm; after a slow call skip what was missed instead of catching up."""
         try:
             with self._driver.opened() as driver:
-                self.recorder = GpuRecorder(self._find(driver), self._clock, driver=driver.name)
+                devices = self._find(driver)
+                self._n_found = len(devices)
+                self.recorder = GpuRecorder(devices, self._clock, driver=driver.name)
                 # Nobody waits any more where the driver took too long to come up.
                 if not self._finished:
                     self.recorder.sample()
@@ -178,6 +183,17 @@ class _Recording(threading.Thread):
             self.problem = f"reading the GPUs failed: {type(error).__name__}: {error}"
         finally:
             self.ready.set()
+
+    def came_up(self) -> bool:
+        """Wait until the first sample is there; False when the driver lets nothing get on for a second."""
+        n_steps, waited_s = 0, 0.0
+        # Many GPUs of a slow driver take longer, one call after the other.
+        while waited_s < _PATIENCE_S:
+            if self.ready.wait(_PROGRESS_S):
+                return True
+            waited_s = waited_s + _PROGRESS_S if self._n_steps() == n_steps else 0.0
+            n_steps = self._n_steps()
+        return False
 
     def watch_edge(self) -> bool:
         """Have the counters polled closely; False when that does not end in time."""
@@ -197,23 +213,32 @@ class _Recording(threading.Thread):
         self.recorder.close()
         return not self.is_alive()
 
+    def _n_steps(self) -> int:
+        return self._n_found + len(self.recorder.devices) + self.recorder.n_steps
+
+    def _is_awaited(self) -> bool:
+        return not self._commands.empty()
+
+    def _count(self) -> None:
+        self.cpu_time_s = time.thread_time() + self.recorder.cpu_aside_s
+
     def _record(self) -> None:
         due_s = self._clock() + self._interval_s
         while True:
-            self.cpu_time_s = time.thread_time()
+            self._count()
             try:
                 command = self._commands.get(timeout=max(0.0, due_s - self._clock()))
             except queue.Empty:
-                self.recorder.sample(in_full=False)
+                self.recorder.sample(in_full=False, is_awaited=self._is_awaited)
                 due_s = max(due_s + self._interval_s, self._clock())
                 continue
             if command is None:
                 break
             self.recorder.watch_edge()
-            self.cpu_time_s = time.thread_time()
+            self._count()
             command.set()
             # The edge was a tick: half a period later a poll in step with the ticks never meets one.
             due_s = self._clock() + self._interval_s / 2
         self.recorder.sample()
         self.recorder.read_pids()
-        self.cpu_time_s = time.thread_time()
+        self._count()

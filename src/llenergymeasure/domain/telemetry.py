@@ -21,7 +21,7 @@ _THROTTLE_BITS = SW_POWER_CAP | HW_SLOWDOWN | SW_THERMAL_SLOWDOWN | HW_THERMAL_S
 BRIDGED_PERIODS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PowerThermalSample:
     """State of one GPU at one instant; ``timestamp`` in seconds of a monotonic clock, None is a failed read."""
 
@@ -34,6 +34,7 @@ class PowerThermalSample:
     thermal_throttle: bool = False
     throttle_reasons: int | None = 0
     gpu_index: int | None = None
+    power_limit_w: float | None = None
 
 
 def integrate_power_j(

@@ -4,6 +4,7 @@ The energy counter goes first; sampled power is its witness, and takes its place
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,9 +14,11 @@ from llenergymeasure.core.gpu.counter import (
     CounterEnergy,
     CounterRead,
     CounterRefusedError,
+    PowerSeen,
     counter_energy,
 )
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
+from llenergymeasure.core.gpu.trace import PowerTrace, power_trace
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyScope
 from llenergymeasure.domain.telemetry import PowerThermalSample, integrate_power_j, integration_uncertainty_j
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -62,6 +65,16 @@ class GpuRecord:
         """How often power can be new: as often as it is sampled, but not more often than the card refreshes it."""
         return max(self.interval_s, REFRESH_S if self.card.sensor is None else self.card.sensor.update_s)
 
+    def power_limit_w(self, start_s: float, end_s: float) -> float | None:
+        """The highest power limit that was in force in a window; None where none is known."""
+        told = [(s.timestamp, s.power_limit_w) for s in self.samples if s.power_limit_w is not None]
+        # One that was read later may have been set before that reading.
+        first, last = bisect_right(told, start_s, key=_time) - 1, bisect_left(told, end_s, key=_time)
+        in_force = [limit_w for _, limit_w in told[max(0, first) : last + 1]]
+        if first < 0 and self.card.power_limit_w is not None:
+            in_force.append(self.card.power_limit_w)
+        return max(in_force, default=None)
+
     @property
     def unseen_s(self) -> float:
         """How long power may swing without any sample showing it: what one reading averages over."""
@@ -78,20 +91,25 @@ class GpuEnergy:
     problem: str | None = None
 
 
+def _time(reading: tuple[float, float]) -> float:
+    return reading[0]
+
+
 def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     """Energy of one GPU between two moments of the clock that stamped the record.
 
     The counter's figure goes first. One that failed, went back, jumped or stood still is replaced by the
     integral of sampled power, and the warnings say so. What neither can tell is None.
     """
-    limit_w = _NO_CARD_DRAWS_W if record.card.power_limit_w is None else record.card.power_limit_w
-    trace = _power_trace(record.samples, limit_w * ABOVE_LIMIT)
+    limit_w = record.power_limit_w(start_s, end_s) or _NO_CARD_DRAWS_W
+    trace = power_trace(record.samples, limit_w * ABOVE_LIMIT, record.power_period_s)
     warnings: list[MeasurementWarning] = []
-    if trace.n_absurd:
+    n_absurd = trace.n_absurd(start_s - NEAR_S, end_s + NEAR_S)
+    if n_absurd:
         warnings.append(
             MeasurementWarning(
                 "absurd_power",
-                f"{trace.n_absurd} power readings of {record.uuid} were negative or far over its limit and "
+                f"{n_absurd} power readings of {record.uuid} were zero, negative or far over its limit and "
                 "count as failed",
                 "look after the driver",
                 record.uuid,
@@ -100,7 +118,8 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     integral_j, integral_bound_j = _integral(trace, start_s, end_s, record)
     counter, refusal = _counter(record, start_s, end_s, trace, limit_w)
     if counter is not None:
-        warnings += _against_witness(record.uuid, counter, integral_j, integral_bound_j)
+        stuck = trace.stood_still(start_s, end_s)
+        warnings += _against_witness(record.uuid, counter, integral_j, integral_bound_j, stuck)
         counter = _as_far_as_the_witness(record.card.sensor, counter, integral_j, integral_bound_j)
         row = DeviceEnergy(
             device=record.uuid,
@@ -128,6 +147,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     )
     if integral_j is None:
         return GpuEnergy(row=row, warnings=tuple(warnings), problem=_why_none(record, trace, start_s, end_s, refusal))
+    warnings += _may_be_stuck(record.uuid, trace, start_s, end_s)
     if refusal is not None:
         warnings.append(
             MeasurementWarning(
@@ -140,34 +160,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     return GpuEnergy(row=row, warnings=tuple(warnings))
 
 
-@dataclass(frozen=True)
-class _Trace:
-    """[n] strictly increasing seconds, [n] watts (None is a failed read), and how many readings were absurd."""
-
-    time_s: list[float]
-    power_w: list[float | None]
-    n_absurd: int
-
-    def was_lost_by(self, end_s: float) -> bool:
-        """Whether power was asked for from then on and never told: the last that was seen says nothing of the rest."""
-        later = [p for t, p in zip(self.time_s, self.power_w, strict=True) if t >= end_s]
-        return bool(later) and all(p is None for p in later)
-
-    def seen_w(self, start_s: float, end_s: float) -> list[float]:
-        return [p for t, p in zip(self.time_s, self.power_w, strict=True) if p is not None and start_s <= t <= end_s]
-
-
-def _power_trace(samples: Sequence[PowerThermalSample], limit_w: float) -> _Trace:
-    # A clock may be coarser than two reads in a row; of equal times the first counts.
-    known = {s.timestamp: s.power_w for s in reversed(samples)}
-    times = sorted(known)
-    powers = [known[t] for t in times]
-    believed = [None if p is None or not 0 <= p <= limit_w else p for p in powers]
-    n_absurd = sum(p is not None and b is None for p, b in zip(powers, believed, strict=True))
-    return _Trace(times, believed, n_absurd)
-
-
-def _integral(trace: _Trace, start_s: float, end_s: float, record: GpuRecord) -> tuple[float | None, float | None]:
+def _integral(trace: PowerTrace, start_s: float, end_s: float, record: GpuRecord) -> tuple[float | None, float | None]:
     if end_s <= start_s or trace.was_lost_by(end_s):
         return None, None
     energy_j = integrate_power_j(
@@ -182,7 +175,7 @@ def _integral(trace: _Trace, start_s: float, end_s: float, record: GpuRecord) ->
 
 
 def _counter(
-    record: GpuRecord, start_s: float, end_s: float, trace: _Trace, limit_w: float
+    record: GpuRecord, start_s: float, end_s: float, trace: PowerTrace, limit_w: float
 ) -> tuple[CounterEnergy | None, str | None]:
     """The counter's figure, or why it is refused; neither where the card has no counter."""
     reads = record.counter_reads
@@ -190,15 +183,16 @@ def _counter(
         return None, None
     # What was read long before or after may have been another window's trouble.
     near = [r for r in reads if start_s - NEAR_S <= r.before_s and r.after_s <= end_s + NEAR_S]
+    seen = trace.seen(start_s - NEAR_S, end_s + NEAR_S)
+    power = PowerSeen(
+        time_s=[t for t, _ in seen],
+        power_w=[p for _, p in seen],
+        limit_w=limit_w,
+        unseen_s=record.unseen_s,
+        unseen_share=(record.card.sensor or _UNKNOWN_SENSOR).unseen_share,
+    )
     try:
-        found = counter_energy(
-            near,
-            start_s,
-            end_s,
-            power_w=trace.seen_w(start_s - NEAR_S, end_s + NEAR_S),
-            limit_w=limit_w,
-            unseen_s=record.unseen_s,
-        )
+        found = counter_energy(near, start_s, end_s, power)
     except CounterRefusedError as error:
         return None, str(error)
     if found.energy_j <= 0:
@@ -207,7 +201,7 @@ def _counter(
     return replace(found, uncertainty_j=found.uncertainty_j + unseen_j), None
 
 
-def _never_seen_j(sensor: PowerSensor | None, trace: _Trace, start_s: float, end_s: float) -> float:
+def _never_seen_j(sensor: PowerSensor | None, trace: PowerTrace, start_s: float, end_s: float) -> float:
     """What a counter may miss that adds up the readings of a part-time sensor; a bound as of 95 %.
 
     Whether a card's counter does is not published, so cards whose sensor sees all the time are excepted
@@ -220,18 +214,25 @@ def _never_seen_j(sensor: PowerSensor | None, trace: _Trace, start_s: float, end
     spacing_s = (trace.time_s[-1] - trace.time_s[0]) / max(1, len(trace.time_s) - 1) if trace.time_s else 0.0
     # The sensor may sample more often than it is polled: n times as many errors, each an n-th.
     shorter = min(1.0, sensor.update_s / spacing_s) if spacing_s > 0 else 1.0
-    return (sampled_j or 0.0) * (1 - sensor.window_s / sensor.update_s) * math.sqrt(shorter)
+    return (sampled_j or 0.0) * sensor.unseen_share * math.sqrt(shorter)
 
 
 def _against_witness(
-    uuid: str, counter: CounterEnergy, integral_j: float | None, integral_bound_j: float | None
+    uuid: str,
+    counter: CounterEnergy,
+    integral_j: float | None,
+    integral_bound_j: float | None,
+    stuck: str | None,
 ) -> list[MeasurementWarning]:
-    """What sampled power says of the counter's figure."""
+    """What sampled power says of the counter's figure; ``stuck`` is why its readings are not believed."""
     if integral_j is None:
+        why = (
+            f"the power of {uuid} was not read often enough" if stuck is None else f"of {uuid} {stuck}; nothing is left"
+        )
         return [
             MeasurementWarning(
                 "energy_witness_unavailable",
-                f"the power of {uuid} was not read often enough to check its energy counter",
+                f"{why} to check its energy counter",
                 "look after the driver",
                 uuid,
             )
@@ -252,6 +253,21 @@ def _against_witness(
     ]
 
 
+def _may_be_stuck(uuid: str, trace: PowerTrace, start_s: float, end_s: float) -> list[MeasurementWarning]:
+    """Whether power with nothing beside it is always the same, which no real sensor shows for long."""
+    constant_w = trace.constant_w(start_s - NEAR_S, end_s + NEAR_S)
+    if constant_w is None:
+        return []
+    return [
+        MeasurementWarning(
+            "power_may_be_stuck",
+            f"every power reading of {uuid} is {constant_w:g} W, and no energy counter stands beside them",
+            "see whether its power changes with the load, and compare with a meter before citing",
+            uuid,
+        )
+    ]
+
+
 def _as_far_as_the_witness(
     sensor: PowerSensor | None, counter: CounterEnergy, integral_j: float | None, integral_bound_j: float | None
 ) -> CounterEnergy:
@@ -262,10 +278,15 @@ def _as_far_as_the_witness(
     return replace(counter, uncertainty_j=max(counter.uncertainty_j, least_j))
 
 
-def _why_none(record: GpuRecord, trace: _Trace, start_s: float, end_s: float, refusal: str | None) -> str:
-    n_read = len(trace.seen_w(start_s, end_s))
+def _why_none(record: GpuRecord, trace: PowerTrace, start_s: float, end_s: float, refusal: str | None) -> str:
+    n_read = len(trace.seen(start_s, end_s))
     counter = "it has no energy counter" if refusal is None else f"its energy counter is not used: {refusal}"
+    stuck = trace.stood_still(start_s, end_s)
+    if stuck is not None:
+        return f"of {record.uuid} {stuck}; and {counter}; look after the driver"
+    n_absurd = trace.n_absurd(start_s, end_s)
+    absurd = f", {n_absurd} absurd ones left out" if n_absurd else ""
     return (
         f"the power of {record.uuid} was not read often enough over the {end_s - start_s:.3g} s of the window "
-        f"({n_read} readings), and {counter}; measure for longer, or look after the driver"
+        f"({n_read} readings{absurd}), and {counter}; measure for longer, or look after the driver"
     )

@@ -28,6 +28,11 @@ class PowerSensor:
         """Whether some of the time is in no reading."""
         return self.window_s < self.update_s
 
+    @property
+    def unseen_share(self) -> float:
+        """The share of the time that is in no reading."""
+        return max(0.0, 1 - self.window_s / self.update_s)
+
     def polled_every(self, interval_s: float) -> "PowerSensor":
         """The same sensor as seen by who reads it at this interval: readings in between are lost."""
         return PowerSensor(max(self.update_s, interval_s), self.window_s)

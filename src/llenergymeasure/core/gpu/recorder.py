@@ -1,13 +1,15 @@
 """What is read of GPUs in a window, and of their energy counters, more closely, at its edges."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.counter import CounterRead
 from llenergymeasure.core.gpu.energy import CardFacts
+from llenergymeasure.core.gpu.together import Together, in_threads
 from llenergymeasure.domain.telemetry import HW_THERMAL_SLOWDOWN, SW_THERMAL_SLOWDOWN, PowerThermalSample
 
 # Counters of real cards tick about every 0.1 s (Zeus project notes). Read this often, a tick is timed to
@@ -23,7 +25,11 @@ _FAILURES = 3
 
 
 class GpuRecorder:
-    """Reads GPUs when it is told to, from one thread; what it has read may be copied from any other."""
+    """Reads GPUs when it is told to, from one thread; what it has read may be copied from any other.
+
+    At an edge each of several GPUs is read by a thread of its own: one after the other, eight that take 5 ms for a
+    call would be 40 ms apart, which times no tick.
+    """
 
     def __init__(
         self,
@@ -31,14 +37,18 @@ class GpuRecorder:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         driver: str | None = None,
+        together: Together = in_threads,
     ) -> None:
         """Only what does not change is read yet; ``driver`` is the name of the devices' driver."""
         self.devices = devices
         self.cards = {device.uuid: _card(device, driver) for device in devices}
         self.pids: dict[str, frozenset[int]] = {}
+        self.cpu_aside_s = 0.0
+        self.n_steps = 0
         self._full_at_s = -math.inf
         self._clock = clock
         self._sleep = sleep
+        self._together = together
         self._samples: list[PowerThermalSample] = []
         self._reads: dict[str, list[CounterRead]] = {device.uuid: [] for device in devices}
         self._lock = Lock()
@@ -47,7 +57,8 @@ class GpuRecorder:
     def samples(self) -> list[PowerThermalSample]:
         """A copy of the samples so far, oldest first."""
         with self._lock:
-            return list(self._samples)
+            # Those of several GPUs may have been kept in another order than they were taken.
+            return sorted(self._samples, key=lambda sample: sample.timestamp)
 
     def counter_reads(self, uuid: str) -> list[CounterRead]:
         """A copy of the reads of a GPU's energy counter so far, oldest first."""
@@ -59,17 +70,18 @@ class GpuRecorder:
         with self._lock:
             self._closed = True
 
-    def sample(self, *, in_full: bool = True) -> None:
-        """Read every GPU once; unless in full, what changes slowly only when it was not read for half a second."""
+    def sample(self, *, in_full: bool = True, is_awaited: Callable[[], bool] = lambda: False) -> None:
+        """Read every GPU once; unless in full, what changes slowly only when it was not read for half a second.
+
+        The other GPUs are left out as soon as somebody waits for something else: with many slow ones it takes long.
+        """
         in_full = in_full or self._clock() - self._full_at_s >= _SLOW_S
         if in_full:
             self._full_at_s = self._clock()
         for device in self.devices:
-            self._read_counter(device)
-            reading = read_sample(device, self._clock, in_full=in_full)
-            with self._lock:
-                if not self._closed:
-                    self._samples.append(reading)
+            self._sample(device, in_full=in_full)
+            if is_awaited():
+                break
 
     def read_pids(self) -> None:
         """Read which processes are on the GPUs; a GPU of which the driver does not say is left out."""
@@ -81,22 +93,42 @@ class GpuRecorder:
 
         A sample at the beginning and one at the end give the power on this side of the edge.
         """
-        ticks = {device.uuid: _Ticks() for device in self.devices}
+        awaited = {device.uuid for device in self.devices}
+        watches = [self._watch(device, awaited) for device in self.devices]
+        if len(watches) > 1:
+            self.cpu_aside_s += self._together(watches, self._sleep)
+        else:
+            for pause_s in itertools.chain(*watches):
+                self._sleep(pause_s)
+        self._full_at_s = self._clock()
+
+    def _watch(self, device: GpuDeviceBase, awaited: set[str]) -> Iterator[float]:
+        """Watch one GPU's edge; gives the seconds to wait until it goes on."""
+        ticks = _Ticks()
         give_up_s = self._clock() + _CLOSE_POLLING_S
         for n_polls in range(round(_CLOSE_POLLING_S / CLOSE_S)):
-            # Those that have ticked twice are read on: their last tick should be near the edge too.
-            for uuid, energy_j in self.read_counters().items():
-                ticks[uuid].see(energy_j)
+            ticks.see(self._read_counter(device))
             if n_polls == 0:
-                self.sample(in_full=False)
-            if all(seen.done for seen in ticks.values()) or self._clock() > give_up_s:
+                self._sample(device, in_full=False)
+            if ticks.done:
+                awaited.discard(device.uuid)
+            # Those that have ticked twice are read on: their last tick should be near the edge too.
+            if not awaited or self._clock() > give_up_s:
                 break
-            self._sleep(CLOSE_S)
-        self.sample()
+            yield CLOSE_S
+        self._sample(device, in_full=True)
 
     def read_counters(self) -> dict[str, float | None]:
         """Read the energy counter of every GPU once; joules by UUID, None where it failed."""
         return {device.uuid: self._read_counter(device) for device in self.devices}
+
+    def _sample(self, device: GpuDeviceBase, *, in_full: bool) -> None:
+        self._read_counter(device)
+        reading = read_sample(device, self._clock, in_full=in_full)
+        with self._lock:
+            self.n_steps += 1
+            if not self._closed:
+                self._samples.append(reading)
 
     def _read_counter(self, device: GpuDeviceBase) -> float | None:
         before_s = self._clock()
@@ -149,6 +181,7 @@ def read_sample(device: GpuDeviceBase, clock: Callable[[], float], *, in_full: b
     timestamp = (before + clock()) / 2
     used_mb, total_mb = device.memory_mb() if in_full else (None, None)
     reasons = device.throttle_reasons()
+    limit_w = device.power_limit_w() if in_full else None
     return PowerThermalSample(
         timestamp=timestamp,
         power_w=power_w,
@@ -159,4 +192,5 @@ def read_sample(device: GpuDeviceBase, clock: Callable[[], float], *, in_full: b
         thermal_throttle=bool((reasons or 0) & (SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDOWN)),
         throttle_reasons=reasons,
         gpu_index=device.index,
+        power_limit_w=limit_w or None,  # no card has a limit of nothing
     )

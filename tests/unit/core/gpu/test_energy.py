@@ -1,6 +1,7 @@
 """The joules of one GPU: its counter, with sampled power for a witness and for a substitute."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -26,10 +27,15 @@ Power = Callable[[float], float | None]
 
 
 def samples(power_w: Power, interval_s: float = 0.1, first_s: float = START_S - 0.28) -> list[PowerThermalSample]:
-    """What is sampled from before the window until after it."""
+    """What is sampled from before the window until after it.
+
+    The last digit of a real sensor changes, and here by so little that no joule does.
+    """
     n = int((END_S + 0.3 - first_s) / interval_s) + 1
     times = [first_s + i * interval_s for i in range(n)]
-    return [PowerThermalSample(t, power_w(t), gpu_index=0) for t in times]
+    watts = [power_w(t) for t in times]
+    live = [None if w is None else w + i % 2 * 1e-11 for i, w in enumerate(watts)]
+    return [PowerThermalSample(t, w, gpu_index=0) for t, w in zip(times, live, strict=True)]
 
 
 def record(gpu: Gpu = STEADY, **changes: object) -> GpuRecord:
@@ -216,6 +222,24 @@ def test_without_a_known_limit_only_what_no_card_draws_is_absurd() -> None:
     assert flags(found(replace(made, samples=ten_kw))) == ["absurd_power"]
 
 
+@pytest.mark.parametrize(("at_s", "believed"), [(START_S - 2.0, True), (START_S + 0.5, True), (END_S + 0.6, False)])
+def test_the_highest_limit_that_was_in_force_in_the_window_counts(at_s: float, believed: bool) -> None:
+    # 400 W of a card whose limit was 200 W at first, read twice a second; half as much again would be 300 W.
+    gpu = card(Trace.constant(400), 0.1, 0.03)
+    times = [START_S - 2.5 + 0.1 * n for n in range(56)]
+    limits = [(None if n % 5 else 450.0 if t >= at_s else 200.0) for n, t in enumerate(times)]
+    told = [PowerThermalSample(t, 400.0, gpu_index=0, power_limit_w=w) for t, w in zip(times, limits, strict=True)]
+    made = record(gpu, samples=told)
+    found_j = found(replace(made, card=replace(made.card, power_limit_w=200.0))).row.energy_j
+    assert found_j == (pytest.approx(800, rel=2e-3) if believed else None)
+
+
+def test_a_limit_that_was_lowered_before_the_window_counts_no_more() -> None:
+    times = [START_S - 2.5 + 0.1 * n for n in range(56)]
+    told = [PowerThermalSample(t, 300.0, gpu_index=0, power_limit_w=900.0 if t < 1 else 350.0) for t in times]
+    assert record(samples=told).power_limit_w(START_S, END_S) == 350.0
+
+
 # Nothing at all
 
 
@@ -315,3 +339,34 @@ def test_beside_a_sensor_that_sees_everything_the_bound_reaches_to_what_it_saw()
     untold = found(replace(fast, card=replace(fast.card, sensor=part_time))).row
     assert untold.uncertainty_j is not None
     assert untold.uncertainty_j < 30
+
+
+# What a long window costs
+
+
+def calls_for(seconds: int) -> int:
+    """How many calls, and steps of generators, it takes to work out a window that was read every 10 ms."""
+    times = [n / 100 for n in range(100 * seconds)]
+    made = record(
+        counter_reads=[CounterRead(t, t + 2e-5, 30.0 * math.floor(t / 0.1)) for t in times],
+        samples=[PowerThermalSample(t + 5e-5, 300 + n % 7 / 10, gpu_index=0) for n, t in enumerate(times)],
+        interval_s=0.01,
+    )
+    n_calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal n_calls
+        n_calls += 1
+
+    sys.setprofile(count)
+    try:
+        gpu = gpu_energy(made, 1.0, seconds - 1.0)
+    finally:
+        sys.setprofile(None)
+    assert gpu.row.source == "counter"
+    return n_calls
+
+
+def test_a_window_twice_as_long_takes_twice_the_work() -> None:
+    # Each tick against each other tick would be 400 x 400 more steps for the first, and four times that for the other.
+    assert calls_for(80) <= 2.1 * calls_for(40)

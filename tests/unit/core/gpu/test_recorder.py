@@ -1,16 +1,20 @@
 """What is read of GPUs, by a clock that moves only when somebody sleeps or calls the driver."""
 
-from collections.abc import Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from bench.simulated_nvml import SimulatedClock
 from llenergymeasure.core.gpu.counter import CounterRead
 from llenergymeasure.core.gpu.energy import CardFacts
 from llenergymeasure.core.gpu.power_sensor import PowerSensor
 from llenergymeasure.core.gpu.recorder import GpuRecorder
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.testing import FakeClock
+from tests.fakes.effort import PATIENCE_S
 from tests.fakes.nvml import FakeGpu, FakeNvml
 
 COUNTER = "nvmlDeviceGetTotalEnergyConsumption"
@@ -110,19 +114,80 @@ def test_two_failures_and_an_answer_are_waited_for(session: ExitStack, clock: Fa
     assert clock() == pytest.approx(0.13, abs=0.004)
 
 
-def test_several_gpus_are_watched_until_each_ticked_twice_or_failed_three_times(
-    session: ExitStack, clock: FakeClock
-) -> None:
+def side_by_side(session: ExitStack, clock: SimulatedClock, *gpus: FakeGpu) -> GpuRecorder:
+    """Several GPUs whose edges are watched as if by threads."""
+    devices = session.enter_context(NvidiaDriver(FakeNvml(*gpus, clock=clock)).opened()).devices()
+    return GpuRecorder(devices, clock, clock.sleep, "nvml", clock.at_once)
+
+
+def test_several_gpus_are_watched_until_each_ticked_twice_or_failed_three_times(session: ExitStack) -> None:
+    clock = SimulatedClock()
     early, late, none = ticking(), ticking(phase_s=0.08), FakeGpu("GPU-c")
     late.uuid = "GPU-b"
-    watched = recorder(session, FakeNvml(early, late, none, clock=clock), clock)
+    watched = side_by_side(session, clock, early, late, none)
     watched.watch_edge()
     # Ticks of the second are at 0.08 and 0.18 s; that of the first at 0.13 is not its last.
     assert clock() == pytest.approx(0.18, abs=0.001)
     assert sorted({j or 0 for j in joules(watched.counter_reads("GPU-b"))}) == [1000, 1030, 1060]
-    assert watched.counter_reads("GPU-a")[-1].after_s == pytest.approx(clock())
+    assert watched.counter_reads("GPU-a")[-1].after_s == pytest.approx(clock(), abs=0.001)
     assert set(joules(watched.counter_reads("GPU-c"))) == {None}
-    assert [s.gpu_index for s in watched.samples()] == [0, 1, 2, 0, 1, 2]
+    assert sorted(s.gpu_index or 0 for s in watched.samples()) == [0, 0, 1, 1, 2, 2]
+    times = [s.timestamp for s in watched.samples()]
+    assert times == sorted(times)
+
+
+def test_the_edges_of_several_gpus_are_read_by_threads_that_end_with_it(session: ExitStack) -> None:
+    # With a driver that waits until all three are in their calls at once, or for long.
+    met = threading.Barrier(3, timeout=PATIENCE_S)
+    n_calls: Counter[str] = Counter()
+
+    def shown_mj(uuid: str) -> Callable[[float], int]:
+        def shown(_: float) -> int:
+            n_calls[uuid] += 1
+            if n_calls[uuid] == 1:
+                met.wait()
+            return 1000 * n_calls[uuid]
+
+        return shown
+
+    gpus = [FakeGpu(f"GPU-{n}", counter_mj=shown_mj(f"GPU-{n}")) for n in range(3)]
+    devices = session.enter_context(NvidiaDriver(FakeNvml(*gpus)).opened()).devices()
+    watched = GpuRecorder(devices)
+    n_threads = threading.active_count()
+    watched.watch_edge()
+    assert threading.active_count() == n_threads
+    assert all(len(watched.counter_reads(gpu.uuid)) >= 3 for gpu in gpus)
+    assert watched.cpu_aside_s > 0
+
+
+def test_what_one_of_several_threads_raises_ends_the_edge(session: ExitStack) -> None:
+    def broken(_: float) -> int:
+        raise ValueError("no number")
+
+    gpus = [FakeGpu("GPU-a", counter_mj=lambda _: 5), FakeGpu("GPU-b", counter_mj=broken)]
+    devices = session.enter_context(NvidiaDriver(FakeNvml(*gpus)).opened()).devices()
+    with pytest.raises(ValueError, match="no number"):
+        GpuRecorder(devices).watch_edge()
+
+
+def test_who_waits_for_something_else_waits_for_one_gpu_alone(session: ExitStack, clock: FakeClock) -> None:
+    watched = recorder(session, FakeNvml(ticking(), FakeGpu("GPU-b"), FakeGpu("GPU-c"), clock=clock), clock)
+    watched.sample(is_awaited=lambda: len(watched.samples()) == 2)
+    assert [s.gpu_index for s in watched.samples()] == [0, 1]
+
+
+def test_the_power_limit_is_read_with_what_changes_slowly(session: ExitStack, clock: FakeClock) -> None:
+    gpu = ticking()
+    watched = recorder(session, FakeNvml(gpu, clock=clock), clock)
+    watched.sample()
+    gpu.power_limit_w = 450.0
+    watched.sample(in_full=False)
+    clock.sleep(0.6)
+    watched.sample(in_full=False)
+    assert [s.power_limit_w for s in watched.samples()] == [700.0, None, 450.0]
+    gpu.power_limit_w = 0.0
+    watched.watch_edge()
+    assert watched.samples()[-1].power_limit_w is None
 
 
 def test_the_counters_alone_can_be_read_once(session: ExitStack, clock: FakeClock) -> None:
@@ -207,14 +272,13 @@ A100 = PowerSensor(0.1, 0.025)
         ),
     ],
 )
-def test_the_facts_of_a_card_are_read_once(
+def test_the_facts_of_a_card_are_read_at_once(
     session: ExitStack, clock: FakeClock, gpu: FakeGpu, facts: CardFacts
 ) -> None:
     library = FakeNvml(gpu, clock=clock)
     watched = recorder(session, library, clock)
-    watched.sample()
     assert watched.cards == {"GPU-a": facts}
-    assert library.calls["nvmlDeviceGetEnforcedPowerLimit", None] == 1
+    assert watched.counter_reads("GPU-a") == []
 
 
 def test_facts_that_the_driver_does_not_tell_are_not_known(session: ExitStack, clock: FakeClock) -> None:
