@@ -77,6 +77,9 @@ _DOUBT: Verdict = "questionable"
 FLAGS: Mapping[str, Flag] = {
     "energy_unavailable": Flag("there is no energy, and why", _NOT),
     "energy_modelled": Flag("no sensor stands behind the joules", _NOT),
+    "codecarbon_settings": Flag(
+        "CodeCarbon has read settings of a user's file or variables that nothing overrules", _DOUBT
+    ),
     "idle_unavailable": Flag("the sensor may be a model, so idle power was not measured"),
     "absurd_power": Flag("power readings were negative or far over the limit, and count as failed", _NOT),
     "energy_counter_refused": Flag(
