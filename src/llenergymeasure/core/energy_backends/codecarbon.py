@@ -15,6 +15,8 @@ from llenergymeasure.core.energy_backends.codecarbon_tracker import offline_trac
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, headline_energy_j
 from llenergymeasure.domain.warnings import MeasurementWarning
 
+_INSTALL = "install with pip install 'llenergymeasure[codecarbon]'"
+_OTHER = "CodeCarbon is installed and fails: try another version of it, or use another sensor (energy.backend: auto)"
 _JOULES_PER_KWH = 3.6e6
 _PROBE_S = 0.1
 # codecarbon.external.hardware.CPU, version 3.3: how cpu_energy came about.
@@ -65,7 +67,7 @@ class CodeCarbonBackend(SensorBase):
     name = "codecarbon"
     scope = "package"
     modelled = True
-    remedy = "install with pip install 'llenergymeasure[codecarbon]'"
+    remedy = _INSTALL
 
     def __init__(
         self,
@@ -84,7 +86,9 @@ class CodeCarbonBackend(SensorBase):
     def problem(self) -> str | None:
         """Why CodeCarbon gives no figure; None when a short task gave one."""
         if self._create is None and util.find_spec("codecarbon") is None:
+            self.remedy = _INSTALL
             return f"the package codecarbon is not installed; {self.remedy}"
+        self.remedy = _OTHER
         window = self.start_tracking()
         self._sleep(_PROBE_S)
         data, error = self._stop(window)

@@ -21,6 +21,12 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.warnings import MeasurementWarning
 
+_READABLE = "make the counters readable with 'sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj'"
+_NOT_THERE = (
+    "load the driver with 'sudo modprobe intel_rapl_msr'; processors other than Intel's and AMD's have none, nor have "
+    "most virtual machines"
+)
+_BROKEN = "see what the kernel's log (dmesg) says of intel_rapl"
 # A counter is looked at four times in the shortest time in which it can go round, and at least so often.
 _LOOKS_A_ROUND, _LOOK_EVERY_S = 4, 20.0
 
@@ -76,7 +82,7 @@ class RAPLBackend(SensorBase):
 
     name = "rapl"
     scope = "package"
-    remedy = "make the counters readable with 'sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj'"
+    remedy = _READABLE
 
     def __init__(
         self,
@@ -92,13 +98,16 @@ class RAPLBackend(SensorBase):
         """Why not every package can be read; None when all were."""
         packages = [zone for zone in zones(self._root) if zone.kind == "cpu"]
         if not packages:
+            self.remedy = _NOT_THERE
             return self._nothing_here
         for zone in packages:
             try:
                 zone.read_uj()
             except PermissionError:
+                self.remedy = _READABLE
                 return f"{zone.counter} may not be read by this user; {self.remedy}"
             except (OSError, ValueError) as error:
+                self.remedy = _BROKEN
                 return f"{zone.counter} cannot be read ({error})"
         return None
 
