@@ -30,7 +30,7 @@ def test_none_means_none_and_says_nothing(caplog: pytest.LogCaptureFixture, capf
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("zues", "did you mean 'zeus'?"), ("rapl2", "did you mean 'rapl'?"), ("?", "known: auto, codecarbon, nvml, rapl")],
+    [("zues", "did you mean 'zeus'?"), ("rapl2", "did you mean 'rapl'?"), ("?", "known: auto, codecarbon, hwmon, nvml, rapl")],
 )
 def test_an_unknown_name_is_refused_with_a_suggestion(name: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=f"{re.escape(repr(name))}.*{re.escape(hint)}"):
@@ -65,12 +65,12 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
 
 def test_auto_on_a_cpu_takes_a_source_that_gave_a_number_or_none() -> None:
     source = select_energy_backend("auto", devices=())
-    assert source is None or (source.name in ("rapl", "codecarbon") and isinstance(source, EnergyBackend))
+    assert source is None or (source.name in ("rapl", "hwmon", "codecarbon") and isinstance(source, EnergyBackend))
 
 
 def test_sources_are_tried_best_first_and_none_that_sees_only_the_cpu_is_taken_for_a_gpu() -> None:
     tried = list(probe_sensors(SensorContext(devices=("GPU-nowhere",))))
-    assert [status.name for status in tried] == ["zeus", "nvml", "rapl", "codecarbon"]
+    assert [status.name for status in tried] == ["zeus", "nvml", "rapl", "hwmon", "codecarbon"]
     assert all(status.problem for status in tried)
     assert select_energy_backend("auto", devices=("GPU-nowhere",)) is None
 
