@@ -30,7 +30,11 @@ def test_none_means_none_and_says_nothing(caplog: pytest.LogCaptureFixture, capf
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("zues", "did you mean 'zeus'?"), ("rapl2", "did you mean 'rapl'?"), ("?", "known: auto, codecarbon, hwmon, nvml, rapl")],
+    [
+        ("zues", "did you mean 'zeus'?"),
+        ("rapl2", "did you mean 'rapl'?"),
+        ("?", "known: auto, codecarbon, hwmon, nvml, rapl"),
+    ],
 )
 def test_an_unknown_name_is_refused_with_a_suggestion(name: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=f"{re.escape(repr(name))}.*{re.escape(hint)}"):
