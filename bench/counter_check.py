@@ -1,5 +1,9 @@
 """Energy counter against integrated power on the GPUs of this machine, idle and under load, and how often each changes.
 
+Under the last load it also reads the counter every 1, 10, 100 and 1000 ms in turn and puts the energy by each rate side
+by side (``bench/read_rates.py``), with a window as the package takes it, reads every half millisecond at the edges
+included: some cards' counters were reported to lose energy when they are read too often.
+
 ``python bench/counter_check.py``. Idle needs the NVIDIA driver only; prefill and decode need torch with CUDA and
 transformers, and run a model of random weights. On real hardware *not yet run*; tests run the idle part on simulated
 GPUs. The two readings may share one sensor, so their agreement is no proof; their disagreement is one of a fault.
@@ -43,6 +47,8 @@ def main() -> int:
         with running(load):
             for seconds in args.seconds:
                 result["rows"] += [{"load": load, "asked_s": seconds, **row} for row in windows(uuids, seconds)]
+            if load == args.loads[-1]:
+                result["read_rates"] = {"load": load, **rates(uuids, result["readings"], args.rate_seconds)}
     result["machine"] = machine()
     print(json.dumps(result, indent=1))
     if args.save:
@@ -81,6 +87,26 @@ def readings(uuid: str, seconds: float) -> dict[str, Any]:
         gaps = [b - a for a, b in pairwise(times)]
         found[f"{name}_changes_every_s"] = statistics.median(gaps) if gaps else None
         found[f"n_{name}_changes"] = len(times)
+    return found
+
+
+def rates(uuids: tuple[str, ...], seen: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Each GPU's counter at each rate of reading, and as the package reads it; ``seen`` is how often it changes."""
+    from bench.read_rates import by_read_rate
+    from llenergymeasure.core.nvidia.nvml import NvidiaDriver
+
+    with NvidiaDriver().opened() as nvml:
+        found = {
+            uuid: by_read_rate(
+                nvml.device_by_uuid(uuid).energy_counter_j, seen[uuid]["counter_changes_every_s"], seconds=seconds
+            )
+            for uuid in uuids
+        }
+    for row in windows(uuids, seconds):
+        slowest_w = found[row["device"]]["rates"][-1]["mean_power_w"]
+        own_w = row["mean_power_w"]
+        apart_pct = 100 * (own_w / slowest_w - 1) if own_w is not None and slowest_w else None
+        found[row["device"]]["as_the_package_reads"] = {**row, "apart_pct": apart_pct}
     return found
 
 
@@ -172,6 +198,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", nargs="+", type=float, default=[10.0, 60.0], help="lengths of the windows")
     parser.add_argument(
         "--watch-seconds", type=float, default=5.0, help="how long the readings are watched for changes"
+    )
+    parser.add_argument(
+        "--rate-seconds", type=float, default=20.0, help="length of a window at one rate of reading; there are eight"
     )
     parser.add_argument("--gpus", type=int, default=1, help="how many of the visible ones")
     parser.add_argument("--save", action="store_true", help="write bench/results/counter-check-<date>.json")

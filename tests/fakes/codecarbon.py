@@ -13,6 +13,9 @@ class FakeTracker:
         self.answers = True
         self.n_created = 0
         self.tasks: list[str] = []
+        # As CodeCarbon's own: its hardware, and the user's settings that it has read.
+        self._hardware: list[object] = []
+        self._external_conf: dict[str, str] = {}
 
     def __call__(self) -> "FakeTracker":
         self.n_created += 1

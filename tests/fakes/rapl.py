@@ -17,6 +17,14 @@ class Zone:
         self.range_uj = range_uj
         self.use(0)
 
+    def limit(self, watts: float, constraint: int = 0) -> None:
+        """Set the power limit of a constraint."""
+        (self.path / f"constraint_{constraint}_power_limit_uw").write_text(f"{round(watts * 1e6)}\n")
+
+    def say(self, text: str) -> None:
+        """Let the counter's file say this."""
+        (self.path / "energy_uj").write_text(f"{text}\n")
+
     def use(self, joules: float) -> None:
         self.energy_uj = (self.energy_uj + round(joules * 1e6)) % self.range_uj
         (self.path / "energy_uj").write_text(f"{self.energy_uj}\n")

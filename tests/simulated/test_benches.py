@@ -12,6 +12,8 @@ import pytest
 
 import nvmlsim
 from bench.pairs import judged, median_interval, ratios_of
+from bench.read_rates import by_read_rate
+from bench.simulated_nvml import SimulatedClock, SimulatedNvml
 from nvmlsim import Counter, Gpu, Scenario, Trace
 from tests.fakes.effort import PATIENCE_S
 
@@ -36,7 +38,7 @@ def test_counter_check_finds_the_tick_and_the_refresh(library: Path, tmp_path: P
     Scenario(gpus=(gpu,)).write(path)
     done = _run(
         "counter_check.py",
-        *("--loads", "idle", "--seconds", "1", "--watch-seconds", "2"),
+        *("--loads", "idle", "--seconds", "1", "--watch-seconds", "2", "--rate-seconds", "0.6"),
         environment=nvmlsim.environment(library, path),
     )
     assert done.returncode == 0, done.stderr
@@ -49,6 +51,59 @@ def test_counter_check_finds_the_tick_and_the_refresh(library: Path, tmp_path: P
     assert row["tick_s"] == pytest.approx(0.08, abs=0.01)
     assert abs(row["energy_j"] - 300 * row["duration_s"]) < 10
     assert row["integral_j"] == pytest.approx(row["energy_j"], rel=0.1)
+    (rates,) = (value for name, value in found["read_rates"].items() if name != "load")
+    assert [rate["read_every_ms"] for rate in rates["rates"]] == [1, 10, 100, 1000]
+    # Two windows of 0.6 s, a tick of 0.08 s at both ends of each.
+    assert [rate["energy_j"] for rate in rates["rates"]] == pytest.approx([360.0] * 4, abs=4 * 0.08 * 320 + 10)
+    assert rates["apart"] == []
+    assert rates["as_the_package_reads"]["mean_power_w"] == pytest.approx(300.0, rel=0.05)
+
+
+def _counter_at_300_w(clock: SimulatedClock, loses_when_read_within_s: float = 0.0) -> Callable[[], float]:
+    """A counter that loses what came since the last read where that was so short a time ago."""
+    state = {"read_s": clock(), "joules": 0.0}
+
+    def read_j() -> float:
+        since_s = clock() - state["read_s"]
+        state["read_s"] = clock()
+        if since_s >= loses_when_read_within_s:
+            state["joules"] += 300.0 * since_s
+        return state["joules"]
+
+    return read_j
+
+
+def test_a_counter_that_does_not_mind_being_read_has_the_same_energy_at_every_rate() -> None:
+    clock = SimulatedClock()
+    nvml = SimulatedNvml(Scenario(gpus=(Gpu(power_w=Trace.constant(300.0), counter=Counter(tick_s=0.1)),)), clock)
+    handle = nvml.nvmlDeviceGetHandleByIndex(0)
+
+    def read_j() -> float:
+        return nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000
+
+    found = by_read_rate(read_j, 0.1, seconds=20.0, clock=clock, sleep=clock.sleep)
+    assert [rate["read_every_ms"] for rate in found["rates"]] == [1, 10, 100, 1000]
+    assert [rate["mean_power_w"] for rate in found["rates"]] == pytest.approx([300.0] * 4, rel=0.01)
+    # 4 ticks of 0.1 s in 40 s.
+    assert [rate["edges_pct"] for rate in found["rates"]] == pytest.approx([1.0] * 4, rel=0.01)
+    assert found["apart"] == []
+    assert [window["read_every_ms"] for window in found["windows"]] == [1, 10, 100, 1000, 1000, 100, 10, 1]
+
+
+def test_a_counter_that_loses_what_is_read_too_often_is_found_out() -> None:
+    clock = SimulatedClock()
+    found = by_read_rate(_counter_at_300_w(clock, 0.05), 0.1, seconds=20.0, clock=clock, sleep=clock.sleep)
+    assert found["apart"] == [1, 10]
+    assert [rate["mean_power_w"] for rate in found["rates"]] == pytest.approx([0.0, 0.0, 300.0, 300.0], abs=0.1)
+
+
+def test_a_counter_that_does_not_answer_has_no_energy_at_any_rate() -> None:
+    clock = SimulatedClock()
+    found = by_read_rate(lambda: None, None, seconds=2.0, clock=clock, sleep=clock.sleep)
+    assert {(rate["energy_j"], rate["mean_power_w"], rate["apart_pct"]) for rate in found["rates"]} == {
+        (None, None, None)
+    }
+    assert found["apart"] == []
 
 
 def test_the_accuracy_bench_keeps_its_promises_on_the_injected_clock() -> None:

@@ -24,6 +24,7 @@ _OWN: dict[str, str] = {
     "zeus": "llenergymeasure.core.energy_backends.zeus:ZeusBackend",
     "nvml": "llenergymeasure.core.energy_backends.nvml:NVMLBackend",
     "rapl": "llenergymeasure.core.energy_backends.rapl:RAPLBackend",
+    "hwmon": "llenergymeasure.core.energy_backends.hwmon:HwmonBackend",
     "codecarbon": "llenergymeasure.core.energy_backends.codecarbon:CodeCarbonBackend",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from llenergymeasure.core.gpu.power_sensor import Aliasing, PowerSensor, aliasing_of
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices
-from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 
 SHORT_MEASUREMENT_SEC = 10.0
 FEW_SAMPLES = 10
@@ -61,7 +61,8 @@ def warnings_of_a_window(
         found.append(
             MeasurementWarning(
                 "short_measurement_duration",
-                f"the window was {duration_sec:.1f} s, under {SHORT_MEASUREMENT_SEC:.0f} s",
+                f"the window was {on_its_side(duration_sec, SHORT_MEASUREMENT_SEC, 1)} s, under "
+                f"{SHORT_MEASUREMENT_SEC:.0f} s",
                 "raise n or max_output_tokens",
             )
         )
@@ -98,9 +99,11 @@ def foreign_load_warning(foreign_cpu_pct: float | None) -> MeasurementWarning | 
     """Whether other programs were at work on the processors, or a hypervisor gave them to others."""
     if foreign_cpu_pct is None or foreign_cpu_pct <= FOREIGN_CPU_PCT:
         return None
+    much = foreign_cpu_pct > MUCH_FOREIGN_CPU_PCT
+    took = on_its_side(foreign_cpu_pct, MUCH_FOREIGN_CPU_PCT if much else FOREIGN_CPU_PCT, 0)
     return MeasurementWarning(
-        "foreign_load_high" if foreign_cpu_pct > MUCH_FOREIGN_CPU_PCT else "foreign_load",
-        f"others took {foreign_cpu_pct:.0f} % of this machine's processors in the window, which slows "
+        "foreign_load_high" if much else "foreign_load",
+        f"others took {took} % of this machine's processors in the window, which slows "
         "what runs on them and is in the energy of the CPU",
         "run again with nothing beside it",
     )
@@ -110,7 +113,8 @@ def phases_disturbed_warning(foreign_cpu_pct: float | None) -> list[MeasurementW
     """Whether other programs were at work while prefill and decode were told apart."""
     if foreign_cpu_pct is None or foreign_cpu_pct <= FOREIGN_CPU_PCT:
         return []
-    told = f"others took {foreign_cpu_pct:.0f} % of this machine's processors while prefill and decode were told apart"
+    took = on_its_side(foreign_cpu_pct, FOREIGN_CPU_PCT, 0)
+    told = f"others took {took} % of this machine's processors while prefill and decode were told apart"
     return [MeasurementWarning("phases_disturbed", told, "run again with nothing beside it")]
 
 
@@ -162,8 +166,8 @@ def few_sensor_periods_warning(devices: Sequence[DeviceEnergy], window_s: float)
         return None
     return MeasurementWarning(
         "few_sensor_periods",
-        f"the window of {window_s:.2f} s holds {window_s / slowest_s:.1f} periods of the sensor ({slowest_s:g} "
-        f"s), under {FEW_SENSOR_PERIODS}",
+        f"the window of {window_s:.2f} s holds {on_its_side(window_s / slowest_s, FEW_SENSOR_PERIODS, 1)} periods of "
+        f"the sensor ({slowest_s:g} s), under {FEW_SENSOR_PERIODS}",
         "raise n or max_output_tokens",
     )
 

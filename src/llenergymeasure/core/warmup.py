@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from llenergymeasure.config.models import WarmupConfig
 from llenergymeasure.domain.metrics import WarmupResult
-from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 from llenergymeasure.exceptions import contained
 
 _log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def warmup_warning(result: WarmupResult) -> MeasurementWarning | None:
         return MeasurementWarning(
             "warmup_failed", f"none of {result.n_failed} warm-up runs succeeded", "measured cold, see the log"
         )
-    cv = "unknown" if result.final_cv is None else f"{result.final_cv:.3f}"
+    cv = "unknown" if result.final_cv is None else on_its_side(result.final_cv, result.target_cv, 3)
     return MeasurementWarning(
         "warmup_not_converged",
         f"latencies still varied after {result.iterations_completed} runs (CV {cv}, target {result.target_cv:g})",

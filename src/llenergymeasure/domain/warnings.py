@@ -10,6 +10,8 @@ from llenergymeasure._telling import told
 Verdict = Literal["citable", "questionable", "not_citable"]
 
 _WRITTEN = re.compile(r"([a-z][a-z0-9]*(?:_[a-z0-9]+)*): (.*)", re.DOTALL)
+# Beyond it a value is written as it is.
+_MOST_DECIMALS = 12
 # Of a text that begins with no flag, as a sensor or an engine from elsewhere may give.
 UNNAMED = "unnamed"
 
@@ -77,6 +79,9 @@ _DOUBT: Verdict = "questionable"
 FLAGS: Mapping[str, Flag] = {
     "energy_unavailable": Flag("there is no energy, and why", _NOT),
     "energy_modelled": Flag("no sensor stands behind the joules", _NOT),
+    "codecarbon_settings": Flag(
+        "CodeCarbon has read settings of a user's file or variables that nothing overrules", _DOUBT
+    ),
     "idle_unavailable": Flag("the sensor may be a model, so idle power was not measured"),
     "absurd_power": Flag("power readings were zero, negative or far over the limit, and count as failed", _NOT),
     "power_may_be_stuck": Flag(
@@ -203,6 +208,15 @@ FLAGS: Mapping[str, Flag] = {
 }  # fmt: skip
 
 _BEST_FIRST: tuple[Verdict, ...] = ("citable", "questionable", "not_citable")
+
+
+def on_its_side(value: float, limit: float, decimals: int) -> str:
+    """A value with so many decimals, or with as many as keep it on its side of a limit: 9.999 is not 10.0, under 10."""
+    for more in range(decimals, _MOST_DECIMALS):
+        text = f"{value:.{more}f}"
+        if (float(text) < limit, float(text) > limit) == (value < limit, value > limit):
+            return text
+    return repr(value)
 
 
 def in_words(verdict: Verdict) -> str:

@@ -17,13 +17,23 @@ from llenergymeasure.results.tables import (
 )
 
 
+def _windows_s(raws: Sequence[RawProcessResult]) -> dict[int, tuple[float, float]]:
+    """The window of each GPU by its index; of one of several processes from the first start to the last end."""
+    windows: dict[int, tuple[float, float]] = {}
+    for raw in raws:
+        for index in {sample.gpu_index or 0 for sample in raw.samples}:
+            start, end = windows.get(index, (raw.window_start_s, raw.window_end_s))
+            windows[index] = min(start, raw.window_start_s), max(end, raw.window_end_s)
+    return windows
+
+
 def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sidecars:
     """Write what [n] processes saw; one that cannot be written is a warning, tokens that no engine told have none."""
     ordered = in_order(raws)
     requests, samples = distinct_requests(ordered), distinct_samples(ordered)
     start_s = min(raw.window_start_s for raw in ordered)
     writers: dict[str, Callable[[Path], object]] = {
-        TIMESERIES_FILE: lambda path: write_timeseries_parquet(samples, path),
+        TIMESERIES_FILE: lambda path: write_timeseries_parquet(samples, path, windows_s=_windows_s(ordered)),
         REQUESTS_FILE: lambda path: write_requests_parquet(requests, path, start_s),
     }
     if all(request.output_ids for request in requests if request.succeeded):

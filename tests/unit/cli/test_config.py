@@ -14,7 +14,7 @@ def test_it_shows_gpus_engines_energy_sensors_and_models(llem: Callable[..., Ran
     for label in ("machine", "engine pytorch", "energy auto", "packaged model", "package"):
         assert label in labels
     assert [name for name in labels if name.startswith("energy ")] == [
-        "energy zeus", "energy nvml", "energy rapl", "energy codecarbon", "energy auto",
+        "energy zeus", "energy nvml", "energy rapl", "energy hwmon", "energy codecarbon", "energy auto",
     ]  # fmt: skip
     assert any(name.startswith("GPU") for name in labels)
     # Whatever is not usable says why.

@@ -1,6 +1,8 @@
 """Warnings about the way a number was taken."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llenergymeasure.core.gpu.power_sensor import PowerSensor
 from llenergymeasure.core.measurement_warnings import (
@@ -8,9 +10,11 @@ from llenergymeasure.core.measurement_warnings import (
     baseline_drift_warning,
     collect_measurement_warnings,
     few_sensor_periods_warning,
+    foreign_load_warning,
     thermal_floor_warning,
 )
 from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind
+from llenergymeasure.domain.warnings import on_its_side
 
 FLAGS = ["short_measurement_duration", "gpu_persistence_mode_off", "thermal_drift_detected", "nvml_low_sample_count"]
 
@@ -133,3 +137,38 @@ def test_a_load_in_step_with_a_part_time_sensor_is_said(
     assert str(warning).startswith("aliasing: the power sensor sees 25 of every 100 ms, ")
     assert said in str(warning)
     assert "; measure for longer" in str(warning)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "decimals", "text"),
+    [
+        (9.999, 10.0, 1, "9.999"),
+        (9.94, 10.0, 1, "9.9"),
+        (3.0, 10.0, 1, "3.0"),
+        (10.04, 10.0, 1, "10.04"),
+        (10.0, 10.0, 1, "10.0"),
+        (79.6, 80.0, 0, "79.6"),
+        (5.001, 5.0, 0, "5.001"),
+        (9.9999999999999, 10.0, 1, "9.9999999999999"),
+    ],
+)
+def test_a_value_is_written_on_its_side_of_the_limit(value: float, limit: float, decimals: int, text: str) -> None:
+    assert on_its_side(value, limit, decimals) == text
+
+
+@given(value=st.floats(0, 1e6), limit=st.floats(0, 1e6), decimals=st.integers(0, 3))
+def test_what_is_written_compares_with_the_limit_as_the_value_does(value: float, limit: float, decimals: int) -> None:
+    written = float(on_its_side(value, limit, decimals))
+    assert (written < limit, written > limit) == (value < limit, value > limit)
+
+
+def test_a_window_that_is_just_too_short_is_not_said_to_be_long_enough() -> None:
+    (short,) = collect_measurement_warnings(9.999, None, None, None, None)
+    assert "was 9.999 s, under 10 s" in short
+    sensor = few_sensor_periods_warning([_device(0.1)], 1.9999)
+    assert sensor is not None
+    assert "holds 19.999 periods" in sensor.text
+    foreign = foreign_load_warning(10.04)
+    assert foreign is not None
+    assert foreign.flag == "foreign_load_high"
+    assert "others took 10.04 %" in foreign.text

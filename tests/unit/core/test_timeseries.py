@@ -1,10 +1,13 @@
 """The time series file."""
 
+import json
+from collections.abc import Callable
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -127,3 +130,61 @@ def test_rows_hold_what_the_samples_held(
     means = [r["power_w"] for r in rows if r["power_w"] is not None]
     assert bool(means) == bool(powers)
     assert all(min(powers) <= mean <= max(powers) for mean in means)
+
+
+def _recomputed_j(path: Path, gpu_index: int = 0) -> float:
+    """Energy of a GPU from the file alone, as docs/metrics.md says."""
+    table = pq.read_table(path)
+    covered_s = json.loads(table.schema.metadata[b"covered_s"])
+    return float(
+        sum(
+            row["power_w"] * seconds
+            for row, seconds in zip(table.to_pylist(), covered_s, strict=True)
+            if row["gpu_index"] == gpu_index
+        )
+    )
+
+
+def _steps_w(time_s: float) -> float:
+    """380 W for 1.7 s, 80 W for 1.3 s."""
+    return 380.0 if time_s % 3.0 < 1.7 else 80.0
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 0.03, 0.097])
+@pytest.mark.parametrize("seconds", [10.9, 24.35, 60.05])
+@pytest.mark.parametrize("power_w", [lambda _: 300.0, _steps_w], ids=["constant", "steps"])
+def test_energy_comes_out_of_the_file_alone(
+    tmp_path: Path, power_w: Callable[[float], float], seconds: float, offset_s: float
+) -> None:
+    start_s = 1000.0
+    truth_j = float(np.mean([power_w(t) for t in np.arange(0, seconds, 1e-4)])) * seconds
+    samples = [
+        PowerThermalSample(start_s + t, power_w(t), gpu_index=3) for t in np.arange(offset_s, seconds, 0.1).tolist()
+    ]
+    path = tmp_path / "t.parquet"
+    write_timeseries_parquet(samples, path, windows_s={3: (start_s, start_s + seconds)})
+    assert _recomputed_j(path, 3) == pytest.approx(truth_j, rel=0.01)
+    metadata = pq.read_schema(path).metadata
+    assert float(metadata[b"window_start_s"]) == pytest.approx(-offset_s)
+    assert float(metadata[b"window_end_s"]) == pytest.approx(seconds - offset_s)
+    assert sum(json.loads(metadata[b"power_samples"])) == len(samples)
+
+
+def test_each_gpu_has_the_cover_of_its_own_window(tmp_path: Path) -> None:
+    samples = [PowerThermalSample(10.0 + t / 4, 100.0, gpu_index=0) for t in range(10)]
+    samples += [PowerThermalSample(10.5 + t / 4, 200.0, gpu_index=1) for t in range(4)]
+    path = tmp_path / "t.parquet"
+    write_timeseries_parquet(samples, path, windows_s={0: (9.875, 12.5), 1: (10.25, 11.5)})
+    metadata = pq.read_schema(path).metadata
+    # Rows: second 0 of both GPUs, second 1 of both, second 2 of GPU 0.
+    assert json.loads(metadata[b"covered_s"]) == [1.125, 0.75, 1.0, 0.5, 0.5]
+    assert json.loads(metadata[b"power_samples"]) == [4, 2, 4, 2, 2]
+    assert (_recomputed_j(path, 0), _recomputed_j(path, 1)) == (262.5, 250.0)
+    assert (metadata[b"window_start_s"], metadata[b"window_end_s"]) == (b"-0.125", b"2.5")
+
+
+def test_without_a_window_it_is_from_the_first_to_the_last_sample(tmp_path: Path) -> None:
+    path = write_timeseries_parquet([PowerThermalSample(5.0 + t / 2, 100.0) for t in range(4)], tmp_path / "t.parquet")
+    assert json.loads(pq.read_schema(path).metadata[b"covered_s"]) == [1.0, 0.5]
+    empty = pq.read_schema(write_timeseries_parquet([], tmp_path / "e.parquet")).metadata
+    assert (empty[b"window_start_s"], empty[b"window_end_s"], empty[b"covered_s"]) == (b"0.0", b"0.0", b"[]")

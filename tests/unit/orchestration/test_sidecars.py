@@ -37,6 +37,11 @@ def test_of_several_processes_one_file_holds_all_requests_and_one_all_gpus(tmp_p
     assert (requests["sent_s"], requests["ttft_s"], requests["end_s"]) == ([0.0, 0.0], [0.5, 0.5], [2.0, 2.0])
     series = pq.read_table(tmp_path / "timeseries.parquet").to_pydict()
     assert (series["gpu_index"], series["power_w"]) == ([0, 1], [100.0, 101.0])
+    # Half a second after the windows' start, which are 2 s long.
+    metadata = pq.read_schema(tmp_path / "timeseries.parquet").metadata
+    assert (metadata[b"window_start_s"], metadata[b"window_end_s"], metadata[b"covered_s"]) == (
+        b"-0.5", b"1.5", b"[1.5, 1.5]",
+    )  # fmt: skip
     assert pq.read_table(tmp_path / "outputs.parquet").to_pydict()["token_ids"] == [[1, 2, 3, 4], [1, 2, 3, 4]]
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.core.energy_backends import CodeCarbonBackend, RAPLBackend
+from llenergymeasure.core.energy_backends import CodeCarbonBackend, HwmonBackend, RAPLBackend
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.testing import FakeClock, FakeEnergy
 from llenergymeasure.testing import sensor_conformance as suite
 from llenergymeasure.testing.sensor_conformance import SENSOR_CHECKS, NotApplicable, SensorCase
 from tests.fakes.codecarbon import FakeTracker
+from tests.fakes.hwmon import Meter
 from tests.fakes.rapl import Zone
 
 WATTS = 100.0
@@ -48,6 +49,20 @@ def case_of(kind: type[FakeEnergy] = FakeEnergy, **fields: Any) -> SensorCase:
 @every_check
 def test_the_fake_conforms(check: Check) -> None:
     check(case_of())
+
+
+@every_check
+def test_hwmon_conforms(check: Check, tmp_path: Path) -> None:
+    grace = Meter(tmp_path / "hwmon", "hwmon0", "Grace Power Socket 0", 200.0, interval_ms=500)
+    # On the machine's clock: it reads by itself.
+    case = SensorCase(
+        make=lambda: HwmonBackend(tmp_path / "hwmon"),
+        absent=lambda: HwmonBackend(tmp_path / "nowhere"),
+        lose=lambda: grace.say("lost"),
+        true_j=lambda start_s, end_s: 200.0 * (end_s - start_s),
+        window_s=0.5,
+    )
+    check(case)
 
 
 @every_check

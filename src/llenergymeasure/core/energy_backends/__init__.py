@@ -10,6 +10,7 @@ from llenergymeasure.config import sensors
 from llenergymeasure.config.base import nearest
 from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE, SensorBase, SensorContext, sees_gpus
 from llenergymeasure.core.energy_backends.codecarbon import CodeCarbonBackend
+from llenergymeasure.core.energy_backends.hwmon import HwmonBackend
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.energy_backends.rapl import RAPLBackend
 from llenergymeasure.core.energy_backends.zeus import ZeusBackend
@@ -21,6 +22,7 @@ from llenergymeasure.protocols import EnergyBackend
 __all__ = [
     "CodeCarbonBackend",
     "EnergyMeasurement",
+    "HwmonBackend",
     "NVMLBackend",
     "RAPLBackend",
     "SensorBase",

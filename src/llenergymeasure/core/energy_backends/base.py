@@ -53,13 +53,14 @@ class SensorBase:
 
     Beside them it says whether it reads a device, by ``is_available`` or, better, by ``problem``. ``scope`` is what its
     headline covers, None where it does not say. ``modelled`` says that no sensor is behind it, so that idle power means
-    nothing. ``remedy`` is what a user can do where it is not usable.
+    nothing. ``remedy`` is what a user can do where it is not usable; ``problem`` may set the one that is right for
+    what it found.
     """
 
     name: str
     scope: ClassVar[EnergyScope | None] = None
     modelled: ClassVar[bool] = False
-    remedy: ClassVar[str] = ""
+    remedy: str = ""
 
     @classmethod
     def in_context(cls, context: SensorContext) -> Self:  # noqa: ARG003 - a default

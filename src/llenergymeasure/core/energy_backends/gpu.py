@@ -16,10 +16,12 @@ class GpuSensor(SensorBase):
     """Reads energy counters and power of GPUs, every 100 ms unless told otherwise.
 
     The sensor of a further vendor derives from it and names its ``driver``, in ``GpuDriverBase``'s terms.
+    ``remedy_without_power`` is what can be done about a card that answers and reports no power.
     """
 
     scope = "gpu"
     driver: ClassVar[Callable[..., GpuDriver]]
+    remedy_without_power: str = ""
 
     def __init__(self, context: SensorContext) -> None:
         """Watch the GPUs of the context, through the driver that it has or else one of the class's."""
@@ -42,7 +44,10 @@ class GpuSensor(SensorBase):
                 silent = [device.uuid for device in found if device.power_w() is None]
         except GpuUnavailableError as error:
             return str(error)
-        return f"{', '.join(silent)} reports no power" if silent else None
+        if not silent:
+            return None
+        self.remedy = self.remedy_without_power
+        return f"{', '.join(silent)} reports no power"
 
     def start_tracking(self) -> GpuWindow:
         """Begin a window, with a sampler of its own unless one is running."""

@@ -18,6 +18,7 @@ class NVMLBackend(GpuSensor):
 
     name = "nvml"
     remedy = "install the NVIDIA driver and check that nvidia-smi lists the GPU, or use energy.backend: auto"
+    remedy_without_power = "see with 'nvidia-smi -q -d POWER' what the card reports; MIG slices report none"
     driver = NvidiaDriver
 
     def __init__(

@@ -3,93 +3,90 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llenergymeasure.core.energy_backends.base import (
     SensorBase,
     no_energy,
 )
+from llenergymeasure.core.energy_backends.powercap import ROOT, Zone, zones
+from llenergymeasure.core.energy_backends.powercap_course import UPDATE_PERIOD_S, Course
 from llenergymeasure.domain.metrics import (
     SCOPE_OF_KIND,
     DeviceEnergy,
-    DeviceKind,
     EnergyMeasurement,
     combined_uncertainty_j,
     headline_energy_j,
 )
+from llenergymeasure.domain.warnings import MeasurementWarning
 
-_ROOT = Path("/sys/class/powercap")
-# RAPL counters are refreshed about once a millisecond (Intel SDM vol. 3B, 16.10).
-_UPDATE_PERIOD_S = 0.001
-# The smallest common range, 262 kJ, lasts four minutes at 1 kW: this finds every wrap.
-_WRAP_CHECK_S = 20.0
-# Two counters read one after the other are one counter when they differ by less than this: a joule, what
-# a socket takes in some milliseconds, of a range of 262 kJ.
-_SAME_COUNTER_UJ = 1_000_000
-
-
-@dataclass(frozen=True)
-class _Zone:
-    path: Path
-    label: str
-    kind: DeviceKind
-    range_uj: int
-
-    def read_uj(self) -> int:
-        return int((self.path / "energy_uj").read_text())
+_READABLE = "make the counters readable with 'sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj'"
+_NOT_THERE = (
+    "load the driver with 'sudo modprobe intel_rapl_msr'; processors other than Intel's and AMD's have none, nor have "
+    "most virtual machines"
+)
+_BROKEN = "see what the kernel's log (dmesg) says of intel_rapl"
+# A counter is looked at four times in the shortest time in which it can go round, and at least so often.
+_LOOKS_A_ROUND, _LOOK_EVERY_S = 4, 20.0
 
 
-class _Accumulator(threading.Thread):
-    """Adds up counter differences often enough that no wrap is missed."""
+class _Watch(threading.Thread):
+    """Looks at counters often enough that no round is missed, even where a look gives nothing."""
 
-    def __init__(self, zones: Sequence[_Zone]) -> None:
+    def __init__(self, found: Sequence[Zone], clock: Callable[[], float]) -> None:
         super().__init__(name="rapl", daemon=True)
-        self.zones = zones
-        self.total_uj = dict.fromkeys(zones, 0)
-        self.error: str | None = None
-        self.reads = 0
-        self._last = {zone: zone.read_uj() for zone in zones}
+        self.courses = [Course(zone, clock) for zone in found]
+        self.looks = 0
+        rounds_s = [zone.range_uj / 1e6 / zone.ceiling_w for zone in found if zone.range_uj is not None]
+        self._every_s = min([_LOOK_EVERY_S, *(seconds / _LOOKS_A_ROUND for seconds in rounds_s)])
         self._stopping = threading.Event()
+        self.look()
 
     def run(self) -> None:
-        while not self._stopping.wait(_WRAP_CHECK_S):
-            self.update()
+        while not self._stopping.wait(self._every_s):
+            self.look()
 
-    def update(self) -> None:
-        try:
-            for zone in self.zones:
-                now = zone.read_uj()
-                difference = now - self._last[zone]
-                self.total_uj[zone] += difference if difference >= 0 else difference + zone.range_uj
-                self._last[zone] = now
-        except (OSError, ValueError) as error:
-            self.error = str(error)
-        self.reads += 1
+    def look(self) -> None:
+        for course in self.courses:
+            course.look()
+        self.looks += 1
 
     def finish(self) -> None:
         self._stopping.set()
         self.join()
-        self.update()
+        self.look()
+
+    def distinct(self) -> list[Course]:
+        """The courses without those that show the counter of another die of their socket, to count it once."""
+        kept: list[Course] = []
+        for course in self.courses:
+            of_its_socket = [other for other in kept if other.zone.socket == course.zone.socket]
+            if not any(course.is_that_of(other) for other in of_its_socket):
+                kept.append(course)
+        return kept
 
 
 @dataclass(frozen=True)
 class _Window:
     start_s: float
-    counters: _Accumulator | None
-    error: str | None = None
+    watch: _Watch
 
 
 class RAPLBackend(SensorBase):
-    """Reads CPU packages and their memory; ``psys``, which contains both, is left out."""
+    """Reads CPU packages and their memory; ``psys``, which contains both, is left out.
+
+    A counter that goes further than its package can take it, or back and not round, has no figure. A package without
+    one costs the total and not the others' rows; memory without one costs only its own.
+    """
 
     name = "rapl"
     scope = "package"
-    remedy = "make the counters readable with 'sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj'"
+    remedy = _READABLE
 
     def __init__(
         self,
-        root: Path = _ROOT,
+        root: Path = ROOT,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,105 +95,80 @@ class RAPLBackend(SensorBase):
         self._clock = clock
 
     def problem(self) -> str | None:
-        """Why no package can be read; None when all were."""
-        zones = self._zones()
-        if not any(zone.kind == "cpu" for zone in zones):
-            return f"there are no CPU package counters under {self._root}"
-        try:
-            for zone in zones:
+        """Why not every package can be read; None when all were."""
+        packages = [zone for zone in zones(self._root) if zone.kind == "cpu"]
+        if not packages:
+            self.remedy = _NOT_THERE
+            return self._nothing_here
+        for zone in packages:
+            try:
                 zone.read_uj()
-        except PermissionError:
-            return f"{zone.path / 'energy_uj'} may not be read by this user; {self.remedy}"
-        except (OSError, ValueError) as error:
-            return f"{zone.path / 'energy_uj'} cannot be read ({error})"
+            except PermissionError:
+                self.remedy = _READABLE
+                return f"{zone.counter} may not be read by this user; {self.remedy}"
+            except (OSError, ValueError) as error:
+                self.remedy = _BROKEN
+                return f"{zone.counter} cannot be read ({error})"
         return None
 
     def start_tracking(self) -> _Window:
         """Read all zones and begin to watch for wraps."""
-        try:
-            counters = _Accumulator(self._zones())
-        except (OSError, ValueError) as error:
-            return _Window(self._clock(), None, str(error))
-        counters.start()
-        return _Window(self._clock(), counters)
+        watch = _Watch(zones(self._root), self._clock)
+        watch.start()
+        return _Window(self._clock(), watch)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
         """Read all zones again; packages make the total. A counter that stood still is not believed."""
         duration = self._clock() - tracker.start_s
-        if tracker.counters is None:
-            return no_energy(f"RAPL could not be read: {tracker.error}", duration)
-        tracker.counters.finish()
-        if tracker.counters.error is not None:
-            return no_energy(f"RAPL was lost: {tracker.counters.error}", duration)
-        rows = tuple(
-            DeviceEnergy(
-                device=zone.label,
-                kind=zone.kind,
-                energy_j=microjoules / 1e6 if microjoules > 0 else None,
-                source="counter",
-                uncertainty_j=_edges_j(microjoules, duration),
-                update_period_s=_UPDATE_PERIOD_S,
-                field=str(zone.path / "energy_uj"),
-                sensor=self.name,
-                scope=SCOPE_OF_KIND[zone.kind],
-            )
-            for zone, microjoules in tracker.counters.total_uj.items()
-        )
+        tracker.watch.finish()
+        courses = tracker.watch.distinct()
+        told = [(_row(course), _problem(course)) for course in courses]
+        rows = tuple(row for row, _ in told)
         total = headline_energy_j(rows)
         if total is None:
-            return no_energy("a RAPL package counter is missing or stood still", duration, 0, rows)
-        return EnergyMeasurement(
-            total, duration, tracker.counters.reads, devices=rows, uncertainty_j=combined_uncertainty_j(rows)
-        )
+            reasons = [problem for row, problem in told if row.kind == "cpu" and problem]
+            lost = no_energy("; ".join(reasons) or self._nothing_here, duration, tracker.watch.looks, rows)
+        else:
+            lost = EnergyMeasurement(
+                total, duration, tracker.watch.looks, devices=rows, uncertainty_j=combined_uncertainty_j(rows)
+            )
+        beside = [
+            MeasurementWarning("not_in_the_total", problem, device=row.device)
+            for row, problem in told
+            if row.kind != "cpu" and problem
+        ]
+        return replace(lost, warnings=(*lost.warnings, *beside))
 
-    def _zones(self) -> list[_Zone]:
-        found: list[_Zone] = []
-        # The MMIO interface shows the same packages a second time; readable zones and the MSR ones go first.
-        for path in sorted(self._root.glob("intel-rapl*:*"), key=lambda p: (not _readable(p), "mmio" in p.name, p)):
-            zone = _zone(path)
-            if zone is not None and zone.label not in {z.label for z in found} and not _mirrors_one_of(zone, found):
-                found.append(zone)
-        return found
+    @property
+    def _nothing_here(self) -> str:
+        return f"there are no CPU package counters under {self._root}"
 
 
-def _edges_j(microjoules: int, duration_s: float) -> float | None:
+def _row(course: Course) -> DeviceEnergy:
+    zone, (microjoules, _) = course.zone, course.rise_uj()
+    return DeviceEnergy(
+        device=zone.label,
+        kind=zone.kind,
+        energy_j=microjoules / 1e6 if microjoules else None,
+        source="counter",
+        uncertainty_j=_edges_j(microjoules, course.span_s),
+        update_period_s=UPDATE_PERIOD_S,
+        field=str(zone.counter),
+        sensor=RAPLBackend.name,
+        scope=SCOPE_OF_KIND[zone.kind],
+    )
+
+
+def _problem(course: Course) -> str:
+    """Why a counter has no figure; empty where it has one."""
+    microjoules, why = course.rise_uj()
+    if microjoules == 0:
+        why = "its counter stood still"
+    return f"{course.zone.label} ({course.zone.counter}): {why}" if why else ""
+
+
+def _edges_j(microjoules: int | None, duration_s: float | None) -> float | None:
     """What two reads that are each up to one refresh old leave open, at mean power."""
-    if microjoules <= 0 or duration_s <= 0:
+    if not microjoules or not duration_s:
         return None
-    return 2 * _UPDATE_PERIOD_S * microjoules / 1e6 / duration_s
-
-
-def _zone(path: Path) -> _Zone | None:
-    """The package or memory at this path; None for what is neither, such as psys, cores and graphics."""
-    try:
-        name = (path / "name").read_text().strip()
-        range_uj = int((path / "max_energy_range_uj").read_text())
-    except (OSError, ValueError):
-        return None
-    if name.startswith("package"):
-        return _Zone(path, name, "cpu", range_uj)
-    if name == "dram":
-        return _Zone(path, f"dram-{path.name.split(':')[1]}", "dram", range_uj)
-    return None
-
-
-def _readable(path: Path) -> bool:
-    try:
-        int((path / "energy_uj").read_text())
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _mirrors_one_of(zone: _Zone, found: Sequence[_Zone]) -> bool:
-    """Whether a die shows the counter of another die of its socket, which would count it twice.
-
-    Seen on multi-die parts (CodeCarbon issue 1274): one counter behind ``package-0-die-0`` and ``-die-1``.
-    """
-    socket = zone.label.split("-die-")[0]
-    siblings = [z for z in found if "-die-" in zone.label and z.label.split("-die-")[0] == socket]
-    try:
-        value = zone.read_uj()
-        return any(value > 0 and abs(value - z.read_uj()) <= _SAME_COUNTER_UJ for z in siblings)
-    except (OSError, ValueError):
-        return False
+    return 2 * UPDATE_PERIOD_S * microjoules / 1e6 / duration_s

@@ -28,6 +28,13 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.warnings import MeasurementWarning
 
+_INSTALL = "install with pip install 'llenergymeasure[zeus]'"
+_SEE_GPU = (
+    "install the NVIDIA driver and check that nvidia-smi lists the GPU; Zeus is installed, and pip install "
+    "'llenergymeasure[zeus]' has nothing to add"
+)
+_SEE_CUDA = "check CUDA_VISIBLE_DEVICES; 'llem config' lists what is visible"
+_WITHOUT_ZEUS = "use energy.backend: nvml, or auto"
 # Zeus tells windows apart by name.
 _window_numbers = itertools.count()
 # A call that hangs may hold up the start or the end of a window by this much.
@@ -53,7 +60,7 @@ class ZeusBackend(SensorBase):
 
     name = "zeus"
     scope = "gpu"
-    remedy = "install with pip install 'llenergymeasure[zeus]'"
+    remedy = _INSTALL
 
     def __init__(
         self,
@@ -90,7 +97,9 @@ class ZeusBackend(SensorBase):
     def problem(self) -> str | None:
         """Why Zeus reads nothing; None when a window over every GPU came back."""
         if self._create is None and util.find_spec("zeus") is None:
+            self.remedy = _INSTALL
             return f"the package zeus is not installed; {self.remedy}"
+        self.remedy = _SEE_GPU
         if self._devices == ():
             return NO_GPU_IN_USE
         problem = self._resolve()
@@ -104,12 +113,14 @@ class ZeusBackend(SensorBase):
             self._begin(name)
             read = self._end(self._monitor, name)
         except Exception as error:  # noqa: BLE001 - Zeus raises whatever its vendor libraries raise
+            self.remedy = _WITHOUT_ZEUS
             listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             named = (
                 "" if listed.replace(",", "").strip().isdecimal() or not listed else f" (CUDA_VISIBLE_DEVICES={listed})"
             )
             return f"Zeus cannot read the GPU{named}: {error}"
         missing = [uuid for index, uuid in self._uuid_of.items() if index not in read]
+        self.remedy = _WITHOUT_ZEUS
         return f"Zeus does not see {', '.join(missing)}" if missing else None
 
     def start_tracking(self) -> _Window:
@@ -191,11 +202,13 @@ class ZeusBackend(SensorBase):
         if self._devices is not None:
             absent = [uuid for uuid in self._devices if uuid not in visible]
             if absent:
+                self.remedy = _SEE_CUDA
                 return f"{', '.join(absent)} is not visible to CUDA"
             self._uuid_of = {visible.index(uuid): uuid for uuid in self._devices}
             return None
         indices = range(len(visible)) if self._indices is None else self._indices
         if not all(0 <= index < len(visible) for index in indices):
+            self.remedy = _SEE_CUDA
             return f"GPU indices {list(indices)} were asked for, {len(visible)} are visible"
         self._uuid_of = {index: visible[index] for index in indices}
         return None

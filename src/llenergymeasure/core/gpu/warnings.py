@@ -7,7 +7,7 @@ from llenergymeasure.core.gpu.processes import ForeignProcesses
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import ThermalThrottleInfo
 from llenergymeasure.domain.telemetry import PowerThermalSample
-from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 
 HOST_BOUND_PCT = 80.0
 # nvml.h: utilisation is over a sample period of 1/6 to 1 s, so an earlier reading tells of the time before the window.
@@ -98,8 +98,8 @@ def host_bound_warning(
     which, awaited = ("the GPU", "the host") if len(means_pct) == 1 else (f"GPU {gpu}", "the host or another GPU")
     return MeasurementWarning(
         "host_bound",
-        f"{which} was busy {least_pct:.0f} % of the time, under {HOST_BOUND_PCT:.0f} %, and waited "
-        f"for {awaited}, so energy per token says as much of the host",
+        f"{which} was busy {on_its_side(least_pct, HOST_BOUND_PCT, 0)} % of the time, under {HOST_BOUND_PCT:.0f} %, "
+        f"and waited for {awaited}, so energy per token says as much of the host",
         "raise the batch size, or compile the model",
     )
 

@@ -82,7 +82,11 @@ def _load(dataset: DatasetConfig, folder: Path | None, cache: str | None) -> Any
     """The split as the library has it."""
     try:
         import datasets
-    except ImportError:
+    except ImportError as error:
+        if not (isinstance(error, ModuleNotFoundError) and error.name == "datasets"):
+            raise PreFlightError(
+                f"dataset {dataset.hub}: the datasets library is installed and cannot be imported: {_one_line(error)}"
+            ) from None
         raise PreFlightError(
             f"dataset {dataset.hub}: the datasets library is not installed; "
             "install it with pip install 'llenergymeasure[datasets]'"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from llenergymeasure.config.measurement import MeasurementConfig
 from llenergymeasure.core.warmup import cv_of_last
 from llenergymeasure.domain.inference import InferenceOutput
-from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 
 
 class MeasuredPart(ABC):
@@ -93,7 +93,11 @@ class SteadyState(MeasuredPart):
         if self._is_steady():
             return []
         cv = self._cv()
-        seen = f"under {self._window_size} batches to judge by" if cv is None else f"CV {cv:.3f}"
+        seen = (
+            f"under {self._window_size} batches to judge by"
+            if cv is None
+            else f"CV {on_its_side(cv, self._cv_threshold, 3)}"
+        )
         return [
             MeasurementWarning(
                 "steady_state_not_reached",

@@ -1,8 +1,11 @@
 """CodeCarbon's figures, from a tracker that stands in for its own."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from llenergymeasure.core.energy_backends import CodeCarbonBackend
+from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.testing import FakeClock
 from tests.fakes.codecarbon import FakeTracker
 
@@ -63,6 +66,76 @@ def test_a_task_that_codecarbon_does_not_know_is_a_reason_too(clock: FakeClock) 
     assert not backend.is_available()
 
 
+class _Timed(FakeTracker):
+    """A tracker that counts from half a second before a window of ours to a quarter after it, at ``power_w``."""
+
+    def __init__(self, clock: FakeClock, power_w: float, mode: str = "cpu_load") -> None:
+        super().__init__()
+        cpu = type("CPU", (), {"_mode": mode, "_tdp": 8})
+        self._hardware = [cpu()]
+        self._clock, self._power_w = clock, power_w
+        self._last_measured_time = 0.0
+
+    def start_task(self, name: str) -> None:
+        super().start_task(name)
+        self._last_measured_time = self._clock()
+        self._clock.sleep(0.5)
+
+    def stop_task(self, name: str) -> SimpleNamespace | None:
+        self._clock.sleep(0.25)
+        seconds, self._last_measured_time = self._clock() - self._last_measured_time, self._clock()
+        self.cpu_kwh = self._power_w * seconds / 3.6e6
+        self.ram_kwh = 20 * seconds / 3.6e6
+        return super().stop_task(name)
+
+
+def _timed(clock: FakeClock, power_w: float, seconds: float, mode: str = "cpu_load") -> EnergyMeasurement:
+    backend = _backend(_Timed(clock, power_w, mode), clock)
+    window = backend.start_tracking()
+    clock.sleep(seconds)
+    return backend.stop_tracking(window)
+
+
+@pytest.mark.parametrize("seconds", [0.15, 1.0, 60.0])
+def test_a_short_window_takes_no_more_than_the_model_says_of_its_own_time(clock: FakeClock, seconds: float) -> None:
+    measured = _timed(clock, 8.0, seconds)
+    assert measured.duration_sec == pytest.approx(seconds)
+    cpu, ram = measured.devices
+    # Without it 8 W over a window of 0.15 s would be 48 W of it.
+    assert measured.total_j == cpu.energy_j == pytest.approx(8 * seconds)
+    assert ram.energy_j == pytest.approx(20 * seconds)
+
+
+def test_a_figure_above_the_models_own_rated_power_is_refused(clock: FakeClock) -> None:
+    measured = _timed(clock, 9.1, 10.0)
+    assert measured.total_j is None
+    assert [row.energy_j for row in measured.devices] == [None, pytest.approx(200.0)]
+    assert "more than 86 J at the 8 W" in str(measured.warnings[0])
+
+
+def test_what_codecarbon_reads_of_a_sensor_is_not_spread_over_another_time(clock: FakeClock) -> None:
+    assert _timed(clock, 9.1, 10.0, "intel_rapl").total_j == pytest.approx(9.1 * 10.75)
+
+
+def test_a_model_that_knows_no_time_of_its_own_is_held_against_the_time_of_both_calls(clock: FakeClock) -> None:
+    tracker = FakeTracker(cpu_kwh=81 / 3.6e6)  # 80.8 J are what 8 W rounded up come to in 10 s
+    tracker._hardware = [type("CPU", (), {"_mode": "cpu_load", "_tdp": 8})()]
+    backend = _backend(tracker, clock)
+    for seconds, total_j in ((10.5, 81.0), (10.0, None)):
+        window = backend.start_tracking()
+        clock.sleep(seconds)
+        assert backend.stop_tracking(window).total_j == total_j
+
+
+def test_settings_that_nothing_overrules_are_said(clock: FakeClock) -> None:
+    tracker = FakeTracker()
+    tracker._external_conf = {"pue": "1.5", "quantum_power": "3"}
+    backend = _backend(tracker, clock)
+    (warning,) = backend.stop_tracking(backend.start_tracking()).warnings
+    assert warning.flag == "codecarbon_settings"
+    assert warning.text.endswith(": quantum_power")
+
+
 @pytest.mark.parametrize(
     ("mode", "source", "basis"),
     [
@@ -77,12 +150,12 @@ def test_how_codecarbon_came_by_its_figure_goes_with_it(
 ) -> None:
     class CPU:
         _mode = mode
-        _tdp = 65
+        _tdp = 6500
 
     tracker = FakeTracker()
-    tracker._hardware = [CPU()]  # type: ignore[attr-defined]
+    tracker._hardware = [CPU()]
     backend = _backend(tracker, clock)
     cpu = backend.stop_tracking(backend.start_tracking()).devices[0]
     assert (cpu.source, cpu.basis) == (source, basis)
     assert f"mode {mode}" in (cpu.field or "")
-    assert ("rated power guessed at 65 W" in (cpu.field or "")) == (source == "modelled")
+    assert ("rated power guessed at 6500 W" in (cpu.field or "")) == (source == "modelled")

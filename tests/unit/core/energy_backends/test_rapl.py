@@ -80,7 +80,8 @@ def test_dies_with_counters_of_their_own_are_summed(tmp_path: Path, clock: FakeC
 
 
 @settings(max_examples=examples(30))
-@given(start_uj=st.integers(0, RANGE_UJ - 1), used_uj=st.integers(1, RANGE_UJ - 1))
+# In ten seconds, at 2000 W at the most.
+@given(start_uj=st.integers(0, RANGE_UJ - 1), used_uj=st.integers(1, 20_000_000_000))
 def test_no_joule_is_lost_or_made_where_the_counter_wraps(
     tmp_path_factory: pytest.TempPathFactory, start_uj: int, used_uj: int
 ) -> None:
@@ -123,6 +124,228 @@ def test_without_a_package_there_is_no_measurement_and_a_reason(
     assert [w.flag for w in measured.warnings] == ["energy_unavailable"]
 
 
+AMD_RANGE_UJ = 65_532_610_987
+
+
+def _at(root: Path, range_uj: int, first_uj: int, last_uj: int, seconds: float = 0.3) -> EnergyMeasurement:
+    """One package whose counter says one thing at the start of a window and another at its end."""
+    clock = FakeClock()
+    zone = Zone(root, "intel-rapl:0", "package-0", energy_uj=first_uj, range_uj=range_uj)
+    backend = RAPLBackend(root, clock=clock)
+    window = backend.start_tracking()
+    clock.sleep(seconds)
+    zone.say(str(last_uj))
+    return backend.stop_tracking(window)
+
+
+@pytest.mark.parametrize(
+    ("range_uj", "first_uj", "last_uj"),
+    [
+        pytest.param(RANGE_UJ, 100_000_000, 99_999_939, id="one unit back"),
+        pytest.param(RANGE_UJ, 100_000_000, 2_000_000, id="reset"),
+        pytest.param(AMD_RANGE_UJ, 1_203_000_000, 512_000_000, id="first read too high"),
+        pytest.param(RANGE_UJ, 100_000_000, 200_100_000_000, id="a jump of 200 kJ"),
+    ],
+)
+def test_a_step_that_no_package_can_take_has_no_figure_and_a_reason(
+    tmp_path: Path, range_uj: int, first_uj: int, last_uj: int
+) -> None:
+    measured = _at(tmp_path, range_uj, first_uj, last_uj)
+    assert measured.total_j is None
+    (warning,) = measured.warnings
+    assert warning.flag == "energy_unavailable"
+    assert f"package-0 ({tmp_path}/intel-rapl:0/energy_uj): its counter went from" in warning.text
+
+
+def test_an_honest_wrap_is_the_joules_on_both_sides_of_it(tmp_path: Path) -> None:
+    assert _at(tmp_path, RANGE_UJ, RANGE_UJ - 3_000_000, 2_000_000).total_j == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("limit_w", "joules", "believed"),
+    [
+        # Four times a limit of 125 W, for ten seconds and two refreshes: 5001 J.
+        (125.0, 5000.0, True),
+        (125.0, 5002.0, False),
+        # A limit that is not set, or not to be kept, says nothing.
+        (0.0, 19_999.0, True),
+        (1.0, 1000.0, True),
+        (4095.875, 20_005.0, False),
+    ],
+)
+def test_a_zones_own_limit_bounds_what_it_can_have_taken(
+    tmp_path: Path, clock: FakeClock, limit_w: float, joules: float, believed: bool
+) -> None:
+    zone = Zone(tmp_path, "intel-rapl:0", "package-0")
+    zone.limit(limit_w)
+    assert (_window(tmp_path, clock, [(zone, joules)]).total_j == joules) == believed
+
+
+def test_a_limit_that_is_switched_off_bounds_nothing(tmp_path: Path, clock: FakeClock) -> None:
+    zone = Zone(tmp_path, "intel-rapl:0", "package-0")
+    zone.limit(15)
+    (zone.path / "enabled").write_text("0\n")
+    assert _window(tmp_path, clock, [(zone, 3000)]).total_j == 3000.0
+
+
+class _Looks:
+    """A window of a package, 10 s from look to look, in which its file says what it is told to."""
+
+    def __init__(self, root: Path, first_uj: int, range_uj: int = RANGE_UJ) -> None:
+        self.clock = FakeClock()
+        self.zone = Zone(root, "intel-rapl:0", "package-0", energy_uj=first_uj, range_uj=range_uj)
+        self.backend = RAPLBackend(root, clock=self.clock)
+        self.window = self.backend.start_tracking()
+
+    def say(self, text: str) -> None:
+        self.clock.sleep(10)
+        self.zone.say(text)
+        self.window.watch.look()
+
+    def end(self, text: str) -> EnergyMeasurement:
+        self.clock.sleep(10)
+        self.zone.say(text)
+        return self.backend.stop_tracking(self.window)
+
+
+@pytest.mark.parametrize("bad", ["", "garbage", "0", "-5", "262143328851", "99000000000", "200000000000"])
+def test_one_bad_read_in_the_window_is_left_out_and_the_next_one_bridges_it(tmp_path: Path, bad: str) -> None:
+    looks = _Looks(tmp_path, 150_000_000_000)
+    looks.say("150500000000")
+    looks.say(bad)
+    assert looks.end("151500000000").total_j == 1500.0
+
+
+def test_what_begins_at_zero_and_goes_on_from_there_is_a_reset_and_no_bad_read(tmp_path: Path) -> None:
+    looks = _Looks(tmp_path, 100_000_000)
+    looks.say("2000000")
+    measured = looks.end("150000000")
+    assert measured.total_j is None
+    assert "was set back" in str(measured.warnings[0])
+
+
+def test_a_gap_in_which_a_counter_may_go_round_twice_is_not_bridged(tmp_path: Path) -> None:
+    # 65.5 kJ at 2000 W: 33 s.
+    looks = _Looks(tmp_path, 1_000_000_000, AMD_RANGE_UJ)
+    looks.say("")
+    looks.say("")
+    looks.say("")
+    measured = looks.end("3000000000")
+    assert measured.total_j is None
+    assert "more than once" in str(measured.warnings[0])
+
+
+def test_a_single_wrong_read_at_an_edge_is_read_again(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone = Zone(tmp_path, "intel-rapl:0", "package-0", energy_uj=512_000_000, range_uj=AMD_RANGE_UJ)
+    backend = RAPLBackend(tmp_path, clock=clock)
+    zones_read = iter(["1203000000", None, None])
+    read_text = Path.read_text
+
+    def once_wrong(path: Path, *args: str) -> str:
+        if path == zone.path / "energy_uj":
+            return next(zones_read, None) or read_text(path, *args)
+        return read_text(path, *args)
+
+    window = backend.start_tracking()
+    clock.sleep(10)
+    zone.use(200)
+    monkeypatch.setattr(Path, "read_text", once_wrong)
+    assert backend.stop_tracking(window).total_j == 200.0
+
+
+@pytest.mark.parametrize("lost_at", ["start", "end"])
+def test_unreadable_memory_costs_its_own_figure_and_not_the_processors(
+    tmp_path: Path, clock: FakeClock, lost_at: str
+) -> None:
+    package = Zone(tmp_path, "intel-rapl:0", "package-0")
+    memory = Zone(tmp_path, "intel-rapl:0:0", "dram")
+    backend = RAPLBackend(tmp_path, clock=clock)
+    if lost_at == "start":
+        memory.say("garbage")
+    assert backend.problem() is None
+    window = backend.start_tracking()
+    clock.sleep(10)
+    package.use(50)
+    memory.say("garbage")
+    measured = backend.stop_tracking(window)
+    assert measured.total_j == 50.0
+    assert [(row.device, row.energy_j) for row in measured.devices] == [("package-0", 50.0), ("dram-0", None)]
+    (warning,) = measured.warnings
+    assert (warning.flag, warning.device) == ("not_in_the_total", "dram-0")
+    assert f"at the {lost_at}" in warning.text
+
+
+@pytest.mark.parametrize("start_uj", [0, 123_456_789])
+def test_dies_that_mirror_one_counter_are_one_wherever_it_starts(
+    tmp_path: Path, clock: FakeClock, start_uj: int
+) -> None:
+    dies = [Zone(tmp_path, f"intel-rapl:{i}", f"package-0-die-{i}", energy_uj=start_uj) for i in (0, 1)]
+    memory = [Zone(tmp_path, f"intel-rapl:{i}:0", "dram", energy_uj=start_uj) for i in (0, 1)]
+    measured = _window(tmp_path, clock, [*((d, 680) for d in dies), *((m, 90) for m in memory)])
+    assert [(row.device, row.energy_j) for row in measured.devices] == [
+        ("package-0-die-0", 680.0),
+        ("dram-0-die-0", 90.0),
+    ]
+
+
+def test_dies_that_both_start_at_zero_and_go_their_own_ways_are_summed(tmp_path: Path, clock: FakeClock) -> None:
+    dies = [Zone(tmp_path, f"intel-rapl:{i}", f"package-0-die-{i}", energy_uj=0) for i in (0, 1)]
+    assert _window(tmp_path, clock, [(dies[0], 680), (dies[1], 690)]).total_j == 1370.0
+
+
+def test_two_sockets_are_two_whatever_their_counters_say(tmp_path: Path, clock: FakeClock) -> None:
+    sockets = [Zone(tmp_path, f"intel-rapl:{i}", f"package-{i}", energy_uj=0) for i in (0, 1)]
+    assert _window(tmp_path, clock, [(s, 50) for s in sockets]).total_j == 100.0
+
+
+def test_names_of_other_shapes_are_listed_as_what_they_are_or_not_at_all(tmp_path: Path, clock: FakeClock) -> None:
+    joules = {
+        ("amd-rapl:0", "Package"): 10,
+        ("intel-rapl:3", "package-1-die-1"): 20,
+        ("intel-rapl:3:0", "dram"): 2,
+        ("intel-rapl:3:1", "core"): 11,
+        ("intel-rapl:3:2", "uncore"): 4,
+        ("intel-rapl:4", "psys"): 99,
+        ("intel-rapl:5", "package-0-platform"): 77,
+        ("dtpm:0", "cpu0-cpufreq"): 1,
+    }
+    zones = [(Zone(tmp_path, path, name), float(j)) for (path, name), j in joules.items()]
+    idle = tmp_path / "dtpm:1"
+    idle.mkdir()
+    (idle / "name").write_text("package\n")
+    measured = _window(tmp_path, clock, zones)
+    assert {row.device: row.energy_j for row in measured.devices} == {
+        "Package": 10.0,
+        "package-1-die-1": 20.0,
+        "dram-1-die-1": 2.0,
+    }
+    assert measured.total_j == 30.0
+
+
+def test_two_packages_of_one_name_are_two(tmp_path: Path, clock: FakeClock) -> None:
+    first = Zone(tmp_path, "intel-rapl:0", "package", energy_uj=1_000_000)
+    second = Zone(tmp_path, "intel-rapl:1", "package", energy_uj=9_000_000)
+    measured = _window(tmp_path, clock, [(first, 10), (second, 20)])
+    assert measured.total_j == 30.0
+    assert [row.device for row in measured.devices] == ["package", "package (intel-rapl:1)"]
+
+
+def test_a_counter_that_does_not_say_where_it_goes_round_counts_as_long_as_it_rises(tmp_path: Path) -> None:
+    for last_uj, total_j in ((6_000_000, 5.0), (500_000, None)):
+        root = tmp_path / str(last_uj)
+        root.mkdir()
+        zone = Zone(root, "intel-rapl:0", "package-0", energy_uj=1_000_000)
+        (zone.path / "max_energy_range_uj").unlink()
+        clock = FakeClock()
+        backend = RAPLBackend(root, clock=clock)
+        window = backend.start_tracking()
+        clock.sleep(1)
+        zone.say(str(last_uj))
+        assert backend.stop_tracking(window).total_j == total_j
+
+
 def test_a_counter_lost_in_mid_run_is_a_reason_and_never_a_part_of_the_total(tmp_path: Path, clock: FakeClock) -> None:
     kept, lost = Zone(tmp_path, "intel-rapl:0", "package-0"), Zone(tmp_path, "intel-rapl:1", "package-1")
     backend = RAPLBackend(tmp_path, clock=clock)
@@ -132,5 +355,6 @@ def test_a_counter_lost_in_mid_run_is_a_reason_and_never_a_part_of_the_total(tmp
     (lost.path / "energy_uj").unlink()
     measured = backend.stop_tracking(tracker)
     assert (measured.total_j, measured.duration_sec) == (None, 10.0)
+    assert {row.device: row.energy_j for row in measured.devices} == {"package-0": 50.0, "package-1": None}
     assert str(lost.path) in str(measured.warnings[0])
     assert [t for t in threading.enumerate() if t.name == "rapl"] == []
