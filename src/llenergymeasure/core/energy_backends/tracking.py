@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from llenergymeasure.core.energy_backends.base import SensorBase, no_energy
+from llenergymeasure.core.energy_backends.headline import best_founded
 from llenergymeasure.core.foreign import checked, with_defaults
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices, headline_energy_j
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -26,7 +27,7 @@ class Tracking:
 
     The seam forbids ``stop_tracking`` to raise and to give a figure that is none, but a sensor from elsewhere that
     does must not cost the measurement: it gives no joules and a reason. Each row says which sensor gave it, what it
-    covers, and whether it is part of the total.
+    covers, and whether it is part of the total, which is of the best founded of several readings of a device.
     """
 
     measurement: EnergyMeasurement
@@ -51,7 +52,8 @@ class Tracking:
         if self._problem is None:
             try:
                 with contained():
-                    return self._completed(self._energy.stop_tracking(self._tracker))
+                    found = self._completed(self._energy.stop_tracking(self._tracker))
+                    return best_founded(found, self._energy.name)
             except Exception as error:  # noqa: BLE001 - as above
                 self._problem = f"could not stop: {first_line(error)}"
         return no_energy(f"{self._energy.name} {self._problem}", 0.0)

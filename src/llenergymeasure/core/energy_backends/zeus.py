@@ -23,8 +23,7 @@ from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyMeasurement,
     combined_uncertainty_j,
-    counted_devices,
-    headline_energy_j,
+    sum_or_none,
 )
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -48,7 +47,8 @@ class ZeusBackend(SensorBase):
 
     Zeus answers 0 J where there is no GPU, and a negative number after a counter reset; neither is
     passed on. Its figures are plain differences of counter reads, off by up to a tick at either end: NVML's
-    timed ticks and sampled power run beside it, bound its error, and take its place where it has no figure.
+    timed ticks and sampled power run beside it, bound its error, and have rows of their own that are not in its total.
+    Which of the two makes a result's headline is no matter of the sensor's (``headline.best_founded``).
     """
 
     name = "zeus"
@@ -104,11 +104,7 @@ class ZeusBackend(SensorBase):
             self._begin(name)
             read = self._end(self._monitor, name)
         except Exception as error:  # noqa: BLE001 - Zeus raises whatever its vendor libraries raise
-            listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-            named = (
-                "" if listed.replace(",", "").strip().isdecimal() or not listed else f" (CUDA_VISIBLE_DEVICES={listed})"
-            )
-            return f"Zeus cannot read the GPU{named}: {error}"
+            return f"Zeus cannot read the GPU{_about_the_list(os.environ.get('CUDA_VISIBLE_DEVICES', ''))}: {error}"
         missing = [uuid for index, uuid in self._uuid_of.items() if index not in read]
         return f"Zeus does not see {', '.join(missing)}" if missing else None
 
@@ -142,7 +138,12 @@ class ZeusBackend(SensorBase):
         if error is not None and not seen:
             return no_energy(error, duration)
         judged = [
-            judge(self._row(uuid, read.get(index)), seen.get(uuid), error or f"Zeus returned {read.get(index)!r} J")
+            judge(
+                self._row(uuid, read.get(index)),
+                seen.get(uuid),
+                error or f"Zeus returned {read.get(index)!r} J",
+                duration,
+            )
             for index, uuid in self._uuid_of.items()
         ]
         rows = tuple(row for of_one, _ in judged for row in of_one)
@@ -152,16 +153,16 @@ class ZeusBackend(SensorBase):
                 MeasurementWarning("energy_witness_unavailable", f"nothing ran beside Zeus: {witness.problem}"),
                 *warnings,
             )
-        total = headline_energy_j(rows)
+        own = [of_one[0] for of_one, _ in judged]
+        total = sum_or_none([None if row.headline is False else row.energy_j for row in own])
         if total is None:
-            lost = no_energy(error or f"Zeus returned {read!r}, which no GPU can have used", duration, 0, rows)
+            lost = no_energy(error or f"Zeus returned {read!r}, which cannot be believed", duration, 0, rows)
             return replace(lost, warnings=(*lost.warnings, *warnings))
-        per_gpu = {row.device: row.energy_j for row in counted_devices(rows) if row.energy_j is not None}
         return EnergyMeasurement(
             total,
             duration,
             2,
-            per_gpu_j=per_gpu,
+            per_gpu_j={row.device: row.energy_j for row in own if row.energy_j is not None},
             devices=rows,
             uncertainty_j=combined_uncertainty_j(rows),
             warnings=warnings,
@@ -201,25 +202,34 @@ class ZeusBackend(SensorBase):
         return None
 
 
+def _about_the_list(listed: str) -> str:
+    """What to know of a list of GPUs that Zeus may not have understood."""
+    if not listed or all(part.strip().isdecimal() for part in listed.split(",")):
+        return ""
+    return f", for it takes indices only (CUDA_VISIBLE_DEVICES={listed}); nvml reads the same counter"
+
+
 def _new_name() -> str:
     return f"llenergymeasure-{next(_window_numbers)}"
 
 
 def judge(
-    zeus: DeviceEnergy, witness: GpuEnergy | None, what: str
+    zeus: DeviceEnergy, witness: GpuEnergy | None, what: str, seconds: float
 ) -> tuple[tuple[DeviceEnergy, ...], tuple[MeasurementWarning, ...]]:
-    """The row to believe of a GPU, with warnings: Zeus's with the witness's bound, or the witness's own.
+    """The readings of a GPU, with warnings: Zeus's first, then the witness's, which is no part of Zeus's total.
 
-    Zeus's own then stands behind the witness's, as no part of the total.
+    Zeus's has the witness's bound and the distance between the two. One that the witness refuses is no part of the
+    total either.
 
     Args:
         zeus: Zeus's figure; without energy where it is none.
         witness: what NVML's ticks and power gave for the same window; None where nothing ran beside Zeus.
         what: what Zeus said, for the warning.
+        seconds: length of the window.
     """
     if witness is None:
         return (zeus,), ()
-    zeus = replace(zeus, scope=witness.row.scope)
+    zeus, beside = replace(zeus, scope=witness.row.scope), replace(witness.row, headline=False)
     known_j = witness.row.energy_j
     if known_j is None:
         missing = MeasurementWarning(
@@ -232,10 +242,10 @@ def judge(
         instead = MeasurementWarning(
             "zeus_refused",
             f"{what} for {zeus.device}{why}",
-            f"its joules are NVML's ({witness.row.source}) instead",
+            f"NVML's joules ({witness.row.source}) of the same window stand beside it",
             zeus.device,
         )
-        return (witness.row, replace(zeus, headline=False)), (*witness.warnings, instead)
+        return (replace(zeus, headline=False), beside), (*witness.warnings, instead)
     apart_j = abs(zeus.energy_j - known_j)
     row = replace(
         zeus,
@@ -243,16 +253,22 @@ def judge(
         update_period_s=witness.row.update_period_s,
         witness_j=known_j,
     )
-    if apart_j <= known_j * DISAGREEMENT_PCT / 100:
-        return (row,), witness.warnings
+    if apart_j <= _explained_j(witness.row, known_j, seconds):
+        return (row, beside), witness.warnings
     warning = MeasurementWarning(
         "counter_disagreement",
         f"Zeus says {zeus.energy_j:.6g} J for {zeus.device}, NVML {known_j:.6g} J with its ticks "
-        f"timed ({apart_j / known_j:.1%} apart)",
-        "measure for longer, or use energy.backend: nvml",
+        f"timed ({apart_j / known_j:.1%} apart), which untimed ticks do not explain",
+        "one of the two reads something else: compare with a meter before citing",
         zeus.device,
     )
-    return (row,), (*witness.warnings, warning)
+    return (row, beside), (*witness.warnings, warning)
+
+
+def _explained_j(witness: DeviceEnergy, known_j: float, seconds: float) -> float:
+    """How far a plain difference may be from the timed figure: a tick's energy at either end, or five percent."""
+    ticks_j = 2 * known_j * (witness.update_period_s or 0.0) / seconds if seconds > 0 else 0.0
+    return max(known_j * DISAGREEMENT_PCT / 100, ticks_j + (witness.uncertainty_j or 0.0))
 
 
 def _zeus_monitor(indices: list[int]) -> Any:
