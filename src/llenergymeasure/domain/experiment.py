@@ -40,7 +40,8 @@ from llenergymeasure.domain.window import InFlight
 #   3  batch_size, weights, quantization, adapter and chat_template in model, which stood among its parameters
 #   4  n_independent in the figures of latency_stats, and counted_from beside them; energy_window_s, counted_devices,
 #      baseline_power_w and idle_loaded_power_w in process_results
-SCHEMA_REVISION = 4
+#   5  duration_sec in energy_devices
+SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llenergymeasure.core.energy_backends.base import (
@@ -67,8 +67,11 @@ class _Accumulator(threading.Thread):
             self.error = str(error)
         self.reads += 1
 
-    def finish(self) -> None:
+    def stop(self) -> None:
         self._stopping.set()
+
+    def finish(self) -> None:
+        self.stop()
         self.join()
         self.update()
 
@@ -78,6 +81,7 @@ class _Window:
     start_s: float
     counters: _Accumulator | None
     error: str | None = None
+    end_s: float | None = None
 
 
 class RAPLBackend(SensorBase):
@@ -120,12 +124,31 @@ class RAPLBackend(SensorBase):
         counters.start()
         return _Window(self._clock(), counters)
 
+    def begin_now(self, tracker: _Window) -> _Window:
+        """The same zones, read anew."""
+        if tracker.counters is None:
+            return tracker
+        tracker.counters.stop()
+        try:
+            counters = _Accumulator(tracker.counters.zones)
+        except (OSError, ValueError) as error:
+            return _Window(self._clock(), None, str(error))
+        start_s = self._clock()
+        counters.start()
+        return _Window(start_s, counters)
+
+    def end_now(self, tracker: _Window) -> _Window:
+        """The same window, with its last reading."""
+        if tracker.counters is not None:
+            tracker.counters.finish()
+        return replace(tracker, end_s=self._clock())
+
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
         """Read all zones again; packages make the total. A counter that stood still is not believed."""
-        duration = self._clock() - tracker.start_s
+        tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
+        duration = (tracker.end_s or tracker.start_s) - tracker.start_s
         if tracker.counters is None:
             return no_energy(f"RAPL could not be read: {tracker.error}", duration)
-        tracker.counters.finish()
         if tracker.counters.error is not None:
             return no_energy(f"RAPL was lost: {tracker.counters.error}", duration)
         rows = tuple(

@@ -4,6 +4,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from importlib import util
 from typing import Any, Self
@@ -35,11 +36,16 @@ _PATIENCE_S = 1.0
 
 @dataclass(frozen=True)
 class _Window:
+    """``begun_s`` is when Zeus began; ``ending`` is its figure, once the window has ended."""
+
     start_s: float
+    begun_s: float
     monitor: Any
     name: str
     witness: GpuWindow | None
     error: str | None = None
+    end_s: float | None = None
+    ending: "Future[dict[int, float]] | None" = None
 
 
 class ZeusBackend(SensorBase):
@@ -110,24 +116,44 @@ class ZeusBackend(SensorBase):
 
     def start_tracking(self) -> _Window:
         """Begin a window; probes first if nobody has."""
+        return self._start(at_once=False)
+
+    def start_at_once(self) -> _Window:
+        """Begin a window anywhere in a tick."""
+        return self._start(at_once=True)
+
+    def _start(self, *, at_once: bool) -> _Window:
         problem = self.problem() if self._monitor is None else None
         witness, name = None, _new_name()
         if problem is None and self._context is not None:
-            witness = GpuWindow.open(self._context.sampler, self._context.own_sampler, self._clock)
+            context = self._context
+            witness = GpuWindow.open(context.sampler, context.own_sampler, self._clock, at_once=at_once)
         if problem is None:
             try:
                 within(_PATIENCE_S, in_a_thread(lambda: self._begin(name)))
             except Exception as error:  # noqa: BLE001 - as above; the workload goes on without Zeus's figure
                 problem = f"Zeus could not begin: {error}"
-        witness = None if witness is None else witness.from_now()
-        return _Window(self._clock(), self._monitor, name, witness, problem)
+        now_s = self._clock()
+        return self.begin_now(_Window(now_s, now_s, self._monitor, name, witness, problem))
+
+    def begin_now(self, tracker: _Window) -> _Window:
+        """The same window, beginning now for the witness; Zeus's own reading stays the one that it began with."""
+        witness = None if tracker.witness is None else tracker.witness.from_now()
+        return replace(tracker, start_s=self._clock(), witness=witness)
+
+    def end_now(self, tracker: _Window) -> _Window:
+        """The same window, ended now; Zeus is asked, and not waited for."""
+        end_s = self._clock()
+        ending = None if tracker.error is not None else in_a_thread(lambda: self._end(tracker.monitor, tracker.name))
+        witness = None if tracker.witness is None else tracker.witness.until(end_s)
+        return replace(tracker, end_s=end_s, witness=witness, ending=ending)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
         """End the window; a figure of Zeus is believed only if it is positive and the witness allows it."""
-        end_s = self._clock()
-        duration = end_s - tracker.start_s
-        ending = None if tracker.error is not None else in_a_thread(lambda: self._end(tracker.monitor, tracker.name))
-        witness = None if tracker.witness is None else tracker.witness.close(end_s)
+        tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
+        end_s = tracker.start_s if tracker.end_s is None else tracker.end_s
+        duration, ending = end_s - tracker.start_s, tracker.ending
+        witness = None if tracker.witness is None else tracker.witness.close()
         seen = {} if witness is None else {gpu.row.device: gpu for gpu in witness.gpus}
         error, read = tracker.error, dict[int, float]()
         if ending is not None:
@@ -139,7 +165,7 @@ class ZeusBackend(SensorBase):
             return no_energy(error, duration)
         judged = [
             judge(
-                self._row(uuid, read.get(index)),
+                replace(self._row(uuid, read.get(index)), duration_sec=end_s - tracker.begun_s),
                 seen.get(uuid),
                 error or f"Zeus returned {read.get(index)!r} J",
                 duration,

@@ -78,10 +78,22 @@ def test_gpus_given_by_uuid_are_watched_by_cudas_index_and_summed(clock: FakeClo
     assert measured.per_gpu_j == {C: 300.0, A: 45.5}
     assert measured.devices == (
         DeviceEnergy(
-            device=C, kind="gpu", energy_j=300.0, source="counter", field="ZeusMonitor gpu_energy", sensor="zeus"
+            device=C,
+            kind="gpu",
+            energy_j=300.0,
+            source="counter",
+            field="ZeusMonitor gpu_energy",
+            sensor="zeus",
+            duration_sec=5.0,
         ),
         DeviceEnergy(
-            device=A, kind="gpu", energy_j=45.5, source="integrated", field="ZeusMonitor gpu_energy", sensor="zeus"
+            device=A,
+            kind="gpu",
+            energy_j=45.5,
+            source="integrated",
+            field="ZeusMonitor gpu_energy",
+            sensor="zeus",
+            duration_sec=5.0,
         ),
     )
 
