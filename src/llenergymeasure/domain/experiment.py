@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 
 from llenergymeasure.domain import assembly
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
+from llenergymeasure.domain.attached import AttachedLog
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import inputs_digest, outputs_digest
 from llenergymeasure.domain.figures import ComputeFigures, EnergyFigures, SpeedFigures
@@ -40,7 +41,8 @@ from llenergymeasure.domain.window import InFlight
 #   3  batch_size, weights, quantization, adapter and chat_template in model, which stood among its parameters
 #   4  n_independent in the figures of latency_stats, and counted_from beside them; energy_window_s, counted_devices,
 #      baseline_power_w and idle_loaded_power_w in process_results
-#   5  duration_sec in energy_devices; energy_host_j, energy_host_uncertainty_j and energy_host_scope
+#   5  duration_sec in energy_devices; energy_host_j, energy_host_uncertainty_j and energy_host_scope;
+#      attached_logs
 SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
@@ -123,6 +125,7 @@ class ExperimentResult(BaseModel):
     timeseries: str | None
     requests: str | None
     outputs: str | None = None
+    attached_logs: tuple[AttachedLog, ...] = ()
     process_results: list[ProcessSummary]
     aggregation: Aggregation | None
 

@@ -54,10 +54,10 @@ class HostEnergy:
             or where two readings may be of the same thing.
         """
         rows = _one_reading_each(devices)
-        for scope, left_out in _ALONE.items():
+        for scope, beyond in _ALONE.items():
             alone = [row for row in rows if row.covers == scope]
             if alone:
-                return cls._sum(alone, window_s, left_out) if len(alone) == 1 else None
+                return cls._sum(alone, window_s, beyond) if len(alone) == 1 else None
         modules = [row for row in rows if row.covers == "module"]
         gpus = [row for row in rows if row.covers == "gpu"]
         # Parts of a module stand beside it under their own names, so nobody knows which module a GPU is in.

@@ -84,7 +84,7 @@ def choose_sensor(wanted: str | None, context: SensorContext) -> tuple[SensorBas
         return None, "energy.backend is null: none was asked for"
     if wanted != sensors.AUTO:
         return create_sensor(wanted, context), None
-    problems = []
+    problems: list[str] = []
     for status in probe_sensors(context, sensors.own_names()):
         if status.problem is None:
             _log.info("energy.backend auto takes %s%s", status.name, f" ({'; '.join(problems)})" if problems else "")

@@ -38,7 +38,7 @@ class Machine(FakeClock):
         super().__init__()
 
     @property
-    def time_s(self) -> float:  # type: ignore[override]
+    def time_s(self) -> float:
         return self._time_s
 
     @time_s.setter
