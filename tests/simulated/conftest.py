@@ -53,9 +53,10 @@ class Server:
     def __init__(self, library: Path, folder: Path, script: str) -> None:
         self.folder = folder
         self.path = folder / "scenario.txt"
-        root = str(Path(__file__).parents[2])
-        search = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, **nvmlsim.environment(library, self.path), "PYTHONPATH": search}
+        root = Path(__file__).parents[2]
+        # This tree's own code, whatever is installed.
+        path = os.pathsep.join([*map(str, (root, root / "src")), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, **nvmlsim.environment(library, self.path), "PYTHONPATH": path}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name(script))],

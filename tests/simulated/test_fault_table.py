@@ -5,6 +5,7 @@ Most cases run side by side, started when the first of them is asked for.
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import nvmlsim
 from nvmlsim import Counter, Fault, Gpu, Process, Sensor, Sensors, Trace
 from tests.simulated.conftest import Crew, Measuring, Outcome
 
+HAS_ZEUS = util.find_spec("zeus") is not None
 IDLE_W, LOAD_W = 60.0, 380.0
 LOAD = f"gpu 0 power_w {{now}} {LOAD_W}"
 NO_PERMISSION, UNKNOWN = 4, 999
@@ -199,10 +201,14 @@ def test_the_bound_is_useful_with_the_counter_and_with_power_alone(measuring: Me
 @pytest.mark.parametrize("backend", ["nvml", "zeus"])
 def test_without_faults_the_number_is_there(outcomes: Outcomes, backend: str) -> None:
     outcome = outcomes[f"healthy, {backend}"].result()
-    # One tick of 0.1 s at 380 W is 38 J of 304; NVML's is timed, Zeus's is not.
-    assert assert_right_or_null(outcome) == pytest.approx(outcome.true_j[0], abs=38 if backend == "zeus" else 10)
-    (row,) = outcome.rows
-    assert (row["device"], row["source"]) == (outcome.uuids[0], "counter")
+    # One tick of 0.1 s at 380 W is 38 J of 304; the headline's are timed, whichever sensor is selected.
+    assert assert_right_or_null(outcome) == pytest.approx(outcome.true_j[0], abs=10)
+    assert outcome.raw["energy_backend"] == backend
+    row, *beside = outcome.rows
+    assert (row["device"], row["source"], row["sensor"], row["headline"]) == (
+        outcome.uuids[0], "counter", "nvml", True,
+    )  # fmt: skip
+    assert [(other["sensor"], other["headline"]) for other in beside] == [("zeus", False)] * (backend == "zeus")
     assert outcome.raw["instrument_cpu_s"] > 0
 
 
@@ -315,13 +321,20 @@ def test_two_processes_that_measure_one_gpu_at_once_are_both_right(library: Path
 
 
 @pytest.mark.parametrize("by_uuid", [False, True])
-def test_of_two_gpus_only_the_visible_one_is_measured(measuring: Measuring, by_uuid: bool) -> None:
+def test_of_two_gpus_only_the_visible_one_is_measured(library: Path, tmp_path: Path, by_uuid: bool) -> None:
+    """By ``auto``, in a process of its own: Zeus keeps what it saw first, and reads indices only."""
     gpus = (Gpu(power_w=Trace.constant(700)), card())
     visible = nvmlsim.Scenario(gpus=gpus).uuid(1) if by_uuid else "1"
-    outcome = measuring.run(*gpus, visible=visible, in_window=LOAD.replace("gpu 0", "gpu 1"))
-    (row,) = outcome.rows
-    assert row["device"] == outcome.uuids[1]
+    process = Measuring(library, tmp_path)
+    try:
+        outcome = process.run(*gpus, visible=visible, in_window=LOAD.replace("gpu 0", "gpu 1"), backend="auto")
+    finally:
+        process.close()
+    row, *beside = outcome.rows
+    assert (row["device"], row["sensor"], row["source"]) == (outcome.uuids[1], "nvml", "counter")
     assert row["energy_j"] == pytest.approx(outcome.true_j[1], abs=row["uncertainty_j"])
+    assert [other["headline"] for other in beside] == [False] * (outcome.raw["energy_backend"] == "zeus")
+    assert outcome.raw["energy_backend"] == ("zeus" if HAS_ZEUS and not by_uuid else "nvml")
 
 
 @pytest.mark.parametrize("backend", ["nvml", "zeus"])

@@ -22,6 +22,7 @@ _BY_A_SIGNAL = 128
 _COMMANDS = {
     "run": "Measure an experiment or a study.",
     "compare": "Show whether two runs said the same.",
+    "attach": "Join the log of a meter at the wall to a result.",
     "config": "Show what this machine can measure with.",
 }
 

@@ -139,6 +139,10 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
                 f"{number(device.energy_j)} J of {device.covers}, {kind}{by}; not in the figures here",
             )
         )
+    if result.energy_host_j is not None:
+        host_bound = result.energy_host_uncertainty_j
+        within = "" if host_bound is None else f" +-{number(host_bound)} J (window)"
+        rows.append(("energy, host", f"{number(result.energy_host_j)} J{within}: {result.energy_host_scope}"))
     rows.append(
         (
             "energy per token",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 
 from llenergymeasure.domain import assembly
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
+from llenergymeasure.domain.attached import AttachedLog
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import inputs_digest, outputs_digest
 from llenergymeasure.domain.figures import ComputeFigures, EnergyFigures, SpeedFigures
@@ -40,7 +41,9 @@ from llenergymeasure.domain.window import InFlight
 #   3  batch_size, weights, quantization, adapter and chat_template in model, which stood among its parameters
 #   4  n_independent in the figures of latency_stats, and counted_from beside them; energy_window_s, counted_devices,
 #      baseline_power_w and idle_loaded_power_w in process_results
-SCHEMA_REVISION = 4
+#   5  duration_sec in energy_devices; energy_host_j, energy_host_uncertainty_j and energy_host_scope;
+#      attached_logs
+SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
 
@@ -73,6 +76,9 @@ class ExperimentResult(BaseModel):
     energy_uncertainty_j: float | None
     sensor_accuracy_pct: float | None
     energy_aliasing_pct: float | None = None
+    energy_host_j: float | None = None
+    energy_host_uncertainty_j: float | None = None
+    energy_host_scope: str | None = None
     energy_devices: tuple[DeviceEnergy, ...]
     energy_backend: str | None
 
@@ -119,6 +125,7 @@ class ExperimentResult(BaseModel):
     timeseries: str | None
     requests: str | None
     outputs: str | None = None
+    attached_logs: tuple[AttachedLog, ...] = ()
     process_results: list[ProcessSummary]
     aggregation: Aggregation | None
 
@@ -216,6 +223,9 @@ class ExperimentResult(BaseModel):
             energy_uncertainty_j=energy.uncertainty_j,
             sensor_accuracy_pct=energy.sensor_accuracy_pct,
             energy_aliasing_pct=energy.aliasing_pct,
+            energy_host_j=energy.host.energy_j if energy.host else None,
+            energy_host_uncertainty_j=energy.host.uncertainty_j if energy.host else None,
+            energy_host_scope=energy.host.scope if energy.host else None,
             energy_devices=energy.devices,
             energy_backend=energy.sensor,
             reproducibility_notes=energy.notes,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from llenergymeasure.domain import assembly
+from llenergymeasure.domain.host_energy import HostEnergy
 from llenergymeasure.domain.inference import latency_statistics
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyBreakdown, FlopsResult, LatencyStatistics, sum_or_none
 from llenergymeasure.domain.process import RawProcessResult
@@ -90,6 +91,7 @@ class EnergyFigures:
     uncertainty_j: float | None
     sensor_accuracy_pct: float | None
     aliasing_pct: float | None
+    host: HostEnergy | None
     devices: tuple[DeviceEnergy, ...]
     sensor: str | None
     notes: str
@@ -127,6 +129,7 @@ class EnergyFigures:
             uncertainty_j=assembly.uncertainty_j(raws, devices) if total_j is not None else None,
             sensor_accuracy_pct=sensor_accuracy_pct(devices) if total_j is not None else None,
             aliasing_pct=aliasing_pct,
+            host=HostEnergy.of(devices, speed.duration_sec, len(first.environment_snapshot.gpus)),
             devices=tuple(devices),
             sensor=first.energy_backend,
             notes=reproducibility_notes(

@@ -38,7 +38,8 @@ class DeviceEnergy:
     sensor; ``basis`` says from what). ``uncertainty_j`` is the bound of what edges, ticks and
     integration leave open, not the sensor's own error. ``witness_j`` is what a second reading of the
     same device gave for the same window. ``sensor`` is the name of the one that gave the row, ``scope`` what the figure
-    covers, ``headline`` whether it is part of the total; None where that is still open, or was not written.
+    covers, ``headline`` whether it is part of the total, ``duration_sec`` what time the figure is of; None where that
+    is still open, or was not written.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = FINITE
@@ -55,6 +56,7 @@ class DeviceEnergy:
     sensor: str | None = None
     scope: EnergyScope | None = None
     headline: bool | None = None
+    duration_sec: float | None = None
 
     @property
     def covers(self) -> EnergyScope:

@@ -43,9 +43,13 @@ def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
     where = f"{len(counted)} {units}" if len(counted) > 1 else unit
     if is_modelled(counted):
         return f"modelled from {counted[0].basis or f'{unit} load'}, not sensed ({backend})"
+    readers = list(dict.fromkeys(d.sensor or backend for d in counted))
+    by = f"({', '.join(readers)}){'' if backend in readers else f', beside {backend}'}"
     if all(d.source == "counter" for d in counted):
-        return f"sensed: energy counter of the {where} ({backend})"
-    return f"sensed: sampled power of the {where}, integrated ({backend})"
+        # Only a reading that dates the counter's ticks is founded better than the selected sensor's own.
+        timed = "" if backend in readers else ", ticks timed"
+        return f"sensed: energy counter of the {where}{timed} {by}"
+    return f"sensed: sampled power of the {where}, integrated {by}"
 
 
 def sensor_accuracy_pct(devices: Sequence[DeviceEnergy]) -> float | None:

@@ -90,10 +90,10 @@ FLAGS: Mapping[str, Flag] = {
     "energy_counter_refused": Flag(
         "a GPU's energy counter went back, jumped, stood still or failed, and sampled power took its place", _DOUBT
     ),
-    "zeus_refused": Flag("Zeus gave no figure that can be believed, and NVML's took its place", _DOUBT),
+    "zeus_refused": Flag("Zeus gave no figure that can be believed; NVML's is the one that counts", _DOUBT),
     "counter_disagreement": Flag(
         "a GPU's counter and its power are over 5 % apart, and more than their bounds explain; or Zeus and the timed "
-        "counter are over 5 % apart",
+        "counter are, and more than the ticks at both ends explain",
         _DOUBT,
     ),
     "energy_witness_unavailable": Flag("only one reading of a GPU came through, so nothing checks it", _DOUBT),

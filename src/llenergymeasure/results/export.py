@@ -17,6 +17,7 @@ _FIELDS = (
     "energy_per_request_j", "energy_net_of_loaded_idle_j", "energy_uncertainty_j", "sensor_accuracy_pct",
     "energy_backend", "baseline_power_w", "idle_loaded_power_w", "total_flops", "model_flops", "joules_per_tflop",
     "mfu", "peak_memory_mb", "energy_aliasing_pct", "measurement_methodology", "n_requests_excluded", "n_cut_short",
+    "energy_host_j", "energy_host_uncertainty_j", "energy_host_scope",
 )  # fmt: skip
 # Spreadsheets take the wide forms for the narrow ones.
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")

@@ -18,6 +18,23 @@ MODELLED_RAM = DeviceEnergy(device="ram", kind="dram", energy_j=5.0, source="mod
     ("backend", "devices", "words"),
     [
         ("zeus", [COUNTER], ["sensed", "counter", "GPU", "zeus"]),
+        ("zeus", [replace(COUNTER, sensor="zeus")], ["energy counter of the GPU (zeus)"]),
+        ("nvml", [replace(COUNTER, sensor="nvml")], ["energy counter of the GPU (nvml)"]),
+        (
+            "zeus",
+            [replace(COUNTER, sensor="nvml"), replace(COUNTER, sensor="zeus", headline=False)],
+            ["energy counter of the GPU, ticks timed (nvml), beside zeus"],
+        ),
+        (
+            "zeus",
+            [replace(COUNTER, sensor="nvml"), replace(COUNTER, device="GPU-b", sensor="zeus")],
+            ["energy counter of the 2 GPUs (nvml, zeus)"],
+        ),
+        (
+            "zeus",
+            [replace(INTEGRATED, sensor="nvml"), replace(COUNTER, device="GPU-b", sensor="zeus", headline=False)],
+            ["sampled power of the GPU, integrated (nvml), beside zeus"],
+        ),
         ("nvml", [INTEGRATED], ["sensed", "sampled power", "GPU", "nvml"]),
         ("nvml", [COUNTER, INTEGRATED], ["sensed", "sampled power", "2 GPUs"]),
         ("rapl", [PACKAGE, MODELLED_RAM], ["sensed", "counter", "CPU", "rapl"]),

@@ -3,6 +3,7 @@
 A new sensor of this package is one file here and one line there.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ __all__ = [
     "probe_sensors",
     "select_energy_backend",
 ]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +86,10 @@ def choose_sensor(wanted: str | None, context: SensorContext) -> tuple[SensorBas
         return None, "energy.backend is null: none was asked for"
     if wanted != sensors.AUTO:
         return create_sensor(wanted, context), None
-    problems = []
+    problems: list[str] = []
     for status in probe_sensors(context, sensors.own_names()):
         if status.problem is None:
+            _log.info("energy.backend auto takes %s%s", status.name, f" ({'; '.join(problems)})" if problems else "")
             return status.sensor, None
         problems.append(f"{status.name}: {status.problem}")
     return None, f"no sensor of energy answered ({', '.join(problems)})"

@@ -81,9 +81,26 @@ class SensorBase:
         """Begin a window."""
         raise NotImplementedError(f"{type(self).__name__} has no start_tracking()")
 
+    def start_at_once(self) -> Any:
+        """Begin a window while a load runs that is not to wait; a sensor that looks for its edge looks beside it."""
+        return self.start_tracking()
+
+    def begin_now(self, tracker: Any) -> Any:
+        """The same window, beginning now, when other sensors have been started too; by default as it began."""
+        return tracker
+
+    def end_now(self, tracker: Any) -> Any:
+        """The same window, ended now; what is read from here on only completes it. By default it ends when stopped."""
+        return tracker
+
     def stop_tracking(self, tracker: Any) -> EnergyMeasurement:
         """End the window; never raises."""
         raise NotImplementedError(f"{type(self).__name__} has no stop_tracking()")
+
+
+def can_begin_now(sensor: SensorBase) -> bool:
+    """Whether a window of a sensor can begin anew, so that it does not matter how long others take to start."""
+    return type(sensor).begin_now is not SensorBase.begin_now
 
 
 def sees_gpus(sensor: SensorBase) -> bool:

@@ -53,6 +53,19 @@ class GpuSensor(SensorBase):
         """Begin a window, with a sampler of its own unless one is running."""
         return GpuWindow.open(self._context.sampler, self._context.own_sampler, self._context.clock)
 
+    def start_at_once(self) -> GpuWindow:
+        """Begin a window anywhere in a tick."""
+        context = self._context
+        return GpuWindow.open(context.sampler, context.own_sampler, context.clock, at_once=True)
+
+    def begin_now(self, tracker: GpuWindow) -> GpuWindow:
+        """The same window, beginning now."""
+        return tracker.from_now()
+
+    def end_now(self, tracker: GpuWindow) -> GpuWindow:
+        """The same window, ended now."""
+        return tracker.until(self._context.clock())
+
     def stop_tracking(self, tracker: GpuWindow) -> EnergyMeasurement:
         """Energy between the two calls: the counters', guarded by sampled power; a lost GPU gives no total."""
         found = tracker.close()

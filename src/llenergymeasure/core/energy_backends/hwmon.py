@@ -48,6 +48,7 @@ class _Watch(threading.Thread):
 class _Window:
     start_s: float
     watch: _Watch
+    end_s: float | None = None
 
 
 class HwmonBackend(SensorBase):
@@ -88,10 +89,20 @@ class HwmonBackend(SensorBase):
         watch.start()
         return _Window(self._clock(), watch)
 
-    def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
-        """Power over time, with the edges held to the window's; a rail that was not read often enough has no figure."""
+    def begin_now(self, tracker: _Window) -> _Window:
+        """The same window, beginning now: power at its start is between two readings."""
+        return replace(tracker, start_s=self._clock())
+
+    def end_now(self, tracker: _Window) -> _Window:
+        """The same window, with its last reading."""
         end_s = self._clock()
         tracker.watch.finish()
+        return replace(tracker, end_s=end_s)
+
+    def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
+        """Power over time, with the edges held to the window's; a rail that was not read often enough has no figure."""
+        tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
+        end_s = tracker.start_s if tracker.end_s is None else tracker.end_s
         rows = tuple(_row(course, tracker.start_s, end_s) for course in tracker.watch.courses)
         lost = [
             f"{row.device}: {course.problem}"

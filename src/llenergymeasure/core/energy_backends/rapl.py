@@ -52,8 +52,11 @@ class _Watch(threading.Thread):
             course.look()
         self.looks += 1
 
-    def finish(self) -> None:
+    def stop(self) -> None:
         self._stopping.set()
+
+    def finish(self) -> None:
+        self.stop()
         self.join()
         self.look()
 
@@ -71,6 +74,7 @@ class _Watch(threading.Thread):
 class _Window:
     start_s: float
     watch: _Watch
+    end_s: float | None = None
 
 
 class RAPLBackend(SensorBase):
@@ -117,10 +121,22 @@ class RAPLBackend(SensorBase):
         watch.start()
         return _Window(self._clock(), watch)
 
+    def begin_now(self, tracker: _Window) -> _Window:
+        """The same counters, read anew."""
+        tracker.watch.stop()
+        watch = _Watch([course.zone for course in tracker.watch.courses], self._clock)
+        watch.start()
+        return _Window(self._clock(), watch)
+
+    def end_now(self, tracker: _Window) -> _Window:
+        """The same window, with its last reading."""
+        tracker.watch.finish()
+        return replace(tracker, end_s=self._clock())
+
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
         """Read all zones again; packages make the total. A counter that stood still is not believed."""
-        duration = self._clock() - tracker.start_s
-        tracker.watch.finish()
+        tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
+        duration = (tracker.end_s or tracker.start_s) - tracker.start_s
         courses = tracker.watch.distinct()
         told = [(_row(course), _problem(course)) for course in courses]
         rows = tuple(row for row, _ in told)

@@ -3,11 +3,12 @@
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from llenergymeasure.core.energy_backends.base import SensorBase, no_energy
+from llenergymeasure.core.energy_backends.base import SensorBase, can_begin_now, no_energy
+from llenergymeasure.core.energy_backends.headline import best_founded
 from llenergymeasure.core.foreign import checked, with_defaults
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices, headline_energy_j
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -26,23 +27,43 @@ class Tracking:
 
     The seam forbids ``stop_tracking`` to raise and to give a figure that is none, but a sensor from elsewhere that
     does must not cost the measurement: it gives no joules and a reason. Each row says which sensor gave it, what it
-    covers, and whether it is part of the total.
+    covers, what time it is of, and whether it is part of the total, which is of the best founded of several readings of
+    a device. ``at_once`` starts it without waiting for an edge.
     """
 
     measurement: EnergyMeasurement
 
-    def __init__(self, energy: EnergyBackend) -> None:
+    def __init__(self, energy: EnergyBackend, *, at_once: bool = False) -> None:
         self._energy = with_defaults(energy, SensorBase)
+        self._start = self._energy.start_at_once if at_once else self._energy.start_tracking
+        self.can_begin_now = can_begin_now(self._energy)
         self._tracker: Any = None
         self._problem: str | None = None
 
     def __enter__(self) -> Self:
         try:
             with contained():
-                self._tracker = self._energy.start_tracking()
+                self._tracker = self._start()
         except Exception as error:  # noqa: BLE001 - whatever a sensor's library raises costs the joules, not the run
             self._problem = f"could not start: {first_line(error)}"
         return self
+
+    def begin_now(self) -> None:
+        """Let the window begin now, with those of other sensors, where the sensor can."""
+        self._mark(self._energy.begin_now, "begin")
+
+    def end_now(self) -> None:
+        """Let the window end now, with those of other sensors, where the sensor can; leaving the context reads it."""
+        self._mark(self._energy.end_now, "end")
+
+    def _mark(self, mark: Callable[[Any], Any], what: str) -> None:
+        if self._problem is not None:
+            return
+        try:
+            with contained():
+                self._tracker = mark(self._tracker)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._problem = f"could not {what}: {first_line(error)}"
 
     def __exit__(self, *_: object) -> None:
         self.measurement = self._stopped()
@@ -51,7 +72,8 @@ class Tracking:
         if self._problem is None:
             try:
                 with contained():
-                    return self._completed(self._energy.stop_tracking(self._tracker))
+                    found = self._completed(self._energy.stop_tracking(self._tracker))
+                    return best_founded(found, self._energy.name)
             except Exception as error:  # noqa: BLE001 - as above
                 self._problem = f"could not stop: {first_line(error)}"
         return no_energy(f"{self._energy.name} {self._problem}", 0.0)
@@ -79,7 +101,7 @@ class Tracking:
             found,
             # The rows have the last word: a sensor may have rounded what it added up.
             total_j=found.total_j if of_rows_j is None else of_rows_j,
-            devices=self._labelled(rows),
+            devices=self._labelled(rows, found.duration_sec),
             warnings=(*found.warnings, *told),
         )
 
@@ -102,9 +124,9 @@ class Tracking:
     def _refused(self, why: str, found: EnergyMeasurement) -> EnergyMeasurement:
         """No joules, of the parts neither: nobody is to add them up again."""
         refused = refused_as_a_whole(found, f"{self._energy.name} {why}")
-        return replace(refused, devices=self._labelled(refused.devices))
+        return replace(refused, devices=self._labelled(refused.devices, refused.duration_sec))
 
-    def _labelled(self, rows: Sequence[DeviceEnergy]) -> tuple[DeviceEnergy, ...]:
+    def _labelled(self, rows: Sequence[DeviceEnergy], seconds: float) -> tuple[DeviceEnergy, ...]:
         counted = counted_devices(rows)
         return tuple(
             replace(
@@ -112,6 +134,7 @@ class Tracking:
                 sensor=row.sensor or self._energy.name,
                 scope=row.scope or ((self._energy.scope if row in counted else None) or row.covers),
                 headline=row in counted,
+                duration_sec=seconds if row.duration_sec is None else row.duration_sec,
             )
             for row in rows
         )

@@ -4,6 +4,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from importlib import util
 from typing import Any, Self
@@ -23,8 +24,7 @@ from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyMeasurement,
     combined_uncertainty_j,
-    counted_devices,
-    headline_energy_j,
+    sum_or_none,
 )
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -43,11 +43,16 @@ _PATIENCE_S = 1.0
 
 @dataclass(frozen=True)
 class _Window:
+    """``begun_s`` is when Zeus began; ``ending`` is its figure, once the window has ended."""
+
     start_s: float
+    begun_s: float
     monitor: Any
     name: str
     witness: GpuWindow | None
     error: str | None = None
+    end_s: float | None = None
+    ending: "Future[dict[int, float]] | None" = None
 
 
 class ZeusBackend(SensorBase):
@@ -55,7 +60,8 @@ class ZeusBackend(SensorBase):
 
     Zeus answers 0 J where there is no GPU, and a negative number after a counter reset; neither is
     passed on. Its figures are plain differences of counter reads, off by up to a tick at either end: NVML's
-    timed ticks and sampled power run beside it, bound its error, and take its place where it has no figure.
+    timed ticks and sampled power run beside it, bound its error, and have rows of their own that are not in its total.
+    Which of the two makes a result's headline is no matter of the sensor's (``headline.best_founded``).
     """
 
     name = "zeus"
@@ -114,35 +120,51 @@ class ZeusBackend(SensorBase):
             read = self._end(self._monitor, name)
         except Exception as error:  # noqa: BLE001 - Zeus raises whatever its vendor libraries raise
             self.remedy = _WITHOUT_ZEUS
-            listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-            named = (
-                "" if listed.replace(",", "").strip().isdecimal() or not listed else f" (CUDA_VISIBLE_DEVICES={listed})"
-            )
-            return f"Zeus cannot read the GPU{named}: {error}"
+            return f"Zeus cannot read the GPU{_about_the_list(os.environ.get('CUDA_VISIBLE_DEVICES', ''))}: {error}"
         missing = [uuid for index, uuid in self._uuid_of.items() if index not in read]
         self.remedy = _WITHOUT_ZEUS
         return f"Zeus does not see {', '.join(missing)}" if missing else None
 
     def start_tracking(self) -> _Window:
         """Begin a window; probes first if nobody has."""
+        return self._start(at_once=False)
+
+    def start_at_once(self) -> _Window:
+        """Begin a window anywhere in a tick."""
+        return self._start(at_once=True)
+
+    def _start(self, *, at_once: bool) -> _Window:
         problem = self.problem() if self._monitor is None else None
         witness, name = None, _new_name()
         if problem is None and self._context is not None:
-            witness = GpuWindow.open(self._context.sampler, self._context.own_sampler, self._clock)
+            context = self._context
+            witness = GpuWindow.open(context.sampler, context.own_sampler, self._clock, at_once=at_once)
         if problem is None:
             try:
                 within(_PATIENCE_S, in_a_thread(lambda: self._begin(name)))
             except Exception as error:  # noqa: BLE001 - as above; the workload goes on without Zeus's figure
                 problem = f"Zeus could not begin: {error}"
-        witness = None if witness is None else witness.from_now()
-        return _Window(self._clock(), self._monitor, name, witness, problem)
+        now_s = self._clock()
+        return self.begin_now(_Window(now_s, now_s, self._monitor, name, witness, problem))
+
+    def begin_now(self, tracker: _Window) -> _Window:
+        """The same window, beginning now for the witness; Zeus's own reading stays the one that it began with."""
+        witness = None if tracker.witness is None else tracker.witness.from_now()
+        return replace(tracker, start_s=self._clock(), witness=witness)
+
+    def end_now(self, tracker: _Window) -> _Window:
+        """The same window, ended now; Zeus is asked, and not waited for."""
+        end_s = self._clock()
+        ending = None if tracker.error is not None else in_a_thread(lambda: self._end(tracker.monitor, tracker.name))
+        witness = None if tracker.witness is None else tracker.witness.until(end_s)
+        return replace(tracker, end_s=end_s, witness=witness, ending=ending)
 
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
         """End the window; a figure of Zeus is believed only if it is positive and the witness allows it."""
-        end_s = self._clock()
-        duration = end_s - tracker.start_s
-        ending = None if tracker.error is not None else in_a_thread(lambda: self._end(tracker.monitor, tracker.name))
-        witness = None if tracker.witness is None else tracker.witness.close(end_s)
+        tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
+        end_s = tracker.start_s if tracker.end_s is None else tracker.end_s
+        duration, ending = end_s - tracker.start_s, tracker.ending
+        witness = None if tracker.witness is None else tracker.witness.close()
         seen = {} if witness is None else {gpu.row.device: gpu for gpu in witness.gpus}
         error, read = tracker.error, dict[int, float]()
         if ending is not None:
@@ -153,7 +175,12 @@ class ZeusBackend(SensorBase):
         if error is not None and not seen:
             return no_energy(error, duration)
         judged = [
-            judge(self._row(uuid, read.get(index)), seen.get(uuid), error or f"Zeus returned {read.get(index)!r} J")
+            judge(
+                replace(self._row(uuid, read.get(index)), duration_sec=end_s - tracker.begun_s),
+                seen.get(uuid),
+                error or f"Zeus returned {read.get(index)!r} J",
+                duration,
+            )
             for index, uuid in self._uuid_of.items()
         ]
         rows = tuple(row for of_one, _ in judged for row in of_one)
@@ -163,16 +190,16 @@ class ZeusBackend(SensorBase):
                 MeasurementWarning("energy_witness_unavailable", f"nothing ran beside Zeus: {witness.problem}"),
                 *warnings,
             )
-        total = headline_energy_j(rows)
+        own = [of_one[0] for of_one, _ in judged]
+        total = sum_or_none([None if row.headline is False else row.energy_j for row in own])
         if total is None:
-            lost = no_energy(error or f"Zeus returned {read!r}, which no GPU can have used", duration, 0, rows)
+            lost = no_energy(error or f"Zeus returned {read!r}, which cannot be believed", duration, 0, rows)
             return replace(lost, warnings=(*lost.warnings, *warnings))
-        per_gpu = {row.device: row.energy_j for row in counted_devices(rows) if row.energy_j is not None}
         return EnergyMeasurement(
             total,
             duration,
             2,
-            per_gpu_j=per_gpu,
+            per_gpu_j={row.device: row.energy_j for row in own if row.energy_j is not None},
             devices=rows,
             uncertainty_j=combined_uncertainty_j(rows),
             warnings=warnings,
@@ -214,25 +241,34 @@ class ZeusBackend(SensorBase):
         return None
 
 
+def _about_the_list(listed: str) -> str:
+    """What to know of a list of GPUs that Zeus may not have understood."""
+    if not listed or all(part.strip().isdecimal() for part in listed.split(",")):
+        return ""
+    return f", for it takes indices only (CUDA_VISIBLE_DEVICES={listed}); nvml reads the same counter"
+
+
 def _new_name() -> str:
     return f"llenergymeasure-{next(_window_numbers)}"
 
 
 def judge(
-    zeus: DeviceEnergy, witness: GpuEnergy | None, what: str
+    zeus: DeviceEnergy, witness: GpuEnergy | None, what: str, seconds: float
 ) -> tuple[tuple[DeviceEnergy, ...], tuple[MeasurementWarning, ...]]:
-    """The row to believe of a GPU, with warnings: Zeus's with the witness's bound, or the witness's own.
+    """The readings of a GPU, with warnings: Zeus's first, then the witness's, which is no part of Zeus's total.
 
-    Zeus's own then stands behind the witness's, as no part of the total.
+    Zeus's has the witness's bound and the distance between the two. One that the witness refuses is no part of the
+    total either.
 
     Args:
         zeus: Zeus's figure; without energy where it is none.
         witness: what NVML's ticks and power gave for the same window; None where nothing ran beside Zeus.
         what: what Zeus said, for the warning.
+        seconds: length of the window.
     """
     if witness is None:
         return (zeus,), ()
-    zeus = replace(zeus, scope=witness.row.scope)
+    zeus, beside = replace(zeus, scope=witness.row.scope), replace(witness.row, headline=False)
     known_j = witness.row.energy_j
     if known_j is None:
         missing = MeasurementWarning(
@@ -245,10 +281,10 @@ def judge(
         instead = MeasurementWarning(
             "zeus_refused",
             f"{what} for {zeus.device}{why}",
-            f"its joules are NVML's ({witness.row.source}) instead",
+            f"NVML's joules ({witness.row.source}) of the same window stand beside it",
             zeus.device,
         )
-        return (witness.row, replace(zeus, headline=False)), (*witness.warnings, instead)
+        return (replace(zeus, headline=False), beside), (*witness.warnings, instead)
     apart_j = abs(zeus.energy_j - known_j)
     row = replace(
         zeus,
@@ -256,16 +292,22 @@ def judge(
         update_period_s=witness.row.update_period_s,
         witness_j=known_j,
     )
-    if apart_j <= known_j * DISAGREEMENT_PCT / 100:
-        return (row,), witness.warnings
+    if apart_j <= _explained_j(witness.row, known_j, seconds):
+        return (row, beside), witness.warnings
     warning = MeasurementWarning(
         "counter_disagreement",
         f"Zeus says {zeus.energy_j:.6g} J for {zeus.device}, NVML {known_j:.6g} J with its ticks "
-        f"timed ({apart_j / known_j:.1%} apart)",
-        "measure for longer, or use energy.backend: nvml",
+        f"timed ({apart_j / known_j:.1%} apart), which untimed ticks do not explain",
+        "one of the two reads something else: compare with a meter before citing",
         zeus.device,
     )
-    return (row,), (*witness.warnings, warning)
+    return (row, beside), (*witness.warnings, warning)
+
+
+def _explained_j(witness: DeviceEnergy, known_j: float, seconds: float) -> float:
+    """How far a plain difference may be from the timed figure: a tick's energy at either end, or five percent."""
+    ticks_j = 2 * known_j * (witness.update_period_s or 0.0) / seconds if seconds > 0 else 0.0
+    return max(known_j * DISAGREEMENT_PCT / 100, ticks_j + (witness.uncertainty_j or 0.0))
 
 
 def _zeus_monitor(indices: list[int]) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self, runtime_checkable
 
+from llenergymeasure.core.background import in_a_thread
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.counter import CounterRead
 from llenergymeasure.core.gpu.energy import CardFacts, GpuEnergy, GpuRecord, gpu_energy
@@ -52,36 +53,55 @@ class SeenGpus:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuWindow:
-    """A window that is open since ``start_s`` on ``clock``."""
+    """A window that is open since ``start_s`` on ``clock``, until ``end_s`` where it has ended."""
 
     sampler: GpuSampler
     owned: bool
     clock: Callable[[], float]
     start_s: float
+    end_s: float | None = None
 
     @classmethod
-    def open(cls, shared: TelemetrySampler | None, own: Callable[[], GpuSampler], clock: Callable[[], float]) -> Self:
-        """Begin a window right after a tick of the energy counters.
+    def open(
+        cls,
+        shared: TelemetrySampler | None,
+        own: Callable[[], GpuSampler],
+        clock: Callable[[], float],
+        *,
+        at_once: bool = False,
+    ) -> Self:
+        """Begin a window right after a tick of the energy counters, or anywhere in a tick.
 
         Args:
             shared: a sampler to go by if it is one of GPUs and running; it goes on afterwards.
             own: makes one for this window alone otherwise.
             clock: monotonic seconds; the sampler's own clock.
+            at_once: nobody waits for a tick: those that follow are timed while the window is open, and date those
+                before it.
         """
         sampler = shared if isinstance(shared, GpuSampler) and shared.running else own()
         owned = sampler is not shared
         if owned:
             sampler.start()
-        sampler.watch_edge()
-        return cls(sampler=sampler, owned=owned, clock=clock, start_s=clock())
+        start_s = clock()
+        if at_once:
+            in_a_thread(sampler.watch_edge)
+        else:
+            sampler.watch_edge()
+            start_s = clock()
+        return cls(sampler=sampler, owned=owned, clock=clock, start_s=start_s)
 
     def from_now(self) -> Self:
         """The same window, beginning now."""
         return replace(self, start_s=self.clock())
 
-    def close(self, end_s: float | None = None) -> SeenGpus:
-        """End the window, now or at ``end_s``; what is polled from here on tells only where in a tick it ended."""
-        end_s = self.clock() if end_s is None else end_s
+    def until(self, end_s: float) -> Self:
+        """The same window, ended."""
+        return replace(self, end_s=end_s)
+
+    def close(self) -> SeenGpus:
+        """End the window if it has not ended; what is polled from here on tells only where in a tick that was."""
+        end_s = self.clock() if self.end_s is None else self.end_s
         sampler = self.sampler
         sampler.watch_edge()
         if self.owned:

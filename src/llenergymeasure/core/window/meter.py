@@ -69,20 +69,30 @@ class WindowMeter:
         self.has_closed = False
         self._instruments = instruments
         self._stack = ExitStack()
-        sensors = (instruments.beside, instruments.energy)
-        self._trackings = [Tracking(sensor) for sensor in sensors if sensor is not None]
+        self._trackings: list[Tracking] = []
         self._own_pids: frozenset[int] = frozenset()
         self._cpu_before: CpuTimes | None = None
         self._instrument_cpu_before_s = 0.0
 
-    def open(self) -> None:
-        """Begin the window; work begins where the tracking does, not where the edge of the window was looked for."""
+    def open(self, *, at_once: bool = False) -> None:
+        """Begin the window; work begins where the tracking does, not where the edge of the window was looked for.
+
+        Every row is to be of the same window: sensors that can begin anew are started first, and begin together when
+        the slowest has found its edge. Those that cannot are started last.
+
+        Args:
+            at_once: a load runs that must not wait; edges are looked for while it runs.
+        """
         instruments = self._instruments
         self._instrument_cpu_before_s = instruments.cpu_time_s()
         self._own_pids = instruments.peers.pids() | {os.getpid()}
         self._cpu_before = instruments.machine_cpu_s(self._own_pids)
-        for tracking in self._trackings:
+        sensors = (instruments.beside, instruments.energy)
+        self._trackings = [Tracking(sensor, at_once=at_once) for sensor in sensors if sensor is not None]
+        for tracking in sorted(self._trackings, key=lambda tracking: not tracking.can_begin_now):
             self._stack.enter_context(tracking)
+        for tracking in self._trackings:
+            tracking.begin_now()
         self.window.start_time = instruments.now()
         self.window.start_s = instruments.clock()
         self.is_open = True
@@ -95,6 +105,9 @@ class WindowMeter:
         self.has_closed = True
         window, instruments = self.window, self._instruments
         window.end_s = instruments.clock()
+        for tracking in reversed(self._trackings):
+            tracking.end_now()
+        # Last started, first stopped: those that end when they are stopped are not kept waiting.
         self._stack.close()
         window.end_time = window.start_time + timedelta(seconds=window.duration_sec)
         # Nothing spent is nothing counted: only the sampler of GPUs is.

@@ -46,8 +46,9 @@ def measured_run(
 class _Run:
     """Told of each request that has ended, it opens the window where the part begins and closes it where it ends.
 
-    Where the load has pauses, edges lie in them: the device is idle, and the engine waits while sensors are started.
-    Where requests are always in flight nothing may wait, so sensors are started and stopped beside the run.
+    Where the load has pauses, edges lie in them, and sensors look for theirs while the next unit runs: a device that
+    idled before it would be colder than the load makes it. Where requests are always in flight nothing may wait, so
+    sensors are started and stopped beside the run.
     """
 
     def __init__(
@@ -137,7 +138,8 @@ class _Run:
             self._work.model.seed(self._plan.seed)
         _log.info("measuring")
         self._n_before, self._n_units_before = len(self.done), self._n_units
-        self._meter.open()
+        # Before the run the device idles anyway; between its units it is not to.
+        self._meter.open(at_once=bool(self._n_units) and self._work.load.has_pauses)
         self._unit_began_s = self._clock()
 
     def _cut_off(self) -> None:

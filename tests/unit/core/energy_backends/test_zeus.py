@@ -78,10 +78,22 @@ def test_gpus_given_by_uuid_are_watched_by_cudas_index_and_summed(clock: FakeClo
     assert measured.per_gpu_j == {C: 300.0, A: 45.5}
     assert measured.devices == (
         DeviceEnergy(
-            device=C, kind="gpu", energy_j=300.0, source="counter", field="ZeusMonitor gpu_energy", sensor="zeus"
+            device=C,
+            kind="gpu",
+            energy_j=300.0,
+            source="counter",
+            field="ZeusMonitor gpu_energy",
+            sensor="zeus",
+            duration_sec=5.0,
         ),
         DeviceEnergy(
-            device=A, kind="gpu", energy_j=45.5, source="integrated", field="ZeusMonitor gpu_energy", sensor="zeus"
+            device=A,
+            kind="gpu",
+            energy_j=45.5,
+            source="integrated",
+            field="ZeusMonitor gpu_energy",
+            sensor="zeus",
+            duration_sec=5.0,
         ),
     )
 
@@ -182,64 +194,75 @@ SAID = MeasurementWarning("absurd_power", "what the witness said", device=A)
 NVML_SAID = GpuEnergy(row=NVML, warnings=(SAID,))
 
 
+BESIDE = replace(NVML, headline=False)
+
+
 def test_without_a_witness_zeus_stands_as_it_is() -> None:
-    assert judge(ZEUS, None, "") == ((ZEUS,), ())
+    assert judge(ZEUS, None, "", 10.0) == ((ZEUS,), ())
     lost = replace(ZEUS, energy_j=None)
-    assert judge(lost, None, "") == ((lost,), ())
+    assert judge(lost, None, "", 10.0) == ((lost,), ())
 
 
 def test_a_figure_that_the_witness_allows_is_bounded_by_how_far_apart_they_are_and_its_own_bound() -> None:
-    (row,), warnings = judge(ZEUS, NVML_SAID, "")
+    (row, beside), warnings = judge(ZEUS, NVML_SAID, "", 10.0)
     assert row == replace(SCOPED, uncertainty_j=14.0, update_period_s=0.1, witness_j=300.0)
+    assert beside == BESIDE
     assert warnings == (SAID,)
 
 
 @pytest.mark.parametrize(("energy_j", "warned"), [(285.0, False), (284.9, True), (315.0, False), (315.1, True)])
 def test_five_percent_of_the_witness_is_no_disagreement_and_more_is(energy_j: float, warned: bool) -> None:
-    (row,), warnings = judge(replace(ZEUS, energy_j=energy_j), NVML_SAID, "")
+    (row, _), warnings = judge(replace(ZEUS, energy_j=energy_j), NVML_SAID, "", 10.0)
     assert row.energy_j == energy_j
     assert row.uncertainty_j == pytest.approx(abs(energy_j - 300) + 4)
     assert [w.flag for w in warnings[1:]] == (["counter_disagreement"] if warned else [])
 
 
+@pytest.mark.parametrize(("energy_j", "warned"), [(236.1, False), (235.9, True), (364.1, True)])
+def test_in_a_short_window_a_tick_at_either_end_is_no_disagreement(energy_j: float, warned: bool) -> None:
+    # Of a second at 300 W two ticks of 0.1 s are 60 J, and the witness's own bound is 4 J.
+    _, warnings = judge(replace(ZEUS, energy_j=energy_j), NVML_SAID, "", 1.0)
+    assert [w.flag for w in warnings[1:]] == (["counter_disagreement"] if warned else [])
+
+
 def test_how_far_apart_they_are_is_told() -> None:
-    _, (_, told) = judge(replace(ZEUS, energy_j=330.0), NVML_SAID, "")
+    _, (_, told) = judge(replace(ZEUS, energy_j=330.0), NVML_SAID, "", 10.0)
     for part in ("330 J", A, "300 J", "10.0% apart"):
         assert part in str(told)
 
 
-def test_what_zeus_did_not_measure_is_the_witnesss() -> None:
-    rows, warnings = judge(replace(ZEUS, energy_j=None), NVML_SAID, "Zeus returned -5.0 J")
-    assert rows == (NVML, replace(SCOPED, energy_j=None, headline=False))
+def test_what_zeus_did_not_measure_the_witness_did_and_both_say_so() -> None:
+    rows, warnings = judge(replace(ZEUS, energy_j=None), NVML_SAID, "Zeus returned -5.0 J", 10.0)
+    assert rows == (replace(SCOPED, energy_j=None, headline=False), BESIDE)
     assert warnings[0] == SAID
     assert str(warnings[1]).startswith("zeus_refused: Zeus returned -5.0 J for GPU-a")
-    assert "NVML's (counter)" in str(warnings[1])
+    assert "NVML's joules (counter)" in str(warnings[1])
     assert len(warnings) == 2
 
 
 def test_a_counter_that_the_witness_refused_is_refused_from_zeus_too_and_what_zeus_read_is_kept() -> None:
     integrated = replace(NVML_SAID, row=replace(NVML, source="integrated", witness_j=None))
-    rows, warnings = judge(ZEUS, integrated, "Zeus returned 310.0 J")
-    assert rows == (integrated.row, replace(SCOPED, headline=False))
+    rows, warnings = judge(ZEUS, integrated, "Zeus returned 310.0 J", 10.0)
+    assert rows == (replace(SCOPED, headline=False), replace(integrated.row, headline=False))
     assert "not to be believed" in str(warnings[1])
-    assert "NVML's (integrated)" in str(warnings[1])
+    assert "NVML's joules (integrated)" in str(warnings[1])
 
 
 def test_zeus_without_a_counter_polls_power_as_the_witness_does_and_is_not_refused() -> None:
     integrated = replace(NVML_SAID, row=replace(NVML, source="integrated", witness_j=None))
-    (row,), warnings = judge(replace(ZEUS, source="integrated"), integrated, "")
+    (row, _), warnings = judge(replace(ZEUS, source="integrated"), integrated, "", 10.0)
     assert (row.energy_j, row.source, row.uncertainty_j) == (310.0, "integrated", 14.0)
     assert warnings == (SAID,)
 
 
 def test_a_witness_without_a_bound_leaves_how_far_apart_they_are() -> None:
-    (row,), _ = judge(ZEUS, replace(NVML_SAID, row=replace(NVML, uncertainty_j=None)), "")
+    (row, _), _ = judge(ZEUS, replace(NVML_SAID, row=replace(NVML, uncertainty_j=None)), "", 10.0)
     assert row.uncertainty_j == 10.0
 
 
 def test_zeus_alone_is_said_to_be_alone() -> None:
     blind = GpuEnergy(row=replace(NVML, energy_j=None), warnings=(SAID,), problem="the power was not read")
-    (row,), warnings = judge(ZEUS, blind, "")
+    (row,), warnings = judge(ZEUS, blind, "", 10.0)
     assert row == SCOPED
     assert list(map(str, warnings)) == [
         "absurd_power: what the witness said",
@@ -250,7 +273,7 @@ def test_zeus_alone_is_said_to_be_alone() -> None:
 def test_where_neither_knows_there_is_no_energy() -> None:
     blind = GpuEnergy(row=replace(NVML, energy_j=None), problem="the power was not read")
     lost = replace(ZEUS, energy_j=None)
-    assert judge(lost, blind, "") == ((replace(SCOPED, energy_j=None),), ())
+    assert judge(lost, blind, "", 10.0) == ((replace(SCOPED, energy_j=None),), ())
 
 
 class Stamping:
@@ -329,8 +352,9 @@ def test_beside_zeus_timed_ticks_bound_its_error(watched: Callable[[FakeGpu], Se
     context = watched(FakeGpu(A, 300.0, counter_mj=_ticking_mj))
     monitor = TimedMonitor(309.0)
     measured = _beside(monitor, context)
-    (row,) = measured.devices
+    row, beside = measured.devices
     assert (row.source, row.field) == ("counter", "ZeusMonitor gpu_energy")
+    assert (beside.sensor, beside.headline, beside.energy_j) == ("nvml", False, row.witness_j)
     assert row.witness_j == pytest.approx(300 * measured.duration_sec, rel=0.02)
     assert row.energy_j == measured.total_j == monitor.energies[0]
     # 3 % of 75 J, and the witness's own.
@@ -351,17 +375,18 @@ def test_beside_zeus_timed_ticks_bound_its_error(watched: Callable[[FakeGpu], Se
         (TimedMonitor(300.0, "end"), "Zeus could not read the GPU at the end"),
     ],
 )
-def test_where_zeus_has_no_figure_the_timed_ticks_take_its_place(
+def test_where_zeus_has_no_figure_it_has_no_total_and_the_timed_ticks_stand_beside_it(
     watched: Callable[[FakeGpu], SensorContext], monitor: TimedMonitor, said: str
 ) -> None:
     measured = _beside(monitor, watched(FakeGpu(A, 300.0, counter_mj=_ticking_mj)))
-    row, own = measured.devices
+    own, row = measured.devices
     assert (row.source, row.field, row.sensor) == ("counter", "nvmlDeviceGetTotalEnergyConsumption", "nvml")
-    assert (own.device, own.energy_j, own.sensor, own.headline) == (A, None, "zeus", False)
+    assert (own.device, own.energy_j, own.sensor, own.headline, row.headline) == (A, None, "zeus", False, False)
     assert row.uncertainty_j is not None
-    assert measured.total_j == row.energy_j == pytest.approx(300 * measured.duration_sec, abs=row.uncertainty_j)
-    assert measured.per_gpu_j == {A: row.energy_j}
-    (told,) = measured.warnings
+    assert row.energy_j == pytest.approx(300 * measured.duration_sec, abs=row.uncertainty_j)
+    assert (measured.total_j, measured.per_gpu_j) == (None, None)
+    lost, told = measured.warnings
+    assert lost.flag == "energy_unavailable"
     assert str(told).startswith("zeus_refused: ")
     assert said in str(told)
 
@@ -369,11 +394,12 @@ def test_where_zeus_has_no_figure_the_timed_ticks_take_its_place(
 def test_a_counter_that_stands_still_costs_zeus_its_figure(watched: Callable[[FakeGpu], SensorContext]) -> None:
     monitor = TimedMonitor(123.0)
     measured = _beside(monitor, watched(FakeGpu(A, 300.0, counter_mj=lambda _: 5)))
-    row, own = measured.devices
+    own, row = measured.devices
     assert (row.source, own.source, own.headline) == ("integrated", "counter", False)
     assert own.energy_j == monitor.energies[0]
-    assert measured.total_j == pytest.approx(300 * measured.duration_sec, rel=1e-3)
-    assert [w.flag for w in measured.warnings] == ["energy_counter_refused", "zeus_refused"]
+    assert measured.total_j is None
+    assert row.energy_j == pytest.approx(300 * measured.duration_sec, rel=1e-3)
+    assert [w.flag for w in measured.warnings] == ["energy_unavailable", "energy_counter_refused", "zeus_refused"]
 
 
 def test_without_a_witness_zeus_alone_is_believed_and_that_is_said() -> None:

@@ -29,6 +29,7 @@ from llenergymeasure.testing import (
     words_as_tokens,
 )
 from llenergymeasure.testing.simulated import SimulatedEngine, SimulatedModel
+from tests.fakes.searching import GPU_W, Searching
 
 # Two at a time, a second a step. The first ends at 3 s and the third begins, the second at 5 and the fourth begins, the
 # third at 7, the fourth at 9.
@@ -363,3 +364,46 @@ def test_requests_that_only_waited_are_not_in_flight_when_they_are_told_as_cance
     assert thorough.in_flight == quiet.in_flight == InFlight(n_at_start=1, n_at_end=1)
     assert [r.index for r in thorough.requests] == [r.index for r in quiet.requests]
     assert thorough.counts == quiet.counts
+
+
+@pytest.mark.parametrize(
+    "measurement",
+    [
+        {"methodology": "windowed", "window_start_s": 1.5},
+        {"methodology": "windowed", "window_start_s": 1.5, "window_length_s": 1.0},
+        {"methodology": "steady_state", "n_steady_batches": 2},
+    ],
+    ids=["windowed", "windowed and cut off", "steady state"],
+)
+def test_the_device_does_not_idle_before_the_measured_batch_while_an_edge_is_looked_for(
+    measurement: dict[str, Any],
+) -> None:
+    clock = FakeClock()
+    model = FakeModel(clock, batch_size=1, batch_s=1.0, devices=("GPU-0",))
+    config = ExperimentConfig.model_validate(
+        {
+            "model": "fake",
+            "n": 6,
+            "warmup": {"enabled": False},
+            "baseline": {"enabled": False},
+            "measurement": measurement,
+        }
+    )
+    instruments = Instruments(
+        energy=Searching(clock),
+        sampler=FakeSampler(),
+        snapshot=fake_environment,
+        clock=clock,
+        sleep=clock.sleep,
+        now=clock.now,
+        tokenise=words_as_tokens,
+        aside=at_once,
+    )
+    raw = run_session(ExperimentPlan.of(config, devices=("GPU-0",)), FakeEngine(model), instruments)
+    assert raw.steady_state_window is not None
+    # Two batches of a second were run before it, and nothing between them and the third.
+    assert raw.steady_state_window[0] == pytest.approx(2.0)
+    assert raw.requests[0].sent_s == pytest.approx(raw.window_start_s)
+    assert raw.energy is not None
+    assert raw.energy.total_j == pytest.approx(GPU_W * raw.duration_sec)
+    assert raw.energy.duration_sec == pytest.approx(raw.duration_sec)
