@@ -297,6 +297,12 @@ def counted_devices(devices: Sequence[DeviceEnergy]) -> list[DeviceEnergy]:
     return []
 
 
+def slowest_update_s(measurement: EnergyMeasurement) -> float | None:
+    """The longest update period of the counted devices of a measurement; None where none says of one."""
+    periods_s = (d.update_period_s for d in counted_devices(measurement.devices))
+    return max((period_s for period_s in periods_s if period_s is not None), default=None)
+
+
 def headline_energy_j(devices: Sequence[DeviceEnergy]) -> float | None:
     """The total of the counted ones of [n] devices; None when one is unknown, or some are sensed and some modelled."""
     counted = counted_devices(devices)

@@ -181,7 +181,10 @@ FLAGS: Mapping[str, Flag] = {
     "phases_disturbed": Flag(
         "programs beside the measurement took over 5 % of the processors while prefill and decode were told apart"
     ),
-    "phases_unresolved": Flag("the interval of prefill or of decode reaches down to zero"),
+    "phases_unresolved": Flag(
+        "the interval of prefill or of decode reaches down to zero, or its windows are shorter than what the sensor "
+        "resolves"
+    ),
     "phases_without_bound": Flag("the intervals of the phases hold no bound of the sensor"),
     "phases_unavailable": Flag("prefill and decode were not measured apart, and why"),
     "flops_unavailable": Flag("FLOPs could not be counted, and why"),
