@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
-from llenergymeasure.domain import assembly
+from llenergymeasure.domain import assembly, idle_share
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import inputs_digest, outputs_digest
@@ -40,7 +40,10 @@ from llenergymeasure.domain.window import InFlight
 #   3  batch_size, weights, quantization, adapter and chat_template in model, which stood among its parameters
 #   4  n_independent in the figures of latency_stats, and counted_from beside them; energy_window_s, counted_devices,
 #      baseline_power_w and idle_loaded_power_w in process_results
-SCHEMA_REVISION = 4
+#   5  bounds of idle power and of what is left without it: baseline_power_uncertainty_w and adjusted_uncertainty_j in
+#      energy_breakdown, idle_loaded_power_uncertainty_w, energy_net_of_loaded_idle_uncertainty_j, both bounds in
+#      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases
+SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
 
@@ -67,7 +70,9 @@ class ExperimentResult(BaseModel):
     avg_energy_per_token_j: float | None
     energy_per_request_j: float | None
     energy_net_of_loaded_idle_j: float | None
+    energy_net_of_loaded_idle_uncertainty_j: float | None = None
     idle_loaded_power_w: float | None
+    idle_loaded_power_uncertainty_w: float | None = None
     baseline_power_w: float | None
     energy_breakdown: EnergyBreakdown | None
     energy_uncertainty_j: float | None
@@ -210,7 +215,9 @@ class ExperimentResult(BaseModel):
             energy_per_request_j=energy.per_request_j,
             joules_per_tflop=energy.joules_per_tflop,
             energy_net_of_loaded_idle_j=energy.net_of_loaded_idle_j,
-            idle_loaded_power_w=energy.idle_loaded_power_w,
+            energy_net_of_loaded_idle_uncertainty_j=energy.net_of_loaded_idle_uncertainty_j,
+            idle_loaded_power_w=energy.idle.power_w if energy.idle else None,
+            idle_loaded_power_uncertainty_w=energy.idle.power_uncertainty_w if energy.idle else None,
             baseline_power_w=energy.breakdown.baseline_power_w if energy.breakdown else None,
             energy_breakdown=energy.breakdown,
             energy_uncertainty_j=energy.uncertainty_j,

@@ -91,7 +91,7 @@ class EnergyMeasurement:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyBreakdown:
-    """Energy as sensed, and with the idle machine's share taken off."""
+    """Energy as sensed, and with the idle machine's share taken off; bounds where sensors and scatter tell of some."""
 
     raw_j: float | None
     adjusted_j: float | None
@@ -99,6 +99,8 @@ class EnergyBreakdown:
     baseline_method: BaselineMethod
     baseline_timestamp: float | None = None
     baseline_cache_age_sec: float | None = None
+    baseline_power_uncertainty_w: float | None = None
+    adjusted_uncertainty_j: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +196,7 @@ class WarmupResult:
 
     ``final_cv`` and ``target_cv`` are fractions; ``final_cv`` is None when there are too few latencies.
     ``thermal_floor_wait_s`` is what was waited, less than what was asked for where the floor ended early.
+    ``thermal_settled`` says whether every GPU's temperature had settled by then; None where nobody looked.
     """
 
     converged: bool
@@ -205,6 +208,7 @@ class WarmupResult:
     n_failed: int = 0
     thermal_floor_wait_s: float = 0.0
     thermal_floor_ended_early: bool = False
+    thermal_settled: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

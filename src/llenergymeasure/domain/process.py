@@ -77,6 +77,7 @@ class RawProcessResult(BaseModel):
     energy: EnergyMeasurement | None = None
     energy_breakdown: EnergyBreakdown | None = None
     idle_loaded_power_w: float | None = None
+    idle_loaded_power_uncertainty_w: float | None = None
     energy_aliasing_pct: float | None = None
     flops_result: FlopsResult | None = None
     phases: PhasesResult | None = None

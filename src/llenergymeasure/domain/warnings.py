@@ -129,6 +129,19 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "telemetry_unavailable": Flag("the state of the GPUs could not be read, so throttling is not known", _DOUBT),
     "baseline_drift": Flag("a cached idle baseline was over 10 % off and was measured again", _DOUBT),
+    "thermal_not_settled": Flag(
+        "`warmup.thermal_settle_max_s` was over before every GPU's temperature had settled", _DOUBT
+    ),
+    "idle_unsteady": Flag(
+        "load of others was seen in a window of idling by its power: adjusted or net energy have a bound that reaches "
+        "to it",
+        _DOUBT,
+    ),
+    "idle_changed": Flag(
+        "idle power was another one after the window than before it, or less with the model loaded than without: "
+        "others were at work on the device",
+        _DOUBT,
+    ),
     "baseline_unavailable": Flag("the idle baseline could not be measured, and why"),
     "loaded_idle_unavailable": Flag("the power of idling with the model loaded could not be measured, and why"),
     "negative_adjusted_energy": Flag("the idle baseline took more power than the measurement", _DOUBT),
