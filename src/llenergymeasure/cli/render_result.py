@@ -150,6 +150,9 @@ def _beyond_idling_rows(result: ExperimentResult) -> list[tuple[str, str]]:
         left = _bounded(result.energy_net_of_loaded_idle_j, result.energy_net_of_loaded_idle_uncertainty_j)
         idle = _bounded(result.idle_loaded_power_w, result.idle_loaded_power_uncertainty_w)
         rows.append(("energy, net", f"{left} J after loaded idle of {idle} W"))
+    if result.dither_pause_s is not None:
+        share = "" if result.dither_energy_j is None else f", about {number(result.dither_energy_j)} J of them"
+        rows.append(("dither", f"{number(result.dither_pause_s)} s of pauses are in the figures{share} (loaded idle)"))
     return rows
 
 

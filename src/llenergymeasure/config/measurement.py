@@ -139,6 +139,14 @@ class MeasurementConfig(ConfigModel):
     n_steady_batches: Integer = Field(
         default=5, ge=2, description="Batches that the coefficient of variation looks at."
     )
+    dither_s: Number | None = Field(
+        default=None,
+        gt=0,
+        le=10,
+        description="Pause between fixed batches for a random time of up to this, such as one period of the sensor, so "
+        "that tokens and sensor do not keep step; null does not pause.",
+    )
+
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "window_start_s": ("methodology=windowed",),
         "window_length_s": ("methodology=windowed",),

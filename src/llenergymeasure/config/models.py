@@ -59,9 +59,10 @@ NOT_MEASURED = frozenset({"name", "output_dir"})
 _IDLE_FIELDS = {
     "baseline": tuple(BaselineConfig.model_fields),
     "warmup": ("thermal_floor_seconds", "thermal_floor_early_end", "thermal_settle_max_s"),
+    "measurement": ("dither_s",),
 }
 # Fields that came after results had been cited by their hash: one that is null says nothing, and is in no hash.
-_LATER_FIELDS = {"warmup": ("thermal_settle_max_s",)}
+_LATER_FIELDS = {"warmup": ("thermal_settle_max_s",), "measurement": ("dither_s",)}
 
 
 class _NotWritten(str):

@@ -261,6 +261,7 @@ def _raw_result(
         idle_loaded_power_w=seen.idle_loaded.whole.power_w if seen.idle_loaded else None,
         idle_loaded_power_uncertainty_w=seen.idle_loaded.whole.uncertainty_w if seen.idle_loaded else None,
         energy_aliasing_pct=window.aliasing_pct,
+        dither_pause_s=window.dither_pause_s,
         flops_result=seen.flops,
         phases=seen.phases,
         measurement_methodology=methodology,

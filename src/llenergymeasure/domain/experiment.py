@@ -42,7 +42,8 @@ from llenergymeasure.domain.window import InFlight
 #      baseline_power_w and idle_loaded_power_w in process_results
 #   5  bounds of idle power and of what is left without it: baseline_power_uncertainty_w and adjusted_uncertainty_j in
 #      energy_breakdown, idle_loaded_power_uncertainty_w, energy_net_of_loaded_idle_uncertainty_j, both bounds in
-#      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases
+#      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases; dither_pause_s,
+#      dither_energy_j
 SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
@@ -78,6 +79,8 @@ class ExperimentResult(BaseModel):
     energy_uncertainty_j: float | None
     sensor_accuracy_pct: float | None
     energy_aliasing_pct: float | None = None
+    dither_pause_s: float | None = None
+    dither_energy_j: float | None = None
     energy_devices: tuple[DeviceEnergy, ...]
     energy_backend: str | None
 
@@ -223,6 +226,8 @@ class ExperimentResult(BaseModel):
             energy_uncertainty_j=energy.uncertainty_j,
             sensor_accuracy_pct=energy.sensor_accuracy_pct,
             energy_aliasing_pct=energy.aliasing_pct,
+            dither_pause_s=idle_share.dither_pause_s(raws),
+            dither_energy_j=idle_share.dither_energy_j(raws),
             energy_devices=energy.devices,
             energy_backend=energy.sensor,
             reproducibility_notes=energy.notes,

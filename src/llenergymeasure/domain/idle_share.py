@@ -1,4 +1,4 @@
-"""What of the energy of several processes was idling: without the model and with it."""
+"""What of the energy of several processes was idling: without the model, with it, and in pauses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -59,6 +59,28 @@ def combined_idle(raws: Sequence[RawProcessResult], powers_w: Sequence[_Watts]) 
 def loaded_idle(raws: Sequence[RawProcessResult]) -> IdlePower | None:
     """Idling with the model loaded."""
     return combined_idle(raws, [(r.idle_loaded_power_w, r.idle_loaded_power_uncertainty_w) for r in raws])
+
+
+def dither_pause_s(raws: Sequence[RawProcessResult]) -> float | None:
+    """Seconds of pauses in the windows, of the process that paused for longest: they pause beside each other."""
+    return max((r.dither_pause_s for r in raws if r.dither_pause_s is not None), default=None)
+
+
+def dither_energy_j(raws: Sequence[RawProcessResult]) -> float | None:
+    """What was idled away in those pauses: loaded idle power times seconds, which no sensor told apart.
+
+    None where nothing paused, or the power of a process is not known by itself.
+    """
+    pauses_s = [r.dither_pause_s for r in raws]
+    devices = [d.device for r in raws if r.energy is not None for d in counted_devices(r.energy.devices)]
+    if len(set(devices)) < len(devices):
+        return None
+    return sum_or_none(
+        [
+            None if r.idle_loaded_power_w is None or pause_s is None else r.idle_loaded_power_w * pause_s
+            for r, pause_s in zip(raws, pauses_s, strict=True)
+        ]
+    )
 
 
 def combined_breakdown(

@@ -187,6 +187,7 @@ FLAGS: Mapping[str, Flag] = {
         "the model's chat template asks for the date, and is told the same one in every run (2025-01-01)"
     ),
     "dataset_too_small": Flag("there are fewer prompts than `n`"),
+    "dither_left_out": Flag("`measurement.dither_s` was set, and the load has no pauses between batches"),
     "dormant_fields": Flag("settings that change nothing as the others are"),
     "memory_tight": Flag(
         "the estimate is above what is free; only before a run, in the log and with `--dry-run`"

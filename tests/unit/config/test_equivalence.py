@@ -273,8 +273,8 @@ def test_the_hash_tells_dormant_fields_apart_all_the_same(
             {"warmup.thermal_floor_early_end": "energy"},
         ),
         (
-            {**NO_ENERGY, "warmup": {"thermal_settle_max_s": 90}},
-            {"warmup.thermal_settle_max_s": "energy"},
+            {**NO_ENERGY, "warmup": {"thermal_settle_max_s": 90}, "measurement": {"dither_s": 0.1}},
+            {"warmup.thermal_settle_max_s": "energy", "measurement.dither_s": "energy"},
         ),
         (
             {"warmup": {"enabled": False, "window_size": 3}},

@@ -438,6 +438,19 @@ def test_what_is_left_is_as_open_as_the_energy_that_it_is_left_of(process: MakeP
     assert unbounded.energy_net_of_loaded_idle_uncertainty_j is None
 
 
+def test_pauses_are_told_with_what_was_idled_away_in_them(process: MakeProcess) -> None:
+    def paused(i: int, name: str, pause_s: float | None) -> RawProcessResult:
+        return process(i, 2, devices=[gpu(name, 100.0)], idle_loaded_power_w=20.0 + i, dither_pause_s=pause_s)
+
+    apart = of([paused(0, "A", 0.5), paused(1, "B", 0.4)])
+    assert apart.dither_pause_s == 0.5
+    assert apart.dither_energy_j == pytest.approx(20.0 * 0.5 + 21.0 * 0.4)
+    shared = of([paused(0, "A", 0.5), paused(1, "A", 0.5)])
+    assert (shared.dither_pause_s, shared.dither_energy_j) == (0.5, None)
+    without = of([paused(0, "A", None), paused(1, "B", None)])
+    assert (without.dither_pause_s, without.dither_energy_j) == (None, None)
+
+
 @pytest.mark.parametrize("power_w", [None, 20.0])
 def test_loaded_idle_that_nobody_can_tell_apart_is_absent(process: MakeProcess, power_w: float | None) -> None:
     shared = [gpu("A", 100.0), *([] if power_w is None else [gpu("B", 100.0)])]
