@@ -3,7 +3,7 @@
 A request has ``backend``, ``batch_s``, ``n_batches``, ``output_dir``, ``scenario`` (the file, to which ``in_window``
 is appended at the first measured batch, ``{now}`` in it being scenario time) and ``visible`` (CUDA_VISIBLE_DEVICES).
 The answer is the raw result. The engine is a fake that takes its time; everything else is the package's own, but for
-waits: idle baseline and thermal floor are cut to ``WAIT_S``.
+waits: idle baseline and thermal floor take ``WAIT_S``, and so does each slice of the look after the window.
 """
 
 import json
@@ -78,6 +78,10 @@ def measured(request: dict[str, Any]) -> str:
             "energy": {"backend": request["backend"]},
         }
     )
+    # A copy is not validated: users wait for half a minute at least.
+    floor = config.warmup.model_copy(update={"thermal_floor_seconds": WAIT_S})
+    idle = config.baseline.model_copy(update={"duration_seconds": WAIT_S})
+    config = config.model_copy(update={"warmup": floor, "baseline": idle})
     engine = FakeEngine(model)
     output_dir = None if request["output_dir"] is None else Path(request["output_dir"])
     plan = ExperimentPlan.of(config, output_dir=output_dir, devices=model.devices)

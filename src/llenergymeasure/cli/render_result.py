@@ -114,21 +114,7 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     accuracy = "" if result.sensor_accuracy_pct is None else f" +-{result.sensor_accuracy_pct:g} % (sensor)"
     aliasing = "" if result.energy_aliasing_pct is None else f" +-{result.energy_aliasing_pct:.2g} % (aliasing)"
     rows = [("energy, raw", f"{number(result.total_energy_j)} J{bound}{accuracy}{aliasing}, {origin}")]
-    if result.energy_adjusted_j is not None:
-        rows.append(
-            (
-                "energy, adjusted",
-                f"{number(result.energy_adjusted_j)} J after the idle baseline of {number(result.baseline_power_w)} W",
-            )
-        )
-    if result.energy_net_of_loaded_idle_j is not None:
-        rows.append(
-            (
-                "energy, net",
-                f"{number(result.energy_net_of_loaded_idle_j)} J after loaded idle of "
-                f"{number(result.idle_loaded_power_w)} W",
-            )
-        )
+    rows += _beyond_idling_rows(result)
     beside = [d for d in result.energy_devices if d not in counted_devices(result.energy_devices)]
     for device in beside:
         kind = "modelled" if device.source == "modelled" else "sensed"
@@ -158,6 +144,26 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     return rows
 
 
+def _beyond_idling_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    rows, breakdown = [], result.energy_breakdown
+    if breakdown is not None and result.energy_adjusted_j is not None:
+        left = _bounded(result.energy_adjusted_j, breakdown.adjusted_uncertainty_j)
+        idle = _bounded(result.baseline_power_w, breakdown.baseline_power_uncertainty_w)
+        rows.append(("energy, adjusted", f"{left} J after the idle baseline of {idle} W"))
+    if result.energy_net_of_loaded_idle_j is not None:
+        left = _bounded(result.energy_net_of_loaded_idle_j, result.energy_net_of_loaded_idle_uncertainty_j)
+        idle = _bounded(result.idle_loaded_power_w, result.idle_loaded_power_uncertainty_w)
+        rows.append(("energy, net", f"{left} J after loaded idle of {idle} W"))
+    if result.dither_pause_s is not None:
+        share = "" if result.dither_energy_j is None else f", about {number(result.dither_energy_j)} J of them"
+        rows.append(("dither", f"{number(result.dither_pause_s)} s of pauses are in the figures{share} (loaded idle)"))
+    return rows
+
+
+def _bounded(value: float | None, bound: float | None) -> str:
+    return number(value) if bound is None else f"{number(value)} +-{number(bound)}"
+
+
 def _part_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     if result.measurement_methodology == "total":
         return []
@@ -182,7 +188,9 @@ def _phase_line(phase: PhaseResult, origin: str) -> str:
     parts += [f"{_estimate(phase.duration_sec)} s"]
     parts += [f"{_estimate(phase.power_w)} W"] if phase.power_w else []
     parts += [f"{_estimate(phase.tokens_per_second)} tok/s"] if phase.tokens_per_second else []
-    return "; ".join(parts) + ("" if phase.status == "resolved" else "; UNRESOLVED: the interval includes zero")
+    return "; ".join(parts) + (
+        "" if phase.status == "resolved" else "; UNRESOLVED: it may be nothing, or the sensor does not resolve it"
+    )
 
 
 def _estimate(found: Estimate) -> str:

@@ -23,7 +23,14 @@ class WarmupConfig(ConfigModel):
     )
     thermal_floor_early_end: Flag = Field(
         default=False,
-        description="End the thermal floor once temperature and power of every GPU have settled; the result says so.",
+        description="End the thermal floor once temperature and power of every GPU have settled, which takes a minute "
+        "to be seen; the result says so.",
+    )
+    thermal_settle_max_s: Number | None = Field(
+        default=None,
+        ge=30,
+        description="Let the thermal floor go on until every GPU has settled, up to this many seconds in all; null is "
+        "thermal_floor_seconds, settled or not.",
     )
     convergence_detection: Flag = Field(
         default=False, description="Go on until latencies are steady; on by itself when one of its fields is given."
@@ -58,6 +65,16 @@ class WarmupConfig(ConfigModel):
     @classmethod
     def _convergence_fields_switch_it_on(cls, data: Any) -> Any:
         return with_implied(data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _the_floor_comes_before_its_end(self) -> Self:
+        if self.thermal_settle_max_s is not None and self.thermal_settle_max_s < self.thermal_floor_seconds:
+            raise conflict(
+                f"thermal_settle_max_s: {self.thermal_settle_max_s:g} is over before thermal_floor_seconds: "
+                f"{self.thermal_floor_seconds:g}; raise it, or lower thermal_floor_seconds",
+                "thermal_settle_max_s",
+            )
+        return self
 
     @model_validator(mode="after")
     def _the_cap_leaves_room_to_converge(self) -> Self:
@@ -121,6 +138,13 @@ class MeasurementConfig(ConfigModel):
     )
     n_steady_batches: Integer = Field(
         default=5, ge=2, description="Batches that the coefficient of variation looks at."
+    )
+    dither_s: Number | None = Field(
+        default=None,
+        gt=0,
+        le=10,
+        description="Pause between fixed batches for a random time of up to this, such as one period of the sensor, so "
+        "that tokens and sensor do not keep step; null does not pause.",
     )
 
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {

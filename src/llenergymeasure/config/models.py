@@ -58,8 +58,11 @@ NOT_MEASURED = frozenset({"name", "output_dir"})
 # What idling is done for: without a sensor of energy nobody idles.
 _IDLE_FIELDS = {
     "baseline": tuple(BaselineConfig.model_fields),
-    "warmup": ("thermal_floor_seconds", "thermal_floor_early_end"),
+    "warmup": ("thermal_floor_seconds", "thermal_floor_early_end", "thermal_settle_max_s"),
+    "measurement": ("dither_s",),
 }
+# Fields that came after results had been cited by their hash: one that is null says nothing, and is in no hash.
+_LATER_FIELDS = {"warmup": ("thermal_settle_max_s",), "measurement": ("dither_s",)}
 
 
 class _NotWritten(str):
@@ -278,6 +281,9 @@ class ExperimentConfig(TakesSections):
         values = {key: value for key, value in self.resolved().items() if key not in NOT_MEASURED}
         # A preset is only another way to write the fields that it fills in.
         values["decoder"] = {key: value for key, value in values["decoder"].items() if key != "preset"}
+        for section, later in _LATER_FIELDS.items():
+            unset = {name for name in later if values[section][name] is None}
+            values[section] = {name: value for name, value in values[section].items() if name not in unset}
         return values
 
     def dormant_fields(self) -> dict[str, str]:
@@ -297,6 +303,8 @@ class ExperimentConfig(TakesSections):
             for section in sections:
                 place = place[section]
             place[field] = default
+            if default is None and field in _LATER_FIELDS.get(name.partition(".")[0], ()):
+                del place[field]
         return canonical(values)
 
     def _dormant(self) -> Iterator[tuple[str, str, Any]]:

@@ -15,16 +15,15 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from llenergymeasure._files import write_atomically
 from llenergymeasure._locks import locked
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
-from llenergymeasure.core.energy_backends.tracking import Tracking
-from llenergymeasure.core.measurement_warnings import baseline_drift_warning
-from llenergymeasure.domain.metrics import FINITE, EnergyBreakdown, EnergyMeasurement, sum_or_none
+from llenergymeasure.core.idle import STEADY, Idling, Level, idling_of, measured_idling
+from llenergymeasure.core.measurement_warnings import baseline_drift_warning, idle_unsteady_warning
+from llenergymeasure.domain.metrics import FINITE, EnergyBreakdown, sum_or_none
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.protocols import EnergyBackend
 
 _log = logging.getLogger(__name__)
 
-# A cached baseline is checked for this long before it is used. At the default interval that is 50 power
-# readings, and two edges of a 0.1 s energy counter are 4 % of it: well inside the drift that counts.
+# A cached baseline is checked for this long before it is used: five slices, whose scatter is the noise that counts.
 SPOT_CHECK_S = 5.0
 # Whoever holds the lock reads or writes a file of some hundred bytes.
 _LOCK_PATIENCE_S = 10.0
@@ -34,7 +33,10 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineCache:
-    """A measured idle baseline. ``timestamp`` is Unix time in seconds."""
+    """A measured idle baseline. ``timestamp`` is Unix time in seconds.
+
+    ``power_uncertainty_w`` is its bound; one that has none, as of an older version, is not used again.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = FINITE
 
@@ -45,12 +47,28 @@ class BaselineCache:
     devices: tuple[str, ...]
     power_by_device_w: dict[str, float] = field(default_factory=dict)
     from_cache: bool = False
+    power_uncertainty_w: float | None = None
+    uncertainty_by_device_w: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def levels(self) -> dict[str | None, Level]:
+        """Power with its bound of each device by itself, and under None of the whole."""
+        return {
+            None: Level(power_w=self.power_w, uncertainty_w=self.power_uncertainty_w),
+            **{
+                device: Level(power_w=power_w, uncertainty_w=self.uncertainty_by_device_w.get(device))
+                for device, power_w in self.power_by_device_w.items()
+            },
+        }
 
     def of(self, devices: Sequence[str]) -> Self | None:
         """The baseline of some of its devices; None where one was not measured by itself."""
         known = [self.power_by_device_w.get(device) for device in devices]
         power_w = sum_or_none(known)
-        return None if power_w is None else replace(self, power_w=power_w, devices=tuple(devices))
+        if power_w is None:
+            return None
+        bound_w = sum_or_none([self.uncertainty_by_device_w.get(device) for device in devices])
+        return replace(self, power_w=power_w, power_uncertainty_w=bound_w, devices=tuple(devices))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,22 +157,6 @@ _BASELINE = TypeAdapter(BaselineCache)
 SESSION_BASELINES = BaselineStore()
 
 
-def measure_idle_power(
-    energy: EnergyBackend, duration_sec: float, sleep: Callable[[float], None] = time.sleep
-) -> EnergyMeasurement:
-    """Do nothing for a while and measure it; ``sleep`` may return before that time is over."""
-    with Tracking(energy) as tracking:
-        sleep(duration_sec)
-    return tracking.measurement
-
-
-def mean_power_w(measurement: EnergyMeasurement) -> float | None:
-    """Mean power in watts of a measured window; None without energy."""
-    if measurement.total_j is None or measurement.duration_sec <= 0:
-        return None
-    return measurement.total_j / measurement.duration_sec
-
-
 def _logged(warning: MeasurementWarning) -> None:
     _log.warning("%s", warning)
 
@@ -174,8 +176,10 @@ def measure_baseline_power(  # noqa: PLR0913 - four positions by contract, the r
 ) -> BaselineCache | None:
     """Idle power, measured now, or within the last ``cache_ttl_sec`` and still true.
 
-    A cached baseline is checked by a short measurement. One that has drifted, or that cannot be checked,
-    is measured again in full.
+    A cached baseline is checked by a short measurement. One from which that differs by more than the two leave open,
+    or that cannot be checked, is measured again in full. A measurement in which others were at work is made once more;
+    if it is no better, the quiet level that was seen is given with a bound that reaches to the load, a warning says so,
+    and it is not kept.
 
     Args:
         device_index: NVML index of the GPU, when ``energy`` is not given.
@@ -197,42 +201,76 @@ def measure_baseline_power(  # noqa: PLR0913 - four positions by contract, the r
     key = f"{sensor.name}:{','.join(devices) or device_index}:{duration_sec:g}s"
     known = store.get(key)
     if known is not None and 0 <= (age_s := now() - known.timestamp) <= cache_ttl_sec:
-        check = measure_idle_power(sensor, min(SPOT_CHECK_S, duration_sec), sleep)
-        drift = _drift(known, check, age_s)
-        if check.total_j is not None and drift is None:
+        check = idling_of(measured_idling(sensor, min(SPOT_CHECK_S, duration_sec), sleep))
+        if check is not None and _still_true(known, check):
             return replace(known, from_cache=True)
-        if drift is not None:
+        if check is not None and (drift := _drift(known, check, age_s)) is not None:
             warn(drift)
-    measurement = measure_idle_power(sensor, duration_sec, sleep)
-    power_w = mean_power_w(measurement)
-    if power_w is None:
-        reasons = "; ".join(map(str, measurement.warnings)) or "the sensor gave no energy"
-        warn(MeasurementWarning("baseline_unavailable", reasons, "energy is given unadjusted"))
+    idling = _in_full(sensor, duration_sec, sleep, warn)
+    if idling is None:
         return None
     baseline = BaselineCache(
-        power_w=power_w,
+        power_w=idling.whole.power_w,
         timestamp=now(),
-        duration_sec=measurement.duration_sec,
+        duration_sec=idling.duration_sec,
         source=sensor.name,
-        devices=tuple(d.device for d in measurement.devices),
-        power_by_device_w=_power_by_device_w(measurement),
+        devices=idling.devices,
+        power_by_device_w={name: level.power_w for name, level in idling.by_device.items()},
+        power_uncertainty_w=idling.whole.uncertainty_w,
+        uncertainty_by_device_w={
+            name: level.uncertainty_w for name, level in idling.by_device.items() if level.uncertainty_w is not None
+        },
     )
-    store.put(key, baseline)
+    if idling.disturbance is None:
+        store.put(key, baseline)
     return baseline
 
 
-def _power_by_device_w(measurement: EnergyMeasurement) -> dict[str, float]:
-    seconds = measurement.duration_sec
-    return {d.device: d.energy_j / seconds for d in measurement.devices if d.energy_j is not None and seconds > 0}
+def _in_full(
+    sensor: EnergyBackend,
+    duration_sec: float,
+    sleep: Callable[[float], None],
+    warn: Callable[[MeasurementWarning], None],
+) -> Idling | None:
+    """Idle power over the whole time, taken once more if others were at work in it."""
+    first = measured_idling(sensor, duration_sec, sleep)
+    found = idling_of(first)
+    if found is None:
+        said = dict.fromkeys(str(warning) for measurement in first for warning in measurement.warnings)
+        reasons = "; ".join(said) or "the sensor gave no energy"
+        warn(MeasurementWarning("baseline_unavailable", reasons, "energy is given unadjusted"))
+        return None
+    if found.disturbance is None:
+        return found
+    _log.info("%s; the idle baseline is measured once more", found.disturbance)
+    second = measured_idling(sensor, duration_sec, sleep)
+    again = idling_of(second)
+    # A load that came to stay is steady too.
+    is_quiet = again is not None and again.whole.power_w <= (1 + STEADY) * found.whole.power_w
+    if again is not None and again.disturbance is None and is_quiet:
+        return again
+    found = idling_of([*first, *second]) or found
+    if found.disturbance is not None:
+        warn(idle_unsteady_warning(found.disturbance, "before the model was loaded"))
+    return found
 
 
-def _drift(known: BaselineCache, check: EnergyMeasurement, age_s: float) -> MeasurementWarning | None:
-    """What to say of the whole that has drifted, or else of a device, whose drift the others may hide."""
-    power_w = mean_power_w(check)
-    found = [None if power_w is None else baseline_drift_warning(known.power_w, power_w, age_s)]
-    for device, now_w in _power_by_device_w(check).items():
+def _still_true(known: BaselineCache, check: Idling) -> bool:
+    """Whether a short look at the idle machine says what its baseline says, device by device."""
+    if known.power_uncertainty_w is None or check.whole.uncertainty_w is None or check.disturbance is not None:
+        return False
+    pairs = [
+        (level, check.whole if name is None else check.by_device.get(name)) for name, level in known.levels.items()
+    ]
+    return not any(now is not None and level.differs_from(now) for level, now in pairs)
+
+
+def _drift(known: BaselineCache, check: Idling, age_s: float) -> MeasurementWarning | None:
+    """What to say of the whole that has drifted far, or else of a device, whose drift the others may hide."""
+    found = [baseline_drift_warning(known.power_w, check.whole.power_w, age_s)]
+    for device, now in check.by_device.items():
         if device in known.power_by_device_w:
-            found.append(baseline_drift_warning(known.power_by_device_w[device], now_w, age_s, device))
+            found.append(baseline_drift_warning(known.power_by_device_w[device], now.power_w, age_s, device))
     return next((warning for warning in found if warning is not None), None)
 
 
@@ -241,14 +279,25 @@ def create_energy_breakdown(
     baseline: BaselineCache | None,
     duration_sec: float,
     *,
+    uncertainty_j: float | None = None,
     now: Callable[[], float] = time.time,
 ) -> EnergyBreakdown:
-    """Energy as sensed and less the baseline: ``total_j - power_w * duration_sec``, negative values kept."""
+    """Energy as sensed and less the baseline: ``total_j - power_w * duration_sec``, negative values kept.
+
+    Args:
+        total_j: joules of the window.
+        baseline: idle power before the model was loaded.
+        duration_sec: seconds of the window.
+        uncertainty_j: bound of ``total_j``; the adjusted energy has one where both have.
+        now: Unix time in seconds.
+    """
     if baseline is None:
         return EnergyBreakdown(raw_j=total_j, adjusted_j=None, baseline_power_w=None, baseline_method="unavailable")
     adjusted_j = None if total_j is None else total_j - baseline.power_w * duration_sec
     if adjusted_j is not None and adjusted_j < 0:
         _log.warning("baseline-adjusted energy is negative: %.3f J", adjusted_j)
+    bound_w = baseline.power_uncertainty_w
+    idle_bound_j = None if bound_w is None else bound_w * duration_sec
     return EnergyBreakdown(
         raw_j=total_j,
         adjusted_j=adjusted_j,
@@ -256,4 +305,7 @@ def create_energy_breakdown(
         baseline_method="cached" if baseline.from_cache else "fresh",
         baseline_timestamp=baseline.timestamp,
         baseline_cache_age_sec=now() - baseline.timestamp if baseline.from_cache else 0.0,
+        baseline_power_uncertainty_w=bound_w,
+        # Both are of one sensor and may be off to either side together.
+        adjusted_uncertainty_j=None if adjusted_j is None else sum_or_none([uncertainty_j, idle_bound_j]),
     )

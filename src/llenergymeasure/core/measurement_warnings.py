@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 from llenergymeasure.core.gpu.power_sensor import Aliasing, PowerSensor, aliasing_of
+from llenergymeasure.core.idle import Level
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices
 from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 
@@ -17,8 +18,12 @@ FEW_SAMPLES = 10
 FEW_SENSOR_PERIODS = 20
 # What a tool that tells apart differences of a percent may not let pass silently.
 ALIASING_RESIDUAL_PCT = 1.0
-# Idle power of a machine at rest repeats to a few percent; more has a cause, such as a process or another clock.
+# Idle power of a machine at rest repeats to a few percent. Less than this is measured again without a word; more has a
+# cause that a reader should know of, such as a process or another clock.
 BASELINE_DRIFT = 0.10
+# A card that has just worked is warmer, and its clocks may be up for a moment: that is tens of percent of what it idles
+# with. A neighbour's load is a multiple of it.
+STILL_HOT = 0.5
 # What an otherwise idle machine does by itself stays under a few percent of its processors.
 FOREIGN_CPU_PCT = 5.0
 # Where others take as much, what they slow down and draw is no longer a small error of the figure.
@@ -134,6 +139,60 @@ def baseline_drift_warning(
     )
 
 
+def idle_unsteady_warning(disturbance: str, when: str) -> MeasurementWarning:
+    """That others were at work while the machine was to idle; ``disturbance`` is what was seen of it."""
+    return MeasurementWarning(
+        "idle_unsteady",
+        f"{disturbance}, {when}: the figure is of the quiet ones, or of all where there are none, and its bound "
+        "reaches to the others",
+        "see that nobody else uses the machine, and run again",
+    )
+
+
+def idle_changed_warning(before: Level, after: Sequence[Level], device: str | None = None) -> MeasurementWarning | None:
+    """Whether idling with the model loaded, of one device or of all, took other power after the window than before it.
+
+    Args:
+        before: in the thermal floor.
+        after: in [n] slices right after the window.
+        device: of which they are; None of all.
+    """
+    lowest, highest = min(after, key=_power_w, default=None), max(after, key=_power_w, default=None)
+    if lowest is None or highest is None:
+        return None
+    risen = lowest.power_w > (1 + STILL_HOT) * before.power_w and before.differs_from(lowest)
+    fallen = highest.power_w < (1 - BASELINE_DRIFT) * before.power_w and before.differs_from(highest)
+    if not risen and not fallen:
+        return None
+    seen = lowest if risen else highest
+    of = "" if device is None else f" of {device}"
+    return MeasurementWarning(
+        "idle_changed",
+        f"idle power{of} with the model loaded was {before.power_w:.1f} W before the window and {seen.power_w:.1f} W "
+        "right after it, so somebody else was at work on the device at one of the two, and perhaps in between",
+        "see that nobody else uses the machine, and run again",
+        device,
+    )
+
+
+def idle_below_baseline_warning(empty: Level, loaded: Level, device: str | None = None) -> MeasurementWarning | None:
+    """Whether idling took less with a model loaded than before, which only load of others explains."""
+    if loaded.power_w >= (1 - BASELINE_DRIFT) * empty.power_w or not empty.differs_from(loaded):
+        return None
+    of = "" if device is None else f" of {device}"
+    return MeasurementWarning(
+        "idle_changed",
+        f"idle power{of} was {empty.power_w:.1f} W before the model was loaded and {loaded.power_w:.1f} W with it, so "
+        "somebody else was at work on the device when the baseline was measured",
+        "see that nobody else uses the machine, and run again",
+        device,
+    )
+
+
+def _power_w(level: Level) -> float:
+    return level.power_w
+
+
 def energy_span_warning(energy: EnergyMeasurement, window_s: float) -> list[MeasurementWarning]:
     """Whether joules were taken over another time than tokens and latencies."""
     if energy.total_j is None or abs(energy.duration_sec - window_s) <= _SAME_SPAN * window_s:
@@ -145,17 +204,6 @@ def energy_span_warning(energy: EnergyMeasurement, window_s: float) -> list[Meas
             "use a sensor that starts and stops faster, or measure for longer",
         )
     ]
-
-
-def thermal_floor_warning(waited_s: float, asked_s: float, *, ended_early: bool) -> MeasurementWarning | None:
-    """Whether the wait before the measurement was cut short."""
-    if not ended_early:
-        return None
-    return MeasurementWarning(
-        "thermal_floor_ended_early",
-        f"it ended after {waited_s:.0f} of {asked_s:g} s, when temperature and power had settled",
-        "compare with results that waited as long, or leave warmup.thermal_floor_early_end out",
-    )
 
 
 def few_sensor_periods_warning(devices: Sequence[DeviceEnergy], window_s: float) -> MeasurementWarning | None:

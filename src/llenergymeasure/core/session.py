@@ -17,6 +17,7 @@ from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.device_check import Watched, watch_the_model
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
+from llenergymeasure.core.idle import Idling
 from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.prompts.fitting import beyond_context
@@ -135,7 +136,7 @@ class _Seen:
     warmup: WarmupResult
     energy_backend: str | None
     energy_breakdown: EnergyBreakdown | None
-    idle_loaded_power_w: float | None
+    idle_loaded: Idling | None
     phases: PhasesResult | None
     peak_memory_mb: float | None
     flops: FlopsResult | None
@@ -153,7 +154,7 @@ def _measured(
     warmup = steps.warm_up(plan, work, instruments, warnings)
     instruments.peers.wait("floor")
     with _telemetry(instruments, warnings):
-        warmup, idle_loaded_power_w = steps.thermal_floor(plan, warmup, instruments, warnings)
+        warmup, loaded = steps.thermal_floor(plan, warmup, instruments, warnings)
         instruments.peers.wait("settled", POLL_BESIDE_S)
         state.advance(ExperimentState.MEASURING)
         with inference():
@@ -165,6 +166,7 @@ def _measured(
         warnings.extend(answers.said("engine_warnings", model.warnings, warnings))
         warnings.extend(answers.uncut_prompts(work, window))
         peak_memory_mb = answers.peak_memory_mb(model, warnings)
+        steps.look_at_idle_power(plan, watched.baseline, loaded, instruments, warnings)
         phases = steps.phases(plan, work.only(window.units), instruments, warnings)
     samples = answers.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
     window.keep(samples, plan.devices, environment.gpus)
@@ -175,7 +177,7 @@ def _measured(
         warmup=warmup,
         energy_backend=instruments.energy.name if instruments.energy else None,
         energy_breakdown=steps.energy_breakdown(window, watched.baseline, instruments, warnings),
-        idle_loaded_power_w=idle_loaded_power_w,
+        idle_loaded=loaded,
         phases=phases,
         peak_memory_mb=peak_memory_mb,
         flops=flops,
@@ -258,8 +260,10 @@ def _raw_result(
         energy_backend=seen.energy_backend,
         energy=window.energy,
         energy_breakdown=seen.energy_breakdown,
-        idle_loaded_power_w=seen.idle_loaded_power_w,
+        idle_loaded_power_w=seen.idle_loaded.whole.power_w if seen.idle_loaded else None,
+        idle_loaded_power_uncertainty_w=seen.idle_loaded.whole.uncertainty_w if seen.idle_loaded else None,
         energy_aliasing_pct=window.aliasing_pct,
+        dither_pause_s=window.dither_pause_s,
         flops_result=seen.flops,
         phases=seen.phases,
         measurement_methodology=methodology,

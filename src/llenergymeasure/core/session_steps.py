@@ -2,22 +2,24 @@
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.baseline import (
     BaselineCache,
     create_energy_breakdown,
-    mean_power_w,
     measure_baseline_power,
 )
-from llenergymeasure.core.energy_backends.tracking import Tracking
+from llenergymeasure.core.idle import IdleMeter, Idling, idling_of, measured_idling
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import foreign_cpu_pct
 from llenergymeasure.core.measurement_warnings import (
     energy_span_warning,
+    idle_below_baseline_warning,
+    idle_changed_warning,
+    idle_unsteady_warning,
     phases_disturbed_warning,
-    thermal_floor_warning,
 )
 from llenergymeasure.core.peers import InStep
 from llenergymeasure.core.prompts.fitting import Room
@@ -25,7 +27,7 @@ from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import as_text
 from llenergymeasure.core.session_answers import or_unavailable
 from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
-from llenergymeasure.core.thermal_floor import FloorWait, wait_until_settled
+from llenergymeasure.core.thermal_floor import Floor, FloorWait, thermal_floor_warnings, wait_out
 from llenergymeasure.core.warmup import warmup_until_converged, warmup_warning
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.core.window.phases import measure_phases
@@ -47,6 +49,8 @@ from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError, 
 _log = logging.getLogger(__name__)
 
 _NO_IDLE = "idle power and thermal floor were left out"
+# Three slices of a second: what a run costs more so that load of others shows that began while it was measured.
+_IDLE_AFTER_S = 3.0
 
 
 def idle_baseline(
@@ -164,8 +168,8 @@ def warm_up(
 
 def thermal_floor(
     plan: ExperimentPlan, warmup: WarmupResult, instruments: Instruments, warnings: list[MeasurementWarning]
-) -> tuple[WarmupResult, float | None]:
-    """Idle with the model loaded until temperatures settle; gives the power of that idling in watts.
+) -> tuple[WarmupResult, Idling | None]:
+    """Idle with the model loaded until temperatures settle; gives the power of that idling.
 
     The floor ends early only where the configuration allows it and the running sampler shows every GPU settled.
     """
@@ -173,27 +177,70 @@ def thermal_floor(
         return warmup, None
     settings = plan.config.warmup
     _log.info("thermal floor: idling for %g s with the model loaded", settings.thermal_floor_seconds)
-    with Tracking(instruments.energy) as tracking:
-        wait = _wait_out_the_floor(plan, instruments)
-    idle = tracking.measurement
-    if idle.total_j is None:
-        reasons = "; ".join(map(str, idle.warnings)) or "the sensor gave no energy"
+    with IdleMeter(instruments.energy, settings.thermal_floor_seconds, instruments.sleep) as meter:
+        wait = _wait_out_the_floor(plan, instruments, meter.sleep)
+    idling = idling_of([only_gpus(measurement, plan.devices) for measurement in meter.measurements])
+    if idling is None:
+        said = dict.fromkeys(str(warning) for found in meter.measurements for warning in found.warnings)
+        reasons = "; ".join(said) or "the sensor gave no energy"
         warnings.append(MeasurementWarning("loaded_idle_unavailable", reasons))
-    shortened = thermal_floor_warning(wait.waited_s, settings.thermal_floor_seconds, ended_early=wait.ended_early)
-    if shortened is not None:
-        warnings.append(shortened)
-    done = replace(warmup, thermal_floor_wait_s=wait.waited_s, thermal_floor_ended_early=wait.ended_early)
-    return done, mean_power_w(only_gpus(idle, plan.devices))
+    elif idling.disturbance is not None:
+        warnings.append(idle_unsteady_warning(idling.disturbance, "with the model loaded"))
+    warnings.extend(thermal_floor_warnings(wait, settings))
+    done = replace(
+        warmup,
+        thermal_floor_wait_s=wait.waited_s,
+        thermal_floor_ended_early=wait.ended_early,
+        thermal_settled=wait.settled,
+    )
+    return done, idling
 
 
-def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments) -> FloorWait:
-    seconds = plan.config.warmup.thermal_floor_seconds
-    if plan.config.warmup.thermal_floor_early_end:
-        return wait_until_settled(
-            seconds, len(plan.devices), instruments.sampler.get_samples, instruments.clock, instruments.sleep
+def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments, sleep: Callable[[float], None]) -> FloorWait:
+    settings = plan.config.warmup
+    return wait_out(
+        Floor(settings.thermal_floor_seconds, settings.thermal_floor_early_end, settings.thermal_settle_max_s),
+        len(plan.devices),
+        instruments.sampler.get_samples,
+        instruments.clock,
+        sleep,
+    )
+
+
+def look_at_idle_power(
+    plan: ExperimentPlan,
+    baseline: BaselineCache | None,
+    loaded: Idling | None,
+    instruments: Instruments,
+    warnings: list[MeasurementWarning],
+) -> None:
+    """Idle for a moment after the window, and hold the three windows of idling against each other.
+
+    Load of others that lasts shows in no window of idling by itself: one that began or ended while the model was loaded
+    or measured does, between two of them.
+    """
+    if instruments.energy is None or loaded is None:
+        return
+    measured = measured_idling(instruments.energy, _IDLE_AFTER_S, instruments.sleep)
+    slices = [idling_of([only_gpus(each, plan.devices)]) for each in measured]
+    known = [each for each in slices if each is not None]
+    found = [
+        idle_changed_warning(
+            before,
+            [each.whole if name is None else each.by_device[name] for each in known if name in (None, *each.by_device)],
+            name,
         )
-    instruments.sleep(seconds)
-    return FloorWait(seconds, ended_early=False)
+        for name, before in loaded.levels.items()
+    ]
+    if baseline is not None:
+        found += [
+            idle_below_baseline_warning(empty, loaded.levels[name], name)
+            for name, empty in baseline.levels.items()
+            if name in loaded.levels
+        ]
+    # A device says more than the whole, which has the same of it.
+    told = [warning for warning in found if warning is not None]
+    warnings.extend([warning for warning in told if warning.device is not None] or told)
 
 
 def phases(
@@ -294,6 +341,7 @@ def energy_breakdown(
         window.energy.total_j,
         baseline,
         window.energy.duration_sec,
+        uncertainty_j=window.energy.uncertainty_j,
         now=lambda: instruments.now().timestamp(),
     )
     if breakdown.adjusted_j is not None and breakdown.adjusted_j < 0:

@@ -12,14 +12,12 @@ from typing import Any
 from llenergymeasure.domain.inference import ModelDescription, RequestOutput
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
-    EnergyBreakdown,
     FlopsResult,
     ThermalThrottleInfo,
     WarmupResult,
     combined_uncertainty_j,
     counted_devices,
     headline_energy_j,
-    sum_or_none,
 )
 from llenergymeasure.domain.model_flops import sum_terms
 from llenergymeasure.domain.process import RawProcessResult
@@ -61,6 +59,8 @@ class ProcessSummary:
     counted_devices: tuple[str, ...] | None = None
     baseline_power_w: float | None = None
     idle_loaded_power_w: float | None = None
+    baseline_power_uncertainty_w: float | None = None
+    idle_loaded_power_uncertainty_w: float | None = None
 
 
 def in_order(raws: Sequence[RawProcessResult]) -> list[RawProcessResult]:
@@ -207,67 +207,6 @@ def duration_sec(raws: Sequence[RawProcessResult]) -> float:
     return max(r.window_end_s for r in raws) - min(r.window_start_s for r in raws)
 
 
-@dataclass(frozen=True, kw_only=True)
-class IdlePower:
-    """Power of idling of all counted devices, and its share of the energy of the windows."""
-
-    power_w: float
-    energy_j: float
-
-
-def combined_idle(raws: Sequence[RawProcessResult], powers_w: Sequence[float | None]) -> IdlePower | None:
-    """Idle power over all processes, of those that saw the same devices the longest window's, as for their energy.
-
-    Args:
-        raws: [n] processes.
-        powers_w: [n] watts of the counted devices of each.
-
-    Returns:
-        The sum; None where one is unknown, or where devices are in some sets and not in others, so that nobody
-        knows the power of each.
-    """
-    by_devices: dict[frozenset[str], tuple[float, float | None]] = {}
-    for raw, power_w in zip(raws, powers_w, strict=True):
-        if raw.energy is None:
-            return None
-        devices = frozenset(d.device for d in counted_devices(raw.energy.devices))
-        seconds = raw.energy.duration_sec
-        if devices not in by_devices or seconds > by_devices[devices][0]:
-            by_devices[devices] = (seconds, power_w)
-    n_distinct = len(frozenset[str]().union(*by_devices))
-    sum_w = sum_or_none([power_w for _, power_w in by_devices.values()])
-    if sum_w is None or sum(map(len, by_devices)) != n_distinct:
-        return None
-    return IdlePower(
-        power_w=sum_w, energy_j=sum(seconds * (power_w or 0.0) for seconds, power_w in by_devices.values())
-    )
-
-
-def loaded_idle(raws: Sequence[RawProcessResult]) -> IdlePower | None:
-    """Idling with the model loaded."""
-    return combined_idle(raws, [r.idle_loaded_power_w for r in raws])
-
-
-def combined_breakdown(raws: Sequence[RawProcessResult], raw_j: float | None) -> EnergyBreakdown | None:
-    """Baseline-adjusted energy over all processes, each set of devices counted once."""
-    known = [r.energy_breakdown for r in raws if r.energy_breakdown is not None]
-    if not known:
-        return None
-    if len(raws) == 1:
-        return known[0]
-    idle = combined_idle(raws, [r.energy_breakdown.baseline_power_w if r.energy_breakdown else None for r in raws])
-    if raw_j is None or idle is None:
-        return EnergyBreakdown(raw_j=raw_j, adjusted_j=None, baseline_power_w=None, baseline_method="unavailable")
-    return EnergyBreakdown(
-        raw_j=raw_j,
-        adjusted_j=raw_j - idle.energy_j,
-        baseline_power_w=idle.power_w,
-        baseline_method=known[0].baseline_method,
-        baseline_timestamp=known[0].baseline_timestamp,
-        baseline_cache_age_sec=known[0].baseline_cache_age_sec,
-    )
-
-
 def combined_flops(raws: Sequence[RawProcessResult]) -> FlopsResult | None:
     """FLOPs of the whole experiment: summed for data parallelism, once for tensor parallelism."""
     first = raws[0].flops_result
@@ -376,7 +315,11 @@ def summaries(raws: Sequence[RawProcessResult]) -> list[ProcessSummary]:
             energy_window_s=r.energy.duration_sec if r.energy else None,
             counted_devices=tuple(d.device for d in counted_devices(r.energy.devices)) if r.energy else None,
             baseline_power_w=r.energy_breakdown.baseline_power_w if r.energy_breakdown else None,
+            baseline_power_uncertainty_w=(
+                r.energy_breakdown.baseline_power_uncertainty_w if r.energy_breakdown else None
+            ),
             idle_loaded_power_w=r.idle_loaded_power_w,
+            idle_loaded_power_uncertainty_w=r.idle_loaded_power_uncertainty_w,
         )
         for r in raws
     ]

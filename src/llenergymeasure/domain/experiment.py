@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
-from llenergymeasure.domain import assembly
+from llenergymeasure.domain import assembly, idle_share
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.attached import AttachedLog
 from llenergymeasure.domain.environment import EnvironmentSnapshot
@@ -41,8 +41,11 @@ from llenergymeasure.domain.window import InFlight
 #   3  batch_size, weights, quantization, adapter and chat_template in model, which stood among its parameters
 #   4  n_independent in the figures of latency_stats, and counted_from beside them; energy_window_s, counted_devices,
 #      baseline_power_w and idle_loaded_power_w in process_results
-#   5  duration_sec in energy_devices; energy_host_j, energy_host_uncertainty_j and energy_host_scope;
-#      attached_logs
+#   5  duration_sec in energy_devices; energy_host_j, energy_host_uncertainty_j and energy_host_scope; attached_logs;
+#      bounds of idle power and of what is left without it: baseline_power_uncertainty_w and adjusted_uncertainty_j in
+#      energy_breakdown, idle_loaded_power_uncertainty_w, energy_net_of_loaded_idle_uncertainty_j, both bounds in
+#      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases; dither_pause_s,
+#      dither_energy_j
 SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
@@ -70,7 +73,9 @@ class ExperimentResult(BaseModel):
     avg_energy_per_token_j: float | None
     energy_per_request_j: float | None
     energy_net_of_loaded_idle_j: float | None
+    energy_net_of_loaded_idle_uncertainty_j: float | None = None
     idle_loaded_power_w: float | None
+    idle_loaded_power_uncertainty_w: float | None = None
     baseline_power_w: float | None
     energy_breakdown: EnergyBreakdown | None
     energy_uncertainty_j: float | None
@@ -79,6 +84,8 @@ class ExperimentResult(BaseModel):
     energy_host_j: float | None = None
     energy_host_uncertainty_j: float | None = None
     energy_host_scope: str | None = None
+    dither_pause_s: float | None = None
+    dither_energy_j: float | None = None
     energy_devices: tuple[DeviceEnergy, ...]
     energy_backend: str | None
 
@@ -217,7 +224,9 @@ class ExperimentResult(BaseModel):
             energy_per_request_j=energy.per_request_j,
             joules_per_tflop=energy.joules_per_tflop,
             energy_net_of_loaded_idle_j=energy.net_of_loaded_idle_j,
-            idle_loaded_power_w=energy.idle_loaded_power_w,
+            energy_net_of_loaded_idle_uncertainty_j=energy.net_of_loaded_idle_uncertainty_j,
+            idle_loaded_power_w=energy.idle.power_w if energy.idle else None,
+            idle_loaded_power_uncertainty_w=energy.idle.power_uncertainty_w if energy.idle else None,
             baseline_power_w=energy.breakdown.baseline_power_w if energy.breakdown else None,
             energy_breakdown=energy.breakdown,
             energy_uncertainty_j=energy.uncertainty_j,
@@ -226,6 +235,8 @@ class ExperimentResult(BaseModel):
             energy_host_j=energy.host.energy_j if energy.host else None,
             energy_host_uncertainty_j=energy.host.uncertainty_j if energy.host else None,
             energy_host_scope=energy.host.scope if energy.host else None,
+            dither_pause_s=idle_share.dither_pause_s(raws),
+            dither_energy_j=idle_share.dither_energy_j(raws),
             energy_devices=energy.devices,
             energy_backend=energy.sensor,
             reproducibility_notes=energy.notes,

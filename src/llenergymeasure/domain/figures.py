@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from llenergymeasure.domain import assembly
+from llenergymeasure.domain import assembly, idle_share
 from llenergymeasure.domain.host_energy import HostEnergy
 from llenergymeasure.domain.inference import latency_statistics
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyBreakdown, FlopsResult, LatencyStatistics, sum_or_none
@@ -87,7 +87,8 @@ class EnergyFigures:
     per_request_j: float | None
     joules_per_tflop: float | None
     net_of_loaded_idle_j: float | None
-    idle_loaded_power_w: float | None
+    net_of_loaded_idle_uncertainty_j: float | None
+    idle: idle_share.IdlePower | None
     uncertainty_j: float | None
     sensor_accuracy_pct: float | None
     aliasing_pct: float | None
@@ -115,18 +116,22 @@ class EnergyFigures:
         first, counts = raws[0], speed.counts
         devices = assembly.distinct_devices(raws)
         total_j = assembly.total_energy_j(raws, devices)
-        idle = assembly.loaded_idle(raws)
+        idle = idle_share.loaded_idle(raws)
+        bound_j = assembly.uncertainty_j(raws, devices) if total_j is not None else None
         aliasing_pct = max((r.energy_aliasing_pct for r in raws if r.energy_aliasing_pct is not None), default=None)
         return cls(
             total_j=total_j,
-            breakdown=assembly.combined_breakdown(raws, total_j),
+            breakdown=idle_share.combined_breakdown(raws, total_j, bound_j),
             per_output_token_j=_ratio(total_j, counts.output_tokens),
             per_token_j=_ratio(total_j, speed.n_tokens),
             per_request_j=_ratio(total_j, counts.n_requests),
             joules_per_tflop=joules_per_tflop(total_j, compute.flops_result),
             net_of_loaded_idle_j=None if total_j is None or idle is None else total_j - idle.energy_j,
-            idle_loaded_power_w=idle.power_w if idle else None,
-            uncertainty_j=assembly.uncertainty_j(raws, devices) if total_j is not None else None,
+            net_of_loaded_idle_uncertainty_j=sum_or_none(
+                [bound_j, None if idle is None else idle.energy_uncertainty_j]
+            ),
+            idle=idle,
+            uncertainty_j=bound_j,
             sensor_accuracy_pct=sensor_accuracy_pct(devices) if total_j is not None else None,
             aliasing_pct=aliasing_pct,
             host=HostEnergy.of(devices, speed.duration_sec, len(first.environment_snapshot.gpus)),

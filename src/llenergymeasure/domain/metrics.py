@@ -93,7 +93,7 @@ class EnergyMeasurement:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyBreakdown:
-    """Energy as sensed, and with the idle machine's share taken off."""
+    """Energy as sensed, and with the idle machine's share taken off; bounds where sensors and scatter tell of some."""
 
     raw_j: float | None
     adjusted_j: float | None
@@ -101,6 +101,8 @@ class EnergyBreakdown:
     baseline_method: BaselineMethod
     baseline_timestamp: float | None = None
     baseline_cache_age_sec: float | None = None
+    baseline_power_uncertainty_w: float | None = None
+    adjusted_uncertainty_j: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +198,7 @@ class WarmupResult:
 
     ``final_cv`` and ``target_cv`` are fractions; ``final_cv`` is None when there are too few latencies.
     ``thermal_floor_wait_s`` is what was waited, less than what was asked for where the floor ended early.
+    ``thermal_settled`` says whether every GPU's temperature had settled by then; None where nobody looked.
     """
 
     converged: bool
@@ -207,6 +210,7 @@ class WarmupResult:
     n_failed: int = 0
     thermal_floor_wait_s: float = 0.0
     thermal_floor_ended_early: bool = False
+    thermal_settled: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +301,12 @@ def counted_devices(devices: Sequence[DeviceEnergy]) -> list[DeviceEnergy]:
         if of_this_kind:
             return of_this_kind
     return []
+
+
+def slowest_update_s(measurement: EnergyMeasurement) -> float | None:
+    """The longest update period of the counted devices of a measurement; None where none says of one."""
+    periods_s = (d.update_period_s for d in counted_devices(measurement.devices))
+    return max((period_s for period_s in periods_s if period_s is not None), default=None)
 
 
 def headline_energy_j(devices: Sequence[DeviceEnergy]) -> float | None:

@@ -14,27 +14,36 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 
 LEAST_PAIRS = 3
 _CONFIDENCE = 0.95
+# A sensor that states no bound is off by up to one of its updates at either edge: a fifth of ten of them.
+_FEWEST_UPDATES = 10
+# Where more than this share of a figure is open because of its windows' bounds, the sensor does not resolve it.
+_OPEN_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseWindow:
-    """One window of a pair; tokens are those of all its requests."""
+    """One window of a pair; tokens are those of all its requests. ``update_period_s`` is the slowest sensor's."""
 
     duration_sec: float
     energy_j: float | None
     uncertainty_j: float | None
     n_input_tokens: int
     n_output_tokens: int
+    update_period_s: float | None = None
     warnings: tuple[MeasurementWarning, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseReading:
-    """What was measured of one window; ``uncertainty_j`` is the bound of its energy, None where the sensor has none."""
+    """What was measured of one window; ``uncertainty_j`` is the bound of its energy, None where the sensor has none.
+
+    ``update_period_s`` is how often the slowest sensor behind it has something new; None where nobody says.
+    """
 
     duration_sec: float
     energy_j: float | None
     uncertainty_j: float | None
+    update_period_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +72,8 @@ class Estimate:
 class PhaseResult:
     """One phase over one window's requests. ``status`` is of its energy, or of its time where no energy is known.
 
-    ``n_tokens`` are read in prefill, produced in decode.
+    Unresolved is what may be nothing, what takes too few updates of a sensor that states no bound, and what the bounds
+    of its windows leave half open. ``n_tokens`` are read in prefill, produced in decode.
     """
 
     status: Literal["resolved", "unresolved"]
@@ -105,18 +115,31 @@ def phases_of(pairs: Sequence[tuple[PhaseWindow, PhaseWindow]], n_requests: int)
     return PhasesResult(
         n_pairs=len(pairs),
         n_requests=n_requests,
-        prefill=_phase(n_input, [p.duration_sec for p in prefill], [_energy(p) for p in prefill]),
+        prefill=_phase(n_input, [p.duration_sec for p in prefill], [_energy(p) for p in prefill], _slowest_s(prefill)),
         decode=_phase(
             n_output - n_first,
             [f.duration_sec - p.duration_sec for p, f in pairs],
             [_difference(_energy(f), _energy(p)) for p, f in zip(prefill, full, strict=True)],
+            _slowest_s([*prefill, *full]),
         ),
         pairs=tuple(PhasePair(prefill=_reading(p), full=_reading(f)) for p, f in pairs),
     )
 
 
 def _reading(window: PhaseWindow) -> PhaseReading:
-    return PhaseReading(duration_sec=window.duration_sec, energy_j=window.energy_j, uncertainty_j=window.uncertainty_j)
+    return PhaseReading(
+        duration_sec=window.duration_sec,
+        energy_j=window.energy_j,
+        uncertainty_j=window.uncertainty_j,
+        update_period_s=window.update_period_s,
+    )
+
+
+def _slowest_s(windows: Sequence[PhaseWindow]) -> float | None:
+    """The longest update of the sensors of windows; None where no bound is missing, or no period known."""
+    return max(
+        (w.update_period_s for w in windows if w.uncertainty_j is None and w.update_period_s is not None), default=None
+    )
 
 
 _Joules = tuple[float, float | None] | None
@@ -128,19 +151,22 @@ def _energy(window: PhaseWindow) -> _Joules:
 
 
 def _difference(full: _Joules, prefill: _Joules) -> _Joules:
-    """Each window has edges of its own, whose errors do not know of each other."""
+    """Both windows may be off to whatever side, and a sensor does not say that its errors do not know of each other."""
     if full is None or prefill is None:
         return None
-    bounds = (full[1], prefill[1])
-    return full[0] - prefill[0], None if None in bounds else math.hypot(*(b for b in bounds if b is not None))
+    return full[0] - prefill[0], None if full[1] is None or prefill[1] is None else full[1] + prefill[1]
 
 
-def _phase(n_tokens: int, seconds: Sequence[float], joules: Sequence[_Joules]) -> PhaseResult:
+def _phase(n_tokens: int, seconds: Sequence[float], joules: Sequence[_Joules], slowest_s: float | None) -> PhaseResult:
     duration = mean_with_interval(seconds)
     known = [j for j in joules if j is not None]
     energy = power = per_token = None
+    is_seen = True
     if len(known) == len(joules):
-        energy = mean_with_interval([j for j, _ in known], [bound or 0.0 for _, bound in known])
+        bounds_j = [bound or 0.0 for _, bound in known]
+        energy = mean_with_interval([j for j, _ in known], bounds_j)
+        is_seen = statistics.fmean(bounds_j) <= _OPEN_SHARE * abs(energy.value)
+        is_seen = is_seen and (slowest_s is None or duration.value >= _FEWEST_UPDATES * slowest_s)
         # A time that was nothing or less in one pair has no power, however sure its mean is.
         if not duration.unresolved and min(seconds) > 0:
             power = mean_with_interval(
@@ -151,7 +177,7 @@ def _phase(n_tokens: int, seconds: Sequence[float], joules: Sequence[_Joules]) -
             per_token = _scaled(energy, 1 / n_tokens)
     decisive = duration if energy is None else energy
     return PhaseResult(
-        status="unresolved" if decisive.unresolved else "resolved",
+        status="resolved" if is_seen and not decisive.unresolved else "unresolved",
         n_tokens=n_tokens,
         duration_sec=duration,
         energy_j=energy,
@@ -164,8 +190,9 @@ def _phase(n_tokens: int, seconds: Sequence[float], joules: Sequence[_Joules]) -
 def mean_with_interval(values: Sequence[float], bounds: Sequence[float] = ()) -> Estimate:
     """Mean of [n] values with its 95 % t interval, widened by what each value's own bound leaves open.
 
-    Bounds of separate readings do not know of each other: that of their mean is the root of the sum of their
-    squares over n. It is added in full, as bounds are no standard deviations.
+    A bound is of what a sensor may be off by each time to the same side, such as what it never looks at: the mean of
+    bounds is added in full, for more values make nothing of it go away. What differs from one reading to the next is
+    in the scatter. As sensors do not part the two, all of a bound counts as of the first kind.
     """
     import scipy.stats
 
@@ -174,7 +201,7 @@ def mean_with_interval(values: Sequence[float], bounds: Sequence[float] = ()) ->
     if n < LEAST_PAIRS:
         return Estimate(value=mean, low=None, high=None)
     half = float(scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
-    half += math.hypot(*bounds) / n
+    half += statistics.fmean(bounds) if bounds else 0.0
     return Estimate(value=mean, low=mean - half, high=mean + half)
 
 

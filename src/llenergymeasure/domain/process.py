@@ -77,7 +77,9 @@ class RawProcessResult(BaseModel):
     energy: EnergyMeasurement | None = None
     energy_breakdown: EnergyBreakdown | None = None
     idle_loaded_power_w: float | None = None
+    idle_loaded_power_uncertainty_w: float | None = None
     energy_aliasing_pct: float | None = None
+    dither_pause_s: float | None = None
     flops_result: FlopsResult | None = None
     phases: PhasesResult | None = None
     measurement_methodology: Methodology = "total"

@@ -137,6 +137,19 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "telemetry_unavailable": Flag("the state of the GPUs could not be read, so throttling is not known", _DOUBT),
     "baseline_drift": Flag("a cached idle baseline was over 10 % off and was measured again", _DOUBT),
+    "thermal_not_settled": Flag(
+        "`warmup.thermal_settle_max_s` was over before every GPU's temperature had settled", _DOUBT
+    ),
+    "idle_unsteady": Flag(
+        "load of others was seen in a window of idling by its power: adjusted or net energy have a bound that reaches "
+        "to it",
+        _DOUBT,
+    ),
+    "idle_changed": Flag(
+        "idle power was another one after the window than before it, or less with the model loaded than without: "
+        "others were at work on the device",
+        _DOUBT,
+    ),
     "baseline_unavailable": Flag("the idle baseline could not be measured, and why"),
     "loaded_idle_unavailable": Flag("the power of idling with the model loaded could not be measured, and why"),
     "negative_adjusted_energy": Flag("the idle baseline took more power than the measurement", _DOUBT),
@@ -182,6 +195,7 @@ FLAGS: Mapping[str, Flag] = {
         "the model's chat template asks for the date, and is told the same one in every run (2025-01-01)"
     ),
     "dataset_too_small": Flag("there are fewer prompts than `n`"),
+    "dither_left_out": Flag("`measurement.dither_s` was set, and the load has no pauses between batches"),
     "dormant_fields": Flag("settings that change nothing as the others are"),
     "memory_tight": Flag(
         "the estimate is above what is free; only before a run, in the log and with `--dry-run`"
@@ -189,7 +203,10 @@ FLAGS: Mapping[str, Flag] = {
     "phases_disturbed": Flag(
         "programs beside the measurement took over 5 % of the processors while prefill and decode were told apart"
     ),
-    "phases_unresolved": Flag("the interval of prefill or of decode reaches down to zero"),
+    "phases_unresolved": Flag(
+        "the interval of prefill or of decode reaches down to zero, or its windows are shorter than what the sensor "
+        "resolves"
+    ),
     "phases_without_bound": Flag("the intervals of the phases hold no bound of the sensor"),
     "phases_unavailable": Flag("prefill and decode were not measured apart, and why"),
     "flops_unavailable": Flag("FLOPs could not be counted, and why"),

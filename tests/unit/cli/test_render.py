@@ -217,6 +217,25 @@ def test_adjusted_and_net_energy_stand_beside_the_raw_one() -> None:
     assert "15 W" in line(text, "energy, net")
 
 
+def test_bounds_stand_behind_what_they_are_of() -> None:
+    breakdown = EnergyBreakdown(
+        raw_j=80.0, adjusted_j=60.0, baseline_power_w=10.0, baseline_method="fresh", baseline_power_uncertainty_w=0.5
+    )
+    result = with_energy(
+        energy_breakdown=breakdown, idle_loaded_power_w=15.0, idle_loaded_power_uncertainty_w=0.25, dither_pause_s=0.4
+    )
+    bounded = result.model_copy(
+        update={
+            "energy_breakdown": replace(breakdown, adjusted_uncertainty_j=4.0),
+            "energy_net_of_loaded_idle_uncertainty_j": 12.0,
+        }
+    )
+    text = render_result.experiment(bounded, None)
+    assert "60 +-4 J after the idle baseline of 10 +-0.5 W" in line(text, "energy, adjusted")
+    assert "50 +-12 J after loaded idle of 15 +-0.25 W" in line(text, "energy, net")
+    assert "0.4 s of pauses are in the figures, about 6 J of them (loaded idle)" in line(text, "dither")
+
+
 def test_every_warning_is_shown_whole_whatever_its_length() -> None:
     long = "nvml_low_sample_count: " + " ".join(f"word{i}" for i in range(60))
     text = render_result.experiment(

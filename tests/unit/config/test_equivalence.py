@@ -273,6 +273,10 @@ def test_the_hash_tells_dormant_fields_apart_all_the_same(
             {"warmup.thermal_floor_early_end": "energy"},
         ),
         (
+            {**NO_ENERGY, "warmup": {"thermal_settle_max_s": 90}, "measurement": {"dither_s": 0.1}},
+            {"warmup.thermal_settle_max_s": "energy", "measurement.dither_s": "energy"},
+        ),
+        (
             {"warmup": {"enabled": False, "window_size": 3}},
             {"warmup.convergence_detection": "enabled", "warmup.window_size": "convergence_detection"},
         ),
@@ -341,6 +345,7 @@ MORE_VALUES: dict[str, list[Any]] = {
     "name": ["mine"],
     "backend": ["vllm"],
     "warmup.max_warmup_prompts": [9],  # the least is under the window, and refused
+    "warmup.thermal_settle_max_s": [90],  # the least is under the floor, and refused
     "dataset.path": ["prompts.jsonl"],
     "dataset.hub": ["owner/name"],
     "dataset.split": ["test"],

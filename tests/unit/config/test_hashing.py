@@ -110,6 +110,8 @@ CHANGES: list[dict[str, Any]] = [
     {"warmup": {"n_warmup": 6}},
     {"warmup": {"cv_threshold": 0.05}},  # writing a convergence field is itself a setting
     {"warmup": {"thermal_floor_early_end": True}},
+    {"warmup": {"thermal_settle_max_s": 300}},
+    {"measurement": {"dither_s": 0.1}},
     {"baseline": {"enabled": False}},
     {"energy": {"backend": None}},
     {"measurement": {"methodology": "windowed"}},

@@ -33,7 +33,10 @@ EDGES = [(name, rule) for name in FIELDS for rule in sorted(set(CONSTRAINTS[name
 
 
 # What a field needs beside it for all of its values to be accepted.
-NEIGHBOURS: dict[str, dict[str, Any]] = {"pytorch.cache_nbits": {"cache_backend": "hqq"}}
+NEIGHBOURS: dict[str, dict[str, Any]] = {
+    "pytorch.cache_nbits": {"cache_backend": "hqq"},
+    "warmup.thermal_settle_max_s": {"thermal_floor_seconds": 30.0},
+}
 RANDOM = "dataset.random."
 
 

@@ -5,13 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llenergymeasure.core.gpu.power_sensor import PowerSensor
+from llenergymeasure.core.idle import Level
 from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
     baseline_drift_warning,
     collect_measurement_warnings,
     few_sensor_periods_warning,
     foreign_load_warning,
-    thermal_floor_warning,
+    idle_below_baseline_warning,
+    idle_changed_warning,
 )
 from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind
 from llenergymeasure.domain.warnings import on_its_side
@@ -77,10 +79,41 @@ def test_a_drift_says_both_figures() -> None:
     assert str(warning).startswith("baseline_drift: idle power was 60.0 W 300 s ago and is 71.2 W now, ")
 
 
-def test_a_floor_that_ended_early_says_when() -> None:
-    assert thermal_floor_warning(60.0, 60.0, ended_early=False) is None
-    warning = thermal_floor_warning(27.0, 60.0, ended_early=True)
-    assert str(warning).startswith("thermal_floor_ended_early: it ended after 27 of 60 s, ")
+def _levels(*powers_w: float) -> list[Level]:
+    return [Level(power_w=power_w, uncertainty_w=1.0) for power_w in powers_w]
+
+
+@pytest.mark.parametrize(
+    ("after_w", "changed"),
+    [
+        ((300.0, 148.0, 151.0), False),  # still warm: the lowest counts
+        ((300.0, 151.0, 152.0), True),
+        ((91.0, 89.0, 88.0), False),
+        ((89.0, 88.0, 87.0), True),  # a tenth lower, whatever slice one takes
+        ((), False),
+    ],
+)
+def test_idle_power_after_the_window_is_held_against_that_before_it(after_w: tuple[float, ...], changed: bool) -> None:
+    (before,) = _levels(100.0)
+    warning = idle_changed_warning(before, _levels(*after_w), "GPU-1")
+    assert (warning is not None) == changed
+    if warning is not None:
+        assert (warning.flag, warning.device) == ("idle_changed", "GPU-1")
+        assert "of GPU-1 with the model loaded was 100.0 W before the window" in warning.text
+
+
+def test_what_bounds_explain_is_no_change() -> None:
+    wide = Level(power_w=100.0, uncertainty_w=60.0)
+    assert idle_changed_warning(wide, _levels(160.0)) is None
+    assert idle_below_baseline_warning(wide, Level(power_w=50.0)) is None
+
+
+def test_a_loaded_machine_does_not_idle_with_less() -> None:
+    (empty, same, less) = _levels(100.0, 90.5, 89.0)
+    assert idle_below_baseline_warning(empty, same) is None
+    warning = idle_below_baseline_warning(empty, less)
+    assert warning is not None
+    assert (warning.flag, warning.text.startswith("idle power was 100.0 W before the model")) == ("idle_changed", True)
 
 
 def _device(update_period_s: float | None, kind: DeviceKind = "gpu") -> DeviceEnergy:

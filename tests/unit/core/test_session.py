@@ -19,6 +19,7 @@ from llenergymeasure.core.prompts.tokenise import PreparedRequests
 from llenergymeasure.core.session import measure_here, run_session
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
+from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import InferenceOutput, ModelIdentity, Prompt, Request, RequestOutput
 from llenergymeasure.domain.metrics import FlopsResult
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
@@ -36,8 +37,13 @@ from llenergymeasure.testing import (
     fake_environment,
     words_as_tokens,
 )
+from tests.fakes.traced import TracedEnergy
 
 GPU = "GPU-0"
+# Windows of idling on the fakes' clock, in slices: the baseline's 30 s, the floor's 60, and three after the window.
+BASELINE = ["energy on", "sleep 1", "sleep 1", "sleep 1", "energy off"] * 10
+FLOOR = ["energy on", *["sleep 1"] * 5, "energy off"] * 12
+AFTER = ["energy on", "sleep 1", "energy off"] * 3
 
 
 class LoggingPeers(Alone):
@@ -151,17 +157,17 @@ def test_the_whole_order_with_the_default_floor_and_nobody_waiting() -> None:
     bench.run(config())
     assert bench.log == [
         "snapshot",
-        *("energy on", "sleep 30", "energy off"),
+        *BASELINE,
         "load",
         "prepare",
         "identity",
         *("generate", "synchronize"),
         "sampler on",
-        *("energy on", "sleep 60", "energy off"),
+        *FLOOR,
         "seed 42",
         "energy on",
         *("generate", "generate", "synchronize"),
-        *("energy off", "sampler off"),
+        *("energy off", *AFTER, "sampler off"),
         "flops",
         "unload",
     ]
@@ -336,13 +342,84 @@ def test_energy_of_other_gpus_than_the_engine_used_is_refused() -> None:
     assert (raw.energy, raw.energy_breakdown, raw.idle_loaded_power_w) == (None, None, None)
     assert any("runs on GPU-1, the sensors watch GPU-0" in str(w) for w in raw.measurement_warnings)
     assert raw.thermal_throttle is None
-    assert "sleep 60" not in bench.log
+    assert raw.warmup_result.thermal_floor_wait_s == 0.0
+    assert bench.log.count("energy on") == len(BASELINE) / 5
+
+
+# On the fakes' clock: the baseline until 30 s, a warm-up batch, the floor from 31 to 91, two batches until 93, and 3
+# s after them. 60 W without the model, 90 W with it, 348 W at work.
+OWN = [(0.0, 60.0), (30.0, 348.0), (31.0, 90.0), (91.0, 348.0), (93.0, 90.0)]
+
+
+def beside_a_neighbour(from_s: float, until_s: float, more_w: float) -> ExperimentResult:
+    """A run on a GPU on which somebody else takes so much more for some time."""
+    bench = Bench()
+    times = sorted({*(since_s for since_s, _ in OWN), from_s, until_s})
+    steps = [
+        (at_s, [w for since_s, w in OWN if since_s <= at_s][-1] + (more_w if from_s <= at_s < until_s else 0.0))
+        for at_s in times
+    ]
+    bench.energy = TracedEnergy(bench.clock, {GPU: steps}, bound_w=0.5)  # type: ignore[assignment]
+    return ExperimentResult.from_processes([bench.run(config())])
+
+
+def about_idling(result: ExperimentResult) -> list[str]:
+    return [w.flag for w in result.warnings if "idle" in w.flag or "baseline" in w.flag]
+
+
+def test_what_is_left_beyond_idling_has_a_bound() -> None:
+    result = beside_a_neighbour(200.0, 200.0, 0.0)
+    assert (result.total_energy_j, result.energy_adjusted_j, result.energy_net_of_loaded_idle_j) == pytest.approx(
+        (696.0, 576.0, 516.0)
+    )
+    # 0.5 W of the sensor's for 2 s in the window, and as much in each window of idling.
+    assert result.energy_breakdown is not None
+    assert (result.energy_breakdown.baseline_power_uncertainty_w, result.idle_loaded_power_uncertainty_w) == (
+        pytest.approx((0.5, 0.5))
+    )
+    assert result.energy_breakdown.adjusted_uncertainty_j == pytest.approx(2.0)
+    assert result.energy_net_of_loaded_idle_uncertainty_j == pytest.approx(2.0)
+    assert about_idling(result) == []
+
+
+@pytest.mark.parametrize(
+    ("from_s", "until_s", "flags"),
+    [
+        (45.0, 65.0, ["idle_unsteady"]),
+        (66.0, 91.0, ["idle_unsteady"]),
+        (84.0, 300.0, ["idle_unsteady", "idle_changed"]),
+        (91.0, 300.0, ["idle_changed"]),
+        (92.0, 300.0, ["idle_changed"]),
+        (30.5, 91.5, ["idle_changed"]),  # all of the floor
+        (0.0, 30.5, ["idle_changed"]),  # all of the baseline
+    ],
+)
+def test_a_neighbours_load_is_seen_by_its_power(from_s: float, until_s: float, flags: list[str]) -> None:
+    result = beside_a_neighbour(from_s, until_s, 250.0)
+    assert about_idling(result) == flags
+    assert result.validity == "questionable"
+    assert set(flags) <= set(result.validity_flags)
+
+
+@pytest.mark.parametrize(("from_s", "until_s"), [(45.0, 65.0), (66.0, 91.0), (31.0, 60.0)])
+def test_a_neighbours_load_in_a_part_of_the_floor_does_not_become_idle(from_s: float, until_s: float) -> None:
+    result = beside_a_neighbour(from_s, until_s, 250.0)
+    # As without it.
+    assert result.energy_net_of_loaded_idle_j == pytest.approx(516.0)
+    assert result.energy_adjusted_j == pytest.approx(576.0)
+
+
+def test_a_card_that_is_still_warm_after_the_window_is_no_neighbour() -> None:
+    bench = Bench()
+    steps = [*OWN[:-1], (93.0, 130.0), (94.0, 110.0), (95.0, 100.0)]
+    bench.energy = TracedEnergy(bench.clock, {GPU: steps})  # type: ignore[assignment]
+    assert about_idling(ExperimentResult.from_processes([bench.run(config())])) == []
 
 
 def test_without_warmup_the_floor_stays() -> None:
     bench = Bench()
     raw = bench.run(config(warmup={"enabled": False}))
-    assert "sleep 60" in bench.log
+    assert raw.warmup_result.thermal_floor_wait_s == 60.0
     assert bench.log.count("generate") == 2
     assert raw.warmup_result.iterations_completed == 0
 
@@ -422,7 +499,7 @@ def test_several_processes_go_from_step_to_step_together() -> None:
     assert bench.log == [
         "snapshot",
         "together: idle",
-        *("energy on", "sleep 30", "energy off"),
+        *BASELINE,
         "together: load",
         "load",
         "prepare",
@@ -430,7 +507,7 @@ def test_several_processes_go_from_step_to_step_together() -> None:
         *("generate", "synchronize"),
         "together: floor",
         "sampler on",
-        *("energy on", "sleep 60", "energy off"),
+        *FLOOR,
         "together: settled",
         "seed 43",
         "together: start",
@@ -438,6 +515,7 @@ def test_several_processes_go_from_step_to_step_together() -> None:
         *("generate", "synchronize"),
         "energy off",
         "together: end",
+        *AFTER,
         "sampler off",
         "flops",
         "together: left",
@@ -450,7 +528,7 @@ def test_phases_are_measured_after_the_window_in_pairs_whose_order_takes_turns()
     raw = bench.run(config(n=2, phases={"enabled": True, "n_pairs": 4}))
     after = bench.log[bench.log.index("synchronize", bench.log.index("seed 42")) + 1 :]
     a_window = ["seed 42", "energy on", "generate", "synchronize", "energy off"]
-    assert after == ["energy off", *(a_window * 8), "sampler off", "flops", "unload"]
+    assert after == ["energy off", *AFTER, *(a_window * 8), "sampler off", "flops", "unload"]
     found = raw.phases
     assert found is not None
     # A batch of 4 steps takes 1 s at 100 W: a quarter for the first token, three for the others.
@@ -500,7 +578,7 @@ def test_a_window_of_the_run_has_the_energy_and_the_tokens_of_its_batches_only()
         "seed 42",
         "energy on",
         *("generate", "generate", "synchronize"),
-        *("energy off", "sampler off", "flops", "unload"),
+        *("energy off", *AFTER, "sampler off", "flops", "unload"),
     ]
     assert [(r.index, r.batch) for r in raw.requests] == [(2, 0), (3, 0), (4, 1), (5, 1)]
     assert raw.energy is not None

@@ -207,16 +207,18 @@ class _Watching(FakeSampler):
 
 
 @pytest.mark.parametrize(
-    ("fields", "waited_s", "early"),
+    ("fields", "waited_s", "settled", "flags"),
     [
-        ({"thermal_floor_early_end": True}, 20.0, True),
-        ({"thermal_floor_early_end": True, "thermal_floor_seconds": 600}, 20.0, True),
-        ({"thermal_floor_seconds": 45}, 45.0, False),
-        ({}, 60.0, False),
+        ({"thermal_floor_early_end": True}, 60.0, True, []),
+        ({"thermal_floor_early_end": True, "thermal_floor_seconds": 600}, 60.0, True, ["thermal_floor_ended_early"]),
+        ({"thermal_floor_seconds": 45}, 45.0, None, []),
+        ({"thermal_floor_seconds": 45, "thermal_settle_max_s": 300}, 60.0, True, []),
+        ({"thermal_floor_seconds": 45, "thermal_settle_max_s": 50}, 50.0, False, ["thermal_not_settled"]),
+        ({}, 60.0, None, []),
     ],
 )
-def test_the_floor_ends_early_by_request_only_and_says_so(
-    fields: dict[str, object], waited_s: float, early: bool
+def test_the_floor_has_another_length_by_request_only_and_says_so(
+    fields: dict[str, object], waited_s: float, settled: bool | None, flags: list[str]
 ) -> None:
     clock = FakeClock()
     plan = ExperimentPlan.of(ExperimentConfig.model_validate({"model": "m", "warmup": fields}))
@@ -227,8 +229,14 @@ def test_the_floor_ends_early_by_request_only_and_says_so(
         converged=False, final_cv=0.2, iterations_completed=2, target_cv=0.05, max_prompts=2, latencies_ms=(1.0, 2.0)
     )
     warnings: list[MeasurementWarning] = []
-    result, power_w = thermal_floor(replace(plan, devices=("GPU-0",)), before, instruments, warnings)
-    assert result == replace(before, thermal_floor_wait_s=waited_s, thermal_floor_ended_early=early)
-    assert power_w == pytest.approx(80.0)
+    result, idling = thermal_floor(replace(plan, devices=("GPU-0",)), before, instruments, warnings)
+    assert result == replace(
+        before,
+        thermal_floor_wait_s=waited_s,
+        thermal_floor_ended_early="thermal_floor_ended_early" in flags,
+        thermal_settled=settled,
+    )
+    assert idling is not None
+    assert idling.whole.power_w == pytest.approx(80.0)
     assert (clock.log[0], clock.log[-1], clock()) == ("energy on", "energy off", waited_s)
-    assert [w.flag for w in warnings] == (["thermal_floor_ended_early"] if early else [])
+    assert [w.flag for w in warnings] == flags

@@ -1,6 +1,7 @@
 """The figures of a result from the processes that measured them, added up by hand."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
@@ -15,6 +16,7 @@ from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResul
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
+    EnergyBreakdown,
     EnergyMeasurement,
     FlopsResult,
     ThermalThrottleInfo,
@@ -23,7 +25,7 @@ from llenergymeasure.domain.metrics import (
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from tests.fakes.effort import examples
-from tests.unit.domain.conftest import START, MakeProcess, gpu, measured, request
+from tests.unit.domain.conftest import START, MakeProcess, breakdown, gpu, measured, request
 
 of = ExperimentResult.from_processes
 
@@ -391,6 +393,62 @@ def test_loaded_idle_of_other_devices_is_summed_and_of_the_same_ones_counted_onc
     ])  # fmt: skip
     assert same.idle_loaded_power_w == 30.0  # that of the longer window, as the energy
     assert same.energy_net_of_loaded_idle_j == 80.0  # 200 J less 30 W for 4 s
+
+
+def test_bounds_of_what_is_left_add_up_over_devices_and_of_the_same_ones_count_once(process: MakeProcess) -> None:
+    def idled(bound_w: float, seconds: float, raw_j: float, bound_j: float) -> EnergyBreakdown:
+        found = breakdown(raw_j, 10.0, seconds)
+        return replace(found, baseline_power_uncertainty_w=bound_w, adjusted_uncertainty_j=bound_j)
+
+    windows = [(10.0, 12.0), (10.0, 14.0)]
+
+    def of_two(names: Sequence[str]) -> ExperimentResult:
+        return of([
+            process(
+                i, 2, window=windows[i], devices=[gpu(names[i], [150.0, 200.0][i], uncertainty_j=[3.0, 5.0][i])],
+                energy_breakdown=idled([0.5, 0.7][i], 2.0 + 2 * i, [150.0, 200.0][i], 99.0),
+                idle_loaded_power_w=20.0, idle_loaded_power_uncertainty_w=[1.0, 1.5][i],
+            )
+            for i in range(2)
+        ])  # fmt: skip
+
+    apart = of_two(("G0", "G1"))
+    assert apart.energy_breakdown is not None
+    # 3 and 5 J of the energies; 0.5 W for 2 s and 0.7 for 4; 1 W for 2 s and 1.5 for 4.
+    assert apart.energy_breakdown.baseline_power_uncertainty_w == pytest.approx(1.2)
+    assert apart.energy_breakdown.adjusted_uncertainty_j == pytest.approx(8.0 + 1.0 + 2.8)
+    assert apart.idle_loaded_power_uncertainty_w == 2.5
+    assert apart.energy_net_of_loaded_idle_uncertainty_j == pytest.approx(8.0 + 2.0 + 6.0)
+    assert [p.baseline_power_uncertainty_w for p in apart.process_results] == [0.5, 0.7]
+    assert [p.idle_loaded_power_uncertainty_w for p in apart.process_results] == [1.0, 1.5]
+    same = of_two(("G", "G"))
+    assert same.energy_breakdown is not None
+    assert same.energy_breakdown.adjusted_uncertainty_j == pytest.approx(5.0 + 2.8)
+    assert same.energy_net_of_loaded_idle_uncertainty_j == pytest.approx(5.0 + 6.0)
+
+
+def test_what_is_left_is_as_open_as_the_energy_that_it_is_left_of(process: MakeProcess) -> None:
+    told = replace(breakdown(100.0, 10.0, 2.0), baseline_power_uncertainty_w=0.5, adjusted_uncertainty_j=1.0)
+    raw = process(devices=[gpu("G", 100.0, uncertainty_j=7.0)], energy_breakdown=told)
+    found = of([raw]).energy_breakdown
+    # 7 J, and 0.5 W for 2 s, whatever the process had said.
+    assert found == replace(told, adjusted_uncertainty_j=8.0)
+    unbounded = of([process(devices=[gpu("G", 100.0)], energy_breakdown=told, idle_loaded_power_w=20.0)])
+    assert unbounded.energy_breakdown == replace(told, adjusted_uncertainty_j=None)
+    assert unbounded.energy_net_of_loaded_idle_uncertainty_j is None
+
+
+def test_pauses_are_told_with_what_was_idled_away_in_them(process: MakeProcess) -> None:
+    def paused(i: int, name: str, pause_s: float | None) -> RawProcessResult:
+        return process(i, 2, devices=[gpu(name, 100.0)], idle_loaded_power_w=20.0 + i, dither_pause_s=pause_s)
+
+    apart = of([paused(0, "A", 0.5), paused(1, "B", 0.4)])
+    assert apart.dither_pause_s == 0.5
+    assert apart.dither_energy_j == pytest.approx(20.0 * 0.5 + 21.0 * 0.4)
+    shared = of([paused(0, "A", 0.5), paused(1, "A", 0.5)])
+    assert (shared.dither_pause_s, shared.dither_energy_j) == (0.5, None)
+    without = of([paused(0, "A", None), paused(1, "B", None)])
+    assert (without.dither_pause_s, without.dither_energy_j) == (None, None)
 
 
 @pytest.mark.parametrize("power_w", [None, 20.0])

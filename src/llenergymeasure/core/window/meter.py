@@ -22,7 +22,8 @@ class Window:
 
     ``output`` are the requests that were in flight in it, ``in_flight`` how many of them an edge cut through, None
     where no edge did. ``lead_in_s`` is how long was run before it, ``units`` are the units of the load that were run
-    in it, ``n_failed`` the requests of the whole run that failed.
+    in it, ``n_failed`` the requests of the whole run that failed. ``dither_pause_s`` is how long the load paused in it
+    to break its step with the sensor, None where it was not to.
     """
 
     start_time: datetime
@@ -39,6 +40,7 @@ class Window:
     lead_in_s: float = 0.0
     units: Sequence[Sequence[Request]] = ()
     n_failed: int = 0
+    dither_pause_s: float | None = None
 
     def keep(self, samples: Iterable[PowerThermalSample], devices: Sequence[str], gpus: Sequence[GpuInfo]) -> None:
         """Keep of samples and joules what belongs to the window and to the GPUs in use.

@@ -9,7 +9,7 @@ from llenergymeasure.config.measurement import PhasesConfig
 from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.window.work import Work
-from llenergymeasure.domain.metrics import only_gpus
+from llenergymeasure.domain.metrics import only_gpus, slowest_update_s
 from llenergymeasure.domain.phases import PhasesResult, PhaseWindow, phases_of
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -60,6 +60,7 @@ def _window(plan: ExperimentPlan, work: Work, instruments: Instruments) -> Phase
         uncertainty_j=None if energy is None else energy.uncertainty_j,
         n_input_tokens=output.input_tokens,
         n_output_tokens=output.output_tokens,
+        update_period_s=None if energy is None else slowest_update_s(energy),
         warnings=(
             *(w for w in MeasurementWarning.all_of(model.warnings()) if w not in said_before),
             *(() if energy is None else energy.warnings),
@@ -89,7 +90,8 @@ def _warnings(found: PhasesResult, settings: PhasesConfig) -> list[MeasurementWa
     return [
         MeasurementWarning(
             "phases_unresolved",
-            f"the interval of {' and '.join(unresolved)} reaches down to zero after {settings.n_pairs} pairs",
-            "raise phases.n_pairs, n or max_output_tokens",
+            f"after {settings.n_pairs} pairs the interval of {' and '.join(unresolved)} reaches down to zero, or the "
+            "windows are shorter than what the sensor resolves",
+            "raise n or max_output_tokens, or phases.n_pairs",
         )
     ]

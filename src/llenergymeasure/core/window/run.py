@@ -10,6 +10,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.window.dither import Dither, dither_warnings
 from llenergymeasure.core.window.meter import Window, WindowMeter
 from llenergymeasure.core.window.part import MeasuredPart, measured_part
 from llenergymeasure.core.window.told import Told
@@ -39,6 +40,7 @@ def measured_run(
         run = _Run(plan, work, part, instruments, bar)
         window = run.to_its_end()
     _check_failures(run.done, work, warnings)
+    warnings.extend(dither_warnings(plan, work.load))
     warnings.extend(part.warnings(window.duration_sec))
     return window
 
@@ -64,6 +66,7 @@ class _Run:
         self._plan, self._work, self._part, self._instruments, self._bar = plan, work, part, instruments, bar
         self._clock = instruments.clock
         self._meter = WindowMeter(instruments)
+        self._dither = Dither.of(plan, work.load, instruments)
         self._edge: Future[None] | None = None
         self._cancelled = False
         self._n_before = 0
@@ -106,6 +109,8 @@ class _Run:
             self._end_unit()
         if (unit_is_over or not work.load.has_pauses) and not self._edge_is_near():
             self._look_at_the_part()
+        if unit_is_over and self._meter.is_open and not self._meter.has_closed:
+            self._pause()
 
     def _end_unit(self) -> None:
         if self._work.load.has_pauses and not self._meter.is_open:
@@ -115,6 +120,15 @@ class _Run:
             self._part.saw(InferenceOutput(requests=tuple(self._unit)), now_s - self._unit_began_s)
         self._n_units += 1
         self._unit, self._unit_began_s = [], now_s
+
+    def _pause(self) -> None:
+        """Break the step of batches and sensor, where that is asked for; the pause is in the window."""
+        if self._dither is None or len(self.done) == len(self._work.requests):
+            return
+        began_s = self._clock()
+        self._instruments.sleep(self._dither.next_s())
+        self._meter.window.dither_pause_s = (self._meter.window.dither_pause_s or 0.0) + self._clock() - began_s
+        self._unit_began_s = self._clock()
 
     def _look_at_the_part(self) -> None:
         """Open or close the window, if it is time."""
