@@ -22,6 +22,7 @@ _COMMANDS = {
     "run": "Measure an experiment or a study.",
     "compare": "Show whether two runs said the same.",
     "config": "Show what this machine can measure with.",
+    "calibrate": "Find out what the sensors of a GPU see.",
 }
 
 

@@ -3,8 +3,8 @@
 import gc
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 from llenergymeasure.config.engines import PyTorchConfig
@@ -34,6 +34,7 @@ from llenergymeasure.core.backends.pytorch.preflight.files import left_out_cauti
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group, run_together
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
+from llenergymeasure.core.backends.pytorch.switched_load import matrix_products
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource, describe_source, resolve_model
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
 from llenergymeasure.core.environment import native_formats
@@ -109,6 +110,10 @@ class PyTorchBackend(EngineBase):
     def start_processes(self, command: Sequence[str], n_processes: int) -> list[ProcessEnd]:
         """By torchrun."""
         return run_together(command, n_processes)
+
+    def switched_load(self, device: str) -> AbstractContextManager[Callable[[float], None]]:
+        """Products of large matrices."""
+        return matrix_products(device)
 
     def environment(self) -> dict[str, str]:
         """The instructions that torch's CPU kernels use, and variables that change how torch computes."""
