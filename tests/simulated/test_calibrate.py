@@ -17,7 +17,7 @@ from tests.fakes.faulty import LLEM, environment
 # Its load is written into the scenario, a little ahead of its time.
 WORKING = (
     TOY
-    + '''
+    + """
 import os
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def switched(self, device):
 
 
 ToyEngine.switched_load = switched
-'''
+"""
 )
 CARD = Gpu(power_w=Trace.constant(60.0), sensors=nvmlsim.RTX40, counter=Counter())
 

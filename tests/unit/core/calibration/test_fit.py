@@ -6,7 +6,15 @@ import pytest
 
 import nvmlsim
 from bench.simulated_nvml import SimulatedClock, SimulatedNvml
-from llenergymeasure.core.calibration.fit import Change, Span, changes, counter_feed, period_s, reading_properties, told_feed
+from llenergymeasure.core.calibration.fit import (
+    Change,
+    Span,
+    changes,
+    counter_feed,
+    period_s,
+    reading_properties,
+    told_feed,
+)
 from llenergymeasure.core.calibration.procedure import (
     Read,
     Recorded,
@@ -107,7 +115,7 @@ def test_a_reading_that_is_newer_than_it_can_be_read_sees_all() -> None:
 
 
 def test_a_load_that_cannot_be_seen_is_an_error() -> None:
-    with pytest.raises(ExperimentError, match="the load cannot be seen on GPU-.* its power went from 60 to 63 W"):
+    with pytest.raises(ExperimentError, match=r"the load cannot be seen on GPU-.* its power went from 60 to 63 W"):
         calibrated(A100, Counter(), load_w=63.0)
     with pytest.raises(ExperimentError, match="its power never changed"):
         calibrated(A100, Counter(), load_w=IDLE_W)
