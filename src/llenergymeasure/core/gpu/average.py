@@ -111,7 +111,8 @@ class _Curve:
     def steps_w(self, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """How much the average changed from the reading before each of [n] moments to the one after it."""
         after = self._after(times_s)
-        return np.abs(self._mean_w[after] - self._mean_w[after - 1])
+        steps: npt.NDArray[np.float64] = np.abs(self._mean_w[after] - self._mean_w[after - 1])
+        return steps
 
     def _after(self, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
         return np.clip(np.searchsorted(self._until_s, times_s), 1, self._until_s.size - 1)

@@ -16,7 +16,6 @@ from llenergymeasure.core.calibration.fit import (
     told_feed,
 )
 from llenergymeasure.core.calibration.procedure import (
-    Read,
     Recorded,
     calibration_of,
     read_once,
