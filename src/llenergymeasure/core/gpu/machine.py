@@ -60,7 +60,7 @@ def has_energy_counter(uuid: str, driver: GpuDriver | None = None) -> bool:
 
 
 def power_sensor_of(gpu: GpuInfo) -> PowerSensor | None:
-    """What the sensor behind the power of a described GPU looks at: as it was found, else as was published, else None."""
+    """What the sensor behind the power of a described GPU looks at: as it was found, else published; else None."""
     if gpu.calibration is not None and gpu.calibration.power is not None:
         return found_sensor(gpu.calibration.power)
     return next((sensor for make in _DRIVERS if (sensor := make().power_sensor_of(gpu)) is not None), None)

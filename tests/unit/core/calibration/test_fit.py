@@ -8,6 +8,7 @@ import nvmlsim
 from bench.simulated_nvml import SimulatedClock, SimulatedNvml
 from llenergymeasure.core.calibration.fit import (
     Change,
+    Read,
     Span,
     changes,
     counter_feed,
