@@ -24,6 +24,7 @@ _COMMANDS = {
     "compare": "Show whether two runs said the same.",
     "attach": "Join the log of a meter at the wall to a result.",
     "config": "Show what this machine can measure with.",
+    "calibrate": "Find out what the sensors of a GPU see.",
 }
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from llenergymeasure.domain.calibration import Calibration
+
 
 @dataclass(frozen=True, kw_only=True)
 class GpuInfo:
@@ -9,7 +11,7 @@ class GpuInfo:
 
     ``power_limit_w`` is in force, ``power_limit_default_w`` what the card comes with. ``architecture`` is
     NVML's constant. ``running_pids`` were on the GPU at that time, as the driver counts them, and ``memory_used_mb``
-    was taken, by whomever.
+    was taken, by whomever. ``calibration`` is what was found of this card's sensors with the driver that is there.
     """
 
     index: int
@@ -24,6 +26,7 @@ class GpuInfo:
     architecture: int | None = None
     compute_capability: tuple[int, int] | None = None
     running_pids: tuple[int, ...] | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,16 @@ class EngineBase:
         """
         raise BackendError(f"the {self.name} engine asks for {n_processes} processes and cannot start them")
 
+    def switched_load(self, device: str) -> AbstractContextManager[Callable[[float], None]]:  # noqa: ARG002 - a default
+        """Work for a GPU, given by its UUID, that ``llem calibrate`` switches on and off.
+
+        What the context gives is called with seconds, keeps the GPU busy for as long and returns when it is idle.
+
+        Raises:
+            BackendError: the engine has none, or cannot use the GPU.
+        """
+        raise BackendError(f"the {self.name} engine has no load to calibrate with")
+
     def native_precision(self, config: ExperimentConfig) -> str:  # noqa: ARG002 - a default
         """What the device of ``config`` computes natively: ``precision: auto``. No device is touched."""
         return self.section.default_precision

@@ -19,7 +19,8 @@ class GpuUnavailableError(Exception):
 class GpuDeviceBase:
     """A ``GpuDevice`` whose ``uuid`` and ``index`` are still to be given; every reading is None where there is none.
 
-    ``scope`` is what power and counter cover, ``power_field`` and ``counter_field`` name what is read,
+    ``scope`` is what power and counter cover, ``power_field``, ``average_power_field`` and ``counter_field`` name what
+    is read,
     ``power_lag_s`` is how old a reading of power may be, and by default as old as the slowest known.
     """
 
@@ -27,6 +28,7 @@ class GpuDeviceBase:
     index: int
     scope: EnergyScope = "gpu"
     power_field: str = "power"
+    average_power_field: str = "average power"
     counter_field: str = "energy counter"
     power_lag_s: float = AVERAGED_S
 
@@ -37,6 +39,14 @@ class GpuDeviceBase:
     def power_w(self) -> float | None:
         """Power in watts, as new as the device has it."""
         return None
+
+    def average_power_w(self) -> float | None:
+        """Power in watts that the device itself has averaged over a longer time."""
+        return None
+
+    def powers_w(self) -> tuple[float | None, float | None]:
+        """Both powers in watts, as close to each other in time as the driver allows."""
+        return self.power_w(), self.average_power_w()
 
     def power_sensor(self) -> PowerSensor | None:
         """What the sensor behind power looks at; None where that is not known."""

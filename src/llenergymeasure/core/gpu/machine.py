@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 
+from llenergymeasure.core.calibration.store import known
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError, VisibleGpus
-from llenergymeasure.core.gpu.power_sensor import PowerSensor
+from llenergymeasure.core.gpu.power_sensor import PowerSensor, found_sensor
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.protocols import GpuDriver
@@ -25,7 +27,9 @@ def list_gpus(driver: GpuDriver | None = None) -> tuple[GpuInfo, ...]:
     """All GPUs in the driver's order; none without a driver. Default: this machine's driver."""
     try:
         with _whole(driver).opened() as opened:
-            return tuple(with_defaults(device, GpuDeviceBase).describe() for device in opened.devices())
+            version = opened.version()
+            found = [with_defaults(device, GpuDeviceBase).describe() for device in opened.devices()]
+            return tuple(replace(gpu, calibration=known(gpu.uuid, version)) for gpu in found)
     except GpuUnavailableError:
         return ()
 
@@ -56,7 +60,9 @@ def has_energy_counter(uuid: str, driver: GpuDriver | None = None) -> bool:
 
 
 def power_sensor_of(gpu: GpuInfo) -> PowerSensor | None:
-    """What the sensor behind the power of a described GPU looks at; None for one that nobody has figures of."""
+    """What the sensor behind the power of a described GPU looks at: as it was found, else published; else None."""
+    if gpu.calibration is not None and gpu.calibration.power is not None:
+        return found_sensor(gpu.calibration.power)
     return next((sensor for make in _DRIVERS if (sensor := make().power_sensor_of(gpu)) is not None), None)
 
 

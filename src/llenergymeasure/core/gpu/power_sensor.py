@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from llenergymeasure.domain.calibration import ReadingProperties
+
 # How often power readings are new on most cards, and what those average over that average longest (Yang, Adamek,
 # Armour, SC24, arXiv 2312.02741).
 REFRESH_S, AVERAGED_S = 0.1, 1.0
@@ -36,6 +38,11 @@ class PowerSensor:
     def polled_every(self, interval_s: float) -> "PowerSensor":
         """The same sensor as seen by who reads it at this interval: readings in between are lost."""
         return PowerSensor(max(self.update_s, interval_s), self.window_s)
+
+
+def found_sensor(reading: ReadingProperties) -> PowerSensor:
+    """The sensor that a calibration found."""
+    return PowerSensor(reading.update_s, reading.window_s)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from llenergymeasure.core.nvidia.visible import shown_by_cuda
 from llenergymeasure.domain.environment import GpuInfo
 
 _Value = TypeVar("_Value")
-# NVML_FI_DEV_POWER_INSTANT and NVML_POWER_SCOPE_*, nvml.h.
-_FIELD_POWER_INSTANT = 186
+# NVML_FI_DEV_POWER_AVERAGE, NVML_FI_DEV_POWER_INSTANT and NVML_POWER_SCOPE_*, nvml.h.
+_FIELD_POWER_AVERAGE, _FIELD_POWER_INSTANT = 185, 186
 _SCOPE_GPU, _SCOPE_MODULE = 0, 1
 _POWER_FIELDS = {
     _SCOPE_GPU: "NVML_FI_DEV_POWER_INSTANT",
@@ -137,6 +137,7 @@ class NvmlDevice(GpuDeviceBase):
     """
 
     counter_field = "nvmlDeviceGetTotalEnergyConsumption"
+    average_power_field = "NVML_FI_DEV_POWER_AVERAGE"
 
     def __init__(self, nvml: NvidiaDriver, handle: Any, uuid: str, index: int) -> None:
         self._nvml = nvml
@@ -177,6 +178,17 @@ class NvmlDevice(GpuDeviceBase):
             return self._instant_power_w(self._power_scope)
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetPowerUsage, self._handle)
         return None if milliwatts is None else milliwatts / 1000
+
+    def average_power_w(self) -> float | None:
+        """What the card itself averaged, over a second on most; None on cards without the field."""
+        return None if self._power_scope is None else self._fields_w([_FIELD_POWER_AVERAGE], self._power_scope)[0]
+
+    def powers_w(self) -> tuple[float | None, float | None]:
+        """Both powers in watts, where the card has both fields by one call."""
+        if self._power_scope is None:
+            return self.power_w(), None
+        instant_w, average_w = self._fields_w([_FIELD_POWER_INSTANT, _FIELD_POWER_AVERAGE], self._power_scope)
+        return instant_w, average_w
 
     def energy_counter_j(self) -> float | None:
         """The card's energy counter in joules, since the driver was loaded."""
@@ -241,11 +253,14 @@ class NvmlDevice(GpuDeviceBase):
         return sorted({process.pid for process in [*compute, *graphics]})
 
     def _instant_power_w(self, scope: int) -> float | None:
-        field = (_FIELD_POWER_INSTANT, scope)
-        values = self._nvml.read(self._library.nvmlDeviceGetFieldValues, self._handle, [field])
-        if not values or values[0].nvmlReturn != self._library.NVML_SUCCESS:
-            return None
-        return float(values[0].value.uiVal) / 1000
+        return self._fields_w([_FIELD_POWER_INSTANT], scope)[0]
+
+    def _fields_w(self, fields: Sequence[int], scope: int) -> list[float | None]:
+        """Powers of [n] fields in watts; None for what the card does not tell."""
+        asked = [(field, scope) for field in fields]
+        values = self._nvml.read(self._library.nvmlDeviceGetFieldValues, self._handle, asked) or []
+        told = [float(v.value.uiVal) / 1000 if v.nvmlReturn == self._library.NVML_SUCCESS else None for v in values]
+        return told if len(told) == len(fields) else [None] * len(fields)
 
 
 def _text(value: str | bytes | None) -> str | None:

@@ -4,7 +4,8 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ from llenergymeasure.core.backends.pytorch.preflight.files import left_out_cauti
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group, run_together
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
+from llenergymeasure.core.backends.pytorch.switched_load import matrix_products
 from llenergymeasure.core.checkpoint.hub import asked_if_it_answers
 from llenergymeasure.core.checkpoint.source import (
     PACKAGED_MODELS,
@@ -119,6 +121,10 @@ class PyTorchBackend(EngineBase):
     def start_processes(self, command: Sequence[str], n_processes: int, folder: Path) -> list[ProcessEnd]:
         """By torchrun."""
         return run_together(command, n_processes, folder)
+
+    def switched_load(self, device: str) -> AbstractContextManager[Callable[[float], None]]:
+        """Products of large matrices."""
+        return matrix_products(device)
 
     def environment(self) -> dict[str, str]:
         """The instructions that torch's CPU kernels use, and variables that change how torch computes."""

@@ -1,0 +1,36 @@
+"""``llem calibrate``."""
+
+import click
+
+from llenergymeasure.cli import logs, render_calibration
+from llenergymeasure.cli.streams import show, tell
+from llenergymeasure.core.backends import engine_names
+from llenergymeasure.core.calibration.procedure import SECONDS
+from llenergymeasure.orchestration.calibrating import calibrate
+from llenergymeasure.orchestration.inspection import library_loggers
+
+
+@click.command("calibrate")
+@click.option(
+    "--gpu", "gpus", multiple=True, help="A GPU by its UUID, or its driver's index; several allowed. Default all."
+)
+@click.option("--engine", help="The engine whose load is used. Default the first that is installed and has one.")
+@click.option("--seconds", type=float, default=SECONDS, show_default=True, help="How long the load is switched.")
+def calibrate_command(gpus: tuple[str, ...], engine: str | None, seconds: float) -> int:
+    """Find out what the sensors of this machine's GPUs see, and keep it for the runs to come.
+
+    A load is switched on and off for half a minute on each GPU, and what the card says meanwhile shows how often its
+    readings are new, what stretch of time each of them is the mean of, and what its energy counter adds up. It is kept
+    for this card and this driver in the user's cache, and results that used it say so. Nothing else may run on the GPU.
+    """
+    logs.configure(quiet=False, verbose=False)
+    logs.quiet_libraries(library_loggers(engine_names() if engine is None else [engine]))
+    code = 0
+    for found in calibrate(gpus, engine, seconds):
+        show(render_calibration.calibration(found.calibration))
+        if found.path is None:
+            tell(f"llem: this calibration could not be kept: {found.problem}")
+            code = 1
+        else:
+            show(f"kept in {found.path}")
+    return code
