@@ -79,11 +79,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Card:
-    """One kind of sensors: a GPU that has them, all in phase 0, and how often the package samples its power."""
+    """One kind of sensors: a GPU that has them, all in phase 0, how often the package samples its power, and
+    whether anybody has published what the sensor sees.
+    """
 
     name: str
     model: Gpu
     polled_s: float = POLLED_S
+    published: bool = True
 
     @property
     def power(self) -> Sensor:
@@ -163,7 +166,7 @@ CARDS = {
         Card("A10", _A10),
         Card("A10, no counter", replace(_A10, counter=None)),
         Card("A100, no counter", replace(_A100, counter=None)),
-        Card("unknown", _UNKNOWN),
+        Card("unknown", _UNKNOWN, published=False),
         Card("A100, each 0.5 s", _A100, polled_s=0.5),
         Card("RTX40, each 1 s", _RTX40, polled_s=1.0),
         Card("RTX40, no counter, each 0.5 s", replace(_RTX40, counter=None), polled_s=0.5),
@@ -319,7 +322,9 @@ def unresolvable(load: Load, card: Card, window_s: float) -> bool:
     wave of 50 ms and looks of 25 ms anything from 100 to 500 W, by the phase between the two. An energy counter fed
     by the same sensor adds up the same looks and agrees with them. And where the looks leave out a part of the period
     that is longer than what the load does in it, such as a spike of 30 ms, they may see all of it, each time anew, or
-    nothing. Reading a sensor less often than it is new is looking less often.
+    nothing. Reading a sensor less often than it is new is looking less often. Of a card whose sensor nobody has published
+    the package works out no aliasing, and so looks that leave out more of the period than one of them sees are in the
+    set too, although they do see all that the load does: they may weigh it wrongly.
 
     Not in the set: cards one of whose readings sees all of the time (V100, whose counter counts the truth; RTX 40;
     PERFECT; A10); loads without a period, whose one step costs at most what lies between two looks; looks of whole
@@ -329,16 +334,19 @@ def unresolvable(load: Load, card: Card, window_s: float) -> bool:
     readings = card.readings
     if load.period_s is None or any(reading is None or reading.window_s >= reading.update_s for reading in readings):
         return False
-    return all(reading is not None and _misses(load, reading, window_s) for reading in readings)
+    return all(
+        reading is not None and _misses(load, reading, window_s, published=card.published) for reading in readings
+    )
 
 
-def _misses(load: Load, reading: Sensor, window_s: float) -> bool:
+def _misses(load: Load, reading: Sensor, window_s: float, *, published: bool) -> bool:
     period_s = load.period_s or math.inf
     looks = reading.window_s / period_s
     if abs(looks - round(looks)) < _SAME and looks >= 1:
         return False
     unseen_s = _longest_unseen_s(period_s, reading, window_s)
-    return _beat_s(period_s, reading.update_s) > window_s or unseen_s > (load.shortest_s or math.inf)
+    least_s = (load.shortest_s or math.inf) if published else reading.window_s
+    return _beat_s(period_s, reading.update_s) > window_s or unseen_s > least_s
 
 
 def _beat_s(period_s: float, update_s: float) -> float:

@@ -124,8 +124,8 @@ def page(groups: Sequence[Group], judged: Sequence[Verdict], result: dict[str, A
     of_earlier = (
         ""
         if earlier is None
-        else f" Real time is of an earlier run ({earlier['file']}):\nwhat it says of the bound and of warnings is of the "
-        "package as it was then."
+        else f" Real time is of an earlier run ({earlier['file']}):\nwhat it says of the bound and of warnings is of "
+        "the package as it was then."
     )
     versions = ", ".join(f"{t} {machine['packages'][p]}" for t, p in _PACKAGES.items() if p in machine["packages"])
     n_phases = {
@@ -161,16 +161,16 @@ their periods that are not in step with each other.
 
 On the **injected clock** no real time passes, every call to the driver takes 20 us, and the window stands where it
 stands. *{OURS}* is the package's GPU source, which samples power as often as the table of cards says.
-*{NAIVE_COUNTER}* is the difference of two reads of `nvmlDeviceGetTotalEnergyConsumption` at the
-window's ends. *{NAIVE_POLLING}* reads `nvmlDeviceGetPowerUsage` every 100 ms and at the end, and adds up power x time since the reading before; on H100, RTX40 and A10 that call is a
-one-second average.
+*{NAIVE_COUNTER}* is the difference of two reads of `nvmlDeviceGetTotalEnergyConsumption` at the window's ends.
+*{NAIVE_POLLING}* reads `nvmlDeviceGetPowerUsage` every 100 ms and at the end, and adds up power x time since the
+reading before; on H100, RTX40 and A10 that call is a one-second average.
 
 In **real time** every phase is one of {n_phases["real time"]} GPUs of one machine, on the simulated driver library,
-in a process of its own. The window is what the program around a tool sees: from the moment its begin call has returned until its end
-call is made; truth is the energy of exactly that. What is idle outside the window is idle until 5 ms or more after
-the begin call, so that no tool is read before the load is written down. The package starts a window right after a tick
-of the last of its GPUs. Zeus is a `ZeusMonitor` window, inside the package's; CodeCarbon an offline tracker's task,
-not its first, whose GPU figures are taken before it adds them up.
+in a process of its own. The window is what the program around a tool sees: from the moment its begin call has returned
+until its end call is made; truth is the energy of exactly that. What is idle outside the window is idle until 5 ms or
+more after the begin call, so that no tool is read before the load is written down. The package starts a window right
+after a tick of the last of its GPUs. Zeus is a `ZeusMonitor` window, inside the package's; CodeCarbon an offline
+tracker's task, not its first, whose GPU figures are taken before it adds them up.
 
 ## What it shows
 
@@ -211,7 +211,8 @@ promise was not kept. `--save` writes every error to `bench/results/`.
 - Nobody has published what feeds the energy counters of A100 and H100. Here it is the sensor that looks 25 % of the
   time. If it is more, both the package and the naive counter are better there than these tables.
 - What the A10 shows is taken to be the mean of exactly the last second; of a real card nobody has shown what the
-  average is. A load that begins or ends with the window is smeared over its edges: that is in the bound, and not corrected.
+  average is. A load that begins or ends with the window is smeared over its edges: that is in the bound, and not
+  corrected.
 - The H100's one-second average sees all of the time in these simulations, and tells the mean of a load that goes on,
   as the figures of {NAIVE_POLLING} show. The package takes energy from the counter and from instant power, so the
   named set holds these cases.

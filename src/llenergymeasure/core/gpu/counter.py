@@ -149,7 +149,7 @@ def counter_energy(
     seen_w = [*(_power_w(a, b) for a, b in near), *power_w]
     if not seen_w:
         raise CounterRefusedError("no tick was seen near the window")
-    power = _Power(min(seen_w), max(seen_w), max(limit_w, *seen_w), unseen_s)
+    power = _Power(min(seen_w), max(seen_w), max(ABOVE_LIMIT * limit_w, *seen_w), unseen_s)
     first = _edge(ticks, start_s, power, tick_s)
     last = _edge(ticks, end_s, power, tick_s)
     return CounterEnergy(

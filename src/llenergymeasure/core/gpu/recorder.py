@@ -8,6 +8,7 @@ from threading import Lock
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.counter import CounterRead
 from llenergymeasure.core.gpu.energy import CardFacts
+from llenergymeasure.core.gpu.power_sensor import REFRESH_S
 from llenergymeasure.domain.telemetry import HW_THERMAL_SLOWDOWN, SW_THERMAL_SLOWDOWN, PowerThermalSample
 
 # Counters of real cards tick about every 0.1 s (Zeus project notes). Read this often, a tick is timed to
@@ -18,6 +19,8 @@ _TICKS_WANTED = 2
 _CLOSE_POLLING_S = 0.5
 # Temperature, memory and utilisation: the driver averages the last over up to a second, the others are as slow.
 _SLOW_S = 0.5
+# Where an edge is watched for long, power is not left unread for more periods than a failed read is bridged over.
+_SAMPLED_S = 2 * REFRESH_S
 # A counter that fails this often in a row will not be waited for.
 _FAILURES = 3
 
@@ -76,23 +79,37 @@ class GpuRecorder:
         told = {device.uuid: device.running_pids() for device in self.devices}
         self.pids = {uuid: frozenset(pids) for uuid, pids in told.items() if pids is not None}
 
-    def watch_edge(self) -> None:
+    def watch_edge(self, *, ended: bool = False) -> None:
         """Read the counters twice a millisecond until each has ticked twice, for half a second at most.
 
-        A sample at the beginning and one at the end give the power on this side of the edge.
+        A sample at the beginning, one at the end and, where no tick comes, some between them give the power near the
+        edge. What is read of power is of earlier: where a window has ``ended`` it is sampled on until readings are
+        of its end.
         """
+        began_s = due_s = self._clock()
         ticks = {device.uuid: _Ticks() for device in self.devices}
         give_up_s = self._clock() + _CLOSE_POLLING_S
         for n_polls in range(round(_CLOSE_POLLING_S / CLOSE_S)):
             # Those that have ticked twice are read on: their last tick should be near the edge too.
             for uuid, energy_j in self.read_counters().items():
                 ticks[uuid].see(energy_j)
-            if n_polls == 0:
+            if n_polls == 0 or self._clock() >= due_s:
                 self.sample(in_full=False)
+                due_s = self._clock() + _SAMPLED_S
             if all(seen.done for seen in ticks.values()) or self._clock() > give_up_s:
                 break
             self._sleep(CLOSE_S)
         self.sample()
+        if ended:
+            self._sample_until(began_s + max((card.reading(0.0).oldest_s for card in self.cards.values()), default=0.0))
+
+    def _sample_until(self, until_s: float) -> None:
+        now_s, before_s = self._clock(), -math.inf
+        # A clock that stands still ends it too.
+        while before_s < now_s < until_s:
+            self._sleep(min(REFRESH_S, until_s - now_s))
+            self.sample(in_full=False)
+            before_s, now_s = now_s, self._clock()
 
     def read_counters(self) -> dict[str, float | None]:
         """Read the energy counter of every GPU once; joules by UUID, None where it failed."""
@@ -113,6 +130,7 @@ def _card(device: GpuDeviceBase, driver: str | None) -> CardFacts:
         power_field=device.power_field,
         counter_field=device.counter_field,
         power_lag_s=device.power_lag_s,
+        power_averaged_s=device.power_averaged_s,
         power_limit_w=device.power_limit_w() or None,  # no card has a limit of nothing
         sensor=device.power_sensor(),
         driver=driver,
