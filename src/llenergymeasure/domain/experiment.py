@@ -40,7 +40,8 @@ from llenergymeasure.domain.window import InFlight
 #   3  batch_size, weights, quantization, adapter and chat_template in model, which stood among its parameters
 #   4  n_independent in the figures of latency_stats, and counted_from beside them; energy_window_s, counted_devices,
 #      baseline_power_w and idle_loaded_power_w in process_results
-SCHEMA_REVISION = 4
+#   5  energy_interval_j and energy_interval_parts_j; uncertainty_parts_j in energy_devices
+SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
 
@@ -73,6 +74,8 @@ class ExperimentResult(BaseModel):
     energy_uncertainty_j: float | None
     sensor_accuracy_pct: float | None
     energy_aliasing_pct: float | None = None
+    energy_interval_j: tuple[float, float] | None = None
+    energy_interval_parts_j: dict[str, float] | None = None
     energy_devices: tuple[DeviceEnergy, ...]
     energy_backend: str | None
 
@@ -216,6 +219,8 @@ class ExperimentResult(BaseModel):
             energy_uncertainty_j=energy.uncertainty_j,
             sensor_accuracy_pct=energy.sensor_accuracy_pct,
             energy_aliasing_pct=energy.aliasing_pct,
+            energy_interval_j=energy.interval.ends_j if energy.interval else None,
+            energy_interval_parts_j=dict(energy.interval.parts_j) if energy.interval else None,
             energy_devices=energy.devices,
             energy_backend=energy.sensor,
             reproducibility_notes=energy.notes,

@@ -6,6 +6,7 @@ from typing import Self
 
 from llenergymeasure.domain import assembly
 from llenergymeasure.domain.inference import latency_statistics
+from llenergymeasure.domain.interval import EnergyInterval, energy_interval
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyBreakdown, FlopsResult, LatencyStatistics, sum_or_none
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.provenance import reproducibility_notes, sensor_accuracy_pct
@@ -90,6 +91,7 @@ class EnergyFigures:
     uncertainty_j: float | None
     sensor_accuracy_pct: float | None
     aliasing_pct: float | None
+    interval: EnergyInterval | None
     devices: tuple[DeviceEnergy, ...]
     sensor: str | None
     notes: str
@@ -113,6 +115,7 @@ class EnergyFigures:
         first, counts = raws[0], speed.counts
         devices = assembly.distinct_devices(raws)
         total_j = assembly.total_energy_j(raws, devices)
+        bound_j = assembly.uncertainty_j(raws, devices) if total_j is not None else None
         idle = assembly.loaded_idle(raws)
         aliasing_pct = max((r.energy_aliasing_pct for r in raws if r.energy_aliasing_pct is not None), default=None)
         return cls(
@@ -124,9 +127,10 @@ class EnergyFigures:
             joules_per_tflop=joules_per_tflop(total_j, compute.flops_result),
             net_of_loaded_idle_j=None if total_j is None or idle is None else total_j - idle.energy_j,
             idle_loaded_power_w=idle.power_w if idle else None,
-            uncertainty_j=assembly.uncertainty_j(raws, devices) if total_j is not None else None,
+            uncertainty_j=bound_j,
             sensor_accuracy_pct=sensor_accuracy_pct(devices) if total_j is not None else None,
             aliasing_pct=aliasing_pct,
+            interval=energy_interval(total_j, bound_j, devices, aliasing_pct),
             devices=tuple(devices),
             sensor=first.energy_backend,
             notes=reproducibility_notes(
