@@ -79,8 +79,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Card:
-    """One kind of sensors: a GPU that has them, all in phase 0, how often the package samples its power, and
-    whether anybody has published what the sensor sees.
+    """One kind of sensors: a GPU that has them, all in phase 0.
+
+    Args:
+        name: short, for tables.
+        model: the GPU.
+        polled_s: how often the package samples its power.
+        published: whether anybody has published what its sensor sees.
     """
 
     name: str
@@ -322,9 +327,9 @@ def unresolvable(load: Load, card: Card, window_s: float) -> bool:
     wave of 50 ms and looks of 25 ms anything from 100 to 500 W, by the phase between the two. An energy counter fed
     by the same sensor adds up the same looks and agrees with them. And where the looks leave out a part of the period
     that is longer than what the load does in it, such as a spike of 30 ms, they may see all of it, each time anew, or
-    nothing. Reading a sensor less often than it is new is looking less often. Of a card whose sensor nobody has published
-    the package works out no aliasing, and so looks that leave out more of the period than one of them sees are in the
-    set too, although they do see all that the load does: they may weigh it wrongly.
+    nothing. Reading a sensor less often than it is new is looking less often. Of a card whose sensor nobody has
+    published the package works out no aliasing, and so looks that leave out more of the period than one of them sees
+    are in the set too, although they do see all that the load does: they may weigh it wrongly.
 
     Not in the set: cards one of whose readings sees all of the time (V100, whose counter counts the truth; RTX 40;
     PERFECT; A10); loads without a period, whose one step costs at most what lies between two looks; looks of whole

@@ -268,5 +268,5 @@ def _named_set() -> str:
             if windows:
                 which = "all windows" if len(windows) == len(WINDOWS_S) else f"{', '.join(f'{w:g}' for w in windows)} s"
                 held.setdefault(f"{load.name}, {which}", []).append(card.name)
-    members = "; ".join(f"{load}: {', '.join(cards)}" for load, cards in held.items())
+    members = "; ".join(f"{load}: {' / '.join(cards)}" for load, cards in held.items())
     return "\n\n".join([*paragraphs, f"Here it holds {members}."]).replace("``", "`")

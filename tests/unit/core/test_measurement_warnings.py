@@ -8,6 +8,7 @@ from llenergymeasure.core.measurement_warnings import (
     baseline_drift_warning,
     collect_measurement_warnings,
     few_sensor_periods_warning,
+    part_time_warning,
     thermal_floor_warning,
 )
 from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind
@@ -133,3 +134,21 @@ def test_a_load_in_step_with_a_part_time_sensor_is_said(
     assert str(warning).startswith("aliasing: the power sensor sees 25 of every 100 ms, ")
     assert said in str(warning)
     assert "; measure for longer" in str(warning)
+
+
+def test_what_nothing_is_known_to_see_is_said_of_the_devices_in_the_total() -> None:
+    def gpu(name: str, *parts: str, headline: bool | None = None) -> DeviceEnergy:
+        return DeviceEnergy(
+            device=name,
+            kind="gpu",
+            energy_j=1.0,
+            source="counter",
+            uncertainty_parts_j=dict.fromkeys(parts, 0.0),
+            headline=headline,
+        )
+
+    told = part_time_warning([gpu("A", "edges", "unseen"), gpu("B", "edges"), gpu("C", "unseen", headline=False)])
+    assert told is not None
+    assert told.flag == "sensor_sees_part_of_the_time"
+    assert "what was read of A is" in told.text
+    assert part_time_warning([gpu("B", "edges")]) is None
