@@ -2,12 +2,12 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import nvmlsim
-from bench.accuracy_cases import LOADS, Case, gpu_at
-from bench.accuracy_ours import LEAD_S, Measured, aliasing_warnings, measure_ours
+from bench.accuracy_cases import CARDS, LOADS, Case, gpu_at
+from bench.accuracy_ours import LEAD_S, Measured, measure_ours, with_aliasing
 from bench.simulated_nvml import SimulatedClock, SimulatedNvml
 
 OURS = "ours"
@@ -68,19 +68,21 @@ def _run_case(job: tuple[Case, Iterable[str]]) -> list[Outcome]:
     case, tools = job
     gpu = gpu_at(case, _START_S)
     true_j = nvmlsim.true_energy_j(gpu, _START_S, _START_S + case.window_s)
-    measured = {tool: _measured(tool, gpu, LOADS[case.load].period_s, case.window_s) for tool in tools}
-    return [Outcome(case=case, tool=tool, timing="injected", true_j=true_j, measured=measured[tool]) for tool in tools]
+    measured = {tool: _measured(tool, gpu, case) for tool in tools if gpu.counter is not None or tool != NAIVE_COUNTER}
+    return [
+        Outcome(case=case, tool=t, timing="injected", true_j=true_j, measured=found) for t, found in measured.items()
+    ]
 
 
-def _measured(tool: str, gpu: nvmlsim.Gpu, period_s: float | None, window_s: float) -> Measured:
+def _measured(tool: str, gpu: nvmlsim.Gpu, case: Case) -> Measured:
     scenario = nvmlsim.Scenario(gpus=(gpu,), epoch_s=0)
     clock = SimulatedClock(_START_S - LEAD_S)
     library = SimulatedNvml(scenario, clock)
     if tool == OURS:
-        found = measure_ours(library, scenario.uuid(0), clock, _START_S, _START_S + window_s)
-        return replace(found, warnings=(*found.warnings, *aliasing_warnings(gpu, period_s, window_s)))
+        found = measure_ours(library, clock, _START_S, _START_S + case.window_s, CARDS[case.card].polled_s)
+        return with_aliasing(found, gpu, LOADS[case.load].told_period_s, case.window_s)
     measure = {NAIVE_COUNTER: _naive_counter, NAIVE_POLLING: _naive_polling}[tool]
-    return Measured(energy_j=measure(library, clock, window_s))
+    return Measured(energy_j=measure(library, clock, case.window_s))
 
 
 def _naive_counter(library: SimulatedNvml, clock: SimulatedClock, window_s: float) -> float:

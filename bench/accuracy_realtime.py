@@ -19,7 +19,7 @@ from typing import Any
 import nvmlsim
 from bench.accuracy_cases import CARDS, LOADS, Case
 from bench.accuracy_grid import OURS, Outcome
-from bench.accuracy_ours import Measured, aliasing_warnings
+from bench.accuracy_ours import Measured, with_aliasing
 
 ZEUS, CODECARBON = "Zeus", "CodeCarbon"
 REALTIME_TOOLS = (OURS, ZEUS, CODECARBON)
@@ -91,16 +91,18 @@ def _run(job: _Job, cases: Sequence[Case], library: Path, scenario: Path) -> lis
 def _outcomes(job: _Job, window: dict[str, Any]) -> Iterator[Outcome]:
     gpu = CARDS[job.card].model
     for tool in job.tools:
-        warnings = aliasing_warnings(gpu, LOADS[window["load"]].period_s, window["window_s"]) if tool == OURS else ()
         for number, (found, true_j) in enumerate(zip(window["found"][tool], window["true_j"][tool], strict=True)):
+            measured = Measured(
+                energy_j=found["energy_j"],
+                uncertainty_j=found.get("uncertainty_j"),
+                warnings=tuple(found.get("warnings", ())),
+            )
+            if tool == OURS:
+                measured = with_aliasing(measured, gpu, LOADS[window["load"]].told_period_s, window["window_s"])
             yield Outcome(
                 case=Case(window["load"], window["window_s"], job.card, number),
                 tool=tool,
                 timing="real time",
                 true_j=true_j,
-                measured=Measured(
-                    energy_j=found["energy_j"],
-                    uncertainty_j=found.get("uncertainty_j"),
-                    warnings=(*found.get("warnings", ()), *warnings),
-                ),
+                measured=measured,
             )

@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
@@ -50,6 +51,12 @@ def from_json(result: dict[str, Any]) -> list[Group]:
         }
         groups.append(Group(**fields))
     return groups
+
+
+def origin(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Which run real time was taken from, where it is an earlier one: the file, and the versions of what was run."""
+    machine = result["machine"]
+    return {"file": path.name, "llenergymeasure": machine["llenergymeasure"], "packages": machine["packages"]}
 
 
 def verdict_lines(judged: Iterable[Verdict]) -> list[str]:
@@ -111,10 +118,19 @@ def bound_table(groups: Sequence[Group]) -> str:
     return tabulate(rows, ["load", *cards], tablefmt="github", disable_numparse=True)
 
 
-def page(groups: Sequence[Group], judged: Sequence[Verdict], machine: dict[str, Any]) -> str:
-    """``docs/accuracy.md``."""
+def page(groups: Sequence[Group], judged: Sequence[Verdict], result: dict[str, Any]) -> str:
+    """``docs/accuracy.md``, of the groups and verdicts of a result file."""
+    machine, earlier = result["machine"], result.get("realtime_of")
+    of_earlier = (
+        ""
+        if earlier is None
+        else f" Real time is of an earlier run ({earlier['file']}):\nwhat it says of the bound and of warnings is of "
+        "the package as it was then."
+    )
     versions = ", ".join(f"{t} {machine['packages'][p]}" for t, p in _PACKAGES.items() if p in machine["packages"])
-    n_phases = max(len(group.errors_pct) for group in groups)
+    n_phases = {
+        timing: max((len(g.errors_pct) for g in groups if g.timing == timing), default=0) for timing in _COLUMNS
+    }
     tables = "\n\n".join(f"### {title}\n\n{table}" for title, table in error_tables(groups))
     rows = [
         [
@@ -130,7 +146,7 @@ Written by `bench/accuracy.py`; do not edit.
 
 The tools measure simulated NVIDIA GPUs ([nvmlsim](../nvmlsim/README.md)) whose true power is a formula, so each
 figure has an error. llenergymeasure {machine["llenergymeasure"]}, {versions or "no other tool installed"}, Python
-{machine["python"]}, {machine["n_cpus"]} cores of {machine["cpu"]}.
+{machine["python"]}, {machine["n_cpus"]} cores of {machine["cpu"]}.{of_earlier}
 
 ## What was run
 
@@ -139,21 +155,22 @@ figure has an error. llenergymeasure {machine["llenergymeasure"]}, {versions or 
 {_cards()}
 
 Windows of {", ".join(f"{w:g}" for w in WINDOWS_S)} s: no multiple of a tick, of a refresh or of a load's period.
-Each case is run at {n_phases} phases, which shift the sensor's refresh, the counter's tick and the load against the
-window's start by fractions of their periods that are not in step with each other.
+Each case is run at {n_phases["injected"]} phases on the injected clock, and some at {n_phases["real time"]} in real
+time, which shift the sensor's refresh, the counter's tick and the load against the window's start by fractions of
+their periods that are not in step with each other.
 
 On the **injected clock** no real time passes, every call to the driver takes 20 us, and the window stands where it
-stands. *{OURS}* is the package's GPU source. *{NAIVE_COUNTER}* is the difference of two reads of
-`nvmlDeviceGetTotalEnergyConsumption` at the window's ends. *{NAIVE_POLLING}* reads `nvmlDeviceGetPowerUsage` every
-100 ms and at the end, and adds up power x time since the reading before; on H100 and RTX40 that call is a one-second
-average.
+stands. *{OURS}* is the package's GPU source, which samples power as often as the table of cards says.
+*{NAIVE_COUNTER}* is the difference of two reads of `nvmlDeviceGetTotalEnergyConsumption` at the window's ends.
+*{NAIVE_POLLING}* reads `nvmlDeviceGetPowerUsage` every 100 ms and at the end, and adds up power x time since the
+reading before; on H100, RTX40 and A10 that call is a one-second average.
 
-In **real time** every phase is one of {n_phases} GPUs of one machine, on the simulated driver library, in a process of
-its own. The window is what the program around a tool sees: from the moment its begin call has returned until its end
-call is made; truth is the energy of exactly that. What is idle outside the window is idle until 5 ms or more after
-the begin call, so that no tool is read before the load is written down. The package starts a window right after a tick
-of the last of its GPUs. Zeus is a `ZeusMonitor` window, inside the package's; CodeCarbon an offline tracker's task,
-not its first, whose GPU figures are taken before it adds them up.
+In **real time** every phase is one of {n_phases["real time"]} GPUs of one machine, on the simulated driver library,
+in a process of its own. The window is what the program around a tool sees: from the moment its begin call has returned
+until its end call is made; truth is the energy of exactly that. What is idle outside the window is idle until 5 ms or
+more after the begin call, so that no tool is read before the load is written down. The package starts a window right
+after a tick of the last of its GPUs. Zeus is a `ZeusMonitor` window, inside the package's; CodeCarbon an offline
+tracker's task, not its first, whose GPU figures are taken before it adds them up.
 
 ## What it shows
 
@@ -167,7 +184,9 @@ Absolute, over the phases. \\* is a case of the named set below.
 
 ## Share inside the package's own bound, percent
 
-`uncertainty_j` of each device, over windows, phases and both clocks.
+What `energy_interval_j` is of: `uncertainty_j` of each device, and what aliasing may hide where the package is told the
+period, as a session is by the time between tokens. Over windows, phases and both clocks; in real time of an earlier run
+`uncertainty_j` alone.
 
 {bound_table(groups)}
 
@@ -191,13 +210,17 @@ promise was not kept. `--save` writes every error to `bench/results/`.
   `sensor_accuracy_pct`.
 - Nobody has published what feeds the energy counters of A100 and H100. Here it is the sensor that looks 25 % of the
   time. If it is more, both the package and the naive counter are better there than these tables.
+- What the A10 shows is taken to be the mean of exactly the last second; of a real card nobody has shown what the
+  average is. A load that begins or ends with the window is smeared over its edges: that is in the bound, and not
+  corrected.
 - The H100's one-second average sees all of the time in these simulations, and tells the mean of a load that goes on,
   as the figures of {NAIVE_POLLING} show. The package takes energy from the counter and from instant power, so the
   named set holds these cases.
 - Refreshes and ticks are exact to the nanosecond; those of real cards wander, which breaks some of the locks shown
   here. That the bound holds with ticks that are up to 20 % early or late is a unit test.
 - The warning of aliasing is the package's, worked out from the load's period. A session takes that from the time
-  between tokens; a load without tokens, such as these square waves, would pass without the warning.
+  between tokens; for a load without tokens, such as these square waves, there would be only the warning that the sensor
+  sees part of the time. The spikes are run so.
 - Loads are formulas with jitter, not recordings. Real time was a shared machine.
 """
 
@@ -210,22 +233,29 @@ def _loads() -> str:
 def _cards() -> str:
     return tabulate(
         [_card_row(card) for card in CARDS.values()],
-        ["card", "instant power: every / sees, ms", "nvmlDeviceGetPowerUsage", "counter's tick, ms", "counter counts"],
+        [
+            "card",
+            "power: every / sees, ms",
+            "nvmlDeviceGetPowerUsage",
+            "counter's tick, ms",
+            "counter counts",
+            "sampled every, ms",
+        ],
         tablefmt="github",
         disable_numparse=True,
     )
 
 
 def _card_row(card: Card) -> list[str]:
-    sensors, counter = card.model.sensors, card.model.counter
-    assert sensors.instant is not None
-    assert counter is not None
+    sensors, counter, power = card.model.sensors, card.model.counter, card.power
     return [
         card.name,
-        f"{sensors.instant.update_s * 1000:.0f} / {sensors.instant.window_s * 1000:.0f}",
+        f"{power.update_s * 1000:.0f} / {power.window_s * 1000:.0f}"
+        + ("" if sensors.instant else " (no instant field)"),
         sensors.power_usage or "-",
-        f"{counter.tick_s * 1000:.0f}",
-        "the truth" if counter.fed_by is None else "the instant sensor's readings",
+        "none" if counter is None else f"{counter.tick_s * 1000:.0f}",
+        "-" if counter is None else "the truth" if counter.fed_by is None else "the instant sensor's readings",
+        f"{card.polled_s * 1000:.0f}",
     ]
 
 
@@ -238,5 +268,5 @@ def _named_set() -> str:
             if windows:
                 which = "all windows" if len(windows) == len(WINDOWS_S) else f"{', '.join(f'{w:g}' for w in windows)} s"
                 held.setdefault(f"{load.name}, {which}", []).append(card.name)
-    members = "; ".join(f"{load}: {', '.join(cards)}" for load, cards in held.items())
+    members = "; ".join(f"{load}: {' / '.join(cards)}" for load, cards in held.items())
     return "\n\n".join([*paragraphs, f"Here it holds {members}."]).replace("``", "`")

@@ -28,7 +28,7 @@ class Group:
         unresolvable: whether the named set holds it.
         errors_pct: [n_phases] measured over true, less one; None where there was no figure.
         in_bound: [n_phases] whether the truth was inside the tool's own bound; None without one.
-        n_warned: how many carried the warning of aliasing.
+        n_warned: how many carried a warning that nothing read sees all of the time.
     """
 
     load: str
@@ -99,7 +99,7 @@ def groups_of(outcomes: Iterable[Outcome]) -> list[Group]:
             unresolvable=Case(load, window_s, card, 0).unresolvable,
             errors_pct=tuple(o.error_pct for o in of_group),
             in_bound=tuple(o.in_bound for o in of_group),
-            n_warned=sum(o.measured.warns_of_aliasing for o in of_group),
+            n_warned=sum(o.measured.warns_of_the_unseen for o in of_group),
         )
         for (load, window_s, card, tool, timing), of_group in found.items()
     ]
@@ -173,7 +173,7 @@ def _warned(ours: Sequence[Group], where: str) -> Verdict | None:
         return None
     bad = [g for g in ours if g.n_warned < len(g.errors_pct)]
     return Verdict(
-        promise=f"every case of the named set carries the warning of aliasing, {where}",
+        promise=f"every case of the named set carries a warning that nothing read sees all of the time, {where}",
         kept=not bad,
         seen=_listed((f"{g.n_warned} of {len(g.errors_pct)} ({g.title})" for g in bad), len(bad))
         or f"all of {sum(len(g.errors_pct) for g in ours)}",

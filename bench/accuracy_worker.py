@@ -151,7 +151,7 @@ def _write(path: Path, card: str, load: Load, n_phases: int) -> list[str]:
     """A machine with a GPU for each phase; what does not go on is idle so far. Returns the UUIDs."""
     phases = [phase(number) for number in range(n_phases)]
     idle = Trace.constant(IDLE_W)
-    gpus = [CARDS[card].gpu(load.build(0.0, 1.0, shift) if load.goes_on else idle, shift) for shift in phases]
+    gpus = [CARDS[card].gpu(load, load.build(0.0, 1.0, shift) if load.goes_on else idle, shift) for shift in phases]
     scenario = nvmlsim.Scenario(gpus=tuple(gpus), epoch_s=time.monotonic() - _PAST_S)
     scenario.write(path)
     return [scenario.uuid(number) for number in range(n_phases)]

@@ -110,10 +110,11 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     if result.total_energy_j is None:
         return [("energy", "none measured; see the warnings")]
     origin = result.energy_origin
-    bound = "" if result.energy_uncertainty_j is None else f" +-{number(result.energy_uncertainty_j)} J (window)"
     accuracy = "" if result.sensor_accuracy_pct is None else f" +-{result.sensor_accuracy_pct:g} % (sensor)"
-    aliasing = "" if result.energy_aliasing_pct is None else f" +-{result.energy_aliasing_pct:.2g} % (aliasing)"
-    rows = [("energy, raw", f"{number(result.total_energy_j)} J{bound}{accuracy}{aliasing}, {origin}")]
+    rows = [("energy, raw", f"{number(result.total_energy_j)} J{_open(result)}{accuracy}, {origin}")]
+    if result.energy_interval_parts_j:
+        parts = ", ".join(f"{name} {number(j)}" for name, j in result.energy_interval_parts_j.items() if j > 0)
+        rows.append(("energy, interval", f"of +- J that add up: {parts or 'none'}"))
     rows += _beyond_idling_rows(result)
     beside = [d for d in result.energy_devices if d not in counted_devices(result.energy_devices)]
     for device in beside:
@@ -162,6 +163,16 @@ def _beyond_idling_rows(result: ExperimentResult) -> list[tuple[str, str]]:
 
 def _bounded(value: float | None, bound: float | None) -> str:
     return number(value) if bound is None else f"{number(value)} +-{number(bound)}"
+
+
+def _open(result: ExperimentResult) -> str:
+    """What the measurement leaves open of the energy: one interval, in results of before revision 5 its parts."""
+    if result.energy_interval_j is not None:
+        low_j, high_j = result.energy_interval_j
+        return f" in {number(low_j)} to {number(high_j)} J"
+    bound = "" if result.energy_uncertainty_j is None else f" +-{number(result.energy_uncertainty_j)} J (window)"
+    aliasing = "" if result.energy_aliasing_pct is None else f" +-{result.energy_aliasing_pct:.2g} % (aliasing)"
+    return bound + aliasing
 
 
 def _part_rows(result: ExperimentResult) -> list[tuple[str, str]]:

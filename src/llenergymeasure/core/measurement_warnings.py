@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from llenergymeasure.core.gpu.power_sensor import Aliasing, PowerSensor, aliasing_of
 from llenergymeasure.core.idle import Level
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices
+from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyMeasurement, counted_devices
 from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 
 SHORT_MEASUREMENT_SEC = 10.0
@@ -217,6 +217,19 @@ def few_sensor_periods_warning(devices: Sequence[DeviceEnergy], window_s: float)
         f"the window of {window_s:.2f} s holds {on_its_side(window_s / slowest_s, FEW_SENSOR_PERIODS, 1)} periods of "
         f"the sensor ({slowest_s:g} s), under {FEW_SENSOR_PERIODS}",
         "raise n or max_output_tokens",
+    )
+
+
+def part_time_warning(devices: Sequence[DeviceEnergy]) -> MeasurementWarning | None:
+    """Whether nothing that was read of a device behind the total is known to see all of the time."""
+    unseen = [d.device for d in counted_devices(devices) if UNSEEN in (d.uncertainty_parts_j or {})]
+    if not unseen:
+        return None
+    return MeasurementWarning(
+        "sensor_sees_part_of_the_time",
+        f"what was read of {', '.join(unseen)} is not known to look all of the time; the bound takes the rest to be as "
+        "what was seen, and bursts that are shorter than the gaps and seldom, or in step with them, may be in none",
+        "compare with a meter where the load is of such bursts",
     )
 
 

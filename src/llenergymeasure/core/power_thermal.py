@@ -94,16 +94,17 @@ class PowerThermalSampler:
         self._recording = recording
         self.problem = recording.problem if recording.came_up() else _SLOW
 
-    def watch_edge(self) -> None:
+    def watch_edge(self, *, ended: bool = False) -> None:
         """Poll the energy counters closely until each has ticked twice; waits at most a second.
 
-        Call it right before a window and right after it; the workload itself is never waited for. While the
-        driver has not come up there is nothing to wait for.
+        Call it right before a window and, with ``ended``, right after it: power is sampled on then until readings are
+        of its end, for they are of earlier. The workload itself is never waited for. While the driver has not come up
+        there is nothing to wait for.
         """
         recording = self._recording
         if recording is None or not recording.is_alive() or not recording.ready.is_set():
             return
-        if not recording.watch_edge():
+        if not recording.watch_edge(ended=ended):
             self.problem = _SLOW
 
     def stop(self) -> None:
@@ -160,7 +161,7 @@ class _Recording(threading.Thread):
         self._find = find
         self._interval_s = interval_s
         self._clock = clock
-        self._commands: queue.SimpleQueue[threading.Event | None] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[tuple[threading.Event, bool] | None] = queue.SimpleQueue()
         self._edge: threading.Event | None = None
         self._n_found = 0
         self._finished = False
@@ -195,10 +196,10 @@ class _Recording(threading.Thread):
             n_steps = self._n_steps()
         return False
 
-    def watch_edge(self) -> bool:
+    def watch_edge(self, *, ended: bool) -> bool:
         """Have the counters polled closely; False when that does not end in time."""
         self._edge = threading.Event()
-        self._commands.put(self._edge)
+        self._commands.put((self._edge, ended))
         return self._edge.wait(_PATIENCE_S)
 
     def finish(self) -> bool:
@@ -234,9 +235,10 @@ class _Recording(threading.Thread):
                 continue
             if command is None:
                 break
-            self.recorder.watch_edge()
+            watched, ended = command
+            self.recorder.watch_edge(ended=ended)
             self._count()
-            command.set()
+            watched.set()
             # The edge was a tick: half a period later a poll in step with the ticks never meets one.
             due_s = self._clock() + self._interval_s / 2
         self.recorder.sample()

@@ -16,6 +16,7 @@ from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
     few_sensor_periods_warning,
     foreign_load_warning,
+    part_time_warning,
     unresolved_by,
     warnings_of_a_window,
 )
@@ -76,6 +77,7 @@ def _about_the_sensors(
     if window.energy is None or window.energy.total_j is None:
         return
     yield few_sensor_periods_warning(counted_devices(window.energy.devices), window.duration_sec)
+    yield part_time_warning(window.energy.devices)
     period_s = decode_period_s(window.output.requests)
     for sensor in _sensors_as_polled(plan, used, window.energy):
         yield aliasing_warning(period_s, sensor, window.duration_sec)

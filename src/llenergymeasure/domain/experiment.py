@@ -45,7 +45,8 @@ from llenergymeasure.domain.window import InFlight
 #      bounds of idle power and of what is left without it: baseline_power_uncertainty_w and adjusted_uncertainty_j in
 #      energy_breakdown, idle_loaded_power_uncertainty_w, energy_net_of_loaded_idle_uncertainty_j, both bounds in
 #      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases; dither_pause_s,
-#      dither_energy_j
+#      dither_energy_j; energy_interval_j and energy_interval_parts_j;
+#      uncertainty_parts_j in energy_devices
 SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
@@ -86,6 +87,8 @@ class ExperimentResult(BaseModel):
     energy_host_scope: str | None = None
     dither_pause_s: float | None = None
     dither_energy_j: float | None = None
+    energy_interval_j: tuple[float, float] | None = None
+    energy_interval_parts_j: dict[str, float] | None = None
     energy_devices: tuple[DeviceEnergy, ...]
     energy_backend: str | None
 
@@ -237,6 +240,8 @@ class ExperimentResult(BaseModel):
             energy_host_scope=energy.host.scope if energy.host else None,
             dither_pause_s=idle_share.dither_pause_s(raws),
             dither_energy_j=idle_share.dither_energy_j(raws),
+            energy_interval_j=energy.interval.ends_j if energy.interval else None,
+            energy_interval_parts_j=dict(energy.interval.parts_j) if energy.interval else None,
             energy_devices=energy.devices,
             energy_backend=energy.sensor,
             reproducibility_notes=energy.notes,

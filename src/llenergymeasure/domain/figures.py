@@ -7,6 +7,7 @@ from typing import Self
 from llenergymeasure.domain import assembly, idle_share
 from llenergymeasure.domain.host_energy import HostEnergy
 from llenergymeasure.domain.inference import latency_statistics
+from llenergymeasure.domain.interval import EnergyInterval, energy_interval
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyBreakdown, FlopsResult, LatencyStatistics, sum_or_none
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.provenance import reproducibility_notes, sensor_accuracy_pct
@@ -93,6 +94,7 @@ class EnergyFigures:
     sensor_accuracy_pct: float | None
     aliasing_pct: float | None
     host: HostEnergy | None
+    interval: EnergyInterval | None
     devices: tuple[DeviceEnergy, ...]
     sensor: str | None
     notes: str
@@ -135,6 +137,7 @@ class EnergyFigures:
             sensor_accuracy_pct=sensor_accuracy_pct(devices) if total_j is not None else None,
             aliasing_pct=aliasing_pct,
             host=HostEnergy.of(devices, speed.duration_sec, len(first.environment_snapshot.gpus)),
+            interval=energy_interval(total_j, bound_j, devices, aliasing_pct),
             devices=tuple(devices),
             sensor=first.energy_backend,
             notes=reproducibility_notes(

@@ -22,6 +22,9 @@ SCOPE_OF_KIND: dict[DeviceKind, EnergyScope] = {
     "soc": "soc",
     "host": "host",
 }
+# The part of a bound that stands for what a sensor misses that looks part of the time: where a figure has it, nothing
+# that was read of the device is known to see all of the time.
+UNSEEN = "unseen"
 BaselineMethod = Literal["fresh", "cached", "unavailable"]
 Confidence = Literal["high", "medium", "low"]
 NumberFormat = Literal["fp32", "tf32", "fp16", "bf16"]
@@ -36,7 +39,10 @@ class DeviceEnergy:
     ``device`` is a UUID for a GPU, else the sensor's own name. ``source`` is ``counter`` (a
     hardware energy counter), ``integrated`` (sampled power) or ``modelled`` (no
     sensor; ``basis`` says from what). ``uncertainty_j`` is the bound of what edges, ticks and
-    integration leave open, not the sensor's own error. ``witness_j`` is what a second reading of the
+    integration leave open, not the sensor's own error; ``uncertainty_parts_j`` are its parts by what leaves them open,
+    which add up to it, for they may all have the same sign: ``edges``, ``integration``, ``unseen`` (what a sensor that
+    looks part of the time misses), ``lag``, ``averaging``, ``resolution``, and ``witness``, by which it was widened to
+    reach a second reading. ``witness_j`` is what a second reading of the
     same device gave for the same window. ``sensor`` is the name of the one that gave the row, ``scope`` what the figure
     covers, ``headline`` whether it is part of the total, ``duration_sec`` what time the figure is of; None where that
     is still open, or was not written.
@@ -49,6 +55,7 @@ class DeviceEnergy:
     energy_j: float | None
     source: EnergySource
     uncertainty_j: float | None = None
+    uncertainty_parts_j: dict[str, float] | None = None
     update_period_s: float | None = None
     field: str | None = None
     basis: str | None = None
@@ -66,7 +73,7 @@ class DeviceEnergy:
     @property
     def unknown(self) -> "DeviceEnergy":
         """The same device without a figure."""
-        return replace(self, energy_j=None, uncertainty_j=None)
+        return replace(self, energy_j=None, uncertainty_j=None, uncertainty_parts_j=None)
 
 
 @dataclass(frozen=True)

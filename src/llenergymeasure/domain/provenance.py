@@ -83,7 +83,8 @@ def reproducibility_notes(
     if aliasing_pct is not None and total_j is not None:
         notes.append(
             f"Tokens came in step with a power sensor that looks only part of the time: up to {aliasing_pct:.1f} % "
-            "more is open (energy_aliasing_pct), which neither the bound nor a second reading of the same sensor shows."
+            "more is open (energy_aliasing_pct), which neither the bound nor a second reading of the same sensor "
+            "shows; energy_interval_j has it in it."
         )
     if warmup is not None and warmup.thermal_floor_ended_early:
         notes.append(

@@ -96,7 +96,13 @@ FLAGS: Mapping[str, Flag] = {
         "counter are, and more than the ticks at both ends explain",
         _DOUBT,
     ),
-    "energy_witness_unavailable": Flag("only one reading of a GPU came through, so nothing checks it", _DOUBT),
+    "energy_witness_unavailable": Flag(
+        "only one reading of a GPU came through, or the other was taken too seldom, so nothing checks it", _DOUBT
+    ),
+    "sensor_sees_part_of_the_time": Flag(
+        "nothing that was read of a GPU is known to see all of the time; "
+        "[what that leaves open](methodology.md#part-time-sensors)"
+    ),
     "wide_energy_bound": Flag("the bound of the energy is over 5 % of it", _DOUBT),
     "energy_of_a_part": Flag(
         "a device that several processes use was read by none of them for 99 % of the time or more", _NOT

@@ -21,6 +21,7 @@ _FIELDS = (
 )  # fmt: skip
 # Spreadsheets take the wide forms for the narrow ones.
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_ENDS = ("energy_interval_low_j", "energy_interval_high_j")
 _KINDS, _PERCENTILES = ("ttft", "tpot", "itl", "e2e"), ("mean", "p50", "p90", "p95", "p99")
 # Beside each kind of latency, how many values it has, and how many of them came about apart from each other.
 _NUMBERS = ("n", "n_independent")
@@ -61,12 +62,14 @@ def _cell(value: object) -> object:
 def _columns() -> list[str]:
     latencies = [f"{kind}_{p}_s" for kind in _KINDS for p in _PERCENTILES]
     numbers = [f"{kind}_{n}" for kind in _KINDS for n in _NUMBERS]
-    return ["model", "backend", "precision", *_FIELDS, "energy_origin", *latencies, *numbers, "validity", "warnings"]
+    setting = ["model", "backend", "precision"]
+    return [*setting, *_FIELDS, *_ENDS, "energy_origin", *latencies, *numbers, "validity", "warnings"]
 
 
 def _row(result: ExperimentResult) -> dict[str, object]:
     row: dict[str, object] = {k: result.effective_config[k] for k in ("model", "backend", "precision")}
     row |= {name: getattr(result, name) for name in _FIELDS}
+    row |= dict(zip(_ENDS, result.energy_interval_j or (None, None), strict=True))
     row["start_time"] = result.start_time.isoformat()
     row["energy_origin"] = result.energy_origin
     for kind in _KINDS:

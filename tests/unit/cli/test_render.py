@@ -174,9 +174,22 @@ def test_the_bound_of_the_window_and_the_cost_of_reading_are_shown_where_they_ar
     assert "reading sensors" not in text
     update = {"energy_uncertainty_j": 1.25, "instrument_cpu_s": 0.03, "energy_aliasing_pct": 11.14}
     text = render_result.experiment(with_energy("counter").model_copy(update=update), None)
-    assert "80 J +-1.25 J (window) +-5 % (sensor) +-11 % (aliasing)" in line(text, "energy, raw")
+    assert "80 J +-1.25 J (window) +-11 % (aliasing) +-5 % (sensor)" in line(text, "energy, raw")
     # 0.03 s in a window of 2 s.
     assert "0.030 s of processor time, 1.50 % of a core" in line(text, "reading sensors")
+
+
+def test_the_interval_stands_beside_the_energy_and_its_parts_below() -> None:
+    update = {
+        "energy_uncertainty_j": 1.25,
+        "energy_aliasing_pct": 10.0,
+        "energy_interval_j": (70.75, 89.25),
+        "energy_interval_parts_j": {"edges": 1.0, "unseen": 0.25, "witness": 0.0, "aliasing": 8.0},
+    }
+    text = render_result.experiment(with_energy("counter").model_copy(update=update), None)
+    assert "80 J in 70.75 to 89.25 J +-5 % (sensor)" in line(text, "energy, raw")
+    assert "(window)" not in text
+    assert line(text, "energy, interval").endswith("of +- J that add up: edges 1, unseen 0.25, aliasing 8")
 
 
 def test_every_line_with_modelled_joules_says_so() -> None:

@@ -14,6 +14,7 @@ from llenergymeasure.core.measurement_warnings import (
     foreign_load_warning,
     idle_below_baseline_warning,
     idle_changed_warning,
+    part_time_warning,
 )
 from llenergymeasure.domain.metrics import DeviceEnergy, DeviceKind
 from llenergymeasure.domain.warnings import on_its_side
@@ -205,3 +206,21 @@ def test_a_window_that_is_just_too_short_is_not_said_to_be_long_enough() -> None
     assert foreign is not None
     assert foreign.flag == "foreign_load_high"
     assert "others took 10.04 %" in foreign.text
+
+
+def test_what_nothing_is_known_to_see_is_said_of_the_devices_in_the_total() -> None:
+    def gpu(name: str, *parts: str, headline: bool | None = None) -> DeviceEnergy:
+        return DeviceEnergy(
+            device=name,
+            kind="gpu",
+            energy_j=1.0,
+            source="counter",
+            uncertainty_parts_j=dict.fromkeys(parts, 0.0),
+            headline=headline,
+        )
+
+    told = part_time_warning([gpu("A", "edges", "unseen"), gpu("B", "edges"), gpu("C", "unseen", headline=False)])
+    assert told is not None
+    assert told.flag == "sensor_sees_part_of_the_time"
+    assert "what was read of A is" in told.text
+    assert part_time_warning([gpu("B", "edges")]) is None

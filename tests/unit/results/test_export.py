@@ -39,6 +39,8 @@ def test_a_row_holds_the_numbers_and_where_the_energy_came_from(raw_of: RawOf, t
         "total_energy_j": "80.0",
         "energy_per_output_token_j": "20.0",
         "energy_uncertainty_j": "1.5",
+        "energy_interval_low_j": "78.5",
+        "energy_interval_high_j": "81.5",
         "energy_adjusted_j": "",
         "ttft_p50_s": "0.5",
         "tpot_mean_s": "0.5",

@@ -20,8 +20,8 @@ class GpuDeviceBase:
     """A ``GpuDevice`` whose ``uuid`` and ``index`` are still to be given; every reading is None where there is none.
 
     ``scope`` is what power and counter cover, ``power_field``, ``average_power_field`` and ``counter_field`` name what
-    is read,
-    ``power_lag_s`` is how old a reading of power may be, and by default as old as the slowest known.
+    is read, ``power_lag_s`` is how old a reading of power may be, and by default as old as the slowest known;
+    ``power_averaged_s`` over how long it is known to be a mean, where that is longer than the sensor's own.
     """
 
     uuid: str
@@ -31,6 +31,7 @@ class GpuDeviceBase:
     average_power_field: str = "average power"
     counter_field: str = "energy counter"
     power_lag_s: float = AVERAGED_S
+    power_averaged_s: float | None = None
 
     def name(self) -> str:
         """Product name."""

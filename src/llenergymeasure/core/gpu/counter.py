@@ -120,7 +120,7 @@ def _power(timed: Sequence[Tick], seen: PowerSeen, start_s: float, end_s: float)
     seen_w = [*(power_w(a, b) for a, b in near), *seen.power_w] or [0.0, seen.limit_w]
     if math.isinf(max(seen_w)):
         raise CounterRefusedError("no tick was seen near the window, and nothing says how much it may draw")
-    return Power(min(seen_w), max(seen_w), max(seen.limit_w, *seen_w), seen.unseen_s)
+    return Power(min(seen_w), max(seen_w), max(ABOVE_LIMIT * seen.limit_w, *seen_w), seen.unseen_s)
 
 
 def _timed(

@@ -3,51 +3,61 @@
 The energy counter goes first; sampled power is its witness, and takes its place where it is refused.
 """
 
-import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llenergymeasure.core.gpu.counter import (
     ABOVE_LIMIT,
     NEAR_S,
-    CounterEnergy,
     CounterRead,
     CounterRefusedError,
     PowerSeen,
     counter_energy,
 )
-from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
+from llenergymeasure.core.gpu.integral import PowerEnergy, PowerReading, power_energy, unseen_j
+from llenergymeasure.core.gpu.power_sensor import REFRESH_S, SWING_PER_MEAN_PCT, PowerSensor
 from llenergymeasure.core.gpu.trace import PowerTrace, power_trace
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyScope
-from llenergymeasure.domain.telemetry import PowerThermalSample, integrate_power_j, integration_uncertainty_j
+from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyScope
+from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 # Counter and integral this far apart do not describe the same window.
 DISAGREEMENT_PCT = 5.0
 # The worst of those that were measured (Yang et al., arXiv 2312.02741): A100 and H100.
-_UNKNOWN_SENSOR = PowerSensor(0.1, 0.025)
+_UNKNOWN_SENSOR = PowerSensor(REFRESH_S, 0.025)
 # Where no limit can be read: more than any module so far may draw.
 _NO_CARD_DRAWS_W = 5000.0
-# Drivers give whole milliwatts.
-_RESOLUTION_W = 0.001
+# Of a load that idles half of the time: how far its power at any moment is from its mean. So far, and no further, may a
+# reading be off that was taken too seldom.
+_OFF_THE_MEAN = SWING_PER_MEAN_PCT / 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
     """What a card's readings are: the fields they come from, how old power may be, the limit, the sensor behind it.
 
-    ``power_limit_w`` and ``sensor`` are None where they are not known. ``driver`` is the name of what was asked,
-    ``scope`` what its figures cover.
+    ``power_averaged_s`` is over how long a reading of power is a mean where it is one of longer than the sensor's
+    own. It, ``power_limit_w`` and ``sensor`` are None where they are not known. ``driver`` is the name of what was
+    asked, ``scope`` what its figures cover.
     """
 
     power_field: str
     power_lag_s: float
+    power_averaged_s: float | None = None
     power_limit_w: float | None = None
     sensor: PowerSensor | None = None
     driver: str | None = None
     scope: EnergyScope = "gpu"
     counter_field: str = "energy counter"
+
+    def reading(self, polled_s: float) -> PowerReading:
+        """What a reading of power is that is taken every ``polled_s``."""
+        if self.power_averaged_s is not None:
+            return PowerReading.of(PowerSensor(REFRESH_S, self.power_averaged_s), polled_s)
+        if self.sensor is not None and self.power_lag_s <= REFRESH_S:
+            return PowerReading.of(self.sensor, polled_s)
+        return PowerReading.unknown(self.sensor or _UNKNOWN_SENSOR, self.power_lag_s, polled_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +71,14 @@ class GpuRecord:
     interval_s: float
 
     @property
+    def reading(self) -> PowerReading:
+        """What a reading of its power is."""
+        return self.card.reading(self.interval_s)
+
+    @property
     def power_period_s(self) -> float:
         """How often power can be new: as often as it is sampled, but not more often than the card refreshes it."""
-        return max(self.interval_s, REFRESH_S if self.card.sensor is None else self.card.sensor.update_s)
+        return self.reading.as_polled.update_s
 
     def power_limit_w(self, start_s: float, end_s: float) -> float | None:
         """The highest power limit that was in force in a window; None where none is known."""
@@ -77,9 +92,9 @@ class GpuRecord:
 
     @property
     def unseen_s(self) -> float:
-        """How long power may swing without any sample showing it: what one reading averages over."""
-        averaged_s = REFRESH_S if self.card.sensor is None else self.card.sensor.window_s
-        return averaged_s if self.card.power_lag_s <= REFRESH_S else self.card.power_lag_s
+        """How long power may swing without any sample showing it: what a reading averages, or what none looks at."""
+        reading = self.reading
+        return max(reading.averaged_s, reading.sensor.update_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,50 +118,15 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     """
     limit_w = record.power_limit_w(start_s, end_s) or _NO_CARD_DRAWS_W
     trace = power_trace(record.samples, limit_w * ABOVE_LIMIT, record.power_period_s)
-    warnings: list[MeasurementWarning] = []
-    n_absurd = trace.n_absurd(start_s - NEAR_S, end_s + NEAR_S)
-    if n_absurd:
-        warnings.append(
-            MeasurementWarning(
-                "absurd_power",
-                f"{n_absurd} power readings of {record.uuid} were zero, negative or far over its limit and "
-                "count as failed",
-                "look after the driver",
-                record.uuid,
-            )
-        )
-    integral_j, integral_bound_j = _integral(trace, start_s, end_s, record)
+    integral = power_energy(trace, record.reading, start_s, end_s)
+    witnesses = [] if integral is None else [integral]
     counter, refusal = _counter(record, start_s, end_s, trace, limit_w)
+    warnings = _about_absurd_power(record.uuid, trace.n_absurd(start_s - NEAR_S, end_s + NEAR_S))
     if counter is not None:
-        stuck = trace.stood_still(start_s, end_s)
-        warnings += _against_witness(record.uuid, counter, integral_j, integral_bound_j, stuck)
-        counter = _as_far_as_the_witness(record.card.sensor, counter, integral_j, integral_bound_j)
-        row = DeviceEnergy(
-            device=record.uuid,
-            kind="gpu",
-            energy_j=counter.energy_j,
-            source="counter",
-            uncertainty_j=counter.uncertainty_j,
-            update_period_s=counter.tick_s,
-            field=record.card.counter_field,
-            witness_j=integral_j,
-            sensor=record.card.driver,
-            scope=record.card.scope,
-        )
-        return GpuEnergy(row=row, warnings=tuple(warnings))
-    row = DeviceEnergy(
-        device=record.uuid,
-        kind="gpu",
-        energy_j=integral_j,
-        source="integrated",
-        uncertainty_j=integral_bound_j,
-        update_period_s=record.power_period_s,
-        field=record.card.power_field,
-        sensor=record.card.driver,
-        scope=record.card.scope,
-    )
-    if integral_j is None:
-        return GpuEnergy(row=row, warnings=tuple(warnings), problem=_why_none(record, trace, start_s, end_s, refusal))
+        return _by_counter(record, counter, witnesses, warnings, trace.stood_still(start_s, end_s))
+    if integral is None:
+        problem = _why_none(record, trace, start_s, end_s, refusal)
+        return GpuEnergy(row=_integrated_row(record, None), warnings=tuple(warnings), problem=problem)
     warnings += _may_be_stuck(record.uuid, trace, start_s, end_s)
     if refusal is not None:
         warnings.append(
@@ -157,26 +137,88 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
                 record.uuid,
             )
         )
-    return GpuEnergy(row=row, warnings=tuple(warnings))
+    return GpuEnergy(row=_integrated_row(record, integral), warnings=tuple(warnings))
 
 
-def _integral(trace: PowerTrace, start_s: float, end_s: float, record: GpuRecord) -> tuple[float | None, float | None]:
-    if end_s <= start_s or trace.was_lost_by(end_s):
-        return None, None
-    energy_j = integrate_power_j(
-        trace.time_s, trace.power_w, start_s=start_s, end_s=end_s, period_s=record.power_period_s
+def _by_counter(
+    record: GpuRecord,
+    counter: "_Counted",
+    witnesses: Sequence[PowerEnergy],
+    warnings: Sequence[MeasurementWarning],
+    stuck: str | None,
+) -> GpuEnergy:
+    """The counter's figure beside those of [n] readings of power of the same card, the first of which is shown.
+
+    ``stuck`` is why readings of power are not believed that stood still.
+    """
+    parts_j = dict(counter.parts_j)
+    # A witness that sees all of the time has seen what the counter may have missed.
+    if any(UNSEEN not in witness.parts_j for witness in witnesses):
+        parts_j.pop(UNSEEN, None)
+    counter = replace(counter, parts_j=parts_j)
+    apart_j = _as_far_as_the_witnesses(counter, witnesses)
+    if apart_j > 0:
+        parts_j = {**parts_j, "witness": apart_j}
+    row = DeviceEnergy(
+        device=record.uuid,
+        kind="gpu",
+        energy_j=counter.energy_j,
+        source="counter",
+        uncertainty_j=sum(parts_j.values()),
+        uncertainty_parts_j=parts_j,
+        update_period_s=counter.tick_s,
+        field=record.card.counter_field,
+        witness_j=witnesses[0].energy_j if witnesses else None,
+        sensor=record.card.driver,
+        scope=record.card.scope,
     )
-    if energy_j is None:
-        return None, None
-    unseen_j = integration_uncertainty_j(
-        trace.time_s, trace.power_w, start_s=start_s, end_s=end_s, lag_s=record.card.power_lag_s
+    return GpuEnergy(row=row, warnings=(*warnings, *_against_witnesses(record.uuid, counter, witnesses, stuck)))
+
+
+def _integrated_row(record: GpuRecord, integral: PowerEnergy | None) -> DeviceEnergy:
+    return DeviceEnergy(
+        device=record.uuid,
+        kind="gpu",
+        energy_j=None if integral is None else integral.energy_j,
+        source="integrated",
+        uncertainty_j=None if integral is None else integral.bound_j,
+        uncertainty_parts_j=None if integral is None else dict(integral.parts_j),
+        update_period_s=record.power_period_s,
+        field=record.card.power_field,
+        sensor=record.card.driver,
+        scope=record.card.scope,
     )
-    return energy_j, (unseen_j or 0.0) + _RESOLUTION_W * (end_s - start_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counted:
+    """Joules by the counter, the parts of their bound, which add up, and its tick."""
+
+    energy_j: float
+    parts_j: Mapping[str, float]
+    tick_s: float
+
+    @property
+    def bound_j(self) -> float:
+        return sum(self.parts_j.values())
+
+
+def _about_absurd_power(uuid: str, n_absurd: int) -> list[MeasurementWarning]:
+    if not n_absurd:
+        return []
+    return [
+        MeasurementWarning(
+            "absurd_power",
+            f"{n_absurd} power readings of {uuid} were zero, negative or far over its limit and count as failed",
+            "look after the driver",
+            uuid,
+        )
+    ]
 
 
 def _counter(
     record: GpuRecord, start_s: float, end_s: float, trace: PowerTrace, limit_w: float
-) -> tuple[CounterEnergy | None, str | None]:
+) -> tuple["_Counted | None", str | None]:
     """The counter's figure, or why it is refused; neither where the card has no counter."""
     reads = record.counter_reads
     if all(read.energy_j is None for read in reads):
@@ -197,35 +239,19 @@ def _counter(
         return None, str(error)
     if found.energy_j <= 0:
         return None, "it did not move"
-    unseen_j = _never_seen_j(record.card.sensor, trace, start_s, end_s)
-    return replace(found, uncertainty_j=found.uncertainty_j + unseen_j), None
+    sensor = record.card.sensor or _UNKNOWN_SENSOR
+    parts_j = {"edges": found.uncertainty_j}
+    # Whether a counter adds up the readings of a part-time sensor is not published: it is taken to.
+    if sensor.part_time:
+        parts_j[UNSEEN] = unseen_j(trace, sensor, start_s, end_s)
+    return _Counted(energy_j=found.energy_j, parts_j=parts_j, tick_s=found.tick_s), None
 
 
-def _never_seen_j(sensor: PowerSensor | None, trace: PowerTrace, start_s: float, end_s: float) -> float:
-    """What a counter may miss that adds up the readings of a part-time sensor; a bound as of 95 %.
-
-    Whether a card's counter does is not published, so cards whose sensor sees all the time are excepted
-    and no others. Between two readings the unseen share of the time may be at either level of a step.
-    """
-    sensor = sensor or _UNKNOWN_SENSOR
-    if not sensor.part_time:
-        return 0.0
-    sampled_j = integration_uncertainty_j(trace.time_s, trace.power_w, start_s=start_s, end_s=end_s)
-    spacing_s = (trace.time_s[-1] - trace.time_s[0]) / max(1, len(trace.time_s) - 1) if trace.time_s else 0.0
-    # The sensor may sample more often than it is polled: n times as many errors, each an n-th.
-    shorter = min(1.0, sensor.update_s / spacing_s) if spacing_s > 0 else 1.0
-    return (sampled_j or 0.0) * sensor.unseen_share * math.sqrt(shorter)
-
-
-def _against_witness(
-    uuid: str,
-    counter: CounterEnergy,
-    integral_j: float | None,
-    integral_bound_j: float | None,
-    stuck: str | None,
+def _against_witnesses(
+    uuid: str, counter: _Counted, witnesses: Sequence[PowerEnergy], stuck: str | None
 ) -> list[MeasurementWarning]:
     """What sampled power says of the counter's figure; ``stuck`` is why its readings are not believed."""
-    if integral_j is None:
+    if not witnesses:
         why = (
             f"the power of {uuid} was not read often enough" if stuck is None else f"of {uuid} {stuck}; nothing is left"
         )
@@ -237,20 +263,43 @@ def _against_witness(
                 uuid,
             )
         ]
-    apart_j = abs(counter.energy_j - integral_j)
-    explained_j = max(counter.energy_j * DISAGREEMENT_PCT / 100, counter.uncertainty_j + (integral_bound_j or 0.0))
+    return [said for witness in witnesses if (said := _against_witness(uuid, counter, witness)) is not None]
+
+
+def _against_witness(uuid: str, counter: _Counted, witness: PowerEnergy) -> MeasurementWarning | None:
+    apart_j = abs(counter.energy_j - witness.energy_j)
+    explained_j = max(counter.energy_j * DISAGREEMENT_PCT / 100, counter.bound_j + witness.bound_j)
     if apart_j <= explained_j:
-        return []
-    return [
-        MeasurementWarning(
-            "counter_disagreement",
-            f"the energy counter of {uuid} says {counter.energy_j:.6g} J, its power integrates to "
-            f"{integral_j:.6g} J ({apart_j / counter.energy_j:.1%} apart)",
-            "one of the two sensors is wrong or sees only part of the time: measure for longer, and "
-            "compare with a meter before citing",
+        return None
+    seen = f"the energy counter of {uuid} says {counter.energy_j:.6g} J, its power integrates to {witness.energy_j:.6g}"
+    apart = f"J ({apart_j / counter.energy_j:.1%} apart)"
+    if witness.weak and apart_j <= explained_j + _OFF_THE_MEAN * max(counter.energy_j, witness.energy_j):
+        return MeasurementWarning(
+            "energy_witness_unavailable",
+            f"{seen} {apart}, read too seldom to check it",
+            "sample more often: energy.sample_interval_ms",
             uuid,
         )
+    return MeasurementWarning(
+        "counter_disagreement",
+        f"{seen} {apart}",
+        "one of the two sensors is wrong or sees only part of the time: measure for longer, and "
+        "compare with a meter before citing",
+        uuid,
+    )
+
+
+def _as_far_as_the_witnesses(counter: _Counted, witnesses: Sequence[PowerEnergy]) -> float:
+    """By how much the counter's bound grows to reach what a witness saw, where that is further than its own bound.
+
+    One that was read too seldom tells nothing of the kind.
+    """
+    apart_j = [
+        apart
+        for witness in witnesses
+        if not witness.weak and (apart := abs(counter.energy_j - witness.energy_j)) > witness.bound_j
     ]
+    return max(0.0, max(apart_j, default=0.0) - counter.bound_j)
 
 
 def _may_be_stuck(uuid: str, trace: PowerTrace, start_s: float, end_s: float) -> list[MeasurementWarning]:
@@ -266,16 +315,6 @@ def _may_be_stuck(uuid: str, trace: PowerTrace, start_s: float, end_s: float) ->
             uuid,
         )
     ]
-
-
-def _as_far_as_the_witness(
-    sensor: PowerSensor | None, counter: CounterEnergy, integral_j: float | None, integral_bound_j: float | None
-) -> CounterEnergy:
-    """The figure with a bound that reaches to what a sensor saw that sees all of the time."""
-    if sensor is None or sensor.part_time or integral_j is None or integral_bound_j is None:
-        return counter
-    least_j = abs(counter.energy_j - integral_j) - integral_bound_j
-    return replace(counter, uncertainty_j=max(counter.uncertainty_j, least_j))
 
 
 def _why_none(record: GpuRecord, trace: PowerTrace, start_s: float, end_s: float, refusal: str | None) -> str:

@@ -10,7 +10,7 @@ from llenergymeasure.domain.calibration import ReadingProperties
 REFRESH_S, AVERAGED_S = 0.1, 1.0
 # The load that is assumed: half of the time at full power, half of the time idle with a context, at a fifth
 # of that (an A100 of 400 W idles at about 80 W). The swing is four fifths, the mean three fifths.
-_SWING_PER_MEAN_PCT = 400 / 3
+SWING_PER_MEAN_PCT = 400 / 3
 # How well the two periods are known to each other: the median of many gaps between tokens, and the
 # sensor's nominal period.
 _PERIOD_TOLERANCE = 0.001
@@ -83,7 +83,7 @@ def aliasing_of(workload_period_s: float, sensor: PowerSensor, window_s: float) 
     worst: Aliasing | None = None
     for q in range(1, n_readings + 1):
         # r * (T/q - r) is at most a quarter of (T/q)^2, and r at most the window.
-        bound_pct = _SWING_PER_MEAN_PCT / q * min(1.0, workload_period_s / (4 * q * sensor.window_s))
+        bound_pct = SWING_PER_MEAN_PCT / q * min(1.0, workload_period_s / (4 * q * sensor.window_s))
         if bound_pct < (_NEGLIGIBLE_PCT if worst is None else worst.residual_pct):
             break
         p = round(q * ratio)
@@ -99,7 +99,7 @@ def _left_at(q: int, p: int, workload_period_s: float, sensor: PowerSensor, wind
     """Percent that are left, and seconds of a beat, with ``q`` readings to ``p`` periods."""
     folded_s = workload_period_s / q
     rest_s = math.fmod(sensor.window_s, folded_s)
-    left_pct = _SWING_PER_MEAN_PCT / q * rest_s * (folded_s - rest_s) / (folded_s * sensor.window_s)
+    left_pct = SWING_PER_MEAN_PCT / q * rest_s * (folded_s - rest_s) / (folded_s * sensor.window_s)
     detuning_s = abs(q * sensor.update_s - p * workload_period_s) - _PERIOD_TOLERANCE * q * sensor.update_s
     if detuning_s <= 0:
         return left_pct, math.inf

@@ -9,6 +9,7 @@ from threading import Lock
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.counter import CounterRead
 from llenergymeasure.core.gpu.energy import CardFacts
+from llenergymeasure.core.gpu.power_sensor import REFRESH_S
 from llenergymeasure.core.gpu.together import Together, in_threads
 from llenergymeasure.domain.telemetry import HW_THERMAL_SLOWDOWN, SW_THERMAL_SLOWDOWN, PowerThermalSample
 
@@ -20,6 +21,8 @@ _TICKS_WANTED = 2
 _CLOSE_POLLING_S = 0.5
 # Temperature, memory and utilisation: the driver averages the last over up to a second, the others are as slow.
 _SLOW_S = 0.5
+# Where an edge is watched for long, power is not left unread for more periods than a failed read is bridged over.
+_SAMPLED_S = 2 * REFRESH_S
 # A counter that fails this often in a row will not be waited for.
 _FAILURES = 3
 
@@ -88,11 +91,14 @@ class GpuRecorder:
         told = {device.uuid: device.running_pids() for device in self.devices}
         self.pids = {uuid: frozenset(pids) for uuid, pids in told.items() if pids is not None}
 
-    def watch_edge(self) -> None:
+    def watch_edge(self, *, ended: bool = False) -> None:
         """Read the counters twice a millisecond until each has ticked twice, for half a second at most.
 
-        A sample at the beginning and one at the end give the power on this side of the edge.
+        A sample at the beginning, one at the end and, where no tick comes, some between them give the power near the
+        edge. What is read of power is of earlier: where a window has ``ended`` it is sampled on until readings are
+        of its end.
         """
+        began_s = self._clock()
         awaited = {device.uuid for device in self.devices}
         watches = [self._watch(device, awaited) for device in self.devices]
         if len(watches) > 1:
@@ -101,15 +107,26 @@ class GpuRecorder:
             for pause_s in itertools.chain(*watches):
                 self._sleep(pause_s)
         self._full_at_s = self._clock()
+        if ended:
+            self._sample_until(began_s + max((card.reading(0.0).oldest_s for card in self.cards.values()), default=0.0))
+
+    def _sample_until(self, until_s: float) -> None:
+        now_s, before_s = self._clock(), -math.inf
+        # A clock that stands still ends it too.
+        while before_s < now_s < until_s:
+            self._sleep(min(REFRESH_S, until_s - now_s))
+            self.sample(in_full=False)
+            before_s, now_s = now_s, self._clock()
 
     def _watch(self, device: GpuDeviceBase, awaited: set[str]) -> Iterator[float]:
         """Watch one GPU's edge; gives the seconds to wait until it goes on."""
-        ticks = _Ticks()
+        ticks, due_s = _Ticks(), self._clock()
         give_up_s = self._clock() + _CLOSE_POLLING_S
         for n_polls in range(round(_CLOSE_POLLING_S / CLOSE_S)):
             ticks.see(self._read_counter(device))
-            if n_polls == 0:
+            if n_polls == 0 or self._clock() >= due_s:
                 self._sample(device, in_full=False)
+                due_s = self._clock() + _SAMPLED_S
             if ticks.done:
                 awaited.discard(device.uuid)
             # Those that have ticked twice are read on: their last tick should be near the edge too.
@@ -145,6 +162,7 @@ def _card(device: GpuDeviceBase, driver: str | None) -> CardFacts:
         power_field=device.power_field,
         counter_field=device.counter_field,
         power_lag_s=device.power_lag_s,
+        power_averaged_s=device.power_averaged_s,
         power_limit_w=device.power_limit_w() or None,  # no card has a limit of nothing
         sensor=device.power_sensor(),
         driver=driver,

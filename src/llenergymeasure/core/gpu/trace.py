@@ -10,10 +10,11 @@ before or after. Idle readings that stay the same are believed, for a card at re
 temperature is no evidence, for it goes on rising under a constant load. Without any evidence a warning says so.
 """
 
+import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from llenergymeasure.domain.telemetry import PowerThermalSample
@@ -48,6 +49,21 @@ class PowerTrace:
         """Whether power was asked for from then on and never told: the last that was seen says nothing of the rest."""
         later = self.power_w[bisect_left(self.time_s, end_s) :]
         return bool(later) and all(p is None for p in later)
+
+    def earlier_by(self, lag_s: float) -> "PowerTrace":
+        """The same readings at the moments that they are of."""
+        return replace(self, time_s=[t - lag_s for t in self.time_s])
+
+    def held_to(self, end_s: float, longest_s: float, period_s: float) -> "PowerTrace":
+        """The last reading held until then, as one of each period, where it is not older than that."""
+        usable = [(t, p) for t, p in zip(self.time_s, self.power_w, strict=True) if p is not None]
+        if not usable or not 0 < end_s - usable[-1][0] <= longest_s:
+            return self
+        last_s, last_w = usable[-1]
+        kept = [(t, p) for t, p in zip(self.time_s, self.power_w, strict=True) if t <= last_s]
+        n_held = math.ceil((end_s - last_s) / period_s)
+        kept += [(last_s + (end_s - last_s) * k / n_held, last_w) for k in range(1, n_held + 1)]
+        return replace(self, time_s=[t for t, _ in kept], power_w=[p for _, p in kept])
 
     def seen(self, start_s: float, end_s: float) -> list[tuple[float, float]]:
         """Seconds and watts of the readings between two moments that did not fail."""

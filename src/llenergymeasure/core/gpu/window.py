@@ -28,8 +28,8 @@ class GpuSampler(TelemetrySampler, Protocol):
         """The GPUs that are or were watched since the last start."""
         ...
 
-    def watch_edge(self) -> None:
-        """Poll the energy counters closely until each has ticked twice."""
+    def watch_edge(self, *, ended: bool = False) -> None:
+        """Poll the energy counters closely until each has ticked twice, and power until it is of the window's end."""
         ...
 
     def counter_reads(self, uuid: str) -> list[CounterRead]:
@@ -103,7 +103,7 @@ class GpuWindow:
         """End the window if it has not ended; what is polled from here on tells only where in a tick that was."""
         end_s = self.clock() if self.end_s is None else self.end_s
         sampler = self.sampler
-        sampler.watch_edge()
+        sampler.watch_edge(ended=True)
         if self.owned:
             sampler.stop()
         samples = sampler.get_samples()

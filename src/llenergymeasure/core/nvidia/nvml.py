@@ -152,7 +152,10 @@ class NvmlDevice(GpuDeviceBase):
         self.scope = "module" if self._power_scope == _SCOPE_MODULE else "gpu"
         self.power_field = _POWER_FIELDS[self._power_scope]
         instant = self._power_scope is not None
-        self.power_lag_s = REFRESH_S if instant else usage_lag_s(self.name(), self.architecture())
+        architecture = self.architecture()
+        self.power_lag_s = REFRESH_S if instant else usage_lag_s(self.name(), architecture)
+        if self.power_lag_s > REFRESH_S and architecture is not None:
+            self.power_averaged_s = self.power_lag_s
 
     def name(self) -> str:
         """Product name."""

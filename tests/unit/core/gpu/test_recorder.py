@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 
 import pytest
 
@@ -68,7 +69,29 @@ def test_a_counter_that_does_not_tick_is_watched_for_half_a_second(session: Exit
     watched = recorder(session, FakeNvml(FakeGpu("GPU-a", counter_mj=lambda _: 5), clock=clock), clock)
     watched.watch_edge()
     assert clock() == pytest.approx(0.5, abs=0.002)
-    assert len(watched.samples()) == 2
+    # Power meanwhile too: a gap of more than three refreshes would be none that is bridged.
+    assert [s.timestamp for s in watched.samples()] == pytest.approx([0, 0.2, 0.4, 0.5], abs=0.002)
+
+
+@pytest.mark.parametrize(("has_instant_power", "until_s"), [(True, 0.15), (False, 0.6)])
+def test_after_a_window_power_is_sampled_until_readings_are_of_its_end(
+    session: ExitStack, clock: FakeClock, has_instant_power: bool, until_s: float
+) -> None:
+    # Of an L40S nobody knows over what the instant field is a mean: 0.1 s at most, and up to a refresh old, 0.05 + 0.1.
+    # nvmlDeviceGetPowerUsage is the mean of a second: 0.5 s and a refresh.
+    gpu = FakeGpu("GPU-a", name="NVIDIA L40S", has_instant_power=has_instant_power)
+    watched = recorder(session, FakeNvml(gpu, clock=clock), clock)
+    watched.watch_edge(ended=True)
+    times = [s.timestamp for s in watched.samples()]
+    assert times[-1] == pytest.approx(until_s)
+    assert max(b - a for a, b in pairwise(times)) <= 0.1 + 1e-9
+
+
+def test_a_clock_that_stands_still_does_not_hold_up_the_end_of_a_window(session: ExitStack) -> None:
+    watched = recorder(session, FakeNvml(FakeGpu("GPU-a"), clock=lambda: 5.0), FakeClock(5.0))
+    watched = GpuRecorder(watched.devices, lambda: 5.0, lambda _: None)
+    watched.watch_edge(ended=True)
+    assert len(watched.samples()) == 3
 
 
 def test_one_tick_is_not_enough(session: ExitStack, clock: FakeClock) -> None:
@@ -264,6 +287,7 @@ A100 = PowerSensor(0.1, 0.025)
             CardFacts(
                 power_field="nvmlDeviceGetPowerUsage",
                 power_lag_s=1.0,
+                power_averaged_s=1.0,
                 power_limit_w=700.0,
                 sensor=None,
                 driver="nvml",
@@ -287,6 +311,8 @@ def test_facts_that_the_driver_does_not_tell_are_not_known(session: ExitStack, c
         library.fail(function)
     facts = recorder(session, library, clock).cards["GPU-a"]
     assert (facts.power_limit_w, facts.sensor, facts.power_lag_s) == (None, None, 1.0)
+    # It may be the mean of a second, or not.
+    assert facts.power_averaged_s is None
 
 
 def test_processes_are_those_of_the_last_look(session: ExitStack, clock: FakeClock) -> None:
