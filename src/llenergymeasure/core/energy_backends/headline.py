@@ -31,15 +31,15 @@ def best_founded(found: EnergyMeasurement, sensor: str) -> EnergyMeasurement:
         ``found`` itself where nobody else read what it read; else the same rows, those of the total before the others.
         Why the selected sensor had no total is left out where there is one now.
     """
-    better = {}
+    better = []
     for own in found.devices:
         others = [row for row in found.devices if _is_another_reading(row, own)]
         if own.sensor == sensor and others:
-            better[own] = min([*others, own] if own.headline else others, key=_open_j)
-    if all(best is own for own, best in better.items()):
+            better.append((own, min([*others, own] if own.headline else others, key=_open_j)))
+    if all(best is own for own, best in better):
         return found
-    chosen = list(dict.fromkeys(better.values()))
-    passed_over = [row for row in found.devices if row in better and row not in chosen]
+    chosen = [best for n, (_, best) in enumerate(better) if best not in [earlier for _, earlier in better[:n]]]
+    passed_over = [own for own, _ in better if own not in chosen]
     rows = (
         *(replace(row, headline=True) for row in chosen),
         *(

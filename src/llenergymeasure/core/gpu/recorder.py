@@ -123,7 +123,8 @@ class GpuRecorder:
         ticks, due_s = _Ticks(), self._clock()
         give_up_s = self._clock() + _CLOSE_POLLING_S
         for n_polls in range(round(_CLOSE_POLLING_S / CLOSE_S)):
-            ticks.see(self._read_counter(device))
+            if ticks.see(self._read_counter(device)):
+                due_s = self._clock() + _SAMPLED_S
             if n_polls == 0 or self._clock() >= due_s:
                 self._sample(device, in_full=False)
                 due_s = self._clock() + _SAMPLED_S
@@ -182,14 +183,16 @@ class _Ticks:
     def done(self) -> bool:
         return self._n_ticks >= _TICKS_WANTED or self._n_failures >= _FAILURES
 
-    def see(self, energy_j: float | None) -> None:
+    def see(self, energy_j: float | None) -> bool:
+        """Whether there was a tick since it was last seen."""
         if energy_j is None:
             self._n_failures += 1
-            return
+            return False
         self._n_failures = 0
-        if self._last_j is not None and energy_j != self._last_j:
-            self._n_ticks += 1
+        has_ticked = self._last_j is not None and energy_j != self._last_j
+        self._n_ticks += has_ticked
         self._last_j = energy_j
+        return has_ticked
 
 
 def read_sample(device: GpuDeviceBase, clock: Callable[[], float], *, in_full: bool) -> PowerThermalSample:

@@ -117,8 +117,8 @@ class SimulatedSampler:
     def get_samples(self) -> list[PowerThermalSample]:
         return self.recorder.samples()
 
-    def watch_edge(self) -> None:
-        self.recorder.watch_edge()
+    def watch_edge(self, *, ended: bool = False) -> None:
+        self.recorder.watch_edge(ended=ended)
 
     def counter_reads(self, uuid: str) -> list[CounterRead]:
         return self.recorder.counter_reads(uuid)

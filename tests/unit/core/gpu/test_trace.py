@@ -150,9 +150,9 @@ def test_beside_a_counter_constant_power_is_nothing_to_warn_of() -> None:
 @pytest.mark.parametrize("lag_s", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("late_s", [0.0, 0.1])
 def test_constant_loads_that_utilisation_follows_late_are_believed(lag_s: float, late_s: float) -> None:
-    # Power may be a refresh late, utilisation up to a second: 60 W x late_s in place of 300 W x late_s, and a step
-    # between two readings at either edge.
+    # Power is taken to be 0.1 s late, half of what it averages and half a refresh; utilisation may be up to a second:
+    # 240 W for each second that this is off, and a step between two readings at either edge.
     idle = in_window(0, 1, late_s)
     gpu = found(in_window(300, 60, late_s), in_window(100, 0, lag_s), is_idle=lambda t: idle(t) == 1)
-    assert gpu.row.energy_j == pytest.approx(600, abs=240 * (late_s + 0.1))
+    assert gpu.row.energy_j == pytest.approx(600, abs=240 * (abs(0.1 - late_s) + 0.1))
     assert flags(gpu) == []

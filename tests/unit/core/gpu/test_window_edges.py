@@ -24,7 +24,7 @@ class WithoutTicks:
     def __init__(self, clock: FakeClock) -> None:
         self.clock, self.began, self.may_end = clock, Event(), Event()
 
-    def watch_edge(self) -> None:
+    def watch_edge(self, *, ended: bool = False) -> None:
         self.began.set()
         assert self.may_end.wait(PATIENCE_S)
         self.clock.time_s += 0.2
