@@ -131,10 +131,10 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
 
 
 def _child_at_work(script: str, parent: subprocess.Popen[str]) -> psutil.Process:
-    """The process that the program starts to run a script, once it does more than start."""
+    """The process that the program, or one that it started, starts to run a script, once it does more than start."""
     end = time.monotonic() + PATIENCE_S
     while parent.poll() is None and time.monotonic() < end:
-        for child in psutil.Process(parent.pid).children():
+        for child in psutil.Process(parent.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if script in " ".join(child.cmdline()) and child.cpu_times().user > AT_WORK_S:
                     return child
