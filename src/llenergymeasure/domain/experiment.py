@@ -46,7 +46,7 @@ from llenergymeasure.domain.window import InFlight
 #      energy_breakdown, idle_loaded_power_uncertainty_w, energy_net_of_loaded_idle_uncertainty_j, both bounds in
 #      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases; dither_pause_s,
 #      dither_energy_j; energy_interval_j and energy_interval_parts_j;
-#      uncertainty_parts_j in energy_devices
+#      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot
 SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
