@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
+from llenergymeasure.core.calibration.store import known
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError
 from llenergymeasure.core.gpu.counter import CounterRead
@@ -172,7 +173,10 @@ class _Recording(threading.Thread):
             with self._driver.opened() as driver:
                 devices = self._find(driver)
                 self._n_found = len(devices)
-                self.recorder = GpuRecorder(devices, self._clock, driver=driver.name)
+                version = driver.version()
+                self.recorder = GpuRecorder(
+                    devices, self._clock, driver=driver.name, calibrated=lambda uuid: known(uuid, version)
+                )
                 # Nobody waits any more where the driver took too long to come up.
                 if not self._finished:
                     self.recorder.sample()

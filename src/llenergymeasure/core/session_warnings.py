@@ -23,7 +23,7 @@ from llenergymeasure.core.measurement_warnings import (
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import decode_period_s
-from llenergymeasure.domain.metrics import EnergyMeasurement, counted_devices
+from llenergymeasure.domain.metrics import UNSEEN, EnergyMeasurement, counted_devices
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.telemetry import PowerThermalSample, throttle_info
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -99,9 +99,16 @@ def aliasing_pct(plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window) 
 def _sensors_as_polled(
     plan: ExperimentPlan, used: Sequence[GpuInfo], energy: EnergyMeasurement
 ) -> list[PowerSensor | None]:
-    """The kinds of power sensors behind the total, each once; None stands for one that nobody knows."""
+    """The kinds of power sensors behind the total, each once; None stands for one that nobody knows.
+
+    What is known to leave out none of the time, such as the average that a card takes itself, is not among them.
+    """
     interval_s = plan.config.energy.sample_interval_ms / 1000
-    polled_s = {d.device: interval_s * (d.source == "integrated") for d in counted_devices(energy.devices)}
+    polled_s = {
+        d.device: interval_s * (d.source == "integrated")
+        for d in counted_devices(energy.devices)
+        if d.uncertainty_parts_j is None or UNSEEN in d.uncertainty_parts_j
+    }
     sensors = [(power_sensor_of(g), polled_s[g.uuid]) for g in used if g.uuid in polled_s]
     return [None if sensor is None else sensor.polled_every(every_s) for sensor, every_s in dict.fromkeys(sensors)]
 

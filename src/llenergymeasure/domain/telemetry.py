@@ -35,6 +35,7 @@ class PowerThermalSample:
     throttle_reasons: int | None = 0
     gpu_index: int | None = None
     power_limit_w: float | None = None
+    average_power_w: float | None = None
 
 
 def integrate_power_j(

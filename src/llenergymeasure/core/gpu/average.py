@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from llenergymeasure.core.gpu.power_sensor import PowerSensor
+from llenergymeasure.core.gpu.integral import PowerEnergy
+from llenergymeasure.core.gpu.power_sensor import SWING_PER_MEAN_PCT, PowerSensor
+from llenergymeasure.domain.telemetry import PowerThermalSample
 
 # Of fewer tiles the rest that is not covered is a large part.
 _FEWEST_TILES = 4
@@ -20,6 +22,28 @@ _FEWEST_TILES = 4
 _RESOLUTION_W = 0.001
 # A gap of more periods than this between readings is no curve any more.
 _MOST_PERIODS = 3
+
+
+def averaged_power_energy(
+    samples: Sequence[PowerThermalSample], sensor: PowerSensor, lag_s: float, span_s: tuple[float, float]
+) -> PowerEnergy | None:
+    """Energy of a window by the average of [n] samples, as a reading beside others; None as ``averaged_energy``.
+
+    Args:
+        samples: of one GPU, oldest first.
+        sensor: how often the average is new, and how long it is.
+        lag_s: how long ago it ended when it was new.
+        span_s: start and end of the window.
+    """
+    known = {s.timestamp - lag_s: s.average_power_w for s in reversed(samples) if s.average_power_w}
+    times = sorted(known)
+    powers_w = [known[t] for t in times]
+    # What swings within the average is not known: of a load that idles half of its time, so much of the mean.
+    mean_w = sum(w or 0.0 for w in powers_w) / max(1, len(powers_w))
+    found = averaged_energy(times, powers_w, sensor, span_s, mean_w * SWING_PER_MEAN_PCT / 100)
+    if found is None:
+        return None
+    return PowerEnergy(energy_j=found.energy_j, parts_j={"averaging": found.uncertainty_j}, what="its own average")
 
 
 @dataclass(frozen=True, kw_only=True)

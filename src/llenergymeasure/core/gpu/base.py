@@ -45,6 +45,10 @@ class GpuDeviceBase:
         """Power in watts that the device itself has averaged over a longer time."""
         return None
 
+    def average_power_sensor(self) -> PowerSensor | None:
+        """What stands behind that average; None where it is not known."""
+        return None
+
     def powers_w(self) -> tuple[float | None, float | None]:
         """Both powers in watts, as close to each other in time as the driver allows."""
         return self.power_w(), self.average_power_w()

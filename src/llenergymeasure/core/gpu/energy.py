@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from llenergymeasure.core.gpu.average import averaged_power_energy
 from llenergymeasure.core.gpu.counter import (
     ABOVE_LIMIT,
     NEAR_S,
@@ -16,8 +17,9 @@ from llenergymeasure.core.gpu.counter import (
     counter_energy,
 )
 from llenergymeasure.core.gpu.integral import PowerEnergy, PowerReading, power_energy, unseen_j
-from llenergymeasure.core.gpu.power_sensor import REFRESH_S, SWING_PER_MEAN_PCT, PowerSensor
+from llenergymeasure.core.gpu.power_sensor import REFRESH_S, SWING_PER_MEAN_PCT, PowerSensor, found_sensor
 from llenergymeasure.core.gpu.trace import PowerTrace, power_trace
+from llenergymeasure.domain.calibration import Calibration
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyScope
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -39,7 +41,8 @@ class CardFacts:
 
     ``power_averaged_s`` is over how long a reading of power is a mean where it is one of longer than the sensor's
     own. It, ``power_limit_w`` and ``sensor`` are None where they are not known. ``driver`` is the name of what was
-    asked, ``scope`` what its figures cover.
+    asked, ``scope`` what its figures cover. ``average_sensor`` is what the card's own average is, and ``calibration``
+    what was found of the card itself, which goes before what was published.
     """
 
     power_field: str
@@ -50,9 +53,24 @@ class CardFacts:
     driver: str | None = None
     scope: EnergyScope = "gpu"
     counter_field: str = "energy counter"
+    average_field: str = "average power"
+    average_sensor: PowerSensor | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def counter_sensor(self) -> PowerSensor:
+        """What the counter adds up: as it was found, else, as nobody has published it, the readings of power."""
+        found = self.calibration
+        if found is not None and found.counter_fed_by == "everything" and found.counter_tick_s is not None:
+            return PowerSensor(found.counter_tick_s, found.counter_tick_s)
+        read = None if found is None else found.average if found.counter_fed_by == "average" else found.power
+        return found_sensor(read) if read is not None else self.sensor or _UNKNOWN_SENSOR
 
     def reading(self, polled_s: float) -> PowerReading:
         """What a reading of power is that is taken every ``polled_s``."""
+        found = None if self.calibration is None else self.calibration.power
+        if found is not None:
+            return PowerReading.of(found_sensor(found), polled_s, found.lag_s)
         if self.power_averaged_s is not None:
             return PowerReading.of(PowerSensor(REFRESH_S, self.power_averaged_s), polled_s)
         if self.sensor is not None and self.power_lag_s <= REFRESH_S:
@@ -119,11 +137,16 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     limit_w = record.power_limit_w(start_s, end_s) or _NO_CARD_DRAWS_W
     trace = power_trace(record.samples, limit_w * ABOVE_LIMIT, record.power_period_s)
     integral = power_energy(trace, record.reading, start_s, end_s)
-    witnesses = [] if integral is None else [integral]
+    averaged = _averaged(record, start_s, end_s)
+    witnesses = [reading for reading in (integral, averaged) if reading is not None]
     counter, refusal = _counter(record, start_s, end_s, trace, limit_w)
     warnings = _about_absurd_power(record.uuid, trace.n_absurd(start_s - NEAR_S, end_s + NEAR_S))
     if counter is not None:
-        return _by_counter(record, counter, witnesses, warnings, trace.stood_still(start_s, end_s))
+        told = _by_counter(record, counter, witnesses, warnings, trace.stood_still(start_s, end_s))
+        if averaged is not None and _is_better_founded(averaged, told.row):
+            row = replace(_integrated_row(record, averaged), witness_j=counter.energy_j)
+            return replace(told, row=row)
+        return told
     if integral is None:
         problem = _why_none(record, trace, start_s, end_s, refusal)
         return GpuEnergy(row=_integrated_row(record, None), warnings=tuple(warnings), problem=problem)
@@ -137,7 +160,34 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
                 record.uuid,
             )
         )
-    return GpuEnergy(row=_integrated_row(record, integral), warnings=tuple(warnings))
+    row = _integrated_row(record, integral)
+    if averaged is not None and _is_better_founded(averaged, row):
+        row = replace(_integrated_row(record, averaged), witness_j=integral.energy_j)
+    return GpuEnergy(row=row, warnings=tuple(warnings))
+
+
+def _averaged(record: GpuRecord, start_s: float, end_s: float) -> PowerEnergy | None:
+    """What the card's own average says, where it is known how long that is; proven where this card has shown it."""
+    found = None if record.card.calibration is None else record.card.calibration.average
+    sensor = record.card.average_sensor if found is None else found_sensor(found)
+    # One that is no longer than a reading of power sees no more than that.
+    if sensor is None or sensor.part_time or sensor.window_s <= record.reading.averaged_s:
+        return None
+    lag_s = 0.0 if found is None else found.lag_s
+    energy = averaged_power_energy(record.samples, sensor, lag_s, (start_s, end_s))
+    return None if energy is None else replace(energy, proven=found is not None)
+
+
+def _is_better_founded(averaged: PowerEnergy, row: DeviceEnergy) -> bool:
+    """Whether the card's own average, which leaves out no time, makes the figure in place of what leaves out some.
+
+    It does where its bound is narrower, and where the other is further from it than that bound: looks that are in step
+    with the load are all alike, and leave a bound that knows nothing of it.
+    """
+    if not averaged.proven or UNSEEN not in (row.uncertainty_parts_j or {}) or row.energy_j is None:
+        return False
+    is_narrower = averaged.bound_j < (row.uncertainty_j or 0.0)
+    return is_narrower or abs(averaged.energy_j - row.energy_j) > averaged.bound_j
 
 
 def _by_counter(
@@ -153,7 +203,7 @@ def _by_counter(
     """
     parts_j = dict(counter.parts_j)
     # A witness that sees all of the time has seen what the counter may have missed.
-    if any(UNSEEN not in witness.parts_j for witness in witnesses):
+    if any(UNSEEN not in witness.parts_j for witness in witnesses if witness.what == PowerEnergy.what):
         parts_j.pop(UNSEEN, None)
     counter = replace(counter, parts_j=parts_j)
     apart_j = _as_far_as_the_witnesses(counter, witnesses)
@@ -176,6 +226,7 @@ def _by_counter(
 
 
 def _integrated_row(record: GpuRecord, integral: PowerEnergy | None) -> DeviceEnergy:
+    is_average = integral is not None and integral.what != PowerEnergy.what
     return DeviceEnergy(
         device=record.uuid,
         kind="gpu",
@@ -184,7 +235,7 @@ def _integrated_row(record: GpuRecord, integral: PowerEnergy | None) -> DeviceEn
         uncertainty_j=None if integral is None else integral.bound_j,
         uncertainty_parts_j=None if integral is None else dict(integral.parts_j),
         update_period_s=record.power_period_s,
-        field=record.card.power_field,
+        field=record.card.average_field if is_average else record.card.power_field,
         sensor=record.card.driver,
         scope=record.card.scope,
     )
@@ -231,7 +282,7 @@ def _counter(
         power_w=[p for _, p in seen],
         limit_w=limit_w,
         unseen_s=record.unseen_s,
-        unseen_share=(record.card.sensor or _UNKNOWN_SENSOR).unseen_share,
+        unseen_share=record.reading.sensor.unseen_share,
     )
     try:
         found = counter_energy(near, start_s, end_s, power)
@@ -239,7 +290,7 @@ def _counter(
         return None, str(error)
     if found.energy_j <= 0:
         return None, "it did not move"
-    sensor = record.card.sensor or _UNKNOWN_SENSOR
+    sensor = record.card.counter_sensor
     parts_j = {"edges": found.uncertainty_j}
     # Whether a counter adds up the readings of a part-time sensor is not published: it is taken to.
     if sensor.part_time:
@@ -271,7 +322,7 @@ def _against_witness(uuid: str, counter: _Counted, witness: PowerEnergy) -> Meas
     explained_j = max(counter.energy_j * DISAGREEMENT_PCT / 100, counter.bound_j + witness.bound_j)
     if apart_j <= explained_j:
         return None
-    seen = f"the energy counter of {uuid} says {counter.energy_j:.6g} J, its power integrates to {witness.energy_j:.6g}"
+    seen = f"the energy counter of {uuid} says {counter.energy_j:.6g} J, {witness.what} comes to {witness.energy_j:.6g}"
     apart = f"J ({apart_j / counter.energy_j:.1%} apart)"
     if witness.weak and apart_j <= explained_j + _OFF_THE_MEAN * max(counter.energy_j, witness.energy_j):
         return MeasurementWarning(
@@ -292,10 +343,11 @@ def _against_witness(uuid: str, counter: _Counted, witness: PowerEnergy) -> Meas
 def _as_far_as_the_witnesses(counter: _Counted, witnesses: Sequence[PowerEnergy]) -> float:
     """By how much the counter's bound grows to reach what a witness saw, where that is further than its own bound.
 
-    One that was read too seldom tells nothing of the kind.
+    To the far end of the card's own average, for that leaves out none of the time. One that was read too seldom tells
+    nothing of the kind.
     """
     apart_j = [
-        apart
+        apart + (witness.bound_j if witness.what != PowerEnergy.what else 0.0)
         for witness in witnesses
         if not witness.weak and (apart := abs(counter.energy_j - witness.energy_j)) > witness.bound_j
     ]

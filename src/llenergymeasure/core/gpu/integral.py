@@ -38,12 +38,18 @@ class PowerReading:
     polled_s: float
 
     @classmethod
-    def of(cls, sensor: PowerSensor, polled_s: float) -> "PowerReading":
-        """A reading of a sensor that is known: half of what it averages, and a refresh that is up to one old."""
+    def of(cls, sensor: PowerSensor, polled_s: float, late_s: float = 0.0) -> "PowerReading":
+        """A reading of a sensor that is known: half of what it averages, and a refresh that is up to one old.
+
+        Args:
+            sensor: what it looks at.
+            polled_s: how often it is read.
+            late_s: how long before the refresh what it averages ended.
+        """
         return cls(
             sensor=sensor,
             averaged_s=sensor.window_s,
-            lag_s=(sensor.update_s + sensor.window_s) / 2,
+            lag_s=(sensor.update_s + sensor.window_s) / 2 + late_s,
             lag_spread_s=sensor.update_s / 2,
             polled_s=polled_s,
         )
@@ -86,12 +92,15 @@ class PowerReading:
 class PowerEnergy:
     """Joules of a window by readings of power: ``parts_j`` is what they leave open, and add up to the bound.
 
-    ``weak`` says that they were taken too seldom to speak against another reading of the same card.
+    ``weak`` says that they were taken too seldom to speak against another reading of the same card, ``proven`` that
+    what they are of was found out on this card or has been published of it. ``what`` they are is for messages.
     """
 
     energy_j: float
     parts_j: Mapping[str, float]
     weak: bool = False
+    proven: bool = True
+    what: str = "its power"
 
     @property
     def bound_j(self) -> float:

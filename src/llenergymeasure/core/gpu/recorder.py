@@ -11,6 +11,7 @@ from llenergymeasure.core.gpu.counter import CounterRead
 from llenergymeasure.core.gpu.energy import CardFacts
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S
 from llenergymeasure.core.gpu.together import Together, in_threads
+from llenergymeasure.domain.calibration import Calibration
 from llenergymeasure.domain.telemetry import HW_THERMAL_SLOWDOWN, SW_THERMAL_SLOWDOWN, PowerThermalSample
 
 # Counters of real cards tick about every 0.1 s (Zeus project notes). Read this often, a tick is timed to
@@ -41,10 +42,20 @@ class GpuRecorder:
         sleep: Callable[[float], None] = time.sleep,
         driver: str | None = None,
         together: Together = in_threads,
+        calibrated: Callable[[str], Calibration | None] = lambda _: None,
     ) -> None:
-        """Only what does not change is read yet; ``driver`` is the name of the devices' driver."""
+        """Only what does not change is read yet.
+
+        Args:
+            devices: what is read.
+            clock: monotonic seconds.
+            sleep: waits so many of them.
+            driver: the name of the devices' driver.
+            together: runs several watches side by side.
+            calibrated: what was found of a card, by its UUID.
+        """
         self.devices = devices
-        self.cards = {device.uuid: _card(device, driver) for device in devices}
+        self.cards = {device.uuid: _card(device, driver, calibrated(device.uuid)) for device in devices}
         self.pids: dict[str, frozenset[int]] = {}
         self.cpu_aside_s = 0.0
         self.n_steps = 0
@@ -158,7 +169,7 @@ class GpuRecorder:
         return energy_j
 
 
-def _card(device: GpuDeviceBase, driver: str | None) -> CardFacts:
+def _card(device: GpuDeviceBase, driver: str | None, calibration: Calibration | None) -> CardFacts:
     return CardFacts(
         power_field=device.power_field,
         counter_field=device.counter_field,
@@ -166,6 +177,9 @@ def _card(device: GpuDeviceBase, driver: str | None) -> CardFacts:
         power_averaged_s=device.power_averaged_s,
         power_limit_w=device.power_limit_w() or None,  # no card has a limit of nothing
         sensor=device.power_sensor(),
+        average_field=device.average_power_field,
+        average_sensor=device.average_power_sensor(),
+        calibration=calibration,
         driver=driver,
         scope=device.scope,
     )
@@ -198,7 +212,7 @@ class _Ticks:
 def read_sample(device: GpuDeviceBase, clock: Callable[[], float], *, in_full: bool) -> PowerThermalSample:
     """One reading, stamped in the middle of the power call; unless in full without what changes slowly."""
     before = clock()
-    power_w = device.power_w()
+    power_w, average_w = device.powers_w()
     timestamp = (before + clock()) / 2
     used_mb, total_mb = device.memory_mb() if in_full else (None, None)
     reasons = device.throttle_reasons()
@@ -214,4 +228,5 @@ def read_sample(device: GpuDeviceBase, clock: Callable[[], float], *, in_full: b
         throttle_reasons=reasons,
         gpu_index=device.index,
         power_limit_w=limit_w or None,  # no card has a limit of nothing
+        average_power_w=average_w,
     )

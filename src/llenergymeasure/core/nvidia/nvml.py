@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError, VisibleGpus
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
-from llenergymeasure.core.nvidia.power_sensors import power_sensor_of, usage_lag_s
+from llenergymeasure.core.nvidia.power_sensors import average_sensor_of, power_sensor_of, usage_lag_s
 from llenergymeasure.core.nvidia.visible import shown_by_cuda
 from llenergymeasure.domain.environment import GpuInfo
 
@@ -164,6 +164,10 @@ class NvmlDevice(GpuDeviceBase):
     def power_sensor(self) -> PowerSensor | None:
         """By name and architecture."""
         return power_sensor_of(self.name(), self.architecture())
+
+    def average_power_sensor(self) -> PowerSensor | None:
+        """By name and architecture, where the card has the field."""
+        return None if self._power_scope is None else average_sensor_of(self.name(), self.architecture())
 
     def describe(self) -> GpuInfo:
         """The device as it is now."""

@@ -38,6 +38,19 @@ def power_sensor_of(name: str, architecture: int | None = None) -> PowerSensor |
     return next((sensor for pattern, sensor in _BY_NAME if pattern.search(name)), None)
 
 
+def average_sensor_of(name: str, architecture: int | None) -> PowerSensor | None:
+    """What ``NVML_FI_DEV_POWER_AVERAGE`` is: an average of one second on Ampere and later, else not known.
+
+    On GA100 it was measured to be the same as the instantaneous field, which sees less.
+
+    Args:
+        name: product name, as NVML gives it.
+        architecture: NVML's constant; None where the driver does not say.
+    """
+    averages = architecture is not None and architecture >= AMPERE and not _GA100.search(name)
+    return PowerSensor(REFRESH_S, AVERAGED_S) if averages else None
+
+
 def usage_lag_s(name: str, architecture: int | None) -> float:
     """How old what ``nvmlDeviceGetPowerUsage`` shows may be: the span it averages over, or one refresh.
 

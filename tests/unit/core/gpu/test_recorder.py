@@ -269,6 +269,8 @@ A100 = PowerSensor(0.1, 0.025)
                 sensor=A100,
                 driver="nvml",
                 counter_field=COUNTER,
+                average_field="NVML_FI_DEV_POWER_AVERAGE",
+                average_sensor=PowerSensor(0.1, 1.0),
             ),
         ),
         (
@@ -280,6 +282,7 @@ A100 = PowerSensor(0.1, 0.025)
                 sensor=A100,
                 driver="nvml",
                 counter_field=COUNTER,
+                average_field="NVML_FI_DEV_POWER_AVERAGE",
             ),
         ),
         (
@@ -292,6 +295,7 @@ A100 = PowerSensor(0.1, 0.025)
                 sensor=None,
                 driver="nvml",
                 counter_field=COUNTER,
+                average_field="NVML_FI_DEV_POWER_AVERAGE",
             ),
         ),
     ],
