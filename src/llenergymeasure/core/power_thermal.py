@@ -96,7 +96,7 @@ class PowerThermalSampler:
         self.problem = recording.problem if recording.came_up() else _SLOW
 
     def watch_edge(self, *, ended: bool = False) -> None:
-        """Poll the energy counters closely until each has ticked twice; waits at most a second.
+        """Poll the energy counters closely until each has ticked twice; waits at most a second longer than it takes.
 
         Call it right before a window and, with ``ended``, right after it: power is sampled on then until readings are
         of its end, for they are of earlier. The workload itself is never waited for. While the driver has not come up
@@ -204,7 +204,8 @@ class _Recording(threading.Thread):
         """Have the counters polled closely; False when that does not end in time."""
         self._edge = threading.Event()
         self._commands.put((self._edge, ended))
-        return self._edge.wait(_PATIENCE_S)
+        # Sampling on takes its time by itself.
+        return self._edge.wait(_PATIENCE_S + (self.recorder.reads_of_the_end_s if ended else 0.0))
 
     def finish(self) -> bool:
         """Take the last sample and close; False when the driver does not come back."""

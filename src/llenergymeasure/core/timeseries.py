@@ -37,7 +37,8 @@ def write_timeseries_parquet(
         samples has no row, a value that was never read is null. The file's metadata have, in seconds as
         ``timestamp_s`` counts them, ``window_start_s`` and ``window_end_s``, and as JSON lists with an item for each
         row ``covered_s``, how much of the window the row stands for, and ``power_samples``, how many readings its
-        power is the mean of. So power times ``covered_s``, summed, is the energy.
+        power is the mean of. So power times ``covered_s``, summed, is the energy of
+        the seconds that have a row.
 
     Raises:
         OSError: the file cannot be written.

@@ -26,6 +26,15 @@ class ReadingProperties:
     unexplained: float
     n_readings: int
 
+    def __post_init__(self) -> None:
+        """Refuse what no reading is.
+
+        Raises:
+            ValueError: a time that is none.
+        """
+        if min(self.update_s, self.window_s) <= 0 or self.lag_s < 0:
+            raise ValueError(f"no reading is new every {self.update_s} s, of {self.window_s} s and {self.lag_s} s late")
+
     @property
     def sees_all(self) -> bool:
         """Whether no time lies outside of all readings."""

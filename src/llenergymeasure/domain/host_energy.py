@@ -64,6 +64,11 @@ class HostEnergy:
         if modules and gpus:
             return None
         parts = modules or [row for row in rows if row.covers in ("gpu", "package", "dram")]
+        # Two sensors give one thing two names.
+        if any(
+            len({row.sensor for row in parts if row.covers == scope}) > 1 for scope in ("module", "package", "dram")
+        ):
+            return None
         covered = {row.covers for row in parts}
         if not covered & {"module", "package"}:
             return None

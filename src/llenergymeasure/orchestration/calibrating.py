@@ -56,9 +56,12 @@ def calibrate(
         gpus = _chosen(wanted)
         engine = _engine(engine_name)
         for gpu in gpus:
-            _check_alone(gpu)
             with gpu_driver().opened() as driver:
-                yield _kept(_calibrated(driver, gpu, engine, seconds))
+                (device,) = driver.find([gpu.uuid], gpu.index)
+                _check_alone(device)
+                found = _calibrated(driver, device, engine, seconds)
+                _check_alone(device)
+                yield _kept(found)
 
 
 def _chosen(wanted: Sequence[str]) -> list[GpuInfo]:
@@ -100,24 +103,23 @@ def _engine(name: str | None) -> EngineBase:
     raise PreFlightError(f"no engine can work on a GPU here: {'; '.join(problems)}")
 
 
-def _check_alone(gpu: GpuInfo) -> None:
-    others = sorted(set(gpu.running_pids or ()) - {os.getpid()})
+def _check_alone(device: GpuDeviceBase) -> None:
+    others = sorted(set(device.running_pids() or ()) - {os.getpid()})
     if others:
         raise PreFlightError(
-            f"other processes are on {gpu.uuid} (PID {', '.join(map(str, others))}), and their load would be taken for "
-            "ours; stop them, or choose another GPU with --gpu"
+            f"other processes are on {device.uuid} (PID {', '.join(map(str, others))}), and their load would be "
+            "taken for ours; stop them, or choose another GPU with --gpu"
         )
 
 
-def _calibrated(driver: GpuDriverBase, gpu: GpuInfo, engine: EngineBase, seconds: float) -> Calibration:
-    (device,) = driver.find([gpu.uuid], gpu.index)
+def _calibrated(driver: GpuDriverBase, device: GpuDeviceBase, engine: EngineBase, seconds: float) -> Calibration:
     try:
-        with contained(), engine.switched_load(gpu.uuid) as load:
+        with contained(), engine.switched_load(device.uuid) as load:
             found = record(device, load, seconds)
     except LLEMError:
         raise
     except Exception as error:  # an engine's libraries raise what they will
-        raise BackendError(f"the load of the {engine.name} engine failed on {gpu.uuid}: {error}") from error
+        raise BackendError(f"the load of the {engine.name} engine failed on {device.uuid}: {error}") from error
     return _told(device, driver, engine.name, found)
 
 

@@ -308,6 +308,8 @@ def test_what_the_readings_of_a_card_are_is_told_for_watched_ones_alone() -> Non
         sensor=PowerSensor(0.1, 0.025),
         driver="nvml",
         counter_field="nvmlDeviceGetTotalEnergyConsumption",
+        average_field="NVML_FI_DEV_POWER_AVERAGE",
+        average_sensor=PowerSensor(0.1, 1.0),
     )
 
 

@@ -78,10 +78,13 @@ def test_the_bound_is_the_sum_of_the_parts_and_unknown_where_one_is() -> None:
         [replace(GPU, duration_sec=None), CPU],
         [MODULE, GPU_B, CPU],
         [GPU, CPU, WALL, replace(WALL, device="plug-2")],
+        [MODULE, replace(MODULE, device="module-0", sensor="hwmon", headline=False)],
+        [GPU, CPU, replace(CPU, device="cpu", sensor="theirs")],
     ],
     ids=[
         "nothing", "a GPU alone", "a package unknown", "a package modelled", "memory modelled", "0.4 s more",
         "of nobody knows what time", "an old row", "a GPU beside a module", "two meters",
+        "a module by two sensors", "a package by two sensors",
     ],
 )  # fmt: skip
 def test_otherwise_there_is_none(rows: list[DeviceEnergy]) -> None:

@@ -18,9 +18,9 @@ from llenergymeasure.domain.calibration import CounterFeed, ReadingProperties
 Floats = npt.NDArray[np.float64]
 
 # Of what is tried: stretches from half a millisecond to two seconds, in steps of 8 %, and distances up to a second.
-_WINDOWS_S = np.geomspace(0.0005, 2.0, 109)
+LONGEST_WINDOW_S, LONGEST_LAG_S = 2.0, 1.0
+_WINDOWS_S = np.geomspace(0.0005, LONGEST_WINDOW_S, 109)
 _WINDOW_STEP = 1.08
-_LONGEST_LAG_S = 1.0
 _LAG_STEP_S = 0.01
 _FINER = 40
 # Gaps between changes are whole multiples of one period to within this share of it ...
@@ -111,7 +111,7 @@ def reading_properties(field: str, found: Sequence[Change], spans: Sequence[Span
     times = np.array([change.time_s for change in found])
     values = np.array([change.value for change in found])
     on_s = _OnTime(spans)
-    lags = np.arange(0.0, _LONGEST_LAG_S, _LAG_STEP_S)
+    lags = np.arange(0.0, LONGEST_LAG_S, _LAG_STEP_S)
     window_s, lag_s, left = _least(_WINDOWS_S, lags, times, values, on_s)
     for _ in range(2):
         windows = window_s * np.geomspace(1 / _WINDOW_STEP, _WINDOW_STEP, _FINER)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from llenergymeasure._version import __version__
 from llenergymeasure.core.calibration.fit import (
+    LONGEST_LAG_S,
+    LONGEST_WINDOW_S,
     Change,
     Read,
     Span,
@@ -20,6 +22,7 @@ from llenergymeasure.core.calibration.fit import (
     told_feed,
 )
 from llenergymeasure.core.gpu.base import GpuDeviceBase
+from llenergymeasure.core.gpu.recorder import CLOSE_S
 from llenergymeasure.domain.calibration import Calibration, CounterFeed
 from llenergymeasure.exceptions import ExperimentError
 
@@ -31,8 +34,8 @@ SECONDS = 30.0
 LEAST_SECONDS = 10.0
 # Nine in ten stretches are short, to tell windows of milliseconds; the others are long, to tell those of a second.
 _SHORT_S, _LONG_S, _SHARE_OF_SHORT = (0.01, 0.1), (0.1, 2.0), 0.9
-# As closely as ticks are timed at the edges of a window.
-_CLOSE_S = 0.0005
+# As long as a reading may be the mean of, and late.
+SETTLED_S = LONGEST_WINDOW_S + LONGEST_LAG_S
 # A driver that hangs ends the calibration, and not the program.
 _PATIENCE_S = 5.0
 # Of the readings' range, what the load has to move them by at least to be seen.
@@ -70,10 +73,11 @@ def record(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Recorded:
-    """Run the load at lengths drawn by chance, and read the card as closely as it answers."""
+    """Run the load at lengths drawn by chance, and read the card as closely as it answers; idle at first."""
     found = Recorded()
     with _read_closely(device, found, clock):
-        sleep(2 * _LONG_S[0])
+        # What ran before is in no reading any more.
+        sleep(SETTLED_S)
         for on_s, off_s in stretches_s(seconds, seed):
             start_s = clock()
             load(on_s)
@@ -130,7 +134,7 @@ def _read_closely(device: GpuDeviceBase, found: Recorded, clock: Callable[[], fl
 
     def read() -> None:
         try:
-            while not stopping.wait(_CLOSE_S):
+            while not stopping.wait(CLOSE_S):
                 read_once(device, found, clock)
         except Exception as error:  # noqa: BLE001 - whatever a driver's library raises is told where it is waited for
             raised.append(error)

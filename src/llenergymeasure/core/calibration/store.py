@@ -45,7 +45,10 @@ def known(device: str, driver_version: str | None) -> Calibration | None:
         why = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else str(error)
         _log.warning("the calibration in %s cannot be read and does not count: %s", path, why)
         return None
-    if found.device != device or found.driver_version != driver_version:
+    if found.device != device:
+        _log.warning("the calibration in %s is of %s and does not count", path, found.device)
+        return None
+    if found.driver_version != driver_version:
         _log.info("the calibration of %s was made with driver %s and does not count", device, found.driver_version)
         return None
     return found

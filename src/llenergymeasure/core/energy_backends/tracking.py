@@ -64,6 +64,9 @@ class Tracking:
                 self._tracker = mark(self._tracker)
         except Exception as error:  # noqa: BLE001 - as above
             self._problem = f"could not {what}: {first_line(error)}"
+            # Nothing that it has started is to go on; its figure is of another window.
+            with contextlib.suppress(Exception), contained():
+                self._energy.stop_tracking(self._tracker)
 
     def __exit__(self, *_: object) -> None:
         self.measurement = self._stopped()

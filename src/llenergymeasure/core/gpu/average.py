@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from llenergymeasure.core.gpu.integral import PowerEnergy
+from llenergymeasure.core.gpu.integral import RESOLUTION_W, PowerEnergy
 from llenergymeasure.core.gpu.power_sensor import SWING_PER_MEAN_PCT, PowerSensor
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
 # Of fewer tiles the rest that is not covered is a large part.
 _FEWEST_TILES = 4
-# Drivers give whole milliwatts.
-_RESOLUTION_W = 0.001
 # A gap of more periods than this between readings is no curve any more.
 _MOST_PERIODS = 3
 
@@ -38,12 +36,10 @@ def averaged_power_energy(
     known = {s.timestamp - lag_s: s.average_power_w for s in reversed(samples) if s.average_power_w}
     times = sorted(known)
     powers_w = [known[t] for t in times]
-    # What swings within the average is not known: of a load that idles half of its time, so much of the mean.
-    mean_w = sum(w or 0.0 for w in powers_w) / max(1, len(powers_w))
-    found = averaged_energy(times, powers_w, sensor, span_s, mean_w * SWING_PER_MEAN_PCT / 100)
+    found = averaged_energy(times, powers_w, sensor, span_s)
     if found is None:
         return None
-    return PowerEnergy(energy_j=found.energy_j, parts_j={"averaging": found.uncertainty_j}, what="its own average")
+    return PowerEnergy(energy_j=found.energy_j, parts_j={"averaging": found.uncertainty_j}, is_average=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +55,20 @@ def averaged_energy(
     mean_w: Sequence[float | None],
     sensor: PowerSensor,
     span_s: tuple[float, float],
-    swing_w: float = 0.0,
 ) -> AveragedEnergy | None:
     """Energy between two moments by tiles of the sensor's own length.
 
     One tiling begins at the start of the window and leaves a rest at its end, another one ends at the end and leaves
     the rest at the start. In the rest power is taken to be the mean of the whole length beside it. The mean of both is
     given; the bound holds how far they are apart, how much the average changed over the length beside a rest, what
-    swings within it may have been in the rest, and what a refresh more or less would change at the edges of tiles.
+    swings within it may have been in the rest, and what a refresh more or less would change at the edges of tiles. How
+    far power swings within the average is not known: it is taken to be that of a load that idles half of its time.
 
     Args:
         time_s: [n] moments at which the average was read, strictly increasing.
         mean_w: [n] watts; None is a failed read.
         sensor: how often a reading is new, and how long it averages over.
         span_s: start and end of the window, on the clock of the readings, which go on for a refresh after it.
-        swing_w: how far power may swing within the sensor's length, in watts; a quicker sensor that leaves out some of
-            the time does not tell it.
 
     Returns:
         None where the window holds fewer than four tiles, or readings are missing.
@@ -101,13 +95,15 @@ def averaged_energy(
     # How much the average moved over the length beside the rest: what power may have been in it instead.
     moved_w = max(abs(last - float(whole_w[n_tiles - 1])), abs(first - float(whole_w[n_tiles])))
     dated_j = length_s * float(np.hypot.reduce(curve.steps_w(ends_s))) / math.sqrt(2)
+    energy_j = sum(sums_j) / 2
+    swing_w = SWING_PER_MEAN_PCT / 100 * energy_j / (end_s - start_s)
     return AveragedEnergy(
-        energy_j=sum(sums_j) / 2,
+        energy_j=energy_j,
         uncertainty_j=abs(sums_j[0] - sums_j[1]) / 2
         + moved_w * length_s / 2
         + swing_w / 2 * rest_s
         + dated_j
-        + _RESOLUTION_W * (end_s - start_s),
+        + RESOLUTION_W * (end_s - start_s),
     )
 
 

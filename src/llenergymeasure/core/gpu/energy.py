@@ -19,7 +19,7 @@ from llenergymeasure.core.gpu.counter import (
 from llenergymeasure.core.gpu.integral import PowerEnergy, PowerReading, power_energy, unseen_j
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S, SWING_PER_MEAN_PCT, PowerSensor, found_sensor
 from llenergymeasure.core.gpu.trace import PowerTrace, power_trace
-from llenergymeasure.domain.calibration import Calibration
+from llenergymeasure.domain.calibration import Calibration, ReadingProperties
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyScope
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -66,6 +66,17 @@ class CardFacts:
         read = None if found is None else found.average if found.counter_fed_by == "average" else found.power
         return found_sensor(read) if read is not None else self.sensor or _UNKNOWN_SENSOR
 
+    @property
+    def found_average(self) -> ReadingProperties | None:
+        """What the card's own average was found to be; None where nobody has looked."""
+        return None if self.calibration is None else self.calibration.average
+
+    @property
+    def reads_of_the_end_s(self) -> float:
+        """How long after a window readings are still of it."""
+        late_s = 0.0 if self.found_average is None else self.found_average.lag_s + self.found_average.update_s
+        return max(self.reading(0.0).oldest_s, late_s)
+
     def reading(self, polled_s: float) -> PowerReading:
         """What a reading of power is that is taken every ``polled_s``."""
         found = None if self.calibration is None else self.calibration.power
@@ -94,6 +105,12 @@ class GpuRecord:
         return self.card.reading(self.interval_s)
 
     @property
+    def average_sensor(self) -> PowerSensor | None:
+        """What the card's own average is, as it was found, else as was published."""
+        found = self.card.found_average
+        return self.card.average_sensor if found is None else found_sensor(found)
+
+    @property
     def power_period_s(self) -> float:
         """How often power can be new: as often as it is sampled, but not more often than the card refreshes it."""
         return self.reading.as_polled.update_s
@@ -117,11 +134,15 @@ class GpuRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuEnergy:
-    """Energy of one GPU; ``problem`` says why there is none, ``warnings`` what is to be known of the figures."""
+    """Energy of one GPU; ``problem`` says why there is none, ``warnings`` what is to be known of the figures.
+
+    ``counter_refused`` says that it has a counter which is not to be believed.
+    """
 
     row: DeviceEnergy
     warnings: tuple[MeasurementWarning, ...] = ()
     problem: str | None = None
+    counter_refused: bool = False
 
 
 def _time(reading: tuple[float, float]) -> float:
@@ -145,11 +166,13 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
         told = _by_counter(record, counter, witnesses, warnings, trace.stood_still(start_s, end_s))
         if averaged is not None and _is_better_founded(averaged, told.row):
             row = replace(_integrated_row(record, averaged), witness_j=counter.energy_j)
-            return replace(told, row=row)
+            # That the counter is elsewhere is why it is not the figure.
+            return replace(told, row=row, warnings=tuple(w for w in told.warnings if w.flag != "counter_disagreement"))
         return told
     if integral is None:
         problem = _why_none(record, trace, start_s, end_s, refusal)
-        return GpuEnergy(row=_integrated_row(record, None), warnings=tuple(warnings), problem=problem)
+        row = _integrated_row(record, None)
+        return GpuEnergy(row=row, warnings=tuple(warnings), problem=problem, counter_refused=refusal is not None)
     warnings += _may_be_stuck(record.uuid, trace, start_s, end_s)
     if refusal is not None:
         warnings.append(
@@ -163,13 +186,12 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     row = _integrated_row(record, integral)
     if averaged is not None and _is_better_founded(averaged, row):
         row = replace(_integrated_row(record, averaged), witness_j=integral.energy_j)
-    return GpuEnergy(row=row, warnings=tuple(warnings))
+    return GpuEnergy(row=row, warnings=tuple(warnings), counter_refused=refusal is not None)
 
 
 def _averaged(record: GpuRecord, start_s: float, end_s: float) -> PowerEnergy | None:
     """What the card's own average says, where it is known how long that is; proven where this card has shown it."""
-    found = None if record.card.calibration is None else record.card.calibration.average
-    sensor = record.card.average_sensor if found is None else found_sensor(found)
+    found, sensor = record.card.found_average, record.average_sensor
     # One that is no longer than a reading of power sees no more than that.
     if sensor is None or sensor.part_time or sensor.window_s <= record.reading.averaged_s:
         return None
@@ -203,7 +225,7 @@ def _by_counter(
     """
     parts_j = dict(counter.parts_j)
     # A witness that sees all of the time has seen what the counter may have missed.
-    if any(UNSEEN not in witness.parts_j for witness in witnesses if witness.what == PowerEnergy.what):
+    if any(UNSEEN not in witness.parts_j for witness in witnesses if not witness.is_average):
         parts_j.pop(UNSEEN, None)
     counter = replace(counter, parts_j=parts_j)
     apart_j = _as_far_as_the_witnesses(counter, witnesses)
@@ -226,7 +248,8 @@ def _by_counter(
 
 
 def _integrated_row(record: GpuRecord, integral: PowerEnergy | None) -> DeviceEnergy:
-    is_average = integral is not None and integral.what != PowerEnergy.what
+    is_average = integral is not None and integral.is_average
+    average = record.average_sensor if is_average else None
     return DeviceEnergy(
         device=record.uuid,
         kind="gpu",
@@ -234,7 +257,7 @@ def _integrated_row(record: GpuRecord, integral: PowerEnergy | None) -> DeviceEn
         source="integrated",
         uncertainty_j=None if integral is None else integral.bound_j,
         uncertainty_parts_j=None if integral is None else dict(integral.parts_j),
-        update_period_s=record.power_period_s,
+        update_period_s=record.power_period_s if average is None else average.update_s,
         field=record.card.average_field if is_average else record.card.power_field,
         sensor=record.card.driver,
         scope=record.card.scope,
@@ -322,7 +345,8 @@ def _against_witness(uuid: str, counter: _Counted, witness: PowerEnergy) -> Meas
     explained_j = max(counter.energy_j * DISAGREEMENT_PCT / 100, counter.bound_j + witness.bound_j)
     if apart_j <= explained_j:
         return None
-    seen = f"the energy counter of {uuid} says {counter.energy_j:.6g} J, {witness.what} comes to {witness.energy_j:.6g}"
+    what = "its own average" if witness.is_average else "its power"
+    seen = f"the energy counter of {uuid} says {counter.energy_j:.6g} J, {what} comes to {witness.energy_j:.6g}"
     apart = f"J ({apart_j / counter.energy_j:.1%} apart)"
     if witness.weak and apart_j <= explained_j + _OFF_THE_MEAN * max(counter.energy_j, witness.energy_j):
         return MeasurementWarning(
@@ -347,7 +371,7 @@ def _as_far_as_the_witnesses(counter: _Counted, witnesses: Sequence[PowerEnergy]
     nothing of the kind.
     """
     apart_j = [
-        apart + (witness.bound_j if witness.what != PowerEnergy.what else 0.0)
+        apart + (witness.bound_j if witness.is_average else 0.0)
         for witness in witnesses
         if not witness.weak and (apart := abs(counter.energy_j - witness.energy_j)) > witness.bound_j
     ]

@@ -19,7 +19,7 @@ from llenergymeasure.domain.telemetry import (
 )
 
 # Drivers give whole milliwatts.
-_RESOLUTION_W = 0.001
+RESOLUTION_W = 0.001
 _SWING_PER_MEAN = SWING_PER_MEAN_PCT / 100
 
 
@@ -93,14 +93,15 @@ class PowerEnergy:
     """Joules of a window by readings of power: ``parts_j`` is what they leave open, and add up to the bound.
 
     ``weak`` says that they were taken too seldom to speak against another reading of the same card, ``proven`` that
-    what they are of was found out on this card or has been published of it. ``what`` they are is for messages.
+    what they are of was found out on this card or has been published of it, ``is_average`` that they are the average
+    that a card takes itself, over much longer than a refresh.
     """
 
     energy_j: float
     parts_j: Mapping[str, float]
     weak: bool = False
     proven: bool = True
-    what: str = "its power"
+    is_average: bool = False
 
     @property
     def bound_j(self) -> float:
@@ -132,7 +133,7 @@ def power_energy(trace: PowerTrace, reading: PowerReading, start_s: float, end_s
         return None
     between_j = integration_uncertainty_j(shifted.time_s, shifted.power_w, start_s=start_s, end_s=end_s) or 0.0
     parts_j = {
-        "resolution": _RESOLUTION_W * (end_s - start_s),
+        "resolution": RESOLUTION_W * (end_s - start_s),
         "lag": _lag_j(shifted, reading, start_s, end_s, end_s - held_from_s),
         "averaging": _averaging_j(shifted, reading, start_s, end_s, energy_j / (end_s - start_s)),
     }

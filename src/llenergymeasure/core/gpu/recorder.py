@@ -119,7 +119,12 @@ class GpuRecorder:
                 self._sleep(pause_s)
         self._full_at_s = self._clock()
         if ended:
-            self._sample_until(began_s + max((card.reading(0.0).oldest_s for card in self.cards.values()), default=0.0))
+            self._sample_until(began_s + self.reads_of_the_end_s)
+
+    @property
+    def reads_of_the_end_s(self) -> float:
+        """How long after a window readings of some card are still of it."""
+        return max((card.reads_of_the_end_s for card in self.cards.values()), default=0.0)
 
     def _sample_until(self, until_s: float) -> None:
         now_s, before_s = self._clock(), -math.inf

@@ -1,5 +1,6 @@
 """Calibrations are kept for a card and its driver, and one that cannot be read does not count."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def test_what_was_kept_is_known_for_that_driver_alone() -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"device": "GPU-1"}', b"\xff"])
 def test_a_damaged_one_does_not_count_and_is_said(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     keep(FOUND).write_bytes(content)
+    assert known("GPU-1", "570") is None
+    assert "does not count" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ['"update_s": 0.0', '"window_s": -1.0', '"lag_s": -5.0', '"update_s": NaN'])
+def test_one_with_times_that_are_none_does_not_count(wrong: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = keep(FOUND)
+    name = wrong.split(":", maxsplit=1)[0]
+    text = re.sub(rf"{name}: [0-9.]+", wrong, path.read_text("utf-8"))
+    assert wrong in text
+    path.write_text(text, "utf-8")
     assert known("GPU-1", "570") is None
     assert "does not count" in caplog.text
 

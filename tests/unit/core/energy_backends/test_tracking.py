@@ -29,6 +29,39 @@ def tracked(sensor: FakeEnergy) -> EnergyMeasurement:
     return tracking.measurement
 
 
+class Marked(FakeEnergy):
+    """Can begin and end anew, and fails in doing so."""
+
+    def __init__(self, fails_in: str) -> None:
+        super().__init__(FakeClock())
+        self.fails_in, self.n_stopped = fails_in, 0
+
+    def begin_now(self, tracker: float) -> float:
+        if self.fails_in == "begin":
+            raise OSError("gone")
+        return tracker
+
+    def end_now(self, tracker: float) -> float:
+        if self.fails_in == "end":
+            raise OSError("gone")
+        return tracker
+
+    def stop_tracking(self, tracker: float) -> EnergyMeasurement:
+        self.n_stopped += 1
+        return super().stop_tracking(tracker)
+
+
+@pytest.mark.parametrize("fails_in", ["begin", "end"])
+def test_a_sensor_that_fails_at_a_mark_is_stopped_once_and_has_no_joules(fails_in: str) -> None:
+    sensor = Marked(fails_in)
+    with Tracking(sensor) as tracking:
+        tracking.begin_now()
+        tracking.end_now()
+    assert sensor.n_stopped == 1
+    assert tracking.measurement.total_j is None
+    assert f"could not {fails_in}: gone" in str(tracking.measurement.warnings[0])
+
+
 @pytest.mark.parametrize(
     ("total_j", "said"),
     [

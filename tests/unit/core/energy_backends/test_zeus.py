@@ -241,11 +241,18 @@ def test_what_zeus_did_not_measure_the_witness_did_and_both_say_so() -> None:
 
 
 def test_a_counter_that_the_witness_refused_is_refused_from_zeus_too_and_what_zeus_read_is_kept() -> None:
-    integrated = replace(NVML_SAID, row=replace(NVML, source="integrated", witness_j=None))
+    integrated = replace(NVML_SAID, row=replace(NVML, source="integrated", witness_j=None), counter_refused=True)
     rows, warnings = judge(ZEUS, integrated, "Zeus returned 310.0 J", 10.0)
     assert rows == (replace(SCOPED, headline=False), replace(integrated.row, headline=False))
     assert "not to be believed" in str(warnings[1])
     assert "NVML's joules (integrated)" in str(warnings[1])
+
+
+def test_beside_a_card_that_averages_itself_zeus_is_neither_refused_nor_a_disagreement() -> None:
+    averaged = replace(NVML_SAID, row=replace(NVML, source="integrated", energy_j=600.0, witness_j=310.0))
+    (row, beside), warnings = judge(ZEUS, averaged, "Zeus returned 310.0 J", 10.0)
+    assert (row.energy_j, row.uncertainty_j, beside.energy_j) == (310.0, 294.0, 600.0)
+    assert warnings == (SAID,)
 
 
 def test_zeus_without_a_counter_polls_power_as_the_witness_does_and_is_not_refused() -> None:

@@ -12,7 +12,7 @@ from llenergymeasure.core.gpu.power_sensor import PowerSensor
 from llenergymeasure.domain.calibration import Calibration, CounterFeed, ReadingProperties
 from llenergymeasure.domain.metrics import UNSEEN
 from llenergymeasure.domain.telemetry import PowerThermalSample
-from nvmlsim import Gpu
+from nvmlsim import Gpu, Trace
 from tests.fakes.counter import reads_around
 
 START_S = 10.0
@@ -84,6 +84,9 @@ def test_where_the_card_has_shown_it_the_average_is_the_figure_that_leaves_out_n
     # What looks a quarter of the time stands beside it, up to two thirds off.
     assert row.witness_j is not None
     assert abs(row.witness_j / true_j - 1) > 0.02
+    # Which is why it is not the figure, and nothing to look after; the counter is not one to be refused.
+    assert (row.update_period_s, gpu.counter_refused) == (0.1, False)
+    assert "counter_disagreement" not in [w.flag for w in gpu.warnings]
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -94,6 +97,29 @@ def test_where_it_has_not_the_average_is_a_witness_and_the_bound_reaches_to_it(n
     disagreements = [str(w) for w in gpu.warnings if w.flag == "counter_disagreement"]
     if abs((gpu.row.energy_j or 0) / true_j - 1) > 0.1:
         assert any("its own average comes to" in told for told in disagreements)
+
+
+def test_long_idling_before_the_window_narrows_no_bound() -> None:
+    # A second's square wave, of which half a second of the window is in no tile: 700 W of it at the worst, or 140.
+    load = Trace.square(140.0, 700.0, period_s=1.0, start_s=START_S)
+    idle_before = replace(CARDS["H100"].model, power_w=load)
+    for lead_s in (1.03, 60.03):
+        made = recorded(idle_before, 10.5, calibration("power"), with_counter=False)
+        idle = [
+            PowerThermalSample(float(t), 60.0, gpu_index=0, average_power_w=60.0)
+            for t in np.arange(START_S - lead_s, START_S - 1.1, 0.1)
+        ]
+        row = gpu_energy(replace(made, samples=[*idle, *made.samples]), START_S, START_S + 10.5).row
+        assert row.field == AVERAGE
+        true_j = load.integral(START_S, START_S + 10.5)
+        assert abs((row.energy_j or 0) - true_j) <= (row.uncertainty_j or 0)
+
+
+def test_power_is_sampled_on_until_the_average_is_of_the_end() -> None:
+    card = recorded(gpu_at(Case("constant", 5.053, "H100", 0), START_S), 5.053, None).card
+    late = replace(calibration(None), average=reading(AVERAGE, 0.1, 1.0, lag_s=0.7))
+    assert replace(card, calibration=late).reads_of_the_end_s == pytest.approx(0.8)
+    assert card.reads_of_the_end_s == pytest.approx(0.1125)
 
 
 def test_a_short_window_has_no_average() -> None:
