@@ -78,7 +78,9 @@ def test_what_is_found_is_shown_and_kept(simulated: dict[str, str], tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("--seconds", "1"), 2, "1 s are too few"),
+        (("--seconds", "1"), 2, "--seconds 1: give 10 to 600 s"),
+        (("--seconds", "nan"), 2, "--seconds nan: give"),
+        (("--seconds", "inf"), 2, "--seconds inf: give"),
         (("--gpu", "7"), 2, "there is no GPU 7; this process sees 0 (GPU-"),
         (("--engine", "none"), 2, "no engine is called 'none'"),
     ],

@@ -70,6 +70,7 @@ EXIT_CODES = {
     "PreFlightError": 1,
     "BackendError": 1,
     "ExperimentError": 1,
+    "TimedOutError": 1,
     "StudyError": 1,
 }
 

@@ -17,7 +17,7 @@ def calibration(found: Calibration) -> str:
     when = datetime.fromtimestamp(found.timestamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
     rows = [
         ("GPU", f"{found.name}, {found.device}"),
-        ("calibrated", f"{when}, driver {found.driver_version or 'unknown'}, {found.seconds:.0f} s of {found.load}"),
+        ("calibrated", f"{when}, driver {found.driver_version or 'unknown'}, {found.duration_s:.0f} s of {found.load}"),
         ("power", _reading(found.power)),
         ("average power", _reading(found.average)),
         ("energy counter", _counter(found)),

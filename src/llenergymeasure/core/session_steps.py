@@ -11,6 +11,7 @@ from llenergymeasure.core.baseline import (
     create_energy_breakdown,
     measure_baseline_power,
 )
+from llenergymeasure.core.gpu.window import GpuSampler
 from llenergymeasure.core.idle import IdleMeter, Idling, idling_of, measured_idling
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import foreign_cpu_pct
@@ -220,6 +221,9 @@ def look_at_idle_power(
     or measured does, between two of them.
     """
     if instruments.energy is None or loaded is None:
+        return
+    if isinstance(instruments.sampler, GpuSampler) and instruments.sampler.problem is not None:
+        # Each further slice would wait for a driver that hangs.
         return
     measured = measured_idling(instruments.energy, _IDLE_AFTER_S, instruments.sleep)
     slices = [idling_of([only_gpus(each, plan.devices)]) for each in measured]

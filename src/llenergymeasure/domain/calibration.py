@@ -32,7 +32,8 @@ class ReadingProperties:
         Raises:
             ValueError: a time that is none.
         """
-        if min(self.update_s, self.window_s) <= 0 or self.lag_s < 0:
+        possible = 0 < self.update_s <= _LONGEST_S and 0 < self.window_s <= _LONGEST_S and 0 <= self.lag_s <= _LONGEST_S
+        if not possible:
             raise ValueError(f"no reading is new every {self.update_s} s, of {self.window_s} s and {self.lag_s} s late")
 
     @property
@@ -41,6 +42,8 @@ class ReadingProperties:
         return self.window_s >= _WHOLE * self.update_s
 
 
+# No card's readings are older, or further apart.
+_LONGEST_S = 10.0
 # What a window may come out shorter than it is, and still be one that leaves nothing out.
 _WHOLE = 0.95
 
@@ -62,9 +65,18 @@ class Calibration:
     timestamp: float
     tool_version: str
     load: str
-    seconds: float
+    duration_s: float
     power: ReadingProperties | None = None
     average: ReadingProperties | None = None
     counter_tick_s: float | None = None
     counter_fed_by: CounterFeed | None = None
     counter_unexplained: dict[CounterFeed, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no counter is.
+
+        Raises:
+            ValueError: a tick that takes no time, or longer than any.
+        """
+        if self.counter_tick_s is not None and not 0 < self.counter_tick_s <= _LONGEST_S:
+            raise ValueError(f"no counter ticks every {self.counter_tick_s} s")

@@ -3,21 +3,21 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
-from llenergymeasure.core.calibration.procedure import LEAST_SECONDS, SECONDS, Recorded, calibration_of, record
+from llenergymeasure.core.calibration.procedure import LEAST_SECONDS, MOST_SECONDS, SECONDS, calibration_of, record
 from llenergymeasure.core.calibration.store import keep
-from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase
-from llenergymeasure.core.gpu.machine import driver_held, gpu_driver, visible_gpus
+from llenergymeasure.core.gpu.base import GpuDeviceBase
+from llenergymeasure.core.gpu.machine import gpu_driver, visible_gpus
 from llenergymeasure.domain.calibration import Calibration
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.exceptions import (
     BackendError,
     ConfigError,
-    ExperimentError,
     LLEMError,
     PreFlightError,
     contained,
@@ -48,20 +48,12 @@ def calibrate(
         PreFlightError: no GPU answers, others are at work on one, or no engine has a load for it.
         ExperimentError: a driver failed, or did not show the load.
     """
-    if seconds < LEAST_SECONDS:
-        raise ConfigError(
-            f"{seconds:g} s are too few to see how a card's readings change; give {LEAST_SECONDS:g} or more"
-        )
-    with driver_held():
-        gpus = _chosen(wanted)
-        engine = _engine(engine_name)
-        for gpu in gpus:
-            with gpu_driver().opened() as driver:
-                (device,) = driver.find([gpu.uuid], gpu.index)
-                _check_alone(device)
-                found = _calibrated(driver, device, engine, seconds)
-                _check_alone(device)
-                yield _kept(found)
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise ConfigError(f"--seconds {seconds:g}: give {LEAST_SECONDS:g} to {MOST_SECONDS:g} s")
+    gpus = _chosen(wanted)
+    engine = _engine(engine_name)
+    for gpu in gpus:
+        yield _kept(_calibrated(gpu, engine, seconds))
 
 
 def _chosen(wanted: Sequence[str]) -> list[GpuInfo]:
@@ -112,21 +104,25 @@ def _check_alone(device: GpuDeviceBase) -> None:
         )
 
 
-def _calibrated(driver: GpuDriverBase, device: GpuDeviceBase, engine: EngineBase, seconds: float) -> Calibration:
+@contextmanager
+def _opened(gpu: GpuInfo) -> Iterator[tuple[GpuDeviceBase, str | None]]:
+    """The GPU, on which nobody else is at work from beginning to end."""
+    with gpu_driver().opened() as driver:
+        (device,) = driver.find([gpu.uuid], gpu.index)
+        _check_alone(device)
+        yield device, driver.version()
+        _check_alone(device)
+
+
+def _calibrated(gpu: GpuInfo, engine: EngineBase, seconds: float) -> Calibration:
     try:
-        with contained(), engine.switched_load(device.uuid) as load:
-            found = record(device, load, seconds)
+        with contained(), engine.switched_load(gpu.uuid) as load:
+            found = record(lambda: _opened(gpu), load, seconds)
     except LLEMError:
         raise
     except Exception as error:  # an engine's libraries raise what they will
-        raise BackendError(f"the load of the {engine.name} engine failed on {device.uuid}: {error}") from error
-    return _told(device, driver, engine.name, found)
-
-
-def _told(device: GpuDeviceBase, driver: GpuDriverBase, load: str, found: Recorded) -> Calibration:
-    if not found.spans:
-        raise ExperimentError(f"the load of the {load} engine never ran on {device.uuid}")
-    return calibration_of(device, found, load=load, driver_version=driver.version(), timestamp=time.time())
+        raise BackendError(f"the load of the {engine.name} engine failed on {gpu.uuid}: {error}") from error
+    return calibration_of(found, load=engine.name, timestamp=time.time())
 
 
 def _kept(calibration: Calibration) -> Calibrated:

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from llenergymeasure._version import __version__
@@ -24,7 +24,7 @@ from llenergymeasure.core.calibration.fit import (
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.recorder import CLOSE_S
 from llenergymeasure.domain.calibration import Calibration, CounterFeed
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ExperimentError, LLEMError
 
 # Works on the GPU for so many seconds and returns when it is idle again.
 SwitchedLoad = Callable[[float], None]
@@ -32,6 +32,8 @@ SwitchedLoad = Callable[[float], None]
 SECONDS = 30.0
 # Fewer seconds hold too few changes of a reading that is new ten times a second.
 LEAST_SECONDS = 10.0
+# More are only memory.
+MOST_SECONDS = 600.0
 # Nine in ten stretches are short, to tell windows of milliseconds; the others are long, to tell those of a second.
 _SHORT_S, _LONG_S, _SHARE_OF_SHORT = (0.01, 0.1), (0.1, 2.0), 0.9
 # As long as a reading may be the mean of, and late.
@@ -42,14 +44,41 @@ _PATIENCE_S = 5.0
 _LEAST_SWING = 0.1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a card is called, and its readings; all that is to be known of it beside what was read."""
+
+    uuid: str
+    name: str
+    power_field: str
+    average_power_field: str
+    driver_version: str | None
+
+    @classmethod
+    def of(cls, device: GpuDeviceBase, driver_version: str | None) -> "Card":
+        """The card behind a device that answers."""
+        return cls(
+            uuid=device.uuid,
+            name=device.name(),
+            power_field=device.power_field,
+            average_power_field=device.average_power_field,
+            driver_version=driver_version,
+        )
+
+
 @dataclass
 class Recorded:
-    """What was read while the load was switched, and when it was on."""
+    """What was read of a card while the load was switched, and when it was on."""
 
+    card: Card
     power: list[Read] = field(default_factory=list)
     average: list[Read] = field(default_factory=list)
     counter: list[Read] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+
+
+# Opens the driver and gives a device with the version of its driver; used in one thread alone.
+Opened = Callable[[], AbstractContextManager[tuple[GpuDeviceBase, str | None]]]
 
 
 def stretches_s(seconds: float, seed: int) -> Iterator[tuple[float, float]]:
@@ -65,7 +94,7 @@ def stretches_s(seconds: float, seed: int) -> Iterator[tuple[float, float]]:
 
 
 def record(
-    device: GpuDeviceBase,
+    opened: Opened,
     load: SwitchedLoad,
     seconds: float = SECONDS,
     *,
@@ -73,9 +102,13 @@ def record(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Recorded:
-    """Run the load at lengths drawn by chance, and read the card as closely as it answers; idle at first."""
-    found = Recorded()
-    with _read_closely(device, found, clock):
+    """Run the load at lengths drawn by chance, and read the card as closely as it answers; idle at first.
+
+    Raises:
+        ExperimentError: the driver hangs, or failed.
+        LLEMError: what ``opened`` raised.
+    """
+    with _reading_closely(opened, clock) as found:
         # What ran before is in no reading any more.
         sleep(SETTLED_S)
         for on_s, off_s in stretches_s(seconds, seed):
@@ -87,34 +120,38 @@ def record(
     return found
 
 
-def calibration_of(
-    device: GpuDeviceBase, found: Recorded, *, load: str, driver_version: str | None, timestamp: float
-) -> Calibration:
+def calibration_of(found: Recorded, *, load: str, timestamp: float) -> Calibration:
     """What the record says of the card.
 
     Raises:
-        ExperimentError: the load cannot be seen in its power.
+        ExperimentError: the load never ran, the card stopped answering, or the load cannot be seen in its power.
     """
+    card = found.card
+    if not found.spans:
+        raise ExperimentError(f"the load of the {load} engine never ran on {card.uuid}")
+    last_s = max((read.after_s for read in found.power if read.value is not None), default=-math.inf)
+    if last_s < found.spans[-1].end_s:
+        raise ExperimentError(f"{card.uuid} stopped answering before the load had ended; look after the driver")
     powers, averages, ticks = (changes(reads) for reads in (found.power, found.average, found.counter))
     values = [change.value for change in powers]
     if not values or max(values) - min(values) < _LEAST_SWING * max(values):
         seen = f"its power went from {min(values):.4g} to {max(values):.4g} W" if values else "its power never changed"
         raise ExperimentError(
-            f"the load cannot be seen on {device.uuid}: {seen}; stop what else runs on it, and see that 'llem config' "
+            f"the load cannot be seen on {card.uuid}: {seen}; stop what else runs on it, and see that 'llem config' "
             "lists a sensor that reads it"
         )
-    power = reading_properties(device.power_field, powers, found.spans)
-    average = reading_properties(device.average_power_field, averages, found.spans)
+    power = reading_properties(card.power_field, powers, found.spans)
+    average = reading_properties(card.average_power_field, averages, found.spans)
     candidates: dict[CounterFeed, list[Change]] = {"power": powers, "average": averages}
     left = counter_feed(ticks, candidates, found.spans)
     return Calibration(
-        device=device.uuid,
-        name=device.name(),
-        driver_version=driver_version,
+        device=card.uuid,
+        name=card.name,
+        driver_version=card.driver_version,
         timestamp=timestamp,
         tool_version=__version__,
         load=load,
-        seconds=found.spans[-1].end_s - found.spans[0].start_s,
+        duration_s=found.spans[-1].end_s - found.spans[0].start_s,
         power=power,
         average=average,
         counter_tick_s=period_s([tick.time_s for tick in ticks]),
@@ -124,32 +161,37 @@ def calibration_of(
 
 
 @contextmanager
-def _read_closely(device: GpuDeviceBase, found: Recorded, clock: Callable[[], float]) -> Iterator[None]:
-    """Read the card in a thread while the body runs.
-
-    Raises:
-        ExperimentError: the driver hangs, or failed.
-    """
-    stopping, raised = threading.Event(), list[Exception]()
+def _reading_closely(opened: Opened, clock: Callable[[], float]) -> Iterator[Recorded]:
+    """Read the card in a thread while the body runs; the driver is the thread's alone, for a call may hang for ever."""
+    ready, stopping, raised, begun = threading.Event(), threading.Event(), list[Exception](), list[Recorded]()
 
     def read() -> None:
         try:
-            while not stopping.wait(CLOSE_S):
-                read_once(device, found, clock)
+            with opened() as (device, driver_version):
+                begun.append(Recorded(Card.of(device, driver_version)))
+                ready.set()
+                while not stopping.wait(CLOSE_S):
+                    read_once(device, begun[0], clock)
         except Exception as error:  # noqa: BLE001 - whatever a driver's library raises is told where it is waited for
             raised.append(error)
+        finally:
+            ready.set()
 
     thread = threading.Thread(target=read, name="calibration", daemon=True)
     thread.start()
+    is_ready = ready.wait(_PATIENCE_S)
     try:
-        yield
+        if is_ready and begun:
+            yield begun[0]
     finally:
         stopping.set()
         thread.join(_PATIENCE_S)
-    if raised:
-        raise ExperimentError(f"{device.uuid} could not be read: {raised[0]}") from raised[0]
+    for error in raised:
+        raise (
+            error if isinstance(error, LLEMError) else ExperimentError(f"the GPU could not be read: {error}")
+        ) from error
     if thread.is_alive():
-        raise ExperimentError(f"the driver of {device.uuid} did not answer within {_PATIENCE_S:g} s")
+        raise ExperimentError(f"the driver did not answer within {_PATIENCE_S:g} s; look after it")
 
 
 def read_once(device: GpuDeviceBase, found: Recorded, clock: Callable[[], float]) -> None:

@@ -89,7 +89,8 @@ def choose_sensor(wanted: str | None, context: SensorContext) -> tuple[SensorBas
     problems: list[str] = []
     for status in probe_sensors(context, sensors.own_names()):
         if status.problem is None:
-            _log.info("energy.backend auto takes %s%s", status.name, f" ({'; '.join(problems)})" if problems else "")
+            if context.devices and problems:
+                _log.info("energy.backend auto takes %s (%s)", status.name, "; ".join(problems))
             return status.sensor, None
         problems.append(f"{status.name}: {status.problem}")
     return None, f"no sensor of energy answered ({', '.join(problems)})"

@@ -37,13 +37,13 @@ _VARIES, _LEAST_PAIRS = 0.8, 10
 class PowerTrace:
     """[n] strictly increasing seconds, [n] watts (None is a failed read), and when readings were absurd.
 
-    ``stuck`` are (since, until, why) of spans in which the sensor stood still, whose readings count as failed.
+    ``stuck_s`` are (since, until, why) of spans in which the sensor stood still, whose readings count as failed.
     """
 
     time_s: list[float]
     power_w: list[float | None]
     absurd_s: list[float]
-    stuck: tuple[tuple[float, float, str], ...] = ()
+    stuck_s: tuple[tuple[float, float, str], ...] = ()
 
     def was_lost_by(self, end_s: float) -> bool:
         """Whether power was asked for from then on and never told: the last that was seen says nothing of the rest."""
@@ -77,7 +77,7 @@ class PowerTrace:
 
     def stood_still(self, start_s: float, end_s: float) -> str | None:
         """Why the readings between two moments are not believed, where the sensor stood still in between."""
-        return next((why for since_s, until_s, why in self.stuck if since_s < end_s and until_s > start_s), None)
+        return next((why for since_s, until_s, why in self.stuck_s if since_s < end_s and until_s > start_s), None)
 
     def constant_w(self, start_s: float, end_s: float) -> float | None:
         """The one power that all readings between two moments show, where there are so many that one may wonder."""

@@ -1,11 +1,15 @@
 """Calibration on simulated cards whose readings are known: what comes out is what was put in."""
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 import nvmlsim
 from bench.simulated_nvml import SimulatedClock, SimulatedNvml
+from llenergymeasure.core.calibration import procedure
 from llenergymeasure.core.calibration.fit import (
     Change,
     Read,
@@ -17,15 +21,18 @@ from llenergymeasure.core.calibration.fit import (
     told_feed,
 )
 from llenergymeasure.core.calibration.procedure import (
+    Card,
     Recorded,
     calibration_of,
     read_once,
     stretches_s,
 )
+from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.domain.calibration import Calibration, CounterFeed, ReadingProperties
 from llenergymeasure.exceptions import ExperimentError
 from nvmlsim import Counter, Gpu, Sensor, Sensors, Trace
+from tests.fakes.effort import PATIENCE_S
 
 IDLE_W, LOAD_W = 60.0, 400.0
 SECONDS = 12.0
@@ -42,11 +49,11 @@ def calibrated(sensors: Sensors, counter: Counter | None, load_w: float = LOAD_W
     clock = SimulatedClock(0.5)
     library = SimulatedNvml(nvmlsim.Scenario(gpus=(gpu,), epoch_s=0.0), clock)
     device = NvidiaDriver(library).device_by_index(0)
-    found = Recorded(spans=spans)
+    found = Recorded(Card.of(device, "1"), spans=spans)
     while clock() < at_s + 0.5:
         read_once(device, found, clock)
         clock.sleep(0.001)
-    return calibration_of(device, found, load="test", driver_version="1", timestamp=0.0)
+    return calibration_of(found, load="test", timestamp=0.0)
 
 
 def properties(found: ReadingProperties | None) -> tuple[float, float, float]:
@@ -119,6 +126,30 @@ def test_a_load_that_cannot_be_seen_is_an_error() -> None:
         calibrated(A100, Counter(), load_w=63.0)
     with pytest.raises(ExperimentError, match="its power never changed"):
         calibrated(A100, Counter(), load_w=IDLE_W)
+
+
+def test_a_card_that_stops_answering_is_an_error_and_no_calibration() -> None:
+    card = Card(uuid="GPU-a", name="A", power_field="p", average_power_field="a", driver_version="1")
+    seen = [Read(t, t + 0.01, 100.0 + 10 * t) for t in range(5)]
+    lost = Recorded(card, power=[*seen, Read(9, 9.01, None)], spans=[Span(1, 2), Span(6, 8)])
+    with pytest.raises(ExperimentError, match="GPU-a stopped answering before the load had ended"):
+        calibration_of(lost, load="toy", timestamp=0.0)
+    with pytest.raises(ExperimentError, match="the load of the toy engine never ran on GPU-a"):
+        calibration_of(Recorded(card, power=seen), load="toy", timestamp=0.0)
+
+
+def test_a_driver_that_hangs_ends_the_record_and_not_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procedure, "_PATIENCE_S", 0.05)
+    for_ever = threading.Event()
+
+    @contextmanager
+    def hanging() -> Iterator[tuple[GpuDeviceBase, str | None]]:
+        for_ever.wait(PATIENCE_S)
+        yield GpuDeviceBase(), None
+
+    with pytest.raises(ExperimentError, match="the driver did not answer within"):
+        procedure.record(hanging, lambda _: None, 10.0, sleep=lambda _: None)
+    for_ever.set()
 
 
 def test_failed_reads_are_no_changes() -> None:

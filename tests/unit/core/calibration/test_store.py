@@ -11,7 +11,7 @@ from llenergymeasure.domain.calibration import Calibration, ReadingProperties
 
 READING = ReadingProperties(field="f", update_s=0.1, window_s=0.025, lag_s=0.0, unexplained=0.01, n_readings=300)
 FOUND = Calibration(
-    device="GPU-1", name="A", driver_version="570", timestamp=1.5, tool_version="2", load="toy", seconds=30.0,
+    device="GPU-1", name="A", driver_version="570", timestamp=1.5, tool_version="2", load="toy", duration_s=30.0,
     power=READING, counter_tick_s=0.1, counter_fed_by="power", counter_unexplained={"power": 0.01, "everything": 0.2},
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ def reading(field: str, update_s: float, window_s: float, lag_s: float = 0.0) ->
 
 def calibration(fed_by: CounterFeed | None, average: bool = True) -> Calibration:
     return Calibration(
-        device="GPU-a", name="H100", driver_version="1", timestamp=0.0, tool_version="2", load="test", seconds=30.0,
+        device="GPU-a", name="H100", driver_version="1", timestamp=0.0, tool_version="2", load="test", duration_s=30.0,
         power=reading(INSTANT, 0.1, 0.025), average=reading(AVERAGE, 0.1, 1.0) if average else None,
         counter_tick_s=0.1, counter_fed_by=fed_by,
     )  # fmt: skip
