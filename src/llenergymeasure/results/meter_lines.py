@@ -1,5 +1,6 @@
 """The lines of a meter's log, read one after the other: what is no reading is refused, and the line is named."""
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from llenergymeasure.exceptions import ConfigError
 
 # A day at ten readings a second has a third of that.
 _MOST_BYTES = 100_000_000
-_MOST_BYTES_A_LINE = 65_536
+_BLOCK_BYTES = 16_384
 # No machine at one plug takes as much, nor does a rack.
 _MOST_W = 1e6
 # Logs are of this century.
@@ -21,8 +22,6 @@ _EARLIEST_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _LATEST_S = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 _PARTS_OF_A_SECOND = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
-# float() takes more: underscores, digits of other scripts, and words.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _MOST_SHOWN = 40
 
@@ -32,6 +31,10 @@ class Digest(Protocol):
 
     def update(self, data: bytes, /) -> None:
         """Take further bytes."""
+
+
+class _NoReadingError(Exception):
+    """Why a line is no reading."""
 
 
 def readings(path: Path, zone: tzinfo, digest: Digest) -> Iterator[tuple[float, float]]:
@@ -51,17 +54,14 @@ def readings(path: Path, zone: tzinfo, digest: Digest) -> Iterator[tuple[float, 
         at = _columns(header, path)
         last_s = None
         for line in lines:
-            if not any(cell.strip() for cell in line):
+            if not "".join(line).strip():
                 continue
-            where = f"meter log {path}:{lines.line_num}"
-            if len(line) != len(header):
-                raise ConfigError(
-                    f"{where}: the line has {len(line)} cells and the header {len(header)}; numbers need a decimal "
-                    "point, for a comma ends a cell"
-                )
-            time_s, power_w = _seconds(line[at[0]], zone, where), _watts(line[at[1]], where)
-            if last_s is not None and time_s <= last_s:
-                raise ConfigError(f"{where}: the reading is not later than the one before it")
+            try:
+                time_s, power_w = _reading(line, len(header), at, zone)
+                if last_s is not None and time_s <= last_s:
+                    raise _NoReadingError("the reading is not later than the one before it")
+            except _NoReadingError as error:
+                raise ConfigError(f"meter log {path}:{lines.line_num}: {error}") from None
             last_s = time_s
             yield time_s, power_w
     except OSError as error:
@@ -71,19 +71,23 @@ def readings(path: Path, zone: tzinfo, digest: Digest) -> Iterator[tuple[float, 
 
 
 def _lines(path: Path, digest: Digest) -> Iterator[str]:
-    n_bytes, encoding = 0, "utf-8-sig"
+    n_bytes, rest, decoder = 0, "", codecs.getincrementaldecoder("utf-8-sig")()
     with open_regular(path) as file:
-        while line := file.readline(_MOST_BYTES_A_LINE):
-            n_bytes += len(line)
+        while block := file.read(_BLOCK_BYTES):
+            n_bytes += len(block)
             if n_bytes > _MOST_BYTES:
                 raise ConfigError(
                     f"meter log {path}: it has over {_MOST_BYTES / 1e6:,.0f} MB; cut out the hours around the run"
                 )
-            if len(line) == _MOST_BYTES_A_LINE:
-                raise ConfigError(f"meter log {path}: it has a line of over {_MOST_BYTES_A_LINE:,} bytes")
-            digest.update(line)
-            yield line.decode(encoding)
-            encoding = "utf-8"
+            digest.update(block)
+            *lines, rest = (rest + decoder.decode(block)).split("\n")
+            for line in lines:
+                yield f"{line}\n"
+            if len(rest) > _BLOCK_BYTES:
+                raise ConfigError(f"meter log {path}: it has a line of over {_BLOCK_BYTES:,} characters")
+    rest += decoder.decode(b"", final=True)
+    if rest:
+        yield rest
 
 
 def _columns(header: Sequence[str], path: Path) -> tuple[int, int]:
@@ -105,27 +109,36 @@ def _columns(header: Sequence[str], path: Path) -> tuple[int, int]:
     return names.index("time"), names.index("w")
 
 
-def _watts(cell: str, where: str) -> float:
+def _reading(line: Sequence[str], n_cells: int, at: tuple[int, int], zone: tzinfo) -> tuple[float, float]:
+    if len(line) != n_cells:
+        raise _NoReadingError(
+            f"the line has {len(line)} cells and the header {n_cells}; numbers need a decimal point, for a comma ends "
+            "a cell"
+        )
+    return _seconds(line[at[0]], zone), _watts(line[at[1]])
+
+
+def _watts(cell: str) -> float:
     power_w = _number(cell)
     if power_w is None or not 0 <= power_w <= _MOST_W:
         comma = "; its comma has to be a point" if _DECIMAL_COMMA.fullmatch(cell.strip()) else ""
-        raise ConfigError(f"{where}: W is {_shown(cell)}, which is no power from 0 to {_MOST_W:,.0f} W{comma}")
+        raise _NoReadingError(f"W is {_shown(cell)}, which is no power from 0 to {_MOST_W:,.0f} W{comma}")
     return power_w
 
 
-def _seconds(cell: str, zone: tzinfo, where: str) -> float:
+def _seconds(cell: str, zone: tzinfo) -> float:
     time_s = _number(cell)
     if time_s is None:
         time_s = _moment(cell.strip(), zone)
     if time_s is None:
-        raise ConfigError(f"{where}: time is {_shown(cell)}; Unix seconds or ISO 8601 are understood")
+        raise _NoReadingError(f"time is {_shown(cell)}; Unix seconds or ISO 8601 are understood")
     if not _EARLIEST_S <= time_s <= _LATEST_S:
         parts = (told for told, n in _PARTS_OF_A_SECOND.items() if _EARLIEST_S <= time_s / n <= _LATEST_S)
         told = next(parts, None)
         hint = (
             "Unix seconds or ISO 8601 are understood" if told is None else f"these look like {told}: seconds are needed"
         )
-        raise ConfigError(f"{where}: time is {_shown(cell)}, which is not from 2000 to 2100; {hint}")
+        raise _NoReadingError(f"time is {_shown(cell)}, which is not from 2000 to 2100; {hint}")
     return time_s
 
 
@@ -140,9 +153,11 @@ def _moment(text: str, zone: tzinfo) -> float | None:
 
 
 def _number(cell: str) -> float | None:
-    """The number in a cell; infinite where it is too large for one."""
-    text = cell.strip()
-    return float(text) if _NUMBER.fullmatch(text) else None
+    """The number in a cell, of any size and sign; float() would also take underscores and digits of other scripts."""
+    try:
+        return float(cell) if cell.isascii() and "_" not in cell else None
+    except ValueError:
+        return None
 
 
 def _shown(text: str) -> str:
