@@ -20,8 +20,9 @@ from llenergymeasure.results.attaching import attach_log
 def attach_command(result: Path, log: Path, offset_s: float, time_zone: str) -> int:
     """Join the log of a meter at the wall to a result, as a row beside its total.
 
-    RESULT is the folder of a run, or its result.json. LOG is a CSV file whose first line names the columns time (Unix
-    seconds or ISO 8601) and W. Nothing that was measured is changed.
+    RESULT is the folder of a run, or its result.json, and is written anew. LOG is a CSV file whose first line names
+    the columns time (Unix seconds or ISO 8601) and W, separated by commas, with four readings in the window or more.
+    Nothing that was measured is changed.
     """
     try:
         zone = ZoneInfo(time_zone)

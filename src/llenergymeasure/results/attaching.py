@@ -1,55 +1,52 @@
 """Joining what a meter logged to a result that is there already."""
 
+import math
 from datetime import UTC, tzinfo
 from pathlib import Path
 
 from llenergymeasure.domain.attached import AttachedLog
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.host_energy import HostEnergy
-from llenergymeasure.domain.metrics import DeviceEnergy
+from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.meter_log import MeterLog
-from llenergymeasure.results.persistence import DONE_FILE, load_result, result_file, save_result
+from llenergymeasure.results.meter_log import LoggedEnergy, MeterLog
+from llenergymeasure.results.persistence import DONE_FILE, load_result, result_file, write_result
 
 # What stands for a sensor in the row of a log.
 _SENSOR = "attached"
 
 
 def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinfo = UTC) -> ExperimentResult:
-    """Add the energy that a meter at the wall logged over a result's window, and write the result anew.
+    """Add the energy that a meter at the wall logged over a result's window, and write the file anew.
 
     The total and all that follows from it stay as they were measured; the log is a row of scope ``wall`` beside it and
     ``energy_host_j``.
 
     Args:
-        path: as for ``load_result``; the folder of a single result.
+        path: as for ``load_result``; the folder of a single result, or its file under any name. Where that is a link,
+            the file it leads to is written.
         log_file: the meter's CSV.
         offset_s: how far the meter's clock was ahead of the machine's, in seconds.
         zone: that of times in the log which name none.
 
     Raises:
-        ConfigError: the result or the log cannot be read, they do not go together, or the result has such a row.
+        ConfigError: the result or the log cannot be read, they do not go together, the result has such a row, or the
+            log has less than what was sensed in the machine.
         OSError: the result cannot be written; the old one is still there.
     """
-    file = result_file(path)
-    result = load_result(path)
-    _check(result, file)
-    log = MeterLog.read(log_file, zone)
-    start_s, end_s = (moment.timestamp() + offset_s for moment in (result.start_time, result.end_time))
-    found = log.energy(start_s, end_s)
-    row = DeviceEnergy(
-        device=f"meter of {log.file}",
-        kind="host",
-        energy_j=found.energy_j,
-        source="integrated",
-        uncertainty_j=found.uncertainty_j,
-        update_period_s=found.every_s,
-        field="W",
-        sensor=_SENSOR,
-        scope="wall",
-        headline=False,
-        duration_sec=end_s - start_s,
-    )
+    if not math.isfinite(offset_s):
+        raise ConfigError(f"--offset-s: {offset_s} is no number of seconds")
+    named = result_file(path)
+    result = load_result(named)
+    # A link stays one.
+    file = named.resolve()
+    for place in (named, file):
+        _check(result, place)
+    start_s, end_s = (second + offset_s for second in _window_s(result, named))
+    log = MeterLog.read(log_file, zone, start_s, end_s)
+    found = log.energy()
+    _check_against_sensed(found, result, log.file)
+    row = _row(found, log)
     rows = (*result.energy_devices, row)
     host = HostEnergy.of(rows, result.duration_sec, len(result.environment_snapshot.gpus))
     about = AttachedLog(
@@ -70,8 +67,24 @@ def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinf
             "attached_logs": (*result.attached_logs, about),
         }
     )
-    save_result(joined, file.parent)
+    write_result(joined, file)
     return joined
+
+
+def _row(found: LoggedEnergy, log: MeterLog) -> DeviceEnergy:
+    return DeviceEnergy(
+        device=f"meter of {log.file}",
+        kind="host",
+        energy_j=found.energy_j,
+        source="integrated",
+        uncertainty_j=found.uncertainty_j,
+        update_period_s=found.every_s,
+        field="W",
+        sensor=_SENSOR,
+        scope="wall",
+        headline=False,
+        duration_sec=log.end_s - log.start_s,
+    )
 
 
 def _check(result: ExperimentResult, file: Path) -> None:
@@ -85,3 +98,40 @@ def _check(result: ExperimentResult, file: Path) -> None:
     known = next((row.device for row in result.energy_devices if row.covers == "wall"), None)
     if known is not None:
         raise ConfigError(f"result {file}: it has a reading at the wall already, {known}")
+
+
+def _window_s(result: ExperimentResult, file: Path) -> tuple[float, float]:
+    """Unix seconds of the window's ends."""
+    try:
+        start_s, end_s = result.start_time.timestamp(), result.end_time.timestamp()
+    except (ValueError, OverflowError, OSError):
+        start_s = end_s = 0.0  # a date that no clock has
+    if end_s <= start_s:
+        raise ConfigError(f"result {file}: from {result.start_time} to {result.end_time} there is no window")
+    return start_s, end_s
+
+
+def _check_against_sensed(found: LoggedEnergy, result: ExperimentResult, log: str) -> None:
+    """All that a machine takes passes its plug: sensors in it cannot have seen more than the meter."""
+    advice = (
+        "see --offset-s, --time-zone, whether W is in watts (not kW), and whether all of the machine is at that meter"
+    )
+    if found.energy_j <= 0:
+        raise ConfigError(f"meter log {log}: it has 0 J in the window, and a machine that runs takes some; {advice}")
+    inside_j, bound_j = _sensed_j(result)
+    if found.energy_j + found.uncertainty_j < inside_j - bound_j:
+        raise ConfigError(
+            f"meter log {log}: it has {found.energy_j:.4g} J +-{found.uncertainty_j:.3g} J in the window, and sensors "
+            f"in the machine saw {inside_j:.4g} J +-{bound_j:.3g} J; {advice}"
+        )
+
+
+def _sensed_j(result: ExperimentResult) -> tuple[float, float]:
+    """What was sensed in the machine, by the headline or over its parts, whichever says more; and its bound."""
+    rows = [row for row in counted_devices(result.energy_devices) if row.source != "modelled"]
+    # What has no figure took at least nothing.
+    sums = [(sum(row.energy_j or 0.0 for row in rows), sum(row.uncertainty_j or 0.0 for row in rows))]
+    host = HostEnergy.of(result.energy_devices, result.duration_sec, len(result.environment_snapshot.gpus))
+    if host is not None:
+        sums.append((host.energy_j, host.uncertainty_j or 0.0))
+    return max(sums, key=lambda figure: figure[0] - figure[1])

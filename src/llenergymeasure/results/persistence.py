@@ -60,8 +60,17 @@ def save_result(result: ExperimentResult, output_dir: Path) -> Path:
         OSError: it cannot be written.
     """
     path = output_dir / RESULT_FILE
-    write_atomically(path, as_written(result, indent=2) + "\n")
+    write_result(result, path)
     return path
+
+
+def write_result(result: ExperimentResult, file: Path) -> None:
+    """Write a result under a name of its own, in the place of a file that is there.
+
+    Raises:
+        OSError: it cannot be written; what was there still is.
+    """
+    write_atomically(file, as_written(result, indent=2) + "\n")
 
 
 def as_written(model: BaseModel, indent: int | None = None) -> str:

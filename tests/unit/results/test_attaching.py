@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.attaching import attach_log
+from llenergymeasure.results.meter_log import MeterLog
 from llenergymeasure.results.persistence import mark_done, save_result
 from llenergymeasure.testing import fake_process_result
 
@@ -75,10 +77,10 @@ def test_the_energy_at_the_wall_stands_beside_the_total(run: Path, tmp_path: Pat
 
 
 def test_a_ramp_is_interpolated_at_the_edges(run: Path, tmp_path: Path) -> None:
-    # 100 W at -0.75 s, rising by 40 W a second: from 130 to 210 W over the window, 340 J.
-    ramp = [(START_S - 0.75 + i * 0.5, 100 + 20 * i) for i in range(8)]
+    # 400 W at -0.75 s, rising by 40 W a second: from 430 to 510 W over the window, 940 J.
+    ramp = [(START_S - 0.75 + i * 0.5, 400 + 20 * i) for i in range(8)]
     joined = attach_log(run, log(tmp_path, ramp))
-    assert joined.energy_devices[-1].energy_j == pytest.approx(340.0)
+    assert joined.energy_devices[-1].energy_j == pytest.approx(940.0)
 
 
 def test_a_step_between_two_readings_is_in_the_bound(run: Path, tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_the_meters_clock_is_moved_by_its_offset(run: Path, tmp_path: Path) -> N
 
 
 def test_times_in_words_are_of_the_zone_that_is_given_or_of_their_own(run: Path, tmp_path: Path) -> None:
-    at = [START + timedelta(seconds=s) for s in (-1, 0, 1, 2, 3)]
+    at = [START + timedelta(seconds=s) for s in (-1, 0, 0.5, 1, 1.5, 2, 3)]
     berlin = ZoneInfo("Europe/Berlin")
     local = [(t.astimezone(berlin).replace(tzinfo=None).isoformat(sep=" "), 450) for t in at[:-1]]
     own = [(at[-1].isoformat(), 450)]
@@ -115,11 +117,31 @@ def test_times_in_words_are_of_the_zone_that_is_given_or_of_their_own(run: Path,
     [
         (every(0.5, 1.0), "time,power", "there is no column W"),
         (every(0.5, 1.0), "t;W", "there is no column time or W"),
+        (every(0.5, 1.0), "time;W", "separated by semicolons"),
+        (every(0.5, 1.0), "time\tW", "separated by tabs"),
+        (every(0.5, 450.0), "time,W,w", "2 columns are called W"),
+        (every(0.5, 450.0), "time,W,Time", "2 columns are called time"),
+        ([*every(0.5, 450.0, to_s=1.5), (START_S + 2, "450,5")], "time,W", "meter.csv:8: the line has 3 cells"),
+        (every(0.5, 450.0), "time,W,V", "meter.csv:2: the line has 2 cells and the header 3"),
+        ([(START_S, '"450,5"')], "time,W", "its comma has to be a point"),
+        ([(START_S, "4_50")], "time,W", "meter.csv:2: W is '4_50'"),
+        ([(START_S, "\u0664\u0665\u0660")], "time,W", "meter.csv:2: W is"),
+        ([("1_767_225_600", 1)], "time,W", "meter.csv:2: time is '1_767_225_600'"),
+        ([(START_S, "inf")], "time,W", "meter.csv:2: W is 'inf'"),
+        ([(START_S, "1e999")], "time,W", "meter.csv:2: W is '1e999'"),
+        ([(START_S, 1_000_001)], "time,W", "no power from 0 to 1,000,000 W"),
+        ([("1e300", 1)], "time,W", "not from 2000 to 2100"),
+        ([(5, 1)], "time,W", "not from 2000 to 2100"),
+        ([(round(START_S * 1000), 1)], "time,W", "these look like milliseconds"),
+        (every(4.0, 450.0), "time,W", "its readings are 4 s apart, over a quarter of the window of 2 s"),
+        (every(0.6, 450.0), "time,W", "its readings are 0.6 s apart"),
+        (every(0.5, 0.0), "time,W", "it has 0 J in the window"),
+        (every(0.5, 299.0), "time,W", "598 J +-0 J in the window, and sensors in the machine saw 600 J +-0 J"),
         ([], "time,W", "it has no readings"),
         (every(0.5, 1.0, to_s=1.5), "time,W", "its last 0.5 s before the end"),
         (every(0.5, 1.0, from_s=0.5), "time,W", "its first reading is 0.5 s after the start"),
         ([*every(0.1, 1.0, to_s=0.5), *every(0.1, 1.0, from_s=1.0)], "time,W", "a gap of 0.5 s in the window"),
-        ([(START_S, 1.0), (START_S, 1.0)], "time,W", "reading 2 is not later"),
+        ([(START_S, 1.0), (START_S, 1.0)], "time,W", "meter.csv:3: the reading is not later"),
         ([(START_S, "nan")], "time,W", "meter.csv:2: W is 'nan'"),
         ([(START_S, -1)], "time,W", "meter.csv:2: W is '-1'"),
         ([("yesterday", 1)], "time,W", "meter.csv:2: time is 'yesterday'"),
@@ -133,6 +155,81 @@ def test_what_cannot_be_is_refused_and_the_result_stays(
         attach_log(run, log(tmp_path, readings, header))
     assert said in str(raised.value)
     assert (run / "result.json").read_bytes() == before
+
+
+def test_the_file_that_was_named_is_the_one_that_is_written(run: Path, tmp_path: Path) -> None:
+    first = (run / "result.json").read_bytes()
+    other = run / "other.json"
+    other.write_bytes(first)
+    attach_log(other, log(tmp_path, every(0.5, 450.0)))
+    assert (run / "result.json").read_bytes() == first
+    assert len(json.loads(other.read_text())["attached_logs"]) == 1
+
+
+def test_a_link_stays_one_and_its_file_is_written(run: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    (run / "result.json").rename(kept)
+    (run / "result.json").symlink_to(kept)
+    attach_log(run, log(tmp_path, every(0.5, 450.0)))
+    assert (run / "result.json").is_symlink()
+    assert len(json.loads(kept.read_text())["attached_logs"]) == 1
+
+
+def test_a_link_into_a_study_is_refused(run: Path, tmp_path: Path) -> None:
+    mark_done(run)
+    link = tmp_path / "link.json"
+    link.symlink_to(run / "result.json")
+    with pytest.raises(ConfigError, match="part of a study"):
+        attach_log(link, log(tmp_path, every(0.5, 450.0)))
+
+
+def test_a_wall_may_have_less_than_was_sensed_by_what_the_bounds_leave_open(run: Path, tmp_path: Path) -> None:
+    written = json.loads((run / "result.json").read_text())
+    written["energy_devices"][0]["uncertainty_j"] = 4.0
+    (run / "result.json").write_text(json.dumps(written))
+    # 2 J less than the GPU's 600 J, which are 600 +-4.
+    assert attach_log(run, log(tmp_path, every(0.5, 299.0))).energy_host_j == pytest.approx(598.0)
+
+
+def test_parts_beside_the_headline_count_too(run: Path, tmp_path: Path) -> None:
+    written = json.loads((run / "result.json").read_text())
+    cpu = {"device": "package-0", "kind": "cpu", "energy_j": 310.0, "headline": False, "sensor": "rapl"}
+    written["energy_devices"].append({**written["energy_devices"][0], **cpu})
+    (run / "result.json").write_text(json.dumps(written))
+    # The GPU alone has 600 J, GPU and CPU 910 J; the wall 900 J.
+    with pytest.raises(ConfigError, match="sensors in the machine saw 910 J"):
+        attach_log(run, log(tmp_path, every(0.5, 450.0)))
+
+
+@pytest.mark.parametrize("offset", ["nan", "inf", "-inf"])
+def test_an_offset_that_is_no_number_is_refused(run: Path, tmp_path: Path, offset: str) -> None:
+    file = log(tmp_path, every(0.5, 450.0))
+    found = CliRunner().invoke(attach_command, [str(run), str(file), "--offset-s", offset], standalone_mode=False)
+    assert isinstance(found.exception, ConfigError)
+    assert found.exception.exit_code == 2
+    assert str(found.exception) == f"--offset-s: {offset} is no number of seconds"
+
+
+def test_a_result_without_a_window_is_refused(run: Path, tmp_path: Path) -> None:
+    written = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**written, "end_time": written["start_time"]}))
+    with pytest.raises(ConfigError, match="there is no window"):
+        attach_log(run, log(tmp_path, every(0.5, 450.0)))
+
+
+def test_of_a_long_log_only_what_is_near_the_window_is_held(tmp_path: Path) -> None:
+    # 50,000 seconds with a reading each, and a window of four in their middle.
+    file = log(tmp_path, [(START_S + i, 450) for i in range(50_000)])
+    tracemalloc.start()
+    try:
+        held = MeterLog.read(file, UTC, START_S + 25_000.5, START_S + 25_004.5)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert list(held.time_s) == [START_S + 25_000 + i for i in range(6)]
+    assert (held.first_s, held.last_s) == (START_S, START_S + 49_999)
+    # The file alone has 0.8 MB.
+    assert peak_bytes < 300_000
 
 
 def test_a_second_log_is_refused(run: Path, tmp_path: Path) -> None:
