@@ -85,7 +85,9 @@ FLAGS: Mapping[str, Flag] = {
     "idle_unavailable": Flag("the sensor may be a model, so idle power was not measured"),
     "absurd_power": Flag("power readings were zero, negative or far over the limit, and count as failed", _NOT),
     "power_may_be_stuck": Flag(
-        "20 power readings of a GPU or more were all the same, and no energy counter stands beside them", _DOUBT
+        "20 power readings of a GPU or more were all the same, and no energy counter stands beside them; or 20 in a row "
+        "of a CPU's power meter, over 10 s or more",
+        _DOUBT,
     ),
     "energy_counter_refused": Flag(
         "a GPU's energy counter went back, jumped, stood still or failed, and sampled power took its place", _DOUBT
