@@ -85,7 +85,9 @@ FLAGS: Mapping[str, Flag] = {
     "idle_unavailable": Flag("the sensor may be a model, so idle power was not measured"),
     "absurd_power": Flag("power readings were zero, negative or far over the limit, and count as failed", _NOT),
     "power_may_be_stuck": Flag(
-        "20 power readings of a GPU or more were all the same, and no energy counter stands beside them", _DOUBT
+        "20 power readings of a GPU or more were all the same, and no energy counter stands beside them; or 20 in a "
+        "row of a CPU's power meter, over 10 s or more",
+        _DOUBT,
     ),
     "energy_counter_refused": Flag(
         "a GPU's energy counter went back, jumped, stood still or failed, and sampled power took its place", _DOUBT
@@ -116,7 +118,7 @@ FLAGS: Mapping[str, Flag] = {
     "energy_span_differs": Flag(
         "a sensor took its joules over a time that is more than 1 % off the window's", _DOUBT
     ),
-    "not_in_the_total": Flag("a sensor of a row beside the total failed"),
+    "not_in_the_total": Flag("a sensor of a row beside the total failed, or showed the counter of another socket"),
     "short_measurement_duration": Flag("the window is under 10 s", _DOUBT),
     "few_sensor_periods": Flag(
         "the window is under 20 update periods of the slowest sensor in the total", _DOUBT

@@ -116,6 +116,11 @@ class HwmonBackend(SensorBase):
             for row, course in zip(rows, tracker.watch.courses, strict=True)
             if row.energy_j is None and course.rail.is_module
         )
+        beside += tuple(
+            _stuck(row, stuck_w)
+            for row, course in zip(rows, tracker.watch.courses, strict=True)
+            if row.energy_j is not None and (stuck_w := course.stuck_w(tracker.start_s, end_s)) is not None
+        )
         if total is None:
             none = no_energy("; ".join(lost) or self._nothing_here, duration, samples, rows)
             return replace(none, warnings=(*none.warnings, *beside))
@@ -126,6 +131,11 @@ class HwmonBackend(SensorBase):
     @property
     def _nothing_here(self) -> str:
         return f"there are no power meters of a Grace CPU under {self._root}"
+
+
+def _stuck(row: DeviceEnergy, stuck_w: float) -> MeasurementWarning:
+    text = f"{row.device} read {stuck_w:g} W again and again for 10 s or more, and nothing stands beside it"
+    return MeasurementWarning("power_may_be_stuck", text, device=row.device)
 
 
 def _row(course: RailCourse, start_s: float, end_s: float) -> DeviceEnergy:

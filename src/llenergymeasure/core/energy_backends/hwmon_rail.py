@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from llenergymeasure.domain.telemetry import integrate_power_j, integration_uncertainty_j
@@ -16,6 +17,10 @@ _MOST_W = 5000.0
 _UNKNOWN_INTERVAL_S = 0.1
 # Meters are read no more often than they can be without a share in the figure.
 _LEAST_INTERVAL_S = 0.02
+# ACPI meters count in milliwatts (ACPI 6.5, 10.4.1).
+_RESOLUTION_W = 0.001
+# So many equal readings in a row, over so long, are rather of a meter that does not move than of a steady socket.
+_STUCK_READINGS, _STUCK_S = 20, 10.0
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,50 @@ class RailCourse:
         return integrate_power_j(self._time_s, self._power_w, start_s=start_s, end_s=end_s, period_s=period_s)
 
     def bound_j(self, start_s: float, end_s: float) -> float | None:
-        """What steps between readings leave open, and what an edge reading is of on the other side of the edge."""
+        """What steps between readings leave open, and what an edge reading is of on the other side of the edge.
+
+        To it come the meter's resolution, what was taken while readings were refused, at the higher power beside them,
+        and of a meter that may be stuck an interval's energy at either edge.
+        """
         lag_s = self.rail.every_s + (self.rail.interval_s or self.rail.every_s) / 2
-        return integration_uncertainty_j(self._time_s, self._power_w, start_s=start_s, end_s=end_s, lag_s=lag_s)
+        steps_j = integration_uncertainty_j(self._time_s, self._power_w, start_s=start_s, end_s=end_s, lag_s=lag_s)
+        if steps_j is None:
+            return None
+        stuck_j = 2 * self.rail.every_s * (self.stuck_w(start_s, end_s) or 0.0)
+        return steps_j + _RESOLUTION_W * (end_s - start_s) + self._refused_j(start_s, end_s) + stuck_j
+
+    def stuck_w(self, start_s: float, end_s: float) -> float | None:
+        """The highest power in watts at which the meter may have stuck between two times; None where it has not."""
+        half_s = self.rail.every_s / 2
+        usable = [
+            (time_s, watts)
+            for time_s, watts in zip(self._time_s, self._power_w, strict=True)
+            if watts is not None and start_s - half_s <= time_s <= end_s + half_s
+        ]
+        stuck_w: float | None = None
+        for watts, equal in groupby(usable, key=lambda reading: reading[1]):
+            times_s = [time_s for time_s, _ in equal]
+            # Each reading is of an interval around it.
+            long = times_s[-1] - times_s[0] + self.rail.every_s >= _STUCK_S * (1 - 1e-6)
+            if long and len(times_s) >= _STUCK_READINGS:
+                stuck_w = max(stuck_w or 0.0, watts)
+        return stuck_w
+
+    def _refused_j(self, start_s: float, end_s: float) -> float:
+        """Joules between two times that no reading covers because some were refused, at the higher power beside."""
+        usable = [place for place, watts in enumerate(self._power_w) if watts is not None]
+        covered_s = (self.rail.interval_s or 0.0) / 2
+        joules = 0.0
+        for before, after in pairwise([None, *usable, None]):
+            first = 0 if before is None else before + 1
+            last = len(self._power_w) if after is None else after
+            if first == last:
+                continue
+            since_s = start_s if before is None else max(start_s, self._time_s[before] + covered_s)
+            until_s = end_s if after is None else min(end_s, self._time_s[after] - covered_s)
+            beside_w = max(self._power_w[place] or 0.0 for place in (before, after) if place is not None)
+            joules += beside_w * max(until_s - since_s, 0.0)
+        return joules
 
 
 def rails(root: Path) -> list[Rail]:

@@ -1,9 +1,10 @@
 """How a counter of /sys/class/powercap went on over a window, and which of its reads are believed."""
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from llenergymeasure.core.energy_backends.powercap import Zone
+from llenergymeasure.core.energy_backends.powercap import MOST_W, Zone
 
 # RAPL counters are refreshed about once a millisecond (Intel SDM vol. 3B, 16.10).
 UPDATE_PERIOD_S = 0.001
@@ -11,6 +12,11 @@ UPDATE_PERIOD_S = 0.001
 _MOST_READS = 4
 # How far power in one place of a window may lie above its mean, where two dies are compared.
 _PEAK_OVER_MEAN = 10.0
+# A thousand refreshes: what is powered takes something in that time, so a counter that shows nothing does not count.
+_LONGEST_STILL_S = 1.0
+# Without a limit, power between two looks is doubted above what the largest packages are specified at (see ``MOST_W``)
+# where it is so many times the median, and there are so many others at least.
+_DOUBTED_W, _DOUBTED_OVER_MEDIAN, _LEAST_OTHERS = 500.0, 3.0, 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Course:
         first, last = self._looks[0], self._looks[-1]
         if first is None or last is None:
             return None, f"its counter could not be read at the {'start' if first is None else 'end'}{self._error}"
-        believed, total = first, 0
+        believed, changed, total = first, first, 0
         astray: list[_Read] = []
         for look in self._looks[1:]:
             if look is None:
@@ -69,15 +75,30 @@ class Course:
                 continue
             if any(self._was_set_back(believed, other, look) for other in astray):
                 return None, f"its counter was set back, or read wrongly ({self._told(believed, astray[0])})"
-            believed, total, astray = look, total + rise, []
+            still_s = look.before_s - changed.after_s
+            if rise == 0 and still_s > _LONGEST_STILL_S:
+                return None, f"its counter stood still for {still_s:.3g} s or more, at {look.uj / 1e6:.6g} J"
+            believed, changed, total, astray = look, look if rise else changed, total + rise, []
         if astray:
             return None, f"its counter went {self._told(believed, last)}"
         return total, ""
 
+    def doubted_uj(self) -> float:
+        """Microjoules of a known rise that single looks show beyond what the others do, where no limit bounds them."""
+        if self.zone.ceiling_w < MOST_W:
+            return 0.0
+        between = [(rise, last.after_s - first.before_s + 2 * UPDATE_PERIOD_S) for first, last, rise in self._steps()]
+        if len(between) <= _LEAST_OTHERS:
+            return 0.0
+        usual_uw = statistics.median_low(rise / seconds for rise, seconds in between)
+        most_uw = max(_DOUBTED_OVER_MEDIAN * usual_uw, _DOUBTED_W * 1e6)
+        return sum(rise - usual_uw * seconds for rise, seconds in between if rise > most_uw * seconds)
+
     def is_that_of(self, other: "Course") -> bool:
         """Whether both show one counter: they agree at both ends, as far as two reads one after the other can.
 
-        Seen on multi-die parts (CodeCarbon issue 1274): one counter behind ``package-0-die-0`` and ``-die-1``.
+        Seen on multi-die parts (CodeCarbon issue 1274): one counter behind ``package-0-die-0`` and ``-die-1``. Counters
+        of two sockets have gone apart long before a window, by far more than is allowed here.
         """
         rise_uj, _ = self.rise_uj()
         other_uj, _ = other.rise_uj()
@@ -85,6 +106,16 @@ class Course:
             return False
         most_uw = _PEAK_OVER_MEAN * max(rise_uj, other_uj) / self.span_s
         return _agree(self._looks[0], other._looks[0], most_uw) and _agree(self._looks[-1], other._looks[-1], most_uw)
+
+    def _steps(self) -> Iterator[tuple[_Read, _Read, int]]:
+        """Two looks that are believed, one after the other, and what was counted between them."""
+        believed: _Read | None = None
+        for look in self._looks:
+            rise = None if look is None or believed is None else _rise_uj(self.zone, believed, look)
+            if look is not None and believed is not None and rise is not None:
+                yield believed, look, rise
+            if believed is None or rise is not None:
+                believed = look
 
     def _read(self) -> _Read | None:
         before_s = self._clock()

@@ -27,8 +27,9 @@ _NOT_THERE = (
     "most virtual machines"
 )
 _BROKEN = "see what the kernel's log (dmesg) says of intel_rapl"
-# A counter is looked at four times in the shortest time in which it can go round, and at least so often.
-_LOOKS_A_ROUND, _LOOK_EVERY_S = 4, 20.0
+# A counter is looked at four times in the shortest time in which it can go round, and at least so often
+# that one which stands still or jumps is seen to.
+_LOOKS_A_ROUND, _LOOK_EVERY_S = 4, 2.0
 
 
 class _Watch(threading.Thread):
@@ -60,14 +61,21 @@ class _Watch(threading.Thread):
         self.join()
         self.look()
 
-    def distinct(self) -> list[Course]:
-        """The courses without those that show the counter of another die of their socket, to count it once."""
+    def distinct(self) -> tuple[list[Course], list[tuple[Course, Course]]]:
+        """The courses without those that show the counter of another one, to count it once.
+
+        Returns:
+            Those that are left, and those left out that another socket's counter is behind, each with that one.
+        """
         kept: list[Course] = []
+        of_other_sockets: list[tuple[Course, Course]] = []
         for course in self.courses:
-            of_its_socket = [other for other in kept if other.zone.socket == course.zone.socket]
-            if not any(course.is_that_of(other) for other in of_its_socket):
+            same = [other for other in kept if other.zone.kind == course.zone.kind and course.is_that_of(other)]
+            if not same:
                 kept.append(course)
-        return kept
+            elif all(other.zone.socket != course.zone.socket for other in same):
+                of_other_sockets.append((course, same[0]))
+        return kept, of_other_sockets
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,9 @@ class _Window:
 class RAPLBackend(SensorBase):
     """Reads CPU packages and their memory; ``psys``, which contains both, is left out.
 
-    A counter that goes further than its package can take it, or back and not round, has no figure. A package without
-    one costs the total and not the others' rows; memory without one costs only its own.
+    A counter that goes further than its package can take it, back and not round, or not at all for a second, has no
+    figure. A package without one costs the total and not the others' rows; memory without one costs only its own. A
+    counter that two sockets show is counted once.
     """
 
     name = "rapl"
@@ -137,7 +146,7 @@ class RAPLBackend(SensorBase):
         """Read all zones again; packages make the total. A counter that stood still is not believed."""
         tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
         duration = (tracker.end_s or tracker.start_s) - tracker.start_s
-        courses = tracker.watch.distinct()
+        courses, mirrors = tracker.watch.distinct()
         told = [(_row(course), _problem(course)) for course in courses]
         rows = tuple(row for row, _ in told)
         total = headline_energy_j(rows)
@@ -153,7 +162,7 @@ class RAPLBackend(SensorBase):
             for row, problem in told
             if row.kind != "cpu" and problem
         ]
-        return replace(lost, warnings=(*lost.warnings, *beside))
+        return replace(lost, warnings=(*lost.warnings, *beside, *(_mirrored(*pair) for pair in mirrors)))
 
     @property
     def _nothing_here(self) -> str:
@@ -167,7 +176,7 @@ def _row(course: Course) -> DeviceEnergy:
         kind=zone.kind,
         energy_j=microjoules / 1e6 if microjoules else None,
         source="counter",
-        uncertainty_j=_edges_j(microjoules, course.span_s),
+        uncertainty_j=_bound_j(course, microjoules),
         update_period_s=UPDATE_PERIOD_S,
         field=str(zone.counter),
         sensor=RAPLBackend.name,
@@ -183,8 +192,14 @@ def _problem(course: Course) -> str:
     return f"{course.zone.label} ({course.zone.counter}): {why}" if why else ""
 
 
-def _edges_j(microjoules: int | None, duration_s: float | None) -> float | None:
-    """What two reads that are each up to one refresh old leave open, at mean power."""
-    if not microjoules or not duration_s:
+def _mirrored(course: Course, other: Course) -> MeasurementWarning:
+    zone = course.zone
+    text = f"{zone.label} ({zone.counter}) shows the counter of {other.zone.label}, which is counted once"
+    return MeasurementWarning("not_in_the_total", text, device=zone.label)
+
+
+def _bound_j(course: Course, microjoules: int | None) -> float | None:
+    """What two reads that are each up to one refresh old leave open, at mean power, and what is doubted between."""
+    if not microjoules or not course.span_s:
         return None
-    return 2 * UPDATE_PERIOD_S * microjoules / 1e6 / duration_s
+    return (2 * UPDATE_PERIOD_S * microjoules / course.span_s + course.doubted_uj()) / 1e6

@@ -55,7 +55,8 @@ def test_a_socket_is_its_grace_rail_and_the_module_with_the_gpu_in_it_is_no_part
         ("module-0", "soc", "module", False, "integrated"),
     ]
     assert [row.energy_j for row in measured.devices] == pytest.approx([2000.0, 1000.0, 7000.0])
-    assert measured.uncertainty_j == 0.0
+    # A milliwatt of each of the two sockets for ten seconds.
+    assert measured.uncertainty_j == pytest.approx(0.02)
     assert measured.devices[0].update_period_s == 1.0
     assert measured.devices[0].field == f"{tmp_path}/hwmon1/power1_average (Grace Power Socket 0)"
     assert [thread for thread in threading.enumerate() if thread.name == "hwmon"] == []
@@ -86,7 +87,69 @@ def test_a_reading_that_cannot_be_is_a_gap_that_is_bridged(tmp_path: Path, bad: 
     readings.second(grace, bad)
     for _ in range(5):
         readings.second(grace, "200000000")
-    assert readings.end().total_j == pytest.approx(2000.0)
+    measured = readings.end()
+    assert measured.total_j == pytest.approx(2000.0)
+    # The second that no reading is of, at 200 W, and a milliwatt for ten.
+    assert measured.uncertainty_j == pytest.approx(200.0 + 0.01)
+
+
+@pytest.mark.parametrize("refused", [range(1, 3), range(9, 11)])
+def test_refused_readings_at_an_edge_are_in_the_bound(tmp_path: Path, refused: range) -> None:
+    grace = Meter(tmp_path, "hwmon0", "Grace Power Socket 0", 200.0)
+    readings = _Readings(tmp_path)
+    if 1 in refused:
+        # The reading at the start, of the second before it, is refused too.
+        grace.say("0")
+        readings.window = readings.backend.start_tracking()
+    for second in range(1, 11):
+        readings.second(grace, "0" if second in refused else "200000000")
+    measured = readings.end()
+    assert measured.total_j == pytest.approx(2000.0)
+    assert measured.uncertainty_j == pytest.approx(2 * 200.0 + 0.01)
+
+
+def test_more_refused_readings_than_are_bridged_have_no_figure(tmp_path: Path) -> None:
+    grace = Meter(tmp_path, "hwmon0", "Grace Power Socket 0", 200.0)
+    readings = _Readings(tmp_path)
+    for second in range(1, 11):
+        readings.second(grace, "0" if second in range(4, 8) else "200000000")
+    measured = readings.end()
+    assert measured.total_j is None
+    assert "it says 0 W" in str(measured.warnings[0])
+
+
+@pytest.mark.parametrize("seconds", [19, 18])
+def test_a_meter_that_reads_the_same_twenty_times_may_be_stuck(tmp_path: Path, seconds: int) -> None:
+    Meter(tmp_path, "hwmon0", "Grace Power Socket 0", 20.0)
+    readings = _Readings(tmp_path)
+    for _ in range(seconds):
+        readings.second()
+    measured = readings.end()
+    assert measured.total_j == pytest.approx(20.0 * seconds)
+    if seconds == 18:
+        assert (measured.warnings, measured.uncertainty_j) == ((), pytest.approx(0.018))
+        return
+    (warning,) = measured.warnings
+    assert (warning.flag, warning.device) == ("power_may_be_stuck", "grace-0")
+    assert "20 W" in warning.text
+    # A second of 20 W at either edge.
+    assert measured.uncertainty_j == pytest.approx(2 * 20.0 + 0.019)
+
+
+def test_a_meter_that_sticks_after_it_has_moved_may_be_stuck_and_a_moving_one_is_not(tmp_path: Path) -> None:
+    grace = Meter(tmp_path, "hwmon0", "Grace Power Socket 0", 100.0)
+    readings = _Readings(tmp_path)
+    for second in range(60):
+        readings.second(grace, str(100_000_000 + second % 2 * 1000))
+    assert readings.end().warnings == ()
+
+    readings = _Readings(tmp_path)
+    for second in range(60):
+        readings.second(grace, str(100_000_000 + min(second, 20) * 1_000_000))
+    measured = readings.end()
+    assert [warning.flag for warning in measured.warnings] == ["power_may_be_stuck"]
+    assert measured.uncertainty_j is not None
+    assert measured.uncertainty_j >= 2 * 120.0
 
 
 def test_a_meter_that_is_lost_has_no_figure_and_a_reason(tmp_path: Path) -> None:

@@ -255,6 +255,75 @@ def test_a_single_wrong_read_at_an_edge_is_read_again(
     assert backend.stop_tracking(window).total_j == 200.0
 
 
+@pytest.mark.parametrize("joules", [(1000, 1000, 0, 0, 0, 0), (1000, 0, 1000), (0, 1000), (1000, 0)])
+def test_a_counter_that_stands_still_for_a_part_of_the_window_has_no_figure_and_a_reason(
+    tmp_path: Path, joules: tuple[int, ...]
+) -> None:
+    looks = _Looks(tmp_path, 5_000_000)
+    reached_uj = 5_000_000
+    for used in joules[:-1]:
+        reached_uj += used * 10**6
+        looks.say(str(reached_uj))
+    measured = looks.end(str(reached_uj + joules[-1] * 10**6))
+    assert measured.total_j is None
+    assert "its counter stood still for 10 s or more, at " in str(measured.warnings[0])
+
+
+def test_memory_that_stands_still_for_a_part_of_the_window_costs_only_its_own_figure(tmp_path: Path) -> None:
+    memory = Zone(tmp_path, "intel-rapl:0:0", "dram")
+    looks = _Looks(tmp_path, 5_000_000)
+    memory.use(30)
+    looks.say("1005000000")
+    measured = looks.end("2005000000")
+    assert measured.total_j == 2000.0
+    (warning,) = measured.warnings
+    assert (warning.flag, warning.device) == ("not_in_the_total", "dram-0")
+    assert "stood still for 10 s" in warning.text
+
+
+@pytest.mark.parametrize(("seconds", "total_j"), [(0.9, 1000.0), (1.1, None)])
+def test_an_end_just_after_a_look_may_show_the_same(tmp_path: Path, seconds: float, total_j: float | None) -> None:
+    looks = _Looks(tmp_path, 5_000_000)
+    looks.say("1005000000")
+    looks.clock.sleep(seconds)
+    assert looks.backend.stop_tracking(looks.window).total_j == total_j
+
+
+@pytest.mark.parametrize(
+    ("limit_w", "extra", "doubted_j"),
+    [
+        # 100 W, and in one of six times 10 s 900 W: 8 kJ more than the others.
+        (0.0, 8000, 8000.0),
+        # 400 W is what a package may well take.
+        (0.0, 3000, 0.0),
+        # Four times a limit of 250 W is kept.
+        (250.0, 8000, 0.0),
+    ],
+)
+def test_a_jump_that_no_limit_rules_out_is_in_the_bound(
+    tmp_path: Path, limit_w: float, extra: int, doubted_j: float
+) -> None:
+    looks = _Looks(tmp_path, 0)
+    looks.zone.limit(limit_w)
+    looks.window.watch.stop()
+    looks.window = looks.backend.start_tracking()
+    for reached in (1000, 2000 + extra, 3000 + extra, 4000 + extra, 5000 + extra):
+        looks.say(str(reached * 10**6))
+    measured = looks.end(str((6000 + extra) * 10**6))
+    assert measured.total_j == 6000.0 + extra
+    # Two refreshes of a millisecond at the mean power of the minute beside it.
+    assert measured.uncertainty_j == pytest.approx(doubted_j + 2e-3 * (6000 + extra) / 60, abs=1.0)
+
+
+def test_a_load_that_stays_is_no_jump(tmp_path: Path) -> None:
+    looks = _Looks(tmp_path, 0)
+    for reached in (500, 8500, 16500, 24500, 32500):
+        looks.say(str(reached * 10**6))
+    measured = looks.end("33000000000")
+    assert measured.total_j == 33_000.0
+    assert measured.uncertainty_j == pytest.approx(1.1)
+
+
 @pytest.mark.parametrize("lost_at", ["start", "end"])
 def test_unreadable_memory_costs_its_own_figure_and_not_the_processors(
     tmp_path: Path, clock: FakeClock, lost_at: str
@@ -295,9 +364,24 @@ def test_dies_that_both_start_at_zero_and_go_their_own_ways_are_summed(tmp_path:
     assert _window(tmp_path, clock, [(dies[0], 680), (dies[1], 690)]).total_j == 1370.0
 
 
-def test_two_sockets_are_two_whatever_their_counters_say(tmp_path: Path, clock: FakeClock) -> None:
-    sockets = [Zone(tmp_path, f"intel-rapl:{i}", f"package-{i}", energy_uj=0) for i in (0, 1)]
-    assert _window(tmp_path, clock, [(s, 50) for s in sockets]).total_j == 100.0
+def test_sockets_that_mirror_one_counter_are_counted_once_with_a_word(tmp_path: Path, clock: FakeClock) -> None:
+    sockets = [Zone(tmp_path, f"intel-rapl:{i}", f"package-{i}", energy_uj=123_456_789) for i in (0, 1)]
+    memory = [Zone(tmp_path, f"intel-rapl:{i}:0", "dram", energy_uj=7_000_000 + i * 10**8) for i in (0, 1)]
+    measured = _window(tmp_path, clock, [*((s, 1500) for s in sockets), *((m, 90) for m in memory)])
+    assert measured.total_j == 1500.0
+    assert [row.device for row in measured.devices] == ["package-0", "dram-0", "dram-1"]
+    (warning,) = measured.warnings
+    assert (warning.flag, warning.device) == ("not_in_the_total", "package-1")
+    assert f"{sockets[1].path}/energy_uj) shows the counter of package-0" in warning.text
+
+
+@pytest.mark.parametrize(("apart_uj", "joules"), [(10**8, (50, 50)), (0, (50, 52))])
+def test_two_sockets_are_two_where_either_end_tells_them_apart(
+    tmp_path: Path, clock: FakeClock, apart_uj: int, joules: tuple[int, int]
+) -> None:
+    sockets = [Zone(tmp_path, f"intel-rapl:{i}", f"package-{i}", energy_uj=i * apart_uj) for i in (0, 1)]
+    measured = _window(tmp_path, clock, list(zip(sockets, joules, strict=True)))
+    assert (measured.total_j, measured.warnings) == (float(sum(joules)), ())
 
 
 def test_names_of_other_shapes_are_listed_as_what_they_are_or_not_at_all(tmp_path: Path, clock: FakeClock) -> None:
