@@ -12,8 +12,9 @@ UPDATE_PERIOD_S = 0.001
 _MOST_READS = 4
 # How far power in one place of a window may lie above its mean, where two dies are compared.
 _PEAK_OVER_MEAN = 10.0
-# A thousand refreshes: what is powered takes something in that time, so a counter that shows nothing does not count.
-_LONGEST_STILL_S = 1.0
+# What is powered takes something in that time, so a counter that shows nothing does not count; emulated ones, as in
+# virtual machines, are refreshed once a second.
+_LONGEST_STILL_S = 1.5
 # Without a limit, power between two looks is doubted above what the largest packages are specified at (see ``MOST_W``)
 # where it is so many times the median, and there are so many others at least.
 _DOUBTED_W, _DOUBTED_OVER_MEDIAN, _LEAST_OTHERS = 500.0, 3.0, 3

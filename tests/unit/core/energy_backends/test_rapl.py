@@ -281,7 +281,7 @@ def test_memory_that_stands_still_for_a_part_of_the_window_costs_only_its_own_fi
     assert "stood still for 10 s" in warning.text
 
 
-@pytest.mark.parametrize(("seconds", "total_j"), [(0.9, 1000.0), (1.1, None)])
+@pytest.mark.parametrize(("seconds", "total_j"), [(1.4, 1000.0), (1.6, None)])
 def test_an_end_just_after_a_look_may_show_the_same(tmp_path: Path, seconds: float, total_j: float | None) -> None:
     looks = _Looks(tmp_path, 5_000_000)
     looks.say("1005000000")
