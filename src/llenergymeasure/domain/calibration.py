@@ -26,15 +26,11 @@ class ReadingProperties:
     unexplained: float
     n_readings: int
 
-    def __post_init__(self) -> None:
-        """Refuse what no reading is.
-
-        Raises:
-            ValueError: a time that is none.
-        """
-        possible = 0 < self.update_s <= _LONGEST_S and 0 < self.window_s <= _LONGEST_S and 0 <= self.lag_s <= _LONGEST_S
-        if not possible:
-            raise ValueError(f"no reading is new every {self.update_s} s, of {self.window_s} s and {self.lag_s} s late")
+    @property
+    def is_possible(self) -> bool:
+        """Whether there can be such a reading."""
+        times_s = (self.update_s, self.window_s)
+        return all(0 < each_s <= _LONGEST_S for each_s in times_s) and 0 <= self.lag_s <= _LONGEST_S
 
     @property
     def sees_all(self) -> bool:
@@ -72,11 +68,9 @@ class Calibration:
     counter_fed_by: CounterFeed | None = None
     counter_unexplained: dict[CounterFeed, float] | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse what no counter is.
-
-        Raises:
-            ValueError: a tick that takes no time, or longer than any.
-        """
-        if self.counter_tick_s is not None and not 0 < self.counter_tick_s <= _LONGEST_S:
-            raise ValueError(f"no counter ticks every {self.counter_tick_s} s")
+    @property
+    def is_possible(self) -> bool:
+        """Whether there can be such a card."""
+        readings = [reading for reading in (self.power, self.average) if reading is not None]
+        ticks = self.counter_tick_s is None or 0 < self.counter_tick_s <= _LONGEST_S
+        return ticks and all(reading.is_possible for reading in readings)

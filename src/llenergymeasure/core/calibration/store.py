@@ -45,6 +45,9 @@ def known(device: str, driver_version: str | None) -> Calibration | None:
         why = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else str(error)
         _log.warning("the calibration in %s cannot be read and does not count: %s", path, why)
         return None
+    if not found.is_possible:
+        _log.warning("the calibration in %s has times that no card has, and does not count", path)
+        return None
     if found.device != device:
         _log.warning("the calibration in %s is of %s and does not count", path, found.device)
         return None
