@@ -67,15 +67,18 @@ def wait_out(
     """
     looks = floor.may_end_early or floor.most_s is not None
     most_s = floor.floor_s if floor.most_s is None or n_gpus == 0 else floor.most_s
-    start_s = clock()
+    start_s, slept_s = clock(), 0.0
     while True:
-        waited_s = clock() - start_s
+        # What was slept counts in any case: a sleep of somebody else's need not move this clock.
+        waited_s = max(clock() - start_s, slept_s)
         settled = looks and has_settled(samples(), n_gpus, start_s, clock())
         if settled and (floor.may_end_early or waited_s >= floor.floor_s):
             return FloorWait(waited_s, ended_early=waited_s < floor.floor_s, settled=True)
         if waited_s >= most_s:
             return FloorWait(waited_s, ended_early=False, settled=False if looks else None)
-        sleep(min(_LOOK_S, most_s - waited_s))
+        step_s = min(_LOOK_S, most_s - waited_s)
+        sleep(step_s)
+        slept_s += step_s
 
 
 def has_settled(samples: Sequence[PowerThermalSample], n_gpus: int, start_s: float, now_s: float) -> bool:

@@ -172,3 +172,9 @@ def test_a_last_end_before_the_floors_own_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"thermal_settle_max_s: 59 is over before thermal_floor_seconds: 60"):
         WarmupConfig(thermal_settle_max_s=59)
     assert WarmupConfig(thermal_settle_max_s=60).thermal_settle_max_s == 60
+
+
+def test_what_was_slept_counts_where_the_clock_is_another_one() -> None:
+    slept: list[float] = []
+    wait = wait_out(Floor(60.0), 0, list, lambda: 5.0, slept.append)
+    assert (wait.waited_s, sum(slept)) == (60.0, 60.0)
