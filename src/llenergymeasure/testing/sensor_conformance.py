@@ -226,6 +226,11 @@ def _model(case: SensorCase, batch_size: int) -> FakeModel:
     class Waiting(FakeModel):
         """Takes a window's length for a batch, on the clock of the case."""
 
+        def seed(self, random_seed: int) -> None:
+            """The window is about to begin: a simulated device is brought up to its time."""
+            super().seed(random_seed)
+            case.sleep(0.0)
+
         def generate(self, requests: Sequence[Request]) -> list[RequestOutput]:
             case.sleep(case.window_s)
             self.clock.time_s = case.clock() - self.batch_s
