@@ -60,8 +60,12 @@ class Rail:
         """
         watts = int(self.average.read_text()) / 1e6
         if not 0 < watts <= _MOST_W:
-            raise ValueError(f"it says {watts:g} W")
+            raise RefusedReadingError(f"it says {watts:g} W")
         return watts
+
+
+class RefusedReadingError(ValueError):
+    """The meter answered, with a power that cannot be."""
 
 
 class RailCourse:
@@ -74,6 +78,7 @@ class RailCourse:
         self._time_s: list[float] = []
         self._power_w: list[float | None] = []
         self._error = ""
+        self._answers = False
 
     def __len__(self) -> int:
         """Readings that there are."""
@@ -90,6 +95,9 @@ class RailCourse:
             watts: float | None = self.rail.read_w()
         except (OSError, ValueError) as error:
             watts, self._error = None, f": {error}"
+            self._answers = isinstance(error, RefusedReadingError)
+        else:
+            self._answers = True
         now = self._clock() - (self.rail.interval_s or 0.0) / 2
         if not self._time_s or now > self._time_s[-1]:
             self._time_s.append(now)
@@ -97,6 +105,9 @@ class RailCourse:
 
     def energy_j(self, start_s: float, end_s: float) -> float | None:
         """Power between two times, held from the first and last readings to them; None where a gap is too long."""
+        # One that did not answer when the window ended was lost, for whatever time before.
+        if not self._answers:
+            return None
         # An edge lies up to half an average from the middle of the reading next to it.
         period_s = self.rail.every_s
         return integrate_power_j(self._time_s, self._power_w, start_s=start_s, end_s=end_s, period_s=period_s)
