@@ -18,7 +18,7 @@ from llenergymeasure.core.gpu.counter import (
 )
 from llenergymeasure.core.gpu.integral import PowerEnergy, PowerReading, power_energy, unseen_j
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S, SWING_PER_MEAN_PCT, PowerSensor, found_sensor
-from llenergymeasure.core.gpu.trace import PowerTrace, power_trace
+from llenergymeasure.core.gpu.trace import PowerTrace, about_a_stuck_sensor, about_absurd_power, power_trace
 from llenergymeasure.domain.calibration import Calibration, ReadingProperties
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyScope
 from llenergymeasure.domain.telemetry import PowerThermalSample
@@ -161,7 +161,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
     averaged = _averaged(record, start_s, end_s)
     witnesses = [reading for reading in (integral, averaged) if reading is not None]
     counter, refusal = _counter(record, start_s, end_s, trace, limit_w)
-    warnings = _about_absurd_power(record.uuid, trace.n_absurd(start_s - NEAR_S, end_s + NEAR_S))
+    warnings = about_absurd_power(record.uuid, trace.n_absurd(start_s - NEAR_S, end_s + NEAR_S))
     if counter is not None:
         told = _by_counter(record, counter, witnesses, warnings, trace.stood_still(start_s, end_s))
         if averaged is not None and _is_better_founded(averaged, told.row):
@@ -173,7 +173,7 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
         problem = _why_none(record, trace, start_s, end_s, refusal)
         row = _integrated_row(record, None)
         return GpuEnergy(row=row, warnings=tuple(warnings), problem=problem, counter_refused=refusal is not None)
-    warnings += _may_be_stuck(record.uuid, trace, start_s, end_s)
+    warnings += about_a_stuck_sensor(record.uuid, trace.constant_w(start_s - NEAR_S, end_s + NEAR_S))
     if refusal is not None:
         warnings.append(
             MeasurementWarning(
@@ -277,19 +277,6 @@ class _Counted:
         return sum(self.parts_j.values())
 
 
-def _about_absurd_power(uuid: str, n_absurd: int) -> list[MeasurementWarning]:
-    if not n_absurd:
-        return []
-    return [
-        MeasurementWarning(
-            "absurd_power",
-            f"{n_absurd} power readings of {uuid} were zero, negative or far over its limit and count as failed",
-            "look after the driver",
-            uuid,
-        )
-    ]
-
-
 def _counter(
     record: GpuRecord, start_s: float, end_s: float, trace: PowerTrace, limit_w: float
 ) -> tuple["_Counted | None", str | None]:
@@ -376,21 +363,6 @@ def _as_far_as_the_witnesses(counter: _Counted, witnesses: Sequence[PowerEnergy]
         if not witness.weak and (apart := abs(counter.energy_j - witness.energy_j)) > witness.bound_j
     ]
     return max(0.0, max(apart_j, default=0.0) - counter.bound_j)
-
-
-def _may_be_stuck(uuid: str, trace: PowerTrace, start_s: float, end_s: float) -> list[MeasurementWarning]:
-    """Whether power with nothing beside it is always the same, which no real sensor shows for long."""
-    constant_w = trace.constant_w(start_s - NEAR_S, end_s + NEAR_S)
-    if constant_w is None:
-        return []
-    return [
-        MeasurementWarning(
-            "power_may_be_stuck",
-            f"every power reading of {uuid} is {constant_w:g} W, and no energy counter stands beside them",
-            "see whether its power changes with the load, and compare with a meter before citing",
-            uuid,
-        )
-    ]
 
 
 def _why_none(record: GpuRecord, trace: PowerTrace, start_s: float, end_s: float, refusal: str | None) -> str:

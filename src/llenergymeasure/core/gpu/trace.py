@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from llenergymeasure.domain.telemetry import PowerThermalSample
+from llenergymeasure.domain.warnings import MeasurementWarning
 
 # nvmlClocksEventReasonGpuIdle, nvml.h.
 _GPU_IDLE = 0x1
@@ -112,6 +113,34 @@ def power_trace(samples: Sequence[PowerThermalSample], limit_w: float, period_s:
             stuck.append((times[first], times[last], f"its power readings stood still at {believed[first]:g} W: {why}"))
             believed[first : last + 1] = [None] * (last + 1 - first)
     return PowerTrace(times, believed, absurd_s, tuple(stuck))
+
+
+def about_absurd_power(uuid: str, n_absurd: int) -> list[MeasurementWarning]:
+    """What to say of readings that count as failed because they cannot be."""
+    if not n_absurd:
+        return []
+    return [
+        MeasurementWarning(
+            "absurd_power",
+            f"{n_absurd} power readings of {uuid} were zero, negative or far over its limit and count as failed",
+            "look after the driver",
+            uuid,
+        )
+    ]
+
+
+def about_a_stuck_sensor(uuid: str, constant_w: float | None) -> list[MeasurementWarning]:
+    """Whether power with nothing beside it is always the same, which no real sensor shows for long."""
+    if constant_w is None:
+        return []
+    return [
+        MeasurementWarning(
+            "power_may_be_stuck",
+            f"every power reading of {uuid} is {constant_w:g} W, and no energy counter stands beside them",
+            "see whether its power changes with the load, and compare with a meter before citing",
+            uuid,
+        )
+    ]
 
 
 def _runs(power_w: Sequence[float | None]) -> Iterator[tuple[int, int]]:
