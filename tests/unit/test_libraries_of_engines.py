@@ -18,6 +18,7 @@ LIBRARIES = {
 ELSEWHERE = {
     "core/checkpoint/architecture.py": {"torch", "transformers"},
     "core/checkpoint/files.py": {"huggingface_hub"},
+    "core/checkpoint/hub.py": {"huggingface_hub"},
     "core/checkpoint/source.py": {"huggingface_hub", "torch", "transformers"},
     "core/checkpoint/task.py": {"transformers"},
     "core/checkpoint/tokenizer.py": {"transformers"},
