@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from llenergymeasure.cli.text import LABEL
-from llenergymeasure.domain.calibration import Calibration, CounterFeed, ReadingProperties
+from llenergymeasure.domain.energy.calibration import Calibration, CounterFeed, ReadingProperties
 
 _FEEDS: dict[CounterFeed, str] = {
     "everything": "it adds up all of the time",

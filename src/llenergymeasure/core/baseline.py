@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from llenergymeasure._files import write_atomically
 from llenergymeasure._locks import locked
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
-from llenergymeasure.core.idle import STEADY, Idling, Level, idling_of, measured_idling
+from llenergymeasure.core.idling.slices import STEADY, Idling, Level, idling_of, measured_idling
 from llenergymeasure.core.measurement_warnings import baseline_drift_warning, idle_unsteady_warning
 from llenergymeasure.domain.metrics import FINITE, EnergyBreakdown, sum_or_none
 from llenergymeasure.domain.warnings import MeasurementWarning

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from llenergymeasure.core.gpu.power_sensor import Aliasing, PowerSensor, aliasing_of
-from llenergymeasure.core.idle import Level
+from llenergymeasure.core.idling.slices import Level
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyMeasurement, counted_devices
 from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 

@@ -17,7 +17,7 @@ from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.device_check import Watched, watch_the_model
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
-from llenergymeasure.core.idle import Idling
+from llenergymeasure.core.idling.slices import Idling
 from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.prompts.fitting import beyond_context

@@ -12,7 +12,8 @@ from llenergymeasure.core.baseline import (
     measure_baseline_power,
 )
 from llenergymeasure.core.gpu.window import GpuSampler
-from llenergymeasure.core.idle import IdleMeter, Idling, idling_of, measured_idling
+from llenergymeasure.core.idling.slices import IdleMeter, Idling, idling_of, measured_idling
+from llenergymeasure.core.idling.thermal_floor import Floor, FloorWait, thermal_floor_warnings, wait_out
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import foreign_cpu_pct
 from llenergymeasure.core.measurement_warnings import (
@@ -28,11 +29,11 @@ from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import as_text
 from llenergymeasure.core.session_answers import or_unavailable
 from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
-from llenergymeasure.core.thermal_floor import Floor, FloorWait, thermal_floor_warnings, wait_out
 from llenergymeasure.core.warmup import warmup_until_converged, warmup_warning
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.core.window.phases import measure_phases
 from llenergymeasure.core.window.work import Work, inference, unit_runner
+from llenergymeasure.domain.energy.provenance import is_modelled
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.metrics import (
     EnergyBreakdown,
@@ -43,7 +44,6 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.domain.provenance import is_modelled
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError, contained, in_one_line
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from llenergymeasure.domain.calibration import Calibration
+from llenergymeasure.domain.energy.calibration import Calibration
 
 
 @dataclass(frozen=True, kw_only=True)

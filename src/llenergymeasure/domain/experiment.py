@@ -11,9 +11,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
-from llenergymeasure.domain import assembly, idle_share
+from llenergymeasure.domain import assembly
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
-from llenergymeasure.domain.attached import AttachedLog
+from llenergymeasure.domain.energy import idle_share
+from llenergymeasure.domain.energy.attached import AttachedLog
+from llenergymeasure.domain.energy.provenance import energy_origin, is_modelled
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import inputs_digest, outputs_digest
 from llenergymeasure.domain.figures import ComputeFigures, EnergyFigures, SpeedFigures
@@ -29,7 +31,6 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
-from llenergymeasure.domain.provenance import energy_origin, is_modelled
 from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of
 from llenergymeasure.domain.window import InFlight
 

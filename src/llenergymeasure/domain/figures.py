@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from llenergymeasure.domain import assembly, idle_share
-from llenergymeasure.domain.host_energy import HostEnergy
+from llenergymeasure.domain import assembly
+from llenergymeasure.domain.energy import idle_share
+from llenergymeasure.domain.energy.host_energy import HostEnergy
+from llenergymeasure.domain.energy.interval import EnergyInterval, energy_interval
+from llenergymeasure.domain.energy.provenance import reproducibility_notes, sensor_accuracy_pct
 from llenergymeasure.domain.inference import latency_statistics
-from llenergymeasure.domain.interval import EnergyInterval, energy_interval
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyBreakdown, FlopsResult, LatencyStatistics, sum_or_none
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.domain.provenance import reproducibility_notes, sensor_accuracy_pct
 from llenergymeasure.domain.utilisation import joules_per_tflop, model_flops_utilisation
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight, WindowCounts

@@ -13,7 +13,7 @@ from llenergymeasure.core.calibration.procedure import LEAST_SECONDS, MOST_SECON
 from llenergymeasure.core.calibration.store import keep
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.machine import gpu_driver, visible_gpus
-from llenergymeasure.domain.calibration import Calibration
+from llenergymeasure.domain.energy.calibration import Calibration
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.exceptions import (
     BackendError,

@@ -4,9 +4,9 @@ import math
 from datetime import UTC, tzinfo
 from pathlib import Path
 
-from llenergymeasure.domain.attached import AttachedLog
+from llenergymeasure.domain.energy.attached import AttachedLog
+from llenergymeasure.domain.energy.host_energy import HostEnergy
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
-from llenergymeasure.domain.host_energy import HostEnergy
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.meter_log import LoggedEnergy, MeterLog

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llenergymeasure.core.gpu.power_sensor import PowerSensor
-from llenergymeasure.core.idle import Level
+from llenergymeasure.core.idling.slices import Level
 from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
     baseline_drift_warning,

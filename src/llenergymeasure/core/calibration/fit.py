@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from llenergymeasure.domain.calibration import CounterFeed, ReadingProperties
+from llenergymeasure.domain.energy.calibration import CounterFeed, ReadingProperties
 
 Floats = npt.NDArray[np.float64]
 

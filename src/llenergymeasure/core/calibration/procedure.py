@@ -23,7 +23,7 @@ from llenergymeasure.core.calibration.fit import (
 )
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.recorder import CLOSE_S
-from llenergymeasure.domain.calibration import Calibration, CounterFeed
+from llenergymeasure.domain.energy.calibration import Calibration, CounterFeed
 from llenergymeasure.exceptions import ExperimentError, LLEMError
 
 # Works on the GPU for so many seconds and returns when it is idle again.

@@ -9,7 +9,7 @@ import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
 from llenergymeasure._files import read_regular, write_atomically
-from llenergymeasure.domain.calibration import Calibration
+from llenergymeasure.domain.energy.calibration import Calibration
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from llenergymeasure.core.gpu.counter import (
 from llenergymeasure.core.gpu.integral import PowerEnergy, PowerReading, power_energy, unseen_j
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S, SWING_PER_MEAN_PCT, PowerSensor, found_sensor
 from llenergymeasure.core.gpu.trace import PowerTrace, about_a_stuck_sensor, about_absurd_power, power_trace
-from llenergymeasure.domain.calibration import Calibration, ReadingProperties
+from llenergymeasure.domain.energy.calibration import Calibration, ReadingProperties
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyScope
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning

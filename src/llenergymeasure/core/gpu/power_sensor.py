@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from llenergymeasure.domain.calibration import ReadingProperties
+from llenergymeasure.domain.energy.calibration import ReadingProperties
 
 # How often power readings are new on most cards, and what those average over that average longest (Yang, Adamek,
 # Armour, SC24, arXiv 2312.02741).

@@ -11,7 +11,7 @@ from llenergymeasure.core.gpu.counter import CounterRead
 from llenergymeasure.core.gpu.energy import CardFacts
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S
 from llenergymeasure.core.gpu.together import Together, in_threads
-from llenergymeasure.domain.calibration import Calibration
+from llenergymeasure.domain.energy.calibration import Calibration
 from llenergymeasure.domain.telemetry import HW_THERMAL_SLOWDOWN, SW_THERMAL_SLOWDOWN, PowerThermalSample
 
 # Counters of real cards tick about every 0.1 s (Zeus project notes). Read this often, a tick is timed to

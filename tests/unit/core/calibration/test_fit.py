@@ -29,7 +29,7 @@ from llenergymeasure.core.calibration.procedure import (
 )
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver
-from llenergymeasure.domain.calibration import Calibration, CounterFeed, ReadingProperties
+from llenergymeasure.domain.energy.calibration import Calibration, CounterFeed, ReadingProperties
 from llenergymeasure.exceptions import ExperimentError
 from nvmlsim import Counter, Gpu, Sensor, Sensors, Trace
 from tests.fakes.effort import PATIENCE_S

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.core.calibration.store import calibrations_dir, keep, known
-from llenergymeasure.domain.calibration import Calibration, ReadingProperties
+from llenergymeasure.domain.energy.calibration import Calibration, ReadingProperties
 
 READING = ReadingProperties(field="f", update_s=0.1, window_s=0.025, lag_s=0.0, unexplained=0.01, n_readings=300)
 FOUND = Calibration(

@@ -9,7 +9,7 @@ import nvmlsim
 from bench.accuracy_cases import CARDS, LOADS, Case, gpu_at, phase
 from llenergymeasure.core.gpu.energy import CardFacts, GpuEnergy, GpuRecord, gpu_energy
 from llenergymeasure.core.gpu.power_sensor import PowerSensor
-from llenergymeasure.domain.calibration import Calibration, CounterFeed, ReadingProperties
+from llenergymeasure.domain.energy.calibration import Calibration, CounterFeed, ReadingProperties
 from llenergymeasure.domain.metrics import UNSEEN
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from nvmlsim import Gpu, Trace

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from llenergymeasure.core.idle import IdleMeter, Idling, Level, idling_of, measured_idling
+from llenergymeasure.core.idling.slices import IdleMeter, Idling, Level, idling_of, measured_idling
 from llenergymeasure.testing import FakeClock, FakeEnergy
 from tests.fakes.traced import TracedEnergy
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llenergymeasure.domain.interval import energy_interval
+from llenergymeasure.domain.energy.interval import energy_interval
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergySource
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from llenergymeasure.config.models import WarmupConfig
-from llenergymeasure.core.thermal_floor import Floor, FloorWait, has_settled, thermal_floor_warnings, wait_out
+from llenergymeasure.core.idling.thermal_floor import Floor, FloorWait, has_settled, thermal_floor_warnings, wait_out
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.testing import FakeClock
 

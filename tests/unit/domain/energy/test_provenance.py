@@ -4,8 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from llenergymeasure.domain.energy.provenance import (
+    energy_origin,
+    is_modelled,
+    reproducibility_notes,
+    sensor_accuracy_pct,
+)
 from llenergymeasure.domain.metrics import DeviceEnergy, WarmupResult
-from llenergymeasure.domain.provenance import energy_origin, is_modelled, reproducibility_notes, sensor_accuracy_pct
 
 COUNTER = DeviceEnergy(device="GPU-a", kind="gpu", energy_j=5.0, source="counter")
 INTEGRATED = DeviceEnergy(device="GPU-b", kind="gpu", energy_j=5.0, source="integrated")

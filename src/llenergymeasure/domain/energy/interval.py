@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from llenergymeasure.domain.energy.provenance import is_modelled
 from llenergymeasure.domain.metrics import DeviceEnergy, combined_uncertainty_j, counted_devices
-from llenergymeasure.domain.provenance import is_modelled
 
 # Of a bound that a sensor states as a whole.
 _STATED = "stated"
