@@ -6,13 +6,13 @@ stretch, and every distance of it from the moment at which the reading appears, 
 of the readings unexplained is taken.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from llenergymeasure.core.gpu.changes import Change
 from llenergymeasure.domain.energy.calibration import CounterFeed, ReadingProperties
 
 Floats = npt.NDArray[np.float64]
@@ -45,32 +45,6 @@ class Span(NamedTuple):
 
     start_s: float
     end_s: float
-
-
-class Read(NamedTuple):
-    """One read of a value between two looks at the clock; None where it failed."""
-
-    before_s: float
-    after_s: float
-    value: float | None
-
-
-class Change(NamedTuple):
-    """A value that was new at ``time_s``, to within ``width_s``."""
-
-    time_s: float
-    width_s: float
-    value: float
-
-
-def changes(reads: Iterable[Read]) -> list[Change]:
-    """The moments at which [n] reads, in the order of time, began to show another value."""
-    known = [read for read in reads if read.value is not None]
-    return [
-        Change((a.before_s + b.after_s) / 2, (b.after_s - a.before_s) / 2, b.value)
-        for a, b in pairwise(known)
-        if b.value is not None and a.value != b.value
-    ]
 
 
 def period_s(times_s: Sequence[float]) -> float | None:
@@ -109,7 +83,7 @@ def reading_properties(field: str, found: Sequence[Change], spans: Sequence[Span
     if update_s is None:
         return None
     times = np.array([change.time_s for change in found])
-    values = np.array([change.value for change in found])
+    values = np.array([change.new for change in found])
     on_s = _OnTime(spans)
     lags = np.arange(0.0, LONGEST_LAG_S, _LAG_STEP_S)
     window_s, lag_s, left = _least(_WINDOWS_S, lags, times, values, on_s)
@@ -138,7 +112,7 @@ def counter_feed(
         return {}
     times = np.array([tick.time_s for tick in ticks])
     lengths = np.diff(times)
-    watts = np.diff(np.array([tick.value for tick in ticks])) / lengths
+    watts = np.diff(np.array([tick.new for tick in ticks])) / lengths
     tick_s = float(np.median(lengths))
     # A reading that is added up at a tick may have been shown from shortly before it on, or longer.
     lags = np.arange(-tick_s, 2 * tick_s, tick_s / _FINER)
@@ -217,7 +191,7 @@ def _unexplained(shares: Floats, values: Floats) -> float:
 def _held_mean(found: Sequence[Change], edges_s: Floats) -> Floats:
     """Means between [n + 1] edges of a reading that holds its value until the next one."""
     times = np.array([change.time_s for change in found])
-    values = np.array([change.value for change in found])
+    values = np.array([change.new for change in found])
     sums = np.concatenate([[0.0], np.cumsum(values[:-1] * np.diff(times))])
     last = np.clip(np.searchsorted(times, edges_s, side="right") - 1, 0, len(times) - 1)
     until = sums[last] + values[last] * (edges_s - times[last])

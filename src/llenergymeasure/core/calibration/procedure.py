@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from llenergymeasure._version import __version__
 from llenergymeasure.core.calibration.fit import (
     LONGEST_LAG_S,
     LONGEST_WINDOW_S,
-    Change,
-    Read,
     Span,
-    changes,
     counter_feed,
     period_s,
     reading_properties,
     told_feed,
 )
 from llenergymeasure.core.gpu.base import GpuDeviceBase
+from llenergymeasure.core.gpu.changes import Change, changes_of
+from llenergymeasure.core.gpu.counter_reads import CounterRead
 from llenergymeasure.core.gpu.recorder import CLOSE_S
 from llenergymeasure.domain.energy.calibration import Calibration, CounterFeed
 from llenergymeasure.exceptions import ExperimentError, LLEMError
@@ -66,14 +66,22 @@ class Card:
         )
 
 
+class PowerRead(NamedTuple):
+    """One read of a power between two looks at the clock; watts, None where it failed."""
+
+    before_s: float
+    after_s: float
+    power_w: float | None
+
+
 @dataclass
 class Recorded:
     """What was read of a card while the load was switched, and when it was on."""
 
     card: Card
-    power: list[Read] = field(default_factory=list)
-    average: list[Read] = field(default_factory=list)
-    counter: list[Read] = field(default_factory=list)
+    power: list[PowerRead] = field(default_factory=list)
+    average: list[PowerRead] = field(default_factory=list)
+    counter: list[CounterRead] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
 
 
@@ -129,11 +137,11 @@ def calibration_of(found: Recorded, *, load: str, timestamp: float) -> Calibrati
     card = found.card
     if not found.spans:
         raise ExperimentError(f"the load of the {load} engine never ran on {card.uuid}")
-    last_s = max((read.after_s for read in found.power if read.value is not None), default=-math.inf)
+    last_s = max((read.after_s for read in found.power if read.power_w is not None), default=-math.inf)
     if last_s < found.spans[-1].end_s:
         raise ExperimentError(f"{card.uuid} stopped answering before the load had ended; look after the driver")
-    powers, averages, ticks = (changes(reads) for reads in (found.power, found.average, found.counter))
-    values = [change.value for change in powers]
+    powers, averages, ticks = (list(changes_of(reads)) for reads in (found.power, found.average, found.counter))
+    values = [change.new for change in powers]
     if not values or max(values) - min(values) < _LEAST_SWING * max(values):
         seen = f"its power went from {min(values):.4g} to {max(values):.4g} W" if values else "its power never changed"
         raise ExperimentError(
@@ -201,6 +209,6 @@ def read_once(device: GpuDeviceBase, found: Recorded, clock: Callable[[], float]
     between_s = clock()
     power_w, average_w = device.powers_w()
     after_s = clock()
-    found.counter.append(Read(before_s, between_s, energy_j))
-    found.power.append(Read(between_s, after_s, power_w))
-    found.average.append(Read(between_s, after_s, average_w))
+    found.counter.append(CounterRead(before_s, between_s, energy_j))
+    found.power.append(PowerRead(between_s, after_s, power_w))
+    found.average.append(PowerRead(between_s, after_s, average_w))

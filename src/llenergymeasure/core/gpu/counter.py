@@ -16,15 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from llenergymeasure.core.gpu.changes import Change, changes_of
 from llenergymeasure.core.gpu.counter_edge import Edge, Power, Tick, power_w, timed_edge, untimed_edge
 from llenergymeasure.core.gpu.counter_reads import (
     ABOVE_LIMIT,
     STANDSTILL_S,
-    Change,
     CounterRead,
     CounterRefusedError,
     PowerSeen,
-    changes_of,
     check_read_at,
     check_rise,
     check_standstill,
@@ -139,7 +138,7 @@ def _is_timed(change: Change) -> bool:
 
 
 def _stamp(change: Change) -> Tick:
-    return Tick((change.after_s + change.before_s) / 2, (change.before_s - change.after_s) / 2, change.to_j)
+    return Tick(change.time_s, change.width_s, change.new)
 
 
 def _well_timed(stamps: Sequence[Tick], tick_s: float) -> Iterator[Tick]:
@@ -165,7 +164,7 @@ def _well_timed(stamps: Sequence[Tick], tick_s: float) -> Iterator[Tick]:
 
 def _rhythm_s(changes: Sequence[Change]) -> float:
     """How often a counter changes whose ticks were not timed: no less often than that does it tick."""
-    times = [_stamp(change).time_s for change in changes]
+    times = [change.time_s for change in changes]
     return float(np.median(np.diff(times))) if len(times) > 1 else _USUAL_TICK_S
 
 

@@ -2,12 +2,13 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+from llenergymeasure.core.gpu.changes import Change
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S
 
 # Cards exceed their limit for milliseconds; what would be more than this multiple of it is an error.
@@ -30,15 +31,6 @@ class CounterRead(NamedTuple):
 
 class CounterRefusedError(Exception):
     """The counter cannot be believed; the message says why."""
-
-
-class Change(NamedTuple):
-    """Two successive reads with different values: at least one tick lies between them."""
-
-    after_s: float
-    before_s: float
-    from_j: float
-    to_j: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +80,6 @@ class PowerSeen:
         return max((b - a for a, b in pairwise(self.time_s[first : last + 1])), default=0.0)
 
 
-def changes_of(known: Sequence[CounterRead]) -> Iterator[Change]:
-    """The changes that successive reads show, none of which failed."""
-    for a, b in pairwise(known):
-        if a.energy_j is not None and b.energy_j is not None and a.energy_j != b.energy_j:
-            yield Change(a.before_s, b.after_s, a.energy_j, b.energy_j)
-
-
 def check_read_at(known: Sequence[CounterRead], edge_s: float) -> None:
     """Whether an edge of the window lies between two reads, one of which is near.
 
@@ -117,9 +102,9 @@ def check_rise(changes: Sequence[Change], power: PowerSeen, earlier_s: float) ->
         CounterRefusedError: it went back, or jumped.
     """
     for change in changes:
-        if change.to_j < change.from_j:
-            raise CounterRefusedError(f"it went back by {change.from_j - change.to_j:.6g} J, as after a reset")
-        rise_j, most_j = change.to_j - change.from_j, power.most_j(earlier_s, change.before_s)
+        if change.new < change.old:
+            raise CounterRefusedError(f"it went back by {change.old - change.new:.6g} J, as after a reset")
+        rise_j, most_j = change.new - change.old, power.most_j(earlier_s, change.before_s)
         if rise_j > most_j:
             raise CounterRefusedError(
                 f"it jumped by {rise_j:.6g} J within {change.before_s - earlier_s:.3g} s, in which the card can "

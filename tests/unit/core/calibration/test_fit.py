@@ -11,10 +11,7 @@ import nvmlsim
 from bench.simulated_nvml import SimulatedClock, SimulatedNvml
 from llenergymeasure.core.calibration import procedure
 from llenergymeasure.core.calibration.fit import (
-    Change,
-    Read,
     Span,
-    changes,
     counter_feed,
     period_s,
     reading_properties,
@@ -22,12 +19,14 @@ from llenergymeasure.core.calibration.fit import (
 )
 from llenergymeasure.core.calibration.procedure import (
     Card,
+    PowerRead,
     Recorded,
     calibration_of,
     read_once,
     stretches_s,
 )
 from llenergymeasure.core.gpu.base import GpuDeviceBase
+from llenergymeasure.core.gpu.changes import Change
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.domain.energy.calibration import Calibration, CounterFeed, ReadingProperties
 from llenergymeasure.exceptions import ExperimentError
@@ -94,7 +93,8 @@ def test_it_finds_what_was_put_in(
 
 def test_a_reading_that_is_shown_late_has_a_lag() -> None:
     # A mean of 25 ms that is shown 60 ms after it has ended, as one of 85 ms less one of 60 ms would be.
-    late = [Change(0.1 * k, 0.0005, mean_w(0.1 * k - 0.06, 0.025)) for k in range(1, 200)]
+    shown_w = [mean_w(0.1 * k - 0.06, 0.025) for k in range(200)]
+    late = [Change(0.1 * k - 0.0005, 0.1 * k + 0.0005, shown_w[k - 1], shown_w[k]) for k in range(1, 200)]
     _, window_s, lag_s = properties(reading_properties("late", late, SPANS))
     assert window_s == pytest.approx(0.025, rel=0.1)
     assert lag_s == pytest.approx(0.06, abs=0.004)
@@ -130,8 +130,8 @@ def test_a_load_that_cannot_be_seen_is_an_error() -> None:
 
 def test_a_card_that_stops_answering_is_an_error_and_no_calibration() -> None:
     card = Card(uuid="GPU-a", name="A", power_field="p", average_power_field="a", driver_version="1")
-    seen = [Read(t, t + 0.01, 100.0 + 10 * t) for t in range(5)]
-    lost = Recorded(card, power=[*seen, Read(9, 9.01, None)], spans=[Span(1, 2), Span(6, 8)])
+    seen = [PowerRead(t, t + 0.01, 100.0 + 10 * t) for t in range(5)]
+    lost = Recorded(card, power=[*seen, PowerRead(9, 9.01, None)], spans=[Span(1, 2), Span(6, 8)])
     with pytest.raises(ExperimentError, match="GPU-a stopped answering before the load had ended"):
         calibration_of(lost, load="toy", timestamp=0.0)
     with pytest.raises(ExperimentError, match="the load of the toy engine never ran on GPU-a"):
@@ -150,11 +150,6 @@ def test_a_driver_that_hangs_ends_the_record_and_not_the_program(monkeypatch: py
     with pytest.raises(ExperimentError, match="the driver did not answer within"):
         procedure.record(hanging, lambda _: None, 10.0, sleep=lambda _: None)
     for_ever.set()
-
-
-def test_failed_reads_are_no_changes() -> None:
-    reads = [Read(0, 1, 5.0), Read(1, 2, None), Read(2, 3, 5.0), Read(3, 4, 6.0)]
-    assert changes(reads) == [Change(3.0, 1.0, 6.0)]
 
 
 def test_the_period_is_found_where_changes_are_passed_over() -> None:
