@@ -5,12 +5,18 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from llenergymeasure.core.gpu.window import GpuSampler
 from llenergymeasure.core.power_thermal import PowerThermalSampler
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergyScope
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyMeasurement,
+    EnergyScope,
+    combined_uncertainty_j,
+    headline_energy_j,
+)
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.protocols import GpuDriver, TelemetrySampler
 
@@ -115,6 +121,22 @@ def no_energy(
     return EnergyMeasurement(
         None, duration_sec, samples, devices=devices, warnings=(MeasurementWarning("energy_unavailable", reason),)
     )
+
+
+def energy_of_rows(
+    rows: tuple[DeviceEnergy, ...],
+    duration_sec: float,
+    samples: int,
+    reason: str,
+    warnings: tuple[MeasurementWarning, ...] = (),
+) -> EnergyMeasurement:
+    """A window whose energy is that of its [n] rows; where they have no total, ``reason`` says why."""
+    total_j = headline_energy_j(rows)
+    if total_j is None:
+        lost = no_energy(reason, duration_sec, samples, rows)
+        return replace(lost, warnings=(*lost.warnings, *warnings))
+    bound_j = combined_uncertainty_j(rows)
+    return EnergyMeasurement(total_j, duration_sec, samples, devices=rows, uncertainty_j=bound_j, warnings=warnings)
 
 
 @contextlib.contextmanager

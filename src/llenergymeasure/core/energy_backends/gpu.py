@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, Self
 
-from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE, SensorBase, SensorContext, no_energy
+from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE, SensorBase, SensorContext, energy_of_rows
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDriverBase, GpuUnavailableError
 from llenergymeasure.core.gpu.window import GpuWindow
-from llenergymeasure.domain.metrics import EnergyMeasurement, combined_uncertainty_j, headline_energy_j
+from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.protocols import GpuDriver
 
 
@@ -71,18 +71,9 @@ class GpuSensor(SensorBase):
         found = tracker.close()
         rows = tuple(gpu.row for gpu in found.gpus)
         warnings = tuple(warning for gpu in found.gpus for warning in gpu.warnings)
-        total = headline_energy_j(rows)
-        if total is None:
-            reasons = [gpu.problem for gpu in found.gpus if gpu.problem is not None]
-            reason = found.problem or "; ".join(reasons) or "no GPU is watched"
-            lost = no_energy(reason, found.duration_sec, found.n_samples, rows)
-            return replace(lost, warnings=(*lost.warnings, *warnings))
-        return EnergyMeasurement(
-            total,
-            found.duration_sec,
-            found.n_samples,
-            per_gpu_j={row.device: row.energy_j for row in rows if row.energy_j is not None},
-            devices=rows,
-            uncertainty_j=combined_uncertainty_j(rows),
-            warnings=warnings,
-        )
+        reasons = [gpu.problem for gpu in found.gpus if gpu.problem is not None]
+        reason = found.problem or "; ".join(reasons) or "no GPU is watched"
+        measured = energy_of_rows(rows, found.duration_sec, found.n_samples, reason, warnings)
+        if measured.total_j is None:
+            return measured
+        return replace(measured, per_gpu_j={row.device: row.energy_j for row in rows if row.energy_j is not None})

@@ -1,54 +1,20 @@
 """CPU energy of NVIDIA Grace from power meters under /sys/class/hwmon; not yet run on hardware."""
 
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from llenergymeasure.core.energy_backends.base import SensorBase, no_energy
-from llenergymeasure.core.energy_backends.hwmon_rail import Rail, RailCourse, rails
-from llenergymeasure.domain.metrics import (
-    DeviceEnergy,
-    EnergyMeasurement,
-    combined_uncertainty_j,
-    headline_energy_j,
-)
+from llenergymeasure.core.energy_backends.base import SensorBase
+from llenergymeasure.core.energy_backends.hwmon_rail import RailCourse, rails
+from llenergymeasure.core.energy_backends.watching import Watch, WatchedWindow, energy_of_told_rows
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.warnings import MeasurementWarning
+
+_Window = WatchedWindow[RailCourse]
 
 _NOT_THERE = "Grace CPUs need the driver of 'sudo modprobe acpi_power_meter'; other processors have no such meter"
 _ROOT = Path("/sys/class/hwmon")
-
-
-class _Watch(threading.Thread):
-    """Reads every rail once in an averaging interval, so that the averages lie side by side."""
-
-    def __init__(self, found: Sequence[Rail], clock: Callable[[], float]) -> None:
-        super().__init__(name="hwmon", daemon=True)
-        self.courses = [RailCourse(rail, clock) for rail in found]
-        self._every_s = min((rail.every_s for rail in found), default=1.0)
-        self._stopping = threading.Event()
-        self.read()
-
-    def run(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            self.read()
-
-    def read(self) -> None:
-        for course in self.courses:
-            course.read()
-
-    def finish(self) -> None:
-        self._stopping.set()
-        self.join()
-        self.read()
-
-
-@dataclass(frozen=True)
-class _Window:
-    start_s: float
-    watch: _Watch
-    end_s: float | None = None
 
 
 class HwmonBackend(SensorBase):
@@ -85,7 +51,10 @@ class HwmonBackend(SensorBase):
 
     def start_tracking(self) -> _Window:
         """Read all rails and go on reading them."""
-        watch = _Watch(rails(self._root), self._clock)
+        found = rails(self._root)
+        # Once in an averaging interval, so that the averages lie side by side.
+        every_s = min((rail.every_s for rail in found), default=1.0)
+        watch = Watch(self.name, [RailCourse(rail, self._clock) for rail in found], every_s)
         watch.start()
         return _Window(self._clock(), watch)
 
@@ -103,34 +72,29 @@ class HwmonBackend(SensorBase):
         """Power over time, with the edges held to the window's; a rail that was not read often enough has no figure."""
         tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
         end_s = tracker.start_s if tracker.end_s is None else tracker.end_s
-        rows = tuple(_row(course, tracker.start_s, end_s) for course in tracker.watch.courses)
-        lost = [
-            f"{row.device}: {course.problem}"
-            for row, course in zip(rows, tracker.watch.courses, strict=True)
-            if row.energy_j is None and not course.rail.is_module
-        ]
-        duration, samples = end_s - tracker.start_s, sum(len(course) for course in tracker.watch.courses)
-        total = headline_energy_j(rows)
-        beside = tuple(
-            MeasurementWarning("not_in_the_total", f"{row.device}: {course.problem}", device=row.device)
-            for row, course in zip(rows, tracker.watch.courses, strict=True)
-            if row.energy_j is None and course.rail.is_module
-        )
-        beside += tuple(
-            _stuck(row, stuck_w)
-            for row, course in zip(rows, tracker.watch.courses, strict=True)
-            if row.energy_j is not None and (stuck_w := course.stuck_w(tracker.start_s, end_s)) is not None
-        )
-        if total is None:
-            none = no_energy("; ".join(lost) or self._nothing_here, duration, samples, rows)
-            return replace(none, warnings=(*none.warnings, *beside))
-        return EnergyMeasurement(
-            total, duration, samples, devices=rows, uncertainty_j=combined_uncertainty_j(rows), warnings=beside
+        courses = tracker.watch.courses
+        rows = [_row(course, tracker.start_s, end_s) for course in courses]
+        stuck = (course.stuck_w(tracker.start_s, end_s) for course in courses)
+        return energy_of_told_rows(
+            [(row, _problem(row, course)) for row, course in zip(rows, courses, strict=True)],
+            end_s - tracker.start_s,
+            sum(len(course) for course in courses),
+            without_rows=self._nothing_here,
+            warnings=[
+                _stuck(row, stuck_w)
+                for row, stuck_w in zip(rows, stuck, strict=True)
+                if row.energy_j is not None and stuck_w is not None
+            ],
         )
 
     @property
     def _nothing_here(self) -> str:
         return f"there are no power meters of a Grace CPU under {self._root}"
+
+
+def _problem(row: DeviceEnergy, course: RailCourse) -> str:
+    """Why a rail has no figure; empty where it has one."""
+    return f"{row.device}: {course.problem}" if row.energy_j is None else ""
 
 
 def _stuck(row: DeviceEnergy, stuck_w: float) -> MeasurementWarning:

@@ -89,7 +89,7 @@ class RailCourse:
         """Why there is no energy."""
         return f"it was not read often enough{self._error}"
 
-    def read(self) -> None:
+    def look(self) -> None:
         """Take a reading; what cannot be is none."""
         try:
             watts: float | None = self.rail.read_w()

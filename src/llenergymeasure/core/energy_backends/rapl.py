@@ -1,25 +1,18 @@
 """CPU energy from the RAPL counters that Linux shows under /sys/class/powercap."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from llenergymeasure.core.energy_backends.base import (
-    SensorBase,
-    no_energy,
-)
+from llenergymeasure.core.energy_backends.base import SensorBase
 from llenergymeasure.core.energy_backends.powercap import ROOT, Zone, zones
 from llenergymeasure.core.energy_backends.powercap_course import UPDATE_PERIOD_S, Course
-from llenergymeasure.domain.metrics import (
-    SCOPE_OF_KIND,
-    DeviceEnergy,
-    EnergyMeasurement,
-    combined_uncertainty_j,
-    headline_energy_j,
-)
+from llenergymeasure.core.energy_backends.watching import Watch, WatchedWindow, energy_of_told_rows
+from llenergymeasure.domain.metrics import SCOPE_OF_KIND, DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.warnings import MeasurementWarning
+
+_Window = WatchedWindow[Course]
 
 _READABLE = "make the counters readable with 'sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj'"
 _NOT_THERE = (
@@ -30,59 +23,6 @@ _BROKEN = "see what the kernel's log (dmesg) says of intel_rapl"
 # A counter is looked at four times in the shortest time in which it can go round, and at least so often
 # that one which stands still or jumps is seen to.
 _LOOKS_A_ROUND, _LOOK_EVERY_S = 4, 2.0
-
-
-class _Watch(threading.Thread):
-    """Looks at counters often enough that no round is missed, even where a look gives nothing."""
-
-    def __init__(self, found: Sequence[Zone], clock: Callable[[], float]) -> None:
-        super().__init__(name="rapl", daemon=True)
-        self.courses = [Course(zone, clock) for zone in found]
-        self.looks = 0
-        rounds_s = [zone.range_uj / 1e6 / zone.ceiling_w for zone in found if zone.range_uj is not None]
-        self._every_s = min([_LOOK_EVERY_S, *(seconds / _LOOKS_A_ROUND for seconds in rounds_s)])
-        self._stopping = threading.Event()
-        self.look()
-
-    def run(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            self.look()
-
-    def look(self) -> None:
-        for course in self.courses:
-            course.look()
-        self.looks += 1
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    def finish(self) -> None:
-        self.stop()
-        self.join()
-        self.look()
-
-    def distinct(self) -> tuple[list[Course], list[tuple[Course, Course]]]:
-        """The courses without those that show the counter of another one, to count it once.
-
-        Returns:
-            Those that are left, and those left out that another socket's counter is behind, each with that one.
-        """
-        kept: list[Course] = []
-        of_other_sockets: list[tuple[Course, Course]] = []
-        for course in self.courses:
-            same = [other for other in kept if other.zone.kind == course.zone.kind and course.is_that_of(other)]
-            if not same:
-                kept.append(course)
-            elif all(other.zone.socket != course.zone.socket for other in same):
-                of_other_sockets.append((course, same[0]))
-        return kept, of_other_sockets
-
-
-@dataclass(frozen=True)
-class _Window:
-    start_s: float
-    watch: _Watch
-    end_s: float | None = None
 
 
 class RAPLBackend(SensorBase):
@@ -126,16 +66,12 @@ class RAPLBackend(SensorBase):
 
     def start_tracking(self) -> _Window:
         """Read all zones and begin to watch for wraps."""
-        watch = _Watch(zones(self._root), self._clock)
-        watch.start()
-        return _Window(self._clock(), watch)
+        return self._begun(zones(self._root))
 
     def begin_now(self, tracker: _Window) -> _Window:
         """The same counters, read anew."""
         tracker.watch.stop()
-        watch = _Watch([course.zone for course in tracker.watch.courses], self._clock)
-        watch.start()
-        return _Window(self._clock(), watch)
+        return self._begun([course.zone for course in tracker.watch.courses])
 
     def end_now(self, tracker: _Window) -> _Window:
         """The same window, with its last reading."""
@@ -145,28 +81,43 @@ class RAPLBackend(SensorBase):
     def stop_tracking(self, tracker: _Window) -> EnergyMeasurement:
         """Read all zones again; packages make the total. A counter that stood still is not believed."""
         tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
-        duration = (tracker.end_s or tracker.start_s) - tracker.start_s
-        courses, mirrors = tracker.watch.distinct()
-        told = [(_row(course), _problem(course)) for course in courses]
-        rows = tuple(row for row, _ in told)
-        total = headline_energy_j(rows)
-        if total is None:
-            reasons = [problem for row, problem in told if row.kind == "cpu" and problem]
-            lost = no_energy("; ".join(reasons) or self._nothing_here, duration, tracker.watch.looks, rows)
-        else:
-            lost = EnergyMeasurement(
-                total, duration, tracker.watch.looks, devices=rows, uncertainty_j=combined_uncertainty_j(rows)
-            )
-        beside = [
-            MeasurementWarning("not_in_the_total", problem, device=row.device)
-            for row, problem in told
-            if row.kind != "cpu" and problem
-        ]
-        return replace(lost, warnings=(*lost.warnings, *beside, *(_mirrored(*pair) for pair in mirrors)))
+        courses, mirrors = _distinct(tracker.watch.courses)
+        return energy_of_told_rows(
+            [(_row(course), _problem(course)) for course in courses],
+            (tracker.end_s or tracker.start_s) - tracker.start_s,
+            tracker.watch.n_looks,
+            without_rows=self._nothing_here,
+            warnings=[_mirrored(*pair) for pair in mirrors],
+        )
+
+    def _begun(self, found: Sequence[Zone]) -> _Window:
+        """A window that begins when every counter has been read; no round of one is missed in it."""
+        rounds_s = [zone.range_uj / 1e6 / zone.ceiling_w for zone in found if zone.range_uj is not None]
+        every_s = min([_LOOK_EVERY_S, *(seconds / _LOOKS_A_ROUND for seconds in rounds_s)])
+        watch = Watch(self.name, [Course(zone, self._clock) for zone in found], every_s)
+        watch.start()
+        return _Window(self._clock(), watch)
 
     @property
     def _nothing_here(self) -> str:
         return f"there are no CPU package counters under {self._root}"
+
+
+def _distinct(courses: Sequence[Course]) -> tuple[list[Course], list[tuple[Course, Course]]]:
+    """The courses without those that show the counter of another one, to count it once.
+
+    Returns:
+        Those that are left, and those left out that another socket's counter is behind, each with that one.
+    """
+    kept: list[Course] = []
+    of_other_sockets: list[tuple[Course, Course]] = []
+    for course in courses:
+        same = [other for other in kept if other.zone.kind == course.zone.kind and course.is_that_of(other)]
+        if not same:
+            kept.append(course)
+        elif all(other.zone.socket != course.zone.socket for other in same):
+            of_other_sockets.append((course, same[0]))
+    return kept, of_other_sockets
 
 
 def _row(course: Course) -> DeviceEnergy:

@@ -24,7 +24,7 @@ class _Readings:
         self.clock.sleep(1)
         if meter is not None:
             meter.say(text)
-        self.window.watch.read()
+        self.window.watch.look()
 
     def end(self) -> EnergyMeasurement:
         return self.backend.stop_tracking(self.window)
