@@ -6,26 +6,20 @@ It stands beside the headline and never in its place: sensors of processors and 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llenergymeasure.domain.energy.scopes import SCOPE_NAMES
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyScope, counted_devices, sum_or_none
 
 # Rows are of the same window where they are of its time to this; as far as a total may be off its window untold.
 _SAME_WINDOW = 0.01
+_ALWAYS_OUT = "fans, disks, network, power supply"
 # A reading that alone holds all that others of the machine read, best first, and what it leaves out.
 _ALONE: dict[EnergyScope, str] = {
     "wall": "",
     "host": "what its own reading does not cover",
-    "soc": "fans, disks, network, power supply",
+    "soc": _ALWAYS_OUT,
 }
-_NAMES: dict[EnergyScope, str] = {
-    "gpu": "GPU",
-    "module": "module of GPU, CPU and memory",
-    "package": "CPU",
-    "dram": "memory",
-    "soc": "system on a chip",
-    "host": "machine as it measures itself",
-    "wall": "machine at the wall",
-}
-_ALWAYS_OUT = "fans, disks, network, power supply"
+# What a sum calls a machine, so that nobody takes it for the one at the wall.
+_HOST = "machine as it measures itself"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +77,8 @@ class HostEnergy:
         if energy_j is None or not all(_is_sensed_over(row, window_s) for row in parts):
             return None
         counts = {scope: sum(row.covers == scope for row in parts) for scope in dict.fromkeys(d.covers for d in parts)}
-        named = [f"{n} x {_NAMES[scope]}" if n > 1 else _NAMES[scope] for scope, n in counts.items()]
+        names = {scope: _HOST if scope == "host" else SCOPE_NAMES[scope].one for scope in counts}
+        named = [f"{n} x {names[scope]}" if n > 1 else names[scope] for scope, n in counts.items()]
         return cls(
             energy_j=energy_j,
             uncertainty_j=sum_or_none([row.uncertainty_j for row in parts]),

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from llenergymeasure.domain.energy.scopes import SCOPE_NAMES
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
-    EnergyScope,
     WarmupResult,
     combined_uncertainty_j,
     counted_devices,
@@ -15,16 +15,6 @@ from llenergymeasure.domain.metrics import (
 SENSOR_ACCURACY_PCT = 5.0
 
 NOT_MEASURED = "not measured"
-# What a figure covers, one and several.
-_UNITS: dict[EnergyScope, tuple[str, str]] = {
-    "gpu": ("GPU", "GPUs"),
-    "module": ("module of GPU, CPU and memory", "modules of GPU, CPU and memory"),
-    "package": ("CPU", "CPUs"),
-    "dram": ("memory", "memories"),
-    "soc": ("system on a chip", "systems on a chip"),
-    "host": ("machine", "machines"),
-    "wall": ("machine at the wall", "machines at the wall"),
-}
 
 
 def is_modelled(devices: Sequence[DeviceEnergy]) -> bool:
@@ -39,7 +29,7 @@ def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
         return NOT_MEASURED
     if not counted:
         return f"by {backend}, which does not name its devices"
-    unit, units = _UNITS[counted[0].covers]
+    unit, units = SCOPE_NAMES[counted[0].covers]
     where = f"{len(counted)} {units}" if len(counted) > 1 else unit
     if is_modelled(counted):
         return f"modelled from {counted[0].basis or f'{unit} load'}, not sensed ({backend})"
