@@ -69,7 +69,7 @@ class ExaminedExperiment:
 
 
 EXAMINED = TypeAdapter(ExaminedExperiment)
-_VISIBLE = TypeAdapter(VisibleGpus)
+VISIBLE = TypeAdapter(VisibleGpus)
 
 
 def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
@@ -159,7 +159,7 @@ def _examine(
             alone=has_own_code,
             # With the names of secrets, which are put in place there.
             config=config.model_dump_json(exclude_unset=True),
-            visible=_VISIBLE.dump_json(visible).decode(),
+            visible=VISIBLE.dump_json(visible).decode(),
         )
         return EXAMINED.validate_json(answer)
     except (LLEMError, ForeignExitError, ValidationError) as error:

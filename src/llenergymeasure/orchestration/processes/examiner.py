@@ -13,21 +13,16 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
-from pydantic import TypeAdapter
-
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.energy_backends import SensorContext, probe_sensors
-from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.settling import AskedHere
 from llenergymeasure.exceptions import ForeignExitError, LLEMError, contained, in_one_line
 from llenergymeasure.orchestration.inspection import engine_status
-from llenergymeasure.orchestration.preflight import EXAMINED, examined_here
+from llenergymeasure.orchestration.preflight import EXAMINED, VISIBLE, examined_here
 from llenergymeasure.orchestration.prompt_check import PromptChecks
 from llenergymeasure.orchestration.quiet import keep_quiet, quieten_others
-
-_VISIBLE = TypeAdapter(VisibleGpus)
 
 
 class Answers:
@@ -64,7 +59,7 @@ class _Questions:
     def examine(self, about: Mapping[str, Any]) -> str:
         config = in_use(ExperimentConfig.model_validate_json(about["config"]))
         self._keep_quiet(config.backend)
-        found = examined_here(config, self._prompts, _VISIBLE.validate_json(about["visible"]))
+        found = examined_here(config, self._prompts, VISIBLE.validate_json(about["visible"]))
         return EXAMINED.dump_json(found).decode()
 
     def installation_problem(self, about: Mapping[str, Any]) -> str | None:
