@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 import nvmlsim
 from bench.simulated_nvml import ARCHITECTURES, SimulatedClock, SimulatedNvml
+from llenergymeasure.core.gpu.counter_reads import CounterRead
 from llenergymeasure.core.gpu.energy import GpuRecord, gpu_energy
-from llenergymeasure.core.gpu.recorder import CLOSE_S, GpuRecorder
+from llenergymeasure.core.gpu.recorder import CLOSE_S, GpuRecorder, read_counter
 from llenergymeasure.core.measurement_warnings import aliasing_warning, part_time_warning, unresolved_by
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.core.nvidia.power_sensors import power_sensor_of
@@ -57,8 +58,9 @@ def measure_ours(
     # for all but one of several GPUs: the last tick before it is up to a tick ago.
     clock.sleep_until(start_s - _EDGE_S)
     recorder.watch_edge()
+    before: list[CounterRead] = []
     while clock() < start_s:
-        recorder.read_counters()
+        before.append(read_counter(device, clock))
         clock.sleep(min(CLOSE_S, max(0.0, start_s - clock())))
     due_s = start_s + polled_s / 2
     while due_s < end_s:
@@ -71,7 +73,7 @@ def measure_ours(
         GpuRecord(
             uuid=uuid,
             samples=recorder.samples(),
-            counter_reads=recorder.counter_reads(uuid),
+            counter_reads=sorted([*recorder.counter_reads(uuid), *before], key=lambda read: read.before_s),
             card=recorder.cards[uuid],
             interval_s=polled_s,
         ),

@@ -22,7 +22,7 @@ from llenergymeasure.core.calibration.fit import (
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.changes import Change, changes_of
 from llenergymeasure.core.gpu.counter_reads import CounterRead
-from llenergymeasure.core.gpu.recorder import CLOSE_S
+from llenergymeasure.core.gpu.recorder import CLOSE_S, read_counter
 from llenergymeasure.domain.energy.calibration import Calibration, CounterFeed
 from llenergymeasure.exceptions import ExperimentError, LLEMError
 
@@ -204,11 +204,9 @@ def _reading_closely(opened: Opened, clock: Callable[[], float]) -> Iterator[Rec
 
 def read_once(device: GpuDeviceBase, found: Recorded, clock: Callable[[], float]) -> None:
     """Read counter and powers once, each between two looks at the clock."""
-    before_s = clock()
-    energy_j = device.energy_counter_j()
-    between_s = clock()
+    counter = read_counter(device, clock)
     power_w, average_w = device.powers_w()
     after_s = clock()
-    found.counter.append(CounterRead(before_s, between_s, energy_j))
-    found.power.append(PowerRead(between_s, after_s, power_w))
-    found.average.append(PowerRead(between_s, after_s, average_w))
+    found.counter.append(counter)
+    found.power.append(PowerRead(counter.after_s, after_s, power_w))
+    found.average.append(PowerRead(counter.after_s, after_s, average_w))

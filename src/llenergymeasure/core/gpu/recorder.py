@@ -152,10 +152,6 @@ class GpuRecorder:
             yield CLOSE_S
         self._sample(device, in_full=True)
 
-    def read_counters(self) -> dict[str, float | None]:
-        """Read the energy counter of every GPU once; joules by UUID, None where it failed."""
-        return {device.uuid: self._read_counter(device) for device in self.devices}
-
     def _sample(self, device: GpuDeviceBase, *, in_full: bool) -> None:
         self._read_counter(device)
         reading = read_sample(device, self._clock, in_full=in_full)
@@ -165,13 +161,11 @@ class GpuRecorder:
                 self._samples.append(reading)
 
     def _read_counter(self, device: GpuDeviceBase) -> float | None:
-        before_s = self._clock()
-        energy_j = device.energy_counter_j()
-        read = CounterRead(before_s, self._clock(), energy_j)
+        read = read_counter(device, self._clock)
         with self._lock:
             if not self._closed:
                 self._reads[device.uuid].append(read)
-        return energy_j
+        return read.energy_j
 
 
 def _card(device: GpuDeviceBase, driver: str | None, calibration: Calibration | None) -> CardFacts:
@@ -212,6 +206,13 @@ class _Ticks:
         self._n_ticks += has_ticked
         self._last_j = energy_j
         return has_ticked
+
+
+def read_counter(device: GpuDeviceBase, clock: Callable[[], float]) -> CounterRead:
+    """One read of the energy counter."""
+    before_s = clock()
+    energy_j = device.energy_counter_j()
+    return CounterRead(before_s, clock(), energy_j)
 
 
 def read_sample(device: GpuDeviceBase, clock: Callable[[], float], *, in_full: bool) -> PowerThermalSample:

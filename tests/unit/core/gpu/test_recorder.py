@@ -213,13 +213,6 @@ def test_the_power_limit_is_read_with_what_changes_slowly(session: ExitStack, cl
     assert watched.samples()[-1].power_limit_w is None
 
 
-def test_the_counters_alone_can_be_read_once(session: ExitStack, clock: FakeClock) -> None:
-    watched = recorder(session, FakeNvml(ticking(), FakeGpu("GPU-b"), clock=clock), clock)
-    assert watched.read_counters() == {"GPU-a": 1000.0, "GPU-b": None}
-    assert watched.samples() == []
-    assert watched.counter_reads("GPU-b") == [CounterRead(0.0, 0.0, None)]
-
-
 def test_a_sample_reads_the_counter_too_between_two_looks_at_the_clock(session: ExitStack, clock: FakeClock) -> None:
     gpu = ticking(call_s=0.01, clock=clock)
     watched = recorder(session, FakeNvml(gpu, clock=clock), clock)
