@@ -19,6 +19,14 @@ _COLUMNS: dict[Timing, tuple[str, ...]] = {
     "real time": (OURS, ZEUS, CODECARBON),
 }
 _PACKAGES = {ZEUS: "zeus", CODECARBON: "codecarbon"}
+_RUN_AGAIN = """## Run it again
+
+```sh
+python bench/accuracy.py --save --write-docs   # all of it; --quick is a small part
+```
+
+It needs Linux and gcc, `pip install 'llenergymeasure[zeus,codecarbon]'` for those two, and no GPU. Exit code 1: a
+promise was not kept. `--save` writes every error to `bench/results/`."""
 
 
 def as_json(groups: Sequence[Group], judged: Sequence[Verdict], machine: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +128,20 @@ def bound_table(groups: Sequence[Group]) -> str:
 
 def page(groups: Sequence[Group], judged: Sequence[Verdict], result: dict[str, Any]) -> str:
     """``docs/accuracy.md``, of the groups and verdicts of a result file."""
-    machine, earlier = result["machine"], result.get("realtime_of")
+    sections = [
+        _head(result["machine"], result.get("realtime_of")),
+        _what_was_run(groups),
+        _what_it_shows(judged),
+        _worst_errors(groups),
+        _share_in_bound(groups),
+        f"## The named set: what the readings taken do not resolve\n\n{_named_set()}",
+        _RUN_AGAIN,
+        _limits(),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _head(machine: dict[str, Any], earlier: dict[str, Any] | None) -> str:
     of_earlier = (
         ""
         if earlier is None
@@ -128,27 +149,20 @@ def page(groups: Sequence[Group], judged: Sequence[Verdict], result: dict[str, A
         "the package as it was then."
     )
     versions = ", ".join(f"{t} {machine['packages'][p]}" for t, p in _PACKAGES.items() if p in machine["packages"])
-    n_phases = {
-        timing: max((len(g.errors_pct) for g in groups if g.timing == timing), default=0) for timing in _COLUMNS
-    }
-    tables = "\n\n".join(f"### {title}\n\n{table}" for title, table in error_tables(groups))
-    rows = [
-        [
-            verdict.promise,
-            verdict.word if verdict.kept or not verdict.binding else f"**{verdict.word}**",
-            verdict.seen.replace("|", "/"),
-        ]
-        for verdict in judged
-    ]
     return f"""# Accuracy against a known truth
 
 Written by `bench/accuracy.py`; do not edit.
 
 The tools measure simulated NVIDIA GPUs ([nvmlsim](../nvmlsim/README.md)) whose true power is a formula, so each
 figure has an error. llenergymeasure {machine["llenergymeasure"]}, {versions or "no other tool installed"}, Python
-{machine["python"]}, {machine["n_cpus"]} cores of {machine["cpu"]}.{of_earlier}
+{machine["python"]}, {machine["n_cpus"]} cores of {machine["cpu"]}.{of_earlier}"""
 
-## What was run
+
+def _what_was_run(groups: Sequence[Group]) -> str:
+    n_phases = {
+        timing: max((len(g.errors_pct) for g in groups if g.timing == timing), default=0) for timing in _COLUMNS
+    }
+    return f"""## What was run
 
 {_loads()}
 
@@ -170,40 +184,42 @@ in a process of its own. The window is what the program around a tool sees: from
 until its end call is made; truth is the energy of exactly that. What is idle outside the window is idle until 5 ms or
 more after the begin call, so that no tool is read before the load is written down. The package starts a window right
 after a tick of the last of its GPUs. Zeus is a `ZeusMonitor` window, inside the package's; CodeCarbon an offline
-tracker's task, not its first, whose GPU figures are taken before it adds them up.
+tracker's task, not its first, whose GPU figures are taken before it adds them up."""
 
-## What it shows
 
-{tabulate(rows, ["promise", "", "seen"], tablefmt="github")}
+def _what_it_shows(judged: Sequence[Verdict]) -> str:
+    rows = [
+        [
+            verdict.promise,
+            verdict.word if verdict.kept or not verdict.binding else f"**{verdict.word}**",
+            verdict.seen.replace("|", "/"),
+        ]
+        for verdict in judged
+    ]
+    return f"## What it shows\n\n{tabulate(rows, ['promise', '', 'seen'], tablefmt='github')}"
 
-## Worst error, percent
+
+def _worst_errors(groups: Sequence[Group]) -> str:
+    tables = "\n\n".join(f"### {title}\n\n{table}" for title, table in error_tables(groups))
+    return f"""## Worst error, percent
 
 Absolute, over the phases. \\* is a case of the named set below.
 
-{tables}
+{tables}"""
 
-## Share inside the package's own bound, percent
+
+def _share_in_bound(groups: Sequence[Group]) -> str:
+    return f"""## Share inside the package's own bound, percent
 
 What `energy_interval_j` is of: `uncertainty_j` of each device, and what aliasing may hide where the package is told the
 period, as a session is by the time between tokens. Over windows, phases and both clocks; in real time of an earlier run
 `uncertainty_j` alone.
 
-{bound_table(groups)}
+{bound_table(groups)}"""
 
-## The named set: what the readings taken do not resolve
 
-{_named_set()}
-
-## Run it again
-
-```sh
-python bench/accuracy.py --save --write-docs   # all of it; --quick is a small part
-```
-
-It needs Linux and gcc, `pip install 'llenergymeasure[zeus,codecarbon]'` for those two, and no GPU. Exit code 1: a
-promise was not kept. `--save` writes every error to `bench/results/`.
-
-## Limits
+def _limits() -> str:
+    return f"""## Limits
 
 - Simulated sensors have no noise, no gain error and no lag beyond their window. A real card's gain is off by about 5 %
   (Yang, Adamek, Armour, SC24, arXiv 2312.02741), which no bound here holds: it stands beside every result as
@@ -221,8 +237,7 @@ promise was not kept. `--save` writes every error to `bench/results/`.
 - The warning of aliasing is the package's, worked out from the load's period. A session takes that from the time
   between tokens; for a load without tokens, such as these square waves, there would be only the warning that the sensor
   sees part of the time. The spikes are run so.
-- Loads are formulas with jitter, not recordings. Real time was a shared machine.
-"""
+- Loads are formulas with jitter, not recordings. Real time was a shared machine."""
 
 
 def _loads() -> str:
