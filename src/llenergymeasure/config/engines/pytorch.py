@@ -2,7 +2,7 @@
 
 Long because it is a list: every parameter of the two that changes speed, energy or output is a
 field, under its own name in transformers. Those left out stand in ``pytorch_left_out`` with the reason;
-``tests/integration/test_pytorch_audit.py`` holds both against the installed transformers.
+``tests/integration/pytorch/test_audit.py`` holds both against the installed transformers.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """The shape of a transformers model for counting FLOPs, read from its modules without weights.
 
 Attention is recognised by its projections, and its widths are read from them; what does not fit is unknown. That every
-architecture that runs without weights is either unknown or right is held by ``tests/integration/test_flop_counter.py``.
+architecture that runs without weights is either unknown or right is held by
+``tests/integration/estimates/test_flop_counter.py``.
 """
 
 import copy

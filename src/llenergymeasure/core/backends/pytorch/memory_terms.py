@@ -2,7 +2,7 @@
 
 Weights and cache follow from the shape. What is held beside them was found by measuring random Llama models
 under torch 2.13 and transformers 5.23 with every allocation given back to the kernel at once: to 5 %, the counts of
-tensors below. ``tests/integration/test_memory_growth.py`` holds the whole against resident memory.
+tensors below. ``tests/integration/estimates/test_memory_growth.py`` holds the whole against resident memory.
 """
 
 from collections.abc import Sequence

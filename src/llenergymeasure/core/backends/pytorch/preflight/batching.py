@@ -1,7 +1,7 @@
 """Architectures whose answers depend on what else is in the batch, since transformers cannot hide padding from them.
 
-Held by ``tests/integration/test_batching.py``, which generates with every architecture of transformers that can be
-built small, alone and beside a longer prompt.
+Held by ``tests/integration/pytorch/test_batching.py``, which generates with every architecture of transformers that can
+be built small, alone and beside a longer prompt.
 """
 
 from typing import Any

@@ -17,7 +17,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.fakes.pytorch import generated, prepared
 from tests.integration.conftest import greedy_by_hand, save_tiny_llama
-from tests.integration.test_pytorch_engine import TEXTS, prompts, token_ids
+from tests.integration.pytorch.test_engine import TEXTS, prompts, token_ids
 
 N_TOKENS = 12
 # By hand: per layer q 64x64, k and v 64x32, o 64x64, three MLP matrices 64x128; two layers.

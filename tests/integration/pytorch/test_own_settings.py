@@ -13,8 +13,8 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.fakes.pytorch import generated, prepared
 from tests.integration.conftest import greedy_by_hand, save_tiny_llama
-from tests.integration.test_pytorch_engine import TEXTS, prompts, token_ids
-from tests.integration.test_pytorch_options import LINEAR_WEIGHTS, N_TOKENS, config_of
+from tests.integration.pytorch.test_engine import TEXTS, prompts, token_ids
+from tests.integration.pytorch.test_options import LINEAR_WEIGHTS, N_TOKENS, config_of
 
 # Two norms of 64 per layer, two layers, and a last one.
 NON_EMBEDDING = LINEAR_WEIGHTS + 2 * 2 * 64 + 64

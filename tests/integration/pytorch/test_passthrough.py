@@ -15,8 +15,8 @@ from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from tests.integration.conftest import save_tiny_llama, tiny_tokenizer
-from tests.integration.test_pytorch_engine import TEXTS
-from tests.integration.test_pytorch_options import config_of, digests, run
+from tests.integration.pytorch.test_engine import TEXTS
+from tests.integration.pytorch.test_options import config_of, digests, run
 
 VALUES: dict[str, Any] = {
     "cache_dir": "nowhere",

@@ -17,8 +17,8 @@ from llenergymeasure.core.backends.pytorch.placement import devices_of
 from llenergymeasure.domain.warnings import validity_of
 from tests.fakes.model import TINY_LLAMA, TINY_SHAPES, write_description, write_safetensors
 from tests.integration.conftest import save_tiny_llama, tiny_tokenizer
-from tests.integration.test_pytorch_engine import TEXTS
-from tests.integration.test_pytorch_options import config_of, run
+from tests.integration.pytorch.test_engine import TEXTS
+from tests.integration.pytorch.test_options import config_of, run
 
 GPUS = ["GPU-a", "GPU-b", "GPU-c"]
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -18,10 +18,10 @@ from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
 from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer, read_description
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
-from tests.integration.broken_folders import POINTER
+from tests.integration.checkpoints.broken_folders import POINTER
 from tests.integration.conftest import tiny_tokenizer
-from tests.integration.test_pytorch_checks import problems
-from tests.integration.test_pytorch_options import config_of
+from tests.integration.pytorch.test_checks import problems
+from tests.integration.pytorch.test_options import config_of
 
 pytestmark = pytest.mark.pytorch
 

@@ -18,7 +18,7 @@ from llenergymeasure.domain.inference import InferenceOutput, Prompt, latency_st
 from llenergymeasure.domain.plan import ExperimentPlan
 from tests.fakes.pytorch import generated, prepared
 from tests.integration.conftest import greedy_by_hand, save_tiny_llama
-from tests.integration.test_pytorch_engine import TEXTS, generate, prompts, token_ids
+from tests.integration.pytorch.test_engine import TEXTS, generate, prompts, token_ids
 
 N_TOKENS = 12
 

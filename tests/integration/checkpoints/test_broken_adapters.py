@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.integration.broken_folders import POINTER
-from tests.integration.test_pytorch_checks import problems, with_settings
+from tests.integration.checkpoints.broken_folders import POINTER
+from tests.integration.pytorch.test_checks import problems, with_settings
 
 pytestmark = pytest.mark.pytorch
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.command import Ran
 from tests.fakes.effort import examples
-from tests.integration.broken_folders import TRACE, Break, adapter_breaks, broken, model_breaks
+from tests.integration.checkpoints.broken_folders import TRACE, Break, adapter_breaks, broken, model_breaks
 
 # What is left on costs nothing, and where a whole folder would do, so does a broken one that runs.
 QUICK = (

@@ -43,7 +43,7 @@ from llenergymeasure.core.flops import estimate_flops_palm
 from llenergymeasure.domain.model_flops import ModelShape, attention_flops, cached_flops
 from llenergymeasure.domain.plan import ExperimentPlan
 from tests.fakes import pytorch
-from tests.integration.test_pytorch_engine import TEXTS, prompts
+from tests.integration.pytorch.test_engine import TEXTS, prompts
 
 BASE: dict[str, Any] = {
     "vocab_size": 1000,

@@ -18,7 +18,7 @@ from llenergymeasure.core.backends.pytorch.adapter import with_adapter
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
-from tests.integration.test_pytorch_engine import TEXTS, generate
+from tests.integration.pytorch.test_engine import TEXTS, generate
 
 
 def loaded_with(model: Path, **fields: Any) -> tuple[ModelDescription, ModelIdentity]:
