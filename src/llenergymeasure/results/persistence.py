@@ -19,6 +19,7 @@ from llenergymeasure._folders import put_in_place
 from llenergymeasure._paths import expanded, unnameable
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
+from llenergymeasure.domain.meaning.fields import FORMULAS
 from llenergymeasure.exceptions import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -157,7 +158,18 @@ def _understood(written: object, file: Path) -> ExperimentResult:
         revision, names = written.get("schema_revision", 1), ", ".join(sorted(unknown))
         said = "result %s is of revision %s, and this version knows %d: left out: %s"
         _log.warning(said, file, revision, SCHEMA_REVISION, names)
+    later = [place for place, version in result.definitions.items() if version > _known_version(place, version)]
+    if later:
+        said = (
+            "result %s was made with later definitions than this version knows, so these are other figures than its: %s"
+        )
+        _log.warning(said, file, ", ".join(sorted(later)))
     return result
+
+
+def _known_version(place: str, version: int) -> int:
+    """The version of a formula that is known; of a field that is not known, which was told already, the given one."""
+    return FORMULAS[place].version if place in FORMULAS else version
 
 
 def _name_model_facts(written: dict[str, Any]) -> None:

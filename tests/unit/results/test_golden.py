@@ -1,7 +1,6 @@
 """Files of every revision that was ever written stay readable, and no field comes without a new revision."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
+from llenergymeasure.domain.experiment import SCHEMA_REVISION
+from llenergymeasure.domain.meaning.fields import definitions_in
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.results.outputs import compare_runs
 from llenergymeasure.results.persistence import load_result
 from llenergymeasure.testing import fake_process_result
+from tests.unit.results.recorded import (
+    GOLDEN,
+    definitions,
+    fields,
+    hidden_changes,
+    list_of,
+    names_of_fields,
+    versions_of,
+)
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 FOLDERS = sorted(GOLDEN.glob("revision-*/*/"))
 
 
@@ -116,13 +125,6 @@ def test_the_first_revision_of_a_run_on_two_gpus_with_phases() -> None:
     ]  # fmt: skip
 
 
-def fields_of(schema: dict[str, Any]) -> Iterator[str]:
-    """Every field of a schema and of what it refers to."""
-    yield from (f"ExperimentResult.{name}" for name in schema["properties"])
-    for kind, definition in schema["$defs"].items():
-        yield from (f"{kind}.{name}" for name in definition.get("properties", {}))
-
-
 def columns_of(folder: Path) -> list[str]:
     """Every column of the tables beside a result, with its kind."""
     return sorted(
@@ -141,14 +143,59 @@ def test_a_column_that_comes_or_goes_is_a_new_revision(tmp_path: Path) -> None:
         assert {line.partition(":")[0] for line in columns_of(folder)} <= names
 
 
-def test_a_field_that_comes_or_goes_is_a_new_revision() -> None:
+def test_a_field_that_comes_goes_or_holds_something_else_is_a_new_revision() -> None:
     """If this fails: raise SCHEMA_REVISION, say there what is new, and keep a golden result of the last one.
 
-    Then write the fields into ``tests/golden/fields-of-revision-N.txt``. Fields never go.
+    Then write the lists with ``python -m tests.unit.results.recorded``. Fields never go.
     """
-    now = sorted(fields_of(ExperimentResult.model_json_schema(mode="serialization")))
-    recorded = (GOLDEN / f"fields-of-revision-{SCHEMA_REVISION}.txt").read_text(encoding="utf-8").split()
-    assert now == recorded
+    assert fields() == list_of("fields").read_text(encoding="utf-8").splitlines()
+    now = names_of_fields(SCHEMA_REVISION)
     for earlier in range(2, SCHEMA_REVISION):
-        gone = set((GOLDEN / f"fields-of-revision-{earlier}.txt").read_text(encoding="utf-8").split()) - set(now)
-        assert gone == set()
+        assert names_of_fields(earlier) - now == set()
+
+
+def test_a_formula_that_changes_is_a_new_version_in_a_new_revision() -> None:
+    """If this fails: add the revision to ``since`` of the formula in domain/meaning, and do as above."""
+    assert definitions() == list_of("definitions").read_text(encoding="utf-8").splitlines()
+    for earlier in range(5, SCHEMA_REVISION):
+        before = list_of("definitions", earlier).read_text(encoding="utf-8").splitlines()
+        assert hidden_changes(versions_of(before), versions_of(definitions())) == []
+
+
+def test_a_formula_cannot_change_behind_its_name() -> None:
+    before = versions_of(["a_j 1 (revision 1): b + c", "d_j 2 (revision 1, 5): e", "gone_j 1 (revision 1): f"])
+    now = versions_of(["a_j 1 (revision 1): b - c", "d_j 3 (revision 1, 5, 6): e: two", "new_j 1 (revision 6): g"])
+    assert before["a_j"] == (1, "b + c")
+    assert hidden_changes(before, now) == ["a_j", "gone_j"]
+    assert hidden_changes(before, before) == []
+
+
+def test_a_result_of_before_has_the_definitions_of_its_revision() -> None:
+    first, third = (load_result(GOLDEN / name / "quickstart").definitions for name in ("revision-1", "revision-3"))
+    assert first == third
+    # As the list of formulas has them: what bounds hold changed in 5, and what came in 5 is in neither.
+    assert (first["total_energy_j"], first["energy_uncertainty_j"], first["flops_result.prefill"]) == (1, 1, 1)
+    assert not {"energy_interval_j", "energy_host_j", "energy_breakdown.adjusted_uncertainty_j"} & set(first)
+    assert definitions_in(4)["flops_result.prefill"] == 2
+    assert (definitions_in(5)["energy_uncertainty_j"], definitions_in(5)["energy_interval_j"]) == (2, 1)
+    # A revision that is not known yet has at least what is known.
+    assert definitions_in(99) == definitions_in(SCHEMA_REVISION)
+
+
+def test_a_result_says_where_it_was_made_with_later_definitions(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = json.loads((GOLDEN / "revision-3" / "quickstart" / "result.json").read_text(encoding="utf-8"))
+    written["definitions"] = {"total_energy_j": 1, "energy_per_output_token_j": 2, "of_nobody_j": 7}
+    (tmp_path / "result.json").write_text(json.dumps(written), encoding="utf-8")
+    assert load_result(tmp_path).definitions == written["definitions"]
+    assert "made with later definitions than this version knows" in caplog.text
+    assert caplog.text.rstrip().endswith(": energy_per_output_token_j")
+
+
+@pytest.mark.parametrize("revision", [None, "five", [1]])
+def test_a_revision_that_is_no_number_is_refused(revision: object, tmp_path: Path) -> None:
+    written = json.loads((GOLDEN / "revision-3" / "quickstart" / "result.json").read_text(encoding="utf-8"))
+    (tmp_path / "result.json").write_text(json.dumps(written | {"schema_revision": revision}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="schema_revision"):
+        load_result(tmp_path)
