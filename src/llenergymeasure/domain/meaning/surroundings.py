@@ -10,8 +10,8 @@ RESULT: Meanings = {
     ),
     "definitions": read(
         "The version of the definition of each derived field that was in use, by its place in the file. Two figures "
-        "may be compared where theirs are equal. Files of before 5 do not name them; they are read with those of their "
-        "revision."
+        "may be compared where theirs are equal, and those of the fields in their formulas. Files of before 5 do not "
+        "name them; they are read with those of their revision."
     ),
     "experiment_id": read("Of this run and no other."),
     "name": read("As it was given, or the model's."),
