@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from llenergymeasure.config.introspection import (
     field_descriptions,
     field_kinds,
 )
+from llenergymeasure.domain.meaning.base import Meaning
+from llenergymeasure.domain.meaning.fields import FIELDS
+from llenergymeasure.domain.meaning.schema import classes_in, classes_of, places_of, result_schema
 from llenergymeasure.domain.warnings import FLAGS, in_words
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -107,17 +111,49 @@ def parameters_page() -> str:
 
 
 def metrics_page() -> str:
-    """The page as it is, with the table of flags of warnings."""
+    """The page as it is, with the tables of fields and of flags of warnings."""
     page = (DOCS / "metrics.md").read_text(encoding="utf-8")
     rows = [f"| `{flag}` | {known.when} | {in_words(known.verdict)} |\n" for flag, known in FLAGS.items()]
-    table = "| flag | when | the energy is at best |\n|---|---|---|\n" + "".join(rows)
-    before, _, after = page.partition("<!-- flags -->\n")
-    return f"{before}<!-- flags -->\n{table}<!-- /flags -->\n{after.partition('<!-- /flags -->')[2].lstrip()}"
+    flags = "| flag | when | the energy is at best |\n|---|---|---|\n" + "".join(rows)
+    return _with_part(_with_part(page, "fields", _tables_of_fields()), "flags", flags)
+
+
+def _with_part(page: str, name: str, text: str) -> str:
+    """A page with a text between the marks of a name."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    before, _, after = page.partition(start)
+    return f"{before}{start}{text}{end}{after.partition(end)[2]}"
+
+
+def _tables_of_fields() -> str:
+    """A table of the result's own fields, then one of each block that is in it."""
+    schema = result_schema()
+    classes, places = classes_of(schema), places_of(schema)
+    parts = []
+    for kind, fields in FIELDS.items():
+        if kind in places:
+            parts.append(f"\n### {kind}\n\nAt {', '.join(f'`{place}`' for place in places[kind])}.\n\n")
+        parts.append("| field | unit | is | worked out as (definition) |\n|---|---|---|---|\n")
+        for name, meaning in fields.items():
+            inner = dict.fromkeys(classes_in(classes[kind]["properties"][name]))
+            parts.append(_row_of_a_field(name, meaning, inner))
+    return "".join(parts)
+
+
+def _row_of_a_field(name: str, meaning: Meaning, inner: Iterable[str]) -> str:
+    blocks = "".join(f" [{kind}](#{kind.lower()})" for kind in inner)
+    formula = "" if meaning.formula is None else f"{meaning.formula.text} ({meaning.formula.version})"
+    return f"| `{name}` | {meaning.unit} | {meaning.text}{blocks} | {formula} |\n"
 
 
 def schema_page() -> str:
     """The JSON schema of an experiment, for editors."""
     return json.dumps(experiment_schema(), indent=1) + "\n"
+
+
+def result_schema_page() -> str:
+    """The JSON schema of ``result.json``."""
+    return json.dumps(result_schema(), indent=1) + "\n"
 
 
 def _row(name: str, *, engines: bool = False) -> str:
@@ -165,6 +201,7 @@ def main() -> int:
         ("cli.md", cli_page()),
         ("parameters.md", parameters_page()),
         ("experiment.schema.json", schema_page()),
+        ("result.schema.json", result_schema_page()),
         ("metrics.md", metrics_page()),
     ):
         path = DOCS / name

@@ -8,8 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import psutil
+from jsonschema import Draft202012Validator
 
 from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.meaning.schema import result_schema
 from tests.fakes.distributions import TOY, lay_down
 
 LLEM = [sys.executable, "-P", "-c", "from llenergymeasure.cli import main; main()"]
@@ -62,7 +64,7 @@ def living(folder: Path) -> list[psutil.Process]:
 
 
 def finished(out: Path) -> list[ExperimentResult]:
-    """The results below a folder: each can be read, and where there are sums they hold.
+    """The results below a folder: each can be read and is as the schema has it, and where there are sums they hold.
 
     Raises:
         AssertionError: something is there that is not whole.
@@ -72,6 +74,7 @@ def finished(out: Path) -> list[ExperimentResult]:
         if any(part.endswith(".llem-partial") for part in file.parts):
             continue
         results.append(ExperimentResult.from_json(file))
+        Draft202012Validator(result_schema()).validate(json.loads(file.read_text(encoding="utf-8")))
         done = file.parent / "DONE"
         if done.exists():
             sums: Mapping[str, str] = json.loads(done.read_text(encoding="utf-8"))

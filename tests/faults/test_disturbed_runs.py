@@ -1,6 +1,5 @@
 """Full disks, streams that take nothing, and engines that end the process: what was measured is kept, and said."""
 
-import functools
 import shlex
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from llenergymeasure.domain.experiment import ExperimentResult
 from tests.fakes.distributions import TOY
 from tests.fakes.faulty import LLEM, arguments, environment, finished, study
+from tests.fakes.small_disk import own_mounts
 
 # Room enough for a run to be begun; the engine takes what is left of it.
 DISK_MB = 80
@@ -97,7 +97,7 @@ def on_a_small_disk(*places: str) -> Shell:
 
     def line(command: list[str]) -> str:
         script = f"{mounts}; {shlex.join(command)}; code=$?; {copy}; exit $code"
-        return shlex.join([*(_own_mounts() or []), "sh", "-c", script])
+        return shlex.join([*(own_mounts() or []), "sh", "-c", script])
 
     return line
 
@@ -127,20 +127,10 @@ def run(folder: Path, shell: Shell, engine: str = TOY, table: str = "table.csv",
     return Ran(ran.returncode, ran.stdout, ran.stderr, folder)
 
 
-@functools.cache
-def _own_mounts() -> list[str] | None:
-    """How to begin a command that may mount disks that only it sees; None where nobody may."""
-    for way in (["unshare", "--mount"], ["unshare", "--user", "--map-root-user", "--mount"]):
-        trial = [*way, "sh", "-c", "mount -t tmpfs -o size=1m none /mnt"]
-        if shutil.which("unshare") and subprocess.run(trial, capture_output=True, check=False).returncode == 0:
-            return way
-    return None
-
-
 @pytest.fixture(scope="module")
 def may_mount() -> None:
     """Skip where nobody may mount a small disk."""
-    if _own_mounts() is None:
+    if own_mounts() is None:
         pytest.skip("nobody may mount a small disk here")
 
 

@@ -1,5 +1,6 @@
 """The command line on the real packaged model, as a user runs it."""
 
+import hashlib
 import json
 import os
 import signal
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from jsonschema import Draft202012Validator
 
 from llenergymeasure import ExperimentResult
+from llenergymeasure.domain.meaning.schema import result_schema
 from tests.fakes.effort import PATIENCE_S
 
 WITHOUT_CODECARBON = """
@@ -158,6 +161,7 @@ def test_the_folder_holds_the_result_and_what_it_was_made_of(two_runs: TwoRuns) 
         ".state/process_0.done",
         ".state/process_0.json",
         ".state/state_0",
+        "DONE",
         "log.txt",
         "outputs.parquet",
         "requests.parquet",
@@ -165,7 +169,12 @@ def test_the_folder_holds_the_result_and_what_it_was_made_of(two_runs: TwoRuns) 
         "timeseries.parquet",
     ]
     assert (folder / ".state" / "state_0").read_text() == "done\n"
-    assert json.loads((folder / "result.json").read_text())["schema_version"] == "2.0"
+    written = json.loads((folder / "result.json").read_text())
+    assert written["schema_version"] == "2.0"
+    Draft202012Validator(result_schema()).validate(written)
+    # Nothing is written after the sums.
+    sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in found if name != "DONE"}
+    assert json.loads((folder / "DONE").read_text()) == sums
 
 
 def test_the_model_was_converted_once_and_nothing_else_is_in_the_cache(two_runs: TwoRuns) -> None:

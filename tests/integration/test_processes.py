@@ -191,7 +191,8 @@ def test_what_is_left_is_a_raw_result_and_a_marker_of_each(shared: Run) -> None:
         *("process_0.done", "process_0.json", "process_1.done", "process_1.json", "state_0", "state_1"),
     ]
     assert sorted(p.name for p in shared.folder.iterdir()) == [
-        *(".state", "log.txt", "log_1.txt", "outputs.parquet", "requests.parquet", "result.json", "timeseries.parquet"),
+        *(".state", "DONE", "log.txt", "log_1.txt"),
+        *("outputs.parquet", "requests.parquet", "result.json", "timeseries.parquet"),
     ]
     again = aggregate_directory(shared.folder / ".state", 2)
     # The files beside the result were written when both had ended.

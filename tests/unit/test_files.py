@@ -26,8 +26,9 @@ from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.processes.handover import PLAN_FILE, handed_over
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.results.export import export_csv
-from llenergymeasure.results.persistence import mark_done, publish, save_result
+from llenergymeasure.results.persistence import publish, save_result
 from llenergymeasure.results.process_files import write_process_result
+from llenergymeasure.results.sums import mark_done
 from llenergymeasure.testing import fake_process_result
 
 

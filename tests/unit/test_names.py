@@ -40,6 +40,7 @@ FIELD_TERMS = {"num_return_sequences", "num_beams", "no_repeat_ngram_size", "min
 ORDINALS = {
     "index", "batch", "slot", "token_ids", "throttle_reasons", "fail_at_batch", "parameters", "architecture",
     "running_pids", "compute_capability", "special_token_ids", "first_token_id", "schema_revision",
+    "definitions", "since",  # versions of formulas, and the revisions they came in
     # Of a case or a simulation that engines are tried with: prompts, and requests by their index.
     "prompts", "answer_to", "ending", "too_long", "failing", "ends_after",
     "pids_before_load", "pids_at_end", "gpu_pids", "output_ids", "exit_code",

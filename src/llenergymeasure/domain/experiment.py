@@ -20,6 +20,7 @@ from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import inputs_digest, outputs_digest
 from llenergymeasure.domain.figures import ComputeFigures, EnergyFigures, SpeedFigures
 from llenergymeasure.domain.inference import ModelDescription
+from llenergymeasure.domain.meaning.fields import definitions_in
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyBreakdown,
@@ -47,7 +48,8 @@ from llenergymeasure.domain.window import InFlight
 #      energy_breakdown, idle_loaded_power_uncertainty_w, energy_net_of_loaded_idle_uncertainty_j, both bounds in
 #      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases; dither_pause_s,
 #      dither_energy_j; energy_interval_j and energy_interval_parts_j;
-#      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot
+#      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot; definitions, which say by
+#      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
 SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
@@ -62,6 +64,7 @@ class ExperimentResult(BaseModel):
 
     schema_version: Literal["2.0"]
     schema_revision: int = 1
+    definitions: dict[str, int] = {}
     experiment_id: str
     name: str
     measurement_config_hash: str
@@ -142,6 +145,16 @@ class ExperimentResult(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
+    def _definitions_follow_from_the_revision(cls, data: Any) -> Any:
+        """Of files that do not name them."""
+        if not isinstance(data, Mapping) or "definitions" in data:
+            return data
+        revision = data.get("schema_revision", 1)
+        # Anything else is refused by the field itself.
+        return {**data, "definitions": definitions_in(revision if isinstance(revision, int) else 1)}
+
+    @model_validator(mode="before")
+    @classmethod
     def _validity_follows_from_the_warnings(cls, data: Any) -> Any:
         """Worked out anew wherever a result is made or read: no file is believed that calls itself citable."""
         if not isinstance(data, Mapping):
@@ -215,6 +228,7 @@ class ExperimentResult(BaseModel):
         return cls(
             schema_version="2.0",
             schema_revision=SCHEMA_REVISION,
+            definitions=definitions_in(SCHEMA_REVISION),
             experiment_id=first.experiment_id,
             name=first.name,
             measurement_config_hash=first.measurement_config_hash,

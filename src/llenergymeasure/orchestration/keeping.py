@@ -21,12 +21,12 @@ from llenergymeasure.results.persistence import (
     STATE_DIR,
     UNFINISHED_FILE,
     create_directory,
-    mark_done,
 )
 from llenergymeasure.results.process_files import write_process_result
+from llenergymeasure.results.sums import DONE_FILE, mark_done
 from llenergymeasure.results.tables import OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE
 
-_OF_A_RESULT = (RESULT_FILE, OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE)
+_OF_A_RESULT = (DONE_FILE, RESULT_FILE, OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def keep(
     plan: ExperimentPlan,
     raws: Sequence[RawProcessResult],
     repository: ResultsRepository,
-    finish: Callable[[Path], Path],
+    place: Callable[[Path], Path],
 ) -> Kept:
     """Write what [n] processes measured into the plan's folder; where that takes not all of it, elsewhere.
 
@@ -54,7 +54,7 @@ def keep(
         plan: what was measured.
         raws: what the processes saw.
         repository: keeps the result.
-        finish: the last thing that makes a folder count as whole; gives the folder, which may have another name then.
+        place: puts a folder that has everything where it belongs, and gives it under the name that it has then.
 
     Raises:
         ExperimentError: it cannot be made one result.
@@ -65,12 +65,13 @@ def keep(
     result, why = _written(raws, folder, repository)
     if why is None:
         try:
-            return Kept(result=result, directory=finish(folder))
+            mark_done(folder)
+            return Kept(result=result, directory=place(folder))
         except OSError as error:
             why = _reason(error)
     meant_for = plan.config.output_dir or folder
     cannot = f"the result of {plan.config.display_name} cannot be written to {meant_for} ({why})"
-    spare = kept_elsewhere(plan.experiment_id, lambda place: _whole(raws, place, repository))
+    spare = kept_elsewhere(plan.experiment_id, lambda elsewhere: _whole(raws, elsewhere, repository))
     if spare is not None:
         _remove(folder)
         return Kept(result=spare[1], directory=spare[0], problem=f"{cannot}; it is in {spare[0]}")
@@ -79,13 +80,24 @@ def keep(
         return Kept(result=result, problem=nowhere)
     try:
         # What does not fit is a warning in it.
-        at = finish(folder)
+        mark_done(folder)
+        at = place(folder)
     except OSError:
-        # What nothing can be held against is no result for whoever reads the folder.
-        with contextlib.suppress(OSError):
-            (folder / RESULT_FILE).replace(folder / UNFINISHED_FILE)
-        return Kept(result=result, problem=nowhere)
+        return Kept(result=result, problem=f"{nowhere}{_left_unfinished(folder, place)}")
     return Kept(result=result, directory=at, problem=f"{nowhere}; the rest is in {at}")
+
+
+def _left_unfinished(folder: Path, place: Callable[[Path], Path]) -> str:
+    """Where a folder is put that has no sums, for whoever looks for it; empty where it stays, or is lost.
+
+    What nothing can be held against is no result for whoever reads the folder.
+    """
+    with contextlib.suppress(OSError):
+        (folder / DONE_FILE).unlink(missing_ok=True)
+        (folder / RESULT_FILE).replace(folder / UNFINISHED_FILE)
+        at = place(folder)
+        return "" if at == folder else f"; what could be written of it is in {at}"
+    return ""
 
 
 def keep_logs(plan: ExperimentPlan, why: str, parent: Path, name: str) -> str:
@@ -111,16 +123,6 @@ def keep_logs(plan: ExperimentPlan, why: str, parent: Path, name: str) -> str:
     except OSError as error:
         return f"nothing was kept, its log cannot be written either ({_reason(error)})"
     return f"nothing was kept but its log, {kept / LOG_FILE}"
-
-
-def marked_done(folder: Path) -> Path:
-    """The folder, with the sums of its files in it.
-
-    Raises:
-        OSError: they cannot be written.
-    """
-    mark_done(folder)
-    return folder
 
 
 def _written(

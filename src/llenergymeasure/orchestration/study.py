@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from llenergymeasure._files import write_atomically
+from llenergymeasure._files import flush_files, write_atomically
 from llenergymeasure._folders import working_folder
 from llenergymeasure._telling import told, told_values
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
@@ -24,7 +24,7 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import TimedOutError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
-from llenergymeasure.orchestration.keeping import Kept, keep, keep_logs, marked_done
+from llenergymeasure.orchestration.keeping import Kept, keep, keep_logs
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, left_whole
@@ -195,7 +195,7 @@ def _run_slot(slot: int, plan: ExperimentPlan, options: RunOptions, run: _StudyR
         with _attempt_directory(plan, lambda: len(run.results) > n_before):
             raws, interruption = _measured(plan, options)
             with held_back():
-                kept = _kept(plan, raws, options, marked_done)
+                kept = _kept(plan, raws, options, lambda folder: folder)
                 run.results.append(kept.result)
                 if kept.problem is not None:
                     # Unlike a single one's the folder stays.
@@ -264,9 +264,9 @@ def _measured(
 
 
 def _kept(
-    plan: ExperimentPlan, raws: Sequence[RawProcessResult], options: RunOptions, finish: Callable[[Path], Path]
+    plan: ExperimentPlan, raws: Sequence[RawProcessResult], options: RunOptions, place: Callable[[Path], Path]
 ) -> Kept:
-    kept = keep(plan, raws, options.repository, finish)
+    kept = keep(plan, raws, options.repository, place)
     if kept.directory is not None or plan.output_dir is None:
         forget_handed_back(plan)
     return kept
@@ -287,6 +287,8 @@ def _attempt_directory(plan: ExperimentPlan, is_through: Callable[[], bool]) -> 
         yield
         return
     path.mkdir(parents=True)
+    # Names in a folder are on the disk when the folder is flushed: attempt, slot and runs.
+    flush_files(list(path.parents)[:3])
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as error:

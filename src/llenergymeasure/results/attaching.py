@@ -10,28 +10,29 @@ from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.meter_log import LoggedEnergy, MeterLog
-from llenergymeasure.results.persistence import DONE_FILE, load_result, result_file, write_result
+from llenergymeasure.results.persistence import load_result, result_file, result_text
+from llenergymeasure.results.sums import DONE_FILE, rewrite
 
 # What stands for a sensor in the row of a log.
 _SENSOR = "attached"
 
 
 def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinfo = UTC) -> ExperimentResult:
-    """Add the energy that a meter at the wall logged over a result's window, and write the file anew.
+    """Add the energy that a meter at the wall logged over a result's window, and write file and ``DONE`` anew.
 
     The total and all that follows from it stay as they were measured; the log is a row of scope ``wall`` beside it and
     ``energy_host_j``.
 
     Args:
-        path: as for ``load_result``; the folder of a single result, or its file under any name. Where that is a link,
-            the file it leads to is written.
+        path: as for ``load_result``, or the file of a result under any name. Where that is a link, the file it leads to
+            is written.
         log_file: the meter's CSV.
         offset_s: how far the meter's clock was ahead of the machine's, in seconds.
         zone: that of times in the log which name none.
 
     Raises:
-        ConfigError: the result or the log cannot be read, they do not go together, the result has such a row, or the
-            log has less than what was sensed in the machine.
+        ConfigError: the result or the log cannot be read, they do not go together, the result has such a row or is not
+            the one that was written, or the log has less than what was sensed in the machine.
         OSError: the result cannot be written; the old one is still there.
     """
     if not math.isfinite(offset_s):
@@ -40,8 +41,7 @@ def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinf
     result = load_result(named)
     # A link stays one.
     file = named.resolve()
-    for place in (named, file):
-        _check(result, place)
+    _check(result, named, file)
     start_s, end_s = (second + offset_s for second in _window_s(result, named))
     log = MeterLog.read(log_file, zone, start_s, end_s)
     found = log.energy()
@@ -67,7 +67,7 @@ def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinf
             "attached_logs": (*result.attached_logs, about),
         }
     )
-    write_result(joined, file)
+    rewrite(file, result_text(joined))
     return joined
 
 
@@ -87,9 +87,12 @@ def _row(found: LoggedEnergy, log: MeterLog) -> DeviceEnergy:
     )
 
 
-def _check(result: ExperimentResult, file: Path) -> None:
-    if (file.parent / DONE_FILE).exists():
-        raise ConfigError(f"result {file}: it is part of a study, whose sums in {DONE_FILE} would no longer hold")
+def _check(result: ExperimentResult, file: Path, target: Path) -> None:
+    if file.parent.resolve() != target.parent and (file.parent / DONE_FILE).exists():
+        raise ConfigError(
+            f"result {file}: it is a link to {target}, and sums in {DONE_FILE} beside the link would no longer hold; "
+            "give the file it leads to"
+        )
     if result.schema_revision > SCHEMA_REVISION:
         raise ConfigError(
             f"result {file} is of revision {result.schema_revision}, and this version knows {SCHEMA_REVISION}: what it "

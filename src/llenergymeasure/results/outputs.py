@@ -1,5 +1,6 @@
 """The tokens of a saved run, and whether two runs said the same."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,9 @@ from llenergymeasure._paths import unnameable
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
 from llenergymeasure.exceptions import ConfigError, first_line
 from llenergymeasure.results.persistence import load_result, result_file
+from llenergymeasure.results.sums import has_sums, problem_of
+
+_log = logging.getLogger(__name__)
 
 # Of tables that are compared in memory, a gigabyte or so.
 _MOST_ROWS = 5_000_000
@@ -131,7 +135,11 @@ def _beside(run: Path, name: str) -> Path:
     is_a_name = name not in ("", ".", "..") and Path(name).name == name and unnameable(name) is None
     if not is_a_name:
         raise ConfigError(f"result {file}: its table is named {name[:80]!r}; a table is a file beside the result")
-    return file.with_name(name)
+    table = file.with_name(name)
+    # Whether the result itself is the one that was written is told when it is read.
+    if has_sums(file) and table.exists() and (problem := problem_of(table)) is not None:
+        _log.warning("%s", problem)
+    return table
 
 
 def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[tuple[Any, ...]]:

@@ -1,7 +1,6 @@
 """Result files and the folders they live in. Nothing is ever overwritten, nothing half-written has a final name."""
 
 import contextlib
-import hashlib
 import itertools
 import json
 import logging
@@ -19,7 +18,9 @@ from llenergymeasure._folders import put_in_place
 from llenergymeasure._paths import expanded, unnameable
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
+from llenergymeasure.domain.meaning.fields import FORMULAS
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.sums import has_sums, missing_beside, problem_of
 
 _log = logging.getLogger(__name__)
 
@@ -29,15 +30,18 @@ _UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")
 RESULT_FILE = "result.json"
 # One beside which no sums could be written.
 UNFINISHED_FILE = "result.unfinished.json"
-DONE_FILE = "DONE"
 LOG_FILE = "log.txt"
 STATE_DIR = ".state"
 RUNS_DIR = "runs"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+# Names that Windows, and what is made to work with it, keeps for devices, with whatever ending.
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 _MAX_NAME = 100
 # A result of hundreds of thousands of requests has some 50 kB; what grows with requests stands in tables.
 _MOST_BYTES = 64 * 2**20
 _MOST_SHOWN = 80
+# From this revision on every result has sums beside it; before, only those of studies.
+_FIRST_WITH_SUMS = 5
 _ATTEMPT = re.compile(r"attempt-(\d+)")
 
 
@@ -60,17 +64,13 @@ def save_result(result: ExperimentResult, output_dir: Path) -> Path:
         OSError: it cannot be written.
     """
     path = output_dir / RESULT_FILE
-    write_result(result, path)
+    write_atomically(path, result_text(result))
     return path
 
 
-def write_result(result: ExperimentResult, file: Path) -> None:
-    """Write a result under a name of its own, in the place of a file that is there.
-
-    Raises:
-        OSError: it cannot be written; what was there still is.
-    """
-    write_atomically(file, as_written(result, indent=2) + "\n")
+def result_text(result: ExperimentResult) -> str:
+    """A result as its file has it."""
+    return as_written(result, indent=2) + "\n"
 
 
 def as_written(model: BaseModel, indent: int | None = None) -> str:
@@ -112,19 +112,27 @@ def _result_file(path: Path) -> Path:
 def load_result(path: Path) -> ExperimentResult:
     """The result in a ``result.json``, or in a folder that ``result_file`` finds one for.
 
+    Where it is not known to be the one that was written, or a file beside it is gone, the log says so.
+
     Raises:
         ConfigError: missing, torn, or of another schema.
     """
     file = result_file(path)
     try:
-        written = json.loads(read_regular(file, _MOST_BYTES).decode("utf-8"))
+        content = read_regular(file, _MOST_BYTES)
+        written = json.loads(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"result {file}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"result {file}: this is not a text file in UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"result {file}: this is no JSON: {error}") from None
-    return _understood(written, file)
+    result = _understood(written, file)
+    if result.schema_revision >= _FIRST_WITH_SUMS or has_sums(file):
+        gone = [f"{file.parent / name}: it is gone" for name in missing_beside(file)]
+        for problem in filter(None, [problem_of(file, content), *gone]):
+            _log.warning("%s", problem)
+    return result
 
 
 def _understood(written: object, file: Path) -> ExperimentResult:
@@ -157,7 +165,18 @@ def _understood(written: object, file: Path) -> ExperimentResult:
         revision, names = written.get("schema_revision", 1), ", ".join(sorted(unknown))
         said = "result %s is of revision %s, and this version knows %d: left out: %s"
         _log.warning(said, file, revision, SCHEMA_REVISION, names)
+    later = [place for place, version in result.definitions.items() if version > _known_version(place, version)]
+    if later:
+        said = (
+            "result %s was made with later definitions than this version knows, so these are other figures than its: %s"
+        )
+        _log.warning(said, file, ", ".join(sorted(later)))
     return result
+
+
+def _known_version(place: str, version: int) -> int:
+    """The version of a formula that is known; of a field that is not known, which was told already, the given one."""
+    return FORMULAS[place].version if place in FORMULAS else version
 
 
 def _name_model_facts(written: dict[str, Any]) -> None:
@@ -192,8 +211,14 @@ def _remove(written: Any, place: Sequence[int | str]) -> bool:
 
 
 def safe_name(name: str) -> str:
-    """The name with everything that does not belong into a folder's name replaced."""
-    return _UNSAFE.sub("-", name).strip("-.")[:_MAX_NAME] or "run"
+    """A name of at most 100 bytes for a folder, on every file system: letters of ASCII, digits, ``.``, ``_`` and ``-``.
+
+    It does not end or begin in a dot, has nothing of a path, and is no device of Windows, whatever follows a dot in it.
+    """
+    safe = _UNSAFE.sub("-", name).strip("-.")
+    if _DEVICE.match(safe):
+        safe = f"run-{safe}"
+    return safe[:_MAX_NAME].rstrip("-.") or "run"
 
 
 def stamped_name(name: str, now: datetime) -> str:
@@ -222,15 +247,3 @@ def publish(staging: Path, parent: Path, name: str) -> Path:
         with contextlib.suppress(OSError):
             target.rmdir()
         raise
-
-
-def mark_done(directory: Path) -> Path:
-    """Write ``DONE``: the SHA-256 of each file in the folder. The last thing to be written."""
-    sums = {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != DONE_FILE
-    }
-    target = directory / DONE_FILE
-    write_atomically(target, json.dumps(sums, indent=2) + "\n")
-    return target

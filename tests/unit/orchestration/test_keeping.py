@@ -16,7 +16,7 @@ from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration import keeping, spare
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, hand_back, handed_back
 from llenergymeasure.orchestration.study import execute_experiment, execute_study
-from llenergymeasure.results import persistence, process_files, tables
+from llenergymeasure.results import persistence, process_files, sums, tables
 from llenergymeasure.results.persistence import JsonRepository
 from llenergymeasure.testing import fake_process_result
 from tests.unit.orchestration.conftest import Bench, plan_of, study_of
@@ -91,11 +91,26 @@ def test_where_no_place_takes_it_the_result_is_still_given(bench: Bench, tmp_pat
     assert names_in(temporary) == names_in(tmp_path / "out") == set()
 
 
+def test_a_single_result_without_sums_is_called_unfinished(
+    bench: Bench, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path) -> Path:
+        raise FULL
+
+    monkeypatch.setattr(keeping, "mark_done", full)
+    kept = execute_experiment(ExperimentConfig(model="m", name="a", output_dir=tmp_path / "out"), bench.options())
+    (folder,) = (tmp_path / "out").iterdir()
+    assert names_in(folder) >= {"result.unfinished.json", "requests.parquet"}
+    assert not names_in(folder) & {"result.json", "DONE"}
+    assert kept.directory is None
+    assert str(kept.problem).endswith(f"and no other place takes it; what could be written of it is in {folder}")
+
+
 @pytest.mark.parametrize("spare_place", [True, False])
 def test_a_done_that_cannot_be_written_costs_no_result(
     bench: Bench, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, spare_place: bool
 ) -> None:
-    real = persistence.mark_done
+    real = sums.mark_done
 
     def full(folder: Path) -> Path:
         if folder.is_relative_to(tmp_path / "out") or not spare_place:
@@ -211,7 +226,7 @@ def test_an_interruption_when_everything_was_measured_already_keeps_it(bench: Be
 def test_interruptions_wait_until_everything_is_written(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = persistence.mark_done
+    real = sums.mark_done
 
     def interrupted(folder: Path) -> Path:
         os.kill(os.getpid(), 2)

@@ -52,7 +52,9 @@ def test_an_experiment_lands_in_a_folder_of_its_name_and_time(bench: Bench, tmp_
     saved = execute_experiment(config(name="my run", output_dir=tmp_path / "out"), bench.options())
     assert saved.directory == tmp_path / "out" / f"my-run_{STAMP}"
     assert ExperimentResult.from_json(saved.directory) == saved.result
-    assert tree(tmp_path / "out") == {f"my-run_{STAMP}/{name}" for name in ("result.json", "log.txt", *SIDECARS)}
+    assert tree(tmp_path / "out") == {
+        f"my-run_{STAMP}/{name}" for name in ("DONE", "result.json", "log.txt", *SIDECARS)
+    }
 
 
 def test_the_default_name_is_model_engine_precision(bench: Bench, tmp_path: Path) -> None:

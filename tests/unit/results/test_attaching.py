@@ -19,7 +19,8 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.attaching import attach_log
 from llenergymeasure.results.meter_log import MeterLog
-from llenergymeasure.results.persistence import mark_done, save_result
+from llenergymeasure.results.persistence import load_result, save_result
+from llenergymeasure.results.sums import mark_done
 from llenergymeasure.testing import fake_process_result
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -175,12 +176,26 @@ def test_a_link_stays_one_and_its_file_is_written(run: Path, tmp_path: Path) -> 
     assert len(json.loads(kept.read_text())["attached_logs"]) == 1
 
 
-def test_a_link_into_a_study_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_link_from_elsewhere_leads_to_a_result_whose_sums_follow(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     mark_done(run)
     link = tmp_path / "link.json"
     link.symlink_to(run / "result.json")
-    with pytest.raises(ConfigError, match="part of a study"):
-        attach_log(link, log(tmp_path, every(0.5, 450.0)))
+    attach_log(link, log(tmp_path, every(0.5, 450.0)))
+    assert len(load_result(link).attached_logs) == len(load_result(run).attached_logs) == 1
+    assert caplog.text == ""
+
+
+def test_a_link_out_of_a_folder_with_sums_is_refused(run: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    (run / "result.json").rename(kept)
+    (run / "result.json").symlink_to(kept)
+    mark_done(run)
+    before = kept.read_bytes()
+    with pytest.raises(ConfigError, match=r"it is a link to .*kept.json, and sums in DONE"):
+        attach_log(run, log(tmp_path, every(0.5, 450.0)))
+    assert kept.read_bytes() == before
 
 
 def test_a_wall_may_have_less_than_was_sensed_by_what_the_bounds_leave_open(run: Path, tmp_path: Path) -> None:
@@ -239,10 +254,27 @@ def test_a_second_log_is_refused(run: Path, tmp_path: Path) -> None:
         attach_log(run, file)
 
 
-def test_a_run_of_a_study_is_refused(run: Path, tmp_path: Path) -> None:
+def test_the_sums_beside_a_result_are_written_anew(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (run / "log.txt").write_text("as it was")
     mark_done(run)
-    with pytest.raises(ConfigError, match="part of a study"):
+    (run / "log.txt").write_text("damaged since")
+    attach_log(run, log(tmp_path, every(0.5, 450.0)))
+    assert json.loads((run / "DONE").read_text()) == {
+        "log.txt": hashlib.sha256(b"as it was").hexdigest(),  # nothing is vouched for that was not written
+        "result.json": hashlib.sha256((run / "result.json").read_bytes()).hexdigest(),
+    }
+    assert len(load_result(run).attached_logs) == 1
+    assert caplog.text == ""
+
+
+def test_nothing_is_joined_to_a_result_that_was_changed(run: Path, tmp_path: Path) -> None:
+    mark_done(run)
+    edited = (run / "result.json").read_text().replace("600.0", "500.0")
+    (run / "result.json").write_text(edited)
+    sums = (run / "DONE").read_bytes()
+    with pytest.raises(ConfigError, match=r"result.json: it is not the file that was written"):
         attach_log(run, log(tmp_path, every(0.5, 450.0)))
+    assert ((run / "result.json").read_text(), (run / "DONE").read_bytes()) == (edited, sums)
 
 
 def test_a_result_of_a_later_version_is_refused(run: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Result files and their folders: whole or absent, never overwritten."""
 
-import hashlib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from hypothesis import given, settings
@@ -28,13 +27,13 @@ from llenergymeasure.results.persistence import (
     JsonRepository,
     create_directory,
     load_result,
-    mark_done,
     publish,
     result_file,
     safe_name,
     save_result,
     stamped_name,
 )
+from llenergymeasure.results.sums import mark_done
 from tests.fakes.effort import examples
 from tests.unit.results.conftest import values_of
 
@@ -237,7 +236,27 @@ def test_an_absent_folder_is_an_error_and_is_not_made(tmp_path: Path) -> None:
 def test_a_safe_name_is_one_visible_plain_folder_name(name: str) -> None:
     safe = safe_name(name)
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", safe)
-    assert safe_name(safe) == safe or len(safe) == 100
+    assert not safe.endswith((".", "-"))
+    assert not PureWindowsPath(safe).is_reserved()
+    assert safe_name(safe) == safe
+
+
+# What a name may end or begin in that a file system takes for something else.
+_ODD = st.sampled_from(["CON", "nul", "com1", "LPT9", "Aux", ".", "..", "-", "/", "\\", ":", "~", "a" * 99, "\0", "é"])
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(_ODD | st.text(max_size=3), max_size=5).map("".join))
+def test_a_folder_of_any_name_stays_where_it_belongs(name: str) -> None:
+    now = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    with tempfile.TemporaryDirectory() as parent:
+        for wanted in (safe_name(name), stamped_name(name, now)):
+            assert not PureWindowsPath(wanted).is_reserved()
+            # A file system that does not tell a from A must come to the same folder again, not into another's.
+            made = create_directory(Path(parent), wanted)
+            assert made.resolve().parent == Path(parent).resolve()
+            # What working folders add to it, and numbers of folders that are there already.
+            assert len(f".{made.name}_1000.01234567.llem-partial".encode()) <= 255
 
 
 @pytest.mark.parametrize(
@@ -250,6 +269,12 @@ def test_a_safe_name_is_one_visible_plain_folder_name(name: str) -> None:
         ("", "run"),
         ("模型", "run"),
         ("a" * 300, "a" * 100),
+        ("a" * 99 + "..b", "a" * 99),
+        ("CON", "run-CON"),
+        ("nul.json", "run-nul.json"),
+        ("com1..x", "run-com1..x"),
+        ("console", "console"),
+        ("com10", "com10"),
     ],
 )
 def test_safe_names(name: str, safe: str) -> None:
@@ -274,7 +299,7 @@ def test_existing_folders_are_numbered_around_and_never_touched(tmp_path: Path) 
 
 _RACER = """
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from llenergymeasure.results.persistence import create_directory, publish
 from llenergymeasure._folders import working_folder
 parent = Path(sys.argv[1])
@@ -340,18 +365,6 @@ def test_a_folder_that_cannot_be_published_leaves_no_empty_one(tmp_path: Path) -
     assert names_in(tmp_path) == set()
 
 
-def test_done_lists_the_sha_256_of_every_other_file(tmp_path: Path) -> None:
-    contents = {"result.json": b"{}", ".state/process_0.json": b"\x00\xff", "deep/er/log.txt": b""}
-    for name, content in contents.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    assert mark_done(tmp_path) == tmp_path / "DONE"
-    expected = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    assert json.loads((tmp_path / "DONE").read_text(encoding="utf-8")) == expected
-    mark_done(tmp_path)
-    assert json.loads((tmp_path / "DONE").read_text(encoding="utf-8")) == expected
-
-
 def test_what_a_later_revision_has_more_is_left_out_and_that_is_said(
     result: ExperimentResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -360,6 +373,7 @@ def test_what_a_later_revision_has_more_is_left_out_and_that_is_said(
     written |= {"schema_revision": 99, "a_field_of_the_future": 1}
     written["warmup_result"]["another"] = [1]
     path.write_text(json.dumps(written), encoding="utf-8")
+    mark_done(tmp_path)
     assert load_result(path) == result.model_copy(update={"schema_revision": 99})
     (record,) = caplog.records
     said = record.getMessage()

@@ -1,0 +1,1 @@
+"""What the fields of a result mean, written once: ``fields`` has all of it."""

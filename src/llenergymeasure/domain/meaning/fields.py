@@ -1,0 +1,64 @@
+"""What every field of a result means: its unit, its formula and the version of that.
+
+This is the one place where it is written. The page of the documentation and the JSON schema are made from it, every
+result says by it which versions it was made with, and a test holds it complete. A formula that changes gets a new
+version here, so that it cannot hide under the same name.
+"""
+
+from collections.abc import Mapping
+
+from llenergymeasure.domain.meaning import joules, surroundings, work
+from llenergymeasure.domain.meaning.base import Formula, Meanings
+
+# By the name of the class, in the order of the page.
+FIELDS: Mapping[str, Meanings] = {
+    "ExperimentResult": {**joules.RESULT, **work.RESULT, **surroundings.RESULT},
+    "DeviceEnergy": joules.DEVICE_ENERGY,
+    "EnergyBreakdown": joules.ENERGY_BREAKDOWN,
+    "AttachedLog": joules.ATTACHED_LOG,
+    "ProcessSummary": joules.PROCESS_SUMMARY,
+    "Aggregation": work.AGGREGATION,
+    "LatencyStatistics": work.LATENCY_STATISTICS,
+    "Distribution": work.DISTRIBUTION,
+    "InFlight": work.IN_FLIGHT,
+    "FlopsResult": work.FLOPS_RESULT,
+    "FlopsTerms": work.FLOPS_TERMS,
+    "PhasesResult": joules.PHASES_RESULT,
+    "PhaseResult": joules.PHASE_RESULT,
+    "Estimate": joules.ESTIMATE,
+    "PhasePair": joules.PHASE_PAIR,
+    "PhaseReading": joules.PHASE_READING,
+    "WarmupResult": work.WARMUP_RESULT,
+    "ThermalThrottleInfo": work.THERMAL_THROTTLE,
+    "EnvironmentSnapshot": surroundings.ENVIRONMENT,
+    "GpuInfo": surroundings.GPU_INFO,
+    "Calibration": surroundings.CALIBRATION,
+    "ReadingProperties": surroundings.READING_PROPERTIES,
+    "ModelDescription": surroundings.MODEL,
+}
+
+# Where in a result classes with formulas stand; each in one place, so that a formula has one name.
+_PLACES = {
+    "ExperimentResult": "",
+    "DeviceEnergy": "energy_devices.",
+    "EnergyBreakdown": "energy_breakdown.",
+    "LatencyStatistics": "latency_stats.",
+    "FlopsResult": "flops_result.",
+    "PhasesResult": "phases.",
+    "WarmupResult": "warmup_result.",
+    "ThermalThrottleInfo": "thermal_throttle.",
+}
+
+# By the place in a result, such as ``energy_breakdown.adjusted_j``.
+FORMULAS: Mapping[str, Formula] = {
+    f"{_PLACES[kind]}{name}": meaning.formula
+    for kind, fields in FIELDS.items()
+    for name, meaning in fields.items()
+    if meaning.formula is not None
+}
+
+
+def definitions_in(revision: int) -> dict[str, int]:
+    """The version of each formula that files of a revision were written with, by the place of its field."""
+    versions = {place: formula.version_in(revision) for place, formula in FORMULAS.items()}
+    return {place: version for place, version in versions.items() if version is not None}

@@ -1,0 +1,187 @@
+"""``DONE`` says that a result is whole, and by name what is no longer as it was written."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.outputs import read_outputs
+from llenergymeasure.results.persistence import load_result, save_result
+from llenergymeasure.results.sums import has_sums, mark_done, problem_of, rewrite
+from tests.fakes.effort import examples
+
+
+@pytest.fixture
+def run(result: ExperimentResult, tmp_path: Path) -> Path:
+    """A result with its table of outputs, whole."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    pq.write_table(pa.table({"index": [0], "answer": [0], "token_ids": [[7, 8]]}), folder / "outputs.parquet")
+    save_result(result.model_copy(update={"outputs": "outputs.parquet"}), folder)
+    mark_done(folder)
+    return folder
+
+
+def test_done_lists_the_sha_256_of_every_other_file(tmp_path: Path) -> None:
+    contents = {
+        "result.json": b"{}",
+        ".state/process_0.json": b"\x00\xff",
+        "deep/er/DONE": b"of another",
+        "log.txt": b"",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    assert mark_done(tmp_path) == tmp_path / "DONE"
+    expected = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    assert json.loads((tmp_path / "DONE").read_text(encoding="utf-8")) == expected
+    mark_done(tmp_path)
+    assert json.loads((tmp_path / "DONE").read_text(encoding="utf-8")) == expected
+
+
+def test_the_disk_has_every_file_before_the_sums_get_their_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "log.txt").write_text("written by a handler that flushes nothing", encoding="utf-8")
+    (run / ".state").mkdir()
+    (run / ".state" / "process_0.json").write_text("{}", encoding="utf-8")
+    events: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(descriptor: int) -> None:
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def renamed(source: Path, target: Path) -> None:
+        events.append(f"-> {Path(target).name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    mark_done(run)
+    at = events.index("-> DONE")
+    assert {"log.txt", "result.json", "outputs.parquet", "process_0.json", ".state"} <= set(events[:at])
+    assert events[at - 1].endswith(".tmp")
+    assert events[at + 1 :] == ["run", run.parent.name]
+
+
+def test_a_whole_result_is_read_without_a_word(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_result(run)
+    assert read_outputs(run) == {0: [[7, 8]]}
+    assert caplog.text == ""
+    assert has_sums(run / "result.json")
+
+
+def test_a_result_without_sums_says_so(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (run / "DONE").unlink()
+    assert not has_sums(run / "result.json")
+    load_result(run)
+    assert f"{run}/result.json: there is no DONE beside it, so nothing says that it is whole" in caplog.text
+
+
+def test_results_of_before_single_ones_had_sums_say_nothing(
+    result: ExperimentResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_result(result.model_copy(update={"schema_revision": 4}), tmp_path)
+    load_result(tmp_path)
+    assert caplog.text == ""
+
+
+def test_an_edited_result_is_named(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = run / "result.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"n_requests": ', '"n_requests": 1'), encoding="utf-8")
+    load_result(run)
+    assert f"{file}: it is not the file that was written: its SHA-256 is not the one in DONE" in caplog.text
+
+
+def test_a_table_of_other_tokens_is_named_where_it_is_read(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = run / "outputs.parquet"
+    pq.write_table(pa.table({"index": [0], "answer": [0], "token_ids": [[7, 9]]}), table)
+    assert read_outputs(run) == {0: [[7, 9]]}
+    assert f"{table}: it is not the file that was written" in caplog.text
+
+
+def test_a_file_that_is_gone_is_named(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (run / "outputs.parquet").unlink()
+    load_result(run)
+    assert f"{run}/outputs.parquet: it is gone" in caplog.text
+
+
+def test_a_file_that_came_later_is_named(run: Path) -> None:
+    (run / "more.json").write_text("{}", encoding="utf-8")
+    assert problem_of(run / "more.json") == (
+        f"{run}/more.json: DONE has no sum of it, so it was added after the result was whole"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is torn or was edited"), (b'{"result.json": "ab', "it is torn or was edited"),
+        (b"\xff\xfe", "it is torn or was edited"), (b"[" * 100_000, "it is torn or was edited"),
+        (b"[]", "it is no list of sums"), (b'{"result.json": 1}', "it is no list of sums"),
+        (b'{"../other/result.json": "ab"}', "it is no list of sums"),
+        (b'{"/etc/passwd": "ab"}', "it is no list of sums"),
+        (b'{"a\\u0000b": "ab"}', "it is no list of sums"), (b'{"": "ab"}', "it is no list of sums"),
+    ],
+)  # fmt: skip
+def test_sums_that_are_none_are_told(content: bytes, said: str, run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (run / "DONE").write_bytes(content)
+    load_result(run)
+    assert f"{run}/DONE: {said}" in caplog.text
+    with pytest.raises(ConfigError, match=said):
+        rewrite(run / "result.json", "{}")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_in_the_place_of_the_sums_is_told(
+    kind: str, run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run / "DONE").unlink()
+    (run / "DONE").mkdir() if kind == "folder" else os.mkfifo(run / "DONE")
+    load_result(run)
+    assert f"{run}/DONE: cannot be read" in caplog.text
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(content=st.binary(max_size=40), place=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_every_bit_counts(content: bytes, place: int, bit: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "file"
+        file.write_bytes(content + b"end")
+        mark_done(Path(folder))
+        assert problem_of(file) is None
+        changed = bytearray(file.read_bytes())
+        changed[place % len(changed)] ^= 1 << bit
+        file.write_bytes(changed)
+        assert problem_of(file) is not None
+        assert problem_of(file, content + b"end") is None
+
+
+def test_a_link_out_of_a_whole_folder_is_held_against_its_sums(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text("{}", encoding="utf-8")
+    (run / "result.json").unlink()
+    (run / "result.json").symlink_to(other)
+    assert (problem_of(run / "result.json") or "").startswith(f"{run}/result.json: it is not the file that was written")
+
+
+def test_a_file_is_rewritten_together_with_its_sum(run: Path) -> None:
+    before = json.loads((run / "DONE").read_text(encoding="utf-8"))
+    rewrite(run / "result.json", "other")
+    sums = json.loads((run / "DONE").read_text(encoding="utf-8"))
+    assert sums == before | {"result.json": hashlib.sha256(b"other").hexdigest()}
+    assert sorted(path.name for path in run.iterdir()) == ["DONE", "outputs.parquet", "result.json"]
+
+
+def test_where_nothing_was_whole_nothing_comes_to_look_so(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("one", encoding="utf-8")
+    rewrite(tmp_path / "result.json", "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
