@@ -68,8 +68,8 @@ def test_what_is_printed_goes_to_the_log(caplog: pytest.LogCaptureFixture, capfd
         (found,) = examine([config_of("cautions print")], None)
     assert found.lacking == ()
     assert [r.getMessage() for r in caplog.records if "printed" in r.getMessage()] == [
-        "printed while an engine was asked: hello \x1b[31m red",
-        "printed while an engine was asked: and by its descriptor",
+        "printed while it was asked: hello \x1b[31m red",
+        "printed while it was asked: and by its descriptor",
     ]
     assert capfd.readouterr() == ("", "")
 
