@@ -6,6 +6,7 @@ read again by the process that measures.
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -74,27 +75,39 @@ EXAMINED = TypeAdapter(ExaminedExperiment)
 _VISIBLE = TypeAdapter(VisibleGpus)
 
 
-def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
+def check(
+    experiments: Sequence[ExperimentConfig], output_dir: Path | None, asking: Asking | None = None
+) -> list[ExaminedExperiment]:
     """Check [n] experiments and the place for their results, and give what was found of each; cautions are logged.
+
+    Args:
+        experiments: what is to be run.
+        output_dir: the place for the results; None writes nothing.
+        asking: asks engines, and may have been asked before; None starts what it needs.
 
     Raises:
         ConfigError: everything that is wrong is wrong in the configuration.
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
-    found = examine(experiments, output_dir)
+    found = examine(experiments, output_dir, asking)
     for line in _named([e.cautions for e in found], experiments):
         _log.warning("%s", line)
     return found
 
 
 def examine(
-    experiments: Sequence[ExperimentConfig], output_dir: Path | None, *, ask_every_sensor: bool = False
+    experiments: Sequence[ExperimentConfig],
+    output_dir: Path | None,
+    asking: Asking | None = None,
+    *,
+    ask_every_sensor: bool = False,
 ) -> list[ExaminedExperiment]:
     """As ``check``, and nothing is logged.
 
     Args:
         experiments: what is to be run.
         output_dir: the place for the results; None writes nothing.
+        asking: asks engines, and may have been asked before; None starts what it needs.
         ask_every_sensor: ask also those that nothing depends on before the run.
 
     Raises:
@@ -102,7 +115,7 @@ def examine(
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
     visible = visible_gpus()
-    found = _examined(experiments, visible)
+    found = _examined(experiments, visible, asking)
     with _Sensors(visible) as of_machine:
         found = [
             _with_sensor(config, each, of_machine) if ask_every_sensor or _depends_on_its_sensor(config) else each
@@ -134,11 +147,13 @@ def _output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
         return [str(error)]
 
 
-def _examined(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> list[ExaminedExperiment]:
+def _examined(
+    experiments: Sequence[ExperimentConfig], visible: VisibleGpus, asking: Asking | None
+) -> list[ExaminedExperiment]:
     # Prompts are read once, here and there, however many experiments share them.
     prompts = PromptChecks()
-    with Asking() as asking:
-        return [_examine(experiment, prompts, visible, asking) for experiment in experiments]
+    with Asking() if asking is None else nullcontext(asking) as used:
+        return [_examine(experiment, prompts, visible, used) for experiment in experiments]
 
 
 def _examine(
