@@ -134,9 +134,12 @@ class _Elsewhere:
             LLEMError: as ``calibrated_here``.
             BackendError: the load ended its process, or does not end.
         """
-        about = {"gpu": GPU.dump_json(gpu).decode(), "engine": engine, "seconds": self._seconds}
+        given = GPU.dump_json(gpu).decode()
         try:
-            return CALIBRATION.validate_json(self._asking.ask("calibration", self._while_at_work, **about))
+            answer = self._asking.ask(
+                "calibration", self._while_at_work, gpu=given, engine=engine, seconds=self._seconds
+            )
+            return CALIBRATION.validate_json(answer)
         except (ForeignExitError, ValidationError) as error:
             raise _failed(engine, gpu, error) from error
 
