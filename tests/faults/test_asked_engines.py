@@ -51,7 +51,7 @@ def test_what_one_prints_is_no_result_and_moves_no_cursor(tmp_path: Path) -> Non
     assert run.stdout.startswith("# experiment 1 of 1")
     assert "hello" not in run.stdout
     assert "from the top" not in run.stdout
-    assert "llem: printed while an engine was asked: hello \\x1b[31m red\n" in run.stderr
+    assert "llem: printed while it was asked: hello \\x1b[31m red\n" in run.stderr
     assert "\x1b" not in run.stdout + run.stderr
 
 
@@ -95,6 +95,40 @@ def test_an_interruption_ends_what_is_asked(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, told.splitlines()[-1]) == (130, "llem: interrupted; nothing was kept")
+    assert living(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("doing", "said"),
+    [
+        ("import os; os._exit(0)", "it cannot be asked: it ended its process, which ended with exit code 0"),
+        ("import os; os.abort()", "it cannot be asked: it ended its process, which was killed by SIGABRT"),
+        (
+            "import time; time.sleep(100000)",
+            "it cannot be asked: the process that asks it gave no sign of life for 5 s",
+        ),
+        ("raise SystemExit(0)", "it failed when it was asked: SystemExit: 0"),
+    ],
+)
+def test_a_sensor_that_is_named_and_ends_or_holds_whoever_asks_is_a_line(tmp_path: Path, doing: str, said: str) -> None:
+    env = environment(tmp_path, TOY)
+    module = BARE.replace("return True", f'print("from the sensor"); {doing}')
+    lay_down(tmp_path / "engine", {"llem_bare": module}, {"bare": "llem_bare:BareSensor"}, "llem-bare", SENSORS)
+    settings = (
+        "--set",
+        "energy.backend=bare",
+        "--set",
+        "execution.stall_timeout_s=5",
+        "--set",
+        "baseline.enabled=true",
+    )
+    command = arguments(tmp_path / "out", *settings)
+    run = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert f"llem: energy backend 'bare' is not usable: {said}" in run.stderr
+    assert "llem: printed while it was asked: from the sensor\n" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "out").exists()
     assert living(tmp_path) == []
 
 

@@ -241,7 +241,7 @@ def test_the_error_of_one_process_is_told_as_it_was_and_nothing_stays(tmp_path: 
     with pytest.raises(ConfigError, match=told):
         run_study(StudyConfig(experiments=[experiment]))
     # Of the four prompts the second goes to process 1, and process 0 waits for it.
-    options = RunOptions(preflight=lambda experiments, _: [unchecked(each) for each in experiments])
+    options = RunOptions(preflight=lambda experiments, *_: [unchecked(each) for each in experiments])
     study = execute_study(StudyConfig(experiments=[experiment], output_dir=tmp_path / "out"), options)
     (failure,) = study.failures
     assert failure.error_type == "ConfigError"

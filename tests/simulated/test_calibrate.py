@@ -12,7 +12,7 @@ import nvmlsim
 from nvmlsim import Counter, Gpu, Scenario, Trace
 from tests.fakes.distributions import TOY
 from tests.fakes.effort import PATIENCE_S
-from tests.fakes.faulty import LLEM, environment
+from tests.fakes.faulty import LLEM, environment, living
 
 # Its load is written into the scenario, a little ahead of its time.
 WORKING = (
@@ -105,3 +105,68 @@ def test_others_on_the_gpu_are_named(library: Path, simulated: dict[str, str], t
     assert ran.returncode == 1
     assert "other processes are on GPU-" in ran.stderr
     assert "4711" in ran.stderr
+
+
+WAYS = """
+import ctypes
+import signal
+
+
+def _do(way):
+    print("about to " + way)
+    if way == "exit":
+        os._exit(0)
+    if way == "abort":
+        os.abort()
+    if way == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if way == "hang":
+        time.sleep(100000)
+    raise SystemExit(0)
+"""
+ON_BEING_LOADED = f"{WORKING}{WAYS}\n\nToyEngine.switched_load = lambda self, device: _do(os.environ['WAY'])\n"
+AT_WORK = f"{WORKING}{WAYS}".replace(
+    "            start_s = time.monotonic() + 0.002\n", "            _do(os.environ['WAY'])\n"
+)
+ON_BEING_ASKED = f"{WORKING}{WAYS}\n\nToyEngine.installation_problem = lambda self: _do(os.environ['WAY'])\n"
+ON_BEING_MADE = f"{WORKING}{WAYS}\n\nToyEngine.__init__ = lambda self: _do(os.environ['WAY'])\n"
+THE_LOAD = "the load of the engine 'toy' of llem-toy 1.0 failed on GPU-"
+ASKED = "the engine 'toy' of llem-toy 1.0 cannot be asked: "
+ENDED = "it ended its process, which "
+
+
+@pytest.mark.parametrize(
+    ("engine", "way", "told"),
+    [
+        (ON_BEING_LOADED, "exit", (THE_LOAD, f"{ENDED}ended with exit code 0", "printed is: about to exit")),
+        (ON_BEING_LOADED, "abort", (THE_LOAD, f"{ENDED}was killed by SIGABRT")),
+        (ON_BEING_LOADED, "crash", (THE_LOAD, f"{ENDED}was killed by SIGSEGV")),
+        (ON_BEING_LOADED, "raise", (THE_LOAD, "SystemExit: 0")),
+        (AT_WORK, "exit", (THE_LOAD, f"{ENDED}ended with exit code 0")),
+        (ON_BEING_ASKED, "exit", (ASKED, f"{ENDED}ended with exit code 0")),
+        (ON_BEING_ASKED, "hang", (ASKED, "gave no sign of life for 5 s")),
+        (ON_BEING_MADE, "exit", (ASKED, f"{ENDED}ended with exit code 0")),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",
+)  # fmt: skip
+def test_an_engine_that_ends_or_holds_its_process_is_an_error_with_its_name(
+    simulated: dict[str, str], tmp_path: Path, engine: str, way: str, told: tuple[str, ...]
+) -> None:
+    (tmp_path / "engine" / "llem_toy.py").write_text(engine, encoding="utf-8")
+    ran = calibrate({**simulated, "WAY": way, "LLEM_EXECUTION__STALL_TIMEOUT_S": "5"}, "--seconds", "10")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert [words in ran.stderr for words in told] == [True] * len(told), ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not (tmp_path / "cache" / "llenergymeasure" / "calibrations").exists()
+    assert living(tmp_path) == []
+
+
+def test_a_load_that_hangs_is_waited_for_as_long_as_it_may_be_silent_beside_its_seconds(
+    simulated: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "engine" / "llem_toy.py").write_text(AT_WORK, encoding="utf-8")
+    ran = calibrate({**simulated, "WAY": "hang", "LLEM_EXECUTION__STALL_TIMEOUT_S": "5"}, "--seconds", "10")
+    assert ran.returncode == 1, ran.stderr
+    assert THE_LOAD in ran.stderr
+    assert "gave no sign of life for 15 s" in ran.stderr
+    assert living(tmp_path) == []

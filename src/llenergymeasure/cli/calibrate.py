@@ -4,10 +4,9 @@ import click
 
 from llenergymeasure.cli import logs, render_calibration
 from llenergymeasure.cli.streams import show, tell
-from llenergymeasure.core.backends import engine_names
+from llenergymeasure.config.loader import effective_defaults
 from llenergymeasure.core.calibration.procedure import SECONDS
 from llenergymeasure.orchestration.calibrating import calibrate
-from llenergymeasure.orchestration.inspection import library_loggers
 
 
 @click.command("calibrate")
@@ -24,9 +23,9 @@ def calibrate_command(gpus: tuple[str, ...], engine: str | None, seconds: float)
     for this card and this driver in the user's cache, and results that used it say so. Nothing else may run on the GPU.
     """
     logs.configure(quiet=False, verbose=False)
-    logs.quiet_libraries(library_loggers(engine_names() if engine is None else [engine]))
+    stall_timeout_s = next(each.value for each in effective_defaults({}) if each.name == "execution.stall_timeout_s")
     code = 0
-    for found in calibrate(gpus, engine, seconds):
+    for found in calibrate(gpus, engine, seconds, stall_timeout_s):
         show(render_calibration.calibration(found.calibration))
         if found.path is None:
             tell(f"llem: this calibration could not be kept: {found.problem}")

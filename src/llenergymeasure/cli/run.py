@@ -23,6 +23,7 @@ from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
+from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
 from llenergymeasure.results.export import export_csv
 
@@ -117,9 +118,11 @@ def _check_export(path: Path | None) -> None:
 
 
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
-    chosen = [settled_before_a_run(each) for each in (plan.carried_out if isinstance(plan, StudyConfig) else [plan])]
-    experiments = [each.config for each in chosen]
-    examined = examine(experiments, plan.output_dir, ask_every_sensor=True)
+    with Asking() as asking:
+        given = plan.carried_out if isinstance(plan, StudyConfig) else [plan]
+        chosen = [settled_before_a_run(each, asking) for each in given]
+        experiments = [each.config for each in chosen]
+        examined = examine(experiments, plan.output_dir, asking, ask_every_sensor=True)
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
     streams.show(render.plan(experiments, output_folder(plan.output_dir), notes))
     return 0

@@ -17,12 +17,14 @@ from llenergymeasure.orchestration.processes.asking import Asking
 _LINE_SILENCE_S, LINE_LIMIT_S = 60.0, 300.0
 
 
-def settled_before_a_run(config: ExperimentConfig) -> Settled:
-    """As ``core.settling.settled``, and an engine that ends its process or does not answer is a ``BackendError``."""
+def settled_before_a_run(config: ExperimentConfig, asking: Asking) -> Settled:
+    """As ``core.settling.settled``, and an engine that ends its process or does not answer is a ``BackendError``.
+
+    What its libraries are imported for once serves all that is asked of ``asking``.
+    """
     if config.is_settled or config.execution.launcher == "in_process":
         return settled(config)
-    with Asking() as asking:
-        return settled(config, answers=_AskedElsewhere(asking, config.execution))
+    return settled(config, answers=_AskedElsewhere(asking, config.execution))
 
 
 class _AskedElsewhere(AskedHere):

@@ -6,12 +6,16 @@ read again by the process that measures.
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from llenergymeasure.config import sensors
 from llenergymeasure.config.engines import registry
+from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.config.sensors import AUTO
@@ -19,12 +23,13 @@ from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.checkpoint.source import describe_source, is_here
 from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
-from llenergymeasure.core.energy_backends import SensorBase, SensorContext, choose_sensor
+from llenergymeasure.core.energy_backends import SensorContext, choose_sensor, not_usable
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, contained, first_line
+from llenergymeasure.orchestration.asked_elsewhere import LINE_LIMIT_S, Looking
 from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
 from llenergymeasure.orchestration.processes.asking import Asking
@@ -37,14 +42,14 @@ _log = logging.getLogger(__name__)
 class ChosenSensor:
     """The sensor that an experiment would be measured with, or why there is none.
 
-    ``config_error`` is wrong with the configuration, which names a sensor that does not answer; ``lacking`` is what
-    this machine has not.
+    ``name`` is None where there is none, ``modelled`` whether it is a model. ``config_error`` is wrong with the
+    configuration, which names a sensor that does not answer; ``lacking`` is what this machine has not.
     """
 
-    sensor: SensorBase | None = None
+    name: str | None = None
+    modelled: bool = False
     config_error: str | None = None
     lacking: str = ""
-    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,35 +69,45 @@ class ExaminedExperiment:
     prompts: CheckedPrompts | None = None
     memory: MemoryFit | None = None
     chosen: ChosenSensor | None = None
-    # Sensors are no values, and are chosen in the process that goes on.
-    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
 
 
 EXAMINED = TypeAdapter(ExaminedExperiment)
 VISIBLE = TypeAdapter(VisibleGpus)
 
 
-def check(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
+def check(
+    experiments: Sequence[ExperimentConfig], output_dir: Path | None, asking: Asking | None = None
+) -> list[ExaminedExperiment]:
     """Check [n] experiments and the place for their results, and give what was found of each; cautions are logged.
+
+    Args:
+        experiments: what is to be run.
+        output_dir: the place for the results; None writes nothing.
+        asking: asks engines, and may have been asked before; None starts what it needs.
 
     Raises:
         ConfigError: everything that is wrong is wrong in the configuration.
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
-    found = examine(experiments, output_dir)
+    found = examine(experiments, output_dir, asking)
     for line in _named([e.cautions for e in found], experiments):
         _log.warning("%s", line)
     return found
 
 
 def examine(
-    experiments: Sequence[ExperimentConfig], output_dir: Path | None, *, ask_every_sensor: bool = False
+    experiments: Sequence[ExperimentConfig],
+    output_dir: Path | None,
+    asking: Asking | None = None,
+    *,
+    ask_every_sensor: bool = False,
 ) -> list[ExaminedExperiment]:
     """As ``check``, and nothing is logged.
 
     Args:
         experiments: what is to be run.
         output_dir: the place for the results; None writes nothing.
+        asking: asks engines, and may have been asked before; None starts what it needs.
         ask_every_sensor: ask also those that nothing depends on before the run.
 
     Raises:
@@ -100,13 +115,12 @@ def examine(
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
     visible = visible_gpus()
-    found = _examined(experiments, visible)
-    # Each is asked once for the same GPUs.
-    sensors = _Sensors(visible)
-    found = [
-        _with_sensor(config, each, sensors) if ask_every_sensor or _depends_on_its_sensor(config) else each
-        for config, each in zip(experiments, found, strict=True)
-    ]
+    found = _examined(experiments, visible, asking)
+    with _Sensors(visible) as of_machine:
+        found = [
+            _with_sensor(config, each, of_machine) if ask_every_sensor or _depends_on_its_sensor(config) else each
+            for config, each in zip(experiments, found, strict=True)
+        ]
     of_sensors = [_sensor_lines(config, each) for config, each in zip(experiments, found, strict=True)]
     config_errors = _named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
     lacking = _named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
@@ -121,10 +135,9 @@ def energy_line(config: ExperimentConfig, found: ExaminedExperiment) -> str:
     """Where the joules of an experiment would come from, as far as can be told without running it."""
     if config.energy.backend is None:
         return "energy: none is asked for (energy.backend is null)"
-    sensor = None if found.chosen is None else found.chosen.sensor
-    if sensor is None:
+    if found.chosen is None or found.chosen.name is None:
         return "energy: null, because no sensor answers here; 'llem config' says why"
-    return f"energy: {sensor.name}, {'modelled, not sensed' if sensor.modelled else 'sensed'}"
+    return f"energy: {found.chosen.name}, {'modelled, not sensed' if found.chosen.modelled else 'sensed'}"
 
 
 def _output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
@@ -134,11 +147,13 @@ def _output_problems(output_dir: Path | None, needed_bytes: float) -> list[str]:
         return [str(error)]
 
 
-def _examined(experiments: Sequence[ExperimentConfig], visible: VisibleGpus) -> list[ExaminedExperiment]:
+def _examined(
+    experiments: Sequence[ExperimentConfig], visible: VisibleGpus, asking: Asking | None
+) -> list[ExaminedExperiment]:
     # Prompts are read once, here and there, however many experiments share them.
     prompts = PromptChecks()
-    with Asking() as asking:
-        return [_examine(experiment, prompts, visible, asking) for experiment in experiments]
+    with Asking() if asking is None else nullcontext(asking) as used:
+        return [_examine(experiment, prompts, visible, used) for experiment in experiments]
 
 
 def _examine(
@@ -258,38 +273,56 @@ def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout
 
 
 class _Sensors:
-    """The sensors of this machine, each asked once for the same GPUs."""
+    """The sensors of this machine, each asked once for the same GPUs; what others bring in a process of its own.
+
+    A context manager: that process is ended with it.
+    """
 
     def __init__(self, visible: VisibleGpus) -> None:
         self._visible = visible
         self._asked: dict[tuple[str, tuple[str, ...]], ChosenSensor] = {}
+        # Nothing is started before it is asked, and none of an engine's libraries is in there.
+        self._asking = Asking(LINE_LIMIT_S)
 
-    def ask(self, name: str, devices: tuple[str, ...]) -> ChosenSensor:
-        """The sensor that an experiment would be measured with."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._asking.close()
+
+    def ask(self, name: str, devices: tuple[str, ...], execution: ExecutionConfig) -> ChosenSensor:
+        """The sensor that an experiment would be measured with; ``execution`` is the same for all experiments."""
         if (name, devices) not in self._asked:
-            self._asked[name, devices] = self._chosen(name, devices)
+            self._asked[name, devices] = self._chosen(name, devices, execution)
         return self._asked[name, devices]
 
-    def _chosen(self, name: str, devices: tuple[str, ...]) -> ChosenSensor:
+    def _chosen(self, name: str, devices: tuple[str, ...], execution: ExecutionConfig) -> ChosenSensor:
         if self._visible.problem is not None:
             return ChosenSensor(lacking=self._visible.problem)
+        if name not in (AUTO, *sensors.own_names()) and execution.launcher != "in_process":
+            found = Looking(self._asking, execution.stall_timeout_s).sensor(name, devices)
+            if found.problem is not None:
+                return ChosenSensor(config_error=not_usable(name, found.problem))
+            return ChosenSensor(name=name, modelled=found.modelled)
         try:
             sensor, reason = choose_sensor(name, SensorContext(devices=devices))
         except ConfigError as error:
             return ChosenSensor(config_error=str(error))
-        return ChosenSensor(lacking=reason or "") if sensor is None else ChosenSensor(sensor=sensor)
+        if sensor is None:
+            return ChosenSensor(lacking=reason or "")
+        return ChosenSensor(name=sensor.name, modelled=bool(sensor.modelled))
 
 
 def _depends_on_its_sensor(config: ExperimentConfig) -> bool:
     return config.baseline.required or config.energy.backend not in (None, AUTO)
 
 
-def _with_sensor(config: ExperimentConfig, found: ExaminedExperiment, sensors: _Sensors) -> ExaminedExperiment:
+def _with_sensor(config: ExperimentConfig, found: ExaminedExperiment, of_machine: _Sensors) -> ExaminedExperiment:
     """With the sensor of an experiment, where it is known for which GPUs to ask: of an engine that is installed."""
     name = config.energy.backend
     if name is None or found.devices is None:
         return found
-    return replace(found, chosen=sensors.ask(name, found.devices))
+    return replace(found, chosen=of_machine.ask(name, found.devices, config.execution))
 
 
 def _sensor_lines(config: ExperimentConfig, found: ExaminedExperiment) -> tuple[list[str], list[str]]:
@@ -301,10 +334,10 @@ def _sensor_lines(config: ExperimentConfig, found: ExaminedExperiment) -> tuple[
         return [], []
     if chosen is None:
         reason = "energy.backend is null: none was asked for"
-    elif chosen.sensor is None:
+    elif chosen.name is None:
         reason = chosen.lacking
-    elif chosen.sensor.modelled:
-        reason = f"{chosen.sensor.name} is a model, of which idle power says nothing"
+    elif chosen.modelled:
+        reason = f"{chosen.name} is a model, of which idle power says nothing"
     else:
         return [], []
     return [], [

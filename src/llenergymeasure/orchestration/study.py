@@ -27,6 +27,7 @@ from llenergymeasure.orchestration.interruptions import held_back, noted_when_in
 from llenergymeasure.orchestration.keeping import Kept, keep, keep_logs
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
+from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, left_whole
 from llenergymeasure.orchestration.processes.launchers import create_launcher
 from llenergymeasure.orchestration.status import add_to_log
@@ -54,7 +55,7 @@ class RunOptions:
     log_level: int | None = None
     launcher: Launcher | None = None
     repository: ResultsRepository = field(default_factory=JsonRepository)
-    preflight: Callable[[Sequence[ExperimentConfig], Path | None], Sequence[ExaminedExperiment]] = check
+    preflight: Callable[[Sequence[ExperimentConfig], Path | None, Asking], Sequence[ExaminedExperiment]] = check
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -71,8 +72,7 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     options = options or RunOptions()
     kept: Kept | None = None
     with noted_when_interrupted(lambda: _where(kept)):
-        chosen = settled_before_a_run(config)
-        (found,) = options.preflight([chosen.config], config.output_dir)
+        ((chosen, found),) = _examined([config], config.output_dir, options)
         parent, name = output_folder(config.output_dir), stamped_name(chosen.config.display_name, options.now())
         with contextlib.ExitStack() as stack:
             at = None if parent is None else stack.enter_context(working_folder(parent, name))
@@ -87,6 +87,16 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
             if interruption is not None:
                 raise interruption
         return kept
+
+
+def _examined(
+    experiments: Sequence[ExperimentConfig], output_dir: Path | None, options: RunOptions
+) -> list[tuple[Settled, ExaminedExperiment]]:
+    """Experiments with what is ``auto`` chosen, and what preflight found of each; engines are asked in one process."""
+    with Asking() as asking:
+        chosen = [settled_before_a_run(each, asking) for each in experiments]
+        found = options.preflight([each.config for each in chosen], output_dir, asking)
+    return list(zip(chosen, found, strict=True))
 
 
 @contextlib.contextmanager
@@ -117,13 +127,12 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     options = options or RunOptions()
     run = _StudyRun()
     with noted_when_interrupted(lambda: run.word(len(config.experiments))):
-        chosen = [settled_before_a_run(experiment) for experiment in config.carried_out]
-        examined = options.preflight([each.config for each in chosen], config.output_dir)
+        examined = _examined(config.carried_out, config.output_dir, options)
         start, parent = options.now(), output_folder(config.output_dir)
         if parent is not None:
             run.directory = create_directory(parent, stamped_name(config.name, start))
             _log.info("what finishes is kept in %s", run.directory)
-        _run_all(config, list(zip(chosen, examined, strict=True)), options, run)
+        _run_all(config, examined, options, run)
     return StudyResult(
         name=config.name,
         start_time=start,

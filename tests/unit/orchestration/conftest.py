@@ -15,7 +15,9 @@ from llenergymeasure.orchestration.study import RunOptions
 from llenergymeasure.testing import FakeClock, FakeLauncher, fake_process_result
 
 
-def no_preflight(experiments: Sequence[ExperimentConfig], output_dir: Path | None) -> list[ExaminedExperiment]:
+def no_preflight(
+    experiments: Sequence[ExperimentConfig], output_dir: Path | None, asking: object
+) -> list[ExaminedExperiment]:
     """Everything is there."""
     return [ExaminedExperiment() for _ in experiments]
 

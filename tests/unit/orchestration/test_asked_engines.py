@@ -1,6 +1,8 @@
 """Engines of other distributions do what they will when they are asked; it costs their own experiment and no other."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,11 +10,20 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.exceptions import BackendError, PreFlightError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
-from llenergymeasure.orchestration.preflight import examine
+from llenergymeasure.orchestration.preflight import check, examine
+from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.importing import problem_of_importing
+from llenergymeasure.orchestration.study import RunOptions, execute_study
 from tests.fakes.asked import ASKED, METHODS
 from tests.unit.conftest import Install
 
+# Each method, and the process that it was asked in.
+SAYING = """
+def _say(method):
+    with open(os.environ["SAID"], "a") as said:
+        print(os.getpid(), method, file=said)
+
+"""
 WHO = "model 'any': the engine 'toy' of llem-toy 1.0 cannot be asked: "
 
 
@@ -68,8 +79,8 @@ def test_what_is_printed_goes_to_the_log(caplog: pytest.LogCaptureFixture, capfd
         (found,) = examine([config_of("cautions print")], None)
     assert found.lacking == ()
     assert [r.getMessage() for r in caplog.records if "printed" in r.getMessage()] == [
-        "printed while an engine was asked: hello \x1b[31m red",
-        "printed while an engine was asked: and by its descriptor",
+        "printed while it was asked: hello \x1b[31m red",
+        "printed while it was asked: and by its descriptor",
     ]
     assert capfd.readouterr() == ("", "")
 
@@ -83,12 +94,35 @@ def test_what_is_found_there_is_what_is_found_here() -> None:
 
 
 def test_what_is_left_to_the_machine_is_asked_there_too() -> None:
-    assert settled_before_a_run(config_of(None, precision="auto")).config.precision == "fp16"
-    auto = settled_before_a_run(config_of(None, backend="auto"))
+    with Asking() as asking:
+        assert settled_before_a_run(config_of(None, precision="auto"), asking).config.precision == "fp16"
+        auto = settled_before_a_run(config_of(None, backend="auto"), asking)
     assert (auto.config.backend, auto.as_given) == ("toy", {"backend": "auto"})
     told = "the engine 'toy' of llem-toy 1.0 cannot be asked: it ended its process, which ended with exit code 4"
-    with pytest.raises(BackendError, match=told):
-        settled_before_a_run(config_of("native_precision exit 4", precision="auto"))
+    with Asking() as asking, pytest.raises(BackendError, match=told):
+        settled_before_a_run(config_of("native_precision exit 4", precision="auto"), asking)
+
+
+def test_one_process_is_asked_all_that_comes_before_a_run(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    telling = ASKED.replace("def _asked(method, config):", f"{SAYING}\ndef _asked(method, config):\n    _say(method)")
+    install({"llem_telling": telling.replace('"toy"', '"telling"')}, {"telling": "llem_telling:ToyEngine"}, "llem-tell")
+    monkeypatch.setenv("SAID", str(said))
+    one = {"model": "any", "backend": "telling", "n": 2, "energy": {"backend": None}, "precision": "auto"}
+    study = StudyConfig.model_validate({"experiments": [{**one, "name": name} for name in "ab"]})
+
+    def enough(experiments: Sequence[ExperimentConfig], output_dir: Path | None, asking: Asking) -> Any:
+        check(experiments, output_dir, asking)
+        raise PreFlightError("enough")
+
+    with pytest.raises(PreFlightError, match="enough"):
+        execute_study(study, RunOptions(preflight=enough))
+    answers = [line.split() for line in said.read_text("utf-8").splitlines()]
+    assert [method for _, method in answers].count("native_precision") == 2
+    assert [method for _, method in answers].count("problems") == 2
+    assert len({pid for pid, _ in answers}) == 1
 
 
 def test_experiments_of_a_study_are_asked_as_the_study_says() -> None:

@@ -96,6 +96,44 @@ def test_what_the_engine_started_ends_with_a_program_that_is_killed(
     assert until(lambda: not watcher.is_running() or watcher.status() == psutil.STATUS_ZOMBIE, 60)
 
 
+# It has no mark in its environment, and neither parent, group nor session of the run. Python takes longer to start.
+ON_ITS_OWN = "sleep 0.5; (env -i PATH=\"$PATH\" setsid sh -c 'echo $$ > {file}; exec sleep 6000' &)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a limit that limits nothing")
+def test_what_is_on_its_own_in_every_way_ends_with_a_program_that_is_killed(
+    families: list[Family], tmp_path: Path
+) -> None:
+    start = ON_ITS_OWN.format(file=tmp_path / "server.pid")
+    family = Family(parent_of(f"{start}; echo $$ > {tmp_path}/measuring.pid; sleep 6000", tmp_path), tmp_path)
+    families.append(family)
+    server, measuring, _ = family.pid_of("server.pid"), family.pid_of("measuring.pid"), family.guard()
+    assert MARK not in psutil.Process(server).environ()
+    assert psutil.Process(server).ppid() not in (measuring, family.parent.pid)
+    assert os.getsid(server) == server
+    family.parent.kill()
+    family.parent.wait(PATIENCE_S)
+    assert until(lambda: not any(map(is_running, (server, measuring))), 60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a limit that limits nothing")
+def test_what_is_on_its_own_in_every_way_ends_with_the_run_and_nobody_elses_does(tmp_path: Path) -> None:
+    file = tmp_path / "server.pid"
+    other = subprocess.Popen(["env", "-i", "sleep", "6000"], start_new_session=True)
+    try:
+        run_to_end(["sh", "-c", f"{ON_ITS_OWN.format(file=file)}; while [ ! -s {file} ]; do :; done"])
+        (server,) = pids_in(file)
+        try:
+            assert until(lambda: not is_running(server), 10)
+        finally:
+            if is_running(server):
+                os.kill(server, signal.SIGKILL)
+        assert is_running(other.pid)
+    finally:
+        other.kill()
+        other.wait()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_guard_lives_through_what_ends_everything_else(
     families: list[Family], tmp_path: Path, number: signal.Signals

@@ -163,7 +163,7 @@ def test_the_repository_is_given_the_result_and_its_folder(bench: Bench, tmp_pat
 def test_a_failed_preflight_runs_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
     asked: list[tuple[list[str | None], Path | None]] = []
 
-    def refuse(experiments: Any, output_dir: Path | None) -> None:
+    def refuse(experiments: Any, output_dir: Path | None, _: object) -> None:
         asked.append(([e.name for e in experiments], output_dir))
         raise PreFlightError("no")
 

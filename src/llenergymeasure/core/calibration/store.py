@@ -13,7 +13,7 @@ from llenergymeasure.domain.energy.calibration import Calibration
 
 _log = logging.getLogger(__name__)
 
-_CALIBRATION = TypeAdapter(Calibration)
+CALIBRATION = TypeAdapter(Calibration)
 _MOST_BYTES = 100_000
 
 
@@ -38,7 +38,7 @@ def known(device: str, driver_version: str | None) -> Calibration | None:
     """What was found of a card with the driver that is there now; None where nothing was, or it cannot be read."""
     path = _path_of(device)
     try:
-        found = _CALIBRATION.validate_json(read_regular(path, _MOST_BYTES))
+        found = CALIBRATION.validate_json(read_regular(path, _MOST_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

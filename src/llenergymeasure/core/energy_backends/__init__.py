@@ -34,6 +34,7 @@ __all__ = [
     "create_sensor",
     "first_that_senses",
     "make_sensor",
+    "not_usable",
     "probe_sensors",
     "select_energy_backend",
 ]
@@ -106,8 +107,13 @@ def create_sensor(name: str, context: SensorContext) -> SensorBase:
     problem = _problem(sensor, context)
     if problem is not None:
         advice = _advice(sensor, problem)
-        raise ConfigError(f"energy backend {name!r} is not usable: {problem}{f'; {advice}' if advice else ''}")
+        raise ConfigError(not_usable(name, f"{problem}{f'; {advice}' if advice else ''}"))
     return sensor
+
+
+def not_usable(name: str, problem: str) -> str:
+    """What to say of a sensor that is named and has a problem."""
+    return f"energy backend {name!r} is not usable: {problem}"
 
 
 def _advice(sensor: SensorBase, problem: str) -> str:
@@ -130,20 +136,17 @@ def make_sensor(name: str, context: SensorContext) -> SensorBase:
         hint = nearest(name, [*sensors.names(), sensors.AUTO])
         raise ConfigError(f"energy.backend: no sensor is called {name!r}; {hint}")
     if found.problem is not None:
-        raise ConfigError(f"energy backend {name!r} is not usable: {found.problem}")
+        raise ConfigError(not_usable(name, found.problem))
     make = getattr(found.sensor, "in_context", lambda _: found.sensor())
     try:
         with contained():
             sensor = with_defaults(make(context), SensorBase)
             calls_itself = sensor.name
     except Exception as error:  # another distribution's constructor raises what it will
-        raise ConfigError(
-            f"energy backend {name!r} is not usable: {found.in_words} cannot be made: {in_one_line(error)}"
-        ) from error
+        raise ConfigError(not_usable(name, f"{found.in_words} cannot be made: {in_one_line(error)}")) from error
     if calls_itself != name:
         raise ConfigError(
-            f"energy backend {name!r} is not usable: {found.in_words} calls itself {calls_itself!r}; both names must "
-            "be the same"
+            not_usable(name, f"{found.in_words} calls itself {calls_itself!r}; both names must be the same")
         )
     return sensor
 
@@ -159,7 +162,7 @@ def probe_sensors(context: SensorContext, names: Sequence[str] | None = None) ->
         try:
             sensor = make_sensor(name, context)
         except ConfigError as error:
-            problem = str(error).removeprefix(f"energy backend {name!r} is not usable: ")
+            problem = str(error).removeprefix(not_usable(name, ""))
             yield SensorStatus(name=name, sensor=None, problem=problem)
             continue
         said = _problem(sensor, context)

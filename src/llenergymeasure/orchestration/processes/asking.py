@@ -48,7 +48,12 @@ class Asking:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         """End what was started."""
-        self._end()
+        self.close()
+
+    def close(self) -> None:
+        """End what was started; a further question starts it anew."""
+        self._examiner = None
+        self._running.close()
 
     def ask(self, question: str, execution: ExecutionConfig, *, alone: bool = False, **about: Any) -> Any:
         """The answer to a question that ``examiner`` knows.
@@ -65,7 +70,7 @@ class Asking:
             ForeignExitError: something else was raised, the process ended, or it is not to be waited for any longer.
         """
         if alone or (self._examiner is not None and self._examiner.is_gone):
-            self._end()
+            self.close()
         try:
             if self._examiner is None:
                 self._examiner = self._running.enter_context(_examiner())
@@ -73,17 +78,13 @@ class Asking:
             said = self._examiner.answer({"question": question, **about}, _patience(limit_s, execution))
         except BaseException:
             # Whatever it was, the next question is not for this process.
-            self._end()
+            self.close()
             raise
         if alone:
-            self._end()
+            self.close()
         if "error" in said:
             raise _as_raised(*said["error"])
         return said["answer"]
-
-    def _end(self) -> None:
-        self._examiner = None
-        self._running.close()
 
 
 def _as_raised(kind: str, text: str) -> Exception:

@@ -16,9 +16,11 @@ from typing import IO, Any
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.calibration.store import CALIBRATION
 from llenergymeasure.core.energy_backends import SensorContext, probe_sensors
 from llenergymeasure.core.settling import AskedHere
 from llenergymeasure.exceptions import ForeignExitError, LLEMError, contained, in_one_line
+from llenergymeasure.orchestration.calibrating import GPU, calibrated_here, load_problem
 from llenergymeasure.orchestration.inspection import engine_status
 from llenergymeasure.orchestration.preflight import EXAMINED, VISIBLE, examined_here
 from llenergymeasure.orchestration.prompt_check import PromptChecks
@@ -81,6 +83,15 @@ class _Questions:
         context = SensorContext(devices=None if devices is None else tuple(devices))
         (status,) = probe_sensors(context, [about["name"]])
         return status.problem, bool(status.modelled), status.advice
+
+    def load_problem(self, about: Mapping[str, Any]) -> str | None:
+        self._keep_quiet(about["name"])
+        return load_problem(about["name"])
+
+    def calibration(self, about: Mapping[str, Any]) -> str:
+        self._keep_quiet(about["engine"])
+        found = calibrated_here(GPU.validate_json(about["gpu"]), about["engine"], about["seconds"])
+        return CALIBRATION.dump_json(found).decode()
 
     @staticmethod
     def _keep_quiet(name: str) -> None:

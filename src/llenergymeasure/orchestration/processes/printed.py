@@ -41,6 +41,6 @@ class Printed:
         self._last = text
         self._n_lines += 1
         if self._n_lines <= _MOST_LINES:
-            _log.info("printed while an engine was asked: %s", text)
+            _log.info("printed while it was asked: %s", text)
         elif self._n_lines == _MOST_LINES + 1:
             _log.info("more was printed than is told")

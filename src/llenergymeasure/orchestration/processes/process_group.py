@@ -12,7 +12,7 @@ from typing import IO
 
 import psutil
 
-from llenergymeasure.orchestration.processes.guard import MARK, guarded, marked
+from llenergymeasure.orchestration.processes.guard import MARK, guarded, mark_by_a_limit, marked
 
 _PATIENCE_S = 5.0
 _POLL_S = 0.02
@@ -67,6 +67,8 @@ def leading_a_group(
     environ = {**(os.environ if env is None else env), MARK: mark}
     guard = contextlib.ExitStack()
     process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=environ, start_new_session=True)
+    # Nothing that is worth starting has started anything yet.
+    mark_by_a_limit(process.pid, mark)
     try:
         guard.enter_context(guarded(process.pid, mark))
         yield process
