@@ -90,7 +90,9 @@ FLAGS: Mapping[str, Flag] = {
         _DOUBT,
     ),
     "energy_counter_refused": Flag(
-        "a GPU's energy counter went back, jumped, stood still or failed, and sampled power took its place", _DOUBT
+        "a GPU's energy counter went back, jumped, stood still, failed or covers its module, and sampled power took "
+        "its place",
+        _DOUBT,
     ),
     "zeus_refused": Flag("Zeus gave no figure that can be believed; NVML's is the one that counts", _DOUBT),
     "counter_disagreement": Flag(

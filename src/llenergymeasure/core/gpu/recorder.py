@@ -187,6 +187,7 @@ def _card(device: GpuDeviceBase, driver: str | None, calibration: Calibration | 
         calibration=calibration,
         driver=driver,
         scope=device.scope,
+        counter_scope=device.counter_covers(),
     )
 
 

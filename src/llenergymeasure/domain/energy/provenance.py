@@ -1,5 +1,6 @@
 """Where a joule comes from, in plain words."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from llenergymeasure.domain.metrics import (
@@ -39,8 +40,8 @@ def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
         return NOT_MEASURED
     if not counted:
         return f"by {backend}, which does not name its devices"
-    unit, units = _UNITS[counted[0].covers]
-    where = f"{len(counted)} {units}" if len(counted) > 1 else unit
+    unit = _UNITS[counted[0].covers][0]
+    where = _in_words(counted)
     if is_modelled(counted):
         return f"modelled from {counted[0].basis or f'{unit} load'}, not sensed ({backend})"
     readers = list(dict.fromkeys(d.sensor or backend for d in counted))
@@ -50,6 +51,14 @@ def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
         timed = "" if backend in readers else ", ticks timed"
         return f"sensed: energy counter of the {where}{timed} {by}"
     return f"sensed: sampled power of the {where}, integrated {by}"
+
+
+def _in_words(counted: Sequence[DeviceEnergy]) -> str:
+    """What [n] figures cover, with their number where there are several: ``2 GPUs and 1 module of ...``."""
+    numbers = Counter(d.covers for d in counted)
+    if len(counted) == 1:
+        return _UNITS[counted[0].covers][0]
+    return " and ".join(f"{n} {_UNITS[scope][n > 1]}" for scope, n in numbers.items())
 
 
 def sensor_accuracy_pct(devices: Sequence[DeviceEnergy]) -> float | None:
