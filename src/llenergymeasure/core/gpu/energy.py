@@ -17,7 +17,13 @@ from llenergymeasure.core.gpu.counter import (
     counter_energy,
 )
 from llenergymeasure.core.gpu.integral import PowerEnergy, PowerReading, power_energy, unseen_j
-from llenergymeasure.core.gpu.power_sensor import REFRESH_S, SWING_PER_MEAN_PCT, PowerSensor, found_sensor
+from llenergymeasure.core.gpu.power_sensor import (
+    REFRESH_S,
+    SWING_PER_MEAN_PCT,
+    PowerSensor,
+    found_sensor,
+    sensor_of_the_counter,
+)
 from llenergymeasure.core.gpu.trace import PowerTrace, about_a_stuck_sensor, about_absurd_power, power_trace
 from llenergymeasure.domain.energy.calibration import Calibration, ReadingProperties
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyScope
@@ -65,12 +71,8 @@ class CardFacts:
 
     @property
     def counter_sensor(self) -> PowerSensor:
-        """What the counter adds up: as it was found, else, as nobody has published it, the readings of power."""
-        found = self.calibration
-        if found is not None and found.counter_fed_by == "everything" and found.counter_tick_s is not None:
-            return PowerSensor(found.counter_tick_s, found.counter_tick_s)
-        read = None if found is None else found.average if found.counter_fed_by == "average" else found.power
-        return found_sensor(read) if read is not None else self.sensor or _UNKNOWN_SENSOR
+        """What the counter adds up, or the worst that is known."""
+        return sensor_of_the_counter(self.calibration, self.sensor) or _UNKNOWN_SENSOR
 
     @property
     def found_average(self) -> ReadingProperties | None:
