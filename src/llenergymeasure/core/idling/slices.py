@@ -6,7 +6,7 @@ is cut into slices, each a window of its own: load of others is then power above
 
 import statistics
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -243,7 +243,7 @@ def with_readings(level: Level, powers_w: Mapping[str, float], readings: Reading
 
 def _read_alike(measurements: Sequence[EnergyMeasurement]) -> list[EnergyMeasurement]:
     names = [frozenset((d, r.name) for d, r in readings_of(m.devices).items()) for m in measurements]
-    seconds = Counter[frozenset[tuple[str, tuple[str, str]]]]()
+    seconds: dict[frozenset[tuple[str, tuple[str, str]]], float] = defaultdict(float)
     for name, measurement in zip(names, measurements, strict=True):
         seconds[name] += measurement.duration_sec
     most = max(seconds, key=lambda name: seconds[name], default=None)
