@@ -131,6 +131,8 @@ class Gpu:
     """One card. Its true power is ``power_w``; everything else is what the driver says about it.
 
     ``mig`` and ``c2c`` None: the driver answers 'not supported'. ``counter`` None: no energy counter.
+    ``module_gain`` is what the module of a C2C card draws over what its GPU draws; the counter is the module's where
+    its own gain is as much.
     """
 
     power_w: Trace
@@ -150,6 +152,7 @@ class Gpu:
     persistence: bool = True
     mig: bool | None = False
     c2c: bool | None = None
+    module_gain: float = 1.0
     compute_mode: int = 0
     temperature_c: Trace = _ROOM
     sm_clock_mhz: Trace = _SLOW
@@ -302,6 +305,8 @@ def _gpu_lines(gpu: Gpu) -> Iterator[str]:
     yield f"compute_mode {gpu.compute_mode}"
     for word in ("persistence", "mig", "c2c"):
         yield f"{word} {_SUPPORT[getattr(gpu, word)]}"
+    if gpu.module_gain != 1:
+        yield f"module_gain {_number(gpu.module_gain)}"
     if gpu.lost_at_s is not None:
         yield f"lost {_number(gpu.lost_at_s)}"
     yield from _instrument_lines(gpu)

@@ -409,12 +409,12 @@ NVML nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsigned *cou
 
 static nvmlReturn_t power_field(const struct call *call, const struct sensor *sensor, nvmlFieldValue_t *field)
 {
-    /* Only a superchip has a module of its own; the simulated one draws what its GPU draws. */
+    /* Only a superchip has a module of its own. */
     bool module = field->scopeId == NVML_POWER_SCOPE_MODULE && call->gpu->c2c == ON;
     if (!sensor->update_ns || (field->scopeId != NVML_POWER_SCOPE_GPU && !module))
         return NVML_ERROR_NOT_SUPPORTED;
     field->valueType = NVML_VALUE_TYPE_UNSIGNED_INT;
-    field->value.uiVal = sensor_now_mw(call, sensor);
+    field->value.uiVal = (unsigned)(sensor_now_mw(call, sensor) * (module ? call->gpu->module_gain : 1) + 0.5);
     return NVML_SUCCESS;
 }
 

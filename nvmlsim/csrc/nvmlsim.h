@@ -102,6 +102,7 @@ struct gpu {
     double limit_w, limit_default_w, limit_min_w, limit_max_w;
     int architecture; /* 0: Kepler, and so on */
     int persistence, mig, c2c; /* enum support */
+    double module_gain;        /* what the module of a C2C card draws over what its GPU draws */
     int power_usage;           /* enum power_field: which of the two sensors nvmlDeviceGetPowerUsage gives */
     int64_t lost_ns;
     struct sensor instant, average;

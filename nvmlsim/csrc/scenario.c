@@ -122,6 +122,12 @@ static bool parse_jump(struct words *words, struct gpu *gpu)
     return true;
 }
 
+static bool parse_module(struct words *words, struct gpu *gpu)
+{
+    const struct field fields[] = {{"gain", NUMBER, &gpu->module_gain}};
+    return words_values(words, fields, LENGTH(fields));
+}
+
 static bool parse_process(struct words *words, struct gpu *gpu)
 {
     static const char *const kinds[] = {[COMPUTE] = "compute", [GRAPHICS] = "graphics", NULL};
@@ -148,7 +154,7 @@ static const struct {
 } STATEMENTS[] = {
     {"sensor", parse_sensor},       {"counter", parse_counter},   {"counter_reset", parse_reset},
     {"counter_stuck", parse_stuck}, {"counter_jump", parse_jump}, {"repeat", parse_repeat},
-    {"process", parse_process},
+    {"process", parse_process},     {"module_gain", parse_module},
 };
 
 /* What a card has for good: a word, then one of a list of words. Kept as the index in the list. */
@@ -325,6 +331,7 @@ static void set_defaults(struct scenario *scenario)
             .max_clocks_mhz = {1980, 2619},
             .persistence = ON,
             .c2c = UNSUPPORTED,
+            .module_gain = 1,
             .lost_ns = NEVER_NS,
             .counter = {.gain = 1, .fed_by = {.gain = 1}},
         };

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 _POWER_INSTANT = 186
+_DEFAULT_LIMIT, _CURRENT_LIMIT = 189, 190
 
 
 class NVMLError(Exception):
@@ -23,7 +24,11 @@ class NVMLError(Exception):
 
 @dataclass
 class FakeGpu:
-    """One GPU; ``power_w`` is constant, or a function of the clock's seconds."""
+    """One GPU; ``power_w`` is constant, or a function of the clock's seconds.
+
+    One that ``is_module`` refuses its own power, and its power and counter are its module's. One with ``module_w``
+    tells both, and so much is the module's.
+    """
 
     uuid: str
     power_w: float | Callable[[float], float] = 100.0
@@ -44,6 +49,8 @@ class FakeGpu:
     compute_capability: tuple[int, int] = (8, 9)
     counter_mj: Callable[[float], int] | None = None
     is_module: bool = False
+    module_w: float | None = None
+    module_limit_w: float | None = None
 
 
 @dataclass
@@ -137,12 +144,17 @@ class FakeNvml:
 
     def nvmlDeviceGetFieldValues(self, gpu: FakeGpu, fields: Sequence[tuple[int, int]]) -> list[SimpleNamespace]:
         self._enter("nvmlDeviceGetFieldValues", gpu)
-        # A card on a module refuses its own scope, 0, and has that of the module, 1.
-        known = [gpu.has_instant_power and field == (_POWER_INSTANT, int(gpu.is_module)) for field in fields]
-        return [
-            SimpleNamespace(nvmlReturn=0 if k else 3, value=SimpleNamespace(uiVal=self._milliwatts(gpu) if k else 0))
-            for k in known
-        ]
+        told = [self._field_milliwatts(gpu, *field) for field in fields]
+        return [SimpleNamespace(nvmlReturn=3 if mw is None else 0, value=SimpleNamespace(uiVal=mw or 0)) for mw in told]
+
+    def _field_milliwatts(self, gpu: FakeGpu, field: int, scope: int) -> int | None:
+        """A card on a module refuses its own scope, 0, and has that of the module, 1; limits are told of modules."""
+        if field == _POWER_INSTANT and gpu.has_instant_power and scope == int(gpu.is_module):
+            return self._milliwatts(gpu)
+        if field == _POWER_INSTANT and scope == 1 and gpu.module_w is not None:
+            return round(gpu.module_w * 1000)
+        is_a_limit = field in (_DEFAULT_LIMIT, _CURRENT_LIMIT) and scope == 1
+        return round(gpu.module_limit_w * 1000) if is_a_limit and gpu.module_limit_w is not None else None
 
     def nvmlDeviceGetTemperature(self, gpu: FakeGpu, sensor: int) -> int:
         self._enter("nvmlDeviceGetTemperature", gpu)

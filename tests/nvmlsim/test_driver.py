@@ -156,6 +156,13 @@ def test_power_by_scope(driver: Driver) -> None:
     assert codes == [[0, NOT_SUPPORTED, NOT_SUPPORTED], [0, 0, NOT_SUPPORTED]]
 
 
+def test_a_module_draws_more_than_its_gpu(driver: Driver) -> None:
+    card = constant(150, sensors=PERFECT, c2c=True, module_gain=1.4, counter=Counter(gain=1.4))
+    client = driver.start(started_ago(1, card))
+    gpu, module = 0, 1
+    assert [client.fields(0, (INSTANT, scope))[0][-1] for scope in (gpu, module)] == [150_000, 210_000]
+
+
 def test_unsupported_power(driver: Driver) -> None:
     only_average = Sensors(average=Sensor(0.1, 1))
     only_instant = Sensors(instant=Sensor(0.1, 1), power_usage="average")

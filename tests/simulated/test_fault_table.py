@@ -106,6 +106,8 @@ def power_alone(power: Sensor) -> Sensors:
     return Sensors(instant=power, power_usage="instant")
 
 
+# As a GH200 whose driver tells both: its counter is the module's, with processor and memory.
+IN_A_MODULE = card(sensors=nvmlsim.RTX40, c2c=True, module_gain=1.4, counter=Counter(gain=1.4))
 # Works and rests, 1.5 s each, and its sensor was last refreshed before it began to.
 FROZEN = without_counter(
     Sensor(1000.0, 0.1, phase_s=-1.0),
@@ -127,6 +129,7 @@ CASES = {
         for call in CALLS
     },
     **{f"healthy, {backend}": case(backend=backend) for backend in ("nvml", "zeus")},
+    **{f"module, {backend}": case(IN_A_MODULE, backend=backend) for backend in ("nvml", "zeus")},
     **{
         f"{lie}, {backend}": case(sees_everything(), backend=backend, in_window=f"{LOAD}\n{line}", batch_s=0.5)
         for lie, (line, _) in LIES.items()
@@ -210,6 +213,19 @@ def test_without_faults_the_number_is_there(outcomes: Outcomes, backend: str) ->
     )  # fmt: skip
     assert [(other["sensor"], other["headline"]) for other in beside] == [("zeus", False)] * (backend == "zeus")
     assert outcome.raw["instrument_cpu_s"] > 0
+
+
+@pytest.mark.parametrize("backend", ["nvml", "zeus"])
+def test_the_counter_of_a_module_is_not_taken_for_its_gpus(outcomes: Outcomes, backend: str) -> None:
+    outcome = outcomes[f"module, {backend}"].result()
+    # The counter would say 40 % more.
+    assert assert_right_or_null(outcome) is not None
+    row, *beside = outcome.rows
+    assert (row["scope"], row["source"], row["sensor"], row["headline"]) == ("gpu", "integrated", "nvml", True)
+    assert [(other["sensor"], other["scope"], other["headline"]) for other in beside] == (
+        [("zeus", "module", False)] * (backend == "zeus")
+    )
+    assert "it covers the module, and what is read of power the gpu" in outcome.said
 
 
 @pytest.mark.parametrize("lie", LIES)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from llenergymeasure._files import write_atomically
 from llenergymeasure._locks import locked
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
-from llenergymeasure.core.idling.slices import STEADY, Idling, Level, idling_of, measured_idling
+from llenergymeasure.core.idling.reading import Reading
+from llenergymeasure.core.idling.slices import STEADY, Idling, Level, idling_of, measured_idling, with_readings
 from llenergymeasure.core.measurement_warnings import baseline_drift_warning, idle_unsteady_warning
-from llenergymeasure.domain.metrics import FINITE, EnergyBreakdown, sum_or_none
+from llenergymeasure.domain.metrics import FINITE, DeviceEnergy, EnergyBreakdown, sum_or_none
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.protocols import EnergyBackend
 
@@ -35,7 +37,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class BaselineCache:
     """A measured idle baseline. ``timestamp`` is Unix time in seconds.
 
-    ``power_uncertainty_w`` is its bound; one that has none, as of an older version, is not used again.
+    ``power_uncertainty_w`` is its bound, ``noise_w`` what another one may be apart, as in ``Level``; one without the
+    latter, as of an older version, is not used again. ``reading_by_device`` is what each device was read from.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = FINITE
@@ -49,17 +52,47 @@ class BaselineCache:
     from_cache: bool = False
     power_uncertainty_w: float | None = None
     uncertainty_by_device_w: dict[str, float] = field(default_factory=dict)
+    noise_w: float | None = None
+    noise_by_device_w: dict[str, float] = field(default_factory=dict)
+    reading_by_device: dict[str, Reading] = field(default_factory=dict)
+
+    @classmethod
+    def of_idling(cls, idling: Idling, source: str, timestamp: float) -> Self:
+        """What was measured with the sensor of a name, at a moment of Unix time in seconds."""
+        devices = idling.by_device.items()
+        return cls(
+            power_w=idling.whole.power_w,
+            timestamp=timestamp,
+            duration_sec=idling.duration_sec,
+            source=source,
+            devices=idling.devices,
+            power_by_device_w={name: level.power_w for name, level in devices},
+            power_uncertainty_w=idling.whole.uncertainty_w,
+            uncertainty_by_device_w={n: lv.uncertainty_w for n, lv in devices if lv.uncertainty_w is not None},
+            noise_w=idling.whole.noise_w,
+            noise_by_device_w={n: lv.noise_w for n, lv in devices if lv.noise_w is not None},
+            reading_by_device=dict(idling.whole.readings),
+        )
 
     @property
     def levels(self) -> dict[str | None, Level]:
         """Power with its bound of each device by itself, and under None of the whole."""
-        return {
-            None: Level(power_w=self.power_w, uncertainty_w=self.power_uncertainty_w),
-            **{
-                device: Level(power_w=power_w, uncertainty_w=self.uncertainty_by_device_w.get(device))
-                for device, power_w in self.power_by_device_w.items()
-            },
-        }
+        whole = Level(power_w=self.power_w, uncertainty_w=self.power_uncertainty_w, noise_w=self.noise_w)
+        own_w = {device: power_w for device, power_w in self.power_by_device_w.items() if device in self.devices}
+        found: dict[str | None, Level] = {None: with_readings(whole, own_w, self.reading_by_device)}
+        for device, power_w in self.power_by_device_w.items():
+            level = Level(
+                power_w=power_w,
+                uncertainty_w=self.uncertainty_by_device_w.get(device),
+                noise_w=self.noise_by_device_w.get(device),
+            )
+            found[device] = with_readings(level, {device: power_w}, self.reading_by_device)
+        return found
+
+    def beside(self, rows: Sequence[DeviceEnergy]) -> Self | None:
+        """The baseline as it may be taken off [n] rows, as ``Level.beside``; None where they cover something else."""
+        level = self.levels[None].beside(rows)
+        return None if level is None else replace(self, power_uncertainty_w=level.uncertainty_w)
 
     def of(self, devices: Sequence[str]) -> Self | None:
         """The baseline of some of its devices; None where one was not measured by itself."""
@@ -176,11 +209,6 @@ def measure_baseline_power(  # noqa: PLR0913 - four positions by contract, the r
 ) -> BaselineCache | None:
     """Idle power, measured now, or within the last ``cache_ttl_sec`` and still true.
 
-    A cached baseline is checked by a short measurement. One from which that differs by more than the two leave open,
-    or that cannot be checked, is measured again in full. A measurement in which others were at work is made once more;
-    if it is no better, the quiet level that was seen is given with a bound that reaches to the load, a warning says so,
-    and it is not kept.
-
     Args:
         device_index: NVML index of the GPU, when ``energy`` is not given.
         duration_sec: seconds to average over.
@@ -194,79 +222,93 @@ def measure_baseline_power(  # noqa: PLR0913 - four positions by contract, the r
         warn: is told of a baseline that drifted, and why there is none.
 
     Returns:
-        The baseline; None when nothing could be read.
+        The baseline; None when nothing could be read. One with a disturbance in it is not kept.
     """
     sensor = energy or NVMLBackend(device_index, interval_ms=sample_interval_ms)
     store = store or SESSION_BASELINES
+    look = _Look(sensor=sensor, duration_sec=duration_sec, sleep=sleep, warn=warn)
     key = f"{sensor.name}:{','.join(devices) or device_index}:{duration_sec:g}s"
     known = store.get(key)
-    if known is not None and 0 <= (age_s := now() - known.timestamp) <= cache_ttl_sec:
-        check = idling_of(measured_idling(sensor, min(SPOT_CHECK_S, duration_sec), sleep))
-        if check is not None and _still_true(known, check):
-            return replace(known, from_cache=True)
-        if check is not None and (drift := _drift(known, check, age_s)) is not None:
-            warn(drift)
-    idling = _in_full(sensor, duration_sec, sleep, warn)
+    age_s = math.inf if known is None else now() - known.timestamp
+    if known is not None and 0 <= age_s <= cache_ttl_sec and look.confirms(known, age_s):
+        return replace(known, from_cache=True)
+    idling = look.in_full()
     if idling is None:
         return None
-    baseline = BaselineCache(
-        power_w=idling.whole.power_w,
-        timestamp=now(),
-        duration_sec=idling.duration_sec,
-        source=sensor.name,
-        devices=idling.devices,
-        power_by_device_w={name: level.power_w for name, level in idling.by_device.items()},
-        power_uncertainty_w=idling.whole.uncertainty_w,
-        uncertainty_by_device_w={
-            name: level.uncertainty_w for name, level in idling.by_device.items() if level.uncertainty_w is not None
-        },
-    )
+    baseline = BaselineCache.of_idling(idling, sensor.name, now())
     if idling.disturbance is None:
         store.put(key, baseline)
     return baseline
 
 
-def _in_full(
-    sensor: EnergyBackend,
-    duration_sec: float,
-    sleep: Callable[[float], None],
-    warn: Callable[[MeasurementWarning], None],
-) -> Idling | None:
-    """Idle power over the whole time, taken once more if others were at work in it."""
-    first = measured_idling(sensor, duration_sec, sleep)
-    found = idling_of(first)
-    if found is None:
-        said = dict.fromkeys(str(warning) for measurement in first for warning in measurement.warnings)
-        reasons = "; ".join(said) or "the sensor gave no energy"
-        warn(MeasurementWarning("baseline_unavailable", reasons, "energy is given unadjusted"))
-        return None
-    if found.disturbance is None:
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """Looks at the idle machine with a sensor, for so many seconds where it is in full."""
+
+    sensor: EnergyBackend
+    duration_sec: float
+    sleep: Callable[[float], None]
+    warn: Callable[[MeasurementWarning], None]
+
+    def confirms(self, known: BaselineCache, age_s: float) -> bool:
+        """Whether a short measurement says what a baseline says that is ``age_s`` old.
+
+        One that differs by more than the two leave open, or cannot be checked, is to be measured again in full.
+        """
+        check = idling_of(measured_idling(self.sensor, min(SPOT_CHECK_S, self.duration_sec), self.sleep))
+        if check is None:
+            return False
+        is_true = _still_true(known, check)
+        if not is_true and (drift := _drift(known, check, age_s)) is not None:
+            self.warn(drift)
+        return is_true
+
+    def in_full(self) -> Idling | None:
+        """Idle power over the whole time, taken once more if others were at work in it.
+
+        If that is no better, the quiet level that was seen is given with a bound that reaches to the load, and a
+        warning says so.
+        """
+        first = measured_idling(self.sensor, self.duration_sec, self.sleep)
+        found = idling_of(first)
+        if found is None:
+            said = dict.fromkeys(str(warning) for measurement in first for warning in measurement.warnings)
+            reasons = "; ".join(said) or "the sensor gave no energy"
+            self.warn(MeasurementWarning("baseline_unavailable", reasons, "energy is given unadjusted"))
+            return None
+        if found.disturbance is None:
+            return found
+        _log.info("%s; the idle baseline is measured once more", found.disturbance)
+        second = measured_idling(self.sensor, self.duration_sec, self.sleep)
+        again = idling_of(second)
+        # A load that came to stay is steady too.
+        is_quiet = again is not None and again.whole.power_w <= (1 + STEADY) * found.whole.power_w
+        if again is not None and again.disturbance is None and is_quiet:
+            return again
+        found = idling_of([*first, *second]) or found
+        if found.disturbance is not None:
+            self.warn(idle_unsteady_warning(found.disturbance, "before the model was loaded"))
         return found
-    _log.info("%s; the idle baseline is measured once more", found.disturbance)
-    second = measured_idling(sensor, duration_sec, sleep)
-    again = idling_of(second)
-    # A load that came to stay is steady too.
-    is_quiet = again is not None and again.whole.power_w <= (1 + STEADY) * found.whole.power_w
-    if again is not None and again.disturbance is None and is_quiet:
-        return again
-    found = idling_of([*first, *second]) or found
-    if found.disturbance is not None:
-        warn(idle_unsteady_warning(found.disturbance, "before the model was loaded"))
-    return found
 
 
 def _still_true(known: BaselineCache, check: Idling) -> bool:
     """Whether a short look at the idle machine says what its baseline says, device by device."""
-    if known.power_uncertainty_w is None or check.whole.uncertainty_w is None or check.disturbance is not None:
+    if known.levels[None].open_w is None or check.whole.open_w is None or check.disturbance is not None:
         return False
     pairs = [
         (level, check.whole if name is None else check.by_device.get(name)) for name, level in known.levels.items()
     ]
-    return not any(now is not None and level.differs_from(now) for level, now in pairs)
+    # A look that is too short for the reading that the baseline goes by tells nothing of it.
+    return not any(now is not None and (not level.is_like(now) or level.differs_from(now)) for level, now in pairs)
 
 
 def _drift(known: BaselineCache, check: Idling, age_s: float) -> MeasurementWarning | None:
-    """What to say of the whole that has drifted far, or else of a device, whose drift the others may hide."""
+    """What to say of the whole that has drifted far, or else of a device, whose drift the others may hide.
+
+    Nothing where the two were not read alike.
+    """
+    if not known.levels[None].is_like(check.whole):
+        return None
     found = [baseline_drift_warning(known.power_w, check.whole.power_w, age_s)]
     for device, now in check.by_device.items():
         if device in known.power_by_device_w:

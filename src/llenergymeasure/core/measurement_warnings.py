@@ -7,7 +7,7 @@ themselves did is in ``gpu.warnings``.
 import math
 from collections.abc import Sequence
 
-from llenergymeasure.core.gpu.power_sensor import Aliasing, PowerSensor, aliasing_of
+from llenergymeasure.core.gpu.power_sensor import Aliasing, Pauses, PowerSensor, aliasing_of, dithered_aliasing_of
 from llenergymeasure.core.idling.slices import Level
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyMeasurement, counted_devices
 from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
@@ -233,33 +233,42 @@ def part_time_warning(devices: Sequence[DeviceEnergy]) -> MeasurementWarning | N
     )
 
 
-def unresolved_by(workload_period_s: float | None, sensor: PowerSensor | None, window_s: float) -> Aliasing | None:
+def unresolved_by(
+    workload_period_s: float | None, sensor: PowerSensor | None, window_s: float, pauses: Pauses | None = None
+) -> Aliasing | None:
     """How a part-time sensor sees a periodic load, where that leaves enough open to be told.
 
     Args:
         workload_period_s: period of the load, in decoding the time from token to token; None if there is none.
         sensor: what looks, as it is polled; None where nobody knows.
         window_s: length of the measurement.
+        pauses: random pauses in it, which break the step of the two; None for none.
     """
     if workload_period_s is None or workload_period_s <= 0 or sensor is None or not sensor.part_time:
         return None
-    found = aliasing_of(workload_period_s, sensor, window_s)
+    if pauses is None:
+        found = aliasing_of(workload_period_s, sensor, window_s)
+    else:
+        found = dithered_aliasing_of(workload_period_s, sensor, pauses)
     return None if found is None or found.residual_pct <= ALIASING_RESIDUAL_PCT else found
 
 
 def aliasing_warning(
-    workload_period_s: float | None, sensor: PowerSensor | None, window_s: float
+    workload_period_s: float | None, sensor: PowerSensor | None, window_s: float, pauses: Pauses | None = None
 ) -> MeasurementWarning | None:
     """Whether a sensor may keep seeing the same part of a periodic load; arguments as ``unresolved_by``."""
-    found = unresolved_by(workload_period_s, sensor, window_s)
+    found = unresolved_by(workload_period_s, sensor, window_s, pauses)
     if found is None or workload_period_s is None or sensor is None:
         return None
     phases = "1 moment is" if found.n_phases == 1 else f"{found.n_phases} moments are"
     wander = "standing still" if math.isinf(found.beat_s) else f"wandering through it in {found.beat_s:.1f} s"
+    paused = "" if pauses is None else f" in a batch, of {pauses.n_batches} with pauses of up to {pauses.longest_s:g} s"
     return MeasurementWarning(
         "aliasing",
         f"the power sensor sees {sensor.window_s * 1000.0:g} of every {sensor.update_s * 1000.0:g} "
         f"ms, the load repeats every {workload_period_s * 1000.0:.2f} ms, and {phases} seen of it, "
-        f"{wander}: mean power over {window_s:.0f} s may be off by up to {found.residual_pct:.1f} %",
-        "measure for longer, or compare with runs of another batch size",
+        f"{wander}{paused}: mean power over {window_s:.0f} s may be off by up to {found.residual_pct:.1f} %",
+        "measure for longer, or compare with runs of another batch size"
+        if pauses is None
+        else "measure more batches, with measurement.dither_s at the sensor's period",
     )

@@ -17,7 +17,7 @@ from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.device_check import Watched, watch_the_model
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
-from llenergymeasure.core.idling.slices import Idling
+from llenergymeasure.core.idling.slices import Level
 from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.prompts.fitting import beyond_context
@@ -136,7 +136,7 @@ class _Seen:
     warmup: WarmupResult
     energy_backend: str | None
     energy_breakdown: EnergyBreakdown | None
-    idle_loaded: Idling | None
+    idle_loaded: Level | None
     phases: PhasesResult | None
     peak_memory_mb: float | None
     flops: FlopsResult | None
@@ -177,7 +177,7 @@ def _measured(
         warmup=warmup,
         energy_backend=instruments.energy.name if instruments.energy else None,
         energy_breakdown=steps.energy_breakdown(window, watched.baseline, instruments, warnings),
-        idle_loaded=loaded,
+        idle_loaded=steps.loaded_idle(window, loaded, warnings),
         phases=phases,
         peak_memory_mb=peak_memory_mb,
         flops=flops,
@@ -260,8 +260,8 @@ def _raw_result(
         energy_backend=seen.energy_backend,
         energy=window.energy,
         energy_breakdown=seen.energy_breakdown,
-        idle_loaded_power_w=seen.idle_loaded.whole.power_w if seen.idle_loaded else None,
-        idle_loaded_power_uncertainty_w=seen.idle_loaded.whole.uncertainty_w if seen.idle_loaded else None,
+        idle_loaded_power_w=seen.idle_loaded.power_w if seen.idle_loaded else None,
+        idle_loaded_power_uncertainty_w=seen.idle_loaded.uncertainty_w if seen.idle_loaded else None,
         energy_aliasing_pct=window.aliasing_pct,
         dither_pause_s=window.dither_pause_s,
         flops_result=seen.flops,

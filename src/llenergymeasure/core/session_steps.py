@@ -12,7 +12,7 @@ from llenergymeasure.core.baseline import (
     measure_baseline_power,
 )
 from llenergymeasure.core.gpu.window import GpuSampler
-from llenergymeasure.core.idling.slices import IdleMeter, Idling, idling_of, measured_idling
+from llenergymeasure.core.idling.slices import IdleMeter, Idling, Level, idling_of, measured_idling
 from llenergymeasure.core.idling.thermal_floor import Floor, FloorWait, thermal_floor_warnings, wait_out
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import foreign_cpu_pct
@@ -50,6 +50,7 @@ from llenergymeasure.exceptions import ConfigError, ExperimentError, LLEMError, 
 _log = logging.getLogger(__name__)
 
 _NO_IDLE = "idle power and thermal floor were left out"
+_OF_SOMETHING_ELSE = "what was read while idling does not cover what was read in the window"
 # Three slices of a second: what a run costs more so that load of others shows that began while it was measured.
 _IDLE_AFTER_S = 3.0
 
@@ -208,6 +209,15 @@ def _wait_out_the_floor(plan: ExperimentPlan, instruments: Instruments, sleep: C
     )
 
 
+def loaded_idle(window: Window, loaded: Idling | None, warnings: list[MeasurementWarning]) -> Level | None:
+    """Idle power with the model loaded, as it may be taken off the window's energy."""
+    rows = () if window.energy is None else window.energy.devices
+    level = None if loaded is None else loaded.whole.beside(rows)
+    if loaded is not None and level is None:
+        warnings.append(MeasurementWarning("loaded_idle_unavailable", _OF_SOMETHING_ELSE))
+    return level
+
+
 def look_at_idle_power(
     plan: ExperimentPlan,
     baseline: BaselineCache | None,
@@ -341,9 +351,12 @@ def energy_breakdown(
     """Raw and baseline-adjusted energy; None where no energy was tracked."""
     if window.energy is None:
         return None
+    comparable = None if baseline is None else baseline.beside(window.energy.devices)
+    if baseline is not None and comparable is None:
+        warnings.append(MeasurementWarning("baseline_unavailable", _OF_SOMETHING_ELSE, "energy is given unadjusted"))
     breakdown = create_energy_breakdown(
         window.energy.total_j,
-        baseline,
+        comparable,
         window.energy.duration_sec,
         uncertainty_j=window.energy.uncertainty_j,
         now=lambda: instruments.now().timestamp(),

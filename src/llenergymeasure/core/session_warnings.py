@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from llenergymeasure.core.gpu.machine import power_sensor_of
-from llenergymeasure.core.gpu.power_sensor import PowerSensor
+from llenergymeasure.core.gpu.machine import sensor_behind
+from llenergymeasure.core.gpu.power_sensor import Pauses, PowerSensor
 from llenergymeasure.core.gpu.processes import foreign_processes, own_pids, pids_before
 from llenergymeasure.core.gpu.warnings import (
     foreign_process_warning,
@@ -78,9 +78,9 @@ def _about_the_sensors(
         return
     yield few_sensor_periods_warning(counted_devices(window.energy.devices), window.duration_sec)
     yield part_time_warning(window.energy.devices)
-    period_s = decode_period_s(window.output.requests)
+    period_s, pauses = decode_period_s(window.output.requests), _pauses(plan, window)
     for sensor in _sensors_as_polled(plan, used, window.energy):
-        yield aliasing_warning(period_s, sensor, window.duration_sec)
+        yield aliasing_warning(period_s, sensor, window.duration_sec, pauses)
 
 
 def aliasing_pct(plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window) -> float | None:
@@ -90,9 +90,9 @@ def aliasing_pct(plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window) 
     """
     if window.energy is None or window.energy.total_j is None:
         return None
-    period_s = decode_period_s(window.output.requests)
+    period_s, pauses = decode_period_s(window.output.requests), _pauses(plan, window)
     sensors = _sensors_as_polled(plan, used, window.energy)
-    found = [unresolved_by(period_s, sensor, window.duration_sec) for sensor in sensors]
+    found = [unresolved_by(period_s, sensor, window.duration_sec, pauses) for sensor in sensors]
     return max((aliasing.residual_pct for aliasing in found if aliasing is not None), default=None)
 
 
@@ -104,13 +104,24 @@ def _sensors_as_polled(
     What is known to leave out none of the time, such as the average that a card takes itself, is not among them.
     """
     interval_s = plan.config.energy.sample_interval_ms / 1000
-    polled_s = {
-        d.device: interval_s * (d.source == "integrated")
+    rows = {
+        d.device: d
         for d in counted_devices(energy.devices)
         if d.uncertainty_parts_j is None or UNSEEN in d.uncertainty_parts_j
     }
-    sensors = [(power_sensor_of(g), polled_s[g.uuid]) for g in used if g.uuid in polled_s]
-    return [None if sensor is None else sensor.polled_every(every_s) for sensor, every_s in dict.fromkeys(sensors)]
+    sensors = [(sensor_behind(g, rows[g.uuid]), rows[g.uuid].source) for g in used if g.uuid in rows]
+    return [
+        None if sensor is None else sensor.polled_every(interval_s * (source == "integrated"))
+        for sensor, source in dict.fromkeys(sensors)
+    ]
+
+
+def _pauses(plan: ExperimentPlan, window: Window) -> Pauses | None:
+    """The pauses that were in the window; None where nothing paused."""
+    longest_s, paused_s, n = plan.config.measurement.dither_s, window.dither_pause_s, len(window.units)
+    if longest_s is None or paused_s is None or n == 0:
+        return None
+    return Pauses(longest_s=longest_s, n_batches=n, batch_s=(window.duration_sec - paused_s) / n)
 
 
 def _largest_drift(samples: Sequence[PowerThermalSample]) -> tuple[float | None, float | None]:

@@ -168,20 +168,24 @@ def n_requests_excluded(raws: Sequence[RawProcessResult]) -> int:
 
 
 def distinct_devices(raws: Sequence[RawProcessResult]) -> list[DeviceEnergy]:
-    """Every device once; of several readings of one device the longest window's.
+    """Every reading of every device once, of the longest window that has it, and one reading of a device counted.
 
-    What is no part of the total stands beside it, once for each sensor.
+    Processes that use one device may each have taken another of its readings for the headline: the longest one's is.
     """
-    chosen: dict[tuple[str, str | None], tuple[float, DeviceEnergy]] = {}
-    for raw in raws:
-        if raw.energy is None:
-            continue
-        for device in raw.energy.devices:
-            key = (device.device, device.sensor if device.headline is False else None)
-            known = chosen.get(key)
-            if known is None or raw.energy.duration_sec > known[0]:
-                chosen[key] = (raw.energy.duration_sec, device)
-    return [device for _, device in chosen.values()]
+    seen = [raw.energy for raw in raws if raw.energy is not None]
+    by_length = sorted(seen, key=lambda energy: -energy.duration_sec)
+    counted: dict[str, DeviceEnergy] = {}
+    for energy in by_length:
+        for row in energy.devices:
+            if row.headline is not False:
+                counted.setdefault(row.device, row)
+    chosen = {(row.device, row.sensor): row for row in counted.values()}
+    for energy in by_length:
+        for row in energy.devices:
+            beside = replace(row, headline=False) if row.device in counted else row
+            chosen.setdefault((row.device, row.sensor), beside)
+    listed = dict.fromkeys((row.device, row.sensor) for energy in seen for row in energy.devices)
+    return [chosen[key] for key in listed]
 
 
 def total_energy_j(raws: Sequence[RawProcessResult], devices: Sequence[DeviceEnergy]) -> float | None:

@@ -90,7 +90,9 @@ FLAGS: Mapping[str, Flag] = {
         _DOUBT,
     ),
     "energy_counter_refused": Flag(
-        "a GPU's energy counter went back, jumped, stood still or failed, and sampled power took its place", _DOUBT
+        "a GPU's energy counter went back, jumped, stood still, failed or covers its module, and sampled power took "
+        "its place",
+        _DOUBT,
     ),
     "zeus_refused": Flag("Zeus gave no figure that can be believed; NVML's is the one that counts", _DOUBT),
     "counter_disagreement": Flag(
@@ -158,8 +160,10 @@ FLAGS: Mapping[str, Flag] = {
         "others were at work on the device",
         _DOUBT,
     ),
-    "baseline_unavailable": Flag("the idle baseline could not be measured, and why"),
-    "loaded_idle_unavailable": Flag("the power of idling with the model loaded could not be measured, and why"),
+    "baseline_unavailable": Flag("the idle baseline could not be measured, or not be taken off, and why"),
+    "loaded_idle_unavailable": Flag(
+        "the power of idling with the model loaded could not be measured, or not be taken off, and why"
+    ),
     "negative_adjusted_energy": Flag("the idle baseline took more power than the measurement", _DOUBT),
     "power_cap_below_default": Flag("the power limit in force is under the card's default"),
     "gpu_persistence_mode_off": Flag("the driver may unload between runs"),

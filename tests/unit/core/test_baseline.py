@@ -20,6 +20,7 @@ from llenergymeasure.core.baseline import (
     measure_baseline_power,
     this_host,
 )
+from llenergymeasure.core.idling.reading import Reading
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.testing import FakeClock, FakeEnergy
 from tests.fakes.effort import examples
@@ -62,8 +63,9 @@ MEASURED = BaselineCache(
     source="fake-energy",
     devices=("GPU-0",),
     power_by_device_w={"GPU-0": 100.0},
-    power_uncertainty_w=0.0,
-    uncertainty_by_device_w={"GPU-0": 0.0},
+    noise_w=0.0,
+    noise_by_device_w={"GPU-0": 0.0},
+    reading_by_device={"GPU-0": Reading(kind="integrated", covers="gpu")},
 )
 # Ten slices of the whole, and five of a look at what is cached.
 IN_FULL = ["energy on", "sleep 1", "sleep 1", "sleep 1", "energy off"] * 10
@@ -126,13 +128,13 @@ def test_a_cached_baseline_that_is_off_by_more_than_noise_is_measured_again(cloc
 
 @pytest.mark.parametrize(("power_w", "from_cache"), [(100.7, True), (99.3, True), (100.8, False), (99.2, False)])
 def test_what_two_measurements_leave_open_is_no_drift(clock: FakeClock, power_w: float, from_cache: bool) -> None:
-    # 99 and 101 W in turn, three seconds each: the cached bound is t x sqrt(10 / 9) / sqrt(10) = 0.754 W.
+    # 99 and 101 W in turn, three seconds each: the scatter of the cached is t x sqrt(10 / 9) / sqrt(10) = 0.754 W.
     steps = [(3.0 * i, 99.0 + 2 * (i % 2)) for i in range(10)]
     idle = Idle(clock)
     idle.energy = TracedEnergy(clock, {"GPU-0": [*steps, (30.0, power_w)]})  # type: ignore[assignment]
     first, second = idle.measure(), idle.measure()
     assert first is not None
-    assert first.power_uncertainty_w == pytest.approx(0.7541, abs=1e-4)
+    assert first.noise_w == pytest.approx(0.7541, abs=1e-4)
     assert second is not None
     assert second.from_cache == from_cache
 
@@ -142,7 +144,7 @@ class Neighboured(Idle):
 
     def __init__(self, *steps: tuple[float, float]) -> None:
         super().__init__(FakeClock())
-        self.energy = TracedEnergy(self.clock, {"GPU-0": steps})  # type: ignore[assignment]
+        self.energy = TracedEnergy(self.clock, {"GPU-0": steps}, bound_w=0.0)  # type: ignore[assignment]
 
 
 def test_a_neighbours_burst_has_the_baseline_measured_once_more() -> None:
@@ -189,14 +191,26 @@ def test_a_look_that_somebody_disturbs_does_not_confirm_what_is_cached() -> None
     assert idle.clock() == 65.0
 
 
-def test_a_cached_baseline_without_a_bound_is_measured_again(clock: FakeClock) -> None:
+def test_a_cached_baseline_of_which_no_noise_is_known_is_measured_again(clock: FakeClock) -> None:
     idle = Idle(clock)
     key = "fake-energy:GPU-0:30s"
-    idle.store.put(key, replace(MEASURED, timestamp=DAY_S, power_uncertainty_w=None, uncertainty_by_device_w={}))
+    idle.store.put(key, replace(MEASURED, timestamp=DAY_S, noise_w=None, noise_by_device_w={}))
     again = idle.measure()
     assert again is not None
     assert not again.from_cache
-    assert again.power_uncertainty_w == 0.0
+    assert again.noise_w == 0.0
+
+
+def test_scatter_alone_is_no_bound_of_a_sensor_that_states_none(clock: FakeClock) -> None:
+    idle = Idle(clock)
+    # 99 and 101 W in turn: the scatter of the mean is known, and not what the sensor does at its edges.
+    steps = [(3.0 * i, 99.0 + 2 * (i % 2)) for i in range(10)]
+    idle.energy = TracedEnergy(clock, {"GPU-0": steps})  # type: ignore[assignment]
+    found = idle.measure()
+    assert found is not None
+    assert (found.power_uncertainty_w, found.uncertainty_by_device_w) == (None, {})
+    left = create_energy_breakdown(1000.0, found, 1.0, uncertainty_j=1.0)
+    assert (left.baseline_power_uncertainty_w, left.adjusted_uncertainty_j) == (None, None)
 
 
 def test_devices_of_a_baseline_keep_their_bounds() -> None:

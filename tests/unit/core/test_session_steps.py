@@ -11,6 +11,7 @@ from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.session_steps import collect_warnings, thermal_floor
 from llenergymeasure.core.session_warnings import aliasing_pct, warnings_of_the_window
 from llenergymeasure.core.window.meter import Window
+from llenergymeasure.domain.energy.calibration import Calibration
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergySource, WarmupResult
@@ -183,6 +184,44 @@ def test_what_aliasing_may_hide_is_a_figure_too() -> None:
     assert pct is not None
     assert f"up to {pct:.1f} %" in warning
     assert aliasing_pct(*_window_on_an_a100()) is None
+
+
+def _paused(n_batches: int, *, paused_s: float | None = 2.0) -> tuple[list[str], float | None]:
+    """A window in step with its sensor, with pauses of up to 0.1 s after each of so many batches."""
+    plan, window = _window(token_s=0.05)
+    config = ExperimentConfig.model_validate({"model": "m", "measurement": {"dither_s": 0.1}})
+    window.units, window.dither_pause_s = [()] * n_batches, paused_s
+    plan = ExperimentPlan.of(config, devices=plan.devices)
+    return list(map(str, warnings_of_the_window(plan, [A100], window, None))), aliasing_pct(plan, [A100], window)
+
+
+def test_the_warning_of_aliasing_knows_of_pauses() -> None:
+    # Of 200 / 3 % in each batch 2 / sqrt(3 x 40) is left, 12.2 %; without pauses all.
+    (warning,), pct = _paused(40)
+    assert pct == pytest.approx(200 / 3 * 2 / 120**0.5)
+    assert "of 40 with pauses of up to 0.1 s: mean power over 60 s may be off by up to 12.2 %" in warning
+    assert _paused(40, paused_s=None)[1] == pytest.approx(200 / 3)
+    # 58 s in 6000 batches are none of a tenth of a second: under one per cent is left.
+    assert _paused(6000) == ([], None)
+
+
+CALIBRATED = Calibration(
+    device="GPU-0", name="A100", driver_version="1", timestamp=0.0, tool_version="2", load="test", duration_s=30.0,
+    counter_tick_s=0.1, counter_fed_by="everything",
+)  # fmt: skip
+
+
+def test_what_leaves_out_none_of_the_time_is_in_step_with_nothing() -> None:
+    counts_all = replace(A100, calibration=CALIBRATED)
+    assert len(_about(token_s=0.05)) == 1
+    assert _about(counts_all, token_s=0.05) == []
+    assert len(_about(counts_all, token_s=0.05, source="integrated")) == 1
+    plan, window = _window(token_s=0.05, source="integrated")
+    assert window.energy is not None
+    averaged = replace(window.energy.devices[0], uncertainty_parts_j={"averaging": 0.1})
+    window.energy = replace(window.energy, devices=(averaged,))
+    assert warnings_of_the_window(plan, [A100], window, None) == []
+    assert aliasing_pct(plan, [A100], window) is None
 
 
 def _window_on_an_a100() -> tuple[ExperimentPlan, list[GpuInfo], Window]:

@@ -152,6 +152,32 @@ def test_of_two_readings_of_a_device_the_longer_window_counts_for_energy_and_bas
     assert result.energy_adjusted_j == 140.0  # 10 W for the 4 s in which the 180 J were used
 
 
+def test_where_processes_chose_other_readings_of_a_device_each_is_listed_once_and_the_longer_ones_choice_counts(
+    process: MakeProcess,
+) -> None:
+    def read(zeus_j: float, nvml_j: float, headline: str) -> list[DeviceEnergy]:
+        return [
+            replace(gpu("G", joules), sensor=sensor, headline=sensor == headline)
+            for sensor, joules in (("zeus", zeus_j), ("nvml", nvml_j))
+        ]
+
+    short = process(0, 2, window=(10.0, 12.0), devices=read(101.0, 100.0, "zeus"))
+    long = process(1, 2, window=(10.0, 14.0), devices=read(203.0, 200.0, "nvml"))
+    for raws in ([short, long], [long, short]):
+        result = of(raws)
+        assert result.total_energy_j == 200.0
+        listed = [(d.sensor, d.energy_j, d.headline) for d in result.energy_devices]
+        assert sorted(listed, key=str) == [("nvml", 200.0, True), ("zeus", 203.0, False)]
+
+
+def test_a_device_that_only_the_shorter_window_counts_is_counted(process: MakeProcess) -> None:
+    counted = replace(gpu("G", 100.0), sensor="nvml", headline=True)
+    other = replace(gpu("H", 50.0), sensor="nvml", headline=True)
+    short = process(0, 2, window=(10.0, 12.0), devices=[counted])
+    long = process(1, 2, window=(10.0, 14.0), devices=[other, replace(counted, energy_j=200.0, headline=False)])
+    assert of([short, long]).total_energy_j == 150.0
+
+
 def test_a_device_that_no_process_read_for_the_whole_time_is_told(process: MakeProcess) -> None:
     apart = [process(i, 2, window=(10 + i, 70 + i), devices=[gpu("A", 6000.0)]) for i in range(2)]
     (warning,) = of(apart).measurement_warnings

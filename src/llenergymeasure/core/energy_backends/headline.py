@@ -61,7 +61,8 @@ def best_founded(found: EnergyMeasurement, sensor: str) -> EnergyMeasurement:
 
 def _is_another_reading(row: DeviceEnergy, own: DeviceEnergy) -> bool:
     """Whether a row is somebody else's figure for what another row is of, sensed and no part of the total."""
-    same = (row.device, row.kind, row.covers) == (own.device, own.kind, own.covers)
+    # One that its own sensor refused may have been of something else: nothing is compared with it.
+    same = (row.device, row.kind) == (own.device, own.kind) and (row.covers == own.covers or not own.headline)
     return same and row.sensor != own.sensor and not row.headline and _is_a_figure(row)
 
 

@@ -268,7 +268,8 @@ def judge(
     """
     if witness is None:
         return (zeus,), ()
-    zeus, beside = replace(zeus, scope=witness.row.scope), replace(witness.row, headline=False)
+    scope = witness.row.scope if zeus.source != "counter" else witness.counter_scope or witness.row.scope
+    zeus, beside = replace(zeus, scope=scope), replace(witness.row, headline=False)
     known_j = witness.row.energy_j
     if known_j is None:
         missing = MeasurementWarning(
@@ -277,7 +278,11 @@ def judge(
         return (zeus,), (*witness.warnings, missing) if zeus.energy_j is not None else ()
     counter_refused = zeus.source == "counter" and witness.counter_refused
     if zeus.energy_j is None or counter_refused:
-        why = ", from a counter that is not to be believed" if counter_refused else ""
+        why = ""
+        if counter_refused and witness.counter_scope is not None:
+            why = f", from a counter of the {witness.counter_scope}, where power is the {witness.row.scope}'s"
+        elif counter_refused:
+            why = ", from a counter that is not to be believed"
         instead = MeasurementWarning(
             "zeus_refused",
             f"{what} for {zeus.device}{why}",

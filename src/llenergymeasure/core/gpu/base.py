@@ -19,9 +19,10 @@ class GpuUnavailableError(Exception):
 class GpuDeviceBase:
     """A ``GpuDevice`` whose ``uuid`` and ``index`` are still to be given; every reading is None where there is none.
 
-    ``scope`` is what power and counter cover, ``power_field``, ``average_power_field`` and ``counter_field`` name what
-    is read, ``power_lag_s`` is how old a reading of power may be, and by default as old as the slowest known;
-    ``power_averaged_s`` over how long it is known to be a mean, where that is longer than the sensor's own.
+    ``scope`` is what power covers, and the counter unless ``counter_covers`` says otherwise. ``power_field``,
+    ``average_power_field`` and ``counter_field`` name what is read. ``power_lag_s`` is how old a reading of power may
+    be, and by default as old as the slowest known; ``power_averaged_s`` over how long it is known to be a mean, where
+    that is longer than the sensor's own.
     """
 
     uuid: str
@@ -60,6 +61,10 @@ class GpuDeviceBase:
     def energy_counter_j(self) -> float | None:
         """A counter of energy in joules, since whenever."""
         return None
+
+    def counter_covers(self) -> EnergyScope:
+        """What that counter covers; one that covers something else than power is not used."""
+        return self.scope
 
     def power_limit_w(self) -> float | None:
         """Power limit in force, in watts."""

@@ -17,7 +17,13 @@ from llenergymeasure.core.gpu.counter import (
     counter_energy,
 )
 from llenergymeasure.core.gpu.integral import PowerEnergy, PowerReading, power_energy, unseen_j
-from llenergymeasure.core.gpu.power_sensor import REFRESH_S, SWING_PER_MEAN_PCT, PowerSensor, found_sensor
+from llenergymeasure.core.gpu.power_sensor import (
+    REFRESH_S,
+    SWING_PER_MEAN_PCT,
+    PowerSensor,
+    found_sensor,
+    sensor_of_the_counter,
+)
 from llenergymeasure.core.gpu.trace import PowerTrace, about_a_stuck_sensor, about_absurd_power, power_trace
 from llenergymeasure.domain.energy.calibration import Calibration, ReadingProperties
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyScope
@@ -41,8 +47,8 @@ class CardFacts:
 
     ``power_averaged_s`` is over how long a reading of power is a mean where it is one of longer than the sensor's
     own. It, ``power_limit_w`` and ``sensor`` are None where they are not known. ``driver`` is the name of what was
-    asked, ``scope`` what its figures cover. ``average_sensor`` is what the card's own average is, and ``calibration``
-    what was found of the card itself, which goes before what was published.
+    asked, ``scope`` what power covers, ``counter_scope`` what the counter covers. ``average_sensor`` is what the card's
+    own average is, and ``calibration`` what was found of the card itself, which goes before what was published.
     """
 
     power_field: str
@@ -52,19 +58,21 @@ class CardFacts:
     sensor: PowerSensor | None = None
     driver: str | None = None
     scope: EnergyScope = "gpu"
+    counter_scope: EnergyScope = "gpu"
     counter_field: str = "energy counter"
     average_field: str = "average power"
     average_sensor: PowerSensor | None = None
     calibration: Calibration | None = None
 
     @property
+    def counter_is_of_something_else(self) -> bool:
+        """Whether the counter covers something else than power does: the one says nothing of the other."""
+        return self.counter_scope != self.scope
+
+    @property
     def counter_sensor(self) -> PowerSensor:
-        """What the counter adds up: as it was found, else, as nobody has published it, the readings of power."""
-        found = self.calibration
-        if found is not None and found.counter_fed_by == "everything" and found.counter_tick_s is not None:
-            return PowerSensor(found.counter_tick_s, found.counter_tick_s)
-        read = None if found is None else found.average if found.counter_fed_by == "average" else found.power
-        return found_sensor(read) if read is not None else self.sensor or _UNKNOWN_SENSOR
+        """What the counter adds up, or the worst that is known."""
+        return sensor_of_the_counter(self.calibration, self.sensor) or _UNKNOWN_SENSOR
 
     @property
     def found_average(self) -> ReadingProperties | None:
@@ -136,13 +144,15 @@ class GpuRecord:
 class GpuEnergy:
     """Energy of one GPU; ``problem`` says why there is none, ``warnings`` what is to be known of the figures.
 
-    ``counter_refused`` says that it has a counter which is not to be believed.
+    ``counter_refused`` says that it has a counter which is not to be believed, ``counter_scope`` what that covers,
+    where it is not what the row is of.
     """
 
     row: DeviceEnergy
     warnings: tuple[MeasurementWarning, ...] = ()
     problem: str | None = None
     counter_refused: bool = False
+    counter_scope: EnergyScope | None = None
 
 
 def _time(reading: tuple[float, float]) -> float:
@@ -169,24 +179,27 @@ def gpu_energy(record: GpuRecord, start_s: float, end_s: float) -> GpuEnergy:
             # That the counter is elsewhere is why it is not the figure.
             return replace(told, row=row, warnings=tuple(w for w in told.warnings if w.flag != "counter_disagreement"))
         return told
+    of_something_else = record.card.counter_scope if record.card.counter_is_of_something_else else None
+    without = GpuEnergy(
+        row=_integrated_row(record, None), counter_refused=refusal is not None, counter_scope=of_something_else
+    )
     if integral is None:
         problem = _why_none(record, trace, start_s, end_s, refusal)
-        row = _integrated_row(record, None)
-        return GpuEnergy(row=row, warnings=tuple(warnings), problem=problem, counter_refused=refusal is not None)
+        return replace(without, warnings=tuple(warnings), problem=problem)
     warnings += about_a_stuck_sensor(record.uuid, trace.constant_w(start_s - NEAR_S, end_s + NEAR_S))
     if refusal is not None:
         warnings.append(
             MeasurementWarning(
                 "energy_counter_refused",
                 f"the energy counter of {record.uuid} is not used: {refusal}; joules are the integral of sampled power",
-                "look after the driver",
+                "look after the driver" if of_something_else is None else "compare with a meter before citing",
                 record.uuid,
             )
         )
     row = _integrated_row(record, integral)
     if averaged is not None and _is_better_founded(averaged, row):
         row = replace(_integrated_row(record, averaged), witness_j=integral.energy_j)
-    return GpuEnergy(row=row, warnings=tuple(warnings), counter_refused=refusal is not None)
+    return replace(without, row=row, warnings=tuple(warnings))
 
 
 def _averaged(record: GpuRecord, start_s: float, end_s: float) -> PowerEnergy | None:
@@ -284,6 +297,9 @@ def _counter(
     reads = record.counter_reads
     if all(read.energy_j is None for read in reads):
         return None, None
+    if record.card.counter_is_of_something_else:
+        # Nothing is left to check it by, and its figure is not of what the others are of.
+        return None, f"it covers the {record.card.counter_scope}, and what is read of power the {record.card.scope}"
     # What was read long before or after may have been another window's trouble.
     near = [r for r in reads if start_s - NEAR_S <= r.before_s and r.after_s <= end_s + NEAR_S]
     seen = trace.seen(start_s - NEAR_S, end_s + NEAR_S)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from llenergymeasure.core.calibration.store import known
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError, VisibleGpus
-from llenergymeasure.core.gpu.power_sensor import PowerSensor, found_sensor
+from llenergymeasure.core.gpu.power_sensor import PowerSensor, found_sensor, sensor_of_the_counter
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver
 from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.domain.metrics import DeviceEnergy
 from llenergymeasure.protocols import GpuDriver
 
 # A vendor is a room beside ``nvidia`` and a line here.
@@ -64,6 +65,12 @@ def power_sensor_of(gpu: GpuInfo) -> PowerSensor | None:
     if gpu.calibration is not None and gpu.calibration.power is not None:
         return found_sensor(gpu.calibration.power)
     return next((sensor for make in _DRIVERS if (sensor := make().power_sensor_of(gpu)) is not None), None)
+
+
+def sensor_behind(gpu: GpuInfo, row: DeviceEnergy) -> PowerSensor | None:
+    """What looked for the figure of a described GPU: its counter's, or its power's; None where that is not known."""
+    power = power_sensor_of(gpu)
+    return sensor_of_the_counter(gpu.calibration, power) if row.source == "counter" else power
 
 
 @contextmanager

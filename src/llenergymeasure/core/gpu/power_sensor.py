@@ -1,9 +1,9 @@
 """What the power sensor of a GPU looks at, and what a periodic load makes of that."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from llenergymeasure.domain.energy.calibration import ReadingProperties
+from llenergymeasure.domain.energy.calibration import Calibration, ReadingProperties
 
 # How often power readings are new on most cards, and what those average over that average longest (Yang, Adamek,
 # Armour, SC24, arXiv 2312.02741).
@@ -14,6 +14,8 @@ SWING_PER_MEAN_PCT = 400 / 3
 # How well the two periods are known to each other: the median of many gaps between tokens, and the
 # sensor's nominal period.
 _PERIOD_TOLERANCE = 0.001
+# Of so many parts a coefficient is under 1/60, whatever the draw.
+_PARTS_OF_A_PERIOD = 20
 # What is under it nobody looks for.
 _NEGLIGIBLE_PCT = 0.01
 
@@ -43,6 +45,16 @@ class PowerSensor:
 def found_sensor(reading: ReadingProperties) -> PowerSensor:
     """The sensor that a calibration found."""
     return PowerSensor(reading.update_s, reading.window_s)
+
+
+def sensor_of_the_counter(found: Calibration | None, power: PowerSensor | None) -> PowerSensor | None:
+    """What a counter adds up: as it was found, else, as nobody has published it, the readings of ``power``."""
+    if found is None:
+        return power
+    if found.counter_fed_by == "everything" and found.counter_tick_s is not None:
+        return PowerSensor(found.counter_tick_s, found.counter_tick_s)
+    read = found.average if found.counter_fed_by == "average" else found.power
+    return power if read is None else found_sensor(read)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +105,46 @@ def aliasing_of(workload_period_s: float, sensor: PowerSensor, window_s: float) 
         if left_pct > (_NEGLIGIBLE_PCT if worst is None else worst.residual_pct):
             worst = Aliasing(residual_pct=left_pct, n_phases=q, beat_s=beat_s)
     return worst
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pauses:
+    """Pauses in a window, evenly drawn from 0 up to ``longest_s``, after ``n_batches`` of ``batch_s`` each."""
+
+    longest_s: float
+    n_batches: int
+    batch_s: float
+
+    def alike(self, update_s: float) -> float:
+        """How alike the places are, 0 to 1, at which two batches in a row begin in a period of a sensor.
+
+        It is the largest coefficient of Fourier's of an even draw, over all parts of the period.
+        """
+        turns = self.longest_s / update_s
+        angles = [math.pi * turns * k for k in range(1, _PARTS_OF_A_PERIOD)]
+        return max(abs(math.sin(angle) / angle) for angle in angles) if turns > 0 else 1.0
+
+
+def dithered_aliasing_of(workload_period_s: float, sensor: PowerSensor, pauses: Pauses) -> Aliasing | None:
+    """How far the mean of a sensor's readings may be off in a window with random pauses: a bound as of 95 %.
+
+    Each batch by itself may be off as far as :func:`aliasing_of` says of a window of its length. As it begins anywhere
+    in a period of the sensor, that is a draw with the mean 0. Of a load that is on or off and a look as long as either,
+    the error over all phases is a triangle, so its standard deviation is the worst by the root of 3, and of shorter
+    looks less. Of ``n`` draws twice the standard error is left; draws that are alike count as fewer.
+
+    Args:
+        workload_period_s: period of the load.
+        sensor: what it looks at.
+        pauses: the pauses.
+    """
+    one = aliasing_of(workload_period_s, sensor, max(pauses.batch_s, sensor.update_s))
+    if one is None:
+        return None
+    alike = pauses.alike(sensor.update_s)
+    n_draws = pauses.n_batches * (1 - alike) / (1 + alike)
+    share = 1.0 if n_draws <= 0 else min(1.0, 2 / math.sqrt(3 * n_draws))
+    return replace(one, residual_pct=share * one.residual_pct)
 
 
 def _left_at(q: int, p: int, workload_period_s: float, sensor: PowerSensor, window_s: float) -> tuple[float, float]:

@@ -181,6 +181,7 @@ def _card(device: GpuDeviceBase, driver: str | None, calibration: Calibration | 
         calibration=calibration,
         driver=driver,
         scope=device.scope,
+        counter_scope=device.counter_covers(),
     )
 
 

@@ -6,13 +6,21 @@ is cut into slices, each a window of its own: load of others is then power above
 
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from llenergymeasure.core.energy_backends.tracking import Tracking
-from llenergymeasure.domain.metrics import EnergyMeasurement, counted_devices, slowest_update_s, sum_or_none
+from llenergymeasure.core.idling.reading import Reading, Readings, are_alike, cover_the_same, readings_of
+from llenergymeasure.domain.metrics import (
+    DeviceEnergy,
+    EnergyMeasurement,
+    counted_devices,
+    slowest_update_s,
+    sum_or_none,
+)
 from llenergymeasure.domain.phases import mean_with_interval
 from llenergymeasure.protocols import EnergyBackend
 
@@ -32,15 +40,50 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """Mean power in watts and its bound; None where neither slices nor sensor say of one."""
+    """Mean power in watts and its bound; None where the sensor states none, nor how often it is new.
+
+    ``noise_w`` is what another measurement of the same may be apart: scatter, with what the sensor states; None where
+    neither tells of any, and by default the bound. ``readings`` are what it was read from, by device; ``hidden_w`` is
+    by how much it may be off beside other readings.
+    """
 
     power_w: float
     uncertainty_w: float | None = None
+    noise_w: float | None = None
+    readings: Readings = field(default_factory=dict)
+    hidden_w: float = 0.0
+
+    @property
+    def open_w(self) -> float | None:
+        """What two measurements of the same may be apart by."""
+        return self.uncertainty_w if self.noise_w is None else self.noise_w
+
+    def is_like(self, other: "Level") -> bool:
+        """Whether both were read in the same way."""
+        return are_alike(self.readings, other.readings)
 
     def differs_from(self, other: "Level") -> bool:
-        """Whether two levels are further apart than their bounds explain; without bounds nothing is explained."""
-        noise_w = (self.uncertainty_w or 0.0) + (other.uncertainty_w or 0.0)
+        """Whether two levels are further apart than their noise explains; without any, nothing is explained.
+
+        Levels of different things do not differ.
+        """
+        if not cover_the_same(self.readings, other.readings):
+            return False
+        noise_w = (self.open_w or 0.0) + (other.open_w or 0.0)
+        noise_w += 0.0 if self.is_like(other) else self.hidden_w + other.hidden_w
         return abs(self.power_w - other.power_w) > noise_w + _ROUNDING * abs(other.power_w)
+
+    def beside(self, rows: Sequence[DeviceEnergy]) -> "Level | None":
+        """The level as it may be taken off the energy of [n] rows: its bound holds how unlike their readings are.
+
+        None where they cover something else.
+        """
+        others = readings_of(rows)
+        if not cover_the_same(self.readings, others):
+            return None
+        if self.uncertainty_w is None or are_alike(self.readings, others):
+            return self
+        return replace(self, uncertainty_w=self.uncertainty_w + self.hidden_w)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +112,8 @@ class IdleMeter:
     """Measures a wait slice by slice. What lies between two slices, edges of the sensor, is waited and not measured.
 
     A slice is a tenth of the whole, but no shorter than a second nor than ten updates of the sensor, nor longer than
-    five seconds; of a wait of under three seconds it is a third.
+    five seconds; of a wait of under three seconds it is a third. Where a slice was read by what leaves out some of the
+    time, the others are five seconds long: the average that a card takes itself needs four.
     """
 
     def __init__(self, energy: EnergyBackend, whole_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -115,7 +159,9 @@ class IdleMeter:
         self._open.close()
         self.measurements.append(tracking.measurement)
         period_s = slowest_update_s(tracking.measurement) or 0.0
-        self._slice_s = min(max(self._slice_s, _UPDATES_IN_A_SLICE * period_s), self._longest_s)
+        sees_all = all(reading.sees_all for reading in readings_of(tracking.measurement.devices).values())
+        shortest_s = max(_UPDATES_IN_A_SLICE * period_s, 0.0 if sees_all else _LONGEST_S)
+        self._slice_s = min(max(self._slice_s, shortest_s), self._longest_s)
 
 
 def measured_idling(
@@ -147,11 +193,11 @@ class _Slice:
         return None if self.bound_j is None else self.bound_j / self.seconds
 
     @property
-    def noise_w(self) -> float:
-        """What one slice may be off by, and the next one not."""
-        if self.bound_w is not None:
+    def edges_w(self) -> float | None:
+        """The sensor's bound, else one update at this power; None where it says of neither."""
+        if self.bound_w is not None or self.update_s is None:
             return self.bound_w
-        return 0.0 if self.update_s is None else abs(self.power_w) * self.update_s / self.seconds
+        return abs(self.power_w) * self.update_s / self.seconds
 
 
 def idling_of(measurements: Sequence[EnergyMeasurement]) -> Idling | None:
@@ -174,13 +220,44 @@ def idling_of(measurements: Sequence[EnergyMeasurement]) -> Idling | None:
     has_level = len(quiet) >= min(_FEWEST, n)
     quiet, seen = (quiet, range(quiet[0], n)) if has_level else (list(range(n)), range(n))
     disturbed = not has_level or len(quiet) < len(seen)
+    by_device = {name: _level(slices, quiet, seen, has_level=has_level) for name, slices in by_name.items()}
+    readings = _common_readings(known)
+    by_device = {name: with_readings(level, {name: level.power_w}, readings) for name, level in by_device.items()}
     return Idling(
-        whole=_level(whole, quiet, seen, has_level=has_level),
-        by_device={name: _level(slices, quiet, seen, has_level=has_level) for name, slices in by_name.items()},
+        whole=with_readings(
+            _level(whole, quiet, seen, has_level=has_level), {n: lv.power_w for n, lv in by_device.items()}, readings
+        ),
+        by_device=by_device,
         devices=tuple(dict.fromkeys(d.device for m in known for d in m.devices)),
         duration_sec=sum(known[i].duration_sec for i in quiet),
         disturbance=_in_words([whole[i].power_w for i in seen], len(quiet) * has_level) if disturbed else None,
     )
+
+
+def with_readings(level: Level, powers_w: Mapping[str, float], readings: Readings) -> Level:
+    """A level of devices of so many watts each, with what they were read from."""
+    own = {device: readings[device] for device in powers_w if device in readings}
+    hidden_w = sum(reading.hidden_w(powers_w[device]) for device, reading in own.items())
+    return replace(level, readings=own, hidden_w=hidden_w)
+
+
+def _read_alike(measurements: Sequence[EnergyMeasurement]) -> list[EnergyMeasurement]:
+    names = [frozenset((d, r.name) for d, r in readings_of(m.devices).items()) for m in measurements]
+    seconds: dict[frozenset[tuple[str, tuple[str, str]]], float] = defaultdict(float)
+    for name, measurement in zip(names, measurements, strict=True):
+        seconds[name] += measurement.duration_sec
+    most = max(seconds, key=lambda name: seconds[name], default=None)
+    return [m for name, m in zip(names, measurements, strict=True) if name == most]
+
+
+def _common_readings(measurements: Sequence[EnergyMeasurement]) -> dict[str, Reading]:
+    """What the devices of [n] measurements were read from, alike in all; it sees all where it does in each."""
+    found: dict[str, Reading] = {}
+    for measurement in measurements:
+        for device, reading in readings_of(measurement.devices).items():
+            sees_all = reading.sees_all and found.get(device, reading).sees_all
+            found[device] = replace(reading, sees_all=sees_all)
+    return found
 
 
 def _whole_slice(found: EnergyMeasurement) -> _Slice:
@@ -202,29 +279,38 @@ def _quiet(slices: Sequence[_Slice]) -> set[int]:
     lowest = sorted(slices, key=lambda s: s.power_w)[:_FEWEST]
     level_w = statistics.median(s.power_w for s in lowest)
     # The bounds of the others may be wide because of what is looked for here.
-    within_w = STEADY * abs(level_w) + 2 * statistics.median(s.noise_w for s in lowest)
+    within_w = STEADY * abs(level_w) + 2 * statistics.median(s.edges_w or 0.0 for s in lowest)
     return {i for i, s in enumerate(slices) if abs(s.power_w - level_w) <= within_w * (1 + _ROUNDING)}
 
 
 def _level(slices: Sequence[_Slice], quiet: Sequence[int], seen: Sequence[int], *, has_level: bool) -> Level:
     chosen = [slices[i] for i in quiet]
     power_w = _mean_w(chosen)
-    bound_w = _bound_w(chosen)
-    if bound_w is None:
-        return Level(power_w=power_w)
-    if has_level:
-        # The truth is the quiet level or, if it is this machine that is restless, the mean of everything.
-        return Level(power_w=power_w, uncertainty_w=bound_w + abs(_mean_w([slices[i] for i in seen]) - power_w))
-    return Level(power_w=power_w, uncertainty_w=bound_w + max(abs(s.power_w - power_w) for s in chosen))
+    # The truth is the quiet level or, if it is this machine that is restless, the mean of everything.
+    apart_w = (
+        abs(_mean_w([slices[i] for i in seen]) - power_w)
+        if has_level
+        else max(abs(s.power_w - power_w) for s in chosen)
+    )
+    noise_w = _open_w(chosen, [s.bound_w for s in chosen])
+    edges_w = [s.edges_w for s in chosen]
+    bound_w = None if None in edges_w else _open_w(chosen, edges_w)
+    return Level(
+        power_w=power_w,
+        uncertainty_w=None if bound_w is None else bound_w + apart_w,
+        noise_w=None if noise_w is None else noise_w + apart_w,
+    )
 
 
 def _mean_w(slices: Sequence[_Slice]) -> float:
     return sum(s.energy_j for s in slices) / sum(s.seconds for s in slices)
 
 
-def _bound_w(slices: Sequence[_Slice]) -> float | None:
-    """What scatter and the sensor leave open of the mean; None of so few that they show no scatter, without bounds."""
-    bounds_w = [s.bound_w for s in slices]
+def _open_w(slices: Sequence[_Slice], bounds_w: Sequence[float | None]) -> float | None:
+    """What scatter leaves open of the mean, and bounds of [n] slices, of which None is none.
+
+    None of so few that they show no scatter, where one of them has no bound.
+    """
     found = mean_with_interval([s.power_w for s in slices], [b or 0.0 for b in bounds_w])
     if found.high is not None:
         return found.high - found.value

@@ -15,16 +15,14 @@ from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
 from llenergymeasure.core.nvidia.power_sensors import average_sensor_of, power_sensor_of, usage_lag_s
 from llenergymeasure.core.nvidia.visible import shown_by_cuda
 from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.domain.metrics import EnergyScope
 
 _Value = TypeVar("_Value")
-# NVML_FI_DEV_POWER_AVERAGE, NVML_FI_DEV_POWER_INSTANT and NVML_POWER_SCOPE_*, nvml.h.
+# NVML_FI_DEV_POWER_AVERAGE, _INSTANT, _DEFAULT_LIMIT, _CURRENT_LIMIT and NVML_POWER_SCOPE_*, nvml.h.
 _FIELD_POWER_AVERAGE, _FIELD_POWER_INSTANT = 185, 186
+_FIELD_DEFAULT_LIMIT, _FIELD_CURRENT_LIMIT = 189, 190
 _SCOPE_GPU, _SCOPE_MODULE = 0, 1
-_POWER_FIELDS = {
-    _SCOPE_GPU: "NVML_FI_DEV_POWER_INSTANT",
-    _SCOPE_MODULE: "NVML_FI_DEV_POWER_INSTANT of NVML_POWER_SCOPE_MODULE",
-    None: "nvmlDeviceGetPowerUsage",
-}
+_OF_A_MODULE = " of NVML_POWER_SCOPE_MODULE"
 
 
 def _pynvml() -> ModuleType:
@@ -133,11 +131,11 @@ class NvidiaDriver(GpuDriverBase):
 class NvmlDevice(GpuDeviceBase):
     """One GPU. Every reading is None where the driver gives none.
 
-    Where power of the GPU alone is refused and the module's is not, power and counter are the module's.
+    Where power of the GPU alone is refused and the module's is not, power, its limit and counter are the module's.
+    Where both are told, power is the GPU's, and the counter is taken for the module's.
     """
 
     counter_field = "nvmlDeviceGetTotalEnergyConsumption"
-    average_power_field = "NVML_FI_DEV_POWER_AVERAGE"
 
     def __init__(self, nvml: NvidiaDriver, handle: Any, uuid: str, index: int) -> None:
         self._nvml = nvml
@@ -146,11 +144,18 @@ class NvmlDevice(GpuDeviceBase):
         self.uuid = uuid
         self.index = index
         # Whether the instant field exists, and of what, is a property of the card: ask once, not at every sample.
-        answering = (s for s in (_SCOPE_GPU, _SCOPE_MODULE) if self._instant_power_w(s) is not None)
-        self._power_scope = next(answering, None)
-        # So it is on GH200, whose counter is the module's too (Zeus, pull requests 172 and 242).
+        scopes = (_SCOPE_GPU, _SCOPE_MODULE)
+        told_w = self._fields_w([(_FIELD_POWER_INSTANT, scope) for scope in scopes])
+        answering = [scope for scope, power_w in zip(scopes, told_w, strict=True) if power_w is not None]
+        self._power_scope = answering[0] if answering else None
         self.scope = "module" if self._power_scope == _SCOPE_MODULE else "gpu"
-        self.power_field = _POWER_FIELDS[self._power_scope]
+        # A driver that knows of no scopes answers every one alike; a module takes more than its GPU.
+        self._is_in_a_module = _SCOPE_MODULE in answering and told_w[0] != told_w[1]
+        of_what = _OF_A_MODULE if self.scope == "module" else ""
+        self.average_power_field = f"NVML_FI_DEV_POWER_AVERAGE{of_what}"
+        self.power_field = (
+            "nvmlDeviceGetPowerUsage" if self._power_scope is None else f"NVML_FI_DEV_POWER_INSTANT{of_what}"
+        )
         instant = self._power_scope is not None
         architecture = self.architecture()
         self.power_lag_s = REFRESH_S if instant else usage_lag_s(self.name(), architecture)
@@ -182,25 +187,33 @@ class NvmlDevice(GpuDeviceBase):
     def power_w(self) -> float | None:
         """Instantaneous power in watts where the card has it, else the driver's power usage."""
         if self._power_scope is not None:
-            return self._instant_power_w(self._power_scope)
+            return self._field_w(_FIELD_POWER_INSTANT, self._power_scope)
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetPowerUsage, self._handle)
         return None if milliwatts is None else milliwatts / 1000
 
     def average_power_w(self) -> float | None:
         """What the card itself averaged, over a second on most; None on cards without the field."""
-        return None if self._power_scope is None else self._fields_w([_FIELD_POWER_AVERAGE], self._power_scope)[0]
+        return None if self._power_scope is None else self._field_w(_FIELD_POWER_AVERAGE, self._power_scope)
 
     def powers_w(self) -> tuple[float | None, float | None]:
         """Both powers in watts, where the card has both fields by one call."""
         if self._power_scope is None:
             return self.power_w(), None
-        instant_w, average_w = self._fields_w([_FIELD_POWER_INSTANT, _FIELD_POWER_AVERAGE], self._power_scope)
+        asked = [(field, self._power_scope) for field in (_FIELD_POWER_INSTANT, _FIELD_POWER_AVERAGE)]
+        instant_w, average_w = self._fields_w(asked)
         return instant_w, average_w
 
     def energy_counter_j(self) -> float | None:
         """The card's energy counter in joules, since the driver was loaded."""
         millijoules = self._nvml.read(self._library.nvmlDeviceGetTotalEnergyConsumption, self._handle)
         return None if millijoules is None else millijoules / 1000
+
+    def counter_covers(self) -> EnergyScope:
+        """The module where the card is in one, as on GH200 (Zeus, pull requests 172 and 242), else the GPU.
+
+        No call of NVML says it, and GH200 is the only such part of which it has been published.
+        """
+        return "module" if self._is_in_a_module else "gpu"
 
     def temperature_c(self) -> float | None:
         """Temperature of the die in degrees Celsius."""
@@ -233,12 +246,16 @@ class NvmlDevice(GpuDeviceBase):
         return None if modes is None else bool(modes[0])
 
     def power_limit_w(self) -> float | None:
-        """Enforced power limit in watts."""
+        """Enforced power limit in watts, of what power covers."""
+        if self.scope == "module":
+            return self._field_w(_FIELD_CURRENT_LIMIT, _SCOPE_MODULE)
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetEnforcedPowerLimit, self._handle)
         return None if milliwatts is None else milliwatts / 1000
 
     def default_power_limit_w(self) -> float | None:
-        """Power limit in watts that the card has without anybody's setting."""
+        """Power limit in watts that the card has without anybody's setting, of what power covers."""
+        if self.scope == "module":
+            return self._field_w(_FIELD_DEFAULT_LIMIT, _SCOPE_MODULE)
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetPowerManagementDefaultLimit, self._handle)
         return None if milliwatts is None else milliwatts / 1000
 
@@ -259,15 +276,14 @@ class NvmlDevice(GpuDeviceBase):
         graphics = self._nvml.read(self._library.nvmlDeviceGetGraphicsRunningProcesses, self._handle) or []
         return sorted({process.pid for process in [*compute, *graphics]})
 
-    def _instant_power_w(self, scope: int) -> float | None:
-        return self._fields_w([_FIELD_POWER_INSTANT], scope)[0]
+    def _field_w(self, field: int, scope: int) -> float | None:
+        return self._fields_w([(field, scope)])[0]
 
-    def _fields_w(self, fields: Sequence[int], scope: int) -> list[float | None]:
-        """Powers of [n] fields in watts; None for what the card does not tell."""
-        asked = [(field, scope) for field in fields]
-        values = self._nvml.read(self._library.nvmlDeviceGetFieldValues, self._handle, asked) or []
+    def _fields_w(self, asked: Sequence[tuple[int, int]]) -> list[float | None]:
+        """Powers in watts of [n] fields, each with the scope that it is asked for; None for what the card denies."""
+        values = self._nvml.read(self._library.nvmlDeviceGetFieldValues, self._handle, list(asked)) or []
         told = [float(v.value.uiVal) / 1000 if v.nvmlReturn == self._library.NVML_SUCCESS else None for v in values]
-        return told if len(told) == len(fields) else [None] * len(fields)
+        return told if len(told) == len(asked) else [None] * len(asked)
 
 
 def _text(value: str | bytes | None) -> str | None:

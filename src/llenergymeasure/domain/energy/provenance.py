@@ -1,5 +1,6 @@
 """Where a joule comes from, in plain words."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from llenergymeasure.domain.energy.scopes import SCOPE_NAMES
@@ -29,8 +30,8 @@ def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
         return NOT_MEASURED
     if not counted:
         return f"by {backend}, which does not name its devices"
-    unit, units = SCOPE_NAMES[counted[0].covers]
-    where = f"{len(counted)} {units}" if len(counted) > 1 else unit
+    unit = SCOPE_NAMES[counted[0].covers].one
+    where = _in_words(counted)
     if is_modelled(counted):
         return f"modelled from {counted[0].basis or f'{unit} load'}, not sensed ({backend})"
     readers = list(dict.fromkeys(d.sensor or backend for d in counted))
@@ -40,6 +41,14 @@ def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:
         timed = "" if backend in readers else ", ticks timed"
         return f"sensed: energy counter of the {where}{timed} {by}"
     return f"sensed: sampled power of the {where}, integrated {by}"
+
+
+def _in_words(counted: Sequence[DeviceEnergy]) -> str:
+    """What [n] figures cover, with their number where there are several: ``2 GPUs and 1 module of ...``."""
+    numbers = Counter(d.covers for d in counted)
+    if len(counted) == 1:
+        return SCOPE_NAMES[counted[0].covers].one
+    return " and ".join(f"{n} {SCOPE_NAMES[scope][n > 1]}" for scope, n in numbers.items())
 
 
 def sensor_accuracy_pct(devices: Sequence[DeviceEnergy]) -> float | None:

@@ -43,7 +43,7 @@ RESULT: Meanings = {
         "sum of `process_results.idle_loaded_power_w` over sets of devices, each as its longest-reading process has it",
     ),
     "idle_loaded_power_uncertainty_w": derived(
-        "Its bound; see [methodology](methodology.md#idle).",
+        "Its bound; `null` where the sensor states none, nor how often it is new; see [methodology](methodology.md#idle).",
         "W",
         "sum of `process_results.idle_loaded_power_uncertainty_w` over the same processes",
         5,
@@ -164,7 +164,10 @@ ENERGY_BREAKDOWN: Meanings = {
     "baseline_timestamp": read("When it was measured, in Unix time.", "s"),
     "baseline_cache_age_sec": read("How old a cached one was.", "s"),
     "baseline_power_uncertainty_w": derived(
-        "Bound of idle power.", "W", "sum of `process_results.baseline_power_uncertainty_w` over the same processes", 5
+        "Bound of idle power; `null` where the sensor states none, nor how often it is new.",
+        "W",
+        "sum of `process_results.baseline_power_uncertainty_w` over the same processes",
+        5,
     ),
     "adjusted_uncertainty_j": derived(
         "Bound of adjusted energy; `null` where a part has none.",

@@ -198,3 +198,36 @@ def test_it_is_available_where_power_was_read() -> None:
     backend: EnergyBackend = NVMLBackend(devices=("GPU-a",), driver=NvidiaDriver(FakeNvml(FakeGpu("GPU-a"))))
     assert backend.is_available()
     assert isinstance(backend, EnergyBackend)
+
+
+def _over_four_seconds(gpu: FakeGpu) -> EnergyMeasurement:
+    clock = FakeClock(100.0)
+    library = FakeNvml(gpu, clock=clock)
+    backend = NVMLBackend(devices=(gpu.uuid,), interval_ms=NEVER_MS, driver=NvidiaDriver(library), clock=clock)
+    tracker = backend.start_tracking()
+    clock.sleep(4)
+    return backend.stop_tracking(tracker)
+
+
+def test_the_counter_of_a_module_is_no_figure_of_its_gpu_and_no_power_of_the_gpu_its_witness() -> None:
+    # 300 W of the GPU are 1200 J in four seconds; the counter of the module, 420 W, shows 1680.
+    gpu = FakeGpu("GPU-a", 300.0, module_w=420.0, counter_mj=lambda t: round(420_000 * t))
+    measured = _over_four_seconds(gpu)
+    assert measured.total_j == pytest.approx(1200.0)
+    (row,) = measured.devices
+    assert (row.scope, row.source, row.field, row.witness_j) == (
+        "gpu", "integrated", "NVML_FI_DEV_POWER_INSTANT", None,
+    )  # fmt: skip
+    said = [str(w) for w in measured.warnings if w.flag == "energy_counter_refused"]
+    assert len(said) == 1
+    assert "it covers the module, and what is read of power the gpu" in said[0]
+
+
+def test_a_module_that_takes_more_than_its_gpu_may_is_believed() -> None:
+    # 900 W are over half as much again as the 400 W that the GPU may take: 3600 J in four seconds.
+    gpu = FakeGpu("GPU-a", 900.0, power_limit_w=400.0, is_module=True, counter_mj=lambda t: round(900_000 * t))
+    measured = _over_four_seconds(gpu)
+    assert measured.total_j == pytest.approx(3600.0)
+    (row,) = measured.devices
+    assert (row.scope, row.source) == ("module", "counter")
+    assert [w.flag for w in measured.warnings] == []

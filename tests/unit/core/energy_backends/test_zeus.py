@@ -10,6 +10,7 @@ import pytest
 
 from llenergymeasure.core.energy_backends import ZeusBackend
 from llenergymeasure.core.energy_backends.base import SensorContext
+from llenergymeasure.core.energy_backends.tracking import Tracking
 from llenergymeasure.core.energy_backends.zeus import judge
 from llenergymeasure.core.gpu.energy import GpuEnergy
 from llenergymeasure.core.nvidia.nvml import NvidiaDriver
@@ -422,3 +423,26 @@ def test_with_neither_zeus_nor_a_witness_there_is_no_energy() -> None:
     measured = _beside(TimedMonitor(300.0, "end"), _no_driver())
     assert measured.total_j is None
     assert str(measured.warnings[0]).startswith("energy_unavailable: Zeus could not read the GPU at the end")
+
+
+def test_zeus_reads_the_counter_of_the_module_which_is_no_figure_of_the_gpu() -> None:
+    # 300 W of the GPU over 4 s are 1200 J, of the module 420 W, 1680.
+    clock = FakeClock(100.0)
+    library = FakeNvml(FakeGpu(B, 300.0, module_w=420.0, counter_mj=lambda t: round(420_000 * t)), clock=clock)
+    context = SensorContext(devices=(B,), interval_ms=3_600_000, driver=NvidiaDriver(library), clock=clock)
+    sensor = ZeusBackend(
+        devices=(B,),
+        monitor_factory=FakeMonitor({0: 1680.0}),
+        visible=lambda: (B,),
+        has_counter=lambda _: True,
+        context=context,
+        clock=clock,
+    )
+    with Tracking(sensor) as tracking:
+        clock.sleep(4)
+    measured = tracking.measurement
+    assert measured.total_j == pytest.approx(1200.0)
+    rows = [(d.sensor, d.scope, d.source, d.headline) for d in measured.devices]
+    assert rows == [("nvml", "gpu", "integrated", True), ("zeus", "module", "counter", False)]
+    assert [d.energy_j for d in measured.devices] == pytest.approx([1200.0, 1680.0])
+    assert "from a counter of the module, where power is the gpu's" in " ".join(map(str, measured.warnings))

@@ -14,7 +14,7 @@ T_9 = 2.262157
 Steps = list[tuple[float, float]]
 
 
-def idled(*gpus: Steps, seconds: float = 30.0, bound_w: float | None = None, update_s: float = 0.0) -> Idling:
+def idled(*gpus: Steps, seconds: float = 30.0, bound_w: float | None = 0.0, update_s: float = 0.0) -> Idling:
     clock = FakeClock()
     powers = {f"GPU-{i}": steps for i, steps in enumerate(gpus)}
     energy = TracedEnergy(clock, powers, bound_w=bound_w, update_s=update_s)
@@ -117,9 +117,12 @@ def test_the_load_on_one_of_eight_cards_is_not_hidden_by_the_others() -> None:
 
 def test_ticks_of_a_coarse_counter_are_no_load_of_others() -> None:
     # Slices of 1 s and updates of 0.3 s: 0.9 or 1.2 s of 60 W show in one.
-    found = idled([(0.0, 60.0)], seconds=10.0, update_s=0.3)
+    found = idled([(0.0, 60.0)], seconds=10.0, bound_w=None, update_s=0.3)
     assert found.disturbance is None
     assert found.whole.uncertainty_w is not None
+    # An update of 60 W in slices of three seconds, which are ten of them.
+    assert found.whole.noise_w == pytest.approx(0.0, abs=1e-9)
+    assert found.whole.uncertainty_w == pytest.approx(6.0)
     assert abs(found.whole.power_w - 60.0) <= found.whole.uncertainty_w
 
 

@@ -129,4 +129,27 @@ def test_a_card_that_refuses_its_own_power_and_has_its_modules_is_read_as_a_modu
         (device,) = nvml.devices()
         assert (device.scope, device.power_w()) == ("module", 512.0)
         assert device.power_field == "NVML_FI_DEV_POWER_INSTANT of NVML_POWER_SCOPE_MODULE"
+        assert device.average_power_field == "NVML_FI_DEV_POWER_AVERAGE of NVML_POWER_SCOPE_MODULE"
     assert _device(FakeNvml(FakeGpu("GPU-c", has_instant_power=False))).scope == "gpu"
+
+
+def _read_as(gpu: FakeGpu) -> tuple[str, str, float | None, float | None, float | None]:
+    """What power and counter cover, the power, and its limits, in force and by default."""
+    with NvidiaDriver(FakeNvml(gpu)).opened() as nvml:
+        (d,) = nvml.devices()
+        return d.scope, d.counter_covers(), d.power_w(), d.power_limit_w(), d.default_power_limit_w()
+
+
+def test_the_limit_of_a_gpu_says_nothing_of_the_power_of_its_module() -> None:
+    module = FakeGpu("GPU-b", 900.0, power_limit_w=400.0, is_module=True)
+    assert _read_as(module) == ("module", "module", 900.0, None, None)
+    module.module_limit_w = 1000.0
+    assert _read_as(module) == ("module", "module", 900.0, 1000.0, 1000.0)
+
+
+def test_where_power_is_told_of_the_gpu_and_of_its_module_the_counter_is_the_modules() -> None:
+    both = FakeGpu("GPU-a", 300.0, module_w=420.0, module_limit_w=1000.0)
+    assert _read_as(both) == ("gpu", "module", 300.0, 700.0, 700.0)
+    # A driver that knows of no scopes gives the same for each.
+    assert _read_as(FakeGpu("GPU-a", 300.0, module_w=300.0))[:2] == ("gpu", "gpu")
+    assert _read_as(FakeGpu("GPU-a", 300.0))[:2] == ("gpu", "gpu")

@@ -3,11 +3,12 @@
 import math
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llenergymeasure.core.gpu.power_sensor import PowerSensor, aliasing_of
+from llenergymeasure.core.gpu.power_sensor import Pauses, PowerSensor, aliasing_of, dithered_aliasing_of
 from llenergymeasure.core.nvidia.power_sensors import power_sensor_of, usage_lag_s
 from tests.fakes.effort import examples
 
@@ -159,3 +160,45 @@ def test_no_square_load_is_off_by_more_than_is_said(
     off_pct = 100 * abs(_mean_of_readings(period_s, sensor, window_s, phase) - 1)
     # Beside the worst of all phases go the smaller shares of the others, and the cut period at the end.
     assert off_pct <= allowed_pct + 0.2 + 100 * period_s / window_s
+
+
+def test_pauses_of_a_period_make_every_batch_begin_anywhere_in_it() -> None:
+    assert Pauses(longest_s=0.1, n_batches=1, batch_s=1.0).alike(0.1) == pytest.approx(0.0, abs=1e-12)
+    # Of half a period the first coefficient is sin(pi / 2) / (pi / 2).
+    assert Pauses(longest_s=0.05, n_batches=1, batch_s=1.0).alike(0.1) == pytest.approx(2 / math.pi)
+    assert Pauses(longest_s=0.0, n_batches=1, batch_s=1.0).alike(0.1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "n_batches", "left_pct"),
+    [
+        # Of 66.7 % in a batch 2 / sqrt(3 x 100), of a single batch all.
+        (0.1, 100, 200 / 3 * 2 / math.sqrt(300)),
+        (0.1, 1, 200 / 3),
+        (0.0, 100, 200 / 3),
+        # Pauses of half a period: a hundred batches that are 2 / pi alike are (pi - 2) / (pi + 2) as many.
+        (0.05, 100, 200 / 3 * 2 / math.sqrt(300 * (math.pi - 2) / (math.pi + 2))),
+    ],
+)
+def test_what_pauses_leave_of_a_load_in_step(longest_s: float, n_batches: int, left_pct: float) -> None:
+    found = dithered_aliasing_of(0.05, A100, Pauses(longest_s=longest_s, n_batches=n_batches, batch_s=2.0))
+    assert found is not None
+    assert found.residual_pct == pytest.approx(left_pct)
+
+
+def test_what_is_not_in_step_is_not_in_step_with_pauses_either() -> None:
+    assert dithered_aliasing_of(0.025, A100, Pauses(longest_s=0.1, n_batches=10, batch_s=2.0)) is None
+
+
+@pytest.mark.parametrize("longest_s", [0.03, 0.1, 0.25])
+def test_the_bound_of_a_window_with_pauses_holds_in_nineteen_of_twenty(longest_s: float) -> None:
+    """Batches of twenty looks at a load that is on for 25 of every 50 ms, at a fifth of its power otherwise."""
+    draws, n_batches = np.random.default_rng(7), 40
+    bound = dithered_aliasing_of(0.05, A100, Pauses(longest_s=longest_s, n_batches=n_batches, batch_s=2.0))
+    assert bound is not None
+    pauses_s = draws.uniform(0, longest_s, (20_000, n_batches))
+    phases_s = (draws.uniform(0, 0.1, (20_000, 1)) + np.cumsum(pauses_s, axis=1)) % 0.05
+    # All looks of a batch are alike: for such a share of the 25 ms of one the load is on.
+    on = np.abs(1 - phases_s / 0.025)
+    errors_pct = 100 * ((0.2 + 0.8 * on) / 0.6 - 1)
+    assert np.mean(np.abs(errors_pct.mean(axis=1)) <= bound.residual_pct) >= 0.95

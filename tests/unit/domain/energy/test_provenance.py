@@ -56,6 +56,12 @@ def test_the_origin_names_source_device_and_backend(
     assert [word for word in words if word not in origin] == []
 
 
+def test_an_origin_of_several_scopes_names_each() -> None:
+    module = DeviceEnergy(device="GPU-c", kind="gpu", energy_j=5.0, source="counter", scope="module")
+    origin = energy_origin("nvml", [COUNTER, module, COUNTER])
+    assert "counter of the 2 GPUs and 1 module of GPU, CPU and memory (nvml)" in origin
+
+
 def test_only_what_is_counted_decides_whether_the_total_is_modelled() -> None:
     assert is_modelled([MODELLED])
     assert not is_modelled([PACKAGE, MODELLED_RAM])
