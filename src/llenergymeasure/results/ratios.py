@@ -59,14 +59,14 @@ class Ratio:
 class Judgement:
     """What a ratio says. ``p`` is against no difference, by Holm over the family; None where there is no interval.
 
-    An inconclusive one has a ``reason``, and ``runs_needed`` of each that would decide with a probability of 80 %, if
-    ratio and scatter stay what they are; None where no number up to 1,000 would.
+    An inconclusive one has a ``reason``. ``n_needed`` is how many runs of each would decide it with a probability of
+    80 %, if ratio and scatter stay what they are; None where no number up to 1,000 would.
     """
 
     verdict: Verdict
     p: float | None = None
     reason: str | None = None
-    runs_needed: int | None = None
+    n_needed: int | None = None
 
 
 def unpaired(first: Sequence[float], second: Sequence[float]) -> Ratio:
@@ -199,9 +199,7 @@ def _judgement(ratio: Ratio, log: LogMean, margin: float, p: tuple[float, float]
     if equivalent_p < SIGNIFICANCE:
         return Judgement(verdict="equivalent", p=different_p)
     why = _why_open(log, margin, exceeds, n_family)
-    return Judgement(
-        verdict="inconclusive", p=different_p, reason=why, runs_needed=runs_needed(ratio, margin, n_family)
-    )
+    return Judgement(verdict="inconclusive", p=different_p, reason=why, n_needed=runs_needed(ratio, margin, n_family))
 
 
 def _why_open(log: LogMean, margin: float, exceeds: bool, n_family: int) -> str:

@@ -100,7 +100,7 @@ def test_below_three_runs_of_either_there_is_a_ratio_and_no_interval(first: list
     assert found.value == pytest.approx(2)
     assert (found.low, found.high) == (None, None)
     (said,) = judged([found])
-    assert (said.verdict, said.p, said.runs_needed) == ("inconclusive", None, None)
+    assert (said.verdict, said.p, said.n_needed) == ("inconclusive", None, None)
     assert said.reason is not None
     assert "an interval takes 3 runs of each" in said.reason
 
@@ -238,7 +238,7 @@ def test_so_many_runs_show_a_difference_as_tables_have_it() -> None:
     # d = 1 (a difference of one standard deviation) takes 17 of each for 80 % (Cohen 1988, table 2.4.1).
     found = unpaired(around(0.05, 0.05, 3), around(0.0, 0.05, 3))
     assert runs_needed(found) == 17
-    assert judged([found])[0].runs_needed == 17
+    assert judged([found])[0].n_needed == 17
 
 
 def test_a_family_takes_more_runs() -> None:

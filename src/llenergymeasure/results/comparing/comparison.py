@@ -5,12 +5,13 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
 from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, objections
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 from llenergymeasure.results.ratios import MARGIN, Judgement, Ratio, judged, paired, unpaired
-from llenergymeasure.results.statistics import LEAST_RUNS, Summary, drift, outliers, summary
+from llenergymeasure.results.statistics import LEAST_RUNS, Summary, drift, outliers, runs, summary
 
 BlockOf = Callable[[ExperimentResult], Hashable | None]
 
@@ -101,7 +102,7 @@ def compare(
         raise ConfigError(f"margin {margin:g}: this is no fraction between 0 and 1; 0.01 is one percent")
     refused = objections(groups)
     if refused and not anyway:
-        raise ComparisonRefusedError("; ".join([*refused, "such figures are compared only where that is asked for"]))
+        raise ComparisonRefusedError("; ".join([*refused, "give --anyway (anyway=True) to compare them all the same"]))
     pairs = [None if block_of is None else _pairs(groups[0], group, block_of) for group in groups[1:]]
     rows = [_row(metric, groups, pairs, margin, anyway) for metric in METRICS.values()]
     return Comparison(
@@ -279,6 +280,7 @@ def _cautions(groups: Sequence[Group]) -> tuple[str, ...]:
     n_devices = len(set().union(*(_devices(group) for group in groups)) - {()})
     if n_devices > 1:
         said.append("energy was read on different devices: what their sensors are off by does not cancel in a ratio")
+    said += [line for group in groups if (line := _validity_line(group)) is not None]
     for other in groups[1:]:
         if _is_one_after_the_other(groups[0], other):
             said.append(
@@ -286,6 +288,17 @@ def _cautions(groups: Sequence[Group]) -> tuple[str, ...]:
                 "meanwhile looks like a difference; run them in randomised blocks"
             )
     return (*said, *(line for name in _DRIFTING if (line := _drift_line(METRICS[name], groups)) is not None))
+
+
+def _validity_line(group: Group) -> str | None:
+    """Why the energy of a group is not, or not quite, fit to be cited."""
+    of_energy = [result for result in group.results if result.total_energy_j is not None]
+    doubtful = [result for result in of_energy if result.validity != "citable"]
+    if not doubtful:
+        return None
+    flags = dict.fromkeys(flag for result in doubtful for flag in result.validity_flags)
+    verdicts = " and ".join(dict.fromkeys(in_words(result.validity) for result in doubtful))
+    return f"{group.label}: energy is {verdicts} in {len(doubtful)} of {runs(len(of_energy))} ({', '.join(flags)})"
 
 
 def _is_one_after_the_other(first: Group, other: Group) -> bool:
@@ -298,8 +311,8 @@ def _is_one_after_the_other(first: Group, other: Group) -> bool:
 
 def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
     """A warning where a metric changed with time, whatever the configuration."""
-    runs = [(number, result, metric.read(result)) for number, group in enumerate(groups) for result in group.results]
-    known = [(number, result.start_time.timestamp(), value) for number, result, value in runs if value and value > 0]
+    read = [(number, result, metric.read(result)) for number, group in enumerate(groups) for result in group.results]
+    known = [(number, result.start_time.timestamp(), value) for number, result, value in read if value and value > 0]
     found = drift([value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known])
     if found is None or not found.warns:
         return None

@@ -108,7 +108,7 @@ def _state(limit: Limit, against: Against | None) -> tuple[State, str]:
     ratio = against.ratio
     if ratio is None or ratio.low is None or ratio.high is None:
         return "open", against.judgement.reason or "there is no interval"
-    said = f"ratio {ratio.value:.4g}, {ratio.low:.4g} to {ratio.high:.4g}"
+    said = "; ".join([f"ratio {ratio.value:.4g}, {ratio.low:.4g} to {ratio.high:.4g}", *against.notes])
     is_beyond = ratio.low > limit.ratio if limit.sign == ">" else ratio.high < limit.ratio
     is_within = ratio.high <= limit.ratio if limit.sign == ">" else ratio.low >= limit.ratio
     return "broken" if is_beyond else "kept" if is_within else "open", said

@@ -90,7 +90,7 @@ def test_an_inconclusive_one_says_how_many_runs_would_decide(make_group: MakeGro
     around = [math.exp(x) for x in (-0.05, 0.0, 0.05)]
     found = against(compare([make_group("A", *around), make_group("B", *(f * math.exp(0.05) for f in around))]))
     # One standard deviation apart: 17 of each (Cohen 1988).
-    assert (found.judgement.verdict, found.judgement.runs_needed) == ("inconclusive", 17)
+    assert (found.judgement.verdict, found.judgement.n_needed) == ("inconclusive", 17)
 
 
 def test_several_are_each_against_the_first_and_one_family(make_group: MakeGroup) -> None:
@@ -264,6 +264,15 @@ def test_repeats_that_differ_are_told_too(make_group: MakeGroup) -> None:
     mixed = Group(label="A", results=(one, heated))
     (fact,) = compare([mixed, make_group("B", 80)]).differences
     assert (fact.kind, fact.values) == ("validity", (("citable", "questionable (gpu_throttled)"), ("citable",)))
+
+
+def test_energy_that_is_not_citable_is_a_caution_where_there_is_some(make_group: MakeGroup) -> None:
+    a = make_group("A", 80, 80, None)
+    assert compare([a, make_group("B", None, None, None)]).cautions == ()
+    one, other, without = a.results
+    hot = other.model_copy(update={"validity": "questionable", "validity_flags": ["gpu_throttled"]})
+    found = compare([Group(label="A", results=(one, hot, without)), make_group("B", 80)])
+    assert found.cautions == ("A: energy is questionable in 1 of 2 runs (gpu_throttled)",)
 
 
 def test_what_did_not_read_the_same_is_a_caution(make_group: MakeGroup) -> None:

@@ -95,6 +95,14 @@ def test_single_runs_decide_nothing(make_group: MakeGroup) -> None:
     assert "an interval takes 3 runs" in found[0].line
 
 
+def test_what_repeats_do_not_take_away_is_told_with_the_limit(make_group: MakeGroup) -> None:
+    open_by = {"uncertainty_j": 4.0}
+    found = compare([make_group("A", 80, 80, 80, device=open_by), make_group("B", 84, 84, 84, device=open_by)])
+    (outcome,) = held_to(found, [Limit.of("energy_per_output_token_j > +2%")])
+    assert outcome.state == "broken"
+    assert "within what the readings of each run leave open (5 % and 4.8 %)" in outcome.line
+
+
 def test_every_group_is_held_to_every_limit(make_group: MakeGroup) -> None:
     a, b = groups(make_group, 1.1, 0.001)
     limits = [Limit.of("energy_per_output_token_j > +2%"), Limit.of("tokens_per_second < -1%")]
