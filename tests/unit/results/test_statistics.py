@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from llenergymeasure.results.statistics import Summary, drift, outliers, summary
 
@@ -167,9 +168,8 @@ def test_the_drift_of_several_configurations_is_that_of_a_common_slope() -> None
     t = solution[0] / error
     assert found is not None
     assert found.change_pct == pytest.approx(100 * math.expm1(solution[0] * 1020), rel=1e-6)
-    # Between the printed quantiles of 14 degrees of freedom: 3.787 is the one for p = 0.002.
-    assert abs(t) > 3.787
-    assert found.p < 0.002
+    # 18 runs less 3 constants and a slope leave 14 degrees of freedom.
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(t), 14), rel=1e-6)
 
 
 @pytest.mark.parametrize(
