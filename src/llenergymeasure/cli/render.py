@@ -25,7 +25,7 @@ from llenergymeasure.results.differences import SettingDifference
 from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
 
 _MOST_DIFFERENCES = 5
-_DIGEST, _DIGEST_DIGITS = "sha256:", 12
+_DIGEST, DIGEST_DIGITS = "sha256:", 12
 
 
 def study(result: StudyResult) -> str:
@@ -245,7 +245,7 @@ def setting(value: object) -> str:
     if value is None:
         return "not set"
     text = value if isinstance(value, str) else json.dumps(value)
-    return text[: len(_DIGEST) + _DIGEST_DIGITS] if text.startswith(_DIGEST) else text
+    return text[: len(_DIGEST) + DIGEST_DIGITS] if text.startswith(_DIGEST) else text
 
 
 def _difference_line(found: Difference) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from llenergymeasure.cli.render import setting
+from llenergymeasure.cli.render import DIGEST_DIGITS, setting
 from llenergymeasure.cli.text import NONE, WIDTH, letter, number, wrapped
 from llenergymeasure.results.comparing.comparison import Against, Comparison, Row, Value
 from llenergymeasure.results.comparing.facts import Fact
@@ -142,7 +142,7 @@ def _differences(facts: Sequence[Fact]) -> list[tuple[str, str]]:
     shown = [fact for fact in facts if fact not in packages[_MOST_PACKAGES:]]
     found: dict[str, list[str]] = {}
     for fact in shown:
-        values = " / ".join(", ".join(_told(value) for value in of) for of in fact.values)
+        values = " / ".join(", ".join(_told(fact, value) for value in of) for of in fact.values)
         found.setdefault(fact.kind, []).append(f"{fact.name.removeprefix('package.')} {values}")
     more = len(packages) - _MOST_PACKAGES
     if more > 0:
@@ -150,6 +150,9 @@ def _differences(facts: Sequence[Fact]) -> list[tuple[str, str]]:
     return [(f"{kind} differ{'' if kind in _MANY else 's'}", "; ".join(said)) for kind, said in found.items()]
 
 
-def _told(value: Any) -> str:
+def _told(fact: Fact, value: Any) -> str:
+    """A value as in YAML; of a digest so many digits that it can be told from others."""
+    if fact.name.endswith("_digest") and isinstance(value, str) and ":" not in value:
+        return value[:DIGEST_DIGITS]
     text = ", ".join(map(str, value)) or "none" if isinstance(value, list) else setting(value)
     return text if len(text) <= WIDTH else f"{text[:WIDTH]}..."

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.results.persistence import save_result
 from tests.fakes.command import Ran
 from tests.fakes.repeats import group
@@ -102,6 +103,20 @@ def test_a_margin_is_in_percent(llem: Llem, folder: Path) -> None:
     words = {margin: llem("compare", "a_*", "b_*", "--margin", margin, "--json").out for margin in ("1", "5")}
     verdicts = [json.loads(text)["metrics"][0]["against_first"][0]["verdict"] for text in words.values()]
     assert verdicts == ["different", "equivalent"]
+
+
+def test_of_digests_as_much_is_shown_as_tells_them_apart(llem: Llem, folder: Path) -> None:
+    saved("a", 80)
+    for name, fields in (("b", {"outputs_digest": "ab" * 32}), ("c", {"weights_digest": "sha256:" + "cd" * 32})):
+        saved(name, 80, 81)
+        for number in range(2):
+            result = ExperimentResult.from_json(f"{name}_{number}")
+            save_result(result.model_copy(update=fields), Path(f"{name}_{number}"))
+    assert "/ abababababab" in llem("compare", "a_0", "b_*").out
+    assert "ababababababa" not in llem("compare", "a_0", "b_*").out
+    assert "settings differ weights_digest not set / sha256:cdcdcdcdcdcd" in " ".join(
+        llem("compare", "a_0", "c_*").out.split()
+    )
 
 
 def test_json_has_all_there_is(llem: Llem, folder: Path) -> None:
