@@ -1,12 +1,13 @@
 """Every error this package raises on purpose, with the exit code ``llem`` ends with.
 
-LLEMError                1
-+-- ConfigError          2  the configuration, or the way the command was called
-+-- PreFlightError       1  the machine lacks something the plan needs; nothing was run
-+-- BackendError         1  an inference engine or a model could not be had
-+-- ExperimentError      1  inference failed in the middle of an experiment
-|   +-- TimedOutError    1  it took too long, or showed no sign of life, and was ended
-+-- StudyError           1  a study as a whole could not go on
+LLEMError                  1
++-- ConfigError            2  the configuration, or the way the command was called
++-- ComparisonRefusedError 2  results that measure different things were to be compared
++-- PreFlightError         1  the machine lacks something the plan needs; nothing was run
++-- BackendError           1  an inference engine or a model could not be had
++-- ExperimentError        1  inference failed in the middle of an experiment
+|   +-- TimedOutError      1  it took too long, or showed no sign of life, and was ended
++-- StudyError             1  a study as a whole could not go on
 """
 
 import signal
@@ -38,6 +39,12 @@ class ConfigError(LLEMError):
 
 class BackendError(LLEMError):
     """An inference engine or its model cannot be used."""
+
+
+class ComparisonRefusedError(LLEMError):
+    """Results that measure different things were to be compared."""
+
+    exit_code = 2
 
 
 class PreFlightError(LLEMError):

@@ -31,6 +31,7 @@ PURE_NUMBERS = {
     "length_penalty", "random_seed",
     "mfu", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
+    "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
@@ -93,6 +94,7 @@ def numbers_of(kind: type) -> list[str]:
         "clock",
         "sleep",
         "lines",
+        "read",
         "place",
     )  # functions and maps of numbers, which are no quantities themselves
     return [

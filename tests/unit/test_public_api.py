@@ -67,6 +67,7 @@ PATHS = {
 EXIT_CODES = {
     "LLEMError": 1,
     "ConfigError": 2,
+    "ComparisonRefusedError": 2,
     "PreFlightError": 1,
     "BackendError": 1,
     "ExperimentError": 1,

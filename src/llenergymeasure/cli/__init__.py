@@ -21,7 +21,7 @@ DEFAULT_OUTPUT = Path("results")
 _BY_A_SIGNAL = 128
 _COMMANDS = {
     "run": "Measure an experiment or a study.",
-    "compare": "Show whether two runs said the same.",
+    "compare": "Show by how much results differ, and whether that is more than chance.",
     "attach": "Join the log of a meter at the wall to a result.",
     "config": "Show what this machine can measure with.",
     "calibrate": "Find out what the sensors of a GPU see.",

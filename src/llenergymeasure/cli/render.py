@@ -4,13 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import ascii_uppercase
 
 import yaml
 from tabulate import tabulate
 
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seconds, wrapped
+from llenergymeasure.cli.text import LABEL, NONE, environment_line, letter, number, seconds, wrapped
 from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.config.sensors import own_names
@@ -26,7 +25,7 @@ from llenergymeasure.results.differences import SettingDifference
 from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
 
 _MOST_DIFFERENCES = 5
-_DIGEST, _DIGEST_DIGITS = "sha256:", 12
+_DIGEST, DIGEST_DIGITS = "sha256:", 12
 
 
 def study(result: StudyResult) -> str:
@@ -97,7 +96,7 @@ def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
         if key not in found:
             n_known = sum(other == given for other, _ in found)
             group = groups.index(given)
-            found[key] = _letter(n_known) + (str(group + 1) if len(groups) > 1 else "")
+            found[key] = letter(n_known) + (str(group + 1) if len(groups) > 1 else "")
         letters.append(found[key])
     return letters
 
@@ -129,12 +128,6 @@ def _about_the_warnings(results: Sequence[ExperimentResult]) -> list[str]:
         for flag, numbers in sorted(rows.items())
     ]
     return [f"warnings: {', '.join(told)}; texts are in each result.json"]
-
-
-def _letter(number: int) -> str:
-    """A to Z, then AA, AB and so on."""
-    more, own = divmod(number, len(ascii_uppercase))
-    return (_letter(more - 1) if more else "") + ascii_uppercase[own]
 
 
 def plan(experiments: Sequence[ExperimentConfig], output_dir: Path | None, notes: Sequence[Sequence[str]]) -> str:
@@ -227,8 +220,7 @@ def comparison(
             f"{found.n_inputs_by_length} of {found.n_requests} requests are only known to have read equally many tokens"
         )
         lines.insert(0, f"{'inputs':<{LABEL}}{unsure}")
-    named = [f"{s.name} {_setting(s.first)} / {_setting(s.second)}" for s in settings]
-    lines.insert(0, wrapped("settings differ in", "; ".join(named) or "nothing"))
+    lines.insert(0, _settings_line(settings))
     more = len(found.differences) - _MOST_DIFFERENCES
     lines += [f"{'':<{LABEL}}and {more} more"] if more > 0 else []
     if found.differences:
@@ -238,12 +230,22 @@ def comparison(
     return "\n".join([*lines, f"{'outputs':<{LABEL}}{'identical' if found.identical else 'NOT identical'}"])
 
 
-def _setting(value: object) -> str:
+def not_compared(settings: Sequence[SettingDifference], why: str) -> str:
+    """What two runs differ in, and why their tokens cannot be compared."""
+    return "\n".join([_settings_line(settings), wrapped("outputs", f"not compared: {why}")])
+
+
+def _settings_line(settings: Sequence[SettingDifference]) -> str:
+    named = [f"{s.name} {setting(s.first)} / {setting(s.second)}" for s in settings]
+    return wrapped("settings differ in", "; ".join(named) or "nothing")
+
+
+def setting(value: object) -> str:
     """A value as in YAML; of a digest so many digits that it can be told from others."""
     if value is None:
         return "not set"
     text = value if isinstance(value, str) else json.dumps(value)
-    return text[: len(_DIGEST) + _DIGEST_DIGITS] if text.startswith(_DIGEST) else text
+    return text[: len(_DIGEST) + DIGEST_DIGITS] if text.startswith(_DIGEST) else text
 
 
 def _difference_line(found: Difference) -> str:

@@ -1,6 +1,7 @@
 """Labels, lines and numbers of the tables."""
 
 import textwrap
+from string import ascii_uppercase
 
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 
@@ -40,3 +41,9 @@ def seconds(value: float | None) -> str:
 def number(value: float | None) -> str:
     """A number with four significant digits, or thousands."""
     return NONE if value is None else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004
+
+
+def letter(place: int) -> str:
+    """A to Z, then AA, AB and so on."""
+    more, own = divmod(place, len(ascii_uppercase))
+    return (letter(more - 1) if more else "") + ascii_uppercase[own]

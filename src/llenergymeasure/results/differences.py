@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.results.persistence import load_result
 
 # Where a result lies and what it is called changes nothing in it.
@@ -31,16 +32,18 @@ def differing_settings(first: Path, second: Path) -> list[SettingDifference]:
     Raises:
         ConfigError: a run cannot be read.
     """
-    a, b = load_result(first), load_result(second)
-    ours, theirs = (
-        dict(_flat(r.effective_config)) | {name: getattr(r, name) for name in _WEIGHTS if getattr(r, name) is not None}
-        for r in (a, b)
-    )
+    ours, theirs = settings_of(load_result(first)), settings_of(load_result(second))
     return [
         SettingDifference(name=name, first=ours.get(name), second=theirs.get(name))
         for name in dict.fromkeys([*ours, *theirs])
-        if name not in _NO_SETTINGS and not _same(ours.get(name), theirs.get(name))
+        if not is_same(ours.get(name), theirs.get(name))
     ]
+
+
+def settings_of(result: ExperimentResult) -> dict[str, Any]:
+    """The settings of a run by their dotted names, in the order of the configuration; then its weights."""
+    settings = {name: value for name, value in _flat(result.effective_config) if name not in _NO_SETTINGS}
+    return settings | {name: getattr(result, name) for name in _WEIGHTS if getattr(result, name) is not None}
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -52,6 +55,6 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{name}", value
 
 
-def _same(ours: object, theirs: object) -> bool:
+def is_same(ours: object, theirs: object) -> bool:
     """Whether two settings are; in Python true would be 1."""
     return ours == theirs and isinstance(ours, bool) == isinstance(theirs, bool)

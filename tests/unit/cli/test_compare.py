@@ -10,12 +10,18 @@ from tests.fakes.command import Ran
 from tests.unit.results.test_outputs import run_with
 
 
+def tokens_of(ran: Ran) -> list[str]:
+    """The lines about two runs' tokens, which stand below the table of figures."""
+    return ran.out[ran.out.index("settings differ in") :].splitlines()
+
+
 def test_where_two_runs_differ_is_shown(llem: Callable[..., Ran], folder: Path) -> None:
     run_with(folder / "a", ((1, 2, 3),), ((4,),), ((5, 6), (7, 8)))
     run_with(folder / "b", ((1, 2, 3),), ((9,),), ((5, 6), (7,)))
     ran = llem("compare", "a", "b")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.splitlines() == [
+    assert ran.out.partition("\n\nsettings")[2] != ""
+    assert tokens_of(ran) == [
         "settings differ in    nothing",
         "requests              1 of 3 have identical outputs",
         "tokens                6 of 8 (75.00 %) are equal up to the first difference of their answer",
@@ -32,7 +38,7 @@ def test_what_the_settings_differ_in_is_shown_with_both_values(llem: Callable[..
     other = {"model": "m", "max_output_tokens": 8, "pytorch": {"batch_size": 4}, "output_dir": "elsewhere"}
     run_with(folder / "a", ((1, 2),), config=ExperimentConfig.model_validate(one))
     run_with(folder / "b", ((1,),), config=ExperimentConfig.model_validate(other))
-    said = " ".join(llem("compare", "a", "b").out.partition("requests ")[0].split())
+    said = " ".join("\n".join(tokens_of(llem("compare", "a", "b"))).partition("requests ")[0].split())
     assert said == (
         "settings differ in max_output_tokens 16 / 8; decoder.do_sample true / false; decoder.top_k 4 / not set; "
         "pytorch.batch_size 1 / 4"
@@ -43,7 +49,7 @@ def test_of_other_weights_the_beginning_of_the_digest_is_shown(llem: Callable[..
     for name, digit in (("a", "1"), ("b", "2")):
         result = ExperimentResult.from_json(run_with(folder / name, ((1,),)))
         save_result(result.model_copy(update={"weights_digest": "sha256:" + digit * 64}), folder / name)
-    said = llem("compare", "a", "b").out.splitlines()[0]
+    said = tokens_of(llem("compare", "a", "b"))[0]
     assert said == "settings differ in    weights_digest sha256:111111111111 / sha256:222222222222"
 
 
@@ -71,8 +77,9 @@ def test_experiments_of_a_study_are_named_by_their_folders(llem: Callable[..., R
         run_with(folder / name / "attempt-1", ((token,),))
     ran = llem("compare", "s/runs/0000-aa", "s/runs/0001-bb")
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "outputs               NOT identical")
+    # Both are of one configuration, so the study is one group.
     ran = llem("compare", "s", "s/runs/0001-bb")
-    assert (ran.code, "this is a study; name one of the folders in s/runs" in ran.err) == (2, True)
+    assert (ran.code, "A  s (2 runs)" in ran.out) == (0, True)
 
 
 def test_a_folder_without_a_result_is_an_error_with_its_name(llem: Callable[..., Ran], folder: Path) -> None:

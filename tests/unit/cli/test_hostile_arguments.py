@@ -42,7 +42,7 @@ def test_what_nothing_can_be_called_ends_in_a_message(llem: Llem, model: str, pl
         is_a_message(ran)
 
 
-@pytest.mark.parametrize("text", [*BROKEN, "/dev/zero", "pipe", "."])
+@pytest.mark.parametrize("text", [*BROKEN, "/dev/zero", "pipe", ".."])
 def test_what_is_no_run_is_not_compared(llem: Llem, folder: Path, text: str) -> None:
     run_with(folder / "a", ((1,),))
     ran = llem("compare", "a", text)

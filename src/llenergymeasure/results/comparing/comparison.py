@@ -1,0 +1,322 @@
+"""Groups of repeated runs against the first of them, metric by metric."""
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.warnings import in_words
+from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
+from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, objections
+from llenergymeasure.results.comparing.groups import Group
+from llenergymeasure.results.comparing.metrics import METRICS, Metric
+from llenergymeasure.results.ratios import MARGIN, Judgement, Ratio, judged, paired, unpaired
+from llenergymeasure.results.statistics import LEAST_RUNS, Summary, drift, outliers, runs, summary
+
+BlockOf = Callable[[ExperimentResult], Hashable | None]
+
+_LEAST_GROUPS = 2
+# What drifts is looked for in these; among thirty figures one would always seem to.
+_DRIFTING = ("energy_per_output_token_j", "tokens_per_second")
+_S_PER_H = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A metric of a group: its ``summary``, or why there is none.
+
+    ``n_without`` runs have no such figure. ``accuracy_pct`` and ``bound_pct`` are the largest of its runs: what the
+    sensor is off by and what readings leave open, which no repeating takes away and which is in no interval.
+    ``outliers`` are the runs too far from the others; they are in all figures.
+    """
+
+    summary: Summary | None
+    why_none: str | None = None
+    n_without: int = 0
+    accuracy_pct: float | None = None
+    bound_pct: float | None = None
+    outliers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """A group against the first one: ``ratio`` is its value over the first one's, None where there is none.
+
+    ``refused`` is the reason where the two count the metric by different rules.
+    """
+
+    ratio: Ratio | None
+    judgement: Judgement
+    refused: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A metric: its [groups] values, and [groups - 1] of them against the first."""
+
+    metric: Metric
+    values: tuple[Value, ...]
+    against: tuple[Against, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Groups against the first of them.
+
+    ``differences`` are what else differs. ``cautions`` are what a reader of the ratios has to know, refusals that were
+    overruled first.
+    """
+
+    groups: tuple[Group, ...]
+    margin: float
+    rows: tuple[Row, ...]
+    differences: tuple[Fact, ...]
+    cautions: tuple[str, ...]
+
+    def row(self, name: str) -> Row | None:
+        """The row of a metric; None where no group has it."""
+        return next((row for row in self.rows if row.metric.name == name), None)
+
+
+def compare(
+    groups: Sequence[Group], *, margin: float = MARGIN, block_of: BlockOf | None = None, anyway: bool = False
+) -> Comparison:
+    """Compare each group with the first, for every metric that one of them has.
+
+    Of three and more groups the verdicts of a metric are one family, held to Holm's procedure; metrics are none.
+
+    Args:
+        groups: two or more.
+        margin: what is too little to matter, a fraction.
+        block_of: the block that a run was in; runs of one block are then compared with each other alone.
+        anyway: compare what is refused otherwise, and say so in ``cautions``.
+
+    Raises:
+        ConfigError: fewer than two groups, a margin that is none, or a block with two runs of one group.
+        ComparisonRefusedError: sensors, scopes or windows are of different kinds.
+    """
+    if len(groups) < _LEAST_GROUPS:
+        raise ConfigError(f"a comparison takes two groups of results, and there is {len(groups)}")
+    if not 0 < margin < 1:
+        raise ConfigError(f"margin {margin:g}: this is no fraction between 0 and 1; 0.01 is one percent")
+    refused = objections(groups)
+    if refused and not anyway:
+        raise ComparisonRefusedError("; ".join([*refused, "give --anyway (anyway=True) to compare them all the same"]))
+    pairs = [None if block_of is None else _pairs(groups[0], group, block_of) for group in groups[1:]]
+    rows = [_row(metric, groups, pairs, margin, anyway) for metric in METRICS.values()]
+    return Comparison(
+        groups=tuple(groups),
+        margin=margin,
+        rows=tuple(row for row in rows if row is not None),
+        differences=differing(groups),
+        cautions=(*(f"compared all the same: {why}" for why in refused), *_cautions(groups)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """A metric of a group: [runs] figures and what they come to."""
+
+    group: Group
+    figures: tuple[float | None, ...]
+    value: Value
+
+
+_Pairs = list[tuple[int, int]]
+
+
+def _pairs(first: Group, other: Group, block_of: BlockOf) -> _Pairs:
+    """Places of the runs of each block that both have."""
+    ours, theirs = _blocks(first, block_of), _blocks(other, block_of)
+    return [(ours[block], theirs[block]) for block in ours if block in theirs]
+
+
+def _blocks(group: Group, block_of: BlockOf) -> dict[Hashable, int]:
+    """{block: place of its run}; runs of no block are left out."""
+    found: dict[Hashable, int] = {}
+    for place, result in enumerate(group.results):
+        block = block_of(result)
+        if block is None:
+            continue
+        if block in found:
+            raise ConfigError(
+                f"{group.label}: two of its runs are of block {block}; a block has one of each configuration"
+            )
+        found[block] = place
+    return found
+
+
+def _row(
+    metric: Metric, groups: Sequence[Group], pairs: Sequence[_Pairs | None], margin: float, anyway: bool
+) -> Row | None:
+    """A metric of all groups; None where none has it."""
+    first, *others = (_side(metric, group) for group in groups)
+    if all(figure is None for side in (first, *others) for figure in side.figures):
+        return None
+    refusals = [_refusal(metric, first, other) for other in others]
+    ratios = [
+        refusal if refusal is not None and not anyway else _ratio(first, other, of)
+        for refusal, other, of in zip(refusals, others, pairs, strict=True)
+    ]
+    judgements = iter(judged([ratio for ratio in ratios if isinstance(ratio, Ratio)], margin))
+    against = [
+        Against(ratio=None, judgement=Judgement(verdict="inconclusive", reason=ratio), refused=refusal)
+        if isinstance(ratio, str)
+        else Against(ratio=ratio, judgement=next(judgements), refused=refusal, notes=_notes(first, other, ratio))
+        for refusal, ratio, other in zip(refusals, ratios, others, strict=True)
+    ]
+    return Row(metric=metric, values=tuple(side.value for side in (first, *others)), against=tuple(against))
+
+
+def _side(metric: Metric, group: Group) -> _Side:
+    figures = tuple(metric.read(result) for result in group.results)
+    return _Side(group=group, figures=figures, value=_value(metric, group, figures))
+
+
+def _value(metric: Metric, group: Group, figures: Sequence[float | None]) -> Value:
+    known = [(run, figure) for run, figure in zip(group.runs, figures, strict=True) if figure is not None]
+    n_without = len(figures) - len(known)
+    if not known:
+        return Value(summary=None, why_none="no run has it", n_without=n_without)
+    values = [figure for _, figure in known]
+    try:
+        found, apart = summary(values), outliers(values)
+    except ValueError as error:
+        return Value(summary=None, why_none=str(error), n_without=n_without)
+    return Value(
+        summary=found,
+        n_without=n_without,
+        accuracy_pct=_largest(metric.accuracy_pct, group),
+        bound_pct=_largest(metric.bound_pct, group),
+        outliers=tuple(known[place][0] for place in apart),
+    )
+
+
+def _largest(read: Callable[[ExperimentResult], float | None], group: Group) -> float | None:
+    """The largest of the runs of a group; None where one has none, for then it is not known."""
+    found = [read(result) for result in group.results]
+    known = [each for each in found if each is not None]
+    return max(known) if known and len(known) == len(found) else None
+
+
+def _refusal(metric: Metric, first: _Side, other: _Side) -> str | None:
+    """Why a metric of two groups is not the same thing."""
+    rules = {
+        metric.counted_by(result)
+        for side in (first, other)
+        for result, figure in zip(side.group.results, side.figures, strict=True)
+        if figure is not None
+    }
+    if len(rules) <= 1:
+        return None
+    return f"it is counted in different ways: {' / '.join(sorted(rule or 'not known' for rule in rules))}"
+
+
+def _ratio(first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
+    """The other's value over the first one's, or why there is none."""
+    for side in (first, other):
+        if side.value.summary is None:
+            return f"{side.group.label}: {side.value.why_none}"
+    try:
+        found = _unpaired(first, other) if pairs is None else _paired(first, other, pairs)
+    except ValueError as error:
+        return str(error)
+    in_both = {r.experiment_id for r in first.group.results} & {r.experiment_id for r in other.group.results}
+    if not isinstance(found, Ratio) or not in_both:
+        return found
+    # What is compared with itself scatters by nothing, and that says nothing.
+    why = "a run is in both" if len(in_both) == 1 else f"{len(in_both)} runs are in both"
+    return Ratio(value=found.value, method=found.method, n=found.n, why_no_interval=why)
+
+
+def _unpaired(first: _Side, other: _Side) -> Ratio:
+    ours, theirs = ([figure for figure in side.figures if figure is not None] for side in (first, other))
+    return unpaired(theirs, ours)
+
+
+def _paired(first: _Side, other: _Side, pairs: _Pairs) -> Ratio | str:
+    figures = [(first.figures[a], other.figures[b]) for a, b in pairs]
+    known = [(ours, theirs) for ours, theirs in figures if ours is not None and theirs is not None]
+    if not known:
+        return "no block has a run of both"
+    return paired([theirs for _, theirs in known], [ours for ours, _ in known])
+
+
+def _notes(first: _Side, other: _Side, ratio: Ratio) -> tuple[str, ...]:
+    """What stands beside a ratio: what repeats do not take away, and which runs are not in it."""
+    apart_pct = 100 * math.expm1(abs(math.log(ratio.value)))
+    ours, theirs = first.value, other.value
+    notes = []
+    if ours.bound_pct is not None and theirs.bound_pct is not None and apart_pct < ours.bound_pct + theirs.bound_pct:
+        notes.append(
+            f"the difference is within what the readings of each run leave open "
+            f"({ours.bound_pct:.2g} % and {theirs.bound_pct:.2g} %)"
+        )
+    accuracies_pct = (ours.accuracy_pct, theirs.accuracy_pct)
+    if all(pct is not None for pct in accuracies_pct) and _devices(first.group) != _devices(other.group):
+        off_pct = sum(pct or 0.0 for pct in accuracies_pct)
+        if apart_pct < off_pct:
+            notes.append(
+                f"the difference is within what the sensors of different devices may be off by ({off_pct:g} %)"
+            )
+    if ratio.method == "paired":
+        for side in (first, other):
+            left = sum(figure is not None for figure in side.figures) - ratio.n[0]
+            if left:
+                notes.append(f"{left} of {side.group.label} without a partner in their block are not in the ratio")
+    return tuple(notes)
+
+
+def _devices(group: Group) -> set[tuple[str, ...]]:
+    return {devices_of(result) for result in group.results}
+
+
+def _cautions(groups: Sequence[Group]) -> tuple[str, ...]:
+    said = []
+    digests = [[r.inputs_digest or r.prompts_digest for r in group.results] for group in groups]
+    if len({digest for of in digests for digest in of}) > 1:
+        said.append("the runs did not all read the same tokens: energy and time are of different work")
+    n_devices = len(set().union(*(_devices(group) for group in groups)) - {()})
+    if n_devices > 1:
+        said.append("energy was read on different devices: what their sensors are off by does not cancel in a ratio")
+    said += [line for group in groups if (line := _validity_line(group)) is not None]
+    for other in groups[1:]:
+        if _is_one_after_the_other(groups[0], other):
+            said.append(
+                f"all runs of {groups[0].label} and of {other.label} came one after the other: what changed "
+                "meanwhile looks like a difference; run them in randomised blocks"
+            )
+    return (*said, *(line for name in _DRIFTING if (line := _drift_line(METRICS[name], groups)) is not None))
+
+
+def _validity_line(group: Group) -> str | None:
+    """Why the energy of a group is not, or not quite, fit to be cited."""
+    of_energy = [result for result in group.results if result.total_energy_j is not None]
+    doubtful = [result for result in of_energy if result.validity != "citable"]
+    if not doubtful:
+        return None
+    flags = dict.fromkeys(flag for result in doubtful for flag in result.validity_flags)
+    verdicts = " and ".join(dict.fromkeys(in_words(result.validity) for result in doubtful))
+    return f"{group.label}: energy is {verdicts} in {len(doubtful)} of {runs(len(of_energy))} ({', '.join(flags)})"
+
+
+def _is_one_after_the_other(first: Group, other: Group) -> bool:
+    """Whether every run of one was over before any of the other began; of single ones one always is."""
+    if min(len(first.results), len(other.results)) < LEAST_RUNS:
+        return False
+    ours, theirs = ([result.start_time for result in group.results] for group in (first, other))
+    return max(ours) < min(theirs) or max(theirs) < min(ours)
+
+
+def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
+    """A warning where a metric changed with time, whatever the configuration."""
+    read = [(number, result, metric.read(result)) for number, group in enumerate(groups) for result in group.results]
+    known = [(number, result.start_time.timestamp(), value) for number, result, value in read if value and value > 0]
+    found = drift([value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known])
+    if found is None or not found.warns:
+        return None
+    return (
+        f"{metric.name} changed by {found.change_pct:+.1f} % over {found.session_s / _S_PER_H:.1f} h, whatever was run "
+        f"(p {found.p:.2g}); run configurations in randomised blocks"
+    )

@@ -1,0 +1,130 @@
+"""The figures of a result that are compared, each under the name that it has in the CSV."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.metrics import Distribution
+
+_Read = Callable[[ExperimentResult], float | None]
+_KINDS, _FIGURES = ("ttft", "tpot", "itl", "e2e"), ("mean", "p50", "p90", "p95", "p99")
+
+
+def _nothing(_: ExperimentResult) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A figure of a result.
+
+    ``read`` gives it in ``unit``, None where a result has none. ``accuracy_pct`` is what the sensors behind it are off
+    by each time to the same side, ``bound_pct`` what its readings leave open, both in percent of it and None where
+    that is not known. ``counted_by`` names the rule behind it, where results may have different ones.
+    """
+
+    name: str
+    unit: str
+    read: _Read
+    accuracy_pct: _Read = _nothing
+    bound_pct: _Read = _nothing
+    counted_by: Callable[[ExperimentResult], str | None] = _nothing
+
+
+def _accuracy_pct(result: ExperimentResult) -> float | None:
+    return result.sensor_accuracy_pct
+
+
+def _share_pct(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole else 100 * part / abs(whole)
+
+
+def _total_bound_pct(result: ExperimentResult) -> float | None:
+    ends = result.energy_interval_j
+    return None if ends is None else _share_pct((ends[1] - ends[0]) / 2, result.total_energy_j)
+
+
+def _adjusted_bound_pct(result: ExperimentResult) -> float | None:
+    parts = result.energy_breakdown
+    return None if parts is None else _share_pct(parts.adjusted_uncertainty_j, result.energy_adjusted_j)
+
+
+def _net_bound_pct(result: ExperimentResult) -> float | None:
+    return _share_pct(result.energy_net_of_loaded_idle_uncertainty_j, result.energy_net_of_loaded_idle_j)
+
+
+def _host_bound_pct(result: ExperimentResult) -> float | None:
+    return _share_pct(result.energy_host_uncertainty_j, result.energy_host_j)
+
+
+def _flops_method(result: ExperimentResult) -> str | None:
+    return None if result.flops_result is None else result.flops_result.method
+
+
+def _latency_origin(result: ExperimentResult) -> str | None:
+    origin = None if result.latency_stats is None else result.latency_stats.counted_from
+    return None if origin is None else f"from the beginning of the {origin}"
+
+
+def _field(name: str) -> _Read:
+    def read(result: ExperimentResult) -> float | None:
+        value: float | None = getattr(result, name)
+        return value
+
+    return read
+
+
+def _plain(name: str, unit: str) -> Metric:
+    return Metric(name=name, unit=unit, read=_field(name))
+
+
+def _energy(name: str, unit: str, bound_pct: _Read = _total_bound_pct) -> Metric:
+    return Metric(name=name, unit=unit, read=_field(name), accuracy_pct=_accuracy_pct, bound_pct=bound_pct)
+
+
+def _latency(kind: str, figure: str) -> Metric:
+    def read(result: ExperimentResult) -> float | None:
+        found: Distribution | None = getattr(result.latency_stats, f"{kind}_s", None)
+        # Of percentiles those that enough independent values support: a p99 takes 100.
+        return None if found is None else {"mean": found.mean, **found.supported}.get(figure)
+
+    # TPOT and ITL are times between tokens, wherever counting begins.
+    counted_by = _latency_origin if kind in ("ttft", "e2e") else _nothing
+    return Metric(name=f"{kind}_{figure}_s", unit="s", read=read, counted_by=counted_by)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _energy("energy_per_output_token_j", "J/token"),
+        _energy("avg_energy_per_token_j", "J/token"),
+        _energy("energy_per_request_j", "J"),
+        _energy("total_energy_j", "J"),
+        _energy("energy_adjusted_j", "J", _adjusted_bound_pct),
+        _energy("energy_net_of_loaded_idle_j", "J", _net_bound_pct),
+        Metric(
+            name="energy_host_j",
+            unit="J",
+            read=_field("energy_host_j"),
+            bound_pct=_host_bound_pct,
+            counted_by=lambda result: result.energy_host_scope,
+        ),
+        _energy("baseline_power_w", "W", _nothing),
+        _energy("idle_loaded_power_w", "W", _nothing),
+        _plain("tokens_per_second", "tokens/s"),
+        _plain("total_tokens_per_second", "tokens/s"),
+        _plain("requests_per_second", "1/s"),
+        _plain("duration_sec", "s"),
+        *(_latency(kind, figure) for kind in _KINDS for figure in _FIGURES),
+        Metric(
+            name="joules_per_tflop",
+            unit="J/TFLOP",
+            read=_field("joules_per_tflop"),
+            accuracy_pct=_accuracy_pct,
+            bound_pct=_total_bound_pct,
+            counted_by=_flops_method,
+        ),
+        Metric(name="mfu", unit="fraction", read=_field("mfu"), counted_by=_flops_method),
+        _plain("peak_memory_mb", "MB"),
+    )
+}
