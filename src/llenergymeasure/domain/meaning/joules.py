@@ -43,7 +43,8 @@ RESULT: Meanings = {
         "sum of `process_results.idle_loaded_power_w` over sets of devices, each as its longest-reading process has it",
     ),
     "idle_loaded_power_uncertainty_w": derived(
-        "Its bound; `null` where the sensor states none, nor how often it is new; see [methodology](methodology.md#idle).",
+        "Its bound; `null` where the sensor states none, nor how often it is new; see "
+        "[methodology](methodology.md#idle).",
         "W",
         "sum of `process_results.idle_loaded_power_uncertainty_w` over the same processes",
         5,
