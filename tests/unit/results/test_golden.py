@@ -1,20 +1,27 @@
 """Files of every revision that was ever written stay readable, and no field comes without a new revision."""
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from jsonschema import Draft202012Validator
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import SCHEMA_REVISION
-from llenergymeasure.domain.meaning.fields import definitions_in
+from llenergymeasure.domain.meaning.fields import FORMULAS, definitions_in
+from llenergymeasure.domain.meaning.schema import result_schema
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.sidecars import write_sidecars
+from llenergymeasure.results.aggregation import aggregate_processes
 from llenergymeasure.results.outputs import compare_runs
-from llenergymeasure.results.persistence import load_result
+from llenergymeasure.results.persistence import as_written, load_result
+from llenergymeasure.results.process_files import read_process_results
+from llenergymeasure.results.sums import problems_with
 from llenergymeasure.testing import fake_process_result
 from tests.unit.results.recorded import (
     GOLDEN,
@@ -123,6 +130,99 @@ def test_the_first_revision_of_a_run_on_two_gpus_with_phases() -> None:
     assert result.validity_flags == [
         "aliasing", "short_measurement_duration", "foreign_process", "gpu_throttled",
     ]  # fmt: skip
+
+
+def test_the_fifth_revision_of_two_processes_on_two_gpus() -> None:
+    # By hand: 300 W each over 4.46875 and 4.5 s, 60 and 61 W idle, 80 and 81 W with the model, bounds of 6 J each.
+    result = load_result(GOLDEN / "revision-5" / "gpus")
+    total_j = 300 * 4.46875 + 300 * 4.5
+    assert (result.total_energy_j, result.energy_uncertainty_j) == (total_j, 12.0) == (2690.625, 12.0)
+    assert result.energy_adjusted_j == total_j - (60 * 4.46875 + 61 * 4.5) == 2148.0
+    assert result.energy_net_of_loaded_idle_j == total_j - (80 * 4.46875 + 81 * 4.5) == 1968.625
+    assert result.energy_net_of_loaded_idle_uncertainty_j == 12 + 0.75 * 8.96875
+    assert (result.baseline_power_w, result.idle_loaded_power_w) == (121.0, 161.0)
+    # Answers of 2, 3 and 4 tokens on each GPU; prompts of 5 to 10.
+    assert (result.n_requests, result.input_tokens, result.output_tokens) == (6, 45, 18)
+    assert result.energy_per_output_token_j == pytest.approx(2690.625 / 18)
+    assert result.avg_energy_per_token_j == pytest.approx(2690.625 / 63)
+    assert result.energy_per_request_j == pytest.approx(2690.625 / 6)
+    assert (result.duration_sec, result.tokens_per_second) == (4.5, 4.0)
+    assert result.latency_stats is not None
+    assert result.latency_stats.e2e_s is not None
+    # 0.25 s to the first token and 0.125 s to each of 1, 2 and 3 more; two batches of each process.
+    assert (result.latency_stats.e2e_s.mean, result.latency_stats.e2e_s.n_independent) == (0.5, 4)
+    # The package once, by the longer reading.
+    assert (result.energy_host_j, result.energy_host_uncertainty_j) == (2690.625 + 50 * 4.5, 12.5)
+    # 2 % of the total are open to aliasing, the larger of both.
+    assert result.energy_interval_j == pytest.approx((2690.625 - 12 - 53.8125, 2690.625 + 12 + 53.8125))
+    assert result.joules_per_tflop == pytest.approx(2690.625 / (2 * 9.8e6 / 1e12))
+    assert (result.peak_memory_mb, result.dither_pause_s, result.dither_energy_j) == (2001.0, 0.5, 80 * 0.25 + 81 * 0.5)
+    assert result.definitions.items() <= definitions_in(5).items()
+
+
+def recorded_processes() -> list[Path]:
+    """Golden results that have beside them what they were made of."""
+    return [folder for folder in FOLDERS if (folder / ".state").is_dir()]
+
+
+@pytest.mark.parametrize("folder", recorded_processes(), ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_what_was_measured_gives_the_same_figures_by_the_same_definitions(folder: Path) -> None:
+    """If this fails, a formula has changed: add the revision to its ``since`` in domain/meaning, and do as below."""
+    written = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    raws = read_process_results(folder / ".state", len(written["process_results"]))
+    again = json.loads(as_written(aggregate_processes(raws)))
+    other = [
+        place
+        for place, formula in FORMULAS.items()
+        if written["definitions"].get(place) == formula.version
+        and not alike(value_at(again, place), value_at(written, place))
+    ]
+    assert other == []
+
+
+def test_the_golden_figures_would_show_a_formula_that_changes() -> None:
+    """If a formula is new: give it a figure in ``golden_gpus``, and write that with ``python -m``."""
+    written = json.loads((GOLDEN / "revision-5" / "gpus" / "result.json").read_text(encoding="utf-8"))
+    unknown = [place for place in FORMULAS if value_at(written, place) is None]
+    assert unknown == []
+    assert value_at(written, "energy_devices.uncertainty_j") == [6.0, 0.5, 6.0]
+    assert not alike(value_at(written, "phases.decode"), value_at(written, "phases.prefill"))
+    assert alike({"a": [1.0, None]}, {"a": [1.0 + 1e-12, None]})
+    assert not alike({"a": [1.0, None]}, {"a": [1.0 + 1e-6, None]})
+
+
+def value_at(values: Any, place: str) -> Any:
+    """What stands at a place such as ``energy_devices.energy_j``; of a list of blocks each one's."""
+    name, _, rest = place.partition(".")
+    if values is None:
+        return None
+    if isinstance(values, list):
+        return [value_at(value, place) for value in values]
+    return value_at(values[name], rest) if rest else values[name]
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two values are the same, numbers but for what another order of adding makes."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(alike(a[name], b[name]) for name in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-9)
+    return bool(a == b)
+
+
+@pytest.mark.parametrize("folder", recorded_processes(), ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_a_golden_result_of_now_is_as_the_schema_has_it(folder: Path) -> None:
+    written = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if written["schema_revision"] == SCHEMA_REVISION:
+        found = Draft202012Validator(result_schema()).iter_errors(written)
+        # A field that a revision got before it was published may not be in it.
+        assert [error.message for error in found if error.validator != "required"] == []
+    file = folder / "result.json"
+    assert problems_with(file, file.read_bytes()) == []
+    text = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.suffix in (".json", ".txt"))
+    assert not re.findall(r"/(?:home|root|Users|tmp|work)/", text)
 
 
 def columns_of(folder: Path) -> list[str]:
