@@ -20,7 +20,7 @@ from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.meaning.fields import FORMULAS
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.sums import has_sums, missing_beside, problem_of
+from llenergymeasure.results.sums import has_sums, problems_with
 
 _log = logging.getLogger(__name__)
 
@@ -129,8 +129,7 @@ def load_result(path: Path) -> ExperimentResult:
         raise ConfigError(f"result {file}: this is no JSON: {error}") from None
     result = _understood(written, file)
     if result.schema_revision >= _FIRST_WITH_SUMS or has_sums(file):
-        gone = [f"{file.parent / name}: it is gone" for name in missing_beside(file)]
-        for problem in filter(None, [problem_of(file, content), *gone]):
+        for problem in problems_with(file, content):
             _log.warning("%s", problem)
     return result
 

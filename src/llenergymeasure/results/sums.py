@@ -5,8 +5,9 @@ It says that a folder is whole, and by name which of its files are no longer tho
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from llenergymeasure._files import flush_files, open_regular, read_regular, write_atomically, written_atomically
 from llenergymeasure.exceptions import ConfigError
@@ -57,51 +58,65 @@ def rewrite(file: Path, text: str) -> None:
 
 def has_sums(file: Path) -> bool:
     """Whether a ``DONE`` lies beside a file, or beside what it leads to."""
-    return any(done.exists() for done in _possible(file))
+    return _done_of(file) is not None
 
 
-def problem_of(file: Path, content: bytes | None = None) -> str | None:
+def problem_of(file: Path) -> str | None:
     """Why a file is not known to be the one that was written; None where its sum fits.
 
     Args:
         file: a file of a result. Of a link the sums beside it count, or else those beside what it leads to.
-        content: what is in it, where that was read already.
     """
-    done = next((d for d in _possible(file) if d.exists()), None)
+    done = _done_of(file)
     if done is None:
-        return f"{file}: there is no {DONE_FILE} beside it, so nothing says that it is whole"
-    name = file.name if done.parent == file.parent else file.resolve().name
+        return _without_sums(file)
     try:
-        known = _sums_in(done).get(name)
-        found = _sum_of(file) if content is None else hashlib.sha256(content).hexdigest()
+        return _held_against(_sums_in(done), file, done, _sum_of(file))
     except ConfigError as error:
         return str(error)
     except OSError as error:
         return f"{file}: cannot be read: {error.strerror or error}"
+
+
+def problems_with(file: Path, content: bytes) -> list[str]:
+    """The same of a file whose content was read already, and which files of its folder are gone.
+
+    Other files are not read: they have their sums looked at by whoever reads them.
+    """
+    done = _done_of(file)
+    if done is None:
+        return [_without_sums(file)]
+    try:
+        sums = _sums_in(done)
+    except ConfigError as error:
+        return [str(error)]
+    problem = _held_against(sums, file, done, hashlib.sha256(content).hexdigest())
+    gone = [f"{done.parent / name}: it is gone" for name in sums if not os.path.lexists(f"{done.parent}/{name}")]
+    return [*([] if problem is None else [problem]), *gone]
+
+
+def _held_against(sums: Mapping[str, str], file: Path, done: Path, found: str) -> str | None:
+    known = sums.get(file.name if done.parent == file.parent else file.resolve().name)
     if known is None:
         return f"{file}: {DONE_FILE} has no sum of it, so it was added after the result was whole"
-    if known != found:
-        return _changed(file)
-    return None
+    return None if known == found else _changed(file)
+
+
+def _without_sums(file: Path) -> str:
+    return f"{file}: there is no {DONE_FILE} beside it, so nothing says that it is whole"
 
 
 def _changed(file: Path) -> str:
     return f"{file}: it is not the file that was written: its SHA-256 is not the one in {DONE_FILE}"
 
 
-def missing_beside(file: Path) -> list[str]:
-    """Names of the files that ``DONE`` has sums of and that are gone; none where there is no ``DONE``, or no sums."""
-    for done in _possible(file):
-        if done.exists():
-            try:
-                return [name for name in _sums_in(done) if not (done.parent / name).exists()]
-            except (ConfigError, OSError):
-                return []  # told of the file itself
-    return []
-
-
-def _possible(file: Path) -> tuple[Path, ...]:
-    return file.parent / DONE_FILE, file.resolve().parent / DONE_FILE
+def _done_of(file: Path) -> Path | None:
+    done = file.parent / DONE_FILE
+    if done.exists():
+        return done
+    # Resolved only where it matters: of thousands of results that takes longer than reading them.
+    done = file.resolve().parent / DONE_FILE if file.is_symlink() else done
+    return done if done.exists() else None
 
 
 def _as_text(sums: Mapping[str, str]) -> str:
@@ -135,5 +150,5 @@ def _sums_in(done: Path) -> dict[str, str]:
 
 def _is_below(name: str) -> bool:
     """Whether a name leads to something in its folder."""
-    path = PurePosixPath(name)
-    return "\0" not in name and not path.is_absolute() and ".." not in path.parts and path.parts != ()
+    # As text: of thousands of results a path for each name takes longer than reading them.
+    return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))

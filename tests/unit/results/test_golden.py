@@ -21,7 +21,7 @@ from llenergymeasure.results.aggregation import aggregate_processes
 from llenergymeasure.results.outputs import compare_runs
 from llenergymeasure.results.persistence import as_written, load_result
 from llenergymeasure.results.process_files import read_process_results
-from llenergymeasure.results.sums import missing_beside
+from llenergymeasure.results.sums import problems_with
 from llenergymeasure.testing import fake_process_result
 from tests.unit.results.recorded import (
     GOLDEN,
@@ -219,7 +219,8 @@ def test_a_golden_result_of_now_is_as_the_schema_has_it(folder: Path) -> None:
         found = Draft202012Validator(result_schema()).iter_errors(written)
         # A field that a revision got before it was published may not be in it.
         assert [error.message for error in found if error.validator != "required"] == []
-    assert missing_beside(folder / "result.json") == []
+    file = folder / "result.json"
+    assert problems_with(file, file.read_bytes()) == []
     text = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.suffix in (".json", ".txt"))
     assert not re.findall(r"/(?:home|root|Users|tmp|work)/", text)
 

@@ -16,7 +16,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.outputs import read_outputs
 from llenergymeasure.results.persistence import load_result, save_result
-from llenergymeasure.results.sums import has_sums, mark_done, problem_of, rewrite
+from llenergymeasure.results.sums import has_sums, mark_done, problem_of, problems_with, rewrite
 from tests.fakes.effort import examples
 
 
@@ -162,7 +162,16 @@ def test_every_bit_counts(content: bytes, place: int, bit: int) -> None:
         changed[place % len(changed)] ^= 1 << bit
         file.write_bytes(changed)
         assert problem_of(file) is not None
-        assert problem_of(file, content + b"end") is None
+        assert problems_with(file, content + b"end") == []
+        assert problems_with(file, bytes(changed)) == [problem_of(file)]
+
+
+def test_of_a_link_from_elsewhere_the_sums_are_those_of_what_it_leads_to(run: Path, tmp_path: Path) -> None:
+    link = tmp_path / "named-otherwise.json"
+    link.symlink_to(run / "result.json")
+    assert (has_sums(link), problem_of(link)) == (True, None)
+    (run / "result.json").write_text("{}", encoding="utf-8")
+    assert problem_of(link) == f"{link}: it is not the file that was written: its SHA-256 is not the one in DONE"
 
 
 def test_a_link_out_of_a_whole_folder_is_held_against_its_sums(run: Path, tmp_path: Path) -> None:
