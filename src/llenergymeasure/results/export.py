@@ -8,7 +8,7 @@ from typing import Any
 from llenergymeasure._files import write_atomically
 from llenergymeasure._paths import expanded
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.results.rows.extraction import row_of
+from llenergymeasure.results.rows.extraction import NoResultError, row_of
 from llenergymeasure.results.rows.frames import csv_lines
 from llenergymeasure.results.rows.settings import differing
 from llenergymeasure.results.rows.table import ResultTable, columns_with
@@ -43,6 +43,7 @@ class ArrivingCsv:
         self.path = expanded(path)
         self._names = columns_with([])
         self._waiting: list[str] = []
+        self._left_out: list[str] = []
         self._n_bytes = -1
         self.problem: str | None = None
 
@@ -51,14 +52,19 @@ class ArrivingCsv:
         self._names = columns_with(differing(configs))
 
     def finished(self, result: ExperimentResult) -> None:
-        """Write a row, so that the disk has it; never raises an ``OSError``."""
-        self._waiting.append(_line(result, self._names))
+        """Write a row, so that the disk has it; what cannot be written is for ``problem``, and raises nothing."""
+        try:
+            self._waiting.append(_line(result, self._names))
+        except NoResultError as error:
+            # Of an engine from elsewhere, whose result cannot be read either.
+            self._left_out.append(f"{result.name} is not in it: {error}")
         self._write()
 
     def close(self) -> None:
         """Make the file where no result came, and try once more where something could not be written."""
         if self._waiting or self._n_bytes < 0:
             self._write()
+        self.problem = self.problem or "; ".join(self._left_out) or None
 
     def _write(self) -> None:
         # One that is there is never overwritten, and what was begun here only goes on.

@@ -151,6 +151,16 @@ def test_a_file_that_came_meanwhile_is_left_and_told(result: ExperimentResult, t
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "mine"
 
 
+def test_a_result_that_is_none_in_a_table_costs_nothing_and_is_told(raw_of: RawOf, tmp_path: Path) -> None:
+    arriving = ArrivingCsv(tmp_path / "out.csv")
+    for name, config in (("a", {}), ("b", raw_of().effective_config)):
+        arriving.finished(ExperimentResult.from_processes([raw_of(name=name, effective_config=config)]))
+    arriving.close()
+    assert [row["name"] for row in rows_of(tmp_path / "out.csv")] == ["b"]
+    assert arriving.problem is not None
+    assert arriving.problem.startswith("a is not in it: ")
+
+
 def test_a_row_that_does_not_fit_is_taken_back_whole_and_written_when_it_does(
     result: ExperimentResult, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ result says.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -144,8 +144,11 @@ def _as_number(value: object, path: Sequence[str]) -> float:
 
 def _as_time(value: object, path: Sequence[str]) -> str:
     try:
-        return datetime.fromisoformat(_as_text(value, path)).isoformat()
-    except ValueError:
+        found = datetime.fromisoformat(_as_text(value, path))
+        # A time that is none in UTC, such as the first of all in the east, is none in a table.
+        found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+        return found.isoformat()
+    except (ValueError, OverflowError):
         raise _wrong(path, "is no time") from None
 
 

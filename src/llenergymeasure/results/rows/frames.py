@@ -6,12 +6,12 @@ import importlib.util
 import io
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure._telling import told
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, first_line
 from llenergymeasure.results.rows.extraction import row_of
 from llenergymeasure.results.rows.table import ResultTable
 
@@ -35,6 +35,9 @@ def as_arrow(table: ResultTable, names: Sequence[str]) -> "pa.Table":
     """Columns of a table as pyarrow has them, ``label`` and ``unit`` in their fields' metadata.
 
     Settings have the type that all of their values have; where they have none, they are texts in JSON.
+
+    Raises:
+        ConfigError: a figure is larger than any number of its type.
     """
     import pyarrow as pa
 
@@ -49,12 +52,18 @@ def as_arrow(table: ResultTable, names: Sequence[str]) -> "pa.Table":
             values = [_as_time(value) for value in values] if column.kind == "time" else values
         metadata = {"label": column.label, "unit": column.unit}
         fields.append(pa.field(name, kind, metadata=metadata))
-        arrays.append(pa.array(values, kind))
+        try:
+            arrays.append(pa.array(values, kind))
+        except (pa.ArrowException, OverflowError, ValueError) as error:
+            raise ConfigError(f"{name}: a result has a value that is no {kind}: {first_line(error)}") from None
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _as_time(value: Any) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value)
+    if value is None:
+        return None
+    found = datetime.fromisoformat(value)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 def _typed(values: list[Any]) -> tuple[Any, list[Any]]:

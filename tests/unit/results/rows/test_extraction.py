@@ -99,6 +99,7 @@ def test_whatever_stands_in_a_field_is_a_row_or_a_reason(value: Any, data: st.Da
         ({"total_energy_j": "12"}, "total_energy_j: it is no number"),
         ({"total_energy_j": False}, "total_energy_j: it is no number"),
         ({"start_time": "yesterday"}, "start_time: it is no time"),
+        ({"start_time": "0001-01-01T00:00:00+14:00"}, "start_time: it is no time"),
         ({"effective_config": [1]}, "effective_config: it is no object"),
         ({"effective_config": {"backend": "b", "precision": "p"}}, "effective_config.model: it is missing"),
         ({"measurement_warnings": "none"}, "measurement_warnings: it is no list of texts"),

@@ -84,6 +84,17 @@ def test_settings_have_the_type_of_all_their_values_or_are_texts(
     assert (column.type, column.to_pylist()) == (kind, expected)
 
 
+def test_a_figure_that_is_larger_than_any_of_its_type_is_refused() -> None:
+    with pytest.raises(ConfigError, match="output_tokens: a result has a value that is no int64"):
+        as_arrow(ResultTable([row("a", output_tokens=2**70)]), ["output_tokens"])
+
+
+def test_a_time_without_a_zone_is_in_utc() -> None:
+    times = ["2026-01-01T00:00:00", "2026-01-01T02:00:00+02:00"]
+    table = ResultTable([row(time, start_time=time) for time in times])
+    assert as_arrow(table, ["start_time"]).column(0).to_pylist() == [datetime(2026, 1, 1, tzinfo=UTC)] * 2
+
+
 def test_csv_and_json_have_exact_values() -> None:
     rows = [row("=1+1", settings={"x": 0.1 + 0.2}), row("b,\n", settings={"x": None}, total_energy_j=-1.5)]
     table, names = ResultTable(rows), ["name", "x", "total_energy_j"]
