@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+_BLOCK = 2**17
+
 
 def open_regular(path: Path) -> BinaryIO:
     """A file, open for reading; a pipe, a device or a socket is none: it may have no end, or never begin.
@@ -46,8 +48,16 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     Raises:
         OSError: it cannot be opened, is no regular file, or is larger; the file is named.
     """
+    parts, left = [], most_bytes + 1
     with open_regular(path) as file:
-        content = file.read(most_bytes + 1)
+        while left > 0:
+            # For all that is allowed at once a buffer of that size would be made each time.
+            asked = min(left, _BLOCK)
+            parts.append(file.read(asked))
+            left -= len(parts[-1])
+            if len(parts[-1]) < asked:
+                break
+    content = b"".join(parts)
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"it has over {most_bytes / 1e6:,.0f} MB, which no such file has", str(path))
     return content

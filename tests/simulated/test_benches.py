@@ -137,3 +137,14 @@ def test_the_sides_of_a_pair_take_turns_in_going_first() -> None:
 
     assert ratios_of(side("ours", 3.0), side("theirs", 2.0), 3) == [1.5, 1.5, 1.5]
     assert order == ["theirs", "ours", "ours", "theirs", "theirs", "ours"]
+
+
+def test_scale_reads_what_it_made_and_says_what_it_cost() -> None:
+    done = _run("scale.py", "--sizes", "12", "24", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    # The script itself refuses another number of results, and a table without a column for what differs.
+    assert [row["n"] for row in found["sizes"]] == [12, 24]
+    assert set(found["time_per_result_large_to_small"]) == {"json", "rows", "table", "whole"}
+    assert all(row["table_to_json"] > 0 for row in found["sizes"])
+    assert all(row["peak_mb"]["table"] > 10 for row in found["sizes"])

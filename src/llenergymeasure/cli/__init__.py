@@ -21,6 +21,8 @@ DEFAULT_OUTPUT = Path("results")
 _BY_A_SIGNAL = 128
 _COMMANDS = {
     "run": "Measure an experiment or a study.",
+    "results": "Put saved results into a table.",
+    "show": "Print a result again as after its run.",
     "compare": "Show by how much results differ, and whether that is more than chance.",
     "attach": "Join the log of a meter at the wall to a result.",
     "config": "Show what this machine can measure with.",

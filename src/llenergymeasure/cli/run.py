@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
 from llenergymeasure.core.settling import Settled
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
@@ -25,7 +25,7 @@ from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
-from llenergymeasure.results.export import export_csv
+from llenergymeasure.results.export import ArrivingCsv
 
 
 @click.command("run")
@@ -45,7 +45,7 @@ from llenergymeasure.results.export import export_csv
 @click.option(
     "--export-csv",
     type=UserPath(),
-    help="Also write the results as CSV to a new file; a text like a formula gets a ' before it.",
+    help="Also write the results to a new CSV file, each as it arrives; a text like a formula gets a ' before it.",
 )
 @click.option(
     "--set",
@@ -78,31 +78,28 @@ def run_command(
     if dry_run:
         return _dry_run(plan)
     options = RunOptions(show_progress=not quiet and sys.stderr.isatty(), log_level=level)
+    csv = None if export_csv is None else ArrivingCsv(export_csv)
     if isinstance(plan, StudyConfig):
-        return _run_study(plan, options, export_csv)
+        study = execute_study(plan, replace(options, arrivals=csv))
+        code = _hand_out(render.study(study), len(study.experiments), csv, study.output_dir)
+        return code or int(bool(study.failures or study.problems))
     kept = execute_experiment(plan, options)
+    if csv is not None:
+        csv.finished(kept.result)
     table = render_result.experiment(kept.result, kept.directory)
-    return _hand_out(table, [kept.result], export_csv, kept.directory) or int(kept.problem is not None)
+    return _hand_out(table, 1, csv, kept.directory) or int(kept.problem is not None)
 
 
-def _run_study(plan: StudyConfig, options: RunOptions, csv: Path | None) -> int:
-    study = execute_study(plan, options)
-    code = _hand_out(render.study(study), study.experiments, csv, study.output_dir)
-    return code or int(bool(study.failures or study.problems))
-
-
-def _hand_out(table: str, results: list[ExperimentResult], csv: Path | None, directory: Path | None) -> int:
-    """Print the table and write the CSV; where one cannot be had, say where the results are."""
-    lie = "the result is" if len(results) == 1 else "the results are"
+def _hand_out(table: str, n_results: int, csv: ArrivingCsv | None, directory: Path | None) -> int:
+    """Print the table and finish the CSV; where one cannot be had, say where the results are."""
+    lie = "the result is" if n_results == 1 else "the results are"
     where = "nothing else was kept" if directory is None else f"{lie} in {directory}"
     with noted_when_interrupted(lambda: where):
         missing = streams.why_not_shown(table)
         problems = [] if missing is None else [f"the table could not be written to stdout ({missing})"]
         if csv is not None:
-            try:
-                export_csv(results, csv)
-            except OSError as error:
-                problems.append(f"--export-csv {csv}: {error.strerror or error}")
+            csv.close()
+            problems += [] if csv.problem is None else [f"--export-csv {csv.path}: {csv.problem}"]
         for problem in problems:
             streams.tell(f"llem: {problem}; {where}")
     return int(bool(problems))

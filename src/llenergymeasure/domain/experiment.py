@@ -7,11 +7,11 @@ Field names and units are the file format (``schema_version``). Absent is None, 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
-from llenergymeasure.domain import assembly
+from llenergymeasure.domain import assembly, in_short
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.energy import idle_share
 from llenergymeasure.domain.energy.attached import AttachedLog
@@ -32,8 +32,11 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
-from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of
+from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of_energy
 from llenergymeasure.domain.window import InFlight
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Counts up whenever fields are added to the file; none is ever taken away or given another meaning under one
 # schema_version. Files of every revision are kept in tests/golden and must stay readable.
@@ -57,7 +60,7 @@ _ROW = TypeAdapter(DeviceEnergy)
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
 
-class ExperimentResult(BaseModel):
+class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields has no hash either
     """One measured experiment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -143,6 +146,8 @@ class ExperimentResult(BaseModel):
     process_results: list[ProcessSummary]
     aggregation: Aggregation | None
 
+    _folder: Path | None = PrivateAttr(default=None)
+
     @model_validator(mode="before")
     @classmethod
     def _definitions_follow_from_the_revision(cls, data: Any) -> Any:
@@ -159,15 +164,32 @@ class ExperimentResult(BaseModel):
         """Worked out anew wherever a result is made or read: no file is believed that calls itself citable."""
         if not isinstance(data, Mapping):
             return data
-        told = data.get("measurement_warnings")
+        told, total_j = data.get("measurement_warnings"), data.get("total_energy_j")
+        modelled = total_j is not None and _rests_on_a_model(data.get("energy_devices") or ())
         # Anything else is refused by the field itself.
-        flags = [MeasurementWarning.of(str(text)).flag for text in (told if isinstance(told, (list, tuple)) else ())]
-        if data.get("total_energy_j") is None:
-            flags.append("energy_unavailable")
-        elif _rests_on_a_model(data.get("energy_devices") or ()):
-            flags.append("energy_modelled")
-        found = validity_of(flags)
+        found = validity_of_energy(told if isinstance(told, (list, tuple)) else (), total_j, modelled=modelled)
         return {**data, "validity": found.verdict, "validity_flags": list(found.decided_by)}
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies, as whoever read or kept it knows; in no file, and no part of what two results have alike."""
+        return self._folder
+
+    def kept_in(self, folder: Path | None) -> Self:
+        """The same result, which knows its folder."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ExperimentResult):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in ExperimentResult.model_fields)
+
+    def __repr__(self) -> str:
+        return in_short.experiment(self)
+
+    __str__ = __repr__
 
     @property
     def warnings(self) -> list[MeasurementWarning]:
@@ -335,6 +357,35 @@ class StudyResult(BaseModel):
     def n_experiments(self) -> int:
         """Experiments that were tried."""
         return len(self.experiments) + len(self.failures)
+
+    def to_arrow(self) -> "pa.Table":
+        """A ``pyarrow.Table`` with a row per experiment that gave a result, its columns those of ``llem results``.
+
+        Units are at the end of the names and in the metadata of the fields; settings that differ have columns of
+        their dotted names, and ``folder`` says where each result lies.
+        """
+        # As with from_json, this only lends what lies above a convenient name.
+        from llenergymeasure.results.rows.frames import arrow_of
+
+        return arrow_of(self.experiments)
+
+    def to_dataframe(self, library: Literal["pandas", "polars"] | None = None) -> Any:
+        """The same as a data frame of pandas, or of polars where only that is installed.
+
+        Args:
+            library: which of the two it is to be.
+
+        Raises:
+            ConfigError: it is not installed, or neither is; ``to_arrow`` needs none.
+        """
+        from llenergymeasure.results.rows.frames import frame_of
+
+        return frame_of(self.to_arrow(), library)
+
+    def __repr__(self) -> str:
+        return in_short.study(self)
+
+    __str__ = __repr__
 
 
 def _rests_on_a_model(rows: Sequence[Any]) -> bool:

@@ -239,6 +239,12 @@ FLAGS: Mapping[str, Flag] = {
 _BEST_FIRST: tuple[Verdict, ...] = ("citable", "questionable", "not_citable")
 
 
+def flag_of(said: str) -> str:
+    """The flag of a warning as it is written; ``unnamed`` where it begins with none."""
+    found = _WRITTEN.fullmatch(said)
+    return UNNAMED if found is None else found[1]
+
+
 def on_its_side(value: float, limit: float, decimals: int) -> str:
     """A value with so many decimals, or with as many as keep it on its side of a limit: 9.999 is not 10.0, under 10."""
     for more in range(decimals, _MOST_DECIMALS):
@@ -272,3 +278,19 @@ def validity_of(flags: Iterable[str]) -> Validity:
     if worst == "citable":
         return Validity(verdict="citable")
     return Validity(verdict=worst, decided_by=tuple(flag for flag, verdict in known.items() if verdict == worst))
+
+
+def validity_of_energy(said: Iterable[object], total_j: object, *, modelled: bool) -> Validity:
+    """Whether an energy may be cited, from what stands beside it alone.
+
+    Args:
+        said: the warnings of a result as they are written.
+        total_j: its energy, None where there is none.
+        modelled: whether no sensor is behind that.
+    """
+    flags = [flag_of(str(text)) for text in said]
+    if total_j is None:
+        flags.append("energy_unavailable")
+    elif modelled:
+        flags.append("energy_modelled")
+    return validity_of(flags)

@@ -6,10 +6,11 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 import yaml
 
@@ -44,12 +45,24 @@ from llenergymeasure.results.persistence import (
 _log = logging.getLogger(__name__)
 
 
+class Arrivals(Protocol):
+    """Whoever wants the results of a study as they arrive; it raises nothing."""
+
+    def planned(self, configs: Sequence[Mapping[str, Any]]) -> None:
+        """The settings of all experiments, as results will have them, before the first is run."""
+
+    def finished(self, result: ExperimentResult) -> None:
+        """A result that is kept, between two experiments."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """How to carry something out; nothing here changes what is measured.
 
     ``log_level`` is from which level on measuring processes tell where they stand; None: nothing.
     """
+
+    arrivals: Arrivals | None = None
 
     show_progress: bool = False
     log_level: int | None = None
@@ -186,6 +199,8 @@ def _run_all(
         ]
         if run.directory is not None:
             _write_plan(run.directory, config, plans)
+        if options.arrivals is not None:
+            options.arrivals.planned([told_values(plan.config.resolved()) for plan in plans])
         for slot, plan in enumerate(plans):
             if slot and config.execution.pause_s:
                 options.sleep(config.execution.pause_s)
@@ -206,6 +221,8 @@ def _run_slot(slot: int, plan: ExperimentPlan, options: RunOptions, run: _StudyR
             with held_back():
                 kept = _kept(plan, raws, options, lambda folder: folder)
                 run.results.append(kept.result)
+                if options.arrivals is not None:
+                    options.arrivals.finished(kept.result)
                 if kept.problem is not None:
                     # Unlike a single one's the folder stays.
                     stays = plan.output_dir is not None and kept.directory is None
@@ -278,7 +295,7 @@ def _kept(
     kept = keep(plan, raws, options.repository, place)
     if kept.directory is not None or plan.output_dir is None:
         forget_handed_back(plan)
-    return kept
+    return replace(kept, result=kept.result.kept_in(kept.directory))
 
 
 def _attempt_of(study: Path | None, slot: int, chosen: Settled) -> Path | None:

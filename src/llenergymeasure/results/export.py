@@ -1,34 +1,21 @@
-"""Results as CSV, a row per experiment."""
+"""Results as CSV, a row per experiment, written as they arrive."""
 
-import csv
-import io
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from llenergymeasure._files import write_atomically
 from llenergymeasure._paths import expanded
-from llenergymeasure._telling import told
 from llenergymeasure.domain.experiment import ExperimentResult
-
-_FIELDS = (
-    "experiment_id", "name", "measurement_config_hash", "start_time", "n_requests", "input_tokens",
-    "output_tokens", "duration_sec", "tokens_per_second", "total_tokens_per_second", "requests_per_second",
-    "total_energy_j", "energy_adjusted_j", "energy_per_output_token_j", "avg_energy_per_token_j",
-    "energy_per_request_j", "energy_net_of_loaded_idle_j", "energy_uncertainty_j", "sensor_accuracy_pct",
-    "energy_backend", "baseline_power_w", "idle_loaded_power_w", "total_flops", "model_flops", "joules_per_tflop",
-    "mfu", "peak_memory_mb", "energy_aliasing_pct", "measurement_methodology", "n_requests_excluded", "n_cut_short",
-    "energy_host_j", "energy_host_uncertainty_j", "energy_host_scope",
-)  # fmt: skip
-# Spreadsheets take the wide forms for the narrow ones.
-_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_ENDS = ("energy_interval_low_j", "energy_interval_high_j")
-_KINDS, _PERCENTILES = ("ttft", "tpot", "itl", "e2e"), ("mean", "p50", "p90", "p95", "p99")
-# Beside each kind of latency, how many values it has, and how many of them came about apart from each other.
-_NUMBERS = ("n", "n_independent")
+from llenergymeasure.results.rows.extraction import NoResultError, row_of
+from llenergymeasure.results.rows.frames import csv_lines
+from llenergymeasure.results.rows.settings import differing
+from llenergymeasure.results.rows.table import ResultTable, columns_with
 
 
 def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
-    """Write [n] results; an absent value is an empty cell, and ``energy_origin`` says where joules came from.
+    """Write [n] results with every column of ``llem results``; an absent value is an empty cell.
 
     A text that a spreadsheet would take for a formula begins with a single quote.
 
@@ -37,46 +24,88 @@ def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
         OSError: it cannot be written.
     """
     path = expanded(path)
-    rows = [{name: _cell(value) for name, value in _row(result).items()} for result in results]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=_columns())
-    writer.writeheader()
-    writer.writerows(rows)
+    names = columns_with(differing([result.effective_config for result in results]))
     if path.exists():
         raise FileExistsError(f"{path} exists and is not overwritten")
-    write_atomically(path, text.getvalue())
+    write_atomically(path, csv_lines([names]) + "".join(_line(result, names) for result in results))
     return path
 
 
-def _cell(value: object) -> object:
-    """A value as a spreadsheet may open it: a text that would be a formula there begins with a single quote.
+class ArrivingCsv:
+    """The same file, which has each result as soon as there is one: what a study had finished when it is killed.
 
-    As OWASP advises (https://owasp.org/www-community/attacks/CSV_Injection); numbers stay numbers.
+    Its columns are those of the settings that differ in the plan. A row that could not be written is written before the
+    next one; ``problem`` says what was not written in the end.
     """
-    if not isinstance(value, str):
-        return value
-    text = told(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+    def __init__(self, path: Path):
+        """Take a path; the file is made when the first result is there."""
+        self.path = expanded(path)
+        self._names = columns_with([])
+        self._waiting: list[str] = []
+        self._left_out: list[str] = []
+        self._n_bytes = -1
+        self.problem: str | None = None
+
+    def planned(self, configs: Sequence[Mapping[str, Any]]) -> None:
+        """What the results to come are of, as their ``effective_config`` will be."""
+        self._names = columns_with(differing(configs))
+
+    def finished(self, result: ExperimentResult) -> None:
+        """Write a row, so that the disk has it; what cannot be written is for ``problem``, and raises nothing."""
+        try:
+            self._waiting.append(_line(result, self._names))
+        except NoResultError as error:
+            # Of an engine from elsewhere, whose result cannot be read either.
+            self._left_out.append(f"{result.name} is not in it: {error}")
+        self._write()
+
+    def close(self) -> None:
+        """Make the file where no result came, and try once more where something could not be written."""
+        if self._waiting or self._n_bytes < 0:
+            self._write()
+        self.problem = self.problem or "; ".join(self._left_out) or None
+
+    def _write(self) -> None:
+        # One that is there is never overwritten, and what was begun here only goes on.
+        is_new = self._n_bytes < 0
+        lines = "".join([*([csv_lines([self._names])] if is_new else []), *self._waiting]).encode()
+        flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if is_new else os.O_APPEND)
+        try:
+            descriptor = os.open(self.path, flags, 0o666)
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            return
+        try:
+            _append_whole(descriptor, lines, max(self._n_bytes, 0))
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            if is_new:
+                self.path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
+        self.problem = None
+        self._waiting.clear()
+        self._n_bytes = max(self._n_bytes, 0) + len(lines)
 
 
-def _columns() -> list[str]:
-    latencies = [f"{kind}_{p}_s" for kind in _KINDS for p in _PERCENTILES]
-    numbers = [f"{kind}_{n}" for kind in _KINDS for n in _NUMBERS]
-    setting = ["model", "backend", "precision"]
-    return [*setting, *_FIELDS, *_ENDS, "energy_origin", *latencies, *numbers, "validity", "warnings"]
+def _append_whole(descriptor: int, lines: bytes, n_before: int) -> None:
+    """Write lines and wait for the disk; what was written of them is taken back where not all can be.
+
+    Raises:
+        OSError: not all of it could be written.
+    """
+    try:
+        n_written = 0
+        while n_written < len(lines):
+            n_written += os.write(descriptor, lines[n_written:])
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, n_before)
+        raise
 
 
-def _row(result: ExperimentResult) -> dict[str, object]:
-    row: dict[str, object] = {k: result.effective_config[k] for k in ("model", "backend", "precision")}
-    row |= {name: getattr(result, name) for name in _FIELDS}
-    row |= dict(zip(_ENDS, result.energy_interval_j or (None, None), strict=True))
-    row["start_time"] = result.start_time.isoformat()
-    row["energy_origin"] = result.energy_origin
-    for kind in _KINDS:
-        distribution = getattr(result.latency_stats, f"{kind}_s", None)
-        for percentile in _PERCENTILES:
-            row[f"{kind}_{percentile}_s"] = getattr(distribution, percentile, None)
-        row |= {f"{kind}_{n}": getattr(distribution, n, None) for n in _NUMBERS}
-    row["validity"] = result.validity
-    row["warnings"] = "; ".join(warning.flag for warning in result.warnings)
-    return row
+def _line(result: ExperimentResult, names: Sequence[str]) -> str:
+    """The row of one result."""
+    return csv_lines(ResultTable([row_of(result)]).rows(names))

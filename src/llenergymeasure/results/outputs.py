@@ -9,11 +9,13 @@ from typing import Any
 from llenergymeasure._files import open_regular
 from llenergymeasure._paths import unnameable
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
+from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError, first_line
-from llenergymeasure.results.persistence import load_result, result_file
+from llenergymeasure.results.persistence import RESULT_FILE, load_result
 from llenergymeasure.results.sums import has_sums, problem_of
 
 _log = logging.getLogger(__name__)
+Run = Path | ExperimentResult
 
 # Of tables that are compared in memory, a gigabyte or so.
 _MOST_ROWS = 5_000_000
@@ -33,24 +35,26 @@ class RequestInput:
         return self.digest != other.digest
 
 
-def compare_runs(first: Path, second: Path) -> OutputComparison:
+def compare_runs(first: Run, second: Run) -> OutputComparison:
     """Compare the outputs of two saved runs.
 
     Args:
-        first: folder of a run, or its ``result.json``; of a study the folder of one of its experiments.
+        first: folder of a run, or its ``result.json``; of a study the folder of one of its experiments; or a result
+            that was read from one, which is not read again.
         second: the same of the other run.
 
     Raises:
         ConfigError: a run cannot be read, has no tokens or requests beside it, or the two read different prompts or
             different tokens of them.
     """
-    a, b = load_result(first), load_result(second)
+    a, b = _loaded(first), _loaded(second)
+    first, second = _folder(a), _folder(b)
     if a.prompts_digest != b.prompts_digest:
         raise ConfigError(
             f"{first} and {second} had different prompts (prompts_digest {a.prompts_digest[:12]} and "
             f"{b.prompts_digest[:12]}); compare runs of the same dataset, n, order and seed"
         )
-    ours, theirs = read_outputs(first), read_outputs(second)
+    ours, theirs = read_outputs(a), read_outputs(b)
     common = set(ours) & set(theirs)
     n_left_out = 0
     if a.n_requests_excluded or b.n_requests_excluded:
@@ -59,54 +63,65 @@ def compare_runs(first: Path, second: Path) -> OutputComparison:
         if not common:
             raise ConfigError(f"{first} and {second} are parts of a run that have no request in common")
         ours, theirs = ({index: run[index] for index in common} for run in (ours, theirs))
-    n_by_length = _check_inputs(first, second, common)
+    n_by_length = _check_inputs(a, b, common)
     try:
         return replace(compare_outputs(ours, theirs), n_left_out=n_left_out, n_inputs_by_length=n_by_length)
     except ValueError as error:
         raise ConfigError(f"{first} and {second} cannot be compared: {error}") from None
 
 
-def read_outputs(run: Path) -> dict[int, Answers]:
+def read_outputs(run: Run) -> dict[int, Answers]:
     """The tokens of a saved run: {index of the request: [answers][tokens]}.
 
     Raises:
         ConfigError: the run cannot be read, or has none beside it.
     """
-    result = load_result(run)
+    result = _loaded(run)
     if result.outputs is None:
         raise ConfigError(
-            f"result {run}: its tokens were not kept (outputs is null); run it again with an output folder"
+            f"result {_folder(result)}: its tokens were not kept (outputs is null); run it again with an output folder"
         )
     found: dict[int, list[list[int]]] = {}
-    for index, ids in _read_columns(_beside(run, result.outputs), "index", "token_ids"):
+    for index, ids in _read_columns(_beside(result, result.outputs), "index", "token_ids"):
         found.setdefault(index, []).append(ids)
     return dict(found)
 
 
-def read_inputs(run: Path) -> dict[int, RequestInput]:
+def read_inputs(run: Run) -> dict[int, RequestInput]:
     """What the requests of a saved run read: {index of the request: its input}.
 
     Raises:
         ConfigError: the run cannot be read, or has no table of its requests.
     """
-    result = load_result(run)
+    result = _loaded(run)
     if result.requests is None:
         raise ConfigError(
-            f"result {run}: the table of its requests was not kept (requests is null), so what they read is not known; "
-            "run it again with an output folder"
+            f"result {_folder(result)}: the table of its requests was not kept (requests is null), so what they read "
+            "is not known; run it again with an output folder"
         )
-    rows = _read_columns(_beside(run, result.requests), "index", "input_tokens", optional="input_digest")
+    rows = _read_columns(_beside(result, result.requests), "index", "input_tokens", optional="input_digest")
     return {index: RequestInput(n_tokens=n_tokens, digest=digest) for index, n_tokens, digest in rows}
 
 
-def _check_inputs(first: Path, second: Path, indices: Iterable[int]) -> int:
+def _loaded(run: Run) -> ExperimentResult:
+    return run if isinstance(run, ExperimentResult) else load_result(run)
+
+
+def _folder(result: ExperimentResult) -> Path:
+    if result.folder is None:
+        raise ConfigError(f"result {result.name}: it lies in no folder, so there are no tables beside it")
+    return result.folder
+
+
+def _check_inputs(ours: ExperimentResult, theirs: ExperimentResult, indices: Iterable[int]) -> int:
     """How many of these requests could only be compared by the length of their input.
 
     Raises:
         ConfigError: some of them read other tokens, or a run has no input of one of them.
     """
-    ours, theirs = read_inputs(first), read_inputs(second)
-    pairs = {index: (ours.get(index), theirs.get(index)) for index in sorted(indices)}
+    first, second = _folder(ours), _folder(theirs)
+    read, read_there = read_inputs(ours), read_inputs(theirs)
+    pairs = {index: (read.get(index), read_there.get(index)) for index in sorted(indices)}
     known = {index: (a, b) for index, (a, b) in pairs.items() if a is not None and b is not None}
     if len(known) < len(pairs):
         lost = next(index for index in pairs if index not in known)
@@ -125,13 +140,13 @@ def _check_inputs(first: Path, second: Path, indices: Iterable[int]) -> int:
     return sum(a.digest is None or b.digest is None for a, b in known.values())
 
 
-def _beside(run: Path, name: str) -> Path:
+def _beside(result: ExperimentResult, name: str) -> Path:
     """A file beside a result.
 
     Raises:
         ConfigError: what the result names is no name of a file there, but nothing, or another place.
     """
-    file = result_file(run)
+    file = _folder(result) / RESULT_FILE
     is_a_name = name not in ("", ".", "..") and Path(name).name == name and unnameable(name) is None
     if not is_a_name:
         raise ConfigError(f"result {file}: its table is named {name[:80]!r}; a table is a file beside the result")

@@ -38,7 +38,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 _MAX_NAME = 100
 # A result of hundreds of thousands of requests has some 50 kB; what grows with requests stands in tables.
-_MOST_BYTES = 64 * 2**20
+MOST_BYTES = 64 * 2**20
 _MOST_SHOWN = 80
 # From this revision on every result has sums beside it; before, only those of studies.
 _FIRST_WITH_SUMS = 5
@@ -110,7 +110,7 @@ def _result_file(path: Path) -> Path:
 
 
 def load_result(path: Path) -> ExperimentResult:
-    """The result in a ``result.json``, or in a folder that ``result_file`` finds one for.
+    """The result in a ``result.json``, or in a folder that ``result_file`` finds one for; it knows its folder.
 
     Where it is not known to be the one that was written, or a file beside it is gone, the log says so.
 
@@ -119,15 +119,29 @@ def load_result(path: Path) -> ExperimentResult:
     """
     file = result_file(path)
     try:
-        content = read_regular(file, _MOST_BYTES)
-        written = json.loads(content.decode("utf-8"))
+        content = read_regular(file, MOST_BYTES)
     except OSError as error:
         raise ConfigError(f"result {file}: cannot be read: {error.strerror or error}") from None
+    return result_of(content, file)
+
+
+def result_of(content: bytes, file: Path) -> ExperimentResult:
+    """The result that a ``result.json`` has in it.
+
+    Args:
+        content: what was read.
+        file: from where, for errors and as the folder of the result.
+
+    Raises:
+        ConfigError: torn, or of another schema.
+    """
+    try:
+        written = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError:
         raise ConfigError(f"result {file}: this is not a text file in UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"result {file}: this is no JSON: {error}") from None
-    result = _understood(written, file)
+    result = _understood(written, file).kept_in(file.parent)
     if result.schema_revision >= _FIRST_WITH_SUMS or has_sums(file):
         for problem in problems_with(file, content):
             _log.warning("%s", problem)
@@ -144,7 +158,7 @@ def _understood(written: object, file: Path) -> ExperimentResult:
             f"result {file}: its schema_version is {version!r}, and this version reads {SCHEMA_VERSION!r}; "
             "use the version of llenergymeasure that wrote it"
         )
-    _name_model_facts(written)
+    name_model_facts(written)
     unknown = []
     while True:
         try:
@@ -178,7 +192,7 @@ def _known_version(place: str, version: int) -> int:
     return FORMULAS[place].version if place in FORMULAS else version
 
 
-def _name_model_facts(written: dict[str, Any]) -> None:
+def name_model_facts(written: dict[str, Any]) -> None:
     """Before revision 3 these stood among the parameters of the model, where they stay."""
     model = written.get("model")
     if written.get("schema_revision", 1) not in (1, 2) or not isinstance(model, dict):

@@ -78,6 +78,17 @@ def problem_of(file: Path) -> str | None:
         return f"{file}: cannot be read: {error.strerror or error}"
 
 
+def problem_with(file: Path, content: bytes) -> str | None:
+    """The same of a file whose content was read already."""
+    done = _done_of(file)
+    if done is None:
+        return _without_sums(file)
+    try:
+        return _held_against(_sums_in(done), file, done, hashlib.sha256(content).hexdigest())
+    except ConfigError as error:
+        return str(error)
+
+
 def problems_with(file: Path, content: bytes) -> list[str]:
     """The same of a file whose content was read already, and which files of its folder are gone.
 

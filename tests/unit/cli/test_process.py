@@ -1,6 +1,7 @@
 """The program as a process of its own: start, streams, interruption."""
 
 import contextlib
+import csv
 import os
 import signal
 import subprocess
@@ -128,6 +129,28 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
         f"what they left is kept in {folder.relative_to(tmp_path)}"
     )
     assert "Traceback" not in err
+
+
+def test_a_study_that_is_killed_leaves_the_rows_of_what_had_finished(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*LLEM, "run", str(study(tmp_path, 2, launcher="in_process", pause_s=600)), "--export-csv", "out.csv"],
+        cwd=tmp_path,
+        env=environment(tmp_path, TOY),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + PATIENCE_S
+    table = tmp_path / "out.csv"
+    while not table.exists() or len(table.read_text(encoding="utf-8").splitlines()) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "the first experiment did not end"
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=PATIENCE_S)
+    with table.open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (tmp_path / row["folder"] / "DONE").exists()
 
 
 def _child_at_work(script: str, parent: subprocess.Popen[str]) -> psutil.Process:

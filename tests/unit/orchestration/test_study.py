@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -413,3 +415,43 @@ def test_a_single_experiment_is_written_from_home_on(
     saved = execute_experiment(config(output_dir="${SCRATCH_HERE}/r"), bench.options())
     assert saved.directory is not None
     assert saved.directory.parent == tmp_path / "r"
+
+
+@dataclass
+class Told:
+    """What was told of a study, with the results that lay in its folder at that time."""
+
+    names: list[Any] = field(default_factory=list)
+    prompts: list[Any] = field(default_factory=list)
+
+    def planned(self, configs: Sequence[Mapping[str, Any]]) -> None:
+        self.prompts = [config["n"] for config in configs]
+
+    def finished(self, result: ExperimentResult) -> None:
+        assert result.folder is not None
+        assert (result.folder / "DONE").exists()
+        self.names.append(result.name)
+
+
+def test_whoever_waits_for_results_is_told_of_each_when_it_is_kept(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["b"] = ExperimentError("no")
+    told = Told()
+    study = execute_study(study_of("a", "b", "c", output_dir=tmp_path), bench.options(arrivals=told))
+    assert (told.prompts, told.names) == ([1, 2, 3], ["a", "c"])
+    assert [result.folder for result in study.experiments] == [
+        next(tmp_path.glob(f"*/runs/{slot}-*/attempt-1")) for slot in ("0000", "0002")
+    ]
+
+
+def test_an_interrupted_study_has_told_of_what_had_finished(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["c"] = KeyboardInterrupt()
+    told = Told()
+    with pytest.raises(KeyboardInterrupt):
+        execute_study(study_of("a", "b", "c", output_dir=tmp_path), bench.options(arrivals=told))
+    assert told.names == ["a", "b"]
+
+
+def test_a_single_result_knows_its_folder(bench: Bench, tmp_path: Path) -> None:
+    saved = execute_experiment(config(name="a", output_dir=tmp_path), bench.options())
+    assert saved.result.folder == saved.directory
+    assert execute_experiment(config(name="a"), bench.options()).result.folder is None

@@ -58,7 +58,11 @@ def _values_of(annotation: Any) -> st.SearchStrategy[Any]:
     assert is_dataclass(annotation) or issubclass(annotation, BaseModel), annotation
     hints = typing.get_type_hints(annotation)
     hints.pop("model_config", None)
-    fields = {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not typing.ClassVar}
+    fields = {
+        name: hint
+        for name, hint in hints.items()
+        if typing.get_origin(hint) is not typing.ClassVar and not name.startswith("_")
+    }
     return st.builds(annotation, **{name: _values_of(hint) for name, hint in fields.items()})
 
 

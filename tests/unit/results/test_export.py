@@ -1,6 +1,8 @@
 """The CSV of results."""
 
 import csv
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.results.export import export_csv
+from llenergymeasure.results.export import ArrivingCsv, export_csv
+from llenergymeasure.results.rows.table import columns_with
 
 RawOf = Callable[..., RawProcessResult]
 
@@ -102,3 +105,79 @@ def test_it_is_written_from_home_on_and_home_is_a_tilde_in_it(
     named = result.model_copy(update={"name": f"of {tmp_path}/a"})
     assert export_csv([named], Path("~/out.csv")) == tmp_path / "out.csv"
     assert rows_of(tmp_path / "out.csv")[0]["name"] == "of ~/a"
+
+
+def with_batch(raw_of: RawOf, size: int, **fields: object) -> ExperimentResult:
+    config = raw_of().effective_config | {"pytorch": {"batch_size": size}}
+    return ExperimentResult.from_processes([raw_of(effective_config=config, **fields)])
+
+
+def test_settings_that_differ_digests_and_the_folder_have_columns(raw_of: RawOf, tmp_path: Path) -> None:
+    results = [with_batch(raw_of, size).kept_in(tmp_path / str(size)) for size in (1, 8)]
+    rows = rows_of(export_csv(results, tmp_path / "out.csv"))
+    assert [row["pytorch.batch_size"] for row in rows] == ["1", "8"]
+    assert [row["folder"] for row in rows] == [str(tmp_path / "1"), str(tmp_path / "8")]
+    assert [row["outputs_digest"] for row in rows] == [results[0].outputs_digest, results[1].outputs_digest]
+    assert list(rows[0]) == columns_with(["pytorch.batch_size"])
+
+
+def test_each_result_is_in_the_file_as_soon_as_it_is_there(raw_of: RawOf, tmp_path: Path) -> None:
+    results = [with_batch(raw_of, size, name=f"run {size}") for size in (1, 2, 4)]
+    arriving = ArrivingCsv(tmp_path / "out.csv")
+    arriving.planned([result.effective_config for result in results])
+    assert not (tmp_path / "out.csv").exists()
+    for n, result in enumerate(results, 1):
+        arriving.finished(result)
+        assert [row["name"] for row in rows_of(tmp_path / "out.csv")] == [r.name for r in results[:n]]
+    arriving.close()
+    assert arriving.problem is None
+    # To the byte what is written at once.
+    assert (tmp_path / "out.csv").read_bytes() == export_csv(results, tmp_path / "all.csv").read_bytes()
+
+
+def test_a_study_without_a_result_leaves_the_names_of_the_columns(tmp_path: Path) -> None:
+    arriving = ArrivingCsv(tmp_path / "out.csv")
+    arriving.planned([{"n": 1}, {"n": 2}])
+    arriving.close()
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines() == [",".join(columns_with(["n"]))]
+
+
+def test_a_file_that_came_meanwhile_is_left_and_told(result: ExperimentResult, tmp_path: Path) -> None:
+    arriving = ArrivingCsv(tmp_path / "out.csv")
+    (tmp_path / "out.csv").write_text("mine", encoding="utf-8")
+    arriving.finished(result)
+    arriving.close()
+    assert arriving.problem == "File exists"
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_result_that_is_none_in_a_table_costs_nothing_and_is_told(raw_of: RawOf, tmp_path: Path) -> None:
+    arriving = ArrivingCsv(tmp_path / "out.csv")
+    for name, config in (("a", {}), ("b", raw_of().effective_config)):
+        arriving.finished(ExperimentResult.from_processes([raw_of(name=name, effective_config=config)]))
+    arriving.close()
+    assert [row["name"] for row in rows_of(tmp_path / "out.csv")] == ["b"]
+    assert arriving.problem is not None
+    assert arriving.problem.startswith("a is not in it: ")
+
+
+def test_a_row_that_does_not_fit_is_taken_back_whole_and_written_when_it_does(
+    result: ExperimentResult, tmp_path: Path
+) -> None:
+    arriving = ArrivingCsv(tmp_path / "out.csv")
+    arriving.finished(result)
+    before = (tmp_path / "out.csv").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # Some of the next row fits.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, hard))
+        arriving.finished(result)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert arriving.problem == "File too large"
+    assert (tmp_path / "out.csv").read_bytes() == before
+    arriving.close()
+    assert arriving.problem is None
+    assert len(rows_of(tmp_path / "out.csv")) == 2

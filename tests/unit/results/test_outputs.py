@@ -196,3 +196,18 @@ def test_a_table_of_another_kind_is_told(tmp_path: Path, file: str, columns: dic
     pq.write_table(pa.table(columns), other / file)
     with pytest.raises(ConfigError, match=said):
         compare_runs(one, other)
+
+
+def test_results_that_were_read_are_not_read_again(tmp_path: Path) -> None:
+    results = []
+    for name in ("a", "b"):
+        run_with(tmp_path / name, ((1, 2, 3),), ((4,),))
+        results.append(ExperimentResult.from_json(tmp_path / name))
+        (tmp_path / name / "result.json").unlink()
+    assert compare_runs(*results).n_identical == 2
+
+
+def test_a_result_that_lies_nowhere_has_no_tables(tmp_path: Path) -> None:
+    result = ExperimentResult.from_json(run_with(tmp_path / "a", ((1,),))).kept_in(None)
+    with pytest.raises(ConfigError, match="lies in no folder"):
+        read_outputs(result)

@@ -1,0 +1,51 @@
+"""Results in a few lines, as Python shows them."""
+
+from typing import TYPE_CHECKING
+
+from llenergymeasure._telling import in_a_line
+from llenergymeasure.domain.warnings import in_words
+
+if TYPE_CHECKING:
+    from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
+
+# Of 24 lines of a terminal.
+_MOST_ROWS = 20
+_MOST_CHARACTERS = 100
+
+
+def experiment(result: "ExperimentResult") -> str:
+    """What was measured, whether it may be cited, and where it lies: four short lines."""
+    rate = result.tokens_per_second
+    why = f" ({', '.join(result.validity_flags)})" if result.validity_flags else ""
+    lines = [
+        f"ExperimentResult {result.name}: {result.n_requests:,} requests",
+        f"{_energy(result)}: {in_words(result.validity)}{why}",
+        f"{result.output_tokens:,} output tokens in {result.duration_sec:,.4g} s, {rate:,.4g} per s",
+        "in no folder" if result.folder is None else f"in {result.folder}",
+    ]
+    return "<" + "\n  ".join(map(_cut, lines)) + ">"
+
+
+def study(result: "StudyResult") -> str:
+    """A line per experiment, as many as a screen has."""
+    lines = [f"StudyResult {result.name}: {len(result.experiments)} results, {len(result.failures)} failed"]
+    lines += [
+        f"{each.name}: {_energy(each)}, {each.tokens_per_second:,.4g} tok/s" for each in result.experiments[:_MOST_ROWS]
+    ]
+    more = len(result.experiments) - _MOST_ROWS
+    lines += [f"and {more} more"] if more > 0 else []
+    lines.append("in no folder" if result.output_dir is None else f"in {result.output_dir}")
+    return "<" + "\n  ".join(map(_cut, lines)) + ">"
+
+
+def _energy(result: "ExperimentResult") -> str:
+    if result.total_energy_j is None:
+        return "no energy"
+    per_token = result.energy_per_output_token_j
+    each = "" if per_token is None else f", {per_token:,.4g} J per output token"
+    return f"{result.total_energy_j:,.4g} J{each}, {result.energy_origin.partition(':')[0].partition(' from ')[0]}"
+
+
+def _cut(line: str) -> str:
+    line = in_a_line(line)
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 3]}..."
