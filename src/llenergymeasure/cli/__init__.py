@@ -26,10 +26,11 @@ _COMMANDS = {
     "config": "Show what this machine can measure with.",
     "calibrate": "Find out what the sensors of a GPU see.",
     "cite": "Print how to cite the tool, and how a result came about.",
+    "footprint": "Work out carbon and cost of results.",
     "pack": "Write a result or a study as one archive.",
 }
 # Commands whose module is in a room.
-_ROOMS = {"cite": "publishing.", "pack": "publishing."}
+_ROOMS = {"cite": "publishing.", "footprint": "publishing.", "pack": "publishing."}
 
 
 class _LazyGroup(click.Group):
