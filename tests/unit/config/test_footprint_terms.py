@@ -50,7 +50,9 @@ def test_what_is_wrong_is_told_with_its_place(user_file: Path) -> None:
         footprint_terms({}, {})
     assert f"{user_file}:2: footprint.pue: " in "\n".join(caught.value.__notes__)
     user_file.write_text("footprint: {puee: 1.5}\n")
-    with pytest.raises(ConfigError, match=r"config\.yaml:1: footprint\.puee: unknown key; did you mean 'footprint.pue'"):
+    with pytest.raises(
+        ConfigError, match=r"config\.yaml:1: footprint\.puee: unknown key; did you mean 'footprint.pue'"
+    ):
         footprint_terms({}, {})
     user_file.write_text("")
     with pytest.raises(ConfigError, match="LLEM_FOOTPRINT: footprint: this is a section"):

@@ -6,8 +6,7 @@ import click
 
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
-from llenergymeasure.results.sharing.bundle import Bundle
-from llenergymeasure.results.sharing.citing import bibtex, methods
+from llenergymeasure.results.sharing.citing import Account, bibtex
 from llenergymeasure.results.sharing.opening import bundle_in
 
 
@@ -20,9 +19,6 @@ def cite_command(folder: Path) -> int:
     what was not measured is not claimed, and what speaks against citing the energy is said.
     """
     with bundle_in(folder) as bundle:
-        show(f"{bibtex(_versions(bundle))}\n\n{methods(bundle)}")
+        account = Account.of(bundle)
+    show(f"{bibtex(account.versions)}\n\n{account.text}")
     return 0
-
-
-def _versions(bundle: Bundle) -> set[str]:
-    return {result.environment_snapshot.tool_version for result in bundle.results()}

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from llenergymeasure.results.sharing.bundle import Bundle
-from llenergymeasure.results.sharing.citing import LICENSE_URL, TOOL, methods
+from llenergymeasure.results.sharing.citing import LICENSE_URL, TOOL, Account
 from llenergymeasure.results.sharing.layout import CRATE_FILE, PAYLOAD, PackedFile
 
 _SPECIFICATION = "https://w3id.org/ro/crate/1.1"
@@ -30,9 +30,8 @@ def crate_metadata(bundle: Bundle, base: str, files: Sequence[PackedFile]) -> st
         base: the name of its folder in the payload.
         files: [n] files of the payload.
     """
-    spans = [(each.start_time, each.end_time, each.environment_snapshot.tool_version) for each in bundle.results()]
-    start, end = min(span[0] for span in spans), max(span[1] for span in spans)
-    tools = [_tool(version) for version in sorted({span[2] for span in spans})]
+    account = Account.of(bundle)
+    tools = [_tool(version) for version in account.versions]
     described = [_described(file) for file in sorted(files, key=lambda file: file.name)]
     parts = [{"@id": entity["@id"]} for entity in described]
     what = "study" if bundle.is_study else "result"
@@ -47,8 +46,8 @@ def crate_metadata(bundle: Bundle, base: str, files: Sequence[PackedFile]) -> st
             "@id": "./",
             "@type": "Dataset",
             "name": f"{base}: a {what} of {TOOL}",
-            "description": methods(bundle),
-            "datePublished": end.date().isoformat(),
+            "description": account.text,
+            "datePublished": account.end_time.date().isoformat(),
             "hasPart": [{"@id": f"{quote(base)}/"}],
         },
         {"@id": f"{quote(base)}/", "@type": "Dataset", "name": f"{what} {base}", "hasPart": parts},
@@ -58,8 +57,8 @@ def crate_metadata(bundle: Bundle, base: str, files: Sequence[PackedFile]) -> st
             "@type": "CreateAction",
             "name": "Measurement",
             "instrument": [{"@id": tool["@id"]} for tool in tools],
-            "startTime": start.isoformat(),
-            "endTime": end.isoformat(),
+            "startTime": account.start_time.isoformat(),
+            "endTime": account.end_time.isoformat(),
             "result": {"@id": f"{quote(base)}/"},
         },
         *tools,

@@ -162,7 +162,9 @@ def sensor(result: ExperimentResult) -> str:
     periods_s = sorted({row.update_period_s for row in rows if row.update_period_s is not None})
     new = f", new every {' or '.join(figure(s) for s in periods_s)} s" if periods_s else ""
     how = f" Read: {', '.join(read)}{new}." if read else ""
-    return f"{text}{how} It covers {_covered(rows)} alone."
+    accuracy = result.sensor_accuracy_pct
+    gain = f" Its systematic error is about {accuracy:g} %, and in no interval here." if accuracy is not None else ""
+    return f"{text}{how} It covers {_covered(rows)} alone.{gain}"
 
 
 def _covered(rows: Sequence[DeviceEnergy]) -> str:
@@ -185,15 +187,13 @@ def energy(result: ExperimentResult) -> str:
 def _left_open(result: ExperimentResult) -> str:
     if is_modelled(result.energy_devices):
         return ""
-    accuracy = result.sensor_accuracy_pct
-    gain = f"; the sensor's systematic error, about {accuracy:g} %, is not in that" if accuracy is not None else ""
     if result.energy_interval_j is not None:
         low_j, high_j = result.energy_interval_j
-        return f"; the measurement leaves open {figure(low_j)} to {figure(high_j)} J{gain}"
+        return f"; the measurement leaves open {figure(low_j)} to {figure(high_j)} J"
     if result.energy_uncertainty_j is not None:
         hidden = result.energy_aliasing_pct
         rhythm = "" if hidden is None else f" and the load's rhythm +-{hidden:.2g} %"
-        return f"; window and ticks leave open +-{figure(result.energy_uncertainty_j)} J{rhythm}{gain}"
+        return f"; window and ticks leave open +-{figure(result.energy_uncertainty_j)} J{rhythm}"
     return "; no bound of it is known"
 
 
@@ -243,26 +243,33 @@ def verdict(result: ExperimentResult) -> str:
     return f"By the tool's own rules this energy is {in_words(result.validity)}{why}.{warned}"
 
 
-def digests(result: ExperimentResult) -> str:
-    """By what others know whether they have the same."""
+def identity(result: ExperimentResult) -> str:
+    """By what others know whether they have the same model, prompts and devices."""
     known = {
-        "configuration": result.measurement_config_hash,
         "weights": result.weights_digest,
         "adapter": result.adapter_digest,
         "draft": result.draft_digest,
         "prompts": result.prompts_digest,
         "inputs": result.inputs_digest,
-        "outputs": result.outputs_digest,
     }
     told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
     devices = f" Devices: {', '.join(result.model.devices)}." if result.model.devices else ""
+    return f"Digests of what went in: {told}.{devices}"
+
+
+def repeats(result: ExperimentResult) -> str:  # noqa: ARG001 - a sentence like the others
+    """That a result is of one run."""
+    return "It is a single run, so nothing is known of how far repeats would spread."
+
+
+def digests(result: ExperimentResult) -> str:
+    """Which result this is."""
     return (
-        f"Digests: {told}.{devices} Format of the result: {result.schema_version}, revision {result.schema_revision}; "
-        f"experiment {result.experiment_id}."
+        f"Digests: configuration {result.measurement_config_hash}, outputs {result.outputs_digest}. Format of the "
+        f"result: {result.schema_version}, revision {result.schema_revision}; experiment {result.experiment_id}."
     )
 
 
-# In the order of the paragraph. Those of the first are alike in runs that were set up alike, but for what the machine
-# did; those of the second are of one run.
-OF_A_SETUP: tuple[Callable[[ExperimentResult], str], ...] = (subject, machine, load, preparation, sensor)
-OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (window, energy, idle, phases, verdict, digests)
+# In the order of the paragraph: first what runs that were set up alike have in common, then what is of one run.
+OF_A_SETUP: tuple[Callable[[ExperimentResult], str], ...] = (subject, machine, load, preparation, sensor, identity)
+OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (window, energy, idle, phases, verdict, repeats, digests)

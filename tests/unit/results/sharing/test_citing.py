@@ -13,7 +13,7 @@ from llenergymeasure.domain.metrics import EnergyBreakdown
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.sharing.bundle import Bundle
-from llenergymeasure.results.sharing.citing import bibtex, methods, methods_of_one
+from llenergymeasure.results.sharing.citing import Account, bibtex, methods_of_one
 from tests.unit.results.sharing.kinds import counted, modelled, packages, parallel, raw_of, saved, study, unmeasured
 
 GOLDEN = Path(__file__).parents[3] / "golden"
@@ -30,18 +30,17 @@ def test_the_counter_of_a_gpu_with_both_idles_a_bound_and_the_sensors_own_error(
         "with greedy decoding.",
         "5 runs of warm-up came first, not counted; then the loaded model idled for 64 s.",
         "The energy is sensed: energy counter of the GPU (nvml). Read: nvmlDeviceGetTotalEnergyConsumption, new every "
-        "0.02 s. It covers the GPU alone.",
+        "0.02 s. It covers the GPU alone. Its systematic error is about 5 %, and in no interval here.",
         "Tokens, time and energy are of one window of 2 s, the whole run, from 2026-03-04 05:06:07 to 2026-03-04 "
         "05:06:09 (UTC): 1 request, 3 tokens in and 4 out, 2 output tokens per second.",
         # 80 J of 4 tokens; the interval is 80 +- 1.5 J.
-        "It was 80 J, 20 J per output token, idle power included; the measurement leaves open 78.5 to 81.5 J; the "
-        "sensor's systematic error, about 5 %, is not in that.",
+        "It was 80 J, 20 J per output token, idle power included; the measurement leaves open 78.5 to 81.5 J.",
         "Idle power before the model was loaded was 12.5 W (+-0.25 W), taken from a measurement shortly before (611 s "
         "old), without which 55 J (+-2 J) remain.",
         # 80 J - 2 s x 17.5 W.
         "With the model loaded it was 17.5 W (+-0.75 W), without which 45 J",
         "It is a single run, so nothing is known of how far repeats would spread.",
-        f"weights sha256:{'1' * 64}, prompts {'0' * 64},",
+        f"Digests of what went in: weights sha256:{'1' * 64}, prompts {'0' * 64}, inputs ",
         "Devices: GPU-a.",
     ):
         assert sentence in said
@@ -164,11 +163,15 @@ def test_results_of_every_revision_have_a_paragraph_with_their_own_numbers(name:
     assert "None" not in said
 
 
+def text_of(folder: Path) -> str:
+    return Account.of(Bundle.of(folder)).text
+
+
 def test_a_study_says_what_its_runs_have_in_common_and_lists_its_configurations(tmp_path: Path) -> None:
     warned = (MeasurementWarning("gpu_throttled", "it was hot"),)
     first, second = counted(), counted(measurement_warnings=warned)
     folder = study(tmp_path / "s", first, second, packages(), n_failed=1, n_planned=6)
-    text = methods(Bundle.of(folder))
+    text = text_of(folder)
     paragraph, *lines = text.splitlines()
     # Both kinds have the same configuration here, so they are runs of it: two on a GPU, one on the CPU.
     assert paragraph.startswith(
@@ -178,6 +181,10 @@ def test_a_study_says_what_its_runs_have_in_common_and_lists_its_configurations(
     assert "In 2 of 3 runs (a run): It ran on NVIDIA H100" in paragraph
     assert "In 1 of 3 runs (a run): It ran on the CPU of Fake CPU" in paragraph
     assert "of one window, of 2 s." in paragraph
+    assert paragraph.endswith(
+        "Idle power, which is in the energies, was before the model was loaded 12.5 W (of 2 of 3 runs) and with the model "
+        "loaded 17.5 W (of 2 of 3 runs)."
+    )
     assert "no confidence interval" in paragraph
     (line,) = lines
     # 41 J and 80 J of 4 tokens each.
@@ -189,8 +196,8 @@ def test_a_study_says_what_its_runs_have_in_common_and_lists_its_configurations(
 
 
 def test_runs_without_energy_are_counted_and_not_averaged_over(tmp_path: Path) -> None:
-    text = methods(Bundle.of(study(tmp_path / "s", packages(), unmeasured())))
-    assert "10.25 (of 1 runs) J per output token" in text
+    text = text_of(study(tmp_path / "s", packages(), unmeasured()))
+    assert "10.25 J per output token (of 1 of 2 runs)" in text
     assert "absent in 1 of 2" in text
 
 
@@ -212,6 +219,7 @@ def test_bibtex_has_an_entry_for_each_version_and_a_year_only_of_the_one_that_is
         "  license = {MIT},\n"
         "}",
     ]
+    assert bibtex(["1}, note = {x"]) == bibtex([""])
     assert bibtex([""]).startswith("@software{llenergymeasure,\n")
     assert "version" not in bibtex([""])
 
@@ -224,6 +232,12 @@ def test_a_bundle_is_a_result_by_its_file_or_folder_or_a_study(tmp_path: Path) -
     assert (of.is_study, len(of.files), of.n_failed, of.n_planned, of.n_unfinished) == (True, 2, 0, None, 0)
     slot = of.files[0].parents[1]
     assert Bundle.of(slot).files == (of.files[0],)
+
+
+def test_what_a_file_has_in_it_begins_no_line_of_its_own(tmp_path: Path) -> None:
+    result = packages().model_copy(update={"effective_config": {"model": "a\n- model"}, "name": "x\ny"})
+    assert "inference with a\\n- model under" in methods_of_one(result)
+    assert len(text_of(study(tmp_path / "s", result)).splitlines()) == 2
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "study"])
