@@ -150,8 +150,8 @@ class _Study:
                 )
                 paragraph += [f"{of}{sentence}"] if sentence else []
         paragraph.append(
-            f"Tokens, time and energy of a run are of one window, of {_range(self._windows_s, self._n, 's')}. What stands "
-            "below for several runs is the smallest and the largest of them, and no confidence interval."
+            f"Tokens, time and energy of a run are of one window, of {_range(self._windows_s, self._n, 's')}. What "
+            "stands below for several runs is the smallest and the largest of them, and no confidence interval."
         )
         paragraph += [self._idle()] if self._idle() else []
         lines = [of.line(config_hash) for config_hash, of in self._configurations.items()]

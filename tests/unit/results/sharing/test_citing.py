@@ -182,8 +182,8 @@ def test_a_study_says_what_its_runs_have_in_common_and_lists_its_configurations(
     assert "In 1 of 3 runs (a run): It ran on the CPU of Fake CPU" in paragraph
     assert "of one window, of 2 s." in paragraph
     assert paragraph.endswith(
-        "Idle power, which is in the energies, was before the model was loaded 12.5 W (of 2 of 3 runs) and with the model "
-        "loaded 17.5 W (of 2 of 3 runs)."
+        "Idle power, which is in the energies, was before the model was loaded 12.5 W (of 2 of 3 runs) and with the "
+        "model loaded 17.5 W (of 2 of 3 runs)."
     )
     assert "no confidence interval" in paragraph
     (line,) = lines
