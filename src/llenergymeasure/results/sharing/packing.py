@@ -20,7 +20,7 @@ from llenergymeasure._version import __version__
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.persistence import safe_name
 from llenergymeasure.results.sharing.bundle import Bundle
-from llenergymeasure.results.sharing.crate import crate_metadata
+from llenergymeasure.results.sharing.crate import Stated, crate_metadata
 from llenergymeasure.results.sharing.layout import (
     BAG_DECLARATION,
     BAG_INFO,
@@ -44,7 +44,7 @@ _LARGE_BYTES = 2**31
 _MOST_PROBLEMS = 5
 
 
-def pack(folder: Path, archive: Path | None = None, *, force: bool = False) -> Path:
+def pack(folder: Path, archive: Path | None = None, *, stated: Stated | None = None, force: bool = False) -> Path:
     """Write the folder of a result or a study as one archive; the path of it.
 
     Files are stored as they are, for most are compressed already: so the bytes depend on no version of a library.
@@ -52,6 +52,7 @@ def pack(folder: Path, archive: Path | None = None, *, force: bool = False) -> P
     Args:
         folder: of a result, of an experiment in a study, or of a study.
         archive: the file to write; None is the folder's name with ``.zip`` in the working directory.
+        stated: authors and licence of the data; None is neither.
         force: put it in the place of a file that is there.
 
     Raises:
@@ -71,7 +72,7 @@ def pack(folder: Path, archive: Path | None = None, *, force: bool = False) -> P
             with _open_below(root, name) as file:
                 bag.add_file(f"{PAYLOAD}/{base}/{name}", file)
         payload = tuple(bag.files)
-        bag.add_text(f"{PAYLOAD}/{CRATE_FILE}", crate_metadata(bundle, base, payload))
+        bag.add_text(f"{PAYLOAD}/{CRATE_FILE}", crate_metadata(bundle, base, payload, stated or Stated()))
         bag.finish()
     return target
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.sharing.crate import Stated
 from llenergymeasure.results.sharing.opening import opened
 from llenergymeasure.results.sharing.packing import pack
 from tests.unit.results.sharing.kinds import counted, packages, saved, study
@@ -99,7 +100,9 @@ def test_the_crate_names_every_file_the_tool_and_how_it_was_measured(run: Path, 
     # The day of the measurement; nothing is of the time of packing.
     assert (root["@type"], root["datePublished"]) == ("Dataset", "2026-03-04")
     assert "It was 80 J, 20 J per output token" in root["description"]
-    assert root["hasPart"] == [{"@id": "a-run/"}]
+    assert root["hasPart"] == {"@id": "a-run/"}
+    assert by_id[root["license"]["@id"]]["name"] == "No licence stated"
+    assert "author" not in root
     parts = [part["@id"] for part in by_id["a-run/"]["hasPart"]]
     assert parts == ["a-run/.state/process_0.json", "a-run/result.json"]
     file = by_id["a-run/result.json"]
@@ -108,7 +111,19 @@ def test_the_crate_names_every_file_the_tool_and_how_it_was_measured(run: Path, 
     assert (file["contentSize"], file["sha256"]) == (str(len(content)), hashlib.sha256(content).hexdigest())
     action = by_id["#measurement"]
     assert (action["startTime"], action["endTime"]) == ("2026-03-04T05:06:07+00:00", "2026-03-04T05:06:09+00:00")
-    assert by_id[action["instrument"][0]["@id"]]["version"] == "0.0"
+    assert by_id[action["instrument"]["@id"]]["version"] == "0.0"
+
+
+def test_authors_and_licence_are_those_that_were_stated(run: Path, tmp_path: Path) -> None:
+    stated = Stated(authors=("A. Author", "B. Author"), license="CC-BY-4.0")
+    with zipfile.ZipFile(pack(run, tmp_path / "out.zip", stated=stated)) as archive:
+        crate = json.loads(archive.read("a-run/data/ro-crate-metadata.json"))
+    by_id = {entity["@id"]: entity for entity in crate["@graph"]}
+    assert [by_id[link["@id"]]["name"] for link in by_id["./"]["author"]] == ["A. Author", "B. Author"]
+    assert by_id["./"]["license"] == {"@id": "https://spdx.org/licenses/CC-BY-4.0"}
+    assert by_id["https://spdx.org/licenses/CC-BY-4.0"]["@type"] == "CreativeWork"
+    with pytest.raises(ConfigError, match="--license my own: give an identifier"):
+        Stated(license="my own")
 
 
 def test_files_are_in_order(run: Path, tmp_path: Path) -> None:
