@@ -13,7 +13,7 @@ from pydantic import BaseModel
 import llenergymeasure
 from llenergymeasure.config.engines import EngineSection
 
-UNITS = ("_j", "_uj", "_w", "_s", "_ms", "_mb", "_pct", "_hz", "_c", "_per_second", "_per_tflop")
+UNITS = ("_j", "_uj", "_w", "_s", "_ms", "_mb", "_pct", "_hz", "_c", "_g", "_kwh", "_per_second", "_per_tflop")
 
 # Spellings that the specification fixed before the rule; this list does not grow.
 SPECIFIED = {
@@ -29,7 +29,7 @@ PURE_NUMBERS = {
     "steady_cv_threshold",
     "final_cv", "target_cv", "cv_threshold", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
     "length_penalty", "random_seed",
-    "mfu", "unseen_share", "unexplained", "counter_unexplained",
+    "mfu", "pue", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
 }  # fmt: skip
@@ -48,6 +48,7 @@ ORDINALS = {
     "answer", "position", "first", "second",  # of a difference: places and token ids
     "log_level",  # as logging numbers them
     "row", "places",  # of a dataset
+    "cost",  # in the currency of the terms
     "socket",  # of a machine
 }  # fmt: skip
 

@@ -27,7 +27,12 @@ _COMMANDS = {
     "attach": "Join the log of a meter at the wall to a result.",
     "config": "Show what this machine can measure with.",
     "calibrate": "Find out what the sensors of a GPU see.",
+    "cite": "Print how to cite the tool, and how a result came about.",
+    "footprint": "Work out carbon and cost of results.",
+    "pack": "Write a result or a study as one archive.",
 }
+# Commands whose module is in a room.
+_ROOMS = {"cite": "publishing.", "footprint": "publishing.", "pack": "publishing."}
 
 
 class _LazyGroup(click.Group):
@@ -41,7 +46,7 @@ class _LazyGroup(click.Group):
             return None
         # An interruption in the middle of it would be an error of whatever is being imported.
         with held_back():
-            module = importlib.import_module(f"llenergymeasure.cli.{cmd_name}")
+            module = importlib.import_module(f"llenergymeasure.cli.{_ROOMS.get(cmd_name, '')}{cmd_name}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 

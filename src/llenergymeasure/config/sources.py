@@ -11,12 +11,15 @@ import platformdirs
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import validated
 from llenergymeasure.config.settings import nested
-from llenergymeasure.config.user_file import SectionOfAnotherEngine, UserConfig
+from llenergymeasure.config.user_file import FootprintConfig, SectionOfAnotherEngine, UserConfig
 from llenergymeasure.config.yaml_file import ConfigFile, Location, read_config_file
 from llenergymeasure.exceptions import ConfigError
 
 PREFIX = "LLEM_"
 _SEPARATOR = "__"
+# What the user's file and variables may have beside the fields of an experiment.
+_FOOTPRINT = "footprint"
+_INTENSITIES = ("intensity_g_per_kwh", "country")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,60 @@ def user_file_path() -> Path:
     return platformdirs.user_config_path("llenergymeasure") / "config.yaml"
 
 
+def footprint_terms(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> FootprintConfig:
+    """What carbon and cost are worked out with: flags over variables (``LLEM_FOOTPRINT__PUE``) over the user's file.
+
+    An intensity takes the place of a country that was given further below, and a country that of an intensity.
+
+    Args:
+        flags: fields that were given on the command line.
+        environ: variables; None is the process's own.
+
+    Raises:
+        ConfigError: the user's file or the variables have unknown keys, or cannot be read.
+        ValidationError: keys are right, values are not; notes say where.
+    """
+    file = _user_file(user_file_path())
+    variables, place_of_variable = _variables(environ)
+    layers = [
+        Source(values={}, place=nowhere) if file is None else _footprint(file.values, file_place(file)),
+        _footprint(variables, place_of_variable),
+        Source(values=flags, place=lambda _: "command line"),
+    ]
+    values: dict[str, Any] = {}
+    for layer in layers:
+        if any(layer.values.get(name) is not None for name in _INTENSITIES):
+            values = {name: value for name, value in values.items() if name not in _INTENSITIES}
+        values |= layer.values
+
+    def place(location: Location) -> str:
+        return next((layer.place(location) for layer in reversed(layers) if layer.gives(location)), "")
+
+    return validated(FootprintConfig, values, place)
+
+
+def _footprint(values: Mapping[str, Any], place: Callable[[Location], str]) -> Source:
+    """The section about carbon and cost, from a file or variables, looked at for what is wrong with it alone."""
+
+    def inside(location: Location) -> str:
+        return place((_FOOTPRINT, *location))
+
+    section = values.get(_FOOTPRINT)
+    if not isinstance(section, Mapping | None):
+        raise ConfigError(f"{inside(())}: {_FOOTPRINT}: this is a section; give its fields, such as pue")
+    validated(FootprintConfig, section or {}, inside)
+    return Source(values=section or {}, place=inside)
+
+
+def _user_file(path: Path) -> ConfigFile | None:
+    """The user's file, with nothing wrong in it; None where there is none."""
+    if not os.path.lexists(path):
+        return None
+    file = read_config_file(path, may_be_empty=True)
+    validated(UserConfig, file.values, file_place(file))
+    return file
+
+
 def user_source(path: Path | None = None) -> Source:
     """The user's defaults; empty when there is no such file.
 
@@ -65,10 +122,9 @@ def user_source(path: Path | None = None) -> Source:
         ValidationError: keys are right, values are not; notes say where.
     """
     path = user_file_path() if path is None else path
-    if not os.path.lexists(path):
+    file = _user_file(path)
+    if file is None:
         return Source(values={}, place=lambda _: str(path), ambient=True)
-    file = read_config_file(path, may_be_empty=True)
-    validated(UserConfig, file.values, file_place(file))
     given = {section: fields for section, fields in file.values.items() if fields is not None}
     values = {**given.get("measurement", {}), "execution": given.get("execution", {})}
     directory = given.get("output", {}).get("dir")
@@ -95,6 +151,18 @@ def environment_source(environ: Mapping[str, str] | None = None) -> Source:
             section or of ``execution`` is unknown.
         ValidationError: a value there is wrong; notes say where.
     """
+    values, place = _variables(environ)
+    # The parts that a single experiment leaves aside would otherwise never be looked at.
+    aside = {name: value for name, value in values.items() if name == "execution" or registry.is_section(name)}
+    validated(SectionOfAnotherEngine, aside, place)
+    _footprint(values, place)
+    return Source(
+        values={name: value for name, value in values.items() if name != _FOOTPRINT}, place=place, ambient=True
+    )
+
+
+def _variables(environ: Mapping[str, str] | None) -> tuple[dict[str, Any], Callable[[Location], str]]:
+    """What the variables set, as nested fields, and where each of them was given."""
     environ = os.environ if environ is None else environ
     given: dict[tuple[str, ...], tuple[str, str]] = {}
     for name, text in environ.items():
@@ -109,11 +177,7 @@ def environment_source(environ: Mapping[str, str] | None = None) -> Source:
         found = [path for path in given if path[: len(parts)] == parts or parts[: len(path)] == path]
         return " and ".join(sorted(given[path][0] for path in found)) or "environment"
 
-    values = nested((name, path, text) for path, (name, text) in sorted(given.items()))
-    # The parts that a single experiment leaves aside would otherwise never be looked at.
-    aside = {name: value for name, value in values.items() if name == "execution" or registry.is_section(name)}
-    validated(SectionOfAnotherEngine, aside, place)
-    return Source(values=values, place=place, ambient=True)
+    return nested((name, path, text) for path, (name, text) in sorted(given.items())), place
 
 
 def file_place(file: ConfigFile) -> Callable[[Location], str]:

@@ -1,12 +1,12 @@
 """The user's own defaults: what ``~/.config/llenergymeasure/config.yaml`` may hold."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, StringConstraints, create_model, field_validator, model_validator
 
 from llenergymeasure._paths import expanded
-from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.base import ConfigModel, Number, conflict
 from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
@@ -54,6 +54,43 @@ class OutputDefaults(ConfigModel):
         return path
 
 
+class FootprintConfig(ConfigModel):
+    """What carbon and money are worked out with. It is of the one who asks: no result and no hash has it."""
+
+    intensity_g_per_kwh: Number | None = Field(
+        default=None, ge=0, description="Grams of CO2 equivalent per kWh of the electricity that was used."
+    )
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = Field(
+        default=None,
+        description="Three letters of a country (ISO 3166-1, such as DEU), whose yearly average is the intensity.",
+    )
+    pue: Number | None = Field(
+        default=None, ge=1, description="Energy of the whole site over that of its computers (PUE); null leaves it out."
+    )
+    price_per_kwh: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})? ?[A-Z]{3}$")] | None = Field(
+        default=None, description="Price of a kWh and its currency (ISO 4217), such as 0.30EUR."
+    )
+
+    @model_validator(mode="after")
+    def _one_intensity(self) -> Self:
+        if self.intensity_g_per_kwh is not None and self.country is not None:
+            raise conflict("country cannot go with intensity_g_per_kwh; give one of them", "country")
+        return self
+
+    @field_validator("intensity_g_per_kwh")
+    @classmethod
+    def _in_grams(cls, grams: float | None) -> float | None:
+        # No grid is between nothing and a gram: wind and water, over their lives, are at ten.
+        if grams is not None and 0 < grams < 1:
+            raise ValueError("this is less than any electricity has; it is in grams, not kilograms, per kWh")
+        return grams
+
+    @property
+    def asks_for_something(self) -> bool:
+        """Whether carbon or money can be worked out with it."""
+        return any(value is not None for value in (self.intensity_g_per_kwh, self.country, self.price_per_kwh))
+
+
 class UserConfig(ConfigModel):
     """The user's file; every section may be left out."""
 
@@ -62,6 +99,9 @@ class UserConfig(ConfigModel):
         default=MeasurementDefaults(), description="Defaults for fields of an experiment."
     )
     execution: ExecutionConfig = Field(default=ExecutionConfig(), description="Defaults for carrying out experiments.")
+    footprint: FootprintConfig = Field(
+        default=FootprintConfig(), description="What carbon and cost are worked out with."
+    )
 
     @model_validator(mode="before")
     @classmethod

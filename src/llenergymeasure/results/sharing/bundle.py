@@ -1,0 +1,74 @@
+"""A result or a study as the folder that it lies in."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llenergymeasure._files import read_regular
+from llenergymeasure._paths import expanded
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.persistence import RESULT_FILE, RUNS_DIR, load_result, result_file
+
+_PLAN_FILE, _FAILURE_FILE = "plan.json", "failure.json"
+_MOST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """The folder of a result, or of a study with ``n_planned`` experiments (None where nobody wrote it down).
+
+    ``files`` are the results in it, in the order of the study; ``n_failed`` experiments gave none and say why.
+    """
+
+    folder: Path
+    is_study: bool
+    files: tuple[Path, ...]
+    n_failed: int = 0
+    n_planned: int | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> "Bundle":
+        """What a path means: a ``result.json``, the folder of one, that of an experiment of a study, or a study.
+
+        Raises:
+            ConfigError: there is no result.
+        """
+        path = expanded(path)
+        if not (path / RUNS_DIR).is_dir() or (path / RESULT_FILE).exists():
+            file = result_file(path)
+            if not file.is_file():
+                raise ConfigError(f"{path}: there is no result here; give the folder of a result or of a study")
+            return cls(folder=file.parent, is_study=False, files=(file,))
+        files, n_failed = [], 0
+        for slot in sorted(child for child in (path / RUNS_DIR).iterdir() if child.is_dir()):
+            file = result_file(slot)
+            if file.is_file():
+                files.append(file)
+            elif (file.parent / _FAILURE_FILE).is_file():
+                n_failed += 1
+        if not files:
+            raise ConfigError(f"{path}: no experiment of this study has a result")
+        return cls(folder=path, is_study=True, files=tuple(files), n_failed=n_failed, n_planned=_n_planned(path))
+
+    def results(self) -> Iterator[ExperimentResult]:
+        """Each result, read when it is asked for.
+
+        Raises:
+            ConfigError: one cannot be read.
+        """
+        return (load_result(file) for file in self.files)
+
+    @property
+    def n_unfinished(self) -> int:
+        """Experiments of a study's plan that neither gave a result nor failed."""
+        return 0 if self.n_planned is None else max(0, self.n_planned - self.n_failed - len(self.files))
+
+
+def _n_planned(study: Path) -> int | None:
+    try:
+        slots = json.loads(read_regular(study / _PLAN_FILE, _MOST_BYTES))["slots"]
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return None
+    return len(slots) if isinstance(slots, list) else None
