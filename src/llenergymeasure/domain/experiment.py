@@ -47,7 +47,7 @@ from llenergymeasure.domain.window import InFlight
 #      energy_breakdown, idle_loaded_power_uncertainty_w, energy_net_of_loaded_idle_uncertainty_j, both bounds in
 #      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases; dither_pause_s,
 #      dither_energy_j; energy_interval_j and energy_interval_parts_j;
-#      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot
+#      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot; trace
 SCHEMA_REVISION = 5
 
 _ROW = TypeAdapter(DeviceEnergy)
@@ -136,6 +136,7 @@ class ExperimentResult(BaseModel):
     timeseries: str | None
     requests: str | None
     outputs: str | None = None
+    trace: str | None = None
     attached_logs: tuple[AttachedLog, ...] = ()
     process_results: list[ProcessSummary]
     aggregation: Aggregation | None
@@ -283,6 +284,7 @@ class ExperimentResult(BaseModel):
             timeseries=files.timeseries,
             requests=files.requests,
             outputs=files.outputs,
+            trace=files.trace,
             process_results=assembly.summaries(raws),
             aggregation=_aggregation(raws),
         )

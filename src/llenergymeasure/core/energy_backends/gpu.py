@@ -76,7 +76,7 @@ class GpuSensor(SensorBase):
             reasons = [gpu.problem for gpu in found.gpus if gpu.problem is not None]
             reason = found.problem or "; ".join(reasons) or "no GPU is watched"
             lost = no_energy(reason, found.duration_sec, found.n_samples, rows)
-            return replace(lost, warnings=(*lost.warnings, *warnings))
+            return replace(lost, warnings=(*lost.warnings, *warnings), trace=found.traces)
         return EnergyMeasurement(
             total,
             found.duration_sec,
@@ -85,4 +85,5 @@ class GpuSensor(SensorBase):
             devices=rows,
             uncertainty_j=combined_uncertainty_j(rows),
             warnings=warnings,
+            trace=found.traces,
         )

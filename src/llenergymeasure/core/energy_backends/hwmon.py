@@ -121,11 +121,13 @@ class HwmonBackend(SensorBase):
             for row, course in zip(rows, tracker.watch.courses, strict=True)
             if row.energy_j is not None and (stuck_w := course.stuck_w(tracker.start_s, end_s)) is not None
         )
+        trace = tuple(course.trace(self.name, tracker.start_s, end_s) for course in tracker.watch.courses)
         if total is None:
             none = no_energy("; ".join(lost) or self._nothing_here, duration, samples, rows)
-            return replace(none, warnings=(*none.warnings, *beside))
+            return replace(none, warnings=(*none.warnings, *beside), trace=trace)
+        bound_j = combined_uncertainty_j(rows)
         return EnergyMeasurement(
-            total, duration, samples, devices=rows, uncertainty_j=combined_uncertainty_j(rows), warnings=beside
+            total, duration, samples, devices=rows, uncertainty_j=bound_j, warnings=beside, trace=trace
         )
 
     @property

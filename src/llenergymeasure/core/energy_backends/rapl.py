@@ -162,7 +162,12 @@ class RAPLBackend(SensorBase):
             for row, problem in told
             if row.kind != "cpu" and problem
         ]
-        return replace(lost, warnings=(*lost.warnings, *beside, *(_mirrored(*pair) for pair in mirrors)))
+        start_s, end_s = tracker.start_s, tracker.start_s + duration
+        return replace(
+            lost,
+            warnings=(*lost.warnings, *beside, *(_mirrored(*pair) for pair in mirrors)),
+            trace=tuple(course.trace(self.name, start_s, end_s) for course in courses),
+        )
 
     @property
     def _nothing_here(self) -> str:
