@@ -23,6 +23,7 @@ _COMMANDS = {
     "run": "Measure an experiment or a study.",
     "compare": "Show whether two runs said the same.",
     "attach": "Join the log of a meter at the wall to a result.",
+    "verify": "Work a result out again from its files alone.",
     "config": "Show what this machine can measure with.",
     "calibrate": "Find out what the sensors of a GPU see.",
 }

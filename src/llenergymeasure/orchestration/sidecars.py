@@ -30,8 +30,9 @@ def _windows_s(raws: Sequence[RawProcessResult]) -> dict[int, tuple[float, float
 
 
 def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sidecars:
-    """Write what [n] processes saw; one that cannot be written is a warning, tokens that no engine told and readings
-    that no sensor kept have none.
+    """Write what [n] processes saw; one that cannot be written is a warning.
+
+    Tokens that no engine told have none, nor have readings that no sensor kept.
     """
     ordered = in_order(raws)
     requests, samples = distinct_requests(ordered), distinct_samples(ordered)
