@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 # What is changed in a text or a number: a digit that nobody would look at twice is among it.
-_STRANGE = ("", "0", "x", None, True, False, [], {}, -1, 0, 10**30, 1e300, [[]], "\u202e")
+_STRANGE: tuple[Any, ...] = ("", "0", "x", None, True, False, [], {}, -1, 0, 10**30, 1e300, [[]], "\u202e")
 _RAW = ".state/process_0.json"
 _IN_TABLES = (
     "a cell", "a cell", "a cell", "no cell", "a row twice", "a row gone", "rows turned around", "no column",

@@ -5,6 +5,7 @@ import shutil
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -35,7 +36,7 @@ class Measured:
     outcome: Outcome
 
 
-def measured(process: Measuring, folder: Path, *gpus: Gpu, **request: object) -> Measured:
+def measured(process: Measuring, folder: Path, *gpus: Gpu, **request: Any) -> Measured:
     outcome = process.run(*gpus, **request)
     raw = RawProcessResult.model_validate({name: value for name, value in outcome.raw.items() if name != "took_s"})
     bundle_of(folder, [raw])

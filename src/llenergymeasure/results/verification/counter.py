@@ -22,7 +22,6 @@ _STILL_S, _STILL_TICKS = 0.5, 5
 _LOST_S = 0.5
 _USUAL_TICK_S = 0.1
 _RESOLUTION_J = 0.001
-_FEWEST = 2
 
 
 class RefusedError(Exception):
@@ -101,14 +100,22 @@ def counter_joules(readings: DeviceReadings) -> tuple[Derived, float]:
     near = (reads.began_s >= start_s - _NEAR_S) & (reads.ended_s <= end_s + _NEAR_S)
     reads = reads.where(near)
     ticks = Ticks.of(reads)
-    if ticks.to_j.size < _FEWEST:
+    if not ticks.to_j.size:
         raise RefusedError("its ticks were not seen")
     tick_s = ticks.tick_s()
     _check(reads, ticks, readings, tick_s)
     power = _power(ticks, readings)
     first, first_bound = _edge(ticks, start_s, tick_s, power)
     last, last_bound = _edge(ticks, end_s, tick_s, power)
-    return Derived(max(0.0, last - first), {"edges": first_bound + last_bound + _RESOLUTION_J}), tick_s
+    parts = {"edges": first_bound + last_bound + _RESOLUTION_J}
+    timed = all(_is_timed_near(ticks, edge_s) for edge_s in (start_s, end_s))
+    return Derived(max(0.0, last - first), parts, sharp=timed), tick_s
+
+
+def _is_timed_near(ticks: Ticks, at_s: float) -> bool:
+    """Whether one of the two ticks around a moment was timed."""
+    i = int(np.searchsorted(ticks.time_s, at_s, side="right"))
+    return bool(np.any(ticks.is_timed[max(i - 1, 0) : i + 1]))
 
 
 def _check(reads: Series, ticks: Ticks, readings: DeviceReadings, tick_s: float) -> None:

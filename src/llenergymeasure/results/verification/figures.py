@@ -171,9 +171,9 @@ def _check_idle(bundle: Bundle, report: Report) -> None:
     if breakdown is not None:
         report.check("energy_breakdown.raw_j", breakdown["raw_j"], whole)
         idle = _idle(result, "baseline_power_w", "baseline_power_uncertainty_w")
-        taken = whole is not None and idle is not None
-        report.check("energy_adjusted_j", result["energy_adjusted_j"], whole - idle[1] if taken else None)
-        if taken:
+        adjusted = None if whole is None or idle is None else whole - idle[1]
+        report.check("energy_adjusted_j", result["energy_adjusted_j"], adjusted)
+        if whole is not None and idle is not None:
             report.check("baseline_power_w", result["baseline_power_w"], idle[0])
             limit = None if bound is None or idle[3] is None else bound + idle[3]
             report.check("energy_breakdown.adjusted_uncertainty_j", breakdown.get("adjusted_uncertainty_j"), limit)

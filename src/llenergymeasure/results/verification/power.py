@@ -23,10 +23,11 @@ _FEWEST_TILES = 4
 
 @dataclass(frozen=True)
 class Derived:
-    """Joules, and by its reasons what they leave open."""
+    """Joules, and by its reasons what they leave open; ``sharp`` where the ticks at both edges were timed."""
 
     energy_j: float
     parts_j: Mapping[str, float]
+    sharp: bool = True
 
     @property
     def bound_j(self) -> float:

@@ -133,13 +133,10 @@ def _check_samples(name: str, raw: Row, report: Report) -> None:
             kept[trace["device"], kind["kind"]] = {read[0]: read[1] for read in kind["reads"]}
     for sample in raw["samples"]:
         device = uuids.get(sample["gpu_index"])
-        if (device, "power") not in kept:
+        if device is None or (device, "power") not in kept:
             continue
         for kind, field in (("power", "power_w"), ("average", "average_power_w"), ("limit", "power_limit_w")):
-            of_kind = kept.get((device, kind))
-            if of_kind is None and kind == "power":
-                continue
-            at = (of_kind or {}).get(sample["timestamp"], "no reading" if kind == "power" else None)
+            at = kept.get((device, kind), {}).get(sample["timestamp"], "no reading" if kind == "power" else None)
             report.check(f"{name} sample {field}", sample[field], at)
 
 

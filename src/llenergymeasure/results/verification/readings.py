@@ -133,8 +133,10 @@ def device_readings(table: Table, windows: Sequence[Row]) -> list[DeviceReadings
     found = []
     for window in windows:
         key = (window["process"], window["device"], window["sensor"])
-        series = {kind: _series(columns, places.get((*key, kind), []), kind) for kind in _KINDS}
-        found.append(DeviceReadings(*key, window["start_s"], window["end_s"], window["facts"], **series))
+        power, average, counter, limit = (_series(columns, places.get((*key, kind), []), kind) for kind in _KINDS)
+        found.append(
+            DeviceReadings(*key, window["start_s"], window["end_s"], window["facts"], power, average, counter, limit)
+        )
     return found
 
 

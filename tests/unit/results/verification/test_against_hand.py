@@ -1,6 +1,7 @@
 """What is derived from readings, tokens and pairs, against figures worked out by hand."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from llenergymeasure.results.verification.counter import RefusedError, counter_joules
@@ -15,7 +16,7 @@ FACTS = {
 }  # fmt: skip
 
 
-def series(times: "np.ndarray | list[float]", values: "np.ndarray | list[float]", took_s: float = 0.0) -> Series:
+def series(times: npt.ArrayLike, values: npt.ArrayLike, took_s: float = 0.0) -> Series:
     time_s, value = np.array(times, dtype=float), np.array(values, dtype=float)
     return Series(time_s, value, time_s - took_s / 2, time_s + took_s / 2)
 
@@ -23,11 +24,14 @@ def series(times: "np.ndarray | list[float]", values: "np.ndarray | list[float]"
 NOTHING = series([], [])
 
 
-def readings(**fields: object) -> DeviceReadings:
-    known = {"power": NOTHING, "average": NOTHING, "counter": NOTHING, "limit": NOTHING, "facts": FACTS}
-    return DeviceReadings(
-        process=0, device="GPU-0", sensor="nvml", **{"start_s": 10.0, "end_s": 20.0, **known, **fields}
-    )  # type: ignore[arg-type]
+def readings(
+    power: Series = NOTHING,
+    average: Series = NOTHING,
+    counter: Series = NOTHING,
+    facts: dict[str, float] = FACTS,
+) -> DeviceReadings:
+    """Of a window from 10 to 20 s."""
+    return DeviceReadings(0, "GPU-0", "nvml", 10.0, 20.0, facts, power, average, counter, NOTHING)
 
 
 @pytest.mark.parametrize("phase_s", [0.0, 0.013, 0.05, 0.099])
