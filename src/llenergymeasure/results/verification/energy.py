@@ -24,6 +24,8 @@ _BOUND_WITHIN = 2.0
 # What follows from readings by the same formula.
 _CLOSE = 1e-6
 _ROUNDING_J = 1e-6
+# One sensor after the other looks at the clock where a window begins and ends.
+_SAME_WINDOW_S = 0.002
 # Reads are kept in joules, and were counted in microjoules.
 _SUM = 1e-9
 _RESOLUTION_W = 0.001
@@ -87,12 +89,17 @@ def _is_gpu(readings: DeviceReadings) -> bool:
 def _is_of(readings: DeviceReadings, row: Row) -> bool:
     """Whether readings are of the window that a row says it is of."""
     said: float = row["duration_sec"]
-    return abs(said - readings.seconds) <= 1e-9 * max(said, readings.seconds)
+    return abs(said - readings.seconds) <= _SAME_WINDOW_S
 
 
 def _verify_plain_difference(name: str, row: Row, readings: DeviceReadings, report: Report) -> None:
     """A counter read once at either end: as far off as its own row says, by what the ticks of the same card come to."""
-    derived = _counter_or_none(readings) or power_joules(readings)
+    counter = _counter_or_none(readings)
+    if counter is None and row["headline"] is False:
+        why = "it is of a counter that is not to be believed, and no part of the total"
+        report.unverifiable(f"{name}.energy_j", why)
+        return
+    derived = counter or power_joules(readings)
     if derived is None:
         report.unverifiable(f"{name}.energy_j", "the readings beside it give no figure")
         return
@@ -120,7 +127,7 @@ def _verify_gpu(name: str, row: Row, readings: DeviceReadings, report: Report) -
         open_j = row["uncertainty_j"] if counter.sharp else max(row["uncertainty_j"], counter.bound_j)
         report.check(f"{name}.energy_j", row["energy_j"], counter.energy_j, off=open_j)
         if counter.sharp:
-            report.check(f"{name}.update_period_s", row["update_period_s"], tick_s, rel=0.05)
+            report.check(f"{name}.update_period_s", row["update_period_s"], tick_s, rel=0.05, off=_SAME_WINDOW_S)
         _verify_witness(name, row, _joules(power or average), report)
         _verify_counter_parts(name, parts, counter, power, readings, report)
         return

@@ -35,18 +35,21 @@ class Report:
 
     folder: Path
     n_agreed: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    _found: dict[Finding, None] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Everything that was found, each once."""
+        return list(self._found)
 
     @property
     def agrees(self) -> bool:
         """Whether nothing differs and nothing is damaged."""
-        return all(finding.kind == "not verifiable" for finding in self.findings)
+        return all(finding.kind == "not verifiable" for finding in self._found)
 
     def add(self, kind: Kind, name: str, text: str) -> None:
         """Add a line, once."""
-        finding = Finding(kind, name, text)
-        if finding not in self.findings:
-            self.findings.append(finding)
+        self._found.setdefault(Finding(kind, name, text))
 
     def damaged(self, name: str, text: str) -> None:
         """Something is not what it should be."""

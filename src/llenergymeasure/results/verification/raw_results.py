@@ -37,6 +37,8 @@ COPIED_OF_ONE = (
 )  # fmt: skip
 # nvml.h: slowdowns by heat, in software and in hardware.
 _BY_HEAT = 0x20 | 0x40
+_POWER_CAP, _POWER_BRAKE = 0x4, 0x80
+_THROTTLED = _BY_HEAT | _POWER_CAP | 0x8 | _POWER_BRAKE
 _TIMES = ("due_s", "sent_s", "end_s")
 _ALIKE = ("index", "input_tokens", "output_tokens", "finish_reason", "output_digest", "input_digest", "batch", "error")
 
@@ -82,6 +84,7 @@ def _check_copies(bundle: Bundle, report: Report) -> None:
         for field in COPIED_OF_ONE:
             _alike(field, result.get(field), raws[0][field], report)
         _alike("requests_in_flight", result.get("requests_in_flight"), raws[0]["in_flight"], report)
+        _check_throttle(result["thermal_throttle"], raws[0]["samples"], report)
         _alike(
             "energy_breakdown",
             _without_bound(result["energy_breakdown"]),
@@ -96,6 +99,32 @@ def _check_copies(bundle: Bundle, report: Report) -> None:
     report.check("duration_sec", result["duration_sec"], span_s)
     for raw, row in zip(raws, result["process_results"], strict=True):
         _check_summary(raw, row, report)
+
+
+def _check_throttle(said: Any, samples: Sequence[Row], report: Report) -> None:
+    """Why and for how long clocks were lowered, by the bits of each sample, which last until its GPU's next one."""
+    if all(sample["throttle_reasons"] is None for sample in samples):
+        report.check("thermal_throttle", said, None)
+        return
+    bits, seconds, last = 0, defaultdict[Any, float](float), dict[Any, Row]()
+    for sample in samples:
+        gpu, before = sample["gpu_index"], last.get(sample["gpu_index"])
+        bits |= sample["throttle_reasons"] or 0
+        if before is not None and (before["throttle_reasons"] or 0) & _THROTTLED:
+            seconds[gpu] += sample["timestamp"] - before["timestamp"]
+        last[gpu] = sample
+    derived = {
+        "detected": bool(bits & _THROTTLED),
+        "thermal": bool(bits & _BY_HEAT),
+        "power": bool(bits & (_POWER_CAP | _POWER_BRAKE)),
+        "sw_thermal": bool(bits & 0x20),
+        "hw_thermal": bool(bits & 0x40),
+        "hw_power": bool(bits & _POWER_BRAKE),
+        "throttle_duration_sec": max(seconds.values(), default=0.0),
+        "max_temperature_c": max((s["temperature_c"] for s in samples if s["temperature_c"] is not None), default=None),
+    }
+    for name, value in derived.items():
+        report.check(f"thermal_throttle.{name}", said[name], value)
 
 
 def _without_bound(breakdown: Any) -> Any:

@@ -12,6 +12,9 @@ from llenergymeasure.results.verification.requests import verify_requests
 from llenergymeasure.results.verification.schema import check_form
 from llenergymeasure.results.verification.validity import verify_validity
 
+# Where one row is lost, all that come after it may differ.
+_MOST_LINES = 40
+
 
 def verify(folder: Path) -> Report:
     """Work the result in a folder out again from its files alone; whatever they hold, this raises nothing."""
@@ -57,9 +60,14 @@ def _is_hidden(path: Path) -> bool:
 
 
 def in_lines(report: Report) -> Iterator[str]:
-    """What was found, a line for each finding and one for the whole."""
-    yield from (f"{report.folder}: {shown_line(str(finding))}" for finding in report.findings)
-    counts = {kind: sum(f.kind == kind for f in report.findings) for kind in ("damaged", "differs", "not verifiable")}
+    """What was found, a line for each finding, of many of a kind the first ones, and one for the whole."""
+    findings = report.findings
+    counts = {kind: sum(f.kind == kind for f in findings) for kind in ("damaged", "differs", "not verifiable")}
+    for kind, n in counts.items():
+        of_kind = [str(finding) for finding in findings if finding.kind == kind]
+        yield from (f"{report.folder}: {shown_line(text)}" for text in of_kind[:_MOST_LINES])
+        if n > _MOST_LINES:
+            yield f"{report.folder}: {kind}: and {n - _MOST_LINES} more"
     told = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
     verdict = "agrees" if report.agrees else "does not agree"
     yield f"{report.folder}: {verdict}: {report.n_agreed} figures derived again{f', {told}' if told else ''}"
