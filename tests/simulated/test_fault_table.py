@@ -303,9 +303,7 @@ def test_power_that_stands_still_from_idle_to_load_gives_no_number(outcomes: Out
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_whatever_happened_is_worked_out_again_from_the_files(
-    outcomes: Outcomes, name: str | tuple[str, str], tmp_path: Path
-) -> None:
+def test_whatever_happened_is_worked_out_again_from_the_files(outcomes: Outcomes, name: str, tmp_path: Path) -> None:
     measured = outcomes[name].result().raw
     raw = RawProcessResult.model_validate({field: value for field, value in measured.items() if field != "took_s"})
     bundle_of(tmp_path, [raw])

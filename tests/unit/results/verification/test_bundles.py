@@ -23,6 +23,7 @@ from llenergymeasure.testing import FakeClock, fake_process_result
 from tests.fakes import hwmon, rapl
 from tests.fakes.bundles import bundle_of
 from tests.fakes.damages import sums_written
+from tests.unit.core.window.test_run import Bench
 
 PLAN = ExperimentPlan.of(ExperimentConfig(model="m"))
 GOLDEN = Path(__file__).parents[3] / "golden"
@@ -68,6 +69,21 @@ def test_several_processes_agree(parallelism: str, tmp_path: Path) -> None:
     result = bundle_of(tmp_path, raws)
     assert result.n_requests == (2 if parallelism == "data" else 1)
     assert wrong(verify(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    "measurement", [{}, {"methodology": "windowed", "window_start_s": 2.0, "window_length_s": 4.0}]
+)
+def test_a_window_that_cuts_through_requests_has_the_tokens_that_came_in_it(
+    measurement: dict[str, Any], tmp_path: Path
+) -> None:
+    result = bundle_of(tmp_path, [Bench().run(**measurement)])
+    # A second a step, two at a time: all 16 tokens, or those of the four seconds from 3 s on.
+    assert result.output_tokens == (8 if measurement else 16)
+    report = verify(tmp_path)
+    assert wrong(report) == []
+    # The sensor keeps no readings.
+    assert unverifiable(report) == {"reproducibility_notes", "energy_devices[0].energy_j"}
 
 
 def measured_by(sensor: Any, clock: FakeClock, during: Any) -> EnergyMeasurement:
