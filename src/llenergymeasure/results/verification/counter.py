@@ -109,7 +109,14 @@ def counter_joules(readings: DeviceReadings) -> tuple[Derived, float]:
     last, last_bound = _edge(ticks, end_s, tick_s, power)
     parts = {"edges": first_bound + last_bound + _RESOLUTION_J}
     timed = all(_is_timed_near(ticks, edge_s) for edge_s in (start_s, end_s))
-    return Derived(max(0.0, last - first), parts, sharp=timed), tick_s
+    ticks_j = sum(_tick_j(ticks, edge_s) for edge_s in (start_s, end_s)) + 2 * power.high_w * tick_s
+    return Derived(max(0.0, last - first), parts, sharp=timed, ticks_j=ticks_j), tick_s
+
+
+def _tick_j(ticks: Ticks, at_s: float) -> float:
+    """What the counter rose by from the tick before a moment to the one after it."""
+    i = int(np.clip(np.searchsorted(ticks.time_s, at_s, side="right"), 0, ticks.to_j.size - 1))
+    return float(ticks.to_j[i] - ticks.from_j[i])
 
 
 def _is_timed_near(ticks: Ticks, at_s: float) -> bool:

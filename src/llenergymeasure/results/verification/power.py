@@ -23,11 +23,16 @@ _FEWEST_TILES = 4
 
 @dataclass(frozen=True)
 class Derived:
-    """Joules, and by its reasons what they leave open; ``sharp`` where the ticks at both edges were timed."""
+    """Joules, and by its reasons what they leave open.
+
+    Of a counter, ``sharp`` says that the ticks at both edges were timed, and ``ticks_j`` is the energy of those ticks,
+    by which nobody can be off who has not dated them so well.
+    """
 
     energy_j: float
     parts_j: Mapping[str, float]
     sharp: bool = True
+    ticks_j: float = 0.0
 
     @property
     def bound_j(self) -> float:
