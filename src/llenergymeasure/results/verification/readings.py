@@ -47,7 +47,7 @@ class Series:
 class DeviceReadings:
     """What a sensor read of a device around a window, and what is known of its readings."""
 
-    process: int
+    process_index: int
     device: str
     sensor: str
     start_s: float
