@@ -1,7 +1,7 @@
 """Measured and derived quantities. SI units, the unit last in the name; None is unknown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -94,7 +94,7 @@ class EnergyMeasurement:
     devices: tuple[DeviceEnergy, ...] = ()
     uncertainty_j: float | None = None
     warnings: tuple[MeasurementWarning, ...] = ()
-    trace: tuple[DeviceTrace, ...] = ()
+    trace: tuple[DeviceTrace, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Make values of the texts that a sensor from elsewhere may give."""
