@@ -25,6 +25,8 @@ from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.study import RunOptions, execute_study
 from llenergymeasure.results.aggregation import aggregate_directory
 from llenergymeasure.results.process_files import read_process_results
+from llenergymeasure.results.verification.verify import verify
+from tests.fakes.damages import sums_written
 from tests.fakes.effort import PATIENCE_S, THREADS_OF_TESTS
 from tests.integration.conftest import save_tiny_llama
 
@@ -93,6 +95,21 @@ def split(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two processes that share the layers, warmed up until steady, which each would find at another run."""
     warmup = {"cv_threshold": 0.01, "window_size": 2, "min_prompts": 2, "max_warmup_prompts": 6}
     return run(tiny_llama, tmp_path_factory.mktemp("split"), SPLIT, warmup=warmup)
+
+
+@pytest.mark.parametrize("of", ["alone", "shared", "split"])
+def test_all_that_they_left_comes_out_the_same_again(
+    of: str, alone: Run, shared: Run, split: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree({"alone": alone, "shared": shared, "split": split}[of].folder, folder)
+    sums_written(folder)
+    report = verify(folder)
+    assert [str(finding) for finding in report.findings if finding.kind != "not verifiable"] == []
+    # A model's joules have no readings; nobody says again in words what it was.
+    named = {finding.name for finding in report.findings}
+    assert named <= {"reproducibility_notes", "energy_devices[0].energy_j", "energy_devices[1].energy_j"}
+    assert report.n_agreed > 200
 
 
 def test_processes_that_share_the_prompts_serve_each_once_with_the_tokens_of_one(alone: Run, shared: Run) -> None:

@@ -1,6 +1,7 @@
 """A whole run with an engine of another distribution whose load is known: every joule against the closed form."""
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 import nvmlsim
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.phases import Estimate
+from llenergymeasure.results.verification.verify import verify
 from nvmlsim import Counter, Gpu, Scenario, Trace
+from tests.fakes.damages import sums_written
 from tests.fakes.distributions import TOY
 from tests.fakes.effort import PATIENCE_S
 from tests.fakes.faulty import LLEM, environment
@@ -64,8 +67,8 @@ class LiveModel(ToyModel):
 
 
 @pytest.fixture(scope="module")
-def result(library: Path, tmp_path_factory: pytest.TempPathFactory) -> ExperimentResult:
-    """The result of a run with the real executable, sensors chosen by itself."""
+def left(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that a run with the real executable left, sensors chosen by itself."""
     folder = tmp_path_factory.mktemp("live")
     path = folder / "scenario.txt"
     card = Gpu(
@@ -86,7 +89,13 @@ def result(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Experimen
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     (file,) = (folder / "out").glob("*/result.json")
-    return ExperimentResult.from_json(file)
+    return file.parent
+
+
+@pytest.fixture(scope="module")
+def result(left: Path) -> ExperimentResult:
+    """Its result."""
+    return ExperimentResult.from_json(left)
 
 
 def known(value: float | None) -> float:
@@ -127,6 +136,14 @@ def test_phases_are_what_reading_and_writing_drew(result: ExperimentResult) -> N
         true_j = own_j + LOADED_W * phase.duration_sec.value
         assert known(energy.low) <= true_j <= known(energy.high)
         assert energy.value == pytest.approx(true_j, rel=0.03)
+
+
+def test_all_of_it_is_worked_out_again_from_the_files(left: Path, tmp_path: Path) -> None:
+    shutil.copytree(left, tmp_path / "copy")
+    sums_written(tmp_path / "copy")
+    report = verify(tmp_path / "copy")
+    assert [str(finding) for finding in report.findings if finding.kind != "not verifiable"] == []
+    assert not {name for name in (f.name for f in report.findings) if name.startswith(("energy", "phases", "latency"))}
 
 
 def test_nothing_disturbed_it(result: ExperimentResult) -> None:

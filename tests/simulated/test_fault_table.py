@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 import nvmlsim
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.results.verification.verify import verify
 from nvmlsim import Counter, Fault, Gpu, Process, Sensor, Sensors, Trace
+from tests.fakes.bundles import bundle_of
 from tests.simulated.conftest import Crew, Measuring, Outcome
 
 HAS_ZEUS = util.find_spec("zeus") is not None
@@ -313,6 +316,14 @@ def test_power_that_stands_still_from_idle_to_load_gives_no_number(outcomes: Out
     outcome = outcomes["frozen"].result()
     assert outcome.raw["energy"]["total_j"] is None
     assert "stood still at 60 W" in outcome.said
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_whatever_happened_is_worked_out_again_from_the_files(outcomes: Outcomes, name: str, tmp_path: Path) -> None:
+    measured = outcomes[name].result().raw
+    raw = RawProcessResult.model_validate({field: value for field, value in measured.items() if field != "took_s"})
+    bundle_of(tmp_path, [raw])
+    assert [str(found) for found in verify(tmp_path).findings if found.kind != "not verifiable"] == []
 
 
 def test_another_process_on_the_gpu_is_told(outcomes: Outcomes) -> None:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "show": "Print a result again as after its run.",
     "compare": "Show by how much results differ, and whether that is more than chance.",
     "attach": "Join the log of a meter at the wall to a result.",
+    "verify": "Work a result out again from its files alone.",
     "config": "Show what this machine can measure with.",
     "calibrate": "Find out what the sensors of a GPU see.",
     "cite": "Print how to cite the tool, and how a result came about.",

@@ -1,12 +1,13 @@
 """Measured and derived quantities. SI units, the unit last in the name; None is unknown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict
 
+from llenergymeasure.domain.trace import DeviceTrace, without
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 EnergySource = Literal["counter", "integrated", "modelled"]
@@ -81,6 +82,7 @@ class EnergyMeasurement:
     """What a sensor found over one window; ``total_j`` None has its reason in ``warnings``.
 
     A text ``flag: what was seen; what to do`` among the warnings is taken for the warning that it stands for.
+    ``trace`` is what was read, for whoever works it out again; a sensor need not have it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = FINITE
@@ -92,6 +94,7 @@ class EnergyMeasurement:
     devices: tuple[DeviceEnergy, ...] = ()
     uncertainty_j: float | None = None
     warnings: tuple[MeasurementWarning, ...] = ()
+    trace: tuple[DeviceTrace, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Make values of the texts that a sensor from elsewhere may give."""
@@ -369,6 +372,7 @@ def only_gpus(measurement: EnergyMeasurement, uuids: Sequence[str]) -> EnergyMea
         devices=tuple(replace(d, headline=d in now_counted) if d.headline is None and d.sensor else d for d in rows),
         uncertainty_j=bound_j,
         warnings=tuple(said),
+        trace=without(measurement.trace, others),
     )
 
 

@@ -31,6 +31,7 @@ class Sidecars:
     timeseries: str | None = None
     requests: str | None = None
     outputs: str | None = None
+    trace: str | None = None
     warnings: tuple[MeasurementWarning, ...] = ()
 
 

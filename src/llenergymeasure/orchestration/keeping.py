@@ -24,9 +24,9 @@ from llenergymeasure.results.persistence import (
 )
 from llenergymeasure.results.process_files import write_process_result
 from llenergymeasure.results.sums import DONE_FILE, mark_done
-from llenergymeasure.results.tables import OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE
+from llenergymeasure.results.tables import OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE, TRACE_FILE
 
-_OF_A_RESULT = (DONE_FILE, RESULT_FILE, OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE)
+_OF_A_RESULT = (DONE_FILE, RESULT_FILE, OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE, TRACE_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,11 @@ from llenergymeasure.results.tables import (
     OUTPUTS_FILE,
     REQUESTS_FILE,
     TIMESERIES_FILE,
+    TRACE_FILE,
     write_outputs_parquet,
     write_requests_parquet,
 )
+from llenergymeasure.results.trace_table import write_trace_parquet
 
 
 def _windows_s(raws: Sequence[RawProcessResult]) -> dict[int, tuple[float, float]]:
@@ -28,7 +30,10 @@ def _windows_s(raws: Sequence[RawProcessResult]) -> dict[int, tuple[float, float
 
 
 def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sidecars:
-    """Write what [n] processes saw; one that cannot be written is a warning, tokens that no engine told have none."""
+    """Write what [n] processes saw; one that cannot be written is a warning.
+
+    Tokens that no engine told have none, nor have readings that no sensor kept.
+    """
     ordered = in_order(raws)
     requests, samples = distinct_requests(ordered), distinct_samples(ordered)
     start_s = min(raw.window_start_s for raw in ordered)
@@ -38,6 +43,8 @@ def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sideca
     }
     if all(request.output_ids for request in requests if request.succeeded):
         writers[OUTPUTS_FILE] = lambda path: write_outputs_parquet(requests, path)
+    if any(raw.energy is not None and raw.energy.trace for raw in ordered):
+        writers[TRACE_FILE] = lambda path: write_trace_parquet(ordered, path)
     written: set[str] = set()
     warnings: list[MeasurementWarning] = []
     for name, write in writers.items():
@@ -56,5 +63,6 @@ def write_sidecars(output_dir: Path, raws: Sequence[RawProcessResult]) -> Sideca
         timeseries=if_written(TIMESERIES_FILE),
         requests=if_written(REQUESTS_FILE),
         outputs=if_written(OUTPUTS_FILE),
+        trace=if_written(TRACE_FILE),
         warnings=tuple(warnings),
     )

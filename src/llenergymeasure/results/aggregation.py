@@ -7,7 +7,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.process import RawProcessResult, Sidecars
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.results.process_files import read_process_results
-from llenergymeasure.results.tables import OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE
+from llenergymeasure.results.tables import OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE, TRACE_FILE
 
 __all__ = ["aggregate_directory", "aggregate_processes"]
 
@@ -39,6 +39,9 @@ def aggregate_directory(state_dir: Path, n_processes: int) -> ExperimentResult:
         return name if (state_dir.parent / name).is_file() else None
 
     files = Sidecars(
-        timeseries=if_there(TIMESERIES_FILE), requests=if_there(REQUESTS_FILE), outputs=if_there(OUTPUTS_FILE)
+        timeseries=if_there(TIMESERIES_FILE),
+        requests=if_there(REQUESTS_FILE),
+        outputs=if_there(OUTPUTS_FILE),
+        trace=if_there(TRACE_FILE),
     )
     return aggregate_processes(read_process_results(state_dir, n_processes), files)

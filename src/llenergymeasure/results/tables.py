@@ -9,6 +9,7 @@ from llenergymeasure.domain.inference import RequestOutput
 TIMESERIES_FILE = "timeseries.parquet"
 REQUESTS_FILE = "requests.parquet"
 OUTPUTS_FILE = "outputs.parquet"
+TRACE_FILE = "trace.parquet"
 
 
 def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str | Path, window_start_s: float) -> Path:

@@ -55,7 +55,8 @@ def _values_of(annotation: Any) -> st.SearchStrategy[Any]:
         return st.lists(inner[0], max_size=2).map(origin)
     if origin is tuple:
         return st.tuples(*inner)
-    assert is_dataclass(annotation) or issubclass(annotation, BaseModel), annotation
+    known = is_dataclass(annotation) or issubclass(annotation, BaseModel) or hasattr(annotation, "_fields")
+    assert known, annotation
     hints = typing.get_type_hints(annotation)
     hints.pop("model_config", None)
     fields = {

@@ -14,7 +14,9 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import SCHEMA_REVISION
 from llenergymeasure.domain.meaning.fields import FORMULAS, definitions_in
 from llenergymeasure.domain.meaning.schema import result_schema
+from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.trace import DeviceTrace, Reading, Readings
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.results.aggregation import aggregate_processes
@@ -234,7 +236,10 @@ def columns_of(folder: Path) -> list[str]:
 
 def test_a_column_that_comes_or_goes_is_a_new_revision(tmp_path: Path) -> None:
     """If this fails, do as below; the columns go into ``columns-of-revision-N.txt``."""
-    write_sidecars(tmp_path, [fake_process_result(ExperimentPlan.of(ExperimentConfig(model="m")))])
+    power = Readings(kind="power", reads=(Reading(10.0, 100.0), Reading(12.0, 100.0)))
+    trace = DeviceTrace(device="GPU-0", sensor="nvml", start_s=10.0, end_s=12.0, facts={}, readings=(power,))
+    raw = fake_process_result(ExperimentPlan.of(ExperimentConfig(model="m")))
+    write_sidecars(tmp_path, [raw.model_copy(update={"energy": EnergyMeasurement(None, 2.0, 2, trace=(trace,))})])
     recorded = (GOLDEN / f"columns-of-revision-{SCHEMA_REVISION}.txt").read_text(encoding="utf-8").splitlines()
     assert columns_of(tmp_path) == recorded
     # Columns never go.

@@ -74,6 +74,7 @@ class GpuSensor(SensorBase):
         reasons = [gpu.problem for gpu in found.gpus if gpu.problem is not None]
         reason = found.problem or "; ".join(reasons) or "no GPU is watched"
         measured = energy_of_rows(rows, found.duration_sec, found.n_samples, reason, warnings)
+        measured = replace(measured, trace=found.traces)
         if measured.total_j is None:
             return measured
         return replace(measured, per_gpu_j={row.device: row.energy_j for row in rows if row.energy_j is not None})

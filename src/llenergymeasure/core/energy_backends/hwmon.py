@@ -75,7 +75,7 @@ class HwmonBackend(SensorBase):
         courses = tracker.watch.courses
         rows = [_row(course, tracker.start_s, end_s) for course in courses]
         stuck = (course.stuck_w(tracker.start_s, end_s) for course in courses)
-        return energy_of_told_rows(
+        measured = energy_of_told_rows(
             [(row, _problem(row, course)) for row, course in zip(rows, courses, strict=True)],
             end_s - tracker.start_s,
             sum(len(course) for course in courses),
@@ -86,6 +86,8 @@ class HwmonBackend(SensorBase):
                 if row.energy_j is not None and stuck_w is not None
             ],
         )
+        trace = tuple(course.trace(self.name, tracker.start_s, end_s) for course in courses)
+        return replace(measured, trace=trace)
 
     @property
     def _nothing_here(self) -> str:

@@ -7,6 +7,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from llenergymeasure.domain.telemetry import integrate_power_j, integration_uncertainty_j
+from llenergymeasure.domain.trace import DeviceTrace, Reading, Readings
 
 # As firmware names a meter in ``power1_oem_info``. A Grace rail is that of cores and SysIO together, a module's that of
 # Grace and the GPU beside it.
@@ -102,6 +103,19 @@ class RailCourse:
         if not self._time_s or now > self._time_s[-1]:
             self._time_s.append(now)
             self._power_w.append(watts)
+
+    def trace(self, sensor: str, start_s: float, end_s: float) -> DeviceTrace:
+        """Every reading, for a window between two moments."""
+        reads = tuple(Reading(*read) for read in zip(self._time_s, self._power_w, strict=True))
+        return DeviceTrace(
+            device=self.rail.device,
+            sensor=sensor,
+            start_s=start_s,
+            end_s=end_s,
+            # Readings are stamped with the middle of what they are the mean of.
+            facts={"power_averaged_s": self.rail.interval_s or 0.0, "power_polled_s": self.rail.every_s},
+            readings=(Readings(kind="power", reads=reads),),
+        )
 
     def energy_j(self, start_s: float, end_s: float) -> float | None:
         """Power between two times, held from the first and last readings to them; None where a gap is too long."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from llenergymeasure.core.energy_backends.powercap import MOST_W, Zone
+from llenergymeasure.domain.trace import DeviceTrace, Reading, Readings
 
 # RAPL counters are refreshed about once a millisecond (Intel SDM vol. 3B, 16.10).
 UPDATE_PERIOD_S = 0.001
@@ -41,6 +42,7 @@ class Course:
         self.zone = zone
         self._clock = clock
         self._looks: list[_Read | None] = []
+        self._reads: list[Reading] = []
         self._error = ""
 
     def look(self) -> None:
@@ -59,6 +61,19 @@ class Course:
         """The time from the first to the last look at its widest; None where one of them gave nothing."""
         first, last = self._looks[0], self._looks[-1]
         return None if first is None or last is None else last.after_s - first.before_s
+
+    def trace(self, sensor: str, start_s: float, end_s: float) -> DeviceTrace:
+        """Every read, for a window between two moments."""
+        span_uj = self.zone.range_uj
+        facts = {"ceiling_w": self.zone.ceiling_w, "counter_update_s": UPDATE_PERIOD_S}
+        return DeviceTrace(
+            device=self.zone.label,
+            sensor=sensor,
+            start_s=start_s,
+            end_s=end_s,
+            facts=facts if span_uj is None else {**facts, "range_j": span_uj / 1e6},
+            readings=(Readings(kind="counter", reads=tuple(self._reads)),),
+        )
 
     def rise_uj(self) -> tuple[int | None, str]:
         """Microjoules from the first to the last look; or None, and why it is not known."""
@@ -124,8 +139,11 @@ class Course:
             value = self.zone.read_uj()
         except (OSError, ValueError) as error:
             self._error = f": {error}"
+            self._reads.append(Reading.between(before_s, self._clock(), None))
             return None
-        return _Read(before_s, self._clock(), value)
+        read = _Read(before_s, self._clock(), value)
+        self._reads.append(Reading.between(before_s, read.after_s, value / 1e6))
+        return read
 
     def _was_set_back(self, before: _Read, low: _Read, after: _Read) -> bool:
         """Whether a counter that begins at zero somewhere after ``before`` shows ``low``, and goes on to ``after``."""

@@ -82,13 +82,15 @@ class RAPLBackend(SensorBase):
         """Read all zones again; packages make the total. A counter that stood still is not believed."""
         tracker = tracker if tracker.end_s is not None else self.end_now(tracker)
         courses, mirrors = _distinct(tracker.watch.courses)
-        return energy_of_told_rows(
+        end_s = tracker.start_s if tracker.end_s is None else tracker.end_s
+        measured = energy_of_told_rows(
             [(_row(course), _problem(course)) for course in courses],
-            (tracker.end_s or tracker.start_s) - tracker.start_s,
+            end_s - tracker.start_s,
             tracker.watch.n_looks,
             without_rows=self._nothing_here,
             warnings=[_mirrored(*pair) for pair in mirrors],
         )
+        return replace(measured, trace=tuple(course.trace(self.name, tracker.start_s, end_s) for course in courses))
 
     def _begun(self, found: Sequence[Zone]) -> _Window:
         """A window that begins when every counter has been read; no round of one is missed in it."""

@@ -203,7 +203,7 @@ def _readable(given: object) -> EnergyMeasurement:
 def refused_as_a_whole(found: EnergyMeasurement, why: str) -> EnergyMeasurement:
     """No joules, of the parts neither: nobody is to add them up again."""
     lost = no_energy(why, found.duration_sec, found.samples, tuple(row.unknown for row in found.devices))
-    return replace(lost, warnings=(*found.warnings, *lost.warnings))
+    return replace(lost, warnings=(*found.warnings, *lost.warnings), trace=found.trace)
 
 
 def of_the_window(energy: EnergyMeasurement, window_s: float) -> EnergyMeasurement:
@@ -222,4 +222,9 @@ def with_rows_of(headline: EnergyMeasurement, beside: EnergyMeasurement) -> Ener
         else tuple(MeasurementWarning("not_in_the_total", str(reason)) for reason in beside.warnings)
     )
     listed = tuple(replace(row, headline=False) for row in beside.devices)
-    return replace(headline, devices=(*headline.devices, *listed), warnings=(*headline.warnings, *lost))
+    return replace(
+        headline,
+        devices=(*headline.devices, *listed),
+        warnings=(*headline.warnings, *lost),
+        trace=(*headline.trace, *beside.trace),
+    )

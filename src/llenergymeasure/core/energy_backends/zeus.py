@@ -166,6 +166,7 @@ class ZeusBackend(SensorBase):
         duration, ending = end_s - tracker.start_s, tracker.ending
         witness = None if tracker.witness is None else tracker.witness.close()
         seen = {} if witness is None else {gpu.row.device: gpu for gpu in witness.gpus}
+        trace = () if witness is None else witness.traces
         error, read = tracker.error, dict[int, float]()
         if ending is not None:
             try:
@@ -194,7 +195,7 @@ class ZeusBackend(SensorBase):
         total = sum_or_none([None if row.headline is False else row.energy_j for row in own])
         if total is None:
             lost = no_energy(error or f"Zeus returned {read!r}, which cannot be believed", duration, 0, rows)
-            return replace(lost, warnings=(*lost.warnings, *warnings))
+            return replace(lost, warnings=(*lost.warnings, *warnings), trace=trace)
         return EnergyMeasurement(
             total,
             duration,
@@ -203,6 +204,7 @@ class ZeusBackend(SensorBase):
             devices=rows,
             uncertainty_j=combined_uncertainty_j(rows),
             warnings=warnings,
+            trace=trace,
         )
 
     def _begin(self, name: str) -> None:

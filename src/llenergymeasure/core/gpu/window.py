@@ -8,6 +8,8 @@ from llenergymeasure.core.background import in_a_thread
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.gpu.counter import CounterRead
 from llenergymeasure.core.gpu.energy import CardFacts, GpuEnergy, GpuRecord, gpu_energy
+from llenergymeasure.core.gpu.kept import kept_readings
+from llenergymeasure.domain.trace import DeviceTrace
 from llenergymeasure.protocols import TelemetrySampler
 
 
@@ -43,12 +45,13 @@ class GpuSampler(TelemetrySampler, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SeenGpus:
-    """What a window showed: a figure per GPU, or why none was watched."""
+    """What a window showed: a figure per GPU and what it was read from, or why none was watched."""
 
     gpus: Sequence[GpuEnergy]
     duration_sec: float
     n_samples: int
     problem: str | None = None
+    traces: tuple[DeviceTrace, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,23 +110,21 @@ class GpuWindow:
         if self.owned:
             sampler.stop()
         samples = sampler.get_samples()
-        seen = [
-            gpu_energy(
-                GpuRecord(
-                    uuid=device.uuid,
-                    samples=[s for s in samples if s.gpu_index == device.index],
-                    counter_reads=sampler.counter_reads(device.uuid),
-                    card=sampler.card(device.uuid),
-                    interval_s=sampler.interval_s,
-                ),
-                self.start_s,
-                end_s,
+        records = [
+            GpuRecord(
+                uuid=device.uuid,
+                samples=[s for s in samples if s.gpu_index == device.index],
+                counter_reads=sampler.counter_reads(device.uuid),
+                card=sampler.card(device.uuid),
+                interval_s=sampler.interval_s,
             )
             for device in sampler.devices
         ]
+        seen = [gpu_energy(record, self.start_s, end_s) for record in records]
         return SeenGpus(
             gpus=seen,
             duration_sec=end_s - self.start_s,
             n_samples=sum(self.start_s <= s.timestamp <= end_s for s in samples),
             problem=None if seen else sampler.problem or "no GPU is watched",
+            traces=tuple(kept_readings(record, self.start_s, end_s) for record in records),
         )

@@ -48,6 +48,7 @@ RESULT: Meanings = {
     "timeseries": read("Name of the file beside the result with a row per GPU and second."),
     "requests": read("Name of the file with a row per request."),
     "outputs": read("Name of the file with a row per answer."),
+    "trace": read("Name of the table of what sensors read, as they read it; `null` where none kept it."),
     "attached_logs": read("What `llem attach` has joined."),
 }
 

@@ -1,0 +1,32 @@
+"""``llem verify``."""
+
+from pathlib import Path
+
+import click
+
+from llenergymeasure.cli.arguments import UserPath
+from llenergymeasure.cli.streams import show
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.verification.verify import folders_of, in_lines, verify
+
+
+@click.command("verify")
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=UserPath())
+def verify_command(directories: tuple[Path, ...]) -> int:
+    """Work results out again from their files alone, and say what differs.
+
+    Checks the sums in DONE, then derives energy and its bounds from the readings in trace.parquet, tokens, latencies
+    and percentiles from requests.parquet and outputs.parquet, and all that follows, by code that the measurement does
+    not use; no flag in the files is trusted. DIR is the folder of a result, or one with results below it, such as a
+    study. What cannot be derived is said with the reason. Exit code 1 if anything differs or is damaged.
+    """
+    for directory in directories:
+        if not directory.exists():
+            raise ConfigError(f"verify {directory}: there is no such folder")
+    agree = True
+    for directory in directories:
+        for folder in folders_of(directory):
+            report = verify(folder)
+            agree = agree and report.agrees
+            show("\n".join(in_lines(report)))
+    return 0 if agree else 1

@@ -1,0 +1,71 @@
+"""The form of ``result.json``: which fields there are, and what each may hold."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, Bundle
+from llenergymeasure.results.verification.findings import Report, is_number, shown
+
+# A letter for each kind: n number, i count, s text, o object, l list, b truth; ? may be null.
+FIELDS: Mapping[str, str] = {
+    "schema_version": "s", "experiment_id": "s", "name": "s", "measurement_config_hash": "s", "effective_config": "o",
+    "start_time": "s", "end_time": "s", "total_energy_j": "n?", "energy_adjusted_j": "n?",
+    "energy_per_output_token_j": "n?", "avg_energy_per_token_j": "n?", "energy_per_request_j": "n?",
+    "energy_net_of_loaded_idle_j": "n?", "idle_loaded_power_w": "n?", "baseline_power_w": "n?",
+    "energy_breakdown": "o?", "energy_uncertainty_j": "n?", "sensor_accuracy_pct": "n?", "energy_devices": "l",
+    "energy_backend": "s?", "n_requests": "i", "n_cut_short": "i", "input_tokens": "i", "output_tokens": "i",
+    "total_tokens": "i", "duration_sec": "n", "tokens_per_second": "n", "total_tokens_per_second": "n",
+    "requests_per_second": "n", "latency_stats": "o?", "flops_result": "o?", "peak_memory_mb": "n?",
+    "thermal_throttle": "o?", "warmup_result": "o", "warmup_excluded_samples": "i", "measurement_warnings": "l",
+    "reproducibility_notes": "s", "environment_snapshot": "o", "model": "o", "prompts_digest": "s",
+    "outputs_digest": "s", "timeseries": "s?", "requests": "s?", "process_results": "l", "aggregation": "o?",
+}  # fmt: skip
+# What earlier revisions may not have.
+LATER: Mapping[str, str] = {
+    "schema_revision": "i", "energy_net_of_loaded_idle_uncertainty_j": "n?", "idle_loaded_power_uncertainty_w": "n?",
+    "energy_aliasing_pct": "n?", "energy_host_j": "n?", "energy_host_uncertainty_j": "n?", "energy_host_scope": "s?",
+    "dither_pause_s": "n?", "dither_energy_j": "n?", "energy_interval_j": "l?", "energy_interval_parts_j": "o?",
+    "n_requests_failed": "i", "requests_in_flight": "o?", "phases": "o?", "joules_per_tflop": "n?", "mfu": "n?",
+    "instrument_cpu_s": "n?", "foreign_cpu_pct": "n?", "measurement_methodology": "s", "steady_state_window": "l?",
+    "n_requests_excluded": "i", "validity": "s", "validity_flags": "l", "inputs_digest": "s?", "model_revision": "s?",
+    "weights_digest": "s?", "adapter_digest": "s?", "draft_digest": "s?", "outputs": "s?", "trace": "s?",
+    "attached_logs": "l", "definitions": "o",
+}  # fmt: skip
+# What came with the newest revision: a file that has them is of no earlier one.
+_OF_THE_NEWEST = ("trace", "energy_interval_j", "energy_interval_parts_j", "attached_logs", "dither_energy_j")
+# Sentences for people, made of what is verified; nobody else can say them again word by word.
+SENTENCES = ("reproducibility_notes", "energy_host_scope")
+
+
+def check_form(bundle: Bundle, report: Report) -> None:
+    """That every field is there and of its kind."""
+    result = bundle.result
+    is_newest = bundle.revision >= FIRST_WITH_SUMS
+    for name, kind in {**FIELDS, **LATER}.items():
+        if name not in result:
+            if name in FIELDS or is_newest:
+                report.damaged(name, "it is not there")
+        elif not _is_of(result[name], kind):
+            report.damaged(name, f"it is {shown(result[name])}, which is of another kind than it should be")
+        else:
+            report.n_agreed += 1
+    newer = [name for name in _OF_THE_NEWEST if name in result]
+    if newer and not is_newest:
+        report.damaged("schema_revision", f"it is {bundle.revision}, and {newer[0]} came with {FIRST_WITH_SUMS}")
+    for name in sorted(set(result) - set(FIELDS) - set(LATER)):
+        report.unverifiable(name, "this field is not known here")
+    for name in SENTENCES:
+        if result.get(name):
+            report.unverifiable(name, "it is a sentence for people; the figures in it are verified where they stand")
+
+
+def _is_of(value: Any, kind: str) -> bool:
+    if value is None:
+        return kind.endswith("?")
+    kinds = {"s": str, "o": dict, "l": list, "b": bool}
+    letter = kind[0]
+    if letter == "n":
+        return is_number(value)
+    if letter == "i":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, kinds[letter])

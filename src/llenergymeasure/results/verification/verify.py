@@ -1,0 +1,78 @@
+"""The order in which a result is worked out again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, RESULT, Bundle, read_bundle
+from llenergymeasure.results.verification.energy import verify_readings
+from llenergymeasure.results.verification.figures import verify_figures
+from llenergymeasure.results.verification.findings import Report, shown
+from llenergymeasure.results.verification.raw_results import verify_raws
+from llenergymeasure.results.verification.requests import verify_requests
+from llenergymeasure.results.verification.schema import check_form
+from llenergymeasure.results.verification.validity import verify_validity
+
+# Where one row is lost, all that come after it may differ.
+_MOST_LINES = 40
+
+
+def verify(folder: Path) -> Report:
+    """Work the result in a folder out again from its files alone; whatever they hold, this raises nothing."""
+    report = Report(folder)
+    with report.part(RESULT):
+        bundle = read_bundle(folder, report)
+        if bundle.revision > FIRST_WITH_SUMS:
+            report.damaged(
+                "schema_revision", f"it is {bundle.revision}, and {FIRST_WITH_SUMS} is the last one known here"
+            )
+            return report
+        check_form(bundle, report)
+        _work_out(bundle, report)
+    return report
+
+
+def _work_out(bundle: Bundle, report: Report) -> None:
+    served = verify_requests(bundle, report)
+    verify_raws(bundle, served, report)
+    with report.part("energy_devices"):
+        verify_readings(bundle, report)
+    verify_figures(bundle, report)
+    verify_validity(bundle, report)
+
+
+def folders_of(path: Path) -> Iterator[Path]:
+    """The folders of results that a path means: its own, that of a file, or all that lie below it, by name.
+
+    Links are not followed. A folder in which there is no result is given as it is: that is for its report to say.
+    """
+    if path.name == RESULT and not path.is_dir():
+        yield path.parent
+        return
+    if (path / RESULT).exists() or not path.is_dir():
+        yield path
+        return
+    found = sorted(file.parent for file in path.rglob(RESULT) if not _is_hidden(file.relative_to(path)))
+    yield from found or [path]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def in_lines(report: Report) -> Iterator[str]:
+    """What was found, a line for each finding, of many of a kind the first ones, and one for the whole."""
+    findings = report.findings
+    counts = {kind: sum(f.kind == kind for f in findings) for kind in ("damaged", "differs", "not verifiable")}
+    for kind, n in counts.items():
+        of_kind = [str(finding) for finding in findings if finding.kind == kind]
+        yield from (f"{report.folder}: {shown_line(text)}" for text in of_kind[:_MOST_LINES])
+        if n > _MOST_LINES:
+            yield f"{report.folder}: {kind}: and {n - _MOST_LINES} more"
+    told = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+    verdict = "agrees" if report.agrees else "does not agree"
+    yield f"{report.folder}: {verdict}: {report.n_agreed} figures derived again{f', {told}' if told else ''}"
+
+
+def shown_line(text: str) -> str:
+    """A text that begins no line of its own."""
+    return text if text.isprintable() else shown(text)

@@ -1,0 +1,121 @@
+"""What is derived from readings, tokens and pairs, against figures worked out by hand."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from llenergymeasure.results.verification.counter import RefusedError, counter_joules
+from llenergymeasure.results.verification.figures import _mean, _phase
+from llenergymeasure.results.verification.power import average_joules, power_joules, trapezoid_j
+from llenergymeasure.results.verification.readings import DeviceReadings, Series
+from llenergymeasure.results.verification.requests import _distribution
+
+FACTS = {
+    "power_lag_s": 0.0, "power_lag_spread_s": 0.05, "power_averaged_s": 0.1, "power_update_s": 0.1,
+    "power_window_s": 0.1, "power_polled_s": 0.1, "power_limit_w": 700.0,
+}  # fmt: skip
+
+
+def series(times: npt.ArrayLike, values: npt.ArrayLike, took_s: float = 0.0) -> Series:
+    time_s, value = np.array(times, dtype=float), np.array(values, dtype=float)
+    return Series(time_s, value, time_s - took_s / 2, time_s + took_s / 2)
+
+
+NOTHING = series([], [])
+
+
+def readings(
+    power: Series = NOTHING,
+    average: Series = NOTHING,
+    counter: Series = NOTHING,
+    facts: dict[str, float] = FACTS,
+) -> DeviceReadings:
+    """Of a window from 10 to 20 s."""
+    return DeviceReadings(0, "GPU-0", "nvml", 10.0, 20.0, facts, power, average, counter, NOTHING)
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.013, 0.05, 0.099])
+def test_a_constant_power_is_power_times_time_whatever_the_phase(phase_s: float) -> None:
+    times = np.arange(9.0, 21.0, 0.1) + phase_s
+    assert trapezoid_j(times, np.full(times.size, 300.0), 10.0, 20.0, 0.1) == pytest.approx(3000.0)
+
+
+def test_a_window_is_cut_out_of_the_straight_lines_between_readings() -> None:
+    # From 0 to 100 W in 2 s; of the second from 0.5 to 1.5 the mean is 50 W.
+    assert trapezoid_j(np.array([0.0, 2.0]), np.array([0.0, 100.0]), 0.5, 1.5, 2.0) == pytest.approx(50.0)
+    # A gap of four periods is bridged by nobody.
+    assert trapezoid_j(np.array([0.0, 4.0]), np.array([5.0, 5.0]), 0.0, 4.0, 1.0) is None
+
+
+def test_power_is_of_the_middle_of_what_a_reading_averages() -> None:
+    # 100 W until 15 s and 300 W from there on, read 0.1 s late: 5 x 100 + 5 x 300 J, to half a period of the step.
+    times = np.arange(5.0, 22.0, 0.1)
+    watts = np.where(times - 0.1 < 15.0, 100.0, 300.0)
+    found = power_joules(readings(power=series(times, watts), facts={**FACTS, "power_lag_s": 0.1}))
+    assert found is not None
+    assert found.energy_j == pytest.approx(2000.0, abs=10.0)
+    assert found.parts_j["integration"] == pytest.approx(2 * 200 * 0.1 / 2)
+    assert found.parts_j["resolution"] == pytest.approx(0.01)
+
+
+def ticking(power_w: float, tick_s: float, offset_s: float, every_s: float = 0.0005) -> Series:
+    """A counter that shows its last tick, read closely around 10 and 20 s and ten times a second in between."""
+    close = [np.arange(at_s - 0.3, at_s + 0.3, every_s) for at_s in (10.0, 20.0)]
+    times = np.unique(np.concatenate([*close, np.arange(9.0, 21.0, 0.1)]))
+    shown_j = power_w * tick_s * np.floor((times - offset_s) / tick_s)
+    return series(times, shown_j, took_s=0.0001)
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 0.011, 0.05, 0.09])
+def test_a_counter_that_ticks_comes_to_power_times_time(offset_s: float) -> None:
+    found, tick_s = counter_joules(readings(counter=ticking(250.0, 0.1, offset_s)))
+    # A plain difference would be off by up to 25 J.
+    assert found.energy_j == pytest.approx(2500.0, abs=1.0)
+    assert tick_s == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda v, t: np.where(t > 15.0, v - 1e4, v), "went back"),
+        (lambda v, t: np.where(t > 15.0, v + 1e5, v), "jumped"),
+        (lambda v, t: np.where((t > 12.0) & (t < 14.0), v[t <= 12.0][-1], v), "stood still"),
+        (lambda v, t: np.where(t > 19.0, np.nan, v), "not read"),
+        (lambda v, _: np.full(v.size, 5.0), "ticks were not seen"),
+    ],
+)
+def test_a_counter_that_cannot_be_believed_is_refused(change: object, why: str) -> None:
+    good = ticking(250.0, 0.1, 0.0)
+    changed = Series(good.time_s, change(good.value, good.time_s), good.began_s, good.ended_s)  # type: ignore[operator]
+    with pytest.raises(RefusedError, match=why):
+        counter_joules(readings(counter=changed))
+
+
+def test_the_average_of_a_second_tiles_the_window() -> None:
+    # Whatever the load does within a second, each reading is 200 W.
+    facts = {**FACTS, "average_update_s": 0.1, "average_window_s": 1.0, "average_lag_s": 0.0}
+    times = np.arange(8.0, 22.0, 0.1)
+    found = average_joules(readings(average=series(times, np.full(times.size, 200.0)), facts=facts))
+    assert found is not None
+    assert found.energy_j == pytest.approx(2000.0)
+
+
+def test_percentiles_lie_between_two_values_in_proportion() -> None:
+    # Of 1 to 5: p90 is at place 3.6 counted from 0, so 4.6.
+    assert _distribution([5.0, 3.0, 1.0, 2.0, 4.0], 2) == pytest.approx(
+        {"n": 5, "mean": 3.0, "p50": 3.0, "p90": 4.6, "p95": 4.8, "p99": 4.96, "n_independent": 2}
+    )
+
+
+def test_an_interval_of_three_pairs() -> None:
+    # Mean 10, standard deviation 1, t(2; 0.975) = 4.30265: half 2.48414; a bound of 0.5 is added in full.
+    found = _mean([9.0, 10.0, 11.0], [0.5, 0.5, 0.5])
+    assert (found["value"], found["high"] - 10.0) == (10.0, pytest.approx(2.98414, abs=1e-5))
+    # Two values have none.
+    assert _mean([1.0, 2.0], [])["low"] is None
+
+
+def test_a_phase_that_may_be_nothing_is_unresolved() -> None:
+    pairs = [(1.0, 5.0, None), (1.0, 0.5, None), (1.0, -2.0, None)]
+    assert _phase(4, pairs, None)["status"] == "unresolved"
+    assert _phase(4, [(1.0, 5.0, 0.1)] * 3, None)["energy_per_token_j"]["value"] == pytest.approx(1.25)
