@@ -65,7 +65,7 @@ class Ticks:
 
 
 @dataclass(frozen=True)
-class _Range:
+class PowerRange:
     """What is known of power near the window."""
 
     low_w: float
@@ -73,20 +73,23 @@ class _Range:
     limit_w: float
     unseen_s: float
 
-    def most_j(self, seconds: float) -> float:
-        """The most energy in a time."""
-        if seconds < 0:
-            return -self.least_j(-seconds)
-        return min(self.high_w * seconds + self._hidden_j(self.high_w), self.limit_w * seconds)
+    def between(self, seconds: float) -> tuple[float, float]:
+        """The least and the most joules of a time that begins anywhere.
 
-    def least_j(self, seconds: float) -> float:
-        """The least energy in a time."""
+        In each ``unseen_s`` of it the mean is between ``low_w`` and ``high_w``. Of the shorter rest the most is
+        all that such a span may have, as fast as ``limit_w`` allows; the least is what is left where the other part of
+        the span drew ``limit_w``.
+        """
         if seconds < 0:
-            return -self.most_j(-seconds)
-        return max(0.0, self.low_w * seconds - self._hidden_j(self.low_w))
-
-    def _hidden_j(self, mean_w: float) -> float:
-        return max(0.0, mean_w * (1 - mean_w / self.limit_w)) * self.unseen_s
+            least_j, most_j = self.between(-seconds)
+            return -most_j, -least_j
+        if self.unseen_s <= 0:
+            return self.low_w * seconds, self.high_w * seconds
+        n_spans, rest_s = divmod(seconds, self.unseen_s)
+        least_j = max(0.0, self.low_w * self.unseen_s - self.limit_w * (self.unseen_s - rest_s))
+        most_j = min(self.limit_w * rest_s, self.high_w * self.unseen_s)
+        of_spans_s = n_spans * self.unseen_s
+        return self.low_w * of_spans_s + least_j, self.high_w * of_spans_s + most_j
 
 
 def counter_joules(readings: DeviceReadings) -> tuple[Derived, float]:
@@ -145,7 +148,7 @@ def _check(reads: Series, ticks: Ticks, readings: DeviceReadings, tick_s: float)
         raise RefusedError("it stood still")
 
 
-def _power(ticks: Ticks, readings: DeviceReadings) -> _Range:
+def _power(ticks: Ticks, readings: DeviceReadings) -> PowerRange:
     timed = ticks.is_timed
     both = timed[1:] & timed[:-1]
     slopes = (np.diff(ticks.to_j) / np.diff(ticks.time_s))[both]
@@ -153,10 +156,10 @@ def _power(ticks: Ticks, readings: DeviceReadings) -> _Range:
     near = (believed.time_s >= readings.start_s - _NEAR_S) & (believed.time_s <= readings.end_s + _NEAR_S)
     seen = [*slopes, *believed.value[near]] or [0.0, readings.limit_w]
     unseen_s = max(readings.facts.get("power_averaged_s", 0.1), readings.facts.get("power_update_s", 0.1))
-    return _Range(min(seen), max(seen), max(OVER_LIMIT * readings.limit_w, *seen), unseen_s)
+    return PowerRange(min(seen), max(seen), max(OVER_LIMIT * readings.limit_w, *seen), unseen_s)
 
 
-def _edge(ticks: Ticks, at_s: float, tick_s: float, power: _Range) -> tuple[float, float]:
+def _edge(ticks: Ticks, at_s: float, tick_s: float, power: PowerRange) -> tuple[float, float]:
     """What the counter would show at a moment without ticks, and how far that may be off."""
     i = int(np.searchsorted(ticks.time_s, at_s, side="right"))
     before, after = (max(i - 1, 0), min(i, ticks.to_j.size - 1))
@@ -166,15 +169,15 @@ def _edge(ticks: Ticks, at_s: float, tick_s: float, power: _Range) -> tuple[floa
         middle_j = float(ticks.to_j[one] + (power.low_w + power.high_w) / 2 * (at_s - ticks.time_s[one]))
         width_s = float(ticks.before_s[one] - ticks.after_s[one]) / 2
         away_s = at_s - float(ticks.time_s[one])
-        low, high = power.least_j(away_s - width_s), power.most_j(away_s + width_s)
+        low, high = power.between(away_s - width_s)[0], power.between(away_s + width_s)[1]
         shift = middle_j - float(ticks.to_j[one])
         return middle_j, max(high - shift, shift - low, 0.0)
     (a_s, a_width), (b_s, b_width) = _dated(ticks, before, after, tick_s)
     a_j, b_j = float(ticks.to_j[before]), float(ticks.to_j[after])
     elapsed_s, left_s = max(at_s - a_s, 0.0), max(b_s - at_s, 0.0)
     ranges = (
-        (a_j + power.least_j(at_s - a_s - a_width), a_j + power.most_j(at_s - a_s + a_width)),
-        (b_j - power.most_j(b_s - at_s + b_width), b_j - power.least_j(b_s - at_s - b_width)),
+        (a_j + power.between(at_s - a_s - a_width)[0], a_j + power.between(at_s - a_s + a_width)[1]),
+        (b_j - power.between(b_s - at_s + b_width)[1], b_j - power.between(b_s - at_s - b_width)[0]),
     )
     low_j, high_j = max(low for low, _ in ranges), min(high for _, high in ranges)
     before_j = _slope_w(ticks, before, -1) * elapsed_s

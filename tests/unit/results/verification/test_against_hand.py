@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from llenergymeasure.results.verification.counter import RefusedError, counter_joules
+from llenergymeasure.results.verification.counter import PowerRange, RefusedError, counter_joules
 from llenergymeasure.results.verification.figures import _mean, _phase
 from llenergymeasure.results.verification.power import average_joules, power_joules, trapezoid_j
 from llenergymeasure.results.verification.readings import DeviceReadings, Series
@@ -119,3 +119,20 @@ def test_a_phase_that_may_be_nothing_is_unresolved() -> None:
     pairs = [(1.0, 5.0, None), (1.0, 0.5, None), (1.0, -2.0, None)]
     assert _phase(4, pairs, None)["status"] == "unresolved"
     assert _phase(4, [(1.0, 5.0, 0.1)] * 3, None)["energy_per_token_j"]["value"] == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "least_j", "most_j"),
+    [
+        # Of 0.1 s at 100 to 300 W, 50 ms at 600 W would be all 30 J, and of 10 J nothing may be left.
+        (0.05, 0.0, 30.0),
+        (0.02, 0.0, 12.0),
+        # In 90 ms at least what 10 ms at 600 W cannot hold of 10 J.
+        (0.09, 4.0, 30.0),
+        (0.25, 20.0, 90.0),
+        (-0.05, -30.0, 0.0),
+    ],
+)
+def test_what_power_leaves_open_between_two_looks(seconds: float, least_j: float, most_j: float) -> None:
+    found = PowerRange(100.0, 300.0, 600.0, 0.1).between(seconds)
+    assert found == pytest.approx((least_j, most_j), abs=1e-9)
