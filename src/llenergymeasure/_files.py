@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 _BLOCK = 2**17
+# Names of what is written aside, which a process that was killed may leave.
+ASIDE = ".*.tmp"
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -59,11 +59,11 @@ class Arrivals(Protocol):
 class RunOptions:
     """How to carry something out; nothing here changes what is measured.
 
-    ``log_level`` is from which level on measuring processes tell where they stand; None: nothing.
+    ``log_level`` is from which level on measuring processes tell where they stand; None: nothing. ``arrivals`` is told
+    of each result as soon as it is there.
     """
 
     arrivals: Arrivals | None = None
-
     show_progress: bool = False
     log_level: int | None = None
     launcher: Launcher | None = None

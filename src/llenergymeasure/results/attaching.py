@@ -1,20 +1,25 @@
 """Joining what a meter logged to a result that is there already."""
 
+import json
 import math
 from datetime import UTC, tzinfo
 from pathlib import Path
 
+from pydantic_core import to_json
+
+from llenergymeasure._files import read_regular
 from llenergymeasure.domain.energy.attached import AttachedLog
 from llenergymeasure.domain.energy.host_energy import HostEnergy
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.meter_log import LoggedEnergy, MeterLog
-from llenergymeasure.results.persistence import load_result, result_file, result_text
-from llenergymeasure.results.sums import DONE_FILE, rewrite
+from llenergymeasure.results.persistence import MOST_BYTES, load_result, result_file, result_text
+from llenergymeasure.results.sums import DONE_FILE, finish_rewriting, rewrite
 
 # What stands for a sensor in the row of a log.
 _SENSOR = "attached"
+_CHANGED = ("energy_devices", "energy_host_j", "energy_host_uncertainty_j", "energy_host_scope", "attached_logs")
 
 
 def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinfo = UTC) -> ExperimentResult:
@@ -38,9 +43,10 @@ def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinf
     if not math.isfinite(offset_s):
         raise ConfigError(f"--offset-s: {offset_s} is no number of seconds")
     named = result_file(path)
-    result = load_result(named)
     # A link stays one.
     file = named.resolve()
+    _finish_rewriting(file)
+    result = load_result(named)
     _check(result, named, file)
     start_s, end_s = (second + offset_s for second in _window_s(result, named))
     log = MeterLog.read(log_file, zone, start_s, end_s)
@@ -59,7 +65,6 @@ def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinf
     )
     joined = result.model_copy(
         update={
-            "schema_revision": SCHEMA_REVISION,
             "energy_devices": rows,
             "energy_host_j": host.energy_j if host else None,
             "energy_host_uncertainty_j": host.uncertainty_j if host else None,
@@ -67,8 +72,24 @@ def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinf
             "attached_logs": (*result.attached_logs, about),
         }
     )
-    rewrite(file, result_text(joined))
+    rewrite(file, _with_changes(file, joined))
     return joined
+
+
+def _finish_rewriting(file: Path) -> None:
+    """Where a log was being attached when the process was killed, that is done to its end."""
+    try:
+        finish_rewriting(file)
+    except OSError as error:
+        raise ConfigError(f"result {file}: cannot be read: {error.strerror or error}") from None
+
+
+def _with_changes(file: Path, joined: ExperimentResult) -> str:
+    """The text of a result with what a log adds, and everything else as it was written, its revision too."""
+    written = json.loads(read_regular(file, MOST_BYTES))
+    changed = json.loads(result_text(joined))
+    new = {**written, **{name: changed[name] for name in _CHANGED}}
+    return to_json(new, indent=2, inf_nan_mode="null").decode() + "\n"
 
 
 def _row(found: LoggedEnergy, log: MeterLog) -> DeviceEnergy:

@@ -8,9 +8,8 @@ from typing import Any
 from llenergymeasure._files import write_atomically
 from llenergymeasure._paths import expanded
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.results.rows.extraction import NoResultError, row_of
+from llenergymeasure.results.rows.extraction import NoResultError, row_of, setting_columns
 from llenergymeasure.results.rows.frames import csv_lines
-from llenergymeasure.results.rows.settings import differing
 from llenergymeasure.results.rows.table import ResultTable, columns_with
 
 
@@ -24,7 +23,7 @@ def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
         OSError: it cannot be written.
     """
     path = expanded(path)
-    names = columns_with(differing([result.effective_config for result in results]))
+    names = columns_with(setting_columns([result.effective_config for result in results]))
     if path.exists():
         raise FileExistsError(f"{path} exists and is not overwritten")
     write_atomically(path, csv_lines([names]) + "".join(_line(result, names) for result in results))
@@ -49,7 +48,7 @@ class ArrivingCsv:
 
     def planned(self, configs: Sequence[Mapping[str, Any]]) -> None:
         """What the results to come are of, as their ``effective_config`` will be."""
-        self._names = columns_with(differing(configs))
+        self._names = columns_with(setting_columns(configs))
 
     def finished(self, result: ExperimentResult) -> None:
         """Write a row, so that the disk has it; what cannot be written is for ``problem``, and raises nothing."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from llenergymeasure._files import flush_files, open_regular, read_regular, write_atomically, written_atomically
+from llenergymeasure._files import ASIDE, flush_files, open_regular, read_regular, write_atomically, written_atomically
 from llenergymeasure.exceptions import ConfigError
 
 DONE_FILE = "DONE"
@@ -46,7 +46,7 @@ def rewrite(file: Path, text: str) -> None:
     if done.exists():
         sums = _sums_in(done)
         # What was changed by others must not come to look whole.
-        if sums.get(file.name) not in (None, _sum_of(file)):
+        if sums.get(file.name) != _sum_of(file):
             raise ConfigError(f"{_changed(file)}; nothing is written into it")
         sums[file.name] = hashlib.sha256(text.encode()).hexdigest()
     with written_atomically(file) as aside:
@@ -54,6 +54,28 @@ def rewrite(file: Path, text: str) -> None:
         if sums is not None:
             flush_files([aside])
             write_atomically(done, _as_text(sums))
+
+
+def finish_rewriting(file: Path) -> None:
+    """Do what a ``rewrite`` of a file was ended before: give its text, which lies aside, the file's name.
+
+    It is the one that ``DONE`` has the sum of already. Where there is none, nothing is done.
+
+    Raises:
+        ConfigError: ``DONE`` cannot be read.
+        OSError: the text aside cannot be read or get its name.
+    """
+    done = file.parent / DONE_FILE
+    if not done.exists():
+        return
+    expected = _sums_in(done).get(file.name)
+    if expected is None or _sum_of(file) == expected:
+        return
+    for aside in sorted(file.parent.glob(ASIDE)):
+        if _sum_of(aside) == expected:
+            aside.replace(file)
+            flush_files([file.parent])
+            return
 
 
 def has_sums(file: Path) -> bool:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import shutil
 import tracemalloc
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,7 +23,9 @@ from llenergymeasure.results.attaching import attach_log
 from llenergymeasure.results.meter_log import MeterLog
 from llenergymeasure.results.persistence import load_result, save_result
 from llenergymeasure.results.sums import mark_done
+from llenergymeasure.results.verification.verify import verify
 from llenergymeasure.testing import fake_process_result
+from tests.unit.results.recorded import GOLDEN
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 START_S = START.timestamp()
@@ -75,6 +79,21 @@ def test_the_energy_at_the_wall_stands_beside_the_total(run: Path, tmp_path: Pat
     host = ("energy_devices", "energy_host_j", "energy_host_uncertainty_j", "energy_host_scope", "attached_logs")
     unchanged = before.model_copy(update={name: getattr(after, name) for name in host})
     assert after == unchanged
+
+
+@pytest.mark.parametrize("name", ["revision-1/gpus", "revision-3/quickstart"])
+def test_a_result_of_an_earlier_revision_stays_one(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(GOLDEN / name, folder)
+    before = load_result(folder)
+    start_s, seconds = before.start_time.timestamp(), before.duration_sec
+    meter = [(start_s + at_s, 10_000.0) for at_s in range(-2, math.ceil(seconds) + 3)]
+    attach_log(folder, log(tmp_path, meter))
+    after = load_result(folder)
+    assert after.schema_revision == before.schema_revision
+    assert after.energy_devices[-1].scope == "wall"
+    assert caplog.text == ""
+    assert verify(folder).agrees
 
 
 def test_a_ramp_is_interpolated_at_the_edges(run: Path, tmp_path: Path) -> None:

@@ -121,6 +121,15 @@ def test_settings_that_differ_digests_and_the_folder_have_columns(raw_of: RawOf,
     assert list(rows[0]) == columns_with(["pytorch.batch_size"])
 
 
+def test_settings_that_have_a_column_of_their_own_have_no_second_one(raw_of: RawOf, tmp_path: Path) -> None:
+    configs = [raw_of().effective_config | {"precision": precision} for precision in ("fp32", "bf16")]
+    results = [ExperimentResult.from_processes([raw_of(effective_config=config)]) for config in configs]
+    file = export_csv(results, tmp_path / "out.csv")
+    header = file.read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert len(header) == len(set(header))
+    assert [row["precision"] for row in rows_of(file)] == ["fp32", "bf16"]
+
+
 def test_each_result_is_in_the_file_as_soon_as_it_is_there(raw_of: RawOf, tmp_path: Path) -> None:
     results = [with_batch(raw_of, size, name=f"run {size}") for size in (1, 2, 4)]
     arriving = ArrivingCsv(tmp_path / "out.csv")

@@ -16,7 +16,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.outputs import read_outputs
 from llenergymeasure.results.persistence import load_result, save_result
-from llenergymeasure.results.sums import has_sums, mark_done, problem_of, problems_with, rewrite
+from llenergymeasure.results.sums import finish_rewriting, has_sums, mark_done, problem_of, problems_with, rewrite
 from tests.fakes.effort import examples
 
 
@@ -188,6 +188,30 @@ def test_a_file_is_rewritten_together_with_its_sum(run: Path) -> None:
     sums = json.loads((run / "DONE").read_text(encoding="utf-8"))
     assert sums == before | {"result.json": hashlib.sha256(b"other").hexdigest()}
     assert sorted(path.name for path in run.iterdir()) == ["DONE", "outputs.parquet", "result.json"]
+
+
+def test_what_was_added_later_is_not_vouched_for(run: Path) -> None:
+    (run / "DONE").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="it is not the file that was written"):
+        rewrite(run / "result.json", "other")
+    assert problem_of(run / "result.json") is not None
+
+
+def test_a_rewriting_that_was_killed_between_its_two_names_is_done_to_its_end(run: Path) -> None:
+    before = (run / "result.json").read_bytes()
+    rewrite(run / "result.json", "other")
+    # DONE has its name, and the text has not.
+    (run / "result.json").write_bytes(before)
+    (run / ".0123.tmp").write_text("other", encoding="utf-8")
+    (run / ".0124.tmp").write_text("of something else", encoding="utf-8")
+    finish_rewriting(run / "result.json")
+    assert (run / "result.json").read_text(encoding="utf-8") == "other"
+    assert problem_of(run / "result.json") is None
+    finish_rewriting(run / "result.json")
+    # What was changed by others stays, and is told.
+    (run / "result.json").write_text("{}", encoding="utf-8")
+    finish_rewriting(run / "result.json")
+    assert problem_of(run / "result.json") is not None
 
 
 def test_where_nothing_was_whole_nothing_comes_to_look_so(tmp_path: Path) -> None:

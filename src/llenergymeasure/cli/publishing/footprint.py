@@ -77,11 +77,7 @@ def footprint_command(folders: tuple[Path, ...], **options: Any) -> int:
 
 def terms_lines(terms: FootprintTerms) -> list[str]:
     """What is worked out with, and where it comes from."""
-    pue = (
-        "not stated: the energy of the machine as it was measured, without its site's"
-        if terms.pue is None
-        else f"{terms.pue:g}"
-    )
+    pue = "not stated: energy of what was measured and of nothing beside it" if terms.pue is None else f"{terms.pue:g}"
     rows = [("PUE", pue)]
     if terms.intensity is not None:
         rows.append(("intensity", f"{terms.intensity.g_per_kwh:g} gCO2e/kWh, {terms.intensity.source}"))

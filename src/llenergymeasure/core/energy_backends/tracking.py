@@ -11,6 +11,7 @@ from llenergymeasure.core.energy_backends.base import SensorBase, can_begin_now,
 from llenergymeasure.core.energy_backends.headline import best_founded
 from llenergymeasure.core.foreign import checked, with_defaults
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, counted_devices, headline_energy_j
+from llenergymeasure.domain.trace import DeviceTrace
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import contained, first_line
 from llenergymeasure.protocols import EnergyBackend
@@ -81,7 +82,22 @@ class Tracking:
                 self._problem = f"could not stop: {first_line(error)}"
         return no_energy(f"{self._energy.name} {self._problem}", 0.0)
 
+    def _with_readable_trace(self, given: EnergyMeasurement) -> tuple[EnergyMeasurement, list[MeasurementWarning]]:
+        """A measurement whose readings can be kept; where they cannot, without them and with the reason."""
+        if not isinstance(given, EnergyMeasurement):
+            return given, []
+        try:
+            if not isinstance(given.trace, tuple | list):
+                raise ValueError(f"gave {type(given.trace).__name__} where readings belong")
+            for trace in given.trace:
+                checked(DeviceTrace, trace)
+        except ValueError as error:
+            why = f"the readings of {self._energy.name} are not kept: it {error}"
+            return replace(given, trace=()), [MeasurementWarning("sidecar_not_written", why)]
+        return given, []
+
     def _completed(self, given: EnergyMeasurement) -> EnergyMeasurement:
+        given, untold = self._with_readable_trace(given)
         try:
             found = checked(EnergyMeasurement, _without_no_numbers(given))
         except ValueError as error:
@@ -93,7 +109,7 @@ class Tracking:
             return self._refused(f"gave {problem}", found)
         absurd = [row for row in found.devices if row not in counted and not _may_be(row.energy_j, found.duration_sec)]
         rows = [row.unknown if row in absurd else row for row in found.devices]
-        told = [
+        told = untold + [
             MeasurementWarning("not_in_the_total", f"{self._energy.name} gave {row.energy_j:g} J for {row.device}")
             for row in absurd
         ]

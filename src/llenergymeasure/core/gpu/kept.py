@@ -54,6 +54,7 @@ def _facts(record: GpuRecord) -> dict[str, float]:
         "power_limit_w": card.power_limit_w,
         "counter_update_s": counter.update_s,
         "counter_window_s": counter.window_s,
+        "counter_covers_power": float(not card.counter_is_of_something_else),
     }
     average = record.average_sensor
     if average is not None:

@@ -22,6 +22,8 @@ _Value = TypeVar("_Value")
 _FIELD_POWER_AVERAGE, _FIELD_POWER_INSTANT = 185, 186
 _FIELD_DEFAULT_LIMIT, _FIELD_CURRENT_LIMIT = 189, 190
 _SCOPE_GPU, _SCOPE_MODULE = 0, 1
+# One refresh of 25 to 100 ms lies between two looks at most; processor and memory of a module take tens of watts.
+_LOOKS_AT_SCOPES, _CLEARLY_MORE = 3, 1.02
 _OF_A_MODULE = " of NVML_POWER_SCOPE_MODULE"
 
 
@@ -149,8 +151,7 @@ class NvmlDevice(GpuDeviceBase):
         answering = [scope for scope, power_w in zip(scopes, told_w, strict=True) if power_w is not None]
         self._power_scope = answering[0] if answering else None
         self.scope = "module" if self._power_scope == _SCOPE_MODULE else "gpu"
-        # A driver that knows of no scopes answers every one alike; a module takes more than its GPU.
-        self._is_in_a_module = _SCOPE_MODULE in answering and told_w[0] != told_w[1]
+        self._is_in_a_module = self.scope == "module" or self._module_takes_more()
         of_what = _OF_A_MODULE if self.scope == "module" else ""
         self.average_power_field = f"NVML_FI_DEV_POWER_AVERAGE{of_what}"
         self.power_field = (
@@ -161,6 +162,17 @@ class NvmlDevice(GpuDeviceBase):
         self.power_lag_s = REFRESH_S if instant else usage_lag_s(self.name(), architecture)
         if self.power_lag_s > REFRESH_S and architecture is not None:
             self.power_averaged_s = self.power_lag_s
+
+    def _module_takes_more(self) -> bool:
+        """Whether what is told of the module is more than what is told of the GPU, each time and clearly.
+
+        A driver that knows of no scopes reads one sensor for both, which may be new in between, but not each time.
+        """
+        both = [(_FIELD_POWER_INSTANT, _SCOPE_GPU), (_FIELD_POWER_INSTANT, _SCOPE_MODULE)]
+        looks = [self._fields_w(both) for _ in range(_LOOKS_AT_SCOPES)]
+        return all(
+            gpu_w is not None and module_w is not None and module_w > _CLEARLY_MORE * gpu_w for gpu_w, module_w in looks
+        )
 
     def name(self) -> str:
         """Product name."""

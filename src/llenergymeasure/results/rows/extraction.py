@@ -6,7 +6,7 @@ result says.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import groupby
@@ -21,7 +21,7 @@ from llenergymeasure.domain.metrics import DeviceEnergy
 from llenergymeasure.domain.warnings import flag_of, validity_of_energy
 from llenergymeasure.results.persistence import SCHEMA_VERSION, as_written, name_model_facts
 from llenergymeasure.results.rows.columns import FIGURES, FIXED, SETTINGS, Value
-from llenergymeasure.results.rows.settings import flat_settings
+from llenergymeasure.results.rows.settings import differing, flat_settings
 
 # Columns by the object that they have their values in.
 _SECTIONS = [
@@ -86,6 +86,12 @@ def row_in(content: str | bytes, folder: str | None) -> ResultRow:
         if name not in _SETTING_NAMES:
             flat[f"effective_config.{name}"] = value
     return ResultRow(values, flat, folder)
+
+
+def setting_columns(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of the settings that differ in [n] configurations, by the names that rows have them under."""
+    names = (name for name in differing(configs) if name not in _SETTING_NAMES)
+    return [f"effective_config.{name}" if name in _FIXED_NAMES else name for name in names]
 
 
 def _taken(written: Mapping[str, Any]) -> dict[str, Value]:

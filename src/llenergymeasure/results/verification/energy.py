@@ -15,7 +15,7 @@ from llenergymeasure.results.verification.power import (
     unseen_j,
 )
 from llenergymeasure.results.verification.raw_results import check_trace_copies
-from llenergymeasure.results.verification.readings import DeviceReadings, device_readings, read_windows
+from llenergymeasure.results.verification.readings import DeviceReadings, Series, device_readings, read_windows
 from llenergymeasure.results.verification.requests import named
 from llenergymeasure.results.verification.tables import TRACE, Row, Table
 
@@ -155,7 +155,7 @@ def _verify_witness(name: str, row: Row, derived: float | None, report: Report) 
 
 def _verify_other_reading(name: str, row: Row, readings: DeviceReadings, power: Derived | None, report: Report) -> None:
     """What stands beside the card's own average: its counter, else its power."""
-    counter = _counter_or_none(readings)
+    counter = _counter_or_none(readings) if readings.facts.get("counter_covers_power", 1.0) else None
     beside = counter or power
     off = 0.0 if counter is None else _BOUND_WITHIN * counter.bound_j
     report.check(f"{name}.witness_j", row["witness_j"], _joules(beside), rel=_CLOSE, off=off)
@@ -213,13 +213,9 @@ def _verify_rising_counter(name: str, row: Row, readings: DeviceReadings, report
     before = np.flatnonzero(reads.ended_s <= readings.start_s)
     if not before.size or reads.ended_s[-1] < readings.end_s - 0.1:
         raise DamageError("its counter was not read at both ends of the window")
-    values = reads.value[before[-1] :]
-    rises = np.diff(values)
-    if "range_j" in readings.facts:
-        rises = np.where(rises < 0, rises + readings.facts["range_j"], rises)
-    if np.any(rises < 0):
-        raise DamageError("its counter went back")
-    energy_j = float(rises.sum())
+    energy_j = _risen_j(reads, int(before[-1]), readings.facts)
+    if energy_j is None:
+        raise DamageError("its counter went back, or rose by more than can be")
     report.check(f"{name}.energy_j", row["energy_j"], energy_j, rel=_SUM)
     # Two reads may each be a refresh old, at mean power.
     span_s = float(reads.ended_s[-1] - reads.began_s[before[-1]])
@@ -229,6 +225,21 @@ def _verify_rising_counter(name: str, row: Row, readings: DeviceReadings, report
     if readings.facts.get("ceiling_w", _NO_LIMIT_W) < _NO_LIMIT_W:
         holds = holds and said <= least_j * (1 + _CLOSE)
     report.check_that(f"{name}.uncertainty_j", said, holds, f"two refreshes of the counter are {least_j:.6g} J")
+
+
+def _risen_j(reads: Series, first: int, facts: Mapping[str, float]) -> float | None:
+    """What a counter rose by; a read that cannot be is passed over, and None where the last one cannot be."""
+    round_j, ceiling_w = facts.get("range_j"), facts.get("ceiling_w", _NO_LIMIT_W)
+    risen_j, believed, is_last_believed = 0.0, first, True
+    for i in range(first + 1, reads.value.size):
+        rise_j = float(reads.value[i] - reads.value[believed])
+        if rise_j < 0 and round_j is not None:
+            rise_j += round_j
+        seconds = float(reads.ended_s[i] - reads.began_s[believed]) + 2 * facts.get("counter_update_s", 0.0)
+        is_last_believed = 0 <= rise_j <= ceiling_w * seconds
+        if is_last_believed:
+            risen_j, believed = risen_j + rise_j, i
+    return risen_j if is_last_believed else None
 
 
 def _verify_meter(name: str, row: Row, readings: DeviceReadings, report: Report) -> None:

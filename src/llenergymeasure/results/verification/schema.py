@@ -31,8 +31,8 @@ LATER: Mapping[str, str] = {
     "weights_digest": "s?", "adapter_digest": "s?", "draft_digest": "s?", "outputs": "s?", "trace": "s?",
     "attached_logs": "l", "definitions": "o",
 }  # fmt: skip
-# What came with the newest revision: a file that has them is of no earlier one.
-_OF_THE_NEWEST = ("trace", "energy_interval_j", "energy_interval_parts_j", "attached_logs", "dither_energy_j")
+# What came with the newest revision: a file that has them is of no earlier one. A log may be attached to any.
+_OF_THE_NEWEST = ("trace", "energy_interval_j", "energy_interval_parts_j", "dither_energy_j")
 # Sentences for people, made of what is verified; nobody else can say them again word by word.
 SENTENCES = ("reproducibility_notes", "energy_host_scope")
 

@@ -8,6 +8,7 @@ import pytest
 
 from llenergymeasure.core.energy_backends.tracking import Tracking, of_the_window, with_rows_of
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, only_gpus
+from llenergymeasure.domain.trace import DeviceTrace, Reading, Readings
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.testing import FakeClock, FakeEnergy
 
@@ -181,6 +182,16 @@ def test_no_energy_without_a_reason_has_one() -> None:
 def test_of_a_total_that_was_rounded_the_rows_have_the_last_word() -> None:
     assert tracked(Giving(of_rows(replace(GOOD, energy_j=300.12), total_j=300.1))).total_j == 300.12
     assert tracked(Giving(of_rows(replace(GOOD, energy_j=300.12), total_j=301.0))).total_j is None
+
+
+def test_readings_that_cannot_be_kept_cost_no_joules() -> None:
+    failed = Readings(kind="power", reads=(Reading(1.0, math.nan),))
+    trace = DeviceTrace(device="GPU-0", sensor="fake", start_s=0.0, end_s=3.0, facts={}, readings=(failed,))
+    found = tracked(Giving(replace(of_rows(GOOD), trace=(trace,))))
+    assert (found.total_j, found.trace) == (300.0, ())
+    (warning,) = found.warnings
+    assert warning.flag == "sidecar_not_written"
+    assert "readings.0.reads.0.value nan" in str(warning)
 
 
 def test_what_a_sensor_said_stays_where_its_figures_cannot_be_read() -> None:

@@ -153,3 +153,5 @@ def test_where_power_is_told_of_the_gpu_and_of_its_module_the_counter_is_the_mod
     # A driver that knows of no scopes gives the same for each.
     assert _read_as(FakeGpu("GPU-a", 300.0, module_w=300.0))[:2] == ("gpu", "gpu")
     assert _read_as(FakeGpu("GPU-a", 300.0))[:2] == ("gpu", "gpu")
+    # Or nearly the same, where the one sensor was new between two of its answers.
+    assert _read_as(FakeGpu("GPU-a", 300.0, module_w=303.0))[:2] == ("gpu", "gpu")

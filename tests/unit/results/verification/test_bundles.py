@@ -133,6 +133,33 @@ def test_a_counter_of_a_package_is_unwound_where_it_goes_round(tmp_path: Path) -
     assert "uncertainty_j" in bound
 
 
+@pytest.mark.parametrize("wrong_uj", ["900000000", "262000000000"])
+def test_a_read_of_a_counter_that_cannot_be_is_passed_over(wrong_uj: str, tmp_path: Path) -> None:
+    root = tmp_path / "powercap"
+    root.mkdir()
+    zone = rapl.Zone(root, "intel-rapl:0", "package-0", energy_uj=1_000_000_000)
+    zone.limit(100.0)
+    clock = FakeClock(10.0)
+    sensor = RAPLBackend(root, clock=clock)
+    tracker = sensor.start_tracking()
+    for joules in (50.0, None, 50.0):
+        clock.time_s += 1.0
+        if joules is None:
+            zone.say(wrong_uj)
+        else:
+            zone.use(joules)
+        tracker.watch.look()
+    found = sensor.stop_tracking(tracker)
+    assert found.total_j == pytest.approx(100.0)
+    rows = tuple(replace(row, sensor="rapl", duration_sec=found.duration_sec, headline=True) for row in found.devices)
+    raw = with_energy(replace(found, devices=rows), "rapl")
+    ended = raw.start_time.replace(second=raw.start_time.second + 3)
+    bundle_of(tmp_path / "b", [raw.model_copy(update={"end_time": ended})])
+    report = verify(tmp_path / "b")
+    assert [line for line in wrong(report) if "energy" in line] == []
+    assert "energy_devices[0].energy_j" not in unverifiable(report)
+
+
 def test_power_of_a_meter_is_integrated_again(tmp_path: Path) -> None:
     root = tmp_path / "hwmon"
     meter = hwmon.Meter(root, "hwmon0", "Grace Power Socket 0", 80.0)
