@@ -49,8 +49,8 @@ def test_a_row_per_result_with_a_column_for_what_differs_and_units_in_the_header
     assert (ran.code, ran.err) == (0, "")
     head, _, a, b, count = table(ran.out)
     assert head == [
-        "name", "pytorch.batch_size", "requests", "output tokens", "output tokens (1/s)", "TTFT p50 (s)",
-        "energy (J)", "energy per output token (J)", "validity", "origin", "folder",
+        "name", "pytorch.batch_size", "requests", "output tokens", "output tokens (tokens/s)", "TTFT p50 (s)",
+        "energy (J)", "energy per output token (J/token)", "validity", "origin", "folder",
     ]  # fmt: skip
     origin = "sensed: energy counter of the GPU (nvml)"
     assert a == ["a", "1", "1", "4", "2", "0.5000", "80", "20", "citable", origin, "r/a"]

@@ -98,7 +98,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         _energy("energy_per_output_token_j", "J/token"),
         _energy("avg_energy_per_token_j", "J/token"),
-        _energy("energy_per_request_j", "J"),
+        _energy("energy_per_request_j", "J/request"),
         _energy("total_energy_j", "J"),
         _energy("energy_adjusted_j", "J", _adjusted_bound_pct),
         _energy("energy_net_of_loaded_idle_j", "J", _net_bound_pct),
@@ -113,7 +113,7 @@ METRICS: dict[str, Metric] = {
         _energy("idle_loaded_power_w", "W", _nothing),
         _plain("tokens_per_second", "tokens/s"),
         _plain("total_tokens_per_second", "tokens/s"),
-        _plain("requests_per_second", "1/s"),
+        _plain("requests_per_second", "requests/s"),
         _plain("duration_sec", "s"),
         *(_latency(kind, figure) for kind in _KINDS for figure in _FIGURES),
         Metric(
