@@ -161,7 +161,7 @@ def test_what_was_left_out_of_a_folder_is_told(llem: Llem, folder: Path) -> None
     ran = llem("compare", "a_0", "all")
     assert ran.code == 0
     assert "B  all (2 runs)" in ran.out
-    assert ran.err.startswith("llem: left out: result all/b2/result.json: this is no JSON")
+    assert ran.err.startswith("llem: left out: all/b2/result.json: this is no JSON")
 
 
 def test_single_runs_without_tokens_are_compared_by_their_figures(llem: Llem, folder: Path) -> None:
