@@ -39,7 +39,11 @@ _TWO = 2
     show_default=True,
     help="What is too little to matter, in percent.",
 )
-@click.option("--anyway", is_flag=True, help="Compare also what different sensors read, or what covers other things.")
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Compare also what different sensors read, what covers other things, or what was worked out otherwise.",
+)
 @click.option("--markdown", is_flag=True, help="Print Markdown, for an issue or a paper.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every metric.")
 def compare_command(
