@@ -1,6 +1,7 @@
 """A result or a study as the folder that it lies in."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ class Bundle:
             ConfigError: there is no result.
         """
         path = expanded(path)
-        if not (path / RUNS_DIR).is_dir() or (path / RESULT_FILE).exists():
+        # In this way what is no path is no study; the name of the result is looked at with more words.
+        if not os.path.isdir(path / RUNS_DIR) or (path / RESULT_FILE).exists():  # noqa: PTH112
             file = result_file(path)
             if not file.is_file():
                 raise ConfigError(f"{path}: there is no result here; give the folder of a result or of a study")

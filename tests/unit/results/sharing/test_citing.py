@@ -14,6 +14,7 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.citing import Account, bibtex, methods_of_one
+from llenergymeasure.results.sharing.opening import bundle_in
 from tests.unit.results.sharing.kinds import counted, modelled, packages, parallel, raw_of, saved, study, unmeasured
 
 GOLDEN = Path(__file__).parents[3] / "golden"
@@ -240,12 +241,12 @@ def test_what_a_file_has_in_it_begins_no_line_of_its_own(tmp_path: Path) -> None
     assert len(text_of(study(tmp_path / "s", result)).splitlines()) == 2
 
 
-@pytest.mark.parametrize("name", ["nothing", "empty", "study"])
+@pytest.mark.parametrize("name", ["nothing", "empty", "study", "a\0b", "x" * 5000])
 def test_where_there_is_no_result_that_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "study" / "runs" / "0000-0").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="result"):
-        Bundle.of(tmp_path / name)
+    with pytest.raises(ConfigError, match="result"), bundle_in(tmp_path / name):
+        pass
 
 
 def test_nothing_is_said_of_a_result_that_was_edited(tmp_path: Path) -> None:
