@@ -12,7 +12,7 @@ from llenergymeasure.cli.streams import show, tell
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.comparing.comparison import Comparison, compare
 from llenergymeasure.results.comparing.limits import Limit, exit_code, held_to
-from llenergymeasure.results.comparing.reading import Found, read_groups
+from llenergymeasure.results.comparing.reading import read_groups
 from llenergymeasure.results.comparing.written import as_written
 from llenergymeasure.results.differences import differing_settings
 from llenergymeasure.results.outputs import compare_runs
@@ -39,7 +39,11 @@ _TWO = 2
     show_default=True,
     help="What is too little to matter, in percent.",
 )
-@click.option("--anyway", is_flag=True, help="Compare also what different sensors read, or what covers other things.")
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Compare also what different sensors read, what covers other things, or what was worked out otherwise.",
+)
 @click.option("--markdown", is_flag=True, help="Print Markdown, for an issue or a paper.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every metric.")
 def compare_command(
@@ -61,30 +65,29 @@ def compare_command(
     """
     wanted = [Limit.of(text) for text in limits]
     read = read_groups(named)
-    for line in read.left_out:
-        tell(f"llem: left out: {line}")
+    for each in read.left_out:
+        tell(f"llem: left out: {each}")
     found = compare(read.groups, margin=margin / 100, anyway=anyway)
     outcomes = held_to(found, wanted)
     if as_json:
         show(json.dumps(as_written(found, outcomes), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        show(_text(found, read, markdown))
+        show(_text(found, markdown))
     for outcome in outcomes:
         if outcome.state != "kept":
             tell(f"llem: {outcome.line}")
     return exit_code(outcomes, strict=strict)
 
 
-def _text(found: Comparison, read: Found, markdown: bool) -> str:
+def _text(found: Comparison, markdown: bool) -> str:
     """The table; below it, of two single runs, what their tokens say."""
     is_of_two_runs = len(found.groups) == _TWO and all(len(group.runs) == 1 for group in found.groups)
     if markdown or not is_of_two_runs:
         return render_comparison.comparison(found, markdown=markdown)
-    first, second = (read.files[group.runs[0]] for group in found.groups)
-    a, b = (group.results[0].validity for group in found.groups)
+    first, second = (group.results[0] for group in found.groups)
     settings = differing_settings(first, second)
     try:
-        tokens = render.comparison(compare_runs(first, second), settings, (a, b))
+        tokens = render.comparison(compare_runs(first, second), settings, (first.validity, second.validity))
     except ConfigError as error:
         tokens = render.not_compared(settings, str(error))
     return f"{render_comparison.comparison(found, with_settings=False)}\n\n{tokens}"

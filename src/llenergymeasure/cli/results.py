@@ -11,11 +11,12 @@ from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show, tell
 from llenergymeasure.domain.experiment import SCHEMA_REVISION
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.reading import Skipped, rows_in
+from llenergymeasure.results.reading import Skipped
 from llenergymeasure.results.rows.columns import FOLDER
 from llenergymeasure.results.rows.conditions import Condition
 from llenergymeasure.results.rows.frames import as_arrow, as_csv, as_json
 from llenergymeasure.results.rows.table import ResultTable
+from llenergymeasure.results.sharing.opening import rows_within
 
 _FOR_PEOPLE = {"text": render_table.text, "markdown": render_table.markdown, "latex": render_table.latex}
 _FOR_PROGRAMS = {"csv": as_csv, "json": as_json}
@@ -42,9 +43,9 @@ def results_command(
 ) -> int:  # fmt: skip
     """Put saved results into a table: a row for each, with a column for every setting that differs.
 
-    DIR is a folder of a run or a study, finished or not, a folder with such in it, a result.json, or a pattern in
-    quotes; each result counts once. Conditions are NAME=VALUE, or with !=, <, >, <=, >=; null is not set. Names of
-    columns are those of --format csv.
+    DIR is a folder of a run or a study, finished or not, a folder with such in it, a result.json, an archive of llem
+    pack, or a pattern in quotes; each result counts once. Conditions are NAME=VALUE, or with !=, <, >, <=, >=; null is
+    not set. Names of columns are those of --format csv.
 
     What cannot be used is listed on stderr with its reason. Exit code 1 where that is a result that is damaged, and 0
     where it is an experiment that gave none.
@@ -52,9 +53,8 @@ def results_command(
     _check(form, output)
     conditions = [Condition.of(each) for each in where]
     skipped: list[Skipped] = []
-    table = ResultTable(
-        rows_in(paths, skipped.append), lambda value: all(each.holds(value(each.name)) for each in conditions)
-    )
+    with rows_within(paths, skipped.append) as rows:
+        table = ResultTable(rows, lambda value: all(each.holds(value(each.name)) for each in conditions))
     for condition in conditions:
         table.check(condition.name)
     table.sort(sort)

@@ -7,7 +7,9 @@ import click
 from llenergymeasure.cli import render_result
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
+from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.persistence import load_result
+from llenergymeasure.results.sharing.opening import bundle_in, is_archive
 
 
 @click.command("show")
@@ -16,8 +18,15 @@ def show_command(result: Path) -> int:
     """Print a result again as after its run.
 
     RESULT is the folder of a run, its result.json, or the folder of an experiment in a study, such as
-    STUDY/runs/0005-HASH, of which the newest attempt counts. For a whole study see llem results.
+    STUDY/runs/0005-HASH, of which the newest attempt counts, or the archive of one. For a whole study see llem results.
     """
-    found = load_result(result)
-    show(render_result.experiment(found, found.folder))
+    if not is_archive(result):
+        found = load_result(result)
+        show(render_result.experiment(found, found.folder))
+        return 0
+    with bundle_in(result) as bundle:
+        if bundle.is_study:
+            raise ConfigError(f"archive {result}: this is of a whole study; see llem results {result}")
+        (found,) = bundle.results()
+    show(render_result.experiment(found, result))
     return 0

@@ -327,3 +327,10 @@ def summaries(raws: Sequence[RawProcessResult]) -> list[ProcessSummary]:
         )
         for r in raws
     ]
+
+
+def aggregation(raws: Sequence[RawProcessResult]) -> Aggregation | None:
+    """How several processes are put together; None for one."""
+    if len(raws) == 1:
+        return None
+    return Aggregation(n_processes=len(raws), parallelism=raws[0].parallelism, method="sum over devices")

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 
 from llenergymeasure.domain import assembly, in_short
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.energy import idle_share
 from llenergymeasure.domain.energy.attached import AttachedLog
-from llenergymeasure.domain.energy.provenance import energy_origin, is_modelled
+from llenergymeasure.domain.energy.provenance import energy_origin, rests_on_a_model
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import inputs_digest, outputs_digest
 from llenergymeasure.domain.figures import ComputeFigures, EnergyFigures, SpeedFigures
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 #      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot; definitions, which say by
 #      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
 SCHEMA_REVISION = 5
-
-_ROW = TypeAdapter(DeviceEnergy)
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
@@ -166,7 +164,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
         if not isinstance(data, Mapping):
             return data
         told, total_j = data.get("measurement_warnings"), data.get("total_energy_j")
-        modelled = total_j is not None and _rests_on_a_model(data.get("energy_devices") or ())
+        modelled = total_j is not None and rests_on_a_model(data.get("energy_devices") or ())
         # Anything else is refused by the field itself.
         found = validity_of_energy(told if isinstance(told, (list, tuple)) else (), total_j, modelled=modelled)
         return {**data, "validity": found.verdict, "validity_flags": list(found.decided_by)}
@@ -322,7 +320,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
             outputs=files.outputs,
             trace=files.trace,
             process_results=assembly.summaries(raws),
-            aggregation=_aggregation(raws),
+            aggregation=assembly.aggregation(raws),
         )
 
 
@@ -388,17 +386,3 @@ class StudyResult(BaseModel):
         return in_short.study(self)
 
     __str__ = __repr__
-
-
-def _rests_on_a_model(rows: Sequence[Any]) -> bool:
-    """Whether rows of devices, as values or as a file has them, form a total that no sensor is behind."""
-    try:
-        return is_modelled([row if isinstance(row, DeviceEnergy) else _ROW.validate_python(row) for row in rows])
-    except (ValidationError, TypeError):
-        return False  # told where the fields themselves are validated
-
-
-def _aggregation(raws: Sequence[RawProcessResult]) -> Aggregation | None:
-    if len(raws) == 1:
-        return None
-    return Aggregation(n_processes=len(raws), parallelism=raws[0].parallelism, method="sum over devices")

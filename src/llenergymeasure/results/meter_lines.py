@@ -1,9 +1,10 @@
 """The lines of a meter's log, read one after the other: what is no reading is refused, and the line is named."""
 
 import codecs
+import contextlib
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Protocol
@@ -37,7 +38,7 @@ class _NoReadingError(Exception):
     """Why a line is no reading."""
 
 
-def readings(path: Path, zone: tzinfo, digest: Digest) -> Iterator[tuple[float, float]]:
+def readings(path: Path, zone: tzinfo, digest: Digest) -> Generator[tuple[float, float]]:
     """Unix seconds and watts of each line of a log; no more than a line is held.
 
     Args:
@@ -49,28 +50,30 @@ def readings(path: Path, zone: tzinfo, digest: Digest) -> Iterator[tuple[float, 
         ConfigError: it cannot be read, lacks a column or has two, or a line is no reading or not later than the last.
     """
     try:
-        lines = csv.reader(_lines(path, digest), strict=True)
-        header = next(lines, [])
-        at = _columns(header, path)
-        last_s = None
-        for line in lines:
-            if not "".join(line).strip():
-                continue
-            try:
-                time_s, power_w = _reading(line, len(header), at, zone)
-                if last_s is not None and time_s <= last_s:
-                    raise _NoReadingError("the reading is not later than the one before it")
-            except _NoReadingError as error:
-                raise ConfigError(f"meter log {path}:{lines.line_num}: {error}") from None
-            last_s = time_s
-            yield time_s, power_w
+        # Closed here: who keeps an error keeps this frame with it, and what is open in it.
+        with contextlib.closing(_lines(path, digest)) as text:
+            lines = csv.reader(text, strict=True)
+            header = next(lines, [])
+            at = _columns(header, path)
+            last_s = None
+            for line in lines:
+                if not "".join(line).strip():
+                    continue
+                try:
+                    time_s, power_w = _reading(line, len(header), at, zone)
+                    if last_s is not None and time_s <= last_s:
+                        raise _NoReadingError("the reading is not later than the one before it")
+                except _NoReadingError as error:
+                    raise ConfigError(f"meter log {path}:{lines.line_num}: {error}") from None
+                last_s = time_s
+                yield time_s, power_w
     except OSError as error:
         raise ConfigError(f"meter log {path}: cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"meter log {path}: this is no CSV in UTF-8: {error}") from None
 
 
-def _lines(path: Path, digest: Digest) -> Iterator[str]:
+def _lines(path: Path, digest: Digest) -> Generator[str]:
     n_bytes, rest, decoder = 0, "", codecs.getincrementaldecoder("utf-8-sig")()
     with open_regular(path) as file:
         while block := file.read(_BLOCK_BYTES):

@@ -1,5 +1,6 @@
 """A meter's own log of power over time around a window, from a CSV file with the columns ``time`` and ``W``."""
 
+import contextlib
 import hashlib
 from array import array
 from collections.abc import Sequence
@@ -67,18 +68,19 @@ class MeterLog:
         digest = hashlib.sha256()
         times, powers = array("d"), array("d")
         first_s = last_s = None
-        for time_s, power_w in readings(path, zone, digest):
-            first_s, last_s = time_s if first_s is None else first_s, time_s
-            if time_s <= start_s:
-                del times[:], powers[:]
-            if not times or times[-1] < end_s:
-                times.append(time_s)
-                powers.append(power_w)
-            if len(times) > _MOST_READINGS:
-                raise ConfigError(
-                    f"meter log {path}: it has over {_MOST_READINGS:,} readings in the window; write means over longer "
-                    "times"
-                )
+        with contextlib.closing(readings(path, zone, digest)) as read:
+            for time_s, power_w in read:
+                first_s, last_s = time_s if first_s is None else first_s, time_s
+                if time_s <= start_s:
+                    del times[:], powers[:]
+                if not times or times[-1] < end_s:
+                    times.append(time_s)
+                    powers.append(power_w)
+                if len(times) > _MOST_READINGS:
+                    raise ConfigError(
+                        f"meter log {path}: it has over {_MOST_READINGS:,} readings in the window; write means over "
+                        "longer times"
+                    )
         return cls(
             file=path.name,
             sha256=digest.hexdigest(),

@@ -34,12 +34,14 @@ _MOST_SHOWN = 80
 class Skipped:
     """What was passed over, and why.
 
-    ``damaged`` is a result that is there and cannot be used; otherwise there is none, as of an experiment that failed.
+    ``damaged`` is a result that is there and cannot be used; otherwise there is none, as of an experiment that
+    ``failed`` and left word of it.
     """
 
     path: Path
     reason: str
     damaged: bool
+    failed: bool = False
 
     def __str__(self) -> str:
         return f"{in_a_line(str(self.path))}: {in_a_line(self.reason)}"
@@ -59,6 +61,45 @@ def refuse_damaged(skipped: Skipped) -> None:
     _log.warning("passed over: %s", skipped)
 
 
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A ``result.json``; of a study's attempt nothing is believed that ``DONE`` has no sum of.
+
+    ``key`` is the same of two names of one file.
+    """
+
+    file: str
+    sums_needed: bool
+    key: tuple[int, int]
+
+
+def files_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = refuse_damaged) -> Iterator[ResultFile]:
+    """The files that ``results_in`` reads, each once, of which none is read.
+
+    Raises:
+        ConfigError: as ``results_in``.
+    """
+    seen: set[tuple[int, int]] = set()
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        n_found = 0
+        for found in _found_at(path):
+            n_found += 1
+            if isinstance(found, Skipped):
+                on_skipped(found)
+                continue
+            try:
+                status = os.stat(found.file)  # noqa: PTH116 - thousands of them
+            except OSError as error:
+                on_skipped(_unreadable(found.file, error))
+                continue
+            key = (status.st_dev, status.st_ino)
+            if key not in seen:
+                seen.add(key)
+                yield ResultFile(found.file, found.sums_needed, key)
+        if not n_found:
+            raise ConfigError(f"{path}: there is no result in it; name the folder of a run or a study, or one above it")
+
+
 def results_in(
     paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = refuse_damaged
 ) -> Iterator[ExperimentResult]:
@@ -72,6 +113,15 @@ def results_in(
     Raises:
         ConfigError: a path is not there, or has no result below it; a result is damaged and nobody wants to be told.
     """
+    return results_of(files_in(paths, on_skipped), on_skipped)
+
+
+def results_of(files: Iterable[ResultFile], on_skipped: OnSkipped = refuse_damaged) -> Iterator[ExperimentResult]:
+    """The results in files that were found; each is read when it is asked for.
+
+    Raises:
+        ConfigError: one is damaged and nobody wants to be told.
+    """
 
     def whole(content: bytes, file: str) -> ExperimentResult:
         try:
@@ -79,7 +129,7 @@ def results_in(
         except ConfigError as error:
             raise NoResultError(str(error).removeprefix(f"result {file}: ")) from None
 
-    return _read(paths, whole, on_skipped)
+    return _read(files, whole, on_skipped)
 
 
 def rows_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = refuse_damaged) -> Iterator[ResultRow]:
@@ -88,45 +138,38 @@ def rows_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = re
     Raises:
         ConfigError: as ``results_in``.
     """
-    return _read(paths, lambda content, file: row_in(content, os.path.dirname(file) or "."), on_skipped)  # noqa: PTH120
+
+    def row(content: bytes, file: str) -> ResultRow:
+        return row_in(content, os.path.dirname(file) or ".")  # noqa: PTH120 - thousands of them
+
+    return _read(files_in(paths, on_skipped), row, on_skipped)
 
 
-def _read(
-    paths: Iterable[str | Path] | str | Path, understood: Callable[[bytes, str], _T], on_skipped: OnSkipped
-) -> Iterator[_T]:
-    seen: set[tuple[int, int]] = set()
-    for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        n_found = 0
-        for found in _found_at(path):
-            n_found += 1
-            if isinstance(found, Skipped):
-                on_skipped(found)
-                continue
-            try:
-                status = os.stat(found.file)  # noqa: PTH116 - thousands of them
-                key = (status.st_dev, status.st_ino)
-                if key in seen:
-                    continue
-                seen.add(key)
-                result = understood(_content(found), found.file)
-            except (NoResultError, OSError) as error:
-                why = f"cannot be read: {error.strerror or error}" if isinstance(error, OSError) else str(error)
-                on_skipped(Skipped(Path(found.file), why, damaged=True))
-                continue
+def _read(files: Iterable[ResultFile], understood: Callable[[bytes, str], _T], on_skipped: OnSkipped) -> Iterator[_T]:
+    for found in files:
+        try:
+            result = understood(_content(found), found.file)
+        except OSError as error:
+            on_skipped(_unreadable(found.file, error))
+        except NoResultError as error:
+            on_skipped(Skipped(Path(found.file), str(error), damaged=True))
+        else:
             yield result
-        if not n_found:
-            raise ConfigError(f"{path}: there is no result in it; name the folder of a run or a study, or one above it")
+
+
+def _unreadable(file: str, error: OSError) -> Skipped:
+    return Skipped(Path(file), f"cannot be read: {error.strerror or error}", damaged=True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A ``result.json``; of a study's attempt nothing is believed that ``DONE`` has no sum of."""
+    """What ``ResultFile`` is, before it is looked at."""
 
     file: str
     sums_needed: bool
 
 
-def _content(found: _Found) -> bytes:
+def _content(found: ResultFile) -> bytes:
     """What a ``result.json`` has in it, held against the sum in ``DONE`` where there is one.
 
     Raises:
@@ -202,5 +245,5 @@ def _without_result(folder: Path, names: set[str]) -> Skipped:
     try:
         failure = ExperimentFailure.model_validate_json(read_regular(folder / _FAILURE_FILE, MOST_BYTES))
     except (OSError, ValueError):
-        return Skipped(folder, f"it failed, and {_FAILURE_FILE} cannot be read", damaged=True)
-    return Skipped(folder, f"it failed: {failure.error_type}: {failure.message}", damaged=False)
+        return Skipped(folder, f"it failed, and {_FAILURE_FILE} cannot be read", damaged=True, failed=True)
+    return Skipped(folder, f"it failed: {failure.error_type}: {failure.message}", damaged=False, failed=True)

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.results.persistence import save_result
+from llenergymeasure.results.sums import mark_done
 from tests.fakes.command import Ran
 from tests.unit.results.test_outputs import run_with
 
@@ -74,7 +77,7 @@ def test_a_long_list_of_differences_is_cut(llem: Callable[..., Ran], folder: Pat
 
 def test_experiments_of_a_study_are_named_by_their_folders(llem: Callable[..., Ran], folder: Path) -> None:
     for name, token in (("s/runs/0000-aa", 1), ("s/runs/0001-bb", 2)):
-        run_with(folder / name / "attempt-1", ((token,),))
+        mark_done(run_with(folder / name / "attempt-1", ((token,),)))
     ran = llem("compare", "s/runs/0000-aa", "s/runs/0001-bb")
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "outputs               NOT identical")
     # Both are of one configuration, so the study is one group.
@@ -98,3 +101,13 @@ def test_energies_of_different_standing_are_told_in_the_order_of_the_runs(
     values = {**result.model_dump(), "total_energy_j": 5.0, "measurement_warnings": ["gpu_throttled: hot"]}
     save_result(ExperimentResult.model_validate(values), folder / "a")
     assert "energy                questionable and not citable, in this order" in llem("compare", "a", "b").out
+
+
+def test_what_is_to_be_said_of_a_file_is_said_once(
+    llem: Callable[..., Ran], folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        run_with(folder / name, ((1,),))
+    assert llem("compare", "a", "b").code == 0
+    told = [record.getMessage().split(":")[0] for record in caplog.records if "there is no DONE" in record.getMessage()]
+    assert told == ["a/result.json", "b/result.json"]

@@ -11,6 +11,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.results.persistence import save_result
 from tests.fakes.command import Ran
 from tests.fakes.repeats import group
+from tests.unit.results.recorded import GOLDEN
 
 Llem = Callable[..., Ran]
 LIMIT = "energy_per_output_token_j > +2%"
@@ -161,7 +162,7 @@ def test_what_was_left_out_of_a_folder_is_told(llem: Llem, folder: Path) -> None
     ran = llem("compare", "a_0", "all")
     assert ran.code == 0
     assert "B  all (2 runs)" in ran.out
-    assert ran.err.startswith("llem: left out: result all/b2/result.json: this is no JSON")
+    assert ran.err.startswith("llem: left out: all/b2/result.json: this is no JSON")
 
 
 def test_single_runs_without_tokens_are_compared_by_their_figures(llem: Llem, folder: Path) -> None:
@@ -173,3 +174,22 @@ def test_single_runs_without_tokens_are_compared_by_their_figures(llem: Llem, fo
     assert "energy_per_output_token_j 20 22 1.1 inconclusive" in said
     assert "undecided 1 run and 1 run; an interval takes 3 runs of each" in said
     assert "outputs not compared: result a_0: its tokens were not kept" in said
+
+
+def test_a_figure_of_another_definition_is_refused_with_the_reason(llem: Llem, folder: Path) -> None:
+    names = [str(GOLDEN / f"revision-{revision}" / "quickstart") for revision in (3, 5)]
+    why = "it is worked out by different definitions: energy_devices.energy_j 1 / 2"
+
+    def said(*flags: str) -> tuple[str, str]:
+        ran = llem("compare", *names, *flags)
+        assert ran.code == 0
+        (row,) = [line for line in ran.out.splitlines() if line.startswith("energy_per_output_token_j ")]
+        return row, " ".join(ran.out.split())
+
+    row, text = said()
+    assert (row.split()[-1], f"undecided {why} [energy_per_output_token_j" in text) == ("refused", True)
+    row, text = said("--anyway")
+    # 33.996 / 2.336, with the values of the files.
+    assert (row.split()[-2:], f"note compared all the same: {why} [" in text) == (["14.55", "inconclusive"], True)
+    ran = llem("compare", *names, "--fail-if", LIMIT)
+    assert (ran.code, why in ran.err) == (2, True)

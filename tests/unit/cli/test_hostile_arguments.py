@@ -42,9 +42,10 @@ def test_what_nothing_can_be_called_ends_in_a_message(llem: Llem, model: str, pl
         is_a_message(ran)
 
 
-@pytest.mark.parametrize("text", [*BROKEN, "/dev/zero", "pipe", ".."])
+@pytest.mark.parametrize("text", [*BROKEN, "/dev/zero", "pipe", "empty"])
 def test_what_is_no_run_is_not_compared(llem: Llem, folder: Path, text: str) -> None:
     run_with(folder / "a", ((1,),))
+    (folder / "empty").mkdir()
     ran = llem("compare", "a", text)
     is_a_message(ran)
     assert ran.code == 2

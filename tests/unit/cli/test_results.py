@@ -16,6 +16,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergySource
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.results.persistence import save_result
+from llenergymeasure.results.sums import mark_done
 from llenergymeasure.testing import fake_process_result
 from tests.fakes.command import Ran
 
@@ -213,3 +214,46 @@ def test_what_cannot_be_shown_is_code_2(llem: Llem, folder: Path) -> None:
     for given, said in (("s", "this is a study"), ("absent", "cannot be read: No such file")):
         ran = llem("show", given)
         assert (ran.code, ran.out, said in ran.err) == (2, "", True)
+
+
+def test_an_archive_is_a_folder_of_results(llem: Llem, folder: Path) -> None:
+    for slot, total_j in enumerate((80.0, 40.0)):
+        attempt = folder / "s" / "runs" / f"000{slot}-h" / "attempt-1"
+        put(attempt, total_j, pytorch={"batch_size": slot + 1})
+        mark_done(attempt)
+    put(folder / "a", 20.0)
+    assert llem("pack", "s").out == "packed into s.zip\n"
+    ran = llem("results", "s.zip", "a", "--columns", "energy_per_output_token_j,folder", "--format", "csv")
+    assert (ran.code, ran.err) == (0, "")
+    assert list(csv.reader(io.StringIO(ran.out)))[1:] == [
+        ["20.0", "s.zip/runs/0000-h/attempt-1"],
+        ["10.0", "s.zip/runs/0001-h/attempt-1"],
+        ["5.0", "a"],
+    ]
+
+
+def test_what_is_passed_over_in_an_archive_is_told_by_its_place_in_it(llem: Llem, folder: Path) -> None:
+    put(folder / "s" / "runs" / "0000-h" / "attempt-1")
+    mark_done(folder / "s" / "runs" / "0000-h" / "attempt-1")
+    (folder / "s" / "runs" / "0001-h" / "attempt-1").mkdir(parents=True)
+    (folder / "s" / "runs" / "0001-h" / "attempt-1" / "log.txt").touch()
+    assert llem("pack", "s").code == 0
+    ran = llem("results", "s.zip")
+    assert (ran.code, ran.err) == (
+        0,
+        "llem: passed over: s.zip/runs/0001-h/attempt-1: there is no result.json: it is running, or was ended\n",
+    )
+
+
+def test_an_archive_of_a_result_is_shown_as_the_result(llem: Llem, folder: Path) -> None:
+    put(folder / "a")
+    assert llem("pack", "a").code == 0
+    assert llem("show", "a.zip").out == llem("show", "a").out.replace("a\n", "a.zip\n")
+
+
+def test_an_archive_of_a_study_is_no_result_to_be_shown(llem: Llem, folder: Path) -> None:
+    put(folder / "s" / "runs" / "0000-h" / "attempt-1")
+    mark_done(folder / "s" / "runs" / "0000-h" / "attempt-1")
+    assert llem("pack", "s").code == 0
+    ran = llem("show", "s.zip")
+    assert (ran.code, ran.err) == (2, "llem: archive s.zip: this is of a whole study; see llem results s.zip\n")

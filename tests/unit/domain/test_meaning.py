@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
-from llenergymeasure.domain.meaning.fields import FIELDS, FORMULAS, definitions_in
+from llenergymeasure.domain.meaning.fields import FIELDS, FORMULAS, definitions_in, rests_on
 from llenergymeasure.domain.meaning.schema import classes_of, places_of, result_schema
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.results.persistence import as_written
@@ -124,3 +124,32 @@ def test_what_is_no_result_is_none_by_the_schema(change: dict[str, Any], written
 def test_a_field_that_is_not_there_is_missed(gone: str, written: dict[str, Any]) -> None:
     del written[gone]
     assert not VALIDATOR.is_valid(written)
+
+
+_TOTAL = {"total_energy_j", "energy_devices.energy_j"}
+_FLOPS = {"flops_result.prefill", "flops_result.decode"}
+_LATENCIES = {"latency_stats.ttft_s", "latency_stats.e2e_s"}
+
+
+@pytest.mark.parametrize(
+    ("place", "others"),
+    [
+        ("energy_per_output_token_j", _TOTAL),
+        ("energy_adjusted_j", {"energy_breakdown.adjusted_j", "energy_breakdown.raw_j", *_TOTAL}),
+        ("energy_host_j", {"energy_devices.energy_j"}),
+        ("energy_host_uncertainty_j", {"energy_devices.uncertainty_j"}),
+        ("joules_per_tflop", _TOTAL | _FLOPS),
+        ("mfu", {"duration_sec", *_FLOPS}),
+        ("tokens_per_second", {"duration_sec"}),
+        ("baseline_power_w", {"energy_breakdown.baseline_power_w"}),
+        ("phases.decode", {"phases.prefill"}),
+        ("latency_stats.tpot_s", _LATENCIES),
+        ("latency_stats.itl_s", set()),
+    ],
+)
+def test_a_figure_rests_on_the_formulas_of_all_that_is_in_its_own(place: str, others: set[str]) -> None:
+    assert rests_on(place) == {place, *others}
+
+
+def test_what_is_read_rests_on_no_formula() -> None:
+    assert rests_on("output_tokens") == rests_on("energy_devices.device") == frozenset()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -301,6 +302,16 @@ def test_a_result_of_a_later_version_is_refused(run: Path, tmp_path: Path) -> No
     (run / "result.json").write_text(json.dumps({**written, "schema_revision": 99}))
     with pytest.raises(ConfigError, match="would be lost"):
         attach_log(run, log(tmp_path, every(0.5, 450.0)))
+
+
+@pytest.mark.parametrize("lines", ["t,p\n1,2\n", "time,W\n0,much\n", f"time,W\n{START_S},1\n{START_S},1\n"])
+def test_who_keeps_the_error_of_a_log_keeps_no_file_open(run: Path, tmp_path: Path, lines: str) -> None:
+    file = tmp_path / "meter.csv"
+    file.write_text(lines, encoding="utf-8")
+    with pytest.raises(ConfigError) as kept:
+        attach_log(run, file)
+    opened = [each.path for each in psutil.Process().open_files()]
+    assert (str(file) in opened, "meter.csv" in str(kept.value)) == (False, True)
 
 
 def test_the_command_says_what_it_joined(run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from llenergymeasure.domain.energy.scopes import SCOPE_NAMES
 from llenergymeasure.domain.metrics import (
@@ -17,10 +20,23 @@ SENSOR_ACCURACY_PCT = 5.0
 
 NOT_MEASURED = "not measured"
 
+_ROW = TypeAdapter(DeviceEnergy)
+
 
 def is_modelled(devices: Sequence[DeviceEnergy]) -> bool:
     """Whether the total rests on a model instead of a sensor."""
     return any(d.source == "modelled" for d in counted_devices(devices))
+
+
+def rests_on_a_model(rows: Sequence[Any]) -> bool:
+    """Whether rows of devices, as values or as a file has them, form a total that no sensor is behind.
+
+    Of rows that are none it is false: what is wrong with them is told where they are validated.
+    """
+    try:
+        return is_modelled([row if isinstance(row, DeviceEnergy) else _ROW.validate_python(row) for row in rows])
+    except (ValidationError, TypeError):
+        return False
 
 
 def energy_origin(backend: str | None, devices: Sequence[DeviceEnergy]) -> str:

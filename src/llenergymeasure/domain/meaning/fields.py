@@ -5,7 +5,9 @@ result says by it which versions it was made with, and a test holds it complete.
 version here, so that it cannot hide under the same name.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
 
 from llenergymeasure.domain.meaning import joules, surroundings, work
 from llenergymeasure.domain.meaning.base import Formula, Meanings
@@ -56,6 +58,36 @@ FORMULAS: Mapping[str, Formula] = {
     for name, meaning in fields.items()
     if meaning.formula is not None
 }
+
+
+_NAME = re.compile(r"`([a-z0-9_.]+)`")
+
+
+@cache
+def rests_on(place: str) -> frozenset[str]:
+    """The places of all formulas that a figure comes of, its own and those of the fields in them, to the last.
+
+    Two figures are comparable where the versions of all of these are equal. Of a field that is read there are none.
+    """
+    found: set[str] = set()
+    open_ = [place] if place in FORMULAS else []
+    while open_:
+        place = open_.pop()
+        if place not in found:
+            found.add(place)
+            open_ += _named_in(FORMULAS[place].text, place.rpartition(".")[0])
+    return frozenset(found)
+
+
+def _named_in(text: str, section: str) -> Iterator[str]:
+    """The places of the formulas that a formula has the names of, which stands in a section of the result.
+
+    A name is one of its own section, or else of the whole result, or else of whatever section has it.
+    """
+    for name in _NAME.findall(text):
+        own = f"{section}.{name}" if section else name
+        near = next((place for place in (own, name) if place in FORMULAS), None)
+        yield from [near] if near else (place for place in FORMULAS if place.endswith(f".{name}"))
 
 
 def definitions_in(revision: int) -> dict[str, int]:

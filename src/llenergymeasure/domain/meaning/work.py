@@ -78,7 +78,7 @@ LATENCY_STATISTICS: Meanings = {
     "tpot_s": derived(
         "Time per output token after the first; `null` for a beam search.",
         "s",
-        f"(E2E - TTFT) / (tokens - 1), of each answer of more than one token; {_PERCENTILES}",
+        f"(`e2e_s` - `ttft_s`) / (tokens - 1), of each answer of more than one token; {_PERCENTILES}",
     ),
     "itl_s": derived(
         "Gaps between the tokens of a request; `null` where an engine does not tell times.",

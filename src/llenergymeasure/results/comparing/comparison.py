@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
 from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, objections
@@ -42,7 +43,8 @@ class Value:
 class Against:
     """A group against the first one: ``ratio`` is its value over the first one's, None where there is none.
 
-    ``refused`` is the reason where the two count the metric by different rules.
+    ``refused`` is the reason where the two count the metric by different rules, or work it out by different
+    definitions.
     """
 
     ratio: Ratio | None
@@ -163,10 +165,19 @@ def _row(
     against = [
         Against(ratio=None, judgement=Judgement(verdict="inconclusive", reason=ratio), refused=refusal)
         if isinstance(ratio, str)
-        else Against(ratio=ratio, judgement=next(judgements), refused=refusal, notes=_notes(first, other, ratio))
+        else Against(
+            ratio=ratio,
+            judgement=next(judgements),
+            refused=refusal,
+            notes=(*_overruled(refusal), *_notes(first, other, ratio)),
+        )
         for refusal, ratio, other in zip(refusals, ratios, others, strict=True)
     ]
     return Row(metric=metric, values=tuple(side.value for side in (first, *others)), against=tuple(against))
+
+
+def _overruled(refusal: str | None) -> tuple[str, ...]:
+    return () if refusal is None else (f"compared all the same: {refusal}",)
 
 
 def _side(metric: Metric, group: Group) -> _Side:
@@ -202,15 +213,24 @@ def _largest(read: Callable[[ExperimentResult], float | None], group: Group) -> 
 
 def _refusal(metric: Metric, first: _Side, other: _Side) -> str | None:
     """Why a metric of two groups is not the same thing."""
-    rules = {
-        metric.counted_by(result)
+    known = [
+        result
         for side in (first, other)
         for result, figure in zip(side.group.results, side.figures, strict=True)
         if figure is not None
-    }
-    if len(rules) <= 1:
-        return None
-    return f"it is counted in different ways: {' / '.join(sorted(rule or 'not known' for rule in rules))}"
+    ]
+    reasons = []
+    rules = {metric.counted_by(result) for result in known}
+    if len(rules) > 1:
+        reasons.append(f"it is counted in different ways: {' / '.join(sorted(rule or 'not known' for rule in rules))}")
+    unlike = []
+    for place in sorted(rests_on(metric.place)):
+        versions = dict.fromkeys(result.definitions.get(place) for result in known)
+        if len(versions) > 1:
+            unlike.append(f"{place} {' / '.join(str(version or 'not known') for version in versions)}")
+    if unlike:
+        reasons.append(f"it is worked out by different definitions: {', '.join(unlike)}")
+    return "; ".join(reasons) or None
 
 
 def _ratio(first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:

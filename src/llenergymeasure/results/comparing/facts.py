@@ -9,7 +9,8 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.results.comparing.groups import Group
-from llenergymeasure.results.differences import is_same, settings_of
+from llenergymeasure.results.differences import settings_of
+from llenergymeasure.results.rows.settings import same
 
 _OF_THE_MACHINE = (
     "platform", "cpu_model", "n_cpus", "memory_total_mb", "python_version", "cuda_version", "driver_version",
@@ -92,7 +93,7 @@ def differing(groups: Sequence[Group]) -> tuple[Fact, ...]:
 def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:
     found: list[Any] = []
     for value in values:
-        if not any(is_same(value, other) for other in found):
+        if not any(same(value, other) for other in found):
             found.append(value)
     return tuple(found)
 

@@ -20,7 +20,8 @@ class Metric:
 
     ``read`` gives it in ``unit``, None where a result has none. ``accuracy_pct`` is what the sensors behind it are off
     by each time to the same side, ``bound_pct`` what its readings leave open, both in percent of it and None where
-    that is not known. ``counted_by`` names the rule behind it, where results may have different ones.
+    that is not known. ``counted_by`` names the rule behind it, where results may have different ones. ``place`` is
+    where a result has it, as its ``definitions`` name it.
     """
 
     name: str
@@ -29,6 +30,11 @@ class Metric:
     accuracy_pct: _Read = _nothing
     bound_pct: _Read = _nothing
     counted_by: Callable[[ExperimentResult], str | None] = _nothing
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.place:
+            object.__setattr__(self, "place", self.name)
 
 
 def _accuracy_pct(result: ExperimentResult) -> float | None:
@@ -90,7 +96,8 @@ def _latency(kind: str, figure: str) -> Metric:
 
     # TPOT and ITL are times between tokens, wherever counting begins.
     counted_by = _latency_origin if kind in ("ttft", "e2e") else _nothing
-    return Metric(name=f"{kind}_{figure}_s", unit="s", read=read, counted_by=counted_by)
+    place = f"latency_stats.{kind}_s"
+    return Metric(name=f"{kind}_{figure}_s", unit="s", read=read, counted_by=counted_by, place=place)
 
 
 METRICS: dict[str, Metric] = {

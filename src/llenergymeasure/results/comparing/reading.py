@@ -1,43 +1,36 @@
 """Groups of saved results, by the paths that name them."""
 
-import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llenergymeasure._paths import expanded, unnameable
-from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.comparing.groups import Group, by_configuration
-from llenergymeasure.results.persistence import RESULT_FILE, RUNS_DIR, load_result, result_file
-
-_MOST_SHOWN = 80
+from llenergymeasure.results.reading import Skipped, files_in, results_of
 
 
 @dataclass
 class Found:
-    """Groups that were read, the file of each run by its name, and a line for each result that was left out."""
+    """Groups that were read, and what was left out, each once."""
 
     groups: list[Group] = field(default_factory=list)
-    files: dict[str, Path] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[Skipped] = field(default_factory=list)
 
 
 def read_groups(named: Sequence[str | Path]) -> Found:
     """A group for each of [n] names, or one for each configuration that lies under it.
 
-    A name is a result (its folder, its ``result.json``, an experiment of a study), a study, a folder of results and
-    studies, or a pattern of such names (``*``, ``?``, ``[...]``). Of a study and of a folder what has no result that
-    can be read is left out, and told.
+    Names are as for ``results_in``. What has no result that can be used is left out, and told. A file is read once,
+    under however many names it lies.
 
     Raises:
-        ConfigError: a name is of nothing, a result that is named itself cannot be read, or the first name, which the
+        ConfigError: a name is of nothing, or there is no result under it that can be used; or the first name, which the
             others are held against, has several configurations under it.
     """
-    found = Found()
+    found, reader = Found(), _Reader()
     for number, name in enumerate(named):
-        groups = _groups_of(str(name), found)
+        groups = reader.groups_of(str(name))
         if number == 0 and len(groups) > 1:
             labels = ", ".join(group.label for group in groups)
             raise ConfigError(
@@ -45,60 +38,29 @@ def read_groups(named: Sequence[str | Path]) -> Found:
                 "name the results of one of them first"
             )
         found.groups += groups
+    found.left_out = list(dict.fromkeys(reader.skipped))
     return found
 
 
-def _groups_of(name: str, found: Found) -> list[Group]:
-    problem = unnameable(name)
-    if problem is not None:
-        raise ConfigError(f"result {in_a_line(name[:_MOST_SHOWN])}: {problem}")
-    path = expanded(Path(name))
-    try:
-        is_pattern = glob.has_magic(name) and not path.exists()
-        # It may begin at the root, which pathlib's patterns may not.
-        places = sorted(map(Path, glob.glob(str(path)))) if is_pattern else [path]  # noqa: PTH207
-        if not places:
-            raise ConfigError(f"results {name}: nothing is called so")
-        files = [file for place in places for file in _files_in(place)]
-    except OSError as error:
-        raise ConfigError(f"results {name}: cannot be looked for: {error.strerror or error}") from None
-    is_single = len(files) == 1 and len(places) == 1
-    # By where a file really is: under two names it is still one run.
-    results: dict[Path, tuple[Path, ExperimentResult]] = {}
-    for file in files:
-        try:
-            results.setdefault(file.resolve(), (file, load_result(file)))
-        except ConfigError as error:
-            if is_single:
-                raise
-            found.left_out.append(str(error))
-    if not results:
-        raise ConfigError(f"results {name}: there is no result in it that can be read")
-    found.files |= {str(file.parent): file for file, _ in results.values()}
-    return by_configuration(name, [(str(file.parent), result) for file, result in results.values()])
+class _Reader:
+    """Results that were read, by their files; of one that cannot be used None."""
 
+    def __init__(self) -> None:
+        self.skipped: list[Skipped] = []
+        self._known: dict[tuple[int, int], ExperimentResult | None] = {}
 
-def _files_in(place: Path) -> list[Path]:
-    """The ``result.json`` files that a path stands for; of an experiment that failed the one that is not there."""
-    if not place.is_dir():
-        return [place]
-    if not (place / RESULT_FILE).exists() and (place / RUNS_DIR).is_dir():
-        return [result_file(run) for run in _folders(place / RUNS_DIR)]
-    own = result_file(place)
-    if own.exists() or own.parent != place:
-        return [own]
-    below = [file for child in _folders(place) for file in _results_below(child)]
-    return below or [own]
-
-
-def _results_below(child: Path) -> list[Path]:
-    """The results of a folder in a folder of results; of one that is neither result nor study none."""
-    if not (child / RESULT_FILE).exists() and (child / RUNS_DIR).is_dir():
-        return _files_in(child)
-    own = result_file(child)
-    return [own] if own.exists() or own.parent != child else []
-
-
-def _folders(place: Path) -> Iterator[Path]:
-    """Folders in a folder in the order of their names, without hidden ones, in which something is under way."""
-    return (child for child in sorted(place.iterdir()) if child.is_dir() and not child.name.startswith("."))
+    def groups_of(self, name: str) -> list[Group]:
+        skipped: list[Skipped] = []
+        results: list[tuple[str, ExperimentResult]] = []
+        for file in files_in(name, skipped.append):
+            if file.key not in self._known:
+                self._known[file.key] = next(results_of([file], skipped.append), None)
+            result = self._known[file.key]
+            if result is not None:
+                results.append((str(Path(file.file).parent), result))
+        self.skipped += skipped
+        if not results:
+            why = f": {skipped[0]}" if skipped else ""
+            more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+            raise ConfigError(f"results {name}: there is no result in it that can be used{why}{more}")
+        return by_configuration(name, results)

@@ -1,6 +1,7 @@
 """A result or a study as the folder that it lies in."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from llenergymeasure._files import read_regular
 from llenergymeasure._paths import expanded
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.persistence import RESULT_FILE, RUNS_DIR, load_result, result_file
+from llenergymeasure.results.persistence import RESULT_FILE, RUNS_DIR, result_file
+from llenergymeasure.results.reading import ResultFile, Skipped, files_in, refuse_damaged, results_of
 
-_PLAN_FILE, _FAILURE_FILE = "plan.json", "failure.json"
+_PLAN_FILE = "plan.json"
 _MOST_BYTES = 64 * 2**20
 
 
@@ -19,12 +21,12 @@ _MOST_BYTES = 64 * 2**20
 class Bundle:
     """The folder of a result, or of a study with ``n_planned`` experiments (None where nobody wrote it down).
 
-    ``files`` are the results in it, in the order of the study; ``n_failed`` experiments gave none and say why.
+    ``files`` are the results in it, in the order of the study; ``n_failed`` experiments gave none and left word of it.
     """
 
     folder: Path
     is_study: bool
-    files: tuple[Path, ...]
+    files: tuple[ResultFile, ...]
     n_failed: int = 0
     n_planned: int | None = None
 
@@ -36,29 +38,30 @@ class Bundle:
             ConfigError: there is no result.
         """
         path = expanded(path)
-        if not (path / RUNS_DIR).is_dir() or (path / RESULT_FILE).exists():
+        # In this way what is no path is no study; the name of the result is looked at with more words.
+        if not os.path.isdir(path / RUNS_DIR) or (path / RESULT_FILE).exists():  # noqa: PTH112
             file = result_file(path)
             if not file.is_file():
                 raise ConfigError(f"{path}: there is no result here; give the folder of a result or of a study")
-            return cls(folder=file.parent, is_study=False, files=(file,))
-        files, n_failed = [], 0
-        for slot in sorted(child for child in (path / RUNS_DIR).iterdir() if child.is_dir()):
-            file = result_file(slot)
-            if file.is_file():
-                files.append(file)
-            elif (file.parent / _FAILURE_FILE).is_file():
-                n_failed += 1
+            return cls(folder=file.parent, is_study=False, files=tuple(files_in(file)))
+        without: list[Skipped] = []
+        files = tuple(files_in(path / RUNS_DIR, without.append))
+        for each in without:
+            # How an experiment failed is in no account of the others.
+            if each.damaged and not each.failed:
+                refuse_damaged(each)
         if not files:
             raise ConfigError(f"{path}: no experiment of this study has a result")
-        return cls(folder=path, is_study=True, files=tuple(files), n_failed=n_failed, n_planned=_n_planned(path))
+        n_failed = sum(each.failed for each in without)
+        return cls(folder=path, is_study=True, files=files, n_failed=n_failed, n_planned=_n_planned(path))
 
     def results(self) -> Iterator[ExperimentResult]:
         """Each result, read when it is asked for.
 
         Raises:
-            ConfigError: one cannot be read.
+            ConfigError: one cannot be read, or is not the one that was written.
         """
-        return (load_result(file) for file in self.files)
+        return results_of(self.files)
 
     @property
     def n_unfinished(self) -> int:

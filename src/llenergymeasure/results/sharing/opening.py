@@ -9,13 +9,16 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure._files import open_regular
 from llenergymeasure._paths import expanded
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.reading import OnSkipped, Skipped, rows_in
+from llenergymeasure.results.rows.extraction import ResultRow
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.layout import (
     BAG_DECLARATION,
@@ -52,7 +55,8 @@ def is_archive(path: Path) -> bool:
     try:
         with open_regular(expanded(path)) as file:
             return file.read(4) == b"PK\x03\x04"
-    except OSError:
+    # No path at all is a ValueError; whoever takes it for a folder says what is wrong with it.
+    except (OSError, ValueError):
         return False
 
 
@@ -186,8 +190,43 @@ def bundle_in(path: Path) -> Iterator[Bundle]:
     Raises:
         ConfigError: as ``opened`` and ``Bundle.of``.
     """
+    with as_folder(path) as place:
+        yield Bundle.of(place)
+
+
+@contextlib.contextmanager
+def rows_within(paths: Sequence[Path], on_skipped: OnSkipped) -> Iterator[Iterator[ResultRow]]:
+    """The rows of ``rows_in``, whose paths may be archives too, for as long as they last.
+
+    Of what lies in an archive the folder begins with the archive, as if it were one.
+
+    Raises:
+        ConfigError: as ``opened``, and while rows are read as ``rows_in``.
+    """
+    with contextlib.ExitStack() as stack:
+        places = [stack.enter_context(as_folder(path)) for path in paths]
+        archives = {str(place): str(path) for path, place in zip(paths, places, strict=True) if place != path}
+
+        def named(folder: str) -> str:
+            place = next((place for place in archives if folder.startswith(place)), None)
+            return folder if place is None else f"{archives[place]}{folder.removeprefix(place)}"
+
+        def skipped(each: Skipped) -> None:
+            on_skipped(replace(each, path=Path(named(str(each.path)))))
+
+        rows = rows_in(places, skipped)
+        yield (replace(row, folder=named(row.folder or ".")) for row in rows) if archives else rows
+
+
+@contextlib.contextmanager
+def as_folder(path: Path) -> Iterator[Path]:
+    """A path as it is; of an archive the folder that was packed, for as long as it lasts.
+
+    Raises:
+        ConfigError: as ``opened``.
+    """
     if not is_archive(path):
-        yield Bundle.of(path)
+        yield path
         return
     with opened(path) as folder:
-        yield Bundle.of(folder)
+        yield folder

@@ -6,11 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.meaning.fields import FORMULAS
 from llenergymeasure.domain.metrics import Distribution, LatencyStatistics
 from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
 from llenergymeasure.results.comparing.comparison import Against, Comparison, compare
 from llenergymeasure.results.comparing.groups import Group, by_configuration
 from llenergymeasure.results.comparing.metrics import METRICS
+from llenergymeasure.results.persistence import load_result
+from tests.unit.results.recorded import GOLDEN
 
 MakeGroup = Callable[..., Group]
 MakeRun = Callable[..., ExperimentResult]
@@ -189,6 +192,41 @@ def test_latencies_that_count_from_elsewhere_are_refused_alone(make_group: MakeG
     assert against(found, "tpot_mean_s").ratio is not None
     assert against(found).ratio is not None
     assert against(compare(groups, anyway=True), "ttft_mean_s").ratio is not None
+
+
+@pytest.mark.parametrize(
+    ("revision", "per_token_j"), [(1, 1.1189108242060997), (2, 0.11148157742331209), (3, 2.3360311412502597)]
+)
+def test_figures_of_other_definitions_are_refused_alone(revision: int, per_token_j: float) -> None:
+    # Since revision 5 a reading of power counts at the moments that it is of; J per token read off the files by eye.
+    groups = [
+        Group(label=label, results=(load_result(GOLDEN / f"revision-{of}" / "quickstart"),))
+        for label, of in (("A", revision), ("B", 5))
+    ]
+    why = "it is worked out by different definitions: energy_devices.energy_j 1 / 2"
+    found = compare(groups)
+    refused = against(found)
+    assert (refused.ratio, refused.refused, refused.judgement.reason) == (None, why, why)
+    of_flops = against(found, "joules_per_tflop").refused or ""
+    assert of_flops.endswith("energy_devices.energy_j 1 / 2, flops_result.decode 1 / 2, flops_result.prefill 1 / 2")
+    for alike in ("tokens_per_second", "duration_sec", "ttft_mean_s"):
+        assert "definitions" not in (against(found, alike).refused or "")
+    assert against(found, "tokens_per_second").ratio is not None
+    anyway = against(compare(groups, anyway=True))
+    assert anyway.ratio is not None
+    assert anyway.ratio.value == pytest.approx(33.995768553942575 / per_token_j)
+    assert (anyway.refused, anyway.notes[0]) == (why, f"compared all the same: {why}")
+
+
+def test_definitions_that_a_file_does_not_name_are_no_definitions(make_group: MakeGroup) -> None:
+    groups = [make_group("A", 80, 81, 82), with_fields(make_group("B", 80, 81, 82), definitions={})]
+    assert against(compare(groups), "duration_sec").refused == (
+        "it is worked out by different definitions: duration_sec 1 / not known"
+    )
+
+
+def test_every_metric_has_a_definition() -> None:
+    assert {metric.place for metric in METRICS.values()} <= set(FORMULAS)
 
 
 @pytest.mark.parametrize(("n_independent", "is_there"), [(99, False), (100, True)])

@@ -9,6 +9,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.comparing.reading import read_groups
 from llenergymeasure.results.persistence import save_result
+from llenergymeasure.results.sums import mark_done
 
 MakeRun = Callable[..., ExperimentResult]
 
@@ -22,7 +23,7 @@ def put(folder: Path, result: ExperimentResult) -> Path:
 def study(tmp_path: Path, make_run: MakeRun) -> Path:
     """Two configurations twice each, and one experiment that failed."""
     for slot, (total_j, n) in enumerate(((80, 100), (90, 7), (81, 100), (91, 7))):
-        put(tmp_path / f"s/runs/{slot:04d}-h/attempt-1", make_run(total_j, n=n))
+        mark_done(put(tmp_path / f"s/runs/{slot:04d}-h/attempt-1", make_run(total_j, n=n)).parent)
     (tmp_path / "s/runs/0004-h/attempt-1").mkdir(parents=True)
     return tmp_path / "s"
 
@@ -40,8 +41,8 @@ def test_a_result_is_named_by_its_folder_its_file_or_its_experiment(tmp_path: Pa
 def test_a_study_is_a_group_for_each_configuration_against_one(study: Path) -> None:
     found = read_groups([study / "runs/0000-h", study])
     assert [[r.total_energy_j for r in group.results] for group in found.groups] == [[80], [80, 81], [90, 91]]
-    (line,) = found.left_out
-    assert "0004-h/attempt-1/result.json" in line
+    (only,) = found.left_out
+    assert (only.path, only.damaged) == (study / "runs/0004-h/attempt-1", False)
 
 
 def test_the_first_is_one_configuration(study: Path) -> None:
@@ -70,7 +71,7 @@ def test_a_pattern_is_all_that_is_called_so_and_each_once(
     assert energies("run_*/result.json") == [1, 2]
     put(tmp_path / "with[1]", make_run(9))
     assert energies("with[1]") == [9]
-    with pytest.raises(ConfigError, match="nothing is called so"):
+    with pytest.raises(ConfigError, match="no such file or folder"):
         read_groups(["nothing_*"])
 
 
@@ -79,7 +80,7 @@ def test_a_result_that_cannot_be_read_is_left_out_of_many_and_an_error_alone(tmp
     put(tmp_path / "all/b", make_run(2)).write_text("{", encoding="utf-8")
     found = read_groups([tmp_path / "all"])
     assert len(found.groups[0].results) == 1
-    assert "no JSON" in found.left_out[0]
+    assert "no JSON" in found.left_out[0].reason
     with pytest.raises(ConfigError, match="no JSON"):
         read_groups([tmp_path / "all/b"])
 
@@ -88,5 +89,34 @@ def test_a_result_that_cannot_be_read_is_left_out_of_many_and_an_error_alone(tmp
 def test_what_is_no_result_is_told(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="result"):
+    with pytest.raises(ConfigError, match=r"no such file|no result in it|NUL|bytes"):
         read_groups([name])
+
+
+def test_a_file_is_read_once_under_however_many_names(
+    tmp_path: Path, make_run: MakeRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / "all" / name, make_run(1))
+    found = read_groups([tmp_path / "all/a", tmp_path / "all", tmp_path / "all/a/result.json"])
+    assert [group.runs for group in found.groups] == [
+        (str(tmp_path / "all/a"),),
+        (str(tmp_path / "all/a"), str(tmp_path / "all/b")),
+        (str(tmp_path / "all/a"),),
+    ]
+    assert caplog.text.count("all/a/result.json: there is no DONE beside it") == 1
+
+
+def test_what_cannot_be_used_is_told_once_under_however_many_names(tmp_path: Path, make_run: MakeRun) -> None:
+    put(tmp_path / "all/a", make_run(1))
+    put(tmp_path / "all/b", make_run(2)).write_text("{", encoding="utf-8")
+    found = read_groups([tmp_path / "all", tmp_path / "all"])
+    assert [each.path for each in found.left_out] == [tmp_path / "all/b/result.json"]
+
+
+def test_a_result_that_was_edited_is_in_no_group(tmp_path: Path, make_run: MakeRun) -> None:
+    file = put(tmp_path / "a", make_run(1))
+    mark_done(file.parent)
+    file.write_text(file.read_text(encoding="utf-8").replace('"n_requests": 1', '"n_requests": 2'), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"a/result.json: it is not the file that was written"):
+        read_groups([tmp_path / "a"])

@@ -13,6 +13,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.results.persistence import save_result
+from llenergymeasure.results.sums import mark_done
 from llenergymeasure.testing import fake_environment, fake_process_result
 
 START, END = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC), datetime(2026, 3, 4, 5, 6, 9, tzinfo=UTC)
@@ -111,7 +112,7 @@ def saved(result: ExperimentResult, folder: Path) -> Path:
 def study(folder: Path, *results: ExperimentResult, n_failed: int = 0, n_planned: int | None = None) -> Path:
     """The folder of a study with these results."""
     for slot, result in enumerate(results):
-        saved(result, folder / "runs" / f"{slot:04d}-{result.measurement_config_hash}" / "attempt-1")
+        mark_done(saved(result, folder / "runs" / f"{slot:04d}-{result.measurement_config_hash}" / "attempt-1"))
     for slot in range(len(results), len(results) + n_failed):
         attempt = folder / "runs" / f"{slot:04d}-{'0' * 16}" / "attempt-1"
         attempt.mkdir(parents=True)

@@ -14,6 +14,7 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.citing import Account, bibtex, methods_of_one
+from llenergymeasure.results.sharing.opening import bundle_in
 from tests.unit.results.sharing.kinds import counted, modelled, packages, parallel, raw_of, saved, study, unmeasured
 
 GOLDEN = Path(__file__).parents[3] / "golden"
@@ -230,8 +231,8 @@ def test_a_bundle_is_a_result_by_its_file_or_folder_or_a_study(tmp_path: Path) -
     assert not Bundle.of(one).is_study
     of = Bundle.of(study(tmp_path / "s", packages(), packages()))
     assert (of.is_study, len(of.files), of.n_failed, of.n_planned, of.n_unfinished) == (True, 2, 0, None, 0)
-    slot = of.files[0].parents[1]
-    assert Bundle.of(slot).files == (of.files[0],)
+    slot = Path(of.files[0].file).parents[1]
+    assert [file.key for file in Bundle.of(slot).files] == [of.files[0].key]
 
 
 def test_what_a_file_has_in_it_begins_no_line_of_its_own(tmp_path: Path) -> None:
@@ -240,9 +241,25 @@ def test_what_a_file_has_in_it_begins_no_line_of_its_own(tmp_path: Path) -> None
     assert len(text_of(study(tmp_path / "s", result)).splitlines()) == 2
 
 
-@pytest.mark.parametrize("name", ["nothing", "empty", "study"])
+@pytest.mark.parametrize("name", ["nothing", "empty", "study", "a\0b", "x" * 5000])
 def test_where_there_is_no_result_that_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "study" / "runs" / "0000-0").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="result"):
-        Bundle.of(tmp_path / name)
+    with pytest.raises(ConfigError, match="result"), bundle_in(tmp_path / name):
+        pass
+
+
+def test_nothing_is_said_of_a_result_that_was_edited(tmp_path: Path) -> None:
+    folder = study(tmp_path / "s", packages(), packages())
+    file = Path(Bundle.of(folder).files[1].file)
+    file.write_text(file.read_text(encoding="utf-8").replace('"n_requests": 1', '"n_requests": 2'), encoding="utf-8")
+    with pytest.raises(ConfigError, match="it is not the file that was written"):
+        text_of(folder)
+
+
+def test_an_experiment_that_failed_without_a_word_to_be_read_has_failed(tmp_path: Path) -> None:
+    folder = study(tmp_path / "s", packages(), n_failed=2, n_planned=4)
+    torn = folder / "runs" / f"0001-{'0' * 16}" / "attempt-1" / "failure.json"
+    torn.write_text("{", encoding="utf-8")
+    of = Bundle.of(folder)
+    assert (len(of.files), of.n_failed, of.n_unfinished) == (1, 2, 1)

@@ -75,7 +75,7 @@ def test_a_folder_is_itself(tmp_path: Path) -> None:
 
 def test_an_archive_is_told_by_how_it_begins(archive: Path, tmp_path: Path) -> None:
     assert is_archive(archive)
-    for path in (tmp_path, tmp_path / "nothing", tmp_path / "run" / "result.json"):
+    for path in (tmp_path, tmp_path / "nothing", tmp_path / "run" / "result.json", Path("a\0b")):
         assert not is_archive(path)
 
 
