@@ -128,6 +128,8 @@ def test_what_was_counted_is_what_the_model_can_have_done(two_runs: TwoRuns) -> 
     assert 0 < result.output_tokens <= N * OUTPUT_TOKENS
     assert result.tokens_per_second == pytest.approx(result.output_tokens / result.duration_sec)
     assert result.model.n_parameters == 134_515_008
+    # What is multiplied in fp32 was kept in four bits.
+    assert result.model.dense_from == "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert result.flops_result is not None
     # SmolLM2 ties its head to an embedding of 49,152 x 576.
     n_parameters = 134_515_008 - 49_152 * 576

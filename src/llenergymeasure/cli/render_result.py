@@ -53,6 +53,7 @@ def _model_line(result: ExperimentResult) -> str:
     model = result.model
     parts = [f"{config.get('model', 'unknown model')}{size}, {config.get('precision', 'unknown precision')}"]
     parts += [f"weights not read: {model.weights}"] if model.weights else []
+    parts += [f"weights of {model.dense_from} made dense"] if model.dense_from else []
     parts += [f"adapter ({model.adapter})"] if model.adapter else []
     parts += [f"weights quantised ({model.quantization})"] if model.quantization else []
     parts += [f"batch {model.batch_size}"] if model.batch_size else []
@@ -80,8 +81,8 @@ def _token_line(result: ExperimentResult) -> str:
 
 def _throughput_line(result: ExperimentResult) -> str:
     return (
-        f"{result.tokens_per_second:.1f} output tok/s, {result.total_tokens_per_second:.1f} total tok/s, "
-        f"{result.requests_per_second:.2f} req/s over {result.duration_sec:.2f} s"
+        f"{number(result.tokens_per_second)} output tok/s, {number(result.total_tokens_per_second)} total tok/s, "
+        f"{number(result.requests_per_second)} req/s over {result.duration_sec:.2f} s"
     )
 
 

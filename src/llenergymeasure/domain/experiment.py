@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 #      bounds of idle power and of what is left without it: baseline_power_uncertainty_w and adjusted_uncertainty_j in
 #      energy_breakdown, idle_loaded_power_uncertainty_w, energy_net_of_loaded_idle_uncertainty_j, both bounds in
 #      process_results; thermal_settled in warmup_result; update_period_s in pairs of phases; dither_pause_s,
-#      dither_energy_j; energy_interval_j and energy_interval_parts_j; trace;
+#      dither_energy_j; energy_interval_j and energy_interval_parts_j; trace; dense_from in model;
 #      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot; definitions, which say by
 #      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
 SCHEMA_REVISION = 5

@@ -188,7 +188,8 @@ class ModelDescription:
 
     ``devices`` are the UUIDs of the GPUs that hold it, empty for a CPU. ``batch_size`` is that of fixed batches.
     ``weights`` says what they are where they were not read from files, ``quantization`` the method, ``adapter`` what
-    was put on it, ``chat_template`` to which prompts the template was applied; None where there is no such thing.
+    was put on it, ``chat_template`` to which prompts the template was applied, ``dense_from`` the GGUF file that dense
+    weights were made from; None where there is no such thing.
     ``parameters`` are all else that the engine resolved, by its own names; of several processes one that differs is a
     list of each one's.
     """
@@ -200,6 +201,7 @@ class ModelDescription:
     parameters: dict[str, Parameter | list[Parameter]] | None = None
     batch_size: int | None = None
     weights: str | None = None
+    dense_from: str | None = None
     quantization: str | None = None
     adapter: str | None = None
     chat_template: str | None = None

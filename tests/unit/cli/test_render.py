@@ -87,7 +87,7 @@ def test_the_figures_of_an_experiment_are_shown(tmp_path: Path) -> None:
         tmp_path,
     )
     assert "3 in, 4 out; 1 of 1 requests ended at the limit" in line(text, "tokens")
-    assert "2.0 output tok/s, 3.5 total tok/s, 0.50 req/s over 2.00 s" in line(text, "throughput")
+    assert "2 output tok/s, 3.5 total tok/s, 0.5 req/s over 2.00 s" in line(text, "throughput")
     # A single request: it has no percentile but the median.
     assert line(text, "latency TTFT").endswith("mean 0.5000, p50 0.5000 s of 1 value")
     assert line(text, "latency E2E").endswith("mean 2.000, p50 2.000 s of 1 value")
@@ -445,3 +445,9 @@ def test_what_a_model_or_an_engine_is_called_cannot_begin_a_line_of_a_result() -
     text = render_result.experiment(found.model_copy(update={"effective_config": forged}), None)
     assert next(line for line in text.splitlines() if line.startswith("validity")) != "validity              citable"
     assert "m\\nvalidity" in text
+
+
+def test_weights_that_were_made_dense_are_told_with_their_file() -> None:
+    packaged = ModelDescription(engine="fake", engine_version="1", dense_from="m.Q4_1.gguf")
+    row = line(render_result.experiment(result(model=packaged), None), "model")
+    assert row.endswith("org/a-model, bf16, weights of m.Q4_1.gguf made dense")

@@ -83,6 +83,12 @@ PACKAGED_MODELS = {
 }
 
 
+def dense_from(model: str, source: ModelSource) -> str | None:
+    """The GGUF file that a model's dense weights were made from; None for every other model."""
+    packaged = PACKAGED_MODELS.get(model)
+    return source.gguf_file if packaged is None else packaged.file
+
+
 def model_problem(model: str, subfolder: str | None = None) -> str | None:
     """Why this model cannot be had; None if it can. Asks the hub only for what is not on this machine.
 

@@ -116,6 +116,9 @@ MODEL: Meanings = {
     ),
     "batch_size": read("Of fixed batches.", "requests"),
     "weights": read("What they are, where they were not read from files."),
+    "dense_from": read(
+        "The GGUF file that dense weights were made from: they are no more exact than it, whatever the precision."
+    ),
     "quantization": read("Its method."),
     "adapter": read("What was put on the model."),
     "chat_template": read("To which prompts it was applied."),

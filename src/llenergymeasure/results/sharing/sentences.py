@@ -39,6 +39,7 @@ def subject(result: ExperimentResult) -> str:
         *([f"revision {result.model_revision}"] if result.model_revision else []),
         *([f"{model.n_parameters / 1e6:,.1f} M parameters"] if model.n_parameters is not None else []),
         *([f"weights not read from files: {model.weights}"] if model.weights else []),
+        *([f"weights of {model.dense_from} made dense"] if model.dense_from else []),
         *([f"weights quantised: {model.quantization}"] if model.quantization else []),
         *([f"with an adapter: {model.adapter}"] if model.adapter else []),
     ]

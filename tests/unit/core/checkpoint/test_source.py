@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.core.checkpoint.source import (
+    ModelSource,
     conversion_problem,
     dense_copy,
+    dense_from,
     describe_source,
     is_gguf,
     is_here,
@@ -88,3 +90,9 @@ def test_of_one_that_is_not_there_the_name_tells(tmp_path: Path) -> None:
 )
 def test_whether_a_models_files_lie_here(model: str, expected: bool) -> None:
     assert is_here(model) == expected
+
+
+def test_the_file_that_dense_weights_came_from_is_known() -> None:
+    assert dense_from(NAME, ModelSource(location="a/dense/copy")) == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert dense_from("./m.gguf", ModelSource(location=".", gguf_file="m.gguf")) == "m.gguf"
+    assert dense_from("org/model", ModelSource(location="org/model")) is None

@@ -178,6 +178,7 @@ class PyTorchModel(LoadedModelBase):
             parameters=parameters,
             batch_size=self._batch_size,
             weights=self._origin.weights,
+            dense_from=self._origin.dense_from,
             quantization=self._quantisation(),
             adapter=self._origin.adapter,
         )

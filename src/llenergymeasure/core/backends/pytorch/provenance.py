@@ -9,7 +9,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.core.checkpoint.files import adapter_folder
 from llenergymeasure.core.checkpoint.identity import Files, Parts, files_of, folder_of, identity_of
-from llenergymeasure.core.checkpoint.source import ModelSource, resolve_model
+from llenergymeasure.core.checkpoint.source import ModelSource, dense_from, resolve_model
 from llenergymeasure.domain.inference import ModelIdentity
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -39,6 +39,11 @@ class LoadedFrom:
     def weights(self) -> str | None:
         """What the weights are that were not read; None for those of files."""
         return f"random, seed {self.config.random_seed}" if section_of(self.config).random_weights else None
+
+    @property
+    def dense_from(self) -> str | None:
+        """The GGUF file that the weights were made from, which may hold fewer bits than the precision has."""
+        return None if section_of(self.config).random_weights else dense_from(self.config.model, self.source)
 
     def warnings(self) -> list[MeasurementWarning]:
         """What a reader has to know of it."""
