@@ -8,6 +8,9 @@ from llenergymeasure.domain.environment import EnvironmentSnapshot
 WIDTH = 110
 LABEL = 22
 NONE = "-"
+_THOUSAND = 1e3
+# The digits of a float say nothing from about here on, and fill the line.
+_HUGE = 1e15
 
 
 def wrapped(label: str, text: str) -> str:
@@ -39,8 +42,10 @@ def seconds(value: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number with four significant digits, or thousands."""
-    return NONE if value is None else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"  # noqa: PLR2004
+    """A number with four significant digits, or thousands; powers of ten below 1e-4 and from 1e15 on."""
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if _THOUSAND <= abs(value) < _HUGE else f"{value:,.4g}"
 
 
 def letter(place: int) -> str:

@@ -93,7 +93,7 @@ def result_file(path: Path) -> Path:
     try:
         return _result_file(expanded(path))
     except OSError as error:
-        raise ConfigError(f"result {path}: cannot be looked for: {error.strerror or error}") from None
+        raise _refused(path, f"cannot be looked for: {error.strerror or error}") from None
 
 
 def _result_file(path: Path) -> Path:
@@ -105,7 +105,7 @@ def _result_file(path: Path) -> Path:
     if attempts:
         return attempts[max(attempts)] / RESULT_FILE
     if (path / RUNS_DIR).is_dir():
-        raise ConfigError(f"result {path}: this is a study; name one of the folders in {path / RUNS_DIR}")
+        raise _refused(path, f"this is a study; name one of the folders in {path / RUNS_DIR}")
     return path / RESULT_FILE
 
 
@@ -121,7 +121,7 @@ def load_result(path: Path) -> ExperimentResult:
     try:
         content = read_regular(file, MOST_BYTES)
     except OSError as error:
-        raise ConfigError(f"result {file}: cannot be read: {error.strerror or error}") from None
+        raise _refused(file, f"cannot be read: {error.strerror or error}") from None
     return result_of(content, file)
 
 
@@ -138,9 +138,9 @@ def result_of(content: bytes, file: Path) -> ExperimentResult:
     try:
         written = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise ConfigError(f"result {file}: this is not a text file in UTF-8") from None
+        raise _refused(file, "this is not a text file in UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"result {file}: this is no JSON: {error}") from None
+        raise _refused(file, f"this is no JSON: {error}") from None
     result = _understood(written, file).kept_in(file.parent)
     if result.schema_revision >= _FIRST_WITH_SUMS or has_sums(file):
         for problem in problems_with(file, content):
@@ -151,12 +151,13 @@ def result_of(content: bytes, file: Path) -> ExperimentResult:
 def _understood(written: object, file: Path) -> ExperimentResult:
     """The result as far as this version knows its fields; others are left out, and that is said."""
     if not isinstance(written, dict):
-        raise ConfigError(f"result {file}: this is no result of schema {SCHEMA_VERSION}: it is no object")
+        raise _refused(file, f"this is no result of schema {SCHEMA_VERSION}: it is no object")
     version = written.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ConfigError(
-            f"result {file}: its schema_version is {version!r}, and this version reads {SCHEMA_VERSION!r}; "
-            "use the version of llenergymeasure that wrote it"
+        raise _refused(
+            file,
+            f"its schema_version is {version!r}, and this version reads {SCHEMA_VERSION!r}; "
+            "use the version of llenergymeasure that wrote it",
         )
     name_model_facts(written)
     unknown = []
@@ -170,9 +171,7 @@ def _understood(written: object, file: Path) -> ExperimentResult:
             if not strange or not all(_remove(written, place) for place in strange):
                 first = error.errors(include_url=False)[0]
                 where = ".".join(str(part) for part in first["loc"]) or "file"
-                raise ConfigError(
-                    f"result {file}: this is no result of schema {SCHEMA_VERSION}: {where}: {first['msg']}"
-                ) from None
+                raise _refused(file, f"this is no result of schema {SCHEMA_VERSION}: {where}: {first['msg']}") from None
             unknown += [".".join(map(str, place)) for place in strange]
     if unknown:
         revision, names = written.get("schema_revision", 1), ", ".join(sorted(unknown))
@@ -185,6 +184,10 @@ def _understood(written: object, file: Path) -> ExperimentResult:
         )
         _log.warning(said, file, ", ".join(sorted(later)))
     return result
+
+
+def _refused(path: Path, why: str) -> ConfigError:
+    return ConfigError(in_a_line(f"result {path}: {why}"))
 
 
 def _known_version(place: str, version: int) -> int:

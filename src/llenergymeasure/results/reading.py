@@ -97,7 +97,10 @@ def files_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = r
                 seen.add(key)
                 yield ResultFile(found.file, found.sums_needed, key)
         if not n_found:
-            raise ConfigError(f"{path}: there is no result in it; name the folder of a run or a study, or one above it")
+            shown = in_a_line(str(path))
+            raise ConfigError(
+                f"{shown}: there is no result in it; name the folder of a run or a study, or one above it"
+            )
 
 
 def results_in(
@@ -127,7 +130,7 @@ def results_of(files: Iterable[ResultFile], on_skipped: OnSkipped = refuse_damag
         try:
             return result_of(content, Path(file))
         except ConfigError as error:
-            raise NoResultError(str(error).removeprefix(f"result {file}: ")) from None
+            raise NoResultError(str(error).removeprefix(f"result {in_a_line(str(file))}: ")) from None
 
     return _read(files, whole, on_skipped)
 
@@ -200,7 +203,7 @@ def _found_at(path: str | Path) -> Iterator[_Found | Skipped]:
     # Sorted, so that the same pattern gives the same order everywhere.
     matches = sorted(glob.glob(str(given), recursive=True)) if glob.has_magic(str(given)) else []  # noqa: PTH207
     if not matches:
-        raise ConfigError(f"{path}: there is no such file or folder")
+        raise ConfigError(f"{in_a_line(str(path))}: there is no such file or folder")
     for match in matches:
         yield from _at(match)
 

@@ -176,6 +176,32 @@ def test_single_runs_without_tokens_are_compared_by_their_figures(llem: Llem, fo
     assert "outputs not compared: result a_0: its tokens were not kept" in said
 
 
+def test_runs_of_a_group_with_different_definitions_have_no_mean(llem: Llem, folder: Path) -> None:
+    saved("a", 80, 80, 80)
+    saved("b", 80, 80, 80)
+    file = folder / "b_0" / "result.json"
+    written = json.loads(file.read_text(encoding="utf-8"))
+    written["definitions"]["duration_sec"] = 2
+    file.write_text(json.dumps(written), encoding="utf-8")
+    ran = llem("compare", "a_*", "b_*")
+    assert ran.code == 0
+    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("duration_sec ")]
+    assert row == ["duration_sec", "2", "(2", "to", "2)", "-", "-", "refused"]
+    why = "b_*: of its own runs, it is worked out by different definitions: "
+    assert f"{why}duration_sec 2 / 1" in " ".join(ran.out.split())
+    ran = llem("compare", "a_*", "b_*", "--anyway")
+    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("duration_sec ")]
+    assert row[:7] == ["duration_sec", "2", "(2", "to", "2)", "2", "(2"]
+
+
+def test_a_huge_value_is_a_power_of_ten(llem: Llem, folder: Path) -> None:
+    saved("a", 1e200)
+    saved("b", 2e200)
+    ran = llem("compare", "a_0", "b_0")
+    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("total_energy_j ")]
+    assert row[1:4] == ["1e+200", "2e+200", "2"]
+
+
 def test_a_figure_of_another_definition_is_refused_with_the_reason(llem: Llem, folder: Path) -> None:
     names = [str(GOLDEN / f"revision-{revision}" / "quickstart") for revision in (3, 5)]
     why = "it is worked out by different definitions: energy_devices.energy_j 1 / 2"

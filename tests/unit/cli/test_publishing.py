@@ -27,6 +27,31 @@ def test_an_archive_is_cited_as_what_is_in_it(llem: Callable[..., Ran], folder: 
     assert llem("cite", "out.zip").out == llem("cite", "s").out
 
 
+def test_a_name_cannot_begin_a_line_of_its_own(llem: Callable[..., Ran], folder: Path) -> None:
+    saved(counted().model_copy(update={"name": "x\nforged\x1b"}), folder / "a")
+    ran = llem("pack", "a", "-o", "b\nforged\x1b.zip")
+    assert (ran.code, ran.out, ran.err) == (0, "packed into b\\nforged\\x1b.zip\n", "")
+    assert (folder / "b\nforged\x1b.zip").is_file()
+    cited = llem("cite", "a").out
+    assert cited == llem("cite", "b\nforged\x1b.zip").out
+    assert "\nforged" not in cited
+    (folder / "torn\nforged").write_bytes(b"PK\x03\x04")
+    (folder / "json\nforged").mkdir()
+    (folder / "json\nforged" / "result.json").write_text("{", encoding="utf-8")
+    (folder / "empty\nforged" / "runs").mkdir(parents=True)
+    for args, said in (
+        (("pack", "a", "-o", "b\nforged\x1b.zip"), "--output b\\nforged\\x1b.zip: this exists"),
+        (("pack", "a", "-o", "no\nforged/c.zip"), "--output no\\nforged/c.zip: there is no folder no\\nforged"),
+        (("cite", "no\nforged"), "no\\nforged: there is no result here"),
+        (("cite", "torn\nforged"), "archive torn\\nforged: it is no whole ZIP archive"),
+        (("cite", "empty\nforged"), "empty\\nforged/runs: there is no result in it"),
+        (("cite", "json\nforged"), "result json\\nforged/result.json: this is no JSON"),
+    ):
+        ran = llem(*args)
+        assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+        assert ran.err.startswith(f"llem: {said}")
+
+
 def test_pack_does_not_overwrite(llem: Callable[..., Ran], folder: Path) -> None:
     saved(counted(), folder / "a")
     assert llem("pack", "a").code == 0

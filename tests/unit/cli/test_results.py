@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,22 @@ def test_conditions_sorting_and_columns(llem: Llem, folder: Path) -> None:
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "0 results")
 
 
+def test_times_are_compared_as_times_whatever_their_zones(llem: Llem, folder: Path) -> None:
+    for hour in range(3):
+        start = datetime(2026, 1, 1, hour, tzinfo=UTC)
+        save_result(put(folder / str(hour)).model_copy(update={"start_time": start}), folder / str(hour))
+
+    def found(condition: str) -> list[str]:
+        ran = llem("results", ".", "--where", condition, "--columns", "name", "--format", "json", "--sort", "name")
+        return [row["name"] for row in json.loads(ran.out)]
+
+    # 02:30 an hour ahead of UTC is 01:30Z.
+    assert found("start_time>2026-01-01 02:30:00+01:00") == ["2"]
+    assert found("start_time<=2026-01-01T03:00+02:00") == ["0", "1"]
+    assert found("start_time=2026-01-01T01:00") == ["1"]
+    assert found("start_time!=2025-12-31T20:00-05:00") == ["0", "2"]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -135,6 +152,10 @@ def test_conditions_sorting_and_columns(llem: Llem, folder: Path) -> None:
         (["a", "--sort", "batch_sice"], "did you mean 'batch_size'?"),
         (["a", "--where", "backnd=vllm"], "backnd: no result has a column or a setting of this name"),
         (["a", "--where", "backend"], "give NAME=VALUE"),
+        (["a", "--where", "total_energy_j>nan"], "'nan' is no finite one"),
+        # No result has a TTFT p99 here.
+        (["a", "--where", "ttft_p99_s<abc"], "'abc' is no finite one"),
+        (["a", "--where", "start_time>today"], "'today' is no time"),
         (["a", "--columns", "name,nam"], "did you mean 'name'?"),
         (["a", "--columns", " , "], "names no column"),
         (["a", "--format", "xml"], "'xml' is not one of"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
 from llenergymeasure.results.sharing.crate import Stated
@@ -26,5 +27,6 @@ def pack_command(folder: Path, output: Path | None, authors: tuple[str, ...], li
     and is the same to the byte each time. Authors and licence of the data are those that you state.
     """
     stated = Stated(authors=authors, license=licence)
-    show(f"packed into {pack(folder, output, stated=stated, force=force)}")
+    archive = pack(folder, output, stated=stated, force=force)
+    show(in_a_line(f"packed into {archive}"))
     return 0

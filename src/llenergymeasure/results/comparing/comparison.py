@@ -24,7 +24,7 @@ _S_PER_H = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A metric of a group: its ``summary``, or why there is none.
+    """A metric of a group: its ``summary``, or why there is none, such as runs that did not work it out alike.
 
     ``n_without`` runs have no such figure. ``accuracy_pct`` and ``bound_pct`` are the largest of its runs: what the
     sensor is off by and what readings leave open, which no repeating takes away and which is in no interval.
@@ -92,7 +92,7 @@ def compare(
         groups: two or more.
         margin: what is too little to matter, a fraction.
         block_of: the block that a run was in; runs of one block are then compared with each other alone.
-        anyway: compare what is refused otherwise, and say so in ``cautions``.
+        anyway: compare what is refused otherwise, and say so in ``cautions``, or in ``notes`` of a metric.
 
     Raises:
         ConfigError: fewer than two groups, a margin that is none, or a block with two runs of one group.
@@ -118,11 +118,12 @@ def compare(
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """A metric of a group: [runs] figures and what they come to."""
+    """A metric of a group: [runs] figures and what they come to, and in what way they are not the same thing."""
 
     group: Group
     figures: tuple[float | None, ...]
     value: Value
+    unlike: str | None
 
 
 _Pairs = list[tuple[int, int]]
@@ -153,7 +154,7 @@ def _row(
     metric: Metric, groups: Sequence[Group], pairs: Sequence[_Pairs | None], margin: float, anyway: bool
 ) -> Row | None:
     """A metric of all groups; None where none has it."""
-    first, *others = (_side(metric, group) for group in groups)
+    first, *others = (_side(metric, group, anyway) for group in groups)
     if all(figure is None for side in (first, *others) for figure in side.figures):
         return None
     refusals = [_refusal(metric, first, other) for other in others]
@@ -180,9 +181,14 @@ def _overruled(refusal: str | None) -> tuple[str, ...]:
     return () if refusal is None else (f"compared all the same: {refusal}",)
 
 
-def _side(metric: Metric, group: Group) -> _Side:
+def _side(metric: Metric, group: Group, anyway: bool) -> _Side:
     figures = tuple(metric.read(result) for result in group.results)
-    return _Side(group=group, figures=figures, value=_value(metric, group, figures))
+    unlike = _unlike(metric, group.results)
+    if unlike is None or anyway:
+        return _Side(group=group, figures=figures, value=_value(metric, group, figures), unlike=unlike)
+    n_without = sum(figure is None for figure in figures)
+    value = Value(summary=None, why_none=f"of its own runs, {unlike}", n_without=n_without)
+    return _Side(group=group, figures=figures, value=value, unlike=unlike)
 
 
 def _value(metric: Metric, group: Group, figures: Sequence[float | None]) -> Value:
@@ -212,13 +218,14 @@ def _largest(read: Callable[[ExperimentResult], float | None], group: Group) -> 
 
 
 def _refusal(metric: Metric, first: _Side, other: _Side) -> str | None:
-    """Why a metric of two groups is not the same thing."""
-    known = [
-        result
-        for side in (first, other)
-        for result, figure in zip(side.group.results, side.figures, strict=True)
-        if figure is not None
-    ]
+    """Why a metric of two groups, or of one of them alone, is not the same thing."""
+    within = [f"{side.group.label}: of its own runs, {side.unlike}" for side in (first, other) if side.unlike]
+    return "; ".join(within) or _unlike(metric, (*first.group.results, *other.group.results))
+
+
+def _unlike(metric: Metric, results: Sequence[ExperimentResult]) -> str | None:
+    """Why a metric is not the same thing in all of those results that have it."""
+    known = [result for result in results if metric.read(result) is not None]
     reasons = []
     rules = {metric.counted_by(result) for result in known}
     if len(rules) > 1:
@@ -331,7 +338,9 @@ def _is_one_after_the_other(first: Group, other: Group) -> bool:
 
 def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
     """A warning where a metric changed with time, whatever the configuration."""
-    read = [(number, result, metric.read(result)) for number, group in enumerate(groups) for result in group.results]
+    # Another definition looks like a drift.
+    alike = [group for group in groups if _unlike(metric, group.results) is None]
+    read = [(number, result, metric.read(result)) for number, group in enumerate(alike) for result in group.results]
     known = [(number, result.start_time.timestamp(), value) for number, result, value in read if value and value > 0]
     found = drift([value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known])
     if found is None or not found.warns:

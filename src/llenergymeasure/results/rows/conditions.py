@@ -1,13 +1,16 @@
 """Conditions on rows of a table, as ``--where`` takes them: ``backend=vllm``, ``n>=100``."""
 
 import json
+import math
 import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.rows.columns import FIXED, Kind
 
 _WRITTEN = re.compile(r"\s*([^=!<>\s]+)\s*(<=|>=|!=|==?|<|>)(.*)", re.DOTALL)
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -17,27 +20,50 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _NOT_SET = ("", "null")
+_EQUALITIES = ("=", "!=")
+# float() takes more: nan, inf, 1_00 and digits of other scripts.
+_WHOLE = re.compile(r"[-+]?[0-9]{1,400}")
+_DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+# Settings are of any kind, and only their values say of which.
+_KINDS: dict[str, Kind] = {column.name: column.kind for column in FIXED}
+
+Wanted = int | float | datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """``name`` of a column, ``sign`` of a comparison, and the ``text`` that is compared with."""
+    """``name`` of a column, ``sign`` of a comparison, and the ``text`` that is compared with.
+
+    ``wanted`` is the number, or in a column of times the time, that the text says; None where it says none.
+    """
 
     name: str
     sign: str
     text: str
+    wanted: Wanted = None
 
     @classmethod
     def of(cls, given: str) -> "Condition":
         """The condition that a text says.
 
         Raises:
-            ConfigError: it says none.
+            ConfigError: it says none, or its value is not of the kind of its column.
         """
         found = _WRITTEN.fullmatch(given)
         if found is None:
             raise ConfigError(f"--where {given!r}: give NAME=VALUE, or !=, <, >, <=, >= in the place of =")
-        return cls(name=found[1], sign="=" if found[2] == "==" else found[2], text=found[3].strip())
+        name, sign, text = found[1], "=" if found[2] == "==" else found[2], found[3].strip()
+        kind = _KINDS.get(name)
+        wanted = _time(text) if kind == "time" else _number(text)
+        if wanted is None and not (sign in _EQUALITIES and text in _NOT_SET):
+            if kind == "time":
+                raise ConfigError(
+                    f"--where {given!r}: {text!r} is no time; give one of ISO 8601, such as 2026-01-31 or "
+                    "2026-01-31T14:30:00+01:00, which is UTC where it names no zone"
+                )
+            if kind in ("integer", "number"):
+                raise ConfigError(_no_number(given, name, text))
+        return cls(name=name, sign=sign, text=text, wanted=wanted)
 
     def holds(self, value: Any) -> bool:
         """Whether a value is so; what is not set is ``null``, and neither more nor less than anything.
@@ -45,30 +71,52 @@ class Condition:
         Raises:
             ConfigError: a number is asked to be more or less than a text.
         """
-        if self.sign in ("=", "!="):
+        if self.sign in _EQUALITIES:
             return self._equals(value) == (self.sign == "=")
         if value is None or isinstance(value, bool):
             return False
-        if isinstance(value, (int, float)):
-            other = _number(self.text)
-            if other is None:
-                raise ConfigError(f"--where {self.name}{self.sign}{self.text}: {self.name} is a number; give one")
-            return _ORDERS[self.sign](value, other)
-        return _ORDERS[self.sign](_text(value), self.text)
+        ours, theirs = self._sides(value)
+        if theirs is None:
+            raise ConfigError(_no_number(f"{self.name}{self.sign}{self.text}", self.name, self.text))
+        return _ORDERS[self.sign](ours, theirs)
 
     def _equals(self, value: Any) -> bool:
         if value is None:
             return self.text in _NOT_SET
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return _number(self.text) == value
-        return _text(value) == (self.text.lower() if isinstance(value, bool) else self.text)
+        if isinstance(value, bool):
+            return _text(value) == self.text.lower()
+        ours, theirs = self._sides(value)
+        return bool(ours == theirs)
+
+    def _sides(self, value: Any) -> tuple[Any, Any]:
+        """A value, and what it is held against, as what can be compared."""
+        if isinstance(value, (int, float)):
+            return value, self.wanted
+        if _KINDS.get(self.name) == "time":
+            # A table has no row whose time is none.
+            return _time(value), self.wanted
+        return _text(value), self.text
 
 
-def _number(text: str) -> float | None:
+def _no_number(given: str, name: str, text: str) -> str:
+    return f"--where {given!r}: {name} is a number, and {text!r} is no finite one; give such as 100, 0.5 or 2e3"
+
+
+def _number(text: str) -> int | float | None:
+    """The finite number that a text says; None where it says none."""
+    if _DECIMAL.fullmatch(text) is None or not math.isfinite(number := float(text)):
+        return None
+    # A whole number beyond 2^53, such as a seed, is no float.
+    return int(text) if _WHOLE.fullmatch(text) else number
+
+
+def _time(text: str) -> datetime | None:
+    """The time that a text says, of UTC where it names no zone; None where it says none."""
     try:
-        return float(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _text(value: Any) -> str:

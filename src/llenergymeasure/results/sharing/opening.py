@@ -80,7 +80,9 @@ def opened(path: Path, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
         yield path
         return
     if not path.exists():
-        raise ConfigError(f"{path}: this does not exist; give the folder of a result or a study, or its archive")
+        raise ConfigError(
+            f"{in_a_line(str(path))}: this does not exist; give the folder of a result or a study, or its archive"
+        )
     with tempfile.TemporaryDirectory(prefix="llem-") as place:
         yield _unpacked(path, Path(place), most_bytes)
 
@@ -91,12 +93,12 @@ def _unpacked(path: Path, place: Path, most_bytes: int) -> Path:
             entries = _checked(archive, path, most_bytes, shutil.disk_usage(place).free)
             sums = {entry.filename: _extracted(archive, entry, place, path) for entry in entries}
     except _TORN as error:
-        raise ConfigError(f"archive {path}: it is no whole ZIP archive: {in_a_line(str(error))}") from None
+        raise _refused(path, f"it is no whole ZIP archive: {in_a_line(str(error))}") from None
     except OSError as error:
         # Of a place that no file has, which a torn archive names.
         if error.errno != errno.EINVAL:
             raise
-        raise ConfigError(f"archive {path}: it is no whole ZIP archive: it names places outside of it") from None
+        raise _refused(path, "it is no whole ZIP archive: it names places outside of it") from None
     return place / _held_against_its_sums(sums, place, path)
 
 
@@ -104,7 +106,7 @@ def _checked(archive: zipfile.ZipFile, path: Path, most_bytes: int, free_bytes: 
     """The entries that are files, all of them fit to be written."""
     entries, seen = archive.infolist(), set[str]()
     if len(entries) > _MOST_FILES:
-        raise ConfigError(f"archive {path}: it has {len(entries)} entries, and {_MOST_FILES} are the most")
+        raise _refused(path, f"it has {len(entries)} entries, and {_MOST_FILES} are the most")
     for entry in entries:
         name, kind = entry.filename.removesuffix("/"), stat.S_IFMT(entry.external_attr >> 16)
         problem = unfit(name)
@@ -117,15 +119,16 @@ def _checked(archive: zipfile.ZipFile, path: Path, most_bytes: int, free_bytes: 
         if problem is None and name in seen:
             problem = "it is there twice"
         if problem is not None:
-            raise ConfigError(f"archive {path}: {in_a_line(entry.filename[:_MOST_SHOWN])}: {problem}")
+            raise _refused(path, f"{in_a_line(entry.filename[:_MOST_SHOWN])}: {problem}")
         seen.add(name)
     n_bytes = sum(entry.file_size for entry in entries)
     if n_bytes > most_bytes:
-        raise ConfigError(f"archive {path}: its files have {n_bytes:,} bytes, and {most_bytes:,} are the most")
+        raise _refused(path, f"its files have {n_bytes:,} bytes, and {most_bytes:,} are the most")
     if n_bytes > free_bytes:
-        raise ConfigError(
-            f"archive {path}: its files have {n_bytes:,} bytes, and {tempfile.gettempdir()} has room for "
-            f"{free_bytes:,}; set TMPDIR to a folder with more"
+        raise _refused(
+            path,
+            f"its files have {n_bytes:,} bytes, and {tempfile.gettempdir()} has room for {free_bytes:,}; "
+            "set TMPDIR to a folder with more",
         )
     return [entry for entry in entries if not entry.is_dir()]
 
@@ -137,7 +140,7 @@ def _extracted(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, pa
         target.parent.mkdir(parents=True, exist_ok=True)
         written = target.open("xb")
     except (FileExistsError, NotADirectoryError):
-        raise ConfigError(f"archive {path}: {entry.filename}: something else has its name") from None
+        raise _refused(path, f"{in_a_line(entry.filename)}: something else has its name") from None
     with written, archive.open(entry) as packed:
         # No more comes of it than the size that was added up before: zipfile ends there, and compares its checksum.
         while block := packed.read(_BLOCK):
@@ -151,21 +154,25 @@ def _held_against_its_sums(sums: Mapping[str, str], place: Path, path: Path) -> 
     tops = {name.split("/")[0] for name in sums}
     top = next(iter(tops), "")
     if len(tops) != 1 or not {f"{top}/{name}" for name in (BAG_DECLARATION, MANIFEST, TAG_MANIFEST)} <= set(sums):
-        raise ConfigError(f"archive {path}: it is no archive of llem pack (a BagIt bag with sums of SHA-256)")
+        raise _refused(path, "it is no archive of llem pack (a BagIt bag with sums of SHA-256)")
     for manifest in (TAG_MANIFEST, MANIFEST):
         for name, digest in _told(place / top / manifest, path).items():
             found = sums.get(f"{top}/{name}")
             if found != digest:
                 wrong = "it is not there" if found is None else "it is not the file that was packed"
-                raise ConfigError(f"archive {path}: {in_a_line(name)}: {wrong}; {manifest} has another SHA-256 of it")
+                raise _refused(path, f"{in_a_line(name)}: {wrong}; {manifest} has another SHA-256 of it")
     payload = {name.removeprefix(f"{top}/") for name in sums if name.startswith(f"{top}/{PAYLOAD}/")}
     extra = payload - set(_told(place / top / MANIFEST, path))
     if extra:
-        raise ConfigError(f"archive {path}: {in_a_line(min(extra))}: {MANIFEST} does not know it")
+        raise _refused(path, f"{in_a_line(min(extra))}: {MANIFEST} does not know it")
     folders = {name.split("/")[1] for name in payload if name != f"{PAYLOAD}/{CRATE_FILE}"}
     if len(folders) != 1 or not (place / top / PAYLOAD / min(folders)).is_dir():
-        raise ConfigError(f"archive {path}: it is no archive of llem pack: below {PAYLOAD} is not one folder")
+        raise _refused(path, f"it is no archive of llem pack: below {PAYLOAD} is not one folder")
     return Path(top) / PAYLOAD / folders.pop()
+
+
+def _refused(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"archive {in_a_line(str(path))}: {why}")
 
 
 def _told(manifest: Path, path: Path) -> dict[str, str]:
@@ -174,11 +181,11 @@ def _told(manifest: Path, path: Path) -> dict[str, str]:
     try:
         lines = manifest.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise ConfigError(f"archive {path}: {manifest.name}: this is not a text file in UTF-8") from None
+        raise _refused(path, f"{manifest.name}: this is not a text file in UTF-8") from None
     for number, line in enumerate(lines, start=1):
         digest, _, name = line.partition("  ")
         if not name:
-            raise ConfigError(f"archive {path}: {manifest.name}:{number}: it is no sum and name of a file")
+            raise _refused(path, f"{manifest.name}:{number}: it is no sum and name of a file")
         told[from_manifest(name)] = digest.lower()
     return told
 

@@ -78,14 +78,17 @@ def pack(folder: Path, archive: Path | None = None, *, stated: Stated | None = N
 
 
 def _check_target(target: Path, root: Path, force: bool) -> None:
+    problem = None
     if target.is_dir():
-        raise ConfigError(f"--output {target}: this is a folder; name a file in it")
-    if target.exists() and not force:
-        raise ConfigError(f"--output {target}: this exists and is not overwritten; name another file, or give --force")
-    if not target.parent.is_dir():
-        raise ConfigError(f"--output {target}: there is no folder {target.parent}")
-    if root == target.parent.resolve() or root in target.parent.resolve().parents:
-        raise ConfigError(f"--output {target}: this lies in the folder that is packed; name a file outside of it")
+        problem = "this is a folder; name a file in it"
+    elif target.exists() and not force:
+        problem = "this exists and is not overwritten; name another file, or give --force"
+    elif not target.parent.is_dir():
+        problem = f"there is no folder {target.parent}"
+    elif root == target.parent.resolve() or root in target.parent.resolve().parents:
+        problem = "this lies in the folder that is packed; name a file outside of it"
+    if problem is not None:
+        raise ConfigError(in_a_line(f"--output {target}: {problem}"))
 
 
 def _names_below(root: Path) -> list[str]:
@@ -139,7 +142,7 @@ def _open_below(root: Path, name: str) -> BinaryIO:
         os.close(at)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigError(f"{root / name}: this is no regular file any more")
+        raise ConfigError(f"{in_a_line(str(root / name))}: this is no regular file any more")
     return os.fdopen(descriptor, "rb")
 
 

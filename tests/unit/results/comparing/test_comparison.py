@@ -225,6 +225,59 @@ def test_definitions_that_a_file_does_not_name_are_no_definitions(make_group: Ma
     )
 
 
+def mixed(group: Group, **definitions: int) -> Group:
+    """A group whose first run has another version of these definitions."""
+    first, *others = group.results
+    other = first.model_copy(update={"definitions": {**first.definitions, **definitions}})
+    return Group(label=group.label, results=(other, *others), runs=group.runs)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_runs_of_a_group_that_were_worked_out_otherwise_have_no_mean(make_group: MakeGroup, place: int) -> None:
+    groups = [make_group("A", 80, 80, 80), make_group("B", 80, 80, 80), make_group("C", 160, 160, 160)]
+    groups[place] = mixed(groups[place], duration_sec=7)
+    why = "it is worked out by different definitions: duration_sec 7 / 1"
+    label = "AB"[place]
+    found = compare(groups)
+    row = found.row("duration_sec")
+    assert row is not None
+    value = row.values[place]
+    assert (value.summary, value.why_none, value.n_without) == (None, f"of its own runs, {why}", 0)
+    # The others have theirs: 2 s each.
+    assert [v.summary.value for v in row.values if v.summary is not None] == pytest.approx([2.0, 2.0])
+    refused = against(found, "duration_sec")
+    assert (refused.ratio, refused.refused) == (None, f"{label}: of its own runs, {why}")
+    # What has no seconds in it stands: 160 J over 80 J of the same tokens. The first is held against all.
+    assert against(found, number=1).ratio is not None
+    assert (against(found, "duration_sec", 1).ratio is None) == (place == 0)
+    anyway = compare(groups, anyway=True)
+    row = anyway.row("duration_sec")
+    assert row is not None
+    assert row.values[place].summary is not None
+    assert against(anyway, "duration_sec").notes[0] == f"compared all the same: {label}: of its own runs, {why}"
+
+
+def test_latencies_of_a_group_that_count_from_elsewhere_have_no_mean(make_group: MakeGroup) -> None:
+    batch, request = (latencies(make_group("A", 80, 81), of, 1).results for of in ("batch", "request"))
+    groups = [Group(label="A", results=(batch[0], request[1])), latencies(make_group("B", 80, 81), "request", 1)]
+    row = compare(groups).row("ttft_mean_s")
+    assert row is not None
+    assert row.values[0].summary is None
+    assert (row.values[0].why_none or "").startswith("of its own runs, it is counted in different ways: from the begin")
+    assert row.values[1].summary is not None
+
+
+def test_another_definition_is_no_drift(make_group: MakeGroup) -> None:
+    # As what drifts below, with energy that the first run worked out otherwise.
+    groups = [
+        make_group("A", 80, 82, 84, 86, hours=(0, 2, 4, 6)),
+        make_group("B", 40, 41, 42, 43, hours=(1, 3, 5, 7)),
+    ]
+    assert any("changed by" in line for line in compare(groups).cautions)
+    groups = [mixed(group, **{"energy_devices.energy_j": 7}) for group in groups]
+    assert not any("changed by" in line for line in compare(groups).cautions)
+
+
 def test_every_metric_has_a_definition() -> None:
     assert {metric.place for metric in METRICS.values()} <= set(FORMULAS)
 

@@ -38,8 +38,28 @@ from llenergymeasure.results.rows.conditions import Condition
         ("decoder.do_sample=1", 1, True),
         ("decoder.do_sample>0", True, False),
         ("stop=[1, 2]", [1, 2], True),
-        ("start_time>2026-01-01", "2026-01-01T00:00:00+00:00", True),
-        ("start_time<2026-01-01", "2026-01-01T00:00:00+00:00", False),
+        # One beyond 2^53, which no float is.
+        ("seed=9007199254740993", 9007199254740993, True),
+        ("seed=9007199254740993", 9007199254740992, False),
+        # float() takes these.
+        ("n=1_00", 100, False),
+        ("n!=1_00", 100, True),
+        ("n=\u0661", 1, False),
+        ("n=1.", 1, True),
+        ("n=+.5E1", 5, True),
+        ("total_energy_j=", None, True),
+        ("total_energy_j!=null", 8.0, True),
+        # 02:30 in a zone an hour ahead is 01:30Z, and a time without a zone is of UTC.
+        ("start_time>2026-01-01 02:30:00+01:00", "2026-01-01T01:00:00+00:00", False),
+        ("start_time>2026-01-01 02:30:00+01:00", "2026-01-01T02:00:00+00:00", True),
+        ("start_time<=2026-01-01T01:00", "2026-01-01T02:00:00+01:00", True),
+        ("start_time<2026-01-01T01:00Z", "2026-01-01T01:00:00", False),
+        ("start_time=2026-01-01T01:00Z", "2026-01-01T02:00:00+01:00", True),
+        ("start_time!=2026-01-01T01:00Z", "2026-01-01T02:00:00+01:00", False),
+        ("start_time=20260101", "2026-01-01T00:00:00+00:00", True),
+        ("start_time>2026-01-01", "2026-01-01T00:00:00+00:00", False),
+        ("start_time>0001-01-01T00:00+14:00", "0001-01-01T00:00:00+00:00", True),
+        ("start_time=null", "2026-01-01T00:00:00+00:00", False),
         ("name=a=b", "a=b", True),
         ("name=", "", True),
     ],
@@ -54,6 +74,28 @@ def test_what_is_no_condition_is_refused(given: str) -> None:
         Condition.of(given)
 
 
-def test_a_number_is_not_more_than_a_text() -> None:
-    with pytest.raises(ConfigError, match="n is a number"):
-        Condition.of("n>many").holds(3)
+@pytest.mark.parametrize("text", ["many", "nan", "inf", "1_00", "1e999", "0x10", "\u0661", "--1", "1e", ".", "1 0"])
+def test_a_number_is_not_more_than_a_text(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"n is a number, and .* is no finite one; give such as"):
+        Condition.of(f"n>{text}").holds(3)
+
+
+@pytest.mark.parametrize("sign", ["=", "!=", "<", ">="])
+@pytest.mark.parametrize("text", ["many", "nan", "-inf", "1_00", "1e999"])
+def test_a_column_of_numbers_takes_no_text_whatever_its_rows_have(sign: str, text: str) -> None:
+    for name in ("total_energy_j", "n_requests"):
+        with pytest.raises(ConfigError, match=f"{name} is a number, and '{text}' is no finite one; give such as"):
+            Condition.of(f"{name}{sign}{text}")
+
+
+@pytest.mark.parametrize("sign", ["=", "!=", "<", ">="])
+@pytest.mark.parametrize("text", ["yesterday", "2026", "2026-02-30", "1767225600", "02:30"])
+def test_a_column_of_times_takes_times_alone(sign: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{text}' is no time; give one of ISO 8601, such as 2026-01-31"):
+        Condition.of(f"start_time{sign}{text}")
+
+
+@pytest.mark.parametrize("given", ["start_time>null", "total_energy_j<", "n_requests>=null"])
+def test_nothing_is_more_or_less_than_what_is_not_set(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no (time|finite one)"):
+        Condition.of(given)
