@@ -26,6 +26,8 @@ def verify(folder: Path) -> Report:
                 "schema_revision", f"it is {bundle.revision}, and {FIRST_WITH_SUMS} is the last one known here"
             )
             return report
+        if bundle.revision < FIRST_WITH_SUMS:
+            report.earlier = bundle.revision
         check_form(bundle, report)
         _work_out(bundle, report)
     return report
@@ -70,6 +72,10 @@ def in_lines(report: Report) -> Iterator[str]:
             yield f"{report.folder}: {kind}: and {n - _MOST_LINES} more"
     told = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
     verdict = "agrees" if report.agrees else "does not agree"
+    if report.earlier is not None:
+        open_to_doubt = ", ".join(dict.fromkeys(shown(f.name) for f in findings if f.kind == "not verifiable"))
+        verdict = f"{verdict} as far as revision {report.earlier} can be verified"
+        told += f" ({open_to_doubt})" if open_to_doubt else ""
     yield f"{report.folder}: {verdict}: {report.n_agreed} figures derived again{f', {told}' if told else ''}"
 
 
