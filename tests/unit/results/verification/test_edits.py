@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from llenergymeasure.results.verification.verify import in_lines, verify
-from tests.fakes.damages import sums_written
 from tests.unit.results.verification.test_bundles import GOLDEN, wrong
 
 Edit = Callable[[dict[str, Any]], object]
