@@ -7,7 +7,7 @@ import click
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.verification.verify import folders_of, in_lines, verify
+from llenergymeasure.results.verification.verify import in_lines, reports_of
 
 
 @click.command("verify")
@@ -25,8 +25,7 @@ def verify_command(directories: tuple[Path, ...]) -> int:
             raise ConfigError(f"verify {directory}: there is no such folder")
     agree = True
     for directory in directories:
-        for folder in folders_of(directory):
-            report = verify(folder)
+        for report in reports_of(directory):
             agree = agree and report.agrees
             show("\n".join(in_lines(report)))
     return 0 if agree else 1

@@ -66,6 +66,9 @@ def _check_energy(bundle: Bundle, report: Report) -> None:
     report.check("total_energy_j", said, whole)
     if len(energies) == 1:
         report.check("process_results[0].energy_j", energies[0], whole)
+        said_counted = result["process_results"][0].get("counted_devices")
+        if said_counted is not None:
+            report.check("process_results[0].counted_devices", said_counted, [row["device"] for row in making])
     bound = None if said is None else total([row["uncertainty_j"] for row in making])
     if not rows:
         bound = result["energy_uncertainty_j"]
@@ -175,8 +178,8 @@ def _check_idle(bundle: Bundle, report: Report) -> None:
         report.check("energy_adjusted_j", result["energy_adjusted_j"], adjusted)
         if whole is not None and idle is not None:
             report.check("baseline_power_w", result["baseline_power_w"], idle[0])
-            limit = None if bound is None or idle[3] is None else bound + idle[3]
-            report.check("energy_breakdown.adjusted_uncertainty_j", breakdown.get("adjusted_uncertainty_j"), limit)
+        limit = None if None in (whole, idle) else total([bound, idle and idle[3]])
+        report.check("energy_breakdown.adjusted_uncertainty_j", breakdown.get("adjusted_uncertainty_j"), limit)
     idle = _idle(result, "idle_loaded_power_w", "idle_loaded_power_uncertainty_w")
     report.check("idle_loaded_power_w", result["idle_loaded_power_w"], None if idle is None else idle[0])
     net = None if idle is None or whole is None else whole - idle[1]

@@ -2,14 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from llenergymeasure.results.verification.bundle import Bundle
-from llenergymeasure.results.verification.devices import counted, total
-from llenergymeasure.results.verification.findings import DamageError, Report, first_difference, shown
+from llenergymeasure.results.verification.devices import counted
+from llenergymeasure.results.verification.findings import Report, first_difference, shown
+from llenergymeasure.results.verification.one_process import BY_HEAT, check_raw, moment
 from llenergymeasure.results.verification.requests import Served, named
 from llenergymeasure.results.verification.tables import TIMESERIES, TRACE, Row, Table
 
@@ -35,10 +35,9 @@ COPIED_OF_ONE = (
     "instrument_cpu_s", "foreign_cpu_pct", "energy_aliasing_pct", "dither_pause_s", "start_time", "end_time",
     "idle_loaded_power_w", "idle_loaded_power_uncertainty_w", "n_requests_excluded", "n_requests_failed",
 )  # fmt: skip
-# nvml.h: slowdowns by heat, in software and in hardware.
-_BY_HEAT = 0x20 | 0x40
+# nvml.h
 _POWER_CAP, _POWER_BRAKE = 0x4, 0x80
-_THROTTLED = _BY_HEAT | _POWER_CAP | 0x8 | _POWER_BRAKE
+_THROTTLED = BY_HEAT | _POWER_CAP | 0x8 | _POWER_BRAKE
 _TIMES = ("due_s", "sent_s", "end_s")
 _ALIKE = ("index", "input_tokens", "output_tokens", "finish_reason", "output_digest", "input_digest", "batch", "error")
 
@@ -94,7 +93,7 @@ def _check_copies(bundle: Bundle, report: Report) -> None:
     else:
         _check_combined(bundle, report)
     for raw in raws:
-        _check_raw(raw, report)
+        check_raw(raw, report)
     span_s = max(raw["window_end_s"] for raw in raws) - min(raw["window_start_s"] for raw in raws)
     report.check("duration_sec", result["duration_sec"], span_s)
     for raw, row in zip(raws, result["process_results"], strict=True):
@@ -115,7 +114,7 @@ def _check_throttle(said: Any, samples: Sequence[Row], report: Report) -> None:
         last[gpu] = sample
     derived = {
         "detected": bool(bits & _THROTTLED),
-        "thermal": bool(bits & _BY_HEAT),
+        "thermal": bool(bits & BY_HEAT),
         "power": bool(bits & (_POWER_CAP | _POWER_BRAKE)),
         "sw_thermal": bool(bits & 0x20),
         "hw_thermal": bool(bits & 0x40),
@@ -132,55 +131,12 @@ def _without_bound(breakdown: Any) -> Any:
     return breakdown and {name: value for name, value in breakdown.items() if name != "adjusted_uncertainty_j"}
 
 
-def _check_raw(raw: Row, report: Report) -> None:
-    """What one raw result says twice."""
-    name, own = f"process {raw['process_index']}", raw["energy"]
-    if own is not None:
-        open_to_it = [row for row in own["devices"] if row["headline"] is not False and row["energy_j"] is not None]
-        gpus = {row["device"]: row["energy_j"] for row in open_to_it if row["kind"] == "gpu"}
-        if own["per_gpu_j"] is not None:
-            report.check(f"{name} per_gpu_j", own["per_gpu_j"], gpus)
-        making = counted(own["devices"])
-        if own["total_j"] is not None and own["devices"]:
-            report.check(f"{name} total_j", own["total_j"], total([row["energy_j"] for row in making]))
-            report.check(f"{name} uncertainty_j", own["uncertainty_j"], total([row["uncertainty_j"] for row in making]))
-    seconds = (_moment(raw["end_time"]) - _moment(raw["start_time"])).total_seconds()
-    # Times of day are written in microseconds.
-    report.check(f"{name} end_time", seconds, raw["window_end_s"] - raw["window_start_s"], off=2e-6)
-    for sample in raw["samples"]:
-        heat = bool((sample["throttle_reasons"] or 0) & _BY_HEAT)
-        report.check(f"{name} sample thermal_throttle", sample["thermal_throttle"], heat)
-    _check_samples(name, raw, report)
-
-
-def _check_samples(name: str, raw: Row, report: Report) -> None:
-    """The samples of the window are among the readings that are kept of their GPUs."""
-    uuids = {gpu["index"]: gpu["uuid"] for gpu in raw["environment_snapshot"]["gpus"]}
-    kept: dict[tuple[str, str], dict[float, Any]] = {}
-    for trace in [] if raw["energy"] is None else raw["energy"]["trace"]:
-        for kind in trace["readings"]:
-            kept[trace["device"], kind["kind"]] = {read[0]: read[1] for read in kind["reads"]}
-    for sample in raw["samples"]:
-        device = uuids.get(sample["gpu_index"])
-        if device is None or (device, "power") not in kept:
-            continue
-        for kind, field in (("power", "power_w"), ("average", "average_power_w"), ("limit", "power_limit_w")):
-            at = kept.get((device, kind), {}).get(sample["timestamp"], "no reading" if kind == "power" else None)
-            report.check(f"{name} sample {field}", sample[field], at)
-
-
-def _moment(text: Any) -> datetime:
-    if not isinstance(text, str):
-        raise DamageError(f"{shown(text)} is no time")
-    return datetime.fromisoformat(text)
-
-
 def _check_combined(bundle: Bundle, report: Report) -> None:
     """Of several processes what the result has of all together."""
     result, raws = bundle.result, bundle.raws
     tensor = raws[0]["parallelism"] == "tensor"
-    report.check("start_time", result["start_time"], min((raw["start_time"] for raw in raws), key=_moment))
-    report.check("end_time", result["end_time"], max((raw["end_time"] for raw in raws), key=_moment))
+    report.check("start_time", result["start_time"], min((raw["start_time"] for raw in raws), key=moment))
+    report.check("end_time", result["end_time"], max((raw["end_time"] for raw in raws), key=moment))
     for field in ("peak_memory_mb", "instrument_cpu_s"):
         values = [raw[field] for raw in raws]
         report.check(field, result.get(field), None if None in values else sum(values))
@@ -202,6 +158,7 @@ def _check_summary(raw: Row, row: Row, report: Report) -> None:
         "duration_sec": raw["window_end_s"] - raw["window_start_s"],
         "energy_j": None if energy is None else energy["total_j"],
         "devices": [device["device"] for device in devices],
+        "counted_devices": None if energy is None else [device["device"] for device in counted(devices)],
         "energy_window_s": None if energy is None else energy["duration_sec"],
         "baseline_power_w": breakdown.get("baseline_power_w"),
         "baseline_power_uncertainty_w": breakdown.get("baseline_power_uncertainty_w"),
@@ -215,6 +172,8 @@ def _check_summary(raw: Row, row: Row, report: Report) -> None:
 def _check_warnings(bundle: Bundle, report: Report) -> None:
     """Every warning of a process stands in the result."""
     told = bundle.result["measurement_warnings"]
+    for said in dict.fromkeys(told):
+        report.check_that("measurement_warnings", said, told.count(said) == 1, "it is there twice")
     for raw in bundle.raws:
         of_sensors = [] if raw["energy"] is None else raw["energy"]["warnings"]
         for warning in [*raw["measurement_warnings"], *of_sensors]:

@@ -1,10 +1,11 @@
 """The form of ``result.json``: which fields there are, and what each may hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, Bundle
-from llenergymeasure.results.verification.findings import Report, is_number, shown
+from llenergymeasure.results.verification.definitions import VERSIONS
+from llenergymeasure.results.verification.findings import Report, first_difference, is_number, shown
 
 # A letter for each kind: n number, i count, s text, o object, l list, b truth; ? may be null.
 FIELDS: Mapping[str, str] = {
@@ -31,8 +32,31 @@ LATER: Mapping[str, str] = {
     "weights_digest": "s?", "adapter_digest": "s?", "draft_digest": "s?", "outputs": "s?", "trace": "s?",
     "attached_logs": "l", "definitions": "o",
 }  # fmt: skip
-# What came with the newest revision: a file that has them is of no earlier one. A log may be attached to any.
-_OF_THE_NEWEST = ("trace", "energy_interval_j", "energy_interval_parts_j", "dither_energy_j")
+# What came with the newest revision, by its place: a file that has any of it is of no earlier one.
+_OF_THE_NEWEST = (
+    "definitions", "trace", "energy_interval_j", "energy_interval_parts_j", "dither_pause_s", "dither_energy_j",
+    "energy_net_of_loaded_idle_uncertainty_j", "idle_loaded_power_uncertainty_w",
+    "energy_breakdown.baseline_power_uncertainty_w", "energy_breakdown.adjusted_uncertainty_j",
+    "process_results.baseline_power_uncertainty_w", "process_results.idle_loaded_power_uncertainty_w",
+    "warmup_result.thermal_settled", "environment_snapshot.gpus.calibration",
+    "phases.pairs.prefill.update_period_s", "phases.pairs.full.update_period_s",
+)  # fmt: skip
+# A log may be attached to a file of any revision, and writes these.
+_OF_A_LOG = (
+    "energy_host_j", "energy_host_uncertainty_j", "energy_host_scope",
+    "energy_devices.duration_sec", "energy_devices.uncertainty_parts_j",
+)  # fmt: skip
+_OF_LATENCIES = {"ttft_s", "tpot_s", "itl_s", "e2e_s", "counted_from"}
+_OF_A_PROCESS = {
+    "process_index", "input_tokens", "output_tokens", "duration_sec", "energy_j", "devices", "energy_window_s",
+    "counted_devices", "baseline_power_w", "baseline_power_uncertainty_w", "idle_loaded_power_w",
+    "idle_loaded_power_uncertainty_w",
+}  # fmt: skip
+# The files that a result names, by the field.
+TABLES: Mapping[str, str] = {
+    "requests": "requests.parquet", "outputs": "outputs.parquet", "timeseries": "timeseries.parquet",
+    "trace": "trace.parquet",
+}  # fmt: skip
 # Sentences for people, made of what is verified; nobody else can say them again word by word.
 SENTENCES = ("reproducibility_notes", "energy_host_scope")
 
@@ -49,14 +73,54 @@ def check_form(bundle: Bundle, report: Report) -> None:
             report.damaged(name, f"it is {shown(result[name])}, which is of another kind than it should be")
         else:
             report.n_agreed += 1
-    newer = [name for name in _OF_THE_NEWEST if name in result]
-    if newer and not is_newest:
-        report.damaged("schema_revision", f"it is {bundle.revision}, and {newer[0]} came with {FIRST_WITH_SUMS}")
-    for name in sorted(set(result) - set(FIELDS) - set(LATER)):
+    if not is_newest:
+        _check_age(bundle, report)
+    elif "definitions" in result:
+        found = first_difference(result["definitions"], VERSIONS)
+        where, said, known = found or ("", "", "")
+        should = f"{shown(known)} is the version of this revision"
+        report.check_that(f"definitions.{where}".rstrip("."), said, found is None, should)
+    for name in _unknown(result):
         report.unverifiable(name, "this field is not known here")
+    for name, file in TABLES.items():
+        if result.get(name) is None and file in bundle.files:
+            report.damaged(file, f"result.json says that there is none, in {name}")
     for name in SENTENCES:
         if result.get(name):
             report.unverifiable(name, "it is a sentence for people; the figures in it are verified where they stand")
+
+
+def _unknown(result: Mapping[str, Any]) -> Iterator[str]:
+    """Places of fields that no revision has."""
+    yield from sorted(set(result) - set(FIELDS) - set(LATER))
+    stats, rows = result.get("latency_stats"), result.get("process_results")
+    for name, inner, known in (
+        ("latency_stats", stats, _OF_LATENCIES),
+        *(
+            (f"process_results[{i}]", row, _OF_A_PROCESS)
+            for i, row in enumerate(rows if isinstance(rows, list) else ())
+        ),
+    ):
+        if isinstance(inner, dict):
+            yield from (f"{name}.{field}" for field in sorted(set(inner) - known))
+
+
+def _check_age(bundle: Bundle, report: Report) -> None:
+    """That a file has nothing that came after the revision it says it is of."""
+    log = bundle.result.get("attached_logs")
+    marks = _OF_THE_NEWEST if log else (*_OF_THE_NEWEST, *_OF_A_LOG)
+    newer = [name for name in marks if _has(bundle.result, name.split("."))]
+    if newer:
+        report.damaged("schema_revision", f"it is {bundle.revision}, and {newer[0]} came with {FIRST_WITH_SUMS}")
+
+
+def _has(value: Any, place: Sequence[str]) -> bool:
+    """Whether there is something at a place, in lists in any of their rows."""
+    if not place:
+        return True
+    if isinstance(value, list):
+        return any(_has(row, place) for row in value)
+    return isinstance(value, dict) and place[0] in value and _has(value[place[0]], place[1:])
 
 
 def _is_of(value: Any, kind: str) -> bool:

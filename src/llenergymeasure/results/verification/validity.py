@@ -6,7 +6,7 @@ from typing import Any
 
 from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, Bundle
 from llenergymeasure.results.verification.devices import counted
-from llenergymeasure.results.verification.findings import Report
+from llenergymeasure.results.verification.findings import Report, shown
 from llenergymeasure.results.verification.tables import Row
 
 # Of energies with these nothing may be cited.
@@ -34,22 +34,42 @@ _THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
 def verify_validity(bundle: Bundle, report: Report) -> None:
     """The verdict from what the figures show and from the warnings, and that no warning is missing."""
     if bundle.revision < FIRST_WITH_SUMS:
-        report.unverifiable("validity", "results of this revision were judged by other rules")
+        with report.part("validity"):
+            _verify_earlier(bundle, report)
         return
     with report.part("validity"):
         told = [_flag(text) for text in bundle.result["measurement_warnings"]]
-        shown = list(dict.fromkeys(_shown(bundle)))
-        for flag in shown:
+        seen = list(dict.fromkeys(_shown(bundle)))
+        for flag in seen:
             should = f"there should be {flag}, by the figures of the file"
             report.check_that("measurement_warnings", "nothing of it", flag in told, should)
         for flag in _EXACT:
-            if flag in told and flag not in shown and len(bundle.result["process_results"]) == 1:
+            if flag in told and flag not in seen and len(bundle.result["process_results"]) == 1:
                 report.add("differs", "measurement_warnings", f"{flag} is told, and no figure of the file shows it")
-        verdict, deciding = _verdict([*told, *shown])
+        verdict, deciding = _verdict([*told, *seen])
         report.check("validity", bundle.result["validity"], verdict)
         report.check("validity_flags", sorted(bundle.result["validity_flags"]), sorted(deciding))
 
 
+def _verify_earlier(bundle: Bundle, report: Report) -> None:
+    """Of an earlier revision, that the verdict is no better than figures and warnings allow."""
+    said = bundle.result.get("validity")
+    if said is None:
+        report.unverifiable("validity", "results of this revision have no verdict")
+        return
+    report.unverifiable("validity", "results of this revision were judged by other rules; it may not be too good")
+    if said not in _VERDICTS:
+        report.damaged("validity", f"there is no verdict {shown(said)}")
+        return
+    told = [_flag(text) for text in bundle.result["measurement_warnings"]]
+    verdict, deciding = _verdict([*told, *_shown(bundle)])
+    should = f"by figures and warnings it is {verdict}: {', '.join(deciding)}"
+    report.check_that("validity", said, _VERDICTS.index(said) >= _VERDICTS.index(verdict), should)
+    flags = bundle.result["validity_flags"]
+    report.check_that("validity_flags", flags, bool(flags) == (said != "citable"), f"validity is {said}")
+
+
+_VERDICTS = ("citable", "questionable", "not_citable")
 # Where the figures show that there is no reason for them, they are told for nothing.
 _EXACT = ("short_measurement_duration", "wide_energy_bound", "foreign_load", "foreign_load_high", "energy_modelled",
           "energy_span_differs", "uneven_processes", "windows_do_not_overlap", "negative_adjusted_energy")  # fmt: skip
@@ -114,10 +134,10 @@ def _of_the_machine(result: Row) -> Iterator[str]:
 
 
 def _of_the_requests(result: Row) -> Iterator[str]:
-    n_failed = result["n_requests_failed"]
+    n_failed = result.get("n_requests_failed", 0)
     # Of a run that the window cuts through nobody knows here how many there were.
-    if result["requests_in_flight"] is None and n_failed > max(
-        1, _FAILED * (n_failed + result["n_requests"] + result["n_requests_excluded"])
+    if result.get("requests_in_flight") is None and n_failed > max(
+        1, _FAILED * (n_failed + result["n_requests"] + result.get("n_requests_excluded", 0))
     ):
         yield "requests_failed_above_share"
 

@@ -7,6 +7,7 @@ from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, RESULT,
 from llenergymeasure.results.verification.energy import verify_readings
 from llenergymeasure.results.verification.figures import verify_figures
 from llenergymeasure.results.verification.findings import Report, shown
+from llenergymeasure.results.verification.places import places_of
 from llenergymeasure.results.verification.raw_results import verify_raws
 from llenergymeasure.results.verification.requests import verify_requests
 from llenergymeasure.results.verification.schema import check_form
@@ -26,6 +27,8 @@ def verify(folder: Path) -> Report:
                 "schema_revision", f"it is {bundle.revision}, and {FIRST_WITH_SUMS} is the last one known here"
             )
             return report
+        if bundle.revision < FIRST_WITH_SUMS:
+            report.earlier = bundle.revision
         check_form(bundle, report)
         _work_out(bundle, report)
     return report
@@ -40,37 +43,40 @@ def _work_out(bundle: Bundle, report: Report) -> None:
     verify_validity(bundle, report)
 
 
-def folders_of(path: Path) -> Iterator[Path]:
-    """The folders of results that a path means: its own, that of a file, or all that lie below it, by name.
+def reports_of(path: Path) -> Iterator[Report]:
+    """What is found in each result that a path means, and in the end what is to be said of where they lie.
 
-    Links are not followed. A folder in which there is no result is given as it is: that is for its report to say.
+    Where there is none, that is what the report says.
     """
-    if path.name == RESULT and not path.is_dir():
-        yield path.parent
-        return
-    if (path / RESULT).exists() or not path.is_dir():
-        yield path
-        return
-    found = sorted(file.parent for file in path.rglob(RESULT) if not _is_hidden(file.relative_to(path)))
-    yield from found or [path]
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    places = places_of(path)
+    yield from map(verify, places.results)
+    if places.report.findings:
+        yield places.report
+    if not places.results:
+        yield verify(path)
 
 
 def in_lines(report: Report) -> Iterator[str]:
     """What was found, a line for each finding, of many of a kind the first ones, and one for the whole."""
-    findings = report.findings
+    findings, folder = report.findings, in_one_line(str(report.folder))
     counts = {kind: sum(f.kind == kind for f in findings) for kind in ("damaged", "differs", "not verifiable")}
     for kind, n in counts.items():
         of_kind = [str(finding) for finding in findings if finding.kind == kind]
-        yield from (f"{report.folder}: {shown_line(text)}" for text in of_kind[:_MOST_LINES])
+        yield from (f"{folder}: {shown_line(text)}" for text in of_kind[:_MOST_LINES])
         if n > _MOST_LINES:
-            yield f"{report.folder}: {kind}: and {n - _MOST_LINES} more"
+            yield f"{folder}: {kind}: and {n - _MOST_LINES} more"
     told = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
     verdict = "agrees" if report.agrees else "does not agree"
-    yield f"{report.folder}: {verdict}: {report.n_agreed} figures derived again{f', {told}' if told else ''}"
+    if report.earlier is not None:
+        open_to_doubt = ", ".join(dict.fromkeys(shown(f.name) for f in findings if f.kind == "not verifiable"))
+        verdict = f"{verdict} as far as revision {report.earlier} can be verified"
+        told += f" ({open_to_doubt})" if open_to_doubt else ""
+    yield f"{folder}: {verdict}: {report.n_agreed} figures derived again{f', {told}' if told else ''}"
+
+
+def in_one_line(name: str) -> str:
+    """A name in full that begins no line of its own."""
+    return name if name.isprintable() else name.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def shown_line(text: str) -> str:

@@ -1,0 +1,20 @@
+"""The versions of the formulas by which the newest revision works its figures out."""
+
+from collections.abc import Mapping
+
+# By the place of the figure in a result.
+VERSIONS: Mapping[str, int] = {
+    "total_energy_j": 1, "energy_adjusted_j": 1, "energy_per_output_token_j": 1, "avg_energy_per_token_j": 1,
+    "energy_per_request_j": 1, "energy_net_of_loaded_idle_j": 1, "energy_net_of_loaded_idle_uncertainty_j": 1,
+    "idle_loaded_power_w": 1, "idle_loaded_power_uncertainty_w": 1, "baseline_power_w": 1, "energy_uncertainty_j": 2,
+    "energy_aliasing_pct": 1, "energy_host_j": 1, "energy_host_uncertainty_j": 1, "dither_pause_s": 1,
+    "dither_energy_j": 1, "energy_interval_j": 1, "energy_interval_parts_j": 1, "total_tokens": 1, "duration_sec": 1,
+    "tokens_per_second": 1, "total_tokens_per_second": 1, "requests_per_second": 1, "joules_per_tflop": 1, "mfu": 1,
+    "peak_memory_mb": 1, "instrument_cpu_s": 1, "foreign_cpu_pct": 1, "energy_devices.energy_j": 2,
+    "energy_devices.uncertainty_j": 2, "energy_breakdown.raw_j": 1, "energy_breakdown.adjusted_j": 1,
+    "energy_breakdown.baseline_power_w": 1, "energy_breakdown.baseline_power_uncertainty_w": 1,
+    "energy_breakdown.adjusted_uncertainty_j": 1, "latency_stats.ttft_s": 1, "latency_stats.tpot_s": 1,
+    "latency_stats.itl_s": 1, "latency_stats.e2e_s": 1, "flops_result.value": 2, "flops_result.prefill": 2,
+    "flops_result.decode": 2, "phases.prefill": 2, "phases.decode": 2, "warmup_result.final_cv": 1,
+    "thermal_throttle.throttle_duration_sec": 1, "thermal_throttle.max_temperature_c": 1,
+}  # fmt: skip
