@@ -7,6 +7,7 @@ import click
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.sharing.opening import as_folder
 from llenergymeasure.results.verification.verify import in_lines, reports_of
 
 
@@ -22,10 +23,13 @@ def verify_command(directories: tuple[Path, ...]) -> int:
     """
     for directory in directories:
         if not directory.exists():
-            raise ConfigError(f"verify {directory}: there is no such folder")
+            raise ConfigError(f"verify {directory}: there is no such folder or archive")
     agree = True
     for directory in directories:
-        for report in reports_of(directory):
-            agree = agree and report.agrees
-            show("\n".join(in_lines(report)))
+        with as_folder(directory) as place:
+            for report in reports_of(place):
+                agree = agree and report.agrees
+                # What lies in an archive is called as if that were a folder.
+                report.folder = directory / report.folder.relative_to(place) if place != directory else report.folder
+                show("\n".join(in_lines(report)))
     return 0 if agree else 1
