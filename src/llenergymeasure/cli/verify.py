@@ -19,7 +19,8 @@ def verify_command(directories: tuple[Path, ...]) -> int:
     Checks the sums in DONE, then derives energy and its bounds from the readings in trace.parquet, tokens, latencies
     and percentiles from requests.parquet and outputs.parquet, and all that follows, by code that the measurement does
     not use; no flag in the files is trusted. DIR is the folder of a result, or one with results below it, such as a
-    study. What cannot be derived is said with the reason. Exit code 1 if anything differs or is damaged.
+    study, or the archive of either. What cannot be derived is said with the reason. Exit code 1 if anything differs, is
+    damaged, or cannot be looked into.
     """
     for directory in directories:
         if not directory.exists():
