@@ -32,15 +32,24 @@ LATER: Mapping[str, str] = {
     "weights_digest": "s?", "adapter_digest": "s?", "draft_digest": "s?", "outputs": "s?", "trace": "s?",
     "attached_logs": "l", "definitions": "o",
 }  # fmt: skip
-# What came with the newest revision, by its place: a file that has any of it is of no earlier one.
-_OF_THE_NEWEST = (
-    "definitions", "trace", "energy_interval_j", "energy_interval_parts_j", "dither_pause_s", "dither_energy_j",
-    "energy_net_of_loaded_idle_uncertainty_j", "idle_loaded_power_uncertainty_w",
-    "energy_breakdown.baseline_power_uncertainty_w", "energy_breakdown.adjusted_uncertainty_j",
-    "process_results.baseline_power_uncertainty_w", "process_results.idle_loaded_power_uncertainty_w",
-    "warmup_result.thermal_settled", "environment_snapshot.gpus.calibration",
-    "phases.pairs.prefill.update_period_s", "phases.pairs.full.update_period_s",
-)  # fmt: skip
+# What came with each revision, by its place: a file that has any of it is of no earlier one.
+_CAME_WITH: Mapping[int, tuple[str, ...]] = {
+    FIRST_WITH_SUMS: (
+        "definitions", "trace", "energy_interval_j", "energy_interval_parts_j", "dither_pause_s", "dither_energy_j",
+        "energy_net_of_loaded_idle_uncertainty_j", "idle_loaded_power_uncertainty_w",
+        "energy_breakdown.baseline_power_uncertainty_w", "energy_breakdown.adjusted_uncertainty_j",
+        "process_results.baseline_power_uncertainty_w", "process_results.idle_loaded_power_uncertainty_w",
+        "warmup_result.thermal_settled", "environment_snapshot.gpus.calibration",
+        "phases.pairs.prefill.update_period_s", "phases.pairs.full.update_period_s",
+    ),
+    4: (
+        "latency_stats.counted_from", "latency_stats.ttft_s.n_independent", "latency_stats.e2e_s.n_independent",
+        "process_results.energy_window_s", "process_results.counted_devices", "process_results.baseline_power_w",
+        "process_results.idle_loaded_power_w",
+    ),
+    3: ("model.batch_size", "model.weights", "model.quantization", "model.adapter", "model.chat_template"),
+    2: ("validity", "validity_flags", "n_requests_failed", "requests_in_flight", "environment_snapshot.engine"),
+}  # fmt: skip
 # A log may be attached to a file of any revision, and writes these.
 _OF_A_LOG = (
     "energy_host_j", "energy_host_uncertainty_j", "energy_host_scope",
@@ -108,10 +117,11 @@ def _unknown(result: Mapping[str, Any]) -> Iterator[str]:
 def _check_age(bundle: Bundle, report: Report) -> None:
     """That a file has nothing that came after the revision it says it is of."""
     log = bundle.result.get("attached_logs")
-    marks = _OF_THE_NEWEST if log else (*_OF_THE_NEWEST, *_OF_A_LOG)
-    newer = [name for name in marks if _has(bundle.result, name.split("."))]
-    if newer:
-        report.damaged("schema_revision", f"it is {bundle.revision}, and {newer[0]} came with {FIRST_WITH_SUMS}")
+    for came, places in _CAME_WITH.items():
+        marks = (*places, *_OF_A_LOG) if came == FIRST_WITH_SUMS and not log else places
+        newer = [name for name in marks if _has(bundle.result, name.split("."))]
+        if came > bundle.revision and newer:
+            report.damaged("schema_revision", f"it is {bundle.revision}, and {newer[0]} came with {came}")
 
 
 def _has(value: Any, place: Sequence[str]) -> bool:

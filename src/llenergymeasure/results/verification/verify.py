@@ -15,6 +15,7 @@ from llenergymeasure.results.verification.validity import verify_validity
 
 # Where one row is lost, all that come after it may differ.
 _MOST_LINES = 40
+_MOST_NAMES = 12
 
 
 def verify(folder: Path) -> Report:
@@ -67,10 +68,10 @@ def in_lines(report: Report) -> Iterator[str]:
             yield f"{folder}: {kind}: and {n - _MOST_LINES} more"
     told = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
     verdict = "agrees" if report.agrees else "does not agree"
-    if report.earlier is not None:
-        open_to_doubt = ", ".join(dict.fromkeys(shown(f.name) for f in findings if f.kind == "not verifiable"))
-        verdict = f"{verdict} as far as revision {report.earlier} can be verified"
-        told += f" ({open_to_doubt})" if open_to_doubt else ""
+    if report.earlier is not None and report.agrees:
+        verdict = f"agrees as far as revision {report.earlier} can be verified"
+        names = list(dict.fromkeys(shown(f.name) for f in findings if f.kind == "not verifiable"))
+        told += f" ({', '.join(names[:_MOST_NAMES])}{', and more' if len(names) > _MOST_NAMES else ''})"
     yield f"{folder}: {verdict}: {report.n_agreed} figures derived again{f', {told}' if told else ''}"
 
 

@@ -77,6 +77,18 @@ def test_what_came_with_the_newest_revision_marks_a_file_as_one_of_it(copy: Path
     assert f"damaged: schema_revision: it is 4, and {at} came with 5" in wrong(verify(copy))
 
 
+@pytest.mark.parametrize(
+    ("revision", "stated", "mark"),
+    [(3, 2, "model.batch_size came with 3"), (3, 1, "validity came with 2"), (2, 1, "validity came with 2")],
+)
+def test_no_file_is_of_an_earlier_revision_than_what_it_has(
+    revision: int, stated: int, mark: str, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(GOLDEN / f"revision-{revision}" / "quickstart", tmp_path / "run"))
+    edited(folder, "result.json", set_at("schema_revision", stated))
+    assert f"damaged: schema_revision: it is {stated}, and {mark}" in wrong(verify(folder))
+
+
 def test_no_revision_makes_modelled_joules_citable(copy: Path) -> None:
     made_older(copy, *FIRST_OF_THE_NEWEST, *OTHERS_OF_THE_NEWEST)
     edited(copy, "result.json", without_nested)
