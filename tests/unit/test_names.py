@@ -100,6 +100,7 @@ def numbers_of(kind: type) -> list[str]:
         "values",  # of the columns of a table, whose names end in their units
         "default",
         "facts",
+        "wanted",  # what a column is compared with, in the column's unit
     )  # functions and maps of numbers, which are no quantities themselves
     return [
         name for name, annotation in fields_of(kind).items() if holds_a_number(annotation) and name not in callables

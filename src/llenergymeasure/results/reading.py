@@ -70,7 +70,7 @@ class ResultFile:
 
     file: str
     sums_needed: bool
-    key: tuple[int, int]
+    key: str
 
 
 def files_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = refuse_damaged) -> Iterator[ResultFile]:
@@ -79,7 +79,7 @@ def files_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = r
     Raises:
         ConfigError: as ``results_in``.
     """
-    seen: set[tuple[int, int]] = set()
+    seen: set[str] = set()
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         n_found = 0
         for found in _found_at(path):
@@ -92,7 +92,7 @@ def files_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = r
             except OSError as error:
                 on_skipped(_unreadable(found.file, error))
                 continue
-            key = (status.st_dev, status.st_ino)
+            key = f"{status.st_dev}:{status.st_ino}"
             if key not in seen:
                 seen.add(key)
                 yield ResultFile(found.file, found.sums_needed, key)

@@ -151,7 +151,7 @@ class NvmlDevice(GpuDeviceBase):
         answering = [scope for scope, power_w in zip(scopes, told_w, strict=True) if power_w is not None]
         self._power_scope = answering[0] if answering else None
         self.scope = "module" if self._power_scope == _SCOPE_MODULE else "gpu"
-        self._is_in_a_module = self.scope == "module" or self._module_takes_more()
+        self._is_in_a_module = self.scope == "module" or self._module_takes_more(*told_w)
         of_what = _OF_A_MODULE if self.scope == "module" else ""
         self.average_power_field = f"NVML_FI_DEV_POWER_AVERAGE{of_what}"
         self.power_field = (
@@ -163,16 +163,18 @@ class NvmlDevice(GpuDeviceBase):
         if self.power_lag_s > REFRESH_S and architecture is not None:
             self.power_averaged_s = self.power_lag_s
 
-    def _module_takes_more(self) -> bool:
+    def _module_takes_more(self, gpu_w: float | None, module_w: float | None) -> bool:
         """Whether what is told of the module is more than what is told of the GPU, each time and clearly.
 
         A driver that knows of no scopes reads one sensor for both, which may be new in between, but not each time.
         """
-        both = [(_FIELD_POWER_INSTANT, _SCOPE_GPU), (_FIELD_POWER_INSTANT, _SCOPE_MODULE)]
-        looks = [self._fields_w(both) for _ in range(_LOOKS_AT_SCOPES)]
-        return all(
-            gpu_w is not None and module_w is not None and module_w > _CLEARLY_MORE * gpu_w for gpu_w, module_w in looks
-        )
+        for _ in range(_LOOKS_AT_SCOPES - 1):
+            if gpu_w is None or module_w is None or module_w <= _CLEARLY_MORE * gpu_w:
+                return False
+            gpu_w, module_w = self._fields_w(
+                [(_FIELD_POWER_INSTANT, _SCOPE_GPU), (_FIELD_POWER_INSTANT, _SCOPE_MODULE)]
+            )
+        return gpu_w is not None and module_w is not None and module_w > _CLEARLY_MORE * gpu_w
 
     def name(self) -> str:
         """Product name."""

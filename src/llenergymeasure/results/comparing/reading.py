@@ -47,7 +47,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.skipped: list[Skipped] = []
-        self._known: dict[tuple[int, int], ExperimentResult | None] = {}
+        self._known: dict[str, ExperimentResult | None] = {}
 
     def groups_of(self, name: str) -> list[Group]:
         skipped: list[Skipped] = []

@@ -36,7 +36,7 @@ class Report:
     folder: Path
     n_agreed: int = 0
     # Of a file of an earlier revision, which one: much of it nobody can verify, and its summary says so.
-    earlier: int | None = None
+    schema_revision: int | None = None
     _found: dict[Finding, None] = field(default_factory=dict)
 
     @property

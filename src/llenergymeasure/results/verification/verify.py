@@ -29,7 +29,7 @@ def verify(folder: Path) -> Report:
             )
             return report
         if bundle.revision < FIRST_WITH_SUMS:
-            report.earlier = bundle.revision
+            report.schema_revision = bundle.revision
         check_form(bundle, report)
         _work_out(bundle, report)
     return report
@@ -68,8 +68,8 @@ def in_lines(report: Report) -> Iterator[str]:
             yield f"{folder}: {kind}: and {n - _MOST_LINES} more"
     told = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
     verdict = "agrees" if report.agrees else "does not agree"
-    if report.earlier is not None and report.agrees:
-        verdict = f"agrees as far as revision {report.earlier} can be verified"
+    if report.schema_revision is not None and report.agrees:
+        verdict = f"agrees as far as revision {report.schema_revision} can be verified"
         names = list(dict.fromkeys(shown(f.name) for f in findings if f.kind == "not verifiable"))
         told += f" ({', '.join(names[:_MOST_NAMES])}{', and more' if len(names) > _MOST_NAMES else ''})"
     yield f"{folder}: {verdict}: {report.n_agreed} figures derived again{f', {told}' if told else ''}"
