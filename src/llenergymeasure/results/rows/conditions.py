@@ -54,7 +54,7 @@ class Condition:
             raise ConfigError(f"--where {given!r}: give NAME=VALUE, or !=, <, >, <=, >= in the place of =")
         name, sign, text = found[1], "=" if found[2] == "==" else found[2], found[3].strip()
         kind = _KINDS.get(name)
-        wanted = _time(text) if kind == "time" else _number(text)
+        wanted = time_of(text) if kind == "time" else _number(text)
         if wanted is None and not (sign in _EQUALITIES and text in _NOT_SET):
             if kind == "time":
                 raise ConfigError(
@@ -94,7 +94,7 @@ class Condition:
             return value, self.wanted
         if _KINDS.get(self.name) == "time":
             # A table has no row whose time is none.
-            return _time(value), self.wanted
+            return time_of(value), self.wanted
         return _text(value), self.text
 
 
@@ -110,7 +110,7 @@ def _number(text: str) -> int | float | None:
     return int(text) if _WHOLE.fullmatch(text) else number
 
 
-def _time(text: str) -> datetime | None:
+def time_of(text: str) -> datetime | None:
     """The time that a text says, of UTC where it names no zone; None where it says none."""
     try:
         time = datetime.fromisoformat(text)

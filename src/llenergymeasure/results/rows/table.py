@@ -8,6 +8,7 @@ from typing import Any
 from llenergymeasure.config.base import nearest
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.rows.columns import CIRCUMSTANCES, FIGURES, FIXED, FOLDER, SETTINGS, Column
+from llenergymeasure.results.rows.conditions import time_of
 from llenergymeasure.results.rows.extraction import ResultRow
 from llenergymeasure.results.rows.settings import same
 
@@ -148,7 +149,8 @@ class ResultTable:
             self.check(name)
             there = [row for row in self._rows if self._value(row, name) is not None]
             absent = [row for row in self._rows if self._value(row, name) is None]
-            there.sort(key=lambda row: _sort_key(self._value(row, name)), reverse=down)
+            is_time = self.column(name).kind == "time"
+            there.sort(key=lambda row: _sort_key(self._value(row, name), is_time=is_time), reverse=down)
             self._rows = there + absent
 
 
@@ -157,8 +159,11 @@ def columns_with(settings: Sequence[str]) -> list[str]:
     return [*(column.name for column in SETTINGS), *settings, *(column.name for column in (*FIGURES, FOLDER))]
 
 
-def _sort_key(value: Any) -> tuple[int, float, str]:
-    """Numbers before texts."""
+def _sort_key(value: Any, *, is_time: bool) -> tuple[int, float, str]:
+    """Numbers, and times by when they are whatever their zones, before texts."""
+    moment = time_of(value) if is_time and isinstance(value, str) else None
+    if moment is not None:
+        return (0, moment.timestamp(), "")
     if isinstance(value, (bool, int, float)):
         return (0, value, "")
     return (1, 0.0, value if isinstance(value, str) else repr(value))

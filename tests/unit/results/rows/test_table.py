@@ -92,6 +92,14 @@ def test_rows_are_sorted_by_several_columns_and_what_is_absent_comes_last() -> N
     assert table.values("name") == ["d", "a", "c", "b"]
 
 
+def test_times_are_sorted_by_when_they_are() -> None:
+    # 01:30, 01:00 and 02:00 of UTC.
+    times = ("2026-01-01T02:30:00+01:00", "2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z")
+    table = ResultTable([row(str(n), start_time=time) for n, time in enumerate(times)])
+    table.sort(["start_time"])
+    assert table.values("name") == ["1", "0", "2"]
+
+
 def test_numbers_are_sorted_as_numbers_and_before_texts() -> None:
     rows = [row(str(value), settings={"x": value}) for value in (10, "a", 9.5, True)]
     table = ResultTable(rows)
