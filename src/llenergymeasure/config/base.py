@@ -1,6 +1,7 @@
 """The base of all configuration models."""
 
 import difflib
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
@@ -39,6 +40,11 @@ _OUR_WORDS = {
     "model_attributes_type": "Input should be a mapping of fields",
     "string_unicode": "Input should be whole characters; this holds half of one, or a byte that is no UTF-8",
 }
+
+
+def canonical(values: Mapping[str, Any]) -> str:
+    """Plain values as text that does not depend on the order of keys."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def conflict(message: str, field: str) -> PydanticCustomError:
