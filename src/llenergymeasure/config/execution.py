@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from llenergymeasure.config.base import ConfigModel, Number, conflict
+from llenergymeasure.config.base import ConfigModel, Integer, Number, conflict
 
 # Idle baseline, thermal floor and a gap of minutes are silent too; half an hour of silence is none of them.
 STALL_TIMEOUT_S = 1800.0
@@ -41,3 +41,21 @@ class ExecutionConfig(ConfigModel):
                 "timeout_s",
             )
         return timeout_s
+
+
+class StudyExecutionConfig(ExecutionConfig):
+    """How the experiments of a study are carried out: how often each, and in which order."""
+
+    cycles: Integer | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Runs of each configuration, each in a process of its own; null is 5 where a sweep made the "
+        "configurations, and 1 where they were listed.",
+    )
+    order: Literal["blocks", "sequential", "shuffled"] = Field(
+        default="blocks",
+        description="blocks: every configuration once, in a new random order for each cycle; sequential: in the order "
+        "given, all runs of one after another; shuffled: all runs in one random order.",
+    )
+    seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of the order.")

@@ -1,11 +1,12 @@
 """Configuration of a study: several experiments, and how they are carried out."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, SerializeAsAny, field_validator
 
 from llenergymeasure.config.base import ConfigModel
-from llenergymeasure.config.execution import ExecutionConfig
+from llenergymeasure.config.execution import ExecutionConfig, StudyExecutionConfig
 from llenergymeasure.config.experiment import ExperimentConfig
 
 
@@ -14,10 +15,18 @@ class StudyConfig(ConfigModel):
 
     name: str = Field(default="study", min_length=1, max_length=128, description="Name of the study.")
     experiments: list[SerializeAsAny[ExperimentConfig]] = Field(min_length=1, description="What to run, in order.")
-    execution: ExecutionConfig = Field(default=ExecutionConfig(), description="How to run it.")
+    execution: StudyExecutionConfig = Field(
+        default=StudyExecutionConfig(), description="How to run it: how often, and in which order."
+    )
     output_dir: Path | None = Field(
         default=None, description="Folder for results; null writes none (the command line has its own default)."
     )
+
+    @field_validator("execution", mode="before", json_schema_input_type=StudyExecutionConfig)
+    @classmethod
+    def _of_a_single_experiment(cls, value: Any) -> Any:
+        is_of_one = isinstance(value, ExecutionConfig) and not isinstance(value, StudyExecutionConfig)
+        return value.model_dump(exclude_unset=True) if is_of_one else value
 
     @field_validator("experiments")
     @classmethod
@@ -32,4 +41,11 @@ class StudyConfig(ConfigModel):
     @property
     def carried_out(self) -> list[ExperimentConfig]:
         """The experiments as they are carried out, each with what the study says of that."""
-        return [experiment.model_copy(update={"execution": self.execution}) for experiment in self.experiments]
+        names = ExecutionConfig.model_fields
+        own = ExecutionConfig.model_construct(**{name: getattr(self.execution, name) for name in names})
+        return [experiment.model_copy(update={"execution": own}) for experiment in self.experiments]
+
+    @property
+    def n_cycles(self) -> int:
+        """How often each configuration is run."""
+        return 1 if self.execution.cycles is None else self.execution.cycles

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from llenergymeasure.config.engines import PyTorchConfig, VLLMConfig
+from llenergymeasure.config.execution import StudyExecutionConfig
 from llenergymeasure.config.models import (
     BaselineConfig,
     DatasetConfig,
@@ -231,8 +232,18 @@ def test_a_study_has_at_least_one_experiment_and_its_defaults() -> None:
     with pytest.raises(ValidationError, match="at least 1"):
         StudyConfig(experiments=[])
     study = StudyConfig(experiments=[ExperimentConfig(model="m")])
-    assert study.execution == ExecutionConfig(launcher="subprocess", on_failure="continue")
+    assert study.execution == StudyExecutionConfig(
+        launcher="subprocess", on_failure="continue", cycles=None, order="blocks", seed=42
+    )
+    assert study.n_cycles == 1
     assert study.output_dir is None
+
+
+def test_how_a_single_experiment_is_carried_out_may_be_said_of_a_study() -> None:
+    execution: Any = ExecutionConfig(pause_s=2, on_failure="stop")
+    study = StudyConfig(experiments=[ExperimentConfig(model="m")], execution=execution)
+    assert study.execution == StudyExecutionConfig(pause_s=2, on_failure="stop")
+    assert study.carried_out[0].execution == execution
 
 
 def test_an_adapter_needs_its_path_and_is_merged() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llenergymeasure.config.engines import PyTorchConfig
+from llenergymeasure.config.execution import StudyExecutionConfig
 from llenergymeasure.config.loader import load_study_config
 from llenergymeasure.config.models import (
     DatasetConfig,
@@ -320,10 +321,10 @@ _EXPERIMENTS = st.builds(
 @given(
     name=_NAMES,
     experiments=st.lists(_EXPERIMENTS, min_size=1, max_size=2),
-    execution=st.builds(ExecutionConfig, pause_s=st.floats(0, 1e9)),
+    execution=st.builds(StudyExecutionConfig, pause_s=st.floats(0, 1e9)),
 )
 def test_the_kept_study_file_loads_as_the_same_study(
-    name: str, experiments: list[ExperimentConfig], execution: ExecutionConfig
+    name: str, experiments: list[ExperimentConfig], execution: StudyExecutionConfig
 ) -> None:
     bench = Bench()
     with tempfile.TemporaryDirectory() as folder:
