@@ -8,7 +8,8 @@ from llenergymeasure.config.loader import load_experiment_config, load_study_con
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
-from llenergymeasure.orchestration.study import execute_experiment, execute_study
+from llenergymeasure.orchestration.single import execute_experiment
+from llenergymeasure.orchestration.studies.execute import execute_study
 
 
 def run_experiment(config: str | Path | ExperimentConfig | None = None, **kwargs: Any) -> ExperimentResult:

@@ -21,10 +21,12 @@ from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
+from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
 from llenergymeasure.orchestration.processes.asking import Asking
-from llenergymeasure.orchestration.study import RunOptions, execute_experiment, execute_study
+from llenergymeasure.orchestration.single import execute_experiment
+from llenergymeasure.orchestration.studies.execute import execute_study
 from llenergymeasure.results.export import ArrivingCsv
 
 

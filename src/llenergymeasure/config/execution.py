@@ -59,3 +59,16 @@ class StudyExecutionConfig(ExecutionConfig):
         "given, all runs of one after another; shuffled: all runs in one random order.",
     )
     seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of the order.")
+    retries: Integer = Field(
+        default=0, ge=0, le=100, description="How often a run that failed is tried again, before the next is begun."
+    )
+    stop_after_failures: Integer | None = Field(
+        default=10,
+        ge=1,
+        description="Stop the study after so many failures in a row for the same reason; null never does.",
+    )
+
+    @property
+    def of_one(self) -> ExecutionConfig:
+        """What of it concerns each single run."""
+        return ExecutionConfig.model_construct(**{name: getattr(self, name) for name in ExecutionConfig.model_fields})

@@ -41,8 +41,7 @@ class StudyConfig(ConfigModel):
     @property
     def carried_out(self) -> list[ExperimentConfig]:
         """The experiments as they are carried out, each with what the study says of that."""
-        names = ExecutionConfig.model_fields
-        own = ExecutionConfig.model_construct(**{name: getattr(self.execution, name) for name in names})
+        own = self.execution.of_one
         return [experiment.model_copy(update={"execution": own}) for experiment in self.experiments]
 
     @property

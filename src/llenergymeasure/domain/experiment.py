@@ -339,7 +339,8 @@ class ExperimentFailure(BaseModel):
 class StudyResult(BaseModel):
     """The experiments of a study, in the order they were run; failed ones apart.
 
-    ``problems`` says what could not be written where it belongs, and where it is.
+    ``problems`` says what could not be written where it belongs, and where it is. ``n_planned`` runs are in its plan,
+    and ``stopped`` says why some of them were not tried.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -351,6 +352,8 @@ class StudyResult(BaseModel):
     experiments: list[ExperimentResult]
     failures: list[ExperimentFailure]
     problems: list[str] = []
+    stopped: str | None = None
+    n_planned: int | None = None
     output_dir: Path | None = None
 
     @property

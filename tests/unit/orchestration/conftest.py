@@ -10,8 +10,8 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
-from llenergymeasure.orchestration.study import RunOptions
 from llenergymeasure.testing import FakeClock, FakeLauncher, fake_process_result
 
 

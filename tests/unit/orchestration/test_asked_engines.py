@@ -10,10 +10,11 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.exceptions import BackendError, PreFlightError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
+from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight import check, examine
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.importing import problem_of_importing
-from llenergymeasure.orchestration.study import RunOptions, execute_study
+from llenergymeasure.orchestration.studies.execute import execute_study
 from tests.fakes.asked import ASKED, METHODS
 from tests.unit.conftest import Install
 

@@ -9,7 +9,7 @@ import pytest
 
 from llenergymeasure.config.models import StudyConfig
 from llenergymeasure.orchestration.interruptions import signals_noted
-from llenergymeasure.orchestration.study import execute_study
+from llenergymeasure.orchestration.studies.execute import execute_study
 from tests.fakes.distributions import TOY
 from tests.unit.conftest import Install
 from tests.unit.orchestration.conftest import Bench

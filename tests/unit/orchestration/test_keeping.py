@@ -15,7 +15,8 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration import keeping, spare
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, hand_back, handed_back
-from llenergymeasure.orchestration.study import execute_experiment, execute_study
+from llenergymeasure.orchestration.single import execute_experiment
+from llenergymeasure.orchestration.studies.execute import execute_study
 from llenergymeasure.results import persistence, process_files, sums, tables
 from llenergymeasure.results.persistence import JsonRepository
 from llenergymeasure.testing import fake_process_result
@@ -162,7 +163,7 @@ def test_a_failure_that_cannot_be_written_does_not_end_the_study(
             raise FULL
         path.write_text(text, encoding="utf-8")
 
-    monkeypatch.setattr("llenergymeasure.orchestration.study.write_atomically", full)
+    monkeypatch.setattr("llenergymeasure.orchestration.studies.directory.write_atomically", full)
     bench.errors["a"] = ExperimentError("no")
     study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options())
     assert [failure.name for failure in study.failures] == ["a"]
@@ -250,7 +251,7 @@ def test_an_interruption_after_the_result_is_kept_says_where(
         os.kill(os.getpid(), 2)
         return real(staging, parent, name)
 
-    monkeypatch.setattr("llenergymeasure.orchestration.study.publish", interrupted)
+    monkeypatch.setattr("llenergymeasure.orchestration.single.publish", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         execute_experiment(ExperimentConfig(model="m", name="a", output_dir=tmp_path), bench.options())
     (folder,) = tmp_path.iterdir()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +25,14 @@ from llenergymeasure.config.models import (
     LoRAConfig,
     StudyConfig,
     WarmupConfig,
+    measurement_config_hash,
 )
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError, TimedOutError
-from llenergymeasure.orchestration.study import execute_experiment, execute_study
+from llenergymeasure.orchestration.single import execute_experiment
+from llenergymeasure.orchestration.studies.execute import execute_study
 from llenergymeasure.testing import FakeLauncher, MemoryRepository
 from tests.fakes.effort import examples
 from tests.unit.orchestration.conftest import Bench, no_preflight, study_of
@@ -252,11 +253,16 @@ def test_the_plan_names_every_slot_before_any_is_run(bench: Bench, tmp_path: Pat
     (plan_file,) = tmp_path.glob("*/plan.json")
     slots = json.loads(plan_file.read_text(encoding="utf-8"))["slots"]
     assert [slot["slot"] for slot in slots] == [0, 1, 2]
-    kept = [ExperimentConfig.model_validate(slot["config"]) for slot in slots]
+    assert [(slot["configuration"], slot["block"], slot["repeat"]) for slot in slots] == [
+        (0, 0, 0),
+        (1, 0, 0),
+        (2, 0, 0),
+    ]
+    assert [slot["hash"] for slot in slots] == [measurement_config_hash(e) for e in given.experiments]
+    configurations = json.loads(plan_file.read_text(encoding="utf-8"))["configurations"]
+    kept = [ExperimentConfig.model_validate(each["config"]) for each in configurations]
     assert [k.resolved() for k in kept] == [e.resolved() for e in given.experiments]
-    assert all(re.fullmatch("[0-9a-f]{16}", slot["hash"]) for slot in slots)
-    assert len({slot["experiment_id"] for slot in slots}) == 3
-    assert bench.launcher.plans[0].experiment_id == slots[0]["experiment_id"]
+    assert bench.launcher.plans[0].config_hash == slots[0]["hash"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
@@ -272,8 +278,12 @@ def test_an_interrupted_attempt_is_removed_and_finished_ones_stay(
         f"1 of 3 experiments had finished; what they left is kept in {study}",
     ]
     (slot,) = (study / "runs").iterdir()
+    (events,) = (study / "events").iterdir()
+    assert [json.loads(line)["event"] for line in events.read_text(encoding="utf-8").splitlines()] == [
+        "begin", "start", "finished", "start", "interrupted",
+    ]  # fmt: skip
     assert tree(study) == {
-        "study.yaml", "plan.json",
+        "study.yaml", "plan.json", f"events/{events.name}",
         *(f"runs/{slot.name}/attempt-1/{name}" for name in ("DONE", "result.json", "log.txt", *SIDECARS)),
     }  # fmt: skip
     assert ExperimentResult.from_json(slot / "attempt-1").name == "a"

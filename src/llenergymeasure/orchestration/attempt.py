@@ -1,0 +1,71 @@
+"""One experiment, from what preflight found of it to its result and files: what a single one and a study's share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.settling import Settled
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
+from llenergymeasure.orchestration.keeping import Kept, keep
+from llenergymeasure.orchestration.options import RunOptions
+from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.processes.asking import Asking
+from llenergymeasure.orchestration.processes.handover import forget_handed_back, left_whole
+from llenergymeasure.orchestration.processes.launchers import create_launcher
+
+
+def examined(
+    experiments: Sequence[ExperimentConfig], output_dir: Path | None, options: RunOptions
+) -> list[tuple[Settled, ExaminedExperiment]]:
+    """Experiments with what is ``auto`` chosen, and what preflight found of each; engines are asked in one process."""
+    with Asking() as asking:
+        chosen = [settled_before_a_run(each, asking) for each in experiments]
+        found = options.preflight([each.config for each in chosen], output_dir, asking)
+    return list(zip(chosen, found, strict=True))
+
+
+def planned(
+    chosen: Settled,
+    found: ExaminedExperiment,
+    options: RunOptions,
+    output_dir: Path | None = None,
+    baseline_cache: Path | None = None,
+) -> ExperimentPlan:
+    """The whole plan of an experiment, from what was found of it."""
+    plan = ExperimentPlan.of(
+        chosen.config,
+        layout=found.layout,
+        devices=found.devices or (),
+        # An engine may change the working directory of its process.
+        output_dir=None if output_dir is None else output_dir.absolute(),
+        baseline_cache=None if baseline_cache is None else baseline_cache.absolute(),
+        show_progress=options.show_progress,
+        as_given=chosen.as_given,
+    )
+    return replace(plan, execution=chosen.config.execution, log_level=options.log_level)
+
+
+def measured(
+    plan: ExperimentPlan, options: RunOptions
+) -> tuple[list[RawProcessResult], KeyboardInterrupt | SystemExit | None]:
+    """What the processes of a plan measured, and an interruption that came when all of it was there already."""
+    try:
+        return (options.launcher or create_launcher(plan.execution.launcher, plan.layout)).launch(plan), None
+    except (KeyboardInterrupt, SystemExit) as interruption:
+        raws = left_whole(plan)
+        if raws is None:
+            raise
+        return raws, interruption
+
+
+def kept_of(
+    plan: ExperimentPlan, raws: Sequence[RawProcessResult], options: RunOptions, place: Callable[[Path], Path]
+) -> Kept:
+    """What was measured as a result, put where ``place`` says; it knows its folder."""
+    kept = keep(plan, raws, options.repository, place)
+    if kept.directory is not None or plan.output_dir is None:
+        forget_handed_back(plan)
+    return replace(kept, result=kept.result.kept_in(kept.directory))

@@ -1,0 +1,43 @@
+"""How experiments and studies are carried out by this process: with which launcher, for whom, and by which clock."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
+from llenergymeasure.orchestration.processes.asking import Asking
+from llenergymeasure.protocols import Launcher, ResultsRepository
+from llenergymeasure.results.persistence import JsonRepository
+
+
+class Arrivals(Protocol):
+    """Whoever wants the results of a study as they arrive; it raises nothing."""
+
+    def planned(self, configs: Sequence[Mapping[str, Any]]) -> None:
+        """The settings of all experiments, as results will have them, before the first is run."""
+
+    def finished(self, result: ExperimentResult) -> None:
+        """A result that is kept, between two experiments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to carry something out; nothing here changes what is measured.
+
+    ``log_level`` is from which level on measuring processes tell where they stand; None: nothing. ``arrivals`` is told
+    of each result as soon as it is there.
+    """
+
+    arrivals: Arrivals | None = None
+    show_progress: bool = False
+    log_level: int | None = None
+    launcher: Launcher | None = None
+    repository: ResultsRepository = field(default_factory=JsonRepository)
+    preflight: Callable[[Sequence[ExperimentConfig], Path | None, Asking], Sequence[ExaminedExperiment]] = check
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -1,0 +1,211 @@
+"""Who works on which part of a study: files that only one can create, kept fresh as long as their maker lives.
+
+A claim is ``claims/{name}.{n}``. Whoever finds one that nobody keeps fresh any more takes over by creating ``n + 1``,
+which again only one can; the other, should it wake, finds itself superseded. What is old is told by the clock of the
+file system that all workers share, so that their own clocks need not agree.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from llenergymeasure._files import read_regular
+
+HEARTBEAT_S, STALE_S = 5.0, 60.0
+_MOST_BYTES = 2**16
+# The system works out when a process began from its own start, which moves where the clock is set.
+_SAME_S = 5.0
+_NAME = re.compile(r"(?P<name>.+)\.(?P<number>\d+)")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def _boot_id() -> str | None:
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip() or None
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A process that works on a study, told apart from every other on every host.
+
+    ``started_s`` is when the operating system says that the process began, in Unix time: numbers of processes are used
+    again. ``boot_id`` is None where the system has none.
+    """
+
+    name: str
+    host: str
+    boot_id: str | None
+    pid: int
+    started_s: float
+
+    @classmethod
+    def this_process(cls) -> "Worker":
+        """This process, under a new name."""
+        host = platform.node()
+        return cls(
+            name=f"{re.sub(r'[^A-Za-z0-9.-]+', '-', host) or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
+            host=host,
+            boot_id=_boot_id(),
+            pid=os.getpid(),
+            started_s=psutil.Process().create_time(),
+        )
+
+    def is_gone(self) -> bool:
+        """Whether it is known to have ended; of another host, or another boot of this one, that is not known here."""
+        if (self.host, self.boot_id) != (platform.node(), _boot_id()):
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.started_s) > _SAME_S
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.Error:
+            return False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A part of a study that is this worker's, unless somebody has taken it over."""
+
+    path: Path
+    name: str
+    number: int
+    worker: str
+
+    def is_superseded(self) -> bool:
+        """Whether another worker took over, as from one that stood still for too long."""
+        newest = _numbers(self.path.parent, self.name)
+        if max(newest, default=0) > self.number:
+            return True
+        # One that was given back by somebody who took over may have been made anew under the same number.
+        maker = _maker(self.path)
+        return maker is None or maker.name != self.worker
+
+
+@dataclass
+class Claims:
+    """The claims of one worker on a study; a context in which they are kept fresh.
+
+    ``stale_s`` is for how long a claim may go without a sign of life.
+    """
+
+    folder: Path
+    worker: Worker = field(default_factory=Worker.this_process)
+    heartbeat_s: float = HEARTBEAT_S
+    stale_s: float = STALE_S
+    _held: dict[Path, None] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to keep claims fresh."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._thread = threading.Thread(target=self._keep_fresh, name="claims", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give back what is still held."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        for path in list(self._held):
+            self._give_back(path)
+
+    @contextlib.contextmanager
+    def taken(self, name: str) -> Iterator[Claim | None]:
+        """The claim on a part, to the end of the body; None where another worker has it.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        claim = self._take(name)
+        try:
+            yield claim
+        finally:
+            if claim is not None:
+                self._give_back(claim.path)
+
+    def holder(self, name: str) -> Worker | None:
+        """Who has a part and is alive, as far as can be told; None where nobody has."""
+        number = max(_numbers(self.folder, name), default=0)
+        return None if not number else self._alive(self.folder / f"{name}.{number}")
+
+    def _take(self, name: str) -> Claim | None:
+        numbers = _numbers(self.folder, name)
+        newest = max(numbers, default=0)
+        if newest and self._alive(self.folder / f"{name}.{newest}") is not None:
+            return None
+        number = newest + 1
+        path = self.folder / f"{name}.{number}"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return None
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(self.worker), file)
+        self._held[path] = None
+        # Of one that died nothing else tells that it once was there.
+        for other in numbers:
+            with contextlib.suppress(OSError):
+                (self.folder / f"{name}.{other}").unlink()
+        return Claim(path, name, number, self.worker.name)
+
+    def _give_back(self, path: Path) -> None:
+        self._held.pop(path, None)
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+    def _alive(self, path: Path) -> Worker | None:
+        """Who made a claim, if it is alive; one whose maker cannot be read is alive while it is fresh."""
+        try:
+            age_s = self._now_s() - path.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        worker = _maker(path)
+        if age_s > self.stale_s or (worker is not None and worker.is_gone()):
+            return None
+        return worker or Worker(name="unknown", host="unknown", boot_id=None, pid=0, started_s=0.0)
+
+    def _now_s(self) -> float:
+        """The time of the file system, by what it says of a file that is made now."""
+        probe = self.folder / f".{uuid.uuid4().hex}.now"
+        try:
+            probe.touch()
+            return probe.stat().st_mtime
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
+
+    def _keep_fresh(self) -> None:
+        while not self._stop.wait(self.heartbeat_s):
+            for path in list(self._held):
+                with contextlib.suppress(OSError):
+                    os.utime(path)
+
+
+def _numbers(folder: Path, name: str) -> list[int]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        found = (_NAME.fullmatch(entry.name) for entry in entries)
+        return [int(each["number"]) for each in found if each is not None and each["name"] == name]
+    return []
+
+
+def _maker(path: Path) -> Worker | None:
+    try:
+        written: Any = json.loads(read_regular(path, _MOST_BYTES))
+        return Worker(**written)
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,197 @@
+"""Studies from their beginning to their result, and on from where they stopped."""
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from llenergymeasure._folders import working_folder
+from llenergymeasure._telling import told_values
+from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
+from llenergymeasure.core.settling import Settled
+from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
+from llenergymeasure.domain.study_plan import PlannedConfiguration, StudyPlan
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.orchestration.attempt import examined
+from llenergymeasure.orchestration.interruptions import noted_when_interrupted
+from llenergymeasure.orchestration.options import RunOptions
+from llenergymeasure.orchestration.output_folder import output_folder
+from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.studies.directory import SlotState, StudyDirectory, kept_failure
+from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.orchestration.studies.worker import StudyWorker, Work
+from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
+
+_log = logging.getLogger(__name__)
+
+
+def execute_study(config: StudyConfig, options: RunOptions | None = None) -> StudyResult:
+    """Plan a study, and run all of it.
+
+    An experiment that fails is recorded and the next one is run, unless ``execution`` says otherwise. An interruption
+    has notes of what was kept and what was removed.
+
+    Raises:
+        LLEMError: preflight found something wrong; nothing was run.
+        OSError: there is no place to begin in.
+    """
+    options = options or RunOptions()
+    running = _Running()
+    with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
+        found = examined(config.carried_out, config.output_dir, options)
+        start, parent = options.now(), output_folder(config.output_dir)
+        plan = plan_of(config, [chosen for chosen, _ in found], start)
+        if parent is None:
+            # Processes of one study share their idle baseline, also when nothing is to be kept.
+            path = stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
+        else:
+            path = create_directory(parent, stamped_name(config.name, start))
+        directory = StudyDirectory(path)
+        if parent is not None:
+            directory.write(plan, config)
+            _log.info("what finishes is kept in %s", path)
+        of_preflight = {index: each for index, (_, each) in enumerate(found)}
+        return running.through(directory, plan, of_preflight, options, keeps=parent is not None)
+    raise AssertionError("unreachable")
+
+
+def resume_study(path: Path, options: RunOptions | None = None) -> StudyResult:
+    """Go on with a study where it stopped, or help those who run it.
+
+    Args:
+        path: the folder of the study.
+        options: how it is carried out; what is measured stands in its plan.
+
+    Raises:
+        ConfigError: there is no study, its plan is damaged, or this version would run something else.
+        LLEMError: preflight found something wrong; nothing was run.
+        OSError: nothing can be written there.
+    """
+    options = options or RunOptions()
+    running = _Running()
+    with noted_when_interrupted(running.word):
+        directory = StudyDirectory(path)
+        plan = directory.plan()
+        left = sorted({s.configuration for s in plan.slots if directory.found(plan, s).state is SlotState.OPEN})
+        _log.info("going on with %s: %s", path, _in_words(directory, plan))
+        found = examined([_as_given(plan, index) for index in left], path, options)
+        for index, (chosen, _) in zip(left, found, strict=True):
+            _refuse_another(plan.configurations[index], chosen)
+        of_preflight = {index: each for index, (_, each) in zip(left, found, strict=True)}
+        return running.through(directory, plan, of_preflight, options, keeps=True)
+    raise AssertionError("unreachable")
+
+
+def _as_given(plan: StudyPlan, index: int) -> ExperimentConfig:
+    """A configuration as before this machine chose: what was left to one is left to it again."""
+    planned = plan.configurations[index]
+    config = planned.config(plan.execution.of_one)
+    if not planned.as_given:
+        return config
+    given = ExperimentConfig.model_validate({**planned.values, **planned.as_given, "output_dir": None})
+    return given.model_copy(update={"execution": config.execution})
+
+
+def _refuse_another(planned: PlannedConfiguration, chosen: Settled) -> None:
+    """Of what was left to the machine every worker has to choose the same.
+
+    Raises:
+        ConfigError: this one chooses something else than was planned.
+    """
+    if measurement_config_hash(chosen.config) == planned.config_hash:
+        return
+    differs = [f"{name}: {text} was {planned.values[name]} where this study was planned and is "
+               f"{getattr(chosen.config, name)} here" for name, text in planned.as_given.items()]  # fmt: skip
+    raise ConfigError(
+        f"configuration {planned.config_hash}: {'; '.join(differs)}; run it on a machine like the first, or write what "
+        "it is to be"
+    )
+
+
+@dataclass
+class _Running:
+    """A study that is being run."""
+
+    directory: StudyDirectory | None = None
+    plan: StudyPlan | None = None
+    work: Work | None = None
+
+    def through(
+        self,
+        directory: StudyDirectory,
+        plan: StudyPlan,
+        of_preflight: Mapping[int, ExaminedExperiment],
+        options: RunOptions,
+        *,
+        keeps: bool,
+    ) -> StudyResult:
+        """Run what is left, and give what there is of the whole study then."""
+        if keeps:
+            self.directory = directory
+        self.plan, self.work = plan, Work()
+        if options.arrivals is not None:
+            options.arrivals.planned([told_values(dict(each.values)) for each in plan.configurations])
+        StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work).run()
+        return _result(directory if keeps else None, plan, self.work, options)
+
+    def word(self) -> str:
+        """What is kept."""
+        if self.directory is None or self.plan is None or self.work is None:
+            return "nothing was kept"
+        there = _in_words(self.directory, self.plan, self.work)
+        something = "what they left" if there.n_finished or there.n_failed else "only the plan"
+        return "; ".join([f"{there}; {something} is kept in {self.directory.path}", *self.work.problems])
+
+
+@dataclass(frozen=True)
+class _Count:
+    n_finished: int
+    n_failed: int
+    n_planned: int
+
+    def __str__(self) -> str:
+        failed = f" and {self.n_failed} had failed" if self.n_failed else ""
+        return f"{self.n_finished} of {self.n_planned} experiments had finished{failed}"
+
+
+def _in_words(directory: StudyDirectory, plan: StudyPlan, work: Work | None = None) -> _Count:
+    states = [directory.found(plan, slot).state for slot in plan.slots]
+    n_finished, n_failed = states.count(SlotState.FINISHED), states.count(SlotState.FAILED)
+    if work is not None:
+        n_finished += len(work.results)
+        n_failed += len(work.failures)
+    return _Count(n_finished, n_failed, len(plan.slots))
+
+
+def _result(directory: StudyDirectory | None, plan: StudyPlan, work: Work, options: RunOptions) -> StudyResult:
+    """What there is of a study, in the order of its slots."""
+    results, failures, problems = list[ExperimentResult](), list[ExperimentFailure](), list(work.problems)
+    for slot in plan.slots:
+        if slot.slot in work.results:
+            results.append(work.results[slot.slot])
+        elif slot.slot in work.failures:
+            failures.append(work.failures[slot.slot])
+        elif directory is not None:
+            found = directory.found(plan, slot)
+            if found.attempt is None:
+                continue
+            if found.state is SlotState.FAILED:
+                failures += [] if (failure := kept_failure(found.attempt)) is None else [failure]
+                continue
+            try:
+                results.append(options.repository.load(found.attempt / RESULT_FILE).kept_in(found.attempt))
+            except ConfigError as error:
+                problems.append(str(error))
+    return StudyResult(
+        name=plan.name,
+        start_time=plan.created,
+        end_time=options.now(),
+        experiments=results,
+        failures=failures,
+        problems=problems,
+        stopped=work.stopped,
+        n_planned=len(plan.slots),
+        output_dir=None if directory is None else directory.path,
+    )

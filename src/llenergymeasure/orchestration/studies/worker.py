@@ -1,0 +1,282 @@
+"""One worker on a study: it takes what nobody has, runs it, and goes on until nothing is left."""
+
+import contextlib
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llenergymeasure._telling import told
+from llenergymeasure.core.settling import Settled
+from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.study_plan import Slot, StudyPlan
+from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.orchestration.attempt import kept_of, measured, planned
+from llenergymeasure.orchestration.interruptions import held_back
+from llenergymeasure.orchestration.options import RunOptions
+from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.status import add_to_log
+from llenergymeasure.orchestration.studies.claims import Claim, Claims
+from llenergymeasure.orchestration.studies.directory import (
+    BASELINE_FILE,
+    CLAIMS_DIR,
+    EVENTS_DIR,
+    FAILURE_FILE,
+    FoundSlot,
+    SlotState,
+    StudyDirectory,
+    keep_failure,
+)
+from llenergymeasure.orchestration.studies.events import Events
+from llenergymeasure.results.persistence import LOG_FILE
+
+_log = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"\d+")
+# How often a worker with nothing to do looks whether those who have the rest are still alive.
+_POLL_S = 2.0
+
+
+class SupersededError(ExperimentError):
+    """Another worker took over what this one was doing."""
+
+
+@dataclass
+class Work:
+    """What one worker did, as it goes on.
+
+    ``results`` and ``failures`` are kept here where no files keep them, by their slots: of a study that is not to be
+    written, or of what its folder could not take. ``stopped`` says why it ended early.
+    """
+
+    n_finished: int = 0
+    n_failed: int = 0
+    results: dict[int, ExperimentResult] = field(default_factory=dict)
+    failures: dict[int, ExperimentFailure] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    stopped: str | None = None
+
+    def trouble(self, problem: str) -> None:
+        """Something could not be written where it belongs."""
+        self.problems.append(problem)
+        _log.error("%s", problem)
+
+
+@dataclass
+class _Series:
+    """Failures in a row for the same cause."""
+
+    cause: str = ""
+    n: int = 0
+
+    def add(self, failure: ExperimentFailure | None) -> int:
+        """How many there are now."""
+        # A number in it, such as of a process, makes no other cause.
+        cause = "" if failure is None else f"{failure.error_type}: {_NUMBER.sub('#', failure.message)}"
+        self.n = 0 if failure is None else self.n + 1 if cause == self.cause else 1
+        self.cause = cause
+        return self.n
+
+
+@dataclass
+class StudyWorker:
+    """Runs what is left of a study.
+
+    Args:
+        directory: the folder of the study.
+        plan: what it is.
+        examined: what preflight found of each configuration that is still to be run.
+        options: how it is carried out.
+        keeps: whether results stay in the folder; otherwise they are only given.
+        work: is told what was done, also where it ends with an interruption.
+    """
+
+    directory: StudyDirectory
+    plan: StudyPlan
+    examined: Mapping[int, ExaminedExperiment]
+    options: RunOptions
+    keeps: bool = True
+    work: Work = field(default_factory=Work)
+    _in_a_row: _Series = field(default_factory=_Series)
+    _n_begun: int = 0
+
+    def run(self) -> Work:
+        """Run all that nobody else runs; returns when every slot is through, or the study stops.
+
+        Raises:
+            OSError: nothing can be written to the folder of the study.
+        """
+        with Claims(self.directory.path / CLAIMS_DIR) as claims:
+            name = claims.worker.name
+            self._events = Events(self.directory.path / EVENTS_DIR / f"{name}.jsonl" if self.keeps else None,
+                                  self.options.now)  # fmt: skip
+            self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
+            self._claims = claims
+            try:
+                while self._pass() and self.work.stopped is None:
+                    self.options.sleep(_POLL_S)
+            except (KeyboardInterrupt, SystemExit):
+                self._events.add("interrupted")
+                raise
+            self._events.add("end", stopped=self.work.stopped)
+        return self.work
+
+    def _pass(self) -> bool:
+        """Take every block, or slot, that is left; whether others have something still."""
+        others = False
+        for block in self._blocks():
+            left = [slot for slot in block if self._is_left(slot)]
+            if not left or self.work.stopped is not None:
+                continue
+            if self.plan.n_blocks == 1:
+                others |= self._run_slots(left)
+                continue
+            # What is compared in pairs is run by one worker, on one machine.
+            with self._claims.taken(f"block-{left[0].block:04d}") as claim:
+                others |= claim is None or self._run_slots(left)
+        return others
+
+    def _blocks(self) -> Iterator[list[Slot]]:
+        block: list[Slot] = []
+        for slot in self.plan.slots:
+            if block and slot.block != block[0].block:
+                yield block
+                block = []
+            block.append(slot)
+        if block:
+            yield block
+
+    def _is_left(self, slot: Slot) -> bool:
+        # Also of a study that is written: what its folder could not take is only here.
+        if slot.slot in self.work.results or slot.slot in self.work.failures:
+            return False
+        return not self.keeps or not self._is_through(self.directory.found(self.plan, slot))
+
+    def _is_through(self, found: FoundSlot) -> bool:
+        if found.state is SlotState.FAILED:
+            return found.n_failed > self.plan.execution.retries
+        return found.state is SlotState.FINISHED
+
+    def _run_slots(self, slots: list[Slot]) -> bool:
+        """Run some slots in their order; whether others have some of them."""
+        others = False
+        for slot in slots:
+            while self.work.stopped is None:
+                with self._claims.taken(f"{slot.slot:04d}") as claim:
+                    if claim is None:
+                        others = True
+                        break
+                    # It may have been finished since it was looked at.
+                    if not self._is_left(slot):
+                        break
+                    self._run_slot(slot, claim)
+        return others
+
+    def _run_slot(self, slot: Slot, claim: Claim) -> None:
+        """Run an attempt, and note what came of it."""
+        execution = self.plan.execution
+        if self._n_begun and execution.pause_s:
+            self.options.sleep(execution.pause_s)
+        self._n_begun += 1
+        name = self._name_of(slot)
+        _log.info("experiment %d of %d: %s", slot.slot + 1, len(self.plan.slots), name)
+        self._events.add("start", slot=slot.slot, claim=claim.number)
+        failure = self._attempt(slot, claim)
+        told_as = "finished" if failure is None else "failed"
+        self._events.add(told_as, slot=slot.slot, claim=claim.number, why=failure and failure.error_type)
+        if failure is None:
+            self._in_a_row.add(None)
+            return
+        _log.error("experiment %d of %d failed: %s", slot.slot + 1, len(self.plan.slots), failure.message)
+        n, most = self._in_a_row.add(failure), execution.stop_after_failures
+        if execution.on_failure == "stop":
+            self.work.stopped = "an experiment failed, and execution.on_failure is stop"
+        elif most is not None and n >= most:
+            self.work.stopped = (
+                f"{n} experiments in a row failed for the same reason ({failure.error_type}), and "
+                f"execution.stop_after_failures is {most}"
+            )
+            _log.error("stopped: %s", self.work.stopped)
+
+    def _name_of(self, slot: Slot) -> str:
+        values = self.plan.configurations[slot.configuration].values
+        return str(values["name"] or f"{Path(values['model']).name}-{values['backend']}-{values['precision']}")
+
+    def _planned(self, slot: Slot, attempt: Path | None) -> ExperimentPlan:
+        configuration = self.plan.configurations[slot.configuration]
+        chosen = Settled(configuration.config(self.plan.execution.of_one), configuration.as_given)
+        baseline = self.directory.path / BASELINE_FILE
+        return planned(chosen, self.examined[slot.configuration], self.options, attempt, baseline)
+
+    def _attempt(self, slot: Slot, claim: Claim) -> ExperimentFailure | None:
+        """Run an experiment once; why there is no result of it."""
+        attempt = self.directory.new_attempt(self.plan, slot) if self.keeps else None
+        n_before = self.work.n_finished
+        try:
+            with self._removed_when_interrupted(slot, attempt, lambda: self.work.n_finished > n_before):
+                plan = self._planned(slot, attempt)
+                raws, interruption = measured(plan, self.options)
+                if claim.is_superseded():
+                    raise SupersededError("another worker took over while this one stood still")
+                with held_back():
+                    kept = kept_of(plan, raws, self.options, lambda folder: folder)
+                    self.work.n_finished += 1
+                    if kept.directory != attempt or not self.keeps:
+                        self.work.results[slot.slot] = kept.result
+                    if self.options.arrivals is not None:
+                        self.options.arrivals.finished(kept.result)
+                    if kept.problem is not None:
+                        # Unlike a single one's the folder stays.
+                        stays = attempt is not None and kept.directory is None
+                        left = f"; what could be written of it is in {attempt}" if stays else ""
+                        self.work.trouble(f"{kept.problem}{left}")
+                if interruption is not None:
+                    raise interruption
+        except SupersededError as error:
+            _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
+            if attempt is not None:
+                shutil.rmtree(attempt, ignore_errors=True)
+        except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
+            _log.debug("its traceback", exc_info=error)
+            return self._failed(slot, attempt, error)
+        return None
+
+    def _failed(self, slot: Slot, attempt: Path | None, error: Exception) -> ExperimentFailure:
+        failure = ExperimentFailure(
+            slot=slot.slot,
+            name=told(self._name_of(slot)),
+            measurement_config_hash=self.plan.hash_of(slot),
+            error_type=type(error).__name__,
+            message=told(str(error)),
+        )
+        with held_back():
+            self.work.n_failed += 1
+            if attempt is None:
+                self.work.failures[slot.slot] = failure
+                return failure
+            add_to_log(attempt / LOG_FILE, f"{failure.error_type}: {failure.message}")
+            try:
+                keep_failure(failure, attempt)
+            except OSError as why:
+                self.work.failures[slot.slot] = failure
+                reason = why.strerror or why
+                self.work.trouble(f"that {failure.name} failed cannot be written: {FAILURE_FILE}: {reason}")
+        return failure
+
+    @contextlib.contextmanager
+    def _removed_when_interrupted(
+        self, slot: Slot, attempt: Path | None, is_through: Callable[[], bool]
+    ) -> Iterator[None]:
+        """An attempt that is interrupted leaves nothing, unless it was through."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as error:
+            if attempt is not None and not is_through():
+                shutil.rmtree(attempt, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    attempt.parent.rmdir()
+                error.add_note(f"{self._name_of(slot)}, which was running, was removed")
+            raise
