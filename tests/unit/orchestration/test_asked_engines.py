@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.config.models import ExperimentConfig, StudyConfig
+from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig
 from llenergymeasure.exceptions import BackendError, PreFlightError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.options import RunOptions
@@ -130,7 +130,7 @@ def test_experiments_of_a_study_are_asked_as_the_study_says() -> None:
     study = StudyConfig.model_validate(
         {"experiments": [{"model": "any"}], "execution": {"launcher": "in_process", "stall_timeout_s": 7}}
     )
-    assert [each.execution for each in study.carried_out] == [study.execution]
+    assert [each.execution for each in study.carried_out] == [ExecutionConfig(launcher="in_process", stall_timeout_s=7)]
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_a_failure_that_cannot_be_written_does_not_end_the_study(
             raise FULL
         path.write_text(text, encoding="utf-8")
 
-    monkeypatch.setattr("llenergymeasure.orchestration.studies.directory.write_atomically", full)
+    monkeypatch.setattr("llenergymeasure.results.study.directory.write_atomically", full)
     bench.errors["a"] = ExperimentError("no")
     study = execute_study(study_of("a", "b", output_dir=tmp_path), bench.options())
     assert [failure.name for failure in study.failures] == ["a"]

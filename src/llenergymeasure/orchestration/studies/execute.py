@@ -19,10 +19,10 @@ from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
-from llenergymeasure.orchestration.studies.directory import SlotState, StudyDirectory, kept_failure
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.worker import StudyWorker, Work
 from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
+from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure
 
 _log = logging.getLogger(__name__)
 

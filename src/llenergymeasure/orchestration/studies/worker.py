@@ -20,7 +20,8 @@ from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.status import add_to_log
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
-from llenergymeasure.orchestration.studies.directory import (
+from llenergymeasure.results.persistence import LOG_FILE
+from llenergymeasure.results.study.directory import (
     BASELINE_FILE,
     CLAIMS_DIR,
     EVENTS_DIR,
@@ -30,8 +31,7 @@ from llenergymeasure.orchestration.studies.directory import (
     StudyDirectory,
     keep_failure,
 )
-from llenergymeasure.orchestration.studies.events import Events
-from llenergymeasure.results.persistence import LOG_FILE
+from llenergymeasure.results.study.events import Events
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Tests of studies: their folder, who works on what, and going on."""

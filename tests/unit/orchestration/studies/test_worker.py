@@ -1,0 +1,327 @@
+"""What a worker runs, in which order, and what it makes of what is there already."""
+
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llenergymeasure.config.execution import StudyExecutionConfig
+from llenergymeasure.config.models import ExperimentConfig, StudyConfig
+from llenergymeasure.core.settling import Settled
+from llenergymeasure.domain.experiment import StudyResult
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.exceptions import BackendError, ConfigError, ExperimentError
+from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
+from llenergymeasure.orchestration.processes.asking import Asking
+from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.execute import execute_study, resume_study
+from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.results.study.directory import StudyDirectory
+from llenergymeasure.results.study.events import events_in
+from llenergymeasure.testing import FakeLauncher, fake_process_result
+from tests.unit.orchestration.conftest import Bench, study_of
+
+
+def executed(bench: Bench, given: StudyConfig, **options: Any) -> StudyResult:
+    return execute_study(given, bench.options(**options))
+
+
+def of(folder: Path, names: str, **execution: Any) -> StudyConfig:
+    return study_of(*names, output_dir=folder, execution=StudyExecutionConfig(**execution))
+
+
+def names_of(study: StudyResult) -> str:
+    return "".join(str(result.name) for result in study.experiments)
+
+
+def test_each_configuration_is_run_as_often_as_there_are_cycles(bench: Bench, tmp_path: Path) -> None:
+    study = executed(bench, of(tmp_path, "ab", cycles=3, order="sequential"))
+    assert bench.log == ["run a"] * 3 + ["run b"] * 3
+    assert names_of(study) == "aaabbb"
+    assert len({result.experiment_id for result in study.experiments}) == 6
+    assert study.n_planned == 6
+    assert study.output_dir is not None
+    assert len(list(study.output_dir.glob("runs/*/attempt-1/DONE"))) == 6
+
+
+def test_in_blocks_every_cycle_has_each_once(bench: Bench, tmp_path: Path) -> None:
+    executed(bench, of(tmp_path, "abc", cycles=4))
+    runs = [line.removeprefix("run ") for line in bench.log]
+    cycles = ["".join(runs[i : i + 3]) for i in range(0, 12, 3)]
+    assert all(sorted(cycle) == ["a", "b", "c"] for cycle in cycles)
+    assert len(set(cycles)) > 1
+
+
+def test_listed_experiments_that_are_run_once_keep_their_order(bench: Bench, tmp_path: Path) -> None:
+    letters = "abcdefghij"
+    executed(bench, of(tmp_path / "listed", letters))
+    assert bench.log == [f"run {letter}" for letter in letters]
+    bench.log.clear()
+    executed(bench, of(tmp_path / "blocks", letters, order="blocks"))
+    assert bench.log != [f"run {letter}" for letter in letters]
+    assert sorted(bench.log) == [f"run {letter}" for letter in letters]
+
+
+def test_a_run_that_failed_is_tried_again_as_often_as_told(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["b"] = BackendError("no such weights")
+    study = executed(bench, of(tmp_path, "abc", retries=2))
+    assert bench.log == ["run a", "run b", "run b", "run b", "run c"]
+    assert [failure.name for failure in study.failures] == ["b"]
+    assert study.output_dir is not None
+    assert len(list(study.output_dir.glob("runs/0001-*/attempt-*/failure.json"))) == 3
+
+
+def test_one_that_works_the_second_time_is_a_result_and_no_failure(bench: Bench, tmp_path: Path) -> None:
+    runs: list[str] = []
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        runs.append(str(plan.config.name))
+        if runs.count("b") == 1 and runs[-1] == "b":
+            raise ExperimentError("once")
+        return fake_process_result(plan)
+
+    study = executed(bench, of(tmp_path, "ab", retries=1), launcher=FakeLauncher(run))
+    assert (names_of(study), study.failures) == ("ab", [])
+    folder = study.experiments[1].folder
+    assert folder is not None
+    assert folder.name == "attempt-2"
+
+
+@dataclass
+class Failing:
+    """A launcher whose runs fail, each for the reason given."""
+
+    reasons: list[str]
+    n_runs: int = 0
+    of_run: dict[int, str] = field(default_factory=dict)
+
+    def run(self, plan: ExperimentPlan) -> RawProcessResult:
+        reason = self.reasons[self.n_runs]
+        self.n_runs += 1
+        if reason:
+            raise ExperimentError(reason)
+        return fake_process_result(plan)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "n_runs"),
+    [
+        (["process 17 died", "process 18 died", "process 9 died", ""], 3),
+        (["died", "died", "", "died", "died"], 5),
+        (["died", "other", "died", "other", "died"], 5),
+    ],
+)
+def test_the_same_failure_again_and_again_stops_the_study(
+    bench: Bench, tmp_path: Path, reasons: list[str], n_runs: int
+) -> None:
+    failing = Failing(reasons)
+    given = of(tmp_path, "abcde"[: len(reasons)], stop_after_failures=3)
+    study = executed(bench, given, launcher=FakeLauncher(failing.run))
+    assert failing.n_runs == n_runs
+    if n_runs < len(reasons):
+        assert study.stopped is not None
+        assert "3 experiments in a row failed for the same reason (ExperimentError)" in study.stopped
+    else:
+        assert study.stopped is None
+
+
+def interrupted_after(bench: Bench, folder: Path, n: int, given: StudyConfig) -> Path:
+    """A study that is interrupted while it runs the experiment after the first [n]; its folder."""
+    runs = 0
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        nonlocal runs
+        runs += 1
+        if runs > n:
+            raise KeyboardInterrupt
+        return fake_process_result(plan)
+
+    with pytest.raises(KeyboardInterrupt):
+        executed(bench, given, launcher=FakeLauncher(run))
+    (study,) = folder.iterdir()
+    return study
+
+
+def test_a_study_goes_on_where_it_stopped(bench: Bench, tmp_path: Path) -> None:
+    folder = interrupted_after(bench, tmp_path, 2, of(tmp_path, "abc", cycles=2, order="sequential"))
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/attempt-1/*")}
+    assert len(list(folder.glob("runs/*"))) == 2
+    study = resume_study(folder, bench.options())
+    assert bench.log == ["run b", "run b", "run c", "run c"]
+    assert names_of(study) == "aabbcc"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    # And once more: there is nothing left.
+    assert names_of(resume_study(folder, bench.options())) == "aabbcc"
+    assert len(bench.log) == 4
+
+
+def test_what_failed_is_not_tried_again_on_going_on(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["a"] = BackendError("no")
+    study = executed(bench, of(tmp_path, "ab"))
+    assert study.output_dir is not None
+    again = resume_study(study.output_dir, bench.options())
+    assert [failure.name for failure in again.failures] == ["a"]
+    assert bench.log == ["run a", "run b"]
+
+
+def test_an_attempt_that_was_killed_stays_and_the_next_one_counts(bench: Bench, tmp_path: Path) -> None:
+    folder = interrupted_after(bench, tmp_path, 1, of(tmp_path, "ab"))
+    plan = StudyDirectory(folder).plan()
+    half = folder / "runs" / plan.folder_of(plan.slots[1]) / "attempt-1"
+    half.mkdir(parents=True)
+    (half / "log.txt").write_text("half", encoding="utf-8")
+    study = resume_study(folder, bench.options())
+    assert names_of(study) == "ab"
+    assert [path.name for path in sorted(half.parent.iterdir())] == ["attempt-1", "attempt-2"]
+    assert (half / "log.txt").read_text(encoding="utf-8") == "half"
+
+
+def test_only_what_is_left_is_examined_again(bench: Bench, tmp_path: Path) -> None:
+    folder = interrupted_after(bench, tmp_path, 2, of(tmp_path, "abc"))
+    asked: list[str | None] = []
+
+    def preflight(experiments: Any, output_dir: Path | None, asking: object) -> Any:
+        asked.extend(each.name for each in experiments)
+        return [None for _ in experiments]
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        raise AssertionError("nothing was found of it")
+
+    study = resume_study(folder, bench.options(preflight=preflight, launcher=FakeLauncher(run)))
+    assert asked == ["c"]
+    assert len(study.failures) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text[: len(text) // 2], "torn or was edited"),
+        (lambda text: text.replace('"plan_version": 1', '"plan_version": 9'), "plan_version is 9"),
+        (lambda text: text.replace('"n": 1,', '"n": 5,'), "would be run as"),
+        (lambda text: text.replace('"configuration": 1', '"configuration": 7'), "there are 2 configurations"),
+        (lambda text: text.replace('"configuration": 1', '"configuration": 0'), "has another hash"),
+        (lambda text: "[]", "plan_version is None"),
+    ],
+)
+def test_a_damaged_plan_is_refused(bench: Bench, tmp_path: Path, damage: Any, said: str) -> None:
+    folder = interrupted_after(bench, tmp_path, 0, of(tmp_path, "ab"))
+    file = folder / "plan.json"
+    text = file.read_text(encoding="utf-8")
+    assert damage(text) != text
+    file.write_text(damage(text), encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        resume_study(folder, bench.options())
+    assert bench.log == []
+
+
+def test_a_folder_of_something_else_is_no_study(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no folder of a study: it has no plan\.json"):
+        resume_study(tmp_path, bench.options())
+
+
+def test_what_another_worker_has_is_left_to_it_until_it_is_through(bench: Bench, tmp_path: Path) -> None:
+    folder = interrupted_after(bench, tmp_path, 0, of(tmp_path, "ab"))
+    plan = StudyDirectory(folder).plan()
+    waited: list[float] = []
+
+    with Claims(folder / "claims") as other, other.taken("0000") as theirs:
+        assert theirs is not None
+
+        def sleep(seconds: float) -> None:
+            # The other one is done with it.
+            assert bench.log == ["run b"]
+            waited.append(seconds)
+            done = StudyDirectory(folder).new_attempt(plan, plan.slots[0])
+            shutil.copytree(folder / "runs" / plan.folder_of(plan.slots[1]) / "attempt-1", done, dirs_exist_ok=True)
+            theirs.path.unlink()
+
+        study = resume_study(folder, bench.options(sleep=sleep))
+    assert bench.log == ["run b"]
+    assert len(waited) == 1
+    assert study.n_experiments == 2
+
+
+def test_who_was_superseded_while_it_measured_drops_what_it_has(bench: Bench, tmp_path: Path) -> None:
+    given = of(tmp_path, "ab")
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        bench.log.append(f"run {plan.config.name}")
+        if bench.log == ["run a"]:
+            # It stood still; another took over, and is through.
+            (claim,) = tmp_path.glob("*/claims/0000.*")
+            claim.unlink()
+        return fake_process_result(plan)
+
+    study = executed(bench, given, launcher=FakeLauncher(run))
+    # Nobody had finished it, so it is run once more.
+    assert bench.log == ["run a", "run a", "run b"]
+    assert names_of(study) == "ab"
+    assert study.output_dir is not None
+    assert len(list(study.output_dir.glob("runs/*/attempt-*"))) == 2
+
+
+def test_four_workers_run_every_slot_once(bench: Bench, tmp_path: Path) -> None:
+    folder = interrupted_after(bench, tmp_path, 0, of(tmp_path, "abc", cycles=8))
+    ran: list[tuple[str, str]] = []
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        assert plan.output_dir is not None
+        ran.append((threading.current_thread().name, plan.output_dir.parent.name))
+        time.sleep(0.02)
+        return fake_process_result(plan)
+
+    options = bench.options(launcher=FakeLauncher(run), sleep=lambda _: time.sleep(0.01))
+    workers = [threading.Thread(target=resume_study, args=(folder, options), name=f"w{i}") for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    slots = [slot for _, slot in ran]
+    assert len(slots) == len(set(slots)) == 24
+    blocks: dict[int, set[str]] = {}
+    for worker_name, slot_name in ran:
+        blocks.setdefault(int(slot_name[:4]) // 3, set()).add(worker_name)
+    assert all(len(who) == 1 for who in blocks.values()), "a block is one worker's"
+    assert len({next(iter(who)) for who in blocks.values()}) > 1
+    assert len(list(folder.glob("runs/*/attempt-*/DONE"))) == 24
+
+
+def test_the_events_of_a_study_say_what_happened_when(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["b"] = BackendError("no")
+    study = executed(bench, of(tmp_path, "ab", pause_s=3))
+    assert study.output_dir is not None
+    told = list(events_in(study.output_dir / "events"))
+    assert [(each["event"], each.get("slot")) for each in told] == [
+        ("begin", None), ("start", 0), ("finished", 0), ("start", 1), ("failed", 1), ("end", None),
+    ]  # fmt: skip
+    assert [each["time"] for each in told][3] == "2026-01-01T00:00:03+00:00"
+    assert told[0]["pid"] == os.getpid()
+    file = next((study.output_dir / "events").iterdir())
+    file.write_bytes(file.read_bytes() + b'{"event": "torn"')
+    assert len(list(events_in(study.output_dir / "events"))) == 6
+
+
+@pytest.mark.parametrize("planned_as", ["fp16", None])
+def test_what_was_left_to_the_machine_has_to_come_out_as_planned(
+    bench: Bench, tmp_path: Path, planned_as: str | None
+) -> None:
+    # No processor of this kind computes in fp16 by itself.
+    with Asking() as asking:
+        here = settled_before_a_run(ExperimentConfig(model="m", precision="auto"), asking).config.precision
+    assert here != "fp16"
+    given = StudyConfig(experiments=[ExperimentConfig(model="m", precision="auto")], output_dir=tmp_path)
+    config = ExperimentConfig.model_validate({"model": "m", "precision": planned_as or here})
+    plan = plan_of(given, [Settled(config, {"precision": "auto"})], bench.clock.now())
+    StudyDirectory(tmp_path).write(plan, given)
+    if planned_as is None:
+        assert resume_study(tmp_path, bench.options()).n_experiments == 1
+        return
+    with pytest.raises(ConfigError, match=f"precision: auto was fp16 where this study was planned and is {here} here"):
+        resume_study(tmp_path, bench.options())
+    assert bench.log == []
