@@ -9,6 +9,7 @@ from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
+from llenergymeasure.orchestration.device_locks import devices_of, held
 from llenergymeasure.orchestration.keeping import Kept, keep
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
@@ -51,9 +52,14 @@ def planned(
 def measured(
     plan: ExperimentPlan, options: RunOptions
 ) -> tuple[list[RawProcessResult], KeyboardInterrupt | SystemExit | None]:
-    """What the processes of a plan measured, and an interruption that came when all of it was there already."""
+    """What the processes of a plan measured, and an interruption that came when all of it was there already.
+
+    Nothing else measures the same devices meanwhile.
+    """
+    launcher = options.launcher or create_launcher(plan.execution.launcher, plan.layout)
     try:
-        return (options.launcher or create_launcher(plan.execution.launcher, plan.layout)).launch(plan), None
+        with held(devices_of(plan), plan.config.display_name, plan.execution.wait_for_devices_s):
+            return launcher.launch(plan), None
     except (KeyboardInterrupt, SystemExit) as interruption:
         raws = left_whole(plan)
         if raws is None:

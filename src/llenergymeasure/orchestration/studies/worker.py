@@ -20,6 +20,7 @@ from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.status import add_to_log
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
+from llenergymeasure.orchestration.studies.gap import Gap, standing_of
 from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.study.directory import (
     BASELINE_FILE,
@@ -115,6 +116,8 @@ class StudyWorker:
                                   self.options.now)  # fmt: skip
             self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
             self._claims = claims
+            uuids = sorted({uuid for each in self.examined.values() for uuid in each.devices or ()})
+            self._gap = Gap(self.plan.execution, lambda: standing_of(uuids), self.options.sleep)
             try:
                 while self._pass() and self.work.stopped is None:
                     self.options.sleep(_POLL_S)
@@ -178,8 +181,9 @@ class StudyWorker:
     def _run_slot(self, slot: Slot, claim: Claim) -> None:
         """Run an attempt, and note what came of it."""
         execution = self.plan.execution
-        if self._n_begun and execution.pause_s:
-            self.options.sleep(execution.pause_s)
+        if self._n_begun and (ended := self._gap.rest()) is not None:
+            _log.info("%s", ended)
+            self._events.add("rested", until=ended)
         self._n_begun += 1
         name = self._name_of(slot)
         _log.info("experiment %d of %d: %s", slot.slot + 1, len(self.plan.slots), name)

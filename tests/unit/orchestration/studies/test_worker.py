@@ -18,6 +18,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import BackendError, ConfigError, ExperimentError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
+from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.studies.claims import Claims
 from llenergymeasure.orchestration.studies.execute import execute_study, resume_study
@@ -188,14 +189,12 @@ def test_only_what_is_left_is_examined_again(bench: Bench, tmp_path: Path) -> No
 
     def preflight(experiments: Any, output_dir: Path | None, asking: object) -> Any:
         asked.extend(each.name for each in experiments)
-        return [None for _ in experiments]
+        return [ExaminedExperiment(devices=("GPU-x",)) for _ in experiments]
 
-    def run(plan: ExperimentPlan) -> RawProcessResult:
-        raise AssertionError("nothing was found of it")
-
-    study = resume_study(folder, bench.options(preflight=preflight, launcher=FakeLauncher(run)))
+    study = resume_study(folder, bench.options(preflight=preflight))
     assert asked == ["c"]
-    assert len(study.failures) == 1
+    assert [plan.devices for plan in bench.launcher.plans] == [("GPU-x",)]
+    assert names_of(study) == "abc"
 
 
 @pytest.mark.parametrize(
@@ -298,13 +297,14 @@ def test_the_events_of_a_study_say_what_happened_when(bench: Bench, tmp_path: Pa
     assert study.output_dir is not None
     told = list(events_in(study.output_dir / "events"))
     assert [(each["event"], each.get("slot")) for each in told] == [
-        ("begin", None), ("start", 0), ("finished", 0), ("start", 1), ("failed", 1), ("end", None),
+        ("begin", None), ("start", 0), ("finished", 0), ("rested", None), ("start", 1), ("failed", 1), ("end", None),
     ]  # fmt: skip
-    assert [each["time"] for each in told][3] == "2026-01-01T00:00:03+00:00"
+    assert told[3]["until"] == "the pause of 3 s was over"
+    assert [each["time"] for each in told][4] == "2026-01-01T00:00:03+00:00"
     assert told[0]["pid"] == os.getpid()
     file = next((study.output_dir / "events").iterdir())
     file.write_bytes(file.read_bytes() + b'{"event": "torn"')
-    assert len(list(events_in(study.output_dir / "events"))) == 6
+    assert len(list(events_in(study.output_dir / "events"))) == 7
 
 
 @pytest.mark.parametrize("planned_as", ["fp16", None])
