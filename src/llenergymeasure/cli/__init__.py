@@ -21,6 +21,8 @@ DEFAULT_OUTPUT = Path("results")
 _BY_A_SIGNAL = 128
 _COMMANDS = {
     "run": "Measure an experiment or a study.",
+    "studies": "Show where studies stand, and how to go on.",
+    "worker": "Help to run a study.",
     "results": "Put saved results into a table.",
     "show": "Print a result again as after its run.",
     "compare": "Show by how much results differ, and whether that is more than chance.",

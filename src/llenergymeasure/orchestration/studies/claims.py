@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -140,13 +141,12 @@ class Claims:
 
     def holder(self, name: str) -> Worker | None:
         """Who has a part and is alive, as far as can be told; None where nobody has."""
-        number = max(_numbers(self.folder, name), default=0)
-        return None if not number else self._alive(self.folder / f"{name}.{number}")
+        return holder_in(self.folder, name, self.stale_s)
 
     def _take(self, name: str) -> Claim | None:
         numbers = _numbers(self.folder, name)
         newest = max(numbers, default=0)
-        if newest and self._alive(self.folder / f"{name}.{newest}") is not None:
+        if newest and _alive(self.folder / f"{name}.{newest}", self.stale_s) is not None:
             return None
         number = newest + 1
         path = self.folder / f"{name}.{number}"
@@ -168,32 +168,42 @@ class Claims:
         with contextlib.suppress(OSError):
             path.unlink()
 
-    def _alive(self, path: Path) -> Worker | None:
-        """Who made a claim, if it is alive; one whose maker cannot be read is alive while it is fresh."""
-        try:
-            age_s = self._now_s() - path.stat().st_mtime
-        except FileNotFoundError:
-            return None
-        worker = _maker(path)
-        if age_s > self.stale_s or (worker is not None and worker.is_gone()):
-            return None
-        return worker or Worker(name="unknown", host="unknown", boot_id=None, pid=0, started_s=0.0)
-
-    def _now_s(self) -> float:
-        """The time of the file system, by what it says of a file that is made now."""
-        probe = self.folder / f".{uuid.uuid4().hex}.now"
-        try:
-            probe.touch()
-            return probe.stat().st_mtime
-        finally:
-            with contextlib.suppress(OSError):
-                probe.unlink()
-
     def _keep_fresh(self) -> None:
         while not self._stop.wait(self.heartbeat_s):
             for path in list(self._held):
                 with contextlib.suppress(OSError):
                     os.utime(path)
+
+
+def holder_in(folder: Path, name: str, stale_s: float = STALE_S) -> Worker | None:
+    """Who has a part of a study and is alive, as far as can be told; nothing is written that stays."""
+    number = max(_numbers(folder, name), default=0)
+    return None if not number else _alive(folder / f"{name}.{number}", stale_s)
+
+
+def _alive(path: Path, stale_s: float) -> Worker | None:
+    """Who made a claim, if it is alive; one whose maker cannot be read is alive while it is fresh."""
+    try:
+        age_s = _now_s(path.parent) - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    worker = _maker(path)
+    if age_s > stale_s or (worker is not None and worker.is_gone()):
+        return None
+    return worker or Worker(name="unknown", host="unknown", boot_id=None, pid=0, started_s=0.0)
+
+
+def _now_s(folder: Path) -> float:
+    """The time of the file system, by what it says of a file that is made now; of this machine where none can be."""
+    probe = folder / f".{uuid.uuid4().hex}.now"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except PermissionError:
+        return time.time()
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 def _numbers(folder: Path, name: str) -> list[int]:

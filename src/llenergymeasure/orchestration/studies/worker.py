@@ -27,8 +27,6 @@ from llenergymeasure.results.study.directory import (
     CLAIMS_DIR,
     EVENTS_DIR,
     FAILURE_FILE,
-    FoundSlot,
-    SlotState,
     StudyDirectory,
     keep_failure,
 )
@@ -156,12 +154,7 @@ class StudyWorker:
         # Also of a study that is written: what its folder could not take is only here.
         if slot.slot in self.work.results or slot.slot in self.work.failures:
             return False
-        return not self.keeps or not self._is_through(self.directory.found(self.plan, slot))
-
-    def _is_through(self, found: FoundSlot) -> bool:
-        if found.state is SlotState.FAILED:
-            return found.n_failed > self.plan.execution.retries
-        return found.state is SlotState.FINISHED
+        return not self.keeps or not self.directory.found(self.plan, slot).is_through(self.plan.execution.retries)
 
     def _run_slots(self, slots: list[Slot]) -> bool:
         """Run some slots in their order; whether others have some of them."""
