@@ -82,6 +82,12 @@ class StudyExecutionConfig(ExecutionConfig):
     gate_power_pct: Number = Field(
         default=10.0, gt=0, description="How far power may be above that before the first run, in percent."
     )
+    takeover_after_s: Number = Field(
+        default=60.0,
+        ge=1,
+        description="Where several workers run a study: take over what another has begun and given no sign of life of "
+        "for so long. One on the same machine that has died is not waited for.",
+    )
     retries: Integer = Field(
         default=0, ge=0, le=100, description="How often a run that failed is tried again, before the next is begun."
     )

@@ -76,7 +76,7 @@ def standing_of_study(path: Path) -> StudyStanding:
         found = directory.found(plan, slot)
         holder = None
         if found.state is not SlotState.FINISHED:
-            holder = holder_in(path / CLAIMS_DIR, f"{slot.slot:04d}")
+            holder = holder_in(path / CLAIMS_DIR, f"{slot.slot:04d}", plan.execution.takeover_after_s)
         if found.state is SlotState.FINISHED:
             n_finished += 1
         elif holder is not None:

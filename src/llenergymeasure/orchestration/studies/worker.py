@@ -108,7 +108,7 @@ class StudyWorker:
         Raises:
             OSError: nothing can be written to the folder of the study.
         """
-        with Claims(self.directory.path / CLAIMS_DIR) as claims:
+        with Claims(self.directory.path / CLAIMS_DIR, stale_s=self.plan.execution.takeover_after_s) as claims:
             name = claims.worker.name
             self._events = Events(self.directory.path / EVENTS_DIR / f"{name}.jsonl" if self.keeps else None,
                                   self.options.now)  # fmt: skip
@@ -122,6 +122,8 @@ class StudyWorker:
             except (KeyboardInterrupt, SystemExit):
                 self._events.add("interrupted")
                 raise
+            if self.work.stopped is None:
+                claims.forget_the_dead()
             self._events.add("end", stopped=self.work.stopped)
         return self.work
 
