@@ -56,7 +56,7 @@ def results_command(
     with rows_within(paths, skipped.append) as rows:
         table = ResultTable(rows, lambda value: all(each.holds(value(each.name)) for each in conditions))
     for condition in conditions:
-        table.check(condition.name)
+        table.check_condition(condition.name)
     table.sort(sort)
     names = _names(table, columns, form)
     _hand_out(table, names, form, output)

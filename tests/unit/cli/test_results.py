@@ -127,6 +127,29 @@ def test_conditions_sorting_and_columns(llem: Llem, folder: Path) -> None:
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "0 results")
 
 
+def test_a_setting_that_some_rows_lack_is_not_set_there(llem: Llem, folder: Path) -> None:
+    put(folder / "a", pytorch={"batch_size": 8, "device_map": {"": 0}})
+    put(folder / "b", pytorch={"batch_size": 2}, lora={"path": "adapters/x"})
+    put(folder / "c", backend="vllm", vllm={})
+
+    def found(condition: str) -> list[str]:
+        ran = llem("results", ".", "--where", condition, "--columns", "name", "--format", "json", "--sort", "name")
+        assert (ran.code, ran.err) == (0, "")
+        return [row["name"] for row in json.loads(ran.out)]
+
+    assert found("pytorch.batch_size>=4") == ["a"]
+    assert found("pytorch.batch_size!=8") == ["b", "c"]
+    assert found("pytorch.batch_size=null") == ["c"]
+    # No result has any of it.
+    assert found("tensorrt.max_batch_size>=4") == []
+    assert found("tensorrt.max_batch_size=null") == ["a", "b", "c"]
+    # What has settings inside is set where one of them is.
+    assert found("lora!=null") == ["b"]
+    assert found("lora=null") == ["a", "c"]
+    assert found("pytorch.device_map!=null") == ["a"]
+    assert found("warmup.enabled=true") == ["a", "b", "c"]
+
+
 def test_times_are_compared_as_times_whatever_their_zones(llem: Llem, folder: Path) -> None:
     for hour in range(3):
         start = datetime(2026, 1, 1, hour, tzinfo=UTC)
@@ -151,6 +174,10 @@ def test_times_are_compared_as_times_whatever_their_zones(llem: Llem, folder: Pa
         (["empty"], "empty: there is no result in it"),
         (["a", "--sort", "batch_sice"], "did you mean 'batch_size'?"),
         (["a", "--where", "backnd=vllm"], "backnd: no result has a column or a setting of this name"),
+        (["a", "--where", "vllm.max_num_seq=1"], "did you mean 'vllm.max_num_seqs'?"),
+        (["a", "--where", "max_num_seqs=1"], "did you mean 'vllm.max_num_seqs'?"),
+        (["a", "--where", "execution.timeout_s=1"], "execution.timeout_s: no result has a column or a setting"),
+        (["a", "--where", "pytorch.batch_size=eight"], "pytorch.batch_size is a number, and 'eight' is no finite one"),
         (["a", "--where", "backend"], "give NAME=VALUE"),
         (["a", "--where", "total_energy_j>nan"], "'nan' is no finite one"),
         # No result has a TTFT p99 here.
