@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
 from llenergymeasure.cli import streams
 from llenergymeasure.config.entry_points import tried_first
@@ -102,6 +103,8 @@ def _exit_code(args: list[str] | None) -> int:
             value: Any = cli.main(args, prog_name="llem", standalone_mode=False)
     except click.ClickException as error:
         said = io.StringIO()
+        # What was given stands in it.
+        error.message = in_a_line(error.message)
         error.show(file=said)
         streams.tell(said.getvalue().rstrip("\n"))
         return error.exit_code

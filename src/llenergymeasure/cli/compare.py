@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import render, render_comparison
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show, tell
@@ -75,7 +76,7 @@ def compare_command(
         show(_text(found, markdown))
     for outcome in outcomes:
         if outcome.state != "kept":
-            tell(f"llem: {outcome.line}")
+            tell(in_a_line(f"llem: {outcome.line}"))
     return exit_code(outcomes, strict=strict)
 
 

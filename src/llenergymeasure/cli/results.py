@@ -10,7 +10,7 @@ from llenergymeasure.cli import render_table
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show, tell
 from llenergymeasure.domain.experiment import SCHEMA_REVISION
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.reading import Skipped
 from llenergymeasure.results.rows.columns import FOLDER
 from llenergymeasure.results.rows.conditions import Condition
@@ -67,10 +67,10 @@ def results_command(
 def _check(form: str, output: Path | None) -> None:
     if output is None:
         if form == _PARQUET:
-            raise ConfigError("--format parquet: this is no text; give a file with -o FILE")
+            raise config_error("--format parquet: this is no text; give a file with -o FILE")
         return
     if output.exists():
-        raise ConfigError(f"-o {output}: this exists and is not overwritten; name another file")
+        raise config_error(f"-o {output}: this exists and is not overwritten; name another file")
 
 
 def _names(table: ResultTable, columns: str | None, form: str) -> list[str]:
@@ -80,7 +80,7 @@ def _names(table: ResultTable, columns: str | None, form: str) -> list[str]:
         return usual if form in _FOR_PEOPLE else table.all_columns()
     names = list(dict.fromkeys(filter(None, (name.strip() for name in columns.split(",")))))
     if not names:
-        raise ConfigError(f"--columns {columns!r}: names no column")
+        raise config_error(f"--columns {columns!r}: names no column")
     for name in names:
         table.check(name)
     return names

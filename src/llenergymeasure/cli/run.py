@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.config.loader import Overrides, load_config
@@ -17,7 +18,7 @@ from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
 from llenergymeasure.core.settling import Settled
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
@@ -101,7 +102,7 @@ def _hand_out(table: str, n_results: int, csv: ArrivingCsv | None, directory: Pa
             csv.close()
             problems += [] if csv.problem is None else [f"--export-csv {csv.path}: {csv.problem}"]
         for problem in problems:
-            streams.tell(f"llem: {problem}; {where}")
+            streams.tell(in_a_line(f"llem: {problem}; {where}"))
     return int(bool(problems))
 
 
@@ -109,9 +110,9 @@ def _check_export(path: Path | None) -> None:
     if path is None:
         return
     if path.exists():
-        raise ConfigError(f"--export-csv {path}: this exists and is not overwritten; name another file")
+        raise config_error(f"--export-csv {path}: this exists and is not overwritten; name another file")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"--export-csv {path}: {path.parent} is no folder that can be written to")
+        raise config_error(f"--export-csv {path}: {path.parent} is no folder that can be written to")
 
 
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
@@ -151,7 +152,7 @@ def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> E
     if output is not None:
         fields["output_dir"] = output
     if path is None and "model" not in {**environment_source().values, **fields, **settings}:
-        raise ConfigError("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
+        raise config_error("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
     return load_config(
         path,
         Overrides(

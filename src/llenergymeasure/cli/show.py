@@ -7,7 +7,7 @@ import click
 from llenergymeasure.cli import render_result
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.persistence import load_result
 from llenergymeasure.results.sharing.opening import bundle_in, is_archive
 
@@ -26,7 +26,7 @@ def show_command(result: Path) -> int:
         return 0
     with bundle_in(result) as bundle:
         if bundle.is_study:
-            raise ConfigError(f"archive {result}: this is of a whole study; see llem results {result}")
+            raise config_error(f"archive {result}: this is of a whole study; see llem results {result}")
         (found,) = bundle.results()
     show(render_result.experiment(found, result))
     return 0

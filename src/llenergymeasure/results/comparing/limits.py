@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llenergymeasure._telling import in_a_line
 from llenergymeasure.config.base import nearest
-from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
+from llenergymeasure.exceptions import ComparisonRefusedError, config_error
 from llenergymeasure.results.comparing.comparison import Against, Comparison
 from llenergymeasure.results.comparing.metrics import METRICS
 
@@ -37,22 +36,22 @@ class Limit:
         Raises:
             ConfigError: it is none, or of a metric that nobody knows.
         """
-        shown = in_a_line(text[:_MOST_SHOWN])
+        shown = text[:_MOST_SHOWN]
         found = _WRITTEN.fullmatch(text)
         if found is None:
-            raise ConfigError(f"limit {shown!r}: this is none; {_LOOKS}")
+            raise config_error(f"limit {shown!r}: this is none; {_LOOKS}")
         name, number = found["name"], found["number"]
         if name not in METRICS:
-            raise ConfigError(f"limit {shown!r}: there is no metric {name}; {nearest(name, list(METRICS))}")
+            raise config_error(f"limit {shown!r}: there is no metric {name}; {nearest(name, list(METRICS))}")
         if found["pct"] and number[0] not in "+-":
-            raise ConfigError(f"limit {shown!r}: a change has a sign, +{number}% or -{number}%")
+            raise config_error(f"limit {shown!r}: a change has a sign, +{number}% or -{number}%")
         try:
             value = float(number)
         except ValueError:
-            raise ConfigError(f"limit {shown!r}: {number} is no number; {_LOOKS}") from None
+            raise config_error(f"limit {shown!r}: {number} is no number; {_LOOKS}") from None
         ratio = 1 + value / 100 if found["pct"] else value
         if not (math.isfinite(ratio) and ratio > 0):
-            raise ConfigError(f"limit {shown!r}: a ratio is a finite number above zero; {_LOOKS}")
+            raise config_error(f"limit {shown!r}: a ratio is a finite number above zero; {_LOOKS}")
         return cls(metric=name, sign="<" if found["sign"] == "<" else ">", ratio=ratio, written=text.strip())
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.base import nearest
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.results.rows.columns import CIRCUMSTANCES, FIGURES, FIXED, FOLDER, SETTINGS, Column
 from llenergymeasure.results.rows.conditions import time_of
 from llenergymeasure.results.rows.extraction import ResultRow
@@ -114,7 +114,7 @@ class ResultTable:
         ends = [each for each in known if each.endswith(f".{name}")]
         hint = f"did you mean {' or '.join(map(repr, ends))}?" if ends else None
         said = hint or nearest(name, known, otherwise="llem results DIR --format csv has all of them in its first line")
-        return ConfigError(f"{name}: no result has a column or a setting of this name; {said}")
+        return config_error(f"{name}: no result has a column or a setting of this name; {said}")
 
     def column(self, name: str) -> Column:
         """What is known of a column; a setting has its dotted name for a label."""

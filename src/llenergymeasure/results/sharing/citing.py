@@ -31,6 +31,7 @@ def bibtex(versions: Iterable[str]) -> str:
 
 
 def _entry(version: str) -> str:
+    version = in_a_line(version)
     fields = {
         "author": f"{{{AUTHORS}}}",
         "title": f"{{{TITLE}}}",

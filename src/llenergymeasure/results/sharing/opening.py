@@ -15,8 +15,7 @@ from pathlib import Path
 
 from llenergymeasure._files import open_regular
 from llenergymeasure._paths import expanded
-from llenergymeasure._telling import in_a_line
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.results.reading import OnSkipped, Skipped, rows_in
 from llenergymeasure.results.rows.extraction import ResultRow
 from llenergymeasure.results.sharing.bundle import Bundle
@@ -80,9 +79,7 @@ def opened(path: Path, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
         yield path
         return
     if not path.exists():
-        raise ConfigError(
-            f"{in_a_line(str(path))}: this does not exist; give the folder of a result or a study, or its archive"
-        )
+        raise config_error(f"{path}: this does not exist; give the folder of a result or a study, or its archive")
     with tempfile.TemporaryDirectory(prefix="llem-") as place:
         yield _unpacked(path, Path(place), most_bytes)
 
@@ -93,7 +90,7 @@ def _unpacked(path: Path, place: Path, most_bytes: int) -> Path:
             entries = _checked(archive, path, most_bytes, shutil.disk_usage(place).free)
             sums = {entry.filename: _extracted(archive, entry, place, path) for entry in entries}
     except _TORN as error:
-        raise _refused(path, f"it is no whole ZIP archive: {in_a_line(str(error))}") from None
+        raise _refused(path, f"it is no whole ZIP archive: {error}") from None
     except OSError as error:
         # Of a place that no file has, which a torn archive names.
         if error.errno != errno.EINVAL:
@@ -119,7 +116,7 @@ def _checked(archive: zipfile.ZipFile, path: Path, most_bytes: int, free_bytes: 
         if problem is None and name in seen:
             problem = "it is there twice"
         if problem is not None:
-            raise _refused(path, f"{in_a_line(entry.filename[:_MOST_SHOWN])}: {problem}")
+            raise _refused(path, f"{entry.filename[:_MOST_SHOWN]}: {problem}")
         seen.add(name)
     n_bytes = sum(entry.file_size for entry in entries)
     if n_bytes > most_bytes:
@@ -140,7 +137,7 @@ def _extracted(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, pa
         target.parent.mkdir(parents=True, exist_ok=True)
         written = target.open("xb")
     except (FileExistsError, NotADirectoryError):
-        raise _refused(path, f"{in_a_line(entry.filename)}: something else has its name") from None
+        raise _refused(path, f"{entry.filename}: something else has its name") from None
     with written, archive.open(entry) as packed:
         # No more comes of it than the size that was added up before: zipfile ends there, and compares its checksum.
         while block := packed.read(_BLOCK):
@@ -160,11 +157,11 @@ def _held_against_its_sums(sums: Mapping[str, str], place: Path, path: Path) -> 
             found = sums.get(f"{top}/{name}")
             if found != digest:
                 wrong = "it is not there" if found is None else "it is not the file that was packed"
-                raise _refused(path, f"{in_a_line(name)}: {wrong}; {manifest} has another SHA-256 of it")
+                raise _refused(path, f"{name}: {wrong}; {manifest} has another SHA-256 of it")
     payload = {name.removeprefix(f"{top}/") for name in sums if name.startswith(f"{top}/{PAYLOAD}/")}
     extra = payload - set(_told(place / top / MANIFEST, path))
     if extra:
-        raise _refused(path, f"{in_a_line(min(extra))}: {MANIFEST} does not know it")
+        raise _refused(path, f"{min(extra)}: {MANIFEST} does not know it")
     folders = {name.split("/")[1] for name in payload if name != f"{PAYLOAD}/{CRATE_FILE}"}
     if len(folders) != 1 or not (place / top / PAYLOAD / min(folders)).is_dir():
         raise _refused(path, f"it is no archive of llem pack: below {PAYLOAD} is not one folder")
@@ -172,7 +169,7 @@ def _held_against_its_sums(sums: Mapping[str, str], place: Path, path: Path) -> 
 
 
 def _refused(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"archive {in_a_line(str(path))}: {why}")
+    return config_error(f"archive {path}: {why}")
 
 
 def _told(manifest: Path, path: Path) -> dict[str, str]:
