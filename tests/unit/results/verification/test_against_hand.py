@@ -95,6 +95,15 @@ def test_a_counter_that_cannot_be_believed_is_refused(change: object, why: str) 
         counter_joules(readings(counter=changed))
 
 
+@pytest.mark.parametrize(("from_s", "to_s"), [(19.75, 20.3), (19.95, 20.25), (19.75, 20.02), (19.65, 20.05)])
+def test_several_ticks_that_were_read_as_one_are_no_tick_after_the_last(from_s: float, to_s: float) -> None:
+    # 250 W for 10 s, and nothing was read at the end for so long: up to five ticks of 25 J at once.
+    counter = ticking(250.0, 0.1, 0.0)
+    seen = counter.where((counter.time_s < from_s) | (counter.time_s > to_s))
+    found, _ = counter_joules(readings(counter=seen))
+    assert found.energy_j == pytest.approx(2500.0, abs=1.0)
+
+
 def ended_at(last_tick_s: float) -> DeviceReadings:
     """250 W in ticks of 0.1 s, one of them at 10 s, which stop before the end of the window; 50 W were read once."""
     counter = ticking(250.0, 0.1, 0.0)
