@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from llenergymeasure._files import write_atomically, written_atomically
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import render_table
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show, tell
@@ -44,8 +45,8 @@ def results_command(
     """Put saved results into a table: a row for each, with a column for every setting that differs.
 
     DIR is a folder of a run or a study, finished or not, a folder with such in it, a result.json, an archive of llem
-    pack, or a pattern in quotes; each result counts once. Conditions are NAME=VALUE, or with !=, <, >, <=, >=; null is
-    not set. Names of columns are those of --format csv.
+    pack, or a pattern in quotes; each result counts once, in an archive and in its folder too. Conditions are
+    NAME=VALUE, or with !=, <, >, <=, >=; null is not set. Names of columns are those of --format csv.
 
     What cannot be used is listed on stderr with its reason. Exit code 1 where that is a result that is damaged, and 0
     where it is an experiment that gave none.
@@ -102,9 +103,21 @@ def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | No
         write_atomically(output, text if text.endswith("\n") else f"{text}\n")
 
 
+def _of_one_experiment(table: ResultTable) -> dict[str, list[str]]:
+    """The folders of the results that have an experiment's id together."""
+    found: dict[str, list[str]] = {}
+    for name, folder in zip(table.values("experiment_id"), table.values(FOLDER.name), strict=True):
+        found.setdefault(name, []).append(folder or ".")
+    return {name: folders for name, folders in found.items() if len(folders) > 1}
+
+
 def _tell(table: ResultTable, skipped: list[Skipped]) -> None:
     for each in skipped:
         tell(f"llem: passed over: {each}")
+    for folders in _of_one_experiment(table).values():
+        # Such as one before and after the log of a meter was attached.
+        named = in_a_line(", ".join(folders))
+        tell(f"llem: caution: {len(folders)} different results have the same experiment id, and all are shown: {named}")
     n_newer = sum(revision > SCHEMA_REVISION for revision in table.values("schema_revision"))
     if n_newer:
         tell(

@@ -5,6 +5,7 @@ but the result that is being read and what tells it from others.
 """
 
 import glob
+import hashlib
 import logging
 import os
 import re
@@ -141,8 +142,10 @@ def rows_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = re
         ConfigError: as ``results_in``.
     """
 
-    def row(content: bytes, _: Sums | None, file: str) -> ResultRow:
-        return row_in(content, os.path.dirname(file) or ".")  # noqa: PTH120 - thousands of them
+    def row(content: bytes, sums: Sums | None, file: str) -> ResultRow:
+        # What was held against its sum has that one; of thousands of results each takes its time.
+        digest = hashlib.sha256(content).hexdigest() if sums is None else sums.of(Path(file))
+        return row_in(content, os.path.dirname(file) or ".", digest)  # noqa: PTH120 - thousands of them
 
     return _read(files_in(paths, on_skipped), row, on_skipped)
 

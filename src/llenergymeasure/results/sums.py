@@ -130,6 +130,10 @@ class Sums:
             return self.problem
         return _held_against(self.by_name, file, self.done, hashlib.sha256(content).hexdigest())
 
+    def of(self, file: Path) -> str | None:
+        """The sum of a file beside it, or of what a link there leads to; None where it has none."""
+        return _known(self.by_name, file, self.done)
+
     def gone(self) -> list[str]:
         """Which files of its folder are gone. The others are not read: whoever reads one looks at its sum."""
         folder = self.done.parent
@@ -147,10 +151,14 @@ def problems_with(file: Path, content: bytes) -> list[str]:
 
 
 def _held_against(sums: Mapping[str, str], file: Path, done: Path, found: str) -> str | None:
-    known = sums.get(file.name if done.parent == file.parent else file.resolve().name)
+    known = _known(sums, file, done)
     if known is None:
         return in_a_line(f"{file}: {DONE_FILE} has no sum of it, so it was added after the result was whole")
     return None if known == found else _changed(file)
+
+
+def _known(sums: Mapping[str, str], file: Path, done: Path) -> str | None:
+    return sums.get(file.name if done.parent == file.parent else file.resolve().name)
 
 
 def _without_sums(file: Path) -> str:

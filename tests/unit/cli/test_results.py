@@ -280,6 +280,35 @@ def test_an_archive_is_a_folder_of_results(llem: Llem, folder: Path) -> None:
     ]
 
 
+def test_what_lies_in_an_archive_and_in_its_folder_counts_once(llem: Llem, folder: Path) -> None:
+    attempt = folder / "s" / "runs" / "0000-h" / "attempt-1"
+    put(attempt)
+    mark_done(attempt)
+    put(folder / "a", 20.0)
+    (folder / "copy").mkdir()
+    (folder / "copy" / "result.json").write_bytes((folder / "a" / "result.json").read_bytes())
+    assert llem("pack", "s").code == 0
+    place = "runs/0000-h/attempt-1"
+    for paths, kept, other in ((("s", "s.zip"), "s", "s.zip"), (("s.zip", "s"), "s.zip", "s")):
+        ran = llem("results", *paths, "--columns", "folder", "--format", "json")
+        assert (ran.code, json.loads(ran.out)) == (0, [{"folder": f"{kept}/{place}"}])
+        assert ran.err == (
+            f"llem: passed over: {other}/{place}: the same result as in {kept}/{place}, which counts once\n"
+        )
+    ran = llem("results", "a", "copy")
+    assert ran.err == "llem: passed over: copy: the same result as in a, which counts once\n"
+
+
+def test_two_results_of_one_experiment_are_both_shown_with_a_caution(llem: Llem, folder: Path) -> None:
+    result = put(folder / "a")
+    put(folder / "b")
+    (folder / "c\nd").mkdir()
+    save_result(result.model_copy(update={"peak_memory_mb": 1.0}), folder / "c\nd")
+    ran = llem("results", "a", "b", "c\nd", "--columns", "folder", "--format", "json")
+    assert (ran.code, [row["folder"] for row in json.loads(ran.out)]) == (0, ["a", "b", "c\nd"])
+    assert ran.err == ("llem: caution: 2 different results have the same experiment id, and all are shown: a, c\\nd\n")
+
+
 def test_what_is_passed_over_in_an_archive_is_told_by_its_place_in_it(llem: Llem, folder: Path) -> None:
     put(folder / "s" / "runs" / "0000-h" / "attempt-1")
     mark_done(folder / "s" / "runs" / "0000-h" / "attempt-1")

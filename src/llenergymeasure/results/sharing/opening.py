@@ -9,7 +9,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from llenergymeasure._files import open_regular
 from llenergymeasure._paths import expanded
 from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.results.reading import OnSkipped, Skipped, rows_in
+from llenergymeasure.results.rows.columns import Value
 from llenergymeasure.results.rows.extraction import ResultRow
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.layout import (
@@ -202,7 +203,8 @@ def bundle_in(path: Path) -> Iterator[Bundle]:
 def rows_within(paths: Sequence[Path], on_skipped: OnSkipped) -> Iterator[Iterator[ResultRow]]:
     """The rows of ``rows_in``, whose paths may be archives too, for as long as they last.
 
-    Of what lies in an archive the folder begins with the archive, as if it were one.
+    Of what lies in an archive the folder begins with the archive, as if it were one. What lies in several places, such
+    as in an archive and in the folder that it was made from, counts where it was found first.
 
     Raises:
         ConfigError: as ``opened``, and while rows are read as ``rows_in``.
@@ -219,7 +221,22 @@ def rows_within(paths: Sequence[Path], on_skipped: OnSkipped) -> Iterator[Iterat
             on_skipped(replace(each, path=Path(named(str(each.path)))))
 
         rows = rows_in(places, skipped)
-        yield (replace(row, folder=named(row.folder or ".")) for row in rows) if archives else rows
+        rows = (replace(row, folder=named(row.folder or ".")) for row in rows) if archives else rows
+        yield _each_once(rows, on_skipped)
+
+
+def _each_once(rows: Iterable[ResultRow], on_skipped: OnSkipped) -> Iterator[ResultRow]:
+    """Rows without those of files that are the same to the byte as one before; the experiment says which may be."""
+    seen: dict[tuple[Value, str | None], str] = {}
+    for row in rows:
+        folder = row.folder or "."
+        key = (row.values["experiment_id"], row.digest)
+        if key in seen:
+            said = f"the same result as in {seen[key]}, which counts once"
+            on_skipped(Skipped(Path(folder), said, damaged=False))
+        else:
+            seen[key] = folder
+            yield row
 
 
 @contextlib.contextmanager
