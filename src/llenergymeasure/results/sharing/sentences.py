@@ -228,6 +228,13 @@ def idle(result: ExperimentResult) -> str:
     return " ".join(parts)
 
 
+def others(result: ExperimentResult) -> str:
+    """What else ran on the processors."""
+    if result.foreign_cpu_pct is None:
+        return ""
+    return f"In the window other programs took {figure(result.foreign_cpu_pct)} % of the time of all processors."
+
+
 def phases(result: ExperimentResult) -> str:
     """Whether prefill and decode were told apart."""
     found = result.phases
@@ -273,4 +280,13 @@ def digests(result: ExperimentResult) -> str:
 
 # In the order of the paragraph: first what runs that were set up alike have in common, then what is of one run.
 OF_A_SETUP: tuple[Callable[[ExperimentResult], str], ...] = (subject, machine, load, preparation, sensor, identity)
-OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (window, energy, idle, phases, verdict, repeats, digests)
+OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (
+    window,
+    others,
+    energy,
+    idle,
+    phases,
+    verdict,
+    repeats,
+    digests,
+)
