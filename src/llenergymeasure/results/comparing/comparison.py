@@ -346,6 +346,6 @@ def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
     if found is None or not found.warns:
         return None
     return (
-        f"{metric.name} changed by {found.change_pct:+.1f} % over {found.session_s / _S_PER_H:.1f} h, whatever was run "
+        f"{metric.name} changed by {found.change_pct:+.3g} % over {found.session_s / _S_PER_H:.3g} h, whatever was run "
         f"(p {found.p:.2g}); run configurations in randomised blocks"
     )

@@ -13,11 +13,13 @@ from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.domain.warnings import in_words
 
 _THOUSAND = 1000
+# The digits of a float say nothing from about here on.
+_HUGE = 1e15
 
 
 def figure(value: float) -> str:
-    """A number with four significant digits, or all of those before its point."""
-    return f"{value:,.4g}" if abs(value) < _THOUSAND else f"{value:,.0f}"
+    """A number with four significant digits, or all of those before its point up to 1e15."""
+    return f"{value:,.0f}" if _THOUSAND <= abs(value) < _HUGE else f"{value:,.4g}"
 
 
 def bounded(value: float, bound: float | None, unit: str) -> str:

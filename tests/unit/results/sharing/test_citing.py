@@ -249,6 +249,11 @@ def test_runs_that_are_no_repeats_of_each_other_have_no_mean(tmp_path: Path, oth
     assert f"3 runs: {low:g} to {high:g} J per output token, 2 output" in line
 
 
+def test_a_number_beyond_all_sense_does_not_fill_the_paragraph() -> None:
+    said = methods_of_one(counted().model_copy(update={"total_energy_j": 1.25e300, "energy_interval_j": None}))
+    assert "It was 1.25e+300 J, 20 J per output token" in said
+
+
 def test_what_else_ran_is_said_where_it_is_known() -> None:
     said = methods_of_one(counted().model_copy(update={"foreign_cpu_pct": 3.25}))
     assert "In the window other programs took 3.25 % of the time of all processors." in said
