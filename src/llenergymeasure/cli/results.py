@@ -9,6 +9,7 @@ from llenergymeasure._files import write_atomically, written_atomically
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import render_table
 from llenergymeasure.cli.arguments import UserPath
+from llenergymeasure.cli.publishing.footprint import beneath_table, footprint_on_request, requested_terms
 from llenergymeasure.cli.streams import show, tell
 from llenergymeasure.domain.experiment import SCHEMA_REVISION
 from llenergymeasure.exceptions import config_error
@@ -38,9 +39,10 @@ _PARQUET = "parquet"
     help="csv, json and parquet have all columns and exact values.",
 )
 @click.option("-o", "--output", type=UserPath(), help="Write to this new file in the place of stdout.")
+@footprint_on_request
 def results_command(
     paths: tuple[Path, ...], sort: tuple[str, ...], where: tuple[str, ...], columns: str | None, form: str,
-    output: Path | None,
+    output: Path | None, **options: Any,
 ) -> int:  # fmt: skip
     """Put saved results into a table: a row for each, with a column for every setting that differs.
 
@@ -52,6 +54,9 @@ def results_command(
     where it is an experiment that gave none.
     """
     _check(form, output)
+    terms = requested_terms(options)
+    if terms is not None and form != "text":
+        raise config_error(f"--format {form} has what was measured and nothing beside it; see llem footprint")
     conditions = [Condition.of(each) for each in where]
     skipped: list[Skipped] = []
     with rows_within(paths, skipped.append) as rows:
@@ -60,7 +65,7 @@ def results_command(
         table.check_condition(condition.name)
     table.sort(sort)
     names = _names(table, columns, form)
-    _hand_out(table, names, form, output)
+    _hand_out(table, names, form, output, beneath_table(table, terms))
     _tell(table, skipped)
     return int(any(each.damaged for each in skipped))
 
@@ -87,7 +92,7 @@ def _names(table: ResultTable, columns: str | None, form: str) -> list[str]:
     return names
 
 
-def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | None) -> None:
+def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | None, beneath: str) -> None:
     if form == _PARQUET and output is not None:
         import pyarrow.parquet as pq
 
@@ -95,7 +100,7 @@ def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | No
         with written_atomically(output) as aside:
             pq.write_table(arrow, aside)
         return
-    text = {**_FOR_PEOPLE, **_FOR_PROGRAMS}[form](table, names)
+    text = {**_FOR_PEOPLE, **_FOR_PROGRAMS}[form](table, names) + beneath
     if output is None:
         # A carriage return would be shown as a control character.
         show(text.replace("\r\n", "\n").rstrip("\n"))

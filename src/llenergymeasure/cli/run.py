@@ -12,6 +12,7 @@ import click
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
 from llenergymeasure.cli.arguments import UserPath
+from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
@@ -57,6 +58,7 @@ from llenergymeasure.results.export import ArrivingCsv
 )
 @click.option("--timeout", type=float, help="End an experiment that takes longer than this many seconds.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would run, without running it.")
+@footprint_on_request
 @click.option("-q", "--quiet", is_flag=True, help="No status lines and no progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Log in detail.")
 def run_command(
@@ -69,6 +71,7 @@ def run_command(
     stdout, everything else to stderr.
     """
     level = logs.configure(quiet=quiet, verbose=verbose)
+    terms = requested_terms(fields)
     given = {name: value for name, value in fields.items() if value is not None}
     _check_export(export_csv)
     plan = _load(config, given | {"settings": parse_settings(settings)}, output)
@@ -82,12 +85,14 @@ def run_command(
     csv = None if export_csv is None else ArrivingCsv(export_csv)
     if isinstance(plan, StudyConfig):
         study = execute_study(plan, replace(options, arrivals=csv))
-        code = _hand_out(render.study(study), len(study.experiments), csv, study.output_dir)
+        code = _hand_out(
+            render.study(study) + beneath(study.experiments, terms), len(study.experiments), csv, study.output_dir
+        )
         return code or int(bool(study.failures or study.problems))
     kept = execute_experiment(plan, options)
     if csv is not None:
         csv.finished(kept.result)
-    table = render_result.experiment(kept.result, kept.directory)
+    table = render_result.experiment(kept.result, kept.directory) + beneath([kept.result], terms)
     return _hand_out(table, 1, csv, kept.directory) or int(kept.problem is not None)
 
 
