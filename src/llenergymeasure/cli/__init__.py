@@ -103,10 +103,9 @@ def _exit_code(args: list[str] | None) -> int:
             value: Any = cli.main(args, prog_name="llem", standalone_mode=False)
     except click.ClickException as error:
         said = io.StringIO()
-        # What was given stands in it.
-        error.message = in_a_line(error.message)
         error.show(file=said)
-        streams.tell(said.getvalue().rstrip("\n"))
+        # What was given stands in it.
+        streams.tell(said.getvalue().replace(error.message, in_a_line(error.message)).rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         return _ended_by(signal.SIGINT, error)

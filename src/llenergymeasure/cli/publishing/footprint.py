@@ -133,7 +133,8 @@ def beneath_table(table: ResultTable, terms: FootprintTerms | None) -> str:
     rows = []
     for name, energy_j, origin, validity, folder in table.rows(_OF_A_ROW):
         of = None if energy_j is None else Footprint.of(energy_j, terms)
-        figures = [*([of and of.carbon_g] if terms.intensity else []), *([of and of.cost] if terms.price else [])]
+        figures = [of.carbon_g if of else None] if terms.intensity else []
+        figures += [of.cost if of else None] if terms.price else []
         cells = [name, f"{number(energy_j)}{'' if of is None else _marked(origin, validity)}", *map(number, figures)]
         rows.append([in_a_line(cell) for cell in (*cells, folder or NONE)])
     sides = ["left", *["right"] * (len(head) - 1), "left"]

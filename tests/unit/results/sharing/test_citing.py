@@ -209,8 +209,8 @@ def of_joules(make: Callable[..., ExperimentResult], per_token_j: float, **field
 
 def test_three_runs_of_a_kind_have_a_mean_with_its_interval(tmp_path: Path) -> None:
     runs = [of_joules(counted, joules) for joules in (19.0, 20.0, 21.0)]
-    loads = ({"foreign_cpu_pct": 1.5}, {"foreign_cpu_pct": 3.25}, {})
-    runs = [run.model_copy(update=load) for run, load in zip(runs, loads, strict=True)]
+    loads = (1.5, 3.25, None)
+    runs = [run.model_copy(update={"foreign_cpu_pct": pct}) for run, pct in zip(runs, loads, strict=True)]
     others = [
         of_joules(modelled, joules, measurement_config_hash="f" * 16, name="other", tokens_per_second=4.0)
         for joules in (5.0, 7.0)
