@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
 from llenergymeasure.cli import streams
 from llenergymeasure.config.entry_points import tried_first
@@ -105,7 +106,8 @@ def _exit_code(args: list[str] | None) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(file=said)
-        streams.tell(said.getvalue().rstrip("\n"))
+        # What was given stands in it.
+        streams.tell(said.getvalue().replace(error.message, in_a_line(error.message)).rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         return _ended_by(signal.SIGINT, error)

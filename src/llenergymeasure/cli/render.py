@@ -195,7 +195,7 @@ def taken_names(kind: str, taken: Mapping[str, str]) -> list[str]:
 
 def user_file(path: Path) -> str:
     """Where the user's defaults are looked for."""
-    return f"{'user file':<{LABEL}}{path}{'' if path.exists() else ' (none yet)'}"
+    return f"{'user file':<{LABEL}}{in_a_line(str(path))}{'' if path.exists() else ' (none yet)'}"
 
 
 def defaults(origins: Sequence[FieldOrigin]) -> str:
@@ -237,7 +237,7 @@ def not_compared(settings: Sequence[SettingDifference], why: str) -> str:
 
 def _settings_line(settings: Sequence[SettingDifference]) -> str:
     named = [f"{s.name} {setting(s.first)} / {setting(s.second)}" for s in settings]
-    return wrapped("settings differ in", "; ".join(named) or "nothing")
+    return wrapped("settings differ in", in_a_line("; ".join(named)) or "nothing")
 
 
 def setting(value: object) -> str:

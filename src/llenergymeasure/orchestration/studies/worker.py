@@ -184,11 +184,11 @@ class StudyWorker:
         _log.info("experiment %d of %d: %s", slot.slot + 1, len(self.plan.slots), name)
         self._events.add("start", slot=slot.slot, claim=claim.number)
         failure = self._attempt(slot, claim)
-        told_as = "finished" if failure is None else "failed"
-        self._events.add(told_as, slot=slot.slot, claim=claim.number, why=failure and failure.error_type)
-        if failure is None:
+        if failure is None or isinstance(failure, SupersededError):
+            self._events.add("finished" if failure is None else "dropped", slot=slot.slot, claim=claim.number)
             self._in_a_row.add(None)
             return
+        self._events.add("failed", slot=slot.slot, claim=claim.number, why=failure.error_type)
         _log.error("experiment %d of %d failed: %s", slot.slot + 1, len(self.plan.slots), failure.message)
         n, most = self._in_a_row.add(failure), execution.stop_after_failures
         if execution.on_failure == "stop":
@@ -210,7 +210,7 @@ class StudyWorker:
         baseline = self.directory.path / BASELINE_FILE
         return planned(chosen, self.examined[slot.configuration], self.options, attempt, baseline)
 
-    def _attempt(self, slot: Slot, claim: Claim) -> ExperimentFailure | None:
+    def _attempt(self, slot: Slot, claim: Claim) -> ExperimentFailure | SupersededError | None:
         """Run an experiment once; why there is no result of it."""
         attempt = self.directory.new_attempt(self.plan, slot) if self.keeps else None
         n_before = self.work.n_finished
@@ -238,6 +238,7 @@ class StudyWorker:
             _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
             if attempt is not None:
                 shutil.rmtree(attempt, ignore_errors=True)
+            return error
         except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
             _log.debug("its traceback", exc_info=error)
             return self._failed(slot, attempt, error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.warnings import in_words
-from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
+from llenergymeasure.exceptions import ComparisonRefusedError, config_error
 from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, objections
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
@@ -99,9 +99,9 @@ def compare(
         ComparisonRefusedError: sensors, scopes or windows are of different kinds.
     """
     if len(groups) < _LEAST_GROUPS:
-        raise ConfigError(f"a comparison takes two groups of results, and there is {len(groups)}")
+        raise config_error(f"a comparison takes two groups of results, and there is {len(groups)}")
     if not 0 < margin < 1:
-        raise ConfigError(f"margin {margin:g}: this is no fraction between 0 and 1; 0.01 is one percent")
+        raise config_error(f"margin {margin:g}: this is no fraction between 0 and 1; 0.01 is one percent")
     refused = objections(groups)
     if refused and not anyway:
         raise ComparisonRefusedError("; ".join([*refused, "give --anyway (anyway=True) to compare them all the same"]))
@@ -143,7 +143,7 @@ def _blocks(group: Group, block_of: BlockOf) -> dict[Hashable, int]:
         if block is None:
             continue
         if block in found:
-            raise ConfigError(
+            raise config_error(
                 f"{group.label}: two of its runs are of block {block}; a block has one of each configuration"
             )
         found[block] = place
@@ -346,6 +346,6 @@ def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
     if found is None or not found.warns:
         return None
     return (
-        f"{metric.name} changed by {found.change_pct:+.1f} % over {found.session_s / _S_PER_H:.1f} h, whatever was run "
+        f"{metric.name} changed by {found.change_pct:+.3g} % over {found.session_s / _S_PER_H:.3g} h, whatever was run "
         f"(p {found.p:.2g}); run configurations in randomised blocks"
     )

@@ -13,11 +13,13 @@ from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.domain.warnings import in_words
 
 _THOUSAND = 1000
+# The digits of a float say nothing from about here on.
+_HUGE = 1e15
 
 
 def figure(value: float) -> str:
-    """A number with four significant digits, or all of those before its point."""
-    return f"{value:,.4g}" if abs(value) < _THOUSAND else f"{value:,.0f}"
+    """A number with four significant digits, or all of those before its point up to 1e15."""
+    return f"{value:,.0f}" if _THOUSAND <= abs(value) < _HUGE else f"{value:,.4g}"
 
 
 def bounded(value: float, bound: float | None, unit: str) -> str:
@@ -228,6 +230,13 @@ def idle(result: ExperimentResult) -> str:
     return " ".join(parts)
 
 
+def others(result: ExperimentResult) -> str:
+    """What else ran on the processors."""
+    if result.foreign_cpu_pct is None:
+        return ""
+    return f"In the window other programs took {figure(result.foreign_cpu_pct)} % of the time of all processors."
+
+
 def phases(result: ExperimentResult) -> str:
     """Whether prefill and decode were told apart."""
     found = result.phases
@@ -273,4 +282,13 @@ def digests(result: ExperimentResult) -> str:
 
 # In the order of the paragraph: first what runs that were set up alike have in common, then what is of one run.
 OF_A_SETUP: tuple[Callable[[ExperimentResult], str], ...] = (subject, machine, load, preparation, sensor, identity)
-OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (window, energy, idle, phases, verdict, repeats, digests)
+OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (
+    window,
+    others,
+    energy,
+    idle,
+    phases,
+    verdict,
+    repeats,
+    digests,
+)

@@ -24,7 +24,7 @@ from llenergymeasure.results.rows.columns import FIGURES, SETTINGS, Value
 from llenergymeasure.results.rows.extraction import NoResultError, row_in
 from llenergymeasure.results.study.circumstances import Circumstances, circumstances_of
 from llenergymeasure.results.study.directory import FAILURE_FILE, SlotState, StudyDirectory, kept_failure
-from llenergymeasure.results.sums import DONE_FILE, problem_with
+from llenergymeasure.results.sums import DONE_FILE, Sums
 
 ROWS_DIR = "rows"
 # Counts up when something in a row gets another meaning; a row of another version is made again.
@@ -205,8 +205,8 @@ def _made(attempt: Path, plan: StudyPlan, slot: Slot) -> SlotRow:
     """
     file, done = attempt / RESULT_FILE, attempt / DONE_FILE
     try:
-        content, digest = read_regular(file, MOST_BYTES), _digest(done)
-        problem = problem_with(file, content)
+        content, digest, sums = read_regular(file, MOST_BYTES), _digest(done), Sums.beside(file)
+        problem = f"{file}: there is no {DONE_FILE} beside it" if sums is None else sums.problem_with(file, content)
         if problem is not None:
             raise ConfigError(in_a_line(problem))
         names = json.loads(read_regular(done, MOST_BYTES))
@@ -215,7 +215,7 @@ def _made(attempt: Path, plan: StudyPlan, slot: Slot) -> SlotRow:
         raise ConfigError(in_a_line(f"{error.filename or file}: cannot be read: {error.strerror or error}")) from None
     except (ValueError, TypeError, RecursionError):
         raise ConfigError(in_a_line(f"{done}: it is torn or was edited")) from None
-    row = _row(content, result_of(content, file), plan, slot)
+    row = _row(content, result_of(content, file, sums), plan, slot)
     return SlotRow(**{**vars(row), "attempt": attempt.name, "done": digest, "files": files})
 
 
