@@ -349,7 +349,7 @@ def _measured(
 def log_probs_are_the_models_own(case: EngineCase) -> None:
     """Of a text as it stands, each by what comes before it; nothing is more probable than the greedy answer."""
     with case.loaded() as model:
-        ids = list(max(case.prompts, key=len))
+        ids = max(map(list, case.prompts), key=len)
         found = model.token_log_probs(ids)
         if found is None:
             raise NotApplicable("the engine cannot tell how probable tokens are")
