@@ -89,6 +89,7 @@ class _Configuration:
     name: str
     per_token_j: list[float | None] = field(default_factory=list)
     tokens_per_second: list[float] = field(default_factory=list)
+    perplexity: list[float] = field(default_factory=list)
     verdicts: list[str] = field(default_factory=list)
     flags: dict[str, None] = field(default_factory=dict)
 
@@ -100,6 +101,8 @@ class _Configuration:
         flags = f"; warnings: {', '.join(self.flags)}" if self.flags else "; no warnings"
         runs = "1 run" if n == 1 else f"{n} runs"
         speed = _range(self.tokens_per_second, n, "output tokens per second")
+        if self.perplexity:
+            speed += f", {_range(self.perplexity, n, 'perplexity')}"
         return f"- {self.name} ({config_hash}), {runs}: {joules}, {speed}; the energy is {verdicts}{flags}"
 
 
@@ -137,6 +140,8 @@ class _Study:
         of = self._configurations.setdefault(result.measurement_config_hash, _Configuration(result.name))
         of.per_token_j.append(result.energy_per_output_token_j)
         of.tokens_per_second.append(result.tokens_per_second)
+        if result.quality is not None and result.quality.perplexity is not None:
+            of.perplexity.append(result.quality.perplexity)
         of.verdicts.append("absent" if result.total_energy_j is None else in_words(result.validity))
         of.flags |= dict.fromkeys(warning.flag for warning in result.warnings)
 
