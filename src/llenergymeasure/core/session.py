@@ -121,8 +121,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             warnings.extend(beyond_context(seen.window.output.requests, prepared.room))
             told = replace(watched.plan, config=named)
             result = _raw_result(told, seen, environment, description, identity, prepared, tuple(warnings))
-            scorer = Scorer(plan=watched.plan, engine=engine, model=model, instruments=instruments)
-            result = scorer.added_to(result)
+            result = Scorer(watched.plan, engine, model, instruments).added_to(result)
             if instruments.on_measured is not None:
                 instruments.on_measured(result)
             # One that ends badly while it unloads takes the others with it.

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _ABOVE_ZERO = 1e-6
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Scorer:
     """What a text is scored with."""
 
