@@ -149,6 +149,17 @@ def test_quality_stands_with_what_it_is_of_or_not_at_all() -> None:
     assert line(render_result.experiment(result(quality=none), None), "quality").endswith("see the warnings")
 
 
+def test_a_study_has_a_column_for_perplexity_where_some_row_asked_for_it() -> None:
+    assert "perplexity" not in study_of(result())
+    found = QualityResult(text="t", nll_nats=6000.0, n_scored_tokens=2000).worked_out()
+    none = QualityResult(text="t", why_not="there was no memory")
+    failed = ExperimentFailure(slot=3, name="bad", measurement_config_hash="0", error_type="E", message="m")
+    text = study_of(result(quality=found), result(quality=none), result(), failed)
+    header, _, *rows = text.splitlines()
+    assert header.endswith("perplexity")
+    assert [row.split()[-1] for row in rows[:4]] == ["20.09", "-", "-", "-"]
+
+
 def test_what_the_model_did_stands_below_the_rule_as_far_as_it_is_known() -> None:
     phase = FlopsTerms(linear=3e12, attention=4e12, head=5e12)
     rule = FlopsResult(value=2e9, method="palm", confidence="high", number_format="bf16")
