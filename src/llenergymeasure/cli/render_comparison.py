@@ -52,7 +52,7 @@ def _table(rows: Sequence[Row], letters: Sequence[str], place: int, markdown: bo
     head = ["metric", letters[0], letters[place], f"{letters[place]} / {letters[0]}", "verdict"]
     body = [
         [
-            f"{row.metric.name} ({row.metric.unit})" if markdown else row.metric.name,
+            f"{row.metric.name} ({row.metric.unit})" if markdown and row.metric.unit else row.metric.name,
             _value(row.values[0]),
             _value(row.values[place]),
             _ratio(row.against[place - 1]),
@@ -79,7 +79,8 @@ def _ratio(against: Against) -> str:
     ratio = against.ratio
     if ratio is None:
         return NONE
-    ends = "" if ratio.low is None or ratio.high is None else f" ({ratio.low:.4g} to {ratio.high:.4g})"
+    is_one = ratio.method == "exact" and ratio.low == ratio.high
+    ends = "" if is_one or ratio.low is None or ratio.high is None else f" ({ratio.low:.4g} to {ratio.high:.4g})"
     return f"{ratio.value:.4g}{ends}"
 
 

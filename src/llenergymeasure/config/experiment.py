@@ -32,12 +32,14 @@ from llenergymeasure.config.measurement import (
     WarmupConfig,
 )
 from llenergymeasure.config.names.paths import PathText
+from llenergymeasure.config.quality import QualityOrShorthand
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 
 Precision = Literal["fp32", "fp16", "bf16", "auto"]
-# Where a result goes, what it is called and who waits for it change nothing about the measurement.
-NOT_MEASURED = frozenset({"name", "output_dir"})
+# Where a result goes, what it is called and who waits for it change nothing about the measurement. Nor does quality,
+# which is looked at when everything is measured: runs with it and without it are repeats of one another.
+NOT_MEASURED = frozenset({"name", "output_dir", "quality"})
 # What idling is done for: without a sensor of energy nobody idles.
 _IDLE_FIELDS = {
     "baseline": tuple(BaselineConfig.model_fields),
@@ -125,6 +127,11 @@ class ExperimentConfig(TakesSections):
     )
     phases: PhasesConfig = Field(
         default=PhasesConfig(), description="Prefill and decode apart; true is shorthand for enabled: true."
+    )
+    quality: QualityOrShorthand = Field(
+        default=None,
+        description="Perplexity of a text beside the energy, in no hash; true is the built-in sample, a path that "
+        "text, null none.",
     )
     lora: LoRAConfig | None = Field(default=None, description="LoRA adapter; null is none.")
     passthrough_kwargs: dict[Annotated[str, AfterValidator(_free_to_pass)], JsonValue] = Field(
@@ -255,7 +262,7 @@ class ExperimentConfig(TakesSections):
         return values
 
     def identity(self) -> dict[str, Any]:
-        """``resolved`` without what changes nothing about the measurement: names, places, the preset's name."""
+        """``resolved`` without what changes nothing about the measurement: names, places, quality, a preset's name."""
         values = {key: value for key, value in self.resolved().items() if key not in NOT_MEASURED}
         # A preset is only another way to write the fields that it fills in.
         values["decoder"] = {key: value for key, value in values["decoder"].items() if key != "preset"}

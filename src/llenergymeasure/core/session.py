@@ -21,6 +21,7 @@ from llenergymeasure.core.idling.slices import Level
 from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.prompts.fitting import beyond_context
+from llenergymeasure.core.quality.scoring import Scorer
 from llenergymeasure.core.settling import settled
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window.meter import Window
@@ -120,6 +121,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             warnings.extend(beyond_context(seen.window.output.requests, prepared.room))
             told = replace(watched.plan, config=named)
             result = _raw_result(told, seen, environment, description, identity, prepared, tuple(warnings))
+            result = Scorer(watched.plan, engine, model, instruments).added_to(result)
             if instruments.on_measured is not None:
                 instruments.on_measured(result)
             # One that ends badly while it unloads takes the others with it.

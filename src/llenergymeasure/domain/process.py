@@ -16,6 +16,7 @@ from llenergymeasure.domain.metrics import (
     WarmupResult,
 )
 from llenergymeasure.domain.phases import PhasesResult
+from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight, WindowCounts, counts_between, counts_of
@@ -83,6 +84,7 @@ class RawProcessResult(BaseModel):
     dither_pause_s: float | None = None
     flops_result: FlopsResult | None = None
     phases: PhasesResult | None = None
+    quality: QualityResult | None = None
     measurement_methodology: Methodology = "total"
     steady_state_window: tuple[float, float] | None = None
     n_requests_excluded: int = 0

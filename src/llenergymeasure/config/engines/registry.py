@@ -40,7 +40,7 @@ RESERVED = frozenset(
     {
         AUTO, "backend", "baseline", "dataset", "decoder", "energy", "execution", "experiments", "lora",
         "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name", "output", "output_dir",
-        "passthrough_kwargs", "phases", "precision", "random_seed", "warmup",
+        "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "warmup",
     }
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.meaning.fields import rests_on
@@ -11,7 +11,7 @@ from llenergymeasure.exceptions import ComparisonRefusedError, config_error
 from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, objections
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
-from llenergymeasure.results.ratios import MARGIN, Judgement, Ratio, judged, paired, unpaired
+from llenergymeasure.results.ratios import MARGIN, NO_SAMPLE, Judgement, Ratio, exact, judged, paired, unpaired
 from llenergymeasure.results.statistics import LEAST_RUNS, Summary, drift, outliers, runs, summary
 
 BlockOf = Callable[[ExperimentResult], Hashable | None]
@@ -20,6 +20,7 @@ _LEAST_GROUPS = 2
 # What drifts is looked for in these; among thirty figures one would always seem to.
 _DRIFTING = ("energy_per_output_token_j", "tokens_per_second")
 _S_PER_H = 3600
+_EXACT = "repeats give the same figure, so that the verdict is by the ratio alone; of another text it says nothing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,7 @@ def _row(
         return None
     refusals = [_refusal(metric, first, other) for other in others]
     ratios = [
-        refusal if refusal is not None and not anyway else _ratio(first, other, of)
+        refusal if refusal is not None and not anyway else _ratio(metric, first, other, of)
         for refusal, other, of in zip(refusals, others, pairs, strict=True)
     ]
     judgements = iter(judged([ratio for ratio in ratios if isinstance(ratio, Ratio)], margin))
@@ -170,7 +171,7 @@ def _row(
             ratio=ratio,
             judgement=next(judgements),
             refused=refusal,
-            notes=(*_overruled(refusal), *_notes(first, other, ratio)),
+            notes=(*_overruled(refusal), *([_EXACT] if metric.exact else []), *_notes(first, other, ratio)),
         )
         for refusal, ratio, other in zip(refusals, ratios, others, strict=True)
     ]
@@ -198,9 +199,11 @@ def _value(metric: Metric, group: Group, figures: Sequence[float | None]) -> Val
         return Value(summary=None, why_none="no run has it", n_without=n_without)
     values = [figure for _, figure in known]
     try:
-        found, apart = summary(values), outliers(values)
+        found, apart = summary(values), () if metric.exact else outliers(values)
     except ValueError as error:
         return Value(summary=None, why_none=str(error), n_without=n_without)
+    if metric.exact:
+        found = replace(found, low=None, high=None, why_no_interval=NO_SAMPLE)
     return Value(
         summary=found,
         n_without=n_without,
@@ -240,13 +243,16 @@ def _unlike(metric: Metric, results: Sequence[ExperimentResult]) -> str | None:
     return "; ".join(reasons) or None
 
 
-def _ratio(first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
+def _ratio(metric: Metric, first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
     """The other's value over the first one's, or why there is none."""
     for side in (first, other):
         if side.value.summary is None:
             return f"{side.group.label}: {side.value.why_none}"
     try:
-        found = _unpaired(first, other) if pairs is None else _paired(first, other, pairs)
+        if metric.exact or pairs is None:
+            found: Ratio | str = _unpaired(first, other, exact if metric.exact else unpaired)
+        else:
+            found = _paired(first, other, pairs)
     except ValueError as error:
         return str(error)
     in_both = {r.experiment_id for r in first.group.results} & {r.experiment_id for r in other.group.results}
@@ -257,9 +263,9 @@ def _ratio(first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
     return Ratio(value=found.value, method=found.method, n=found.n, why_no_interval=why)
 
 
-def _unpaired(first: _Side, other: _Side) -> Ratio:
+def _unpaired(first: _Side, other: _Side, ratio_of: Callable[[Sequence[float], Sequence[float]], Ratio]) -> Ratio:
     ours, theirs = ([figure for figure in side.figures if figure is not None] for side in (first, other))
-    return unpaired(theirs, ours)
+    return ratio_of(theirs, ours)
 
 
 def _paired(first: _Side, other: _Side, pairs: _Pairs) -> Ratio | str:

@@ -21,6 +21,8 @@ _MEASURED = (
     "n_requests", "output_tokens", "tokens_per_second", "ttft_p50_s", "total_energy_j", "energy_per_output_token_j",
     "validity", "energy_origin",
 )  # fmt: skip
+# Shown where a result has any.
+_ON_REQUEST = ("perplexity", "bits_per_byte")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ class ResultTable:
             for column in CIRCUMSTANCES
             if self._differs(column.name) and tuple(map(repr, self.values(column.name))) not in shown
         ]
-        return ["name", *settings, *others, *_MEASURED, FOLDER.name]
+        asked = [name for name in _ON_REQUEST if any(value is not None for value in self.values(name))]
+        return ["name", *settings, *others, *_MEASURED, *asked, FOLDER.name]
 
     def sort(self, names: Sequence[str]) -> None:
         """Sort by columns, the first of them first; ``-name`` is from the largest. What is absent comes last.

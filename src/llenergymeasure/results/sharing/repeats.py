@@ -63,6 +63,7 @@ class Configuration:
     name: str
     per_token_j: Figures = field(default_factory=Figures)
     tokens_per_second: Figures = field(default_factory=Figures)
+    perplexity: Figures = field(default_factory=Figures)
     foreign_pct: Figures = field(default_factory=Figures)
     verdicts: list[str] = field(default_factory=list)
     n_modelled: int = 0
@@ -73,6 +74,9 @@ class Configuration:
         where = machine(result)
         self.per_token_j.add(result.energy_per_output_token_j, (where, _read(result), _definitions(result, _PER_TOKEN)))
         self.tokens_per_second.add(result.tokens_per_second, (where, _definitions(result, _SPEED)))
+        if result.quality is not None:
+            text = (result.quality.text_digest, result.quality.n_context_tokens, result.quality.n_scored_tokens)
+            self.perplexity.add(result.quality.perplexity, text)
         self.foreign_pct.add(result.foreign_cpu_pct, None)
         self.verdicts.append("absent" if result.total_energy_j is None else in_words(result.validity))
         self.n_modelled += result.total_energy_j is not None and is_modelled(result.energy_devices)
@@ -90,6 +94,9 @@ class Configuration:
         if self.n_modelled:
             joules += ", modelled and not sensed" + ("" if self.n_modelled == n else f" in {self.n_modelled} of {n}")
         speed = self.tokens_per_second.told("output tokens per second")
+        if self.perplexity.known:
+            # The same weights give the same again: a spread over runs is none of chance, so there is no interval.
+            speed += f", {span(self.perplexity.known, n, 'perplexity')}"
         foreign = self.foreign_pct.known
         took = span(foreign, n, "% of the processors' time") if foreign else ""
         load = f"; other programs took {took}" if took else ""

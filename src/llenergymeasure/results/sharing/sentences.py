@@ -243,6 +243,21 @@ def phases(result: ExperimentResult) -> str:
     return "" if found is None else f"Prefill and decode were told apart by {found.n_pairs} pairs of further windows."
 
 
+def quality(result: ExperimentResult) -> str:
+    """How well the model predicted a text, or why that is not known."""
+    found = result.quality
+    if found is None:
+        return ""
+    if found.perplexity is None:
+        return f"How well the model predicts a text ({found.text}) was asked for and is not known: {found.why_not}."
+    bits = "" if found.bits_per_byte is None else f" ({figure(found.bits_per_byte)} bits per byte of it)"
+    return (
+        f"After the measurement the model as it was loaded had a perplexity of {figure(found.perplexity)}{bits} on "
+        f"{found.n_scored_tokens} tokens of a text ({found.text}, SHA-256 {found.text_digest}), in windows of "
+        f"{found.n_context_tokens} tokens, {found.n_stride_tokens} apart."
+    )
+
+
 def verdict(result: ExperimentResult) -> str:
     """Whether the energy may be cited, and what was warned of."""
     flags = list(dict.fromkeys(warning.flag for warning in result.warnings))
@@ -288,6 +303,7 @@ OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (
     energy,
     idle,
     phases,
+    quality,
     verdict,
     repeats,
     digests,

@@ -10,6 +10,7 @@ import pytest
 from llenergymeasure._version import __version__
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import EnergyBreakdown
+from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.sharing.bundle import Bundle
@@ -153,7 +154,8 @@ def test_every_number_in_a_paragraph_is_in_the_result(make: Callable[[], Experim
 
 
 @pytest.mark.parametrize(
-    "name", ["revision-1/gpus", "revision-1/quickstart", "revision-2/quickstart", "revision-3/quickstart"]
+    "name",
+    ["revision-1/gpus", "revision-1/quickstart", "revision-2/quickstart", "revision-3/quickstart", "revision-6/gpus"],
 )
 def test_results_of_every_revision_have_a_paragraph_with_their_own_numbers(name: str) -> None:
     result = ExperimentResult.from_json(GOLDEN / name)
@@ -194,6 +196,25 @@ def test_a_study_says_what_its_runs_have_in_common_and_lists_its_configurations(
     )
     assert "questionable in 3 of 3" not in line
     assert line.endswith("warnings: gpu_throttled") or "gpu_throttled" in line
+
+
+def test_how_well_a_model_predicts_a_text_is_said_with_what_that_is_of(tmp_path: Path) -> None:
+    found = QualityResult(
+        text="built-in sample", text_digest="d1g3st", nll_nats=6000.0, n_scored_tokens=2000, n_bytes=8000,
+        n_context_tokens=512, n_stride_tokens=256,
+    ).worked_out()  # fmt: skip
+    # e to 3, and 6000 / ln 2 bits over 8,000 bytes.
+    assert (
+        "the model as it was loaded had a perplexity of 20.09 (1.082 bits per byte of it) on 2000 tokens of a text "
+        "(built-in sample, SHA-256 d1g3st), in windows of 512 tokens, 256 apart."
+    ) in methods_of_one(counted(quality=found))
+    none = QualityResult(text="built-in sample", why_not="the engine does not tell")
+    assert "(built-in sample) was asked for and is not known: the engine does not tell." in methods_of_one(
+        counted(quality=none)
+    )
+    assert "predicts" not in methods_of_one(counted())
+    *_, line = text_of(study(tmp_path / "s", counted(quality=found), counted(quality=none))).splitlines()
+    assert "tokens per second, 20.09 perplexity (of 1 of 2 runs); the energy" in line
 
 
 def test_runs_without_energy_are_counted_and_not_averaged_over(tmp_path: Path) -> None:
