@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.config.execution import StudyExecutionConfig
+from llenergymeasure.config.execution import Order, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.domain.study_plan import Order, PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.study_plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.results.study.directory import StudyDirectory, keep_failure
 from llenergymeasure.results.sums import mark_done

@@ -7,6 +7,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 from llenergymeasure.config.base import ConfigModel, Integer, Number, conflict
 
+Order = Literal["blocks", "sequential", "shuffled"]
 # Idle baseline, thermal floor and a gap of minutes are silent too; half an hour of silence is none of them.
 STALL_TIMEOUT_S = 1800.0
 
@@ -67,7 +68,7 @@ class StudyExecutionConfig(ExecutionConfig):
         description="Runs of each configuration, each in a process of its own; null is 5 where a sweep made the "
         "configurations, and 1 where they were listed.",
     )
-    order: Literal["blocks", "sequential", "shuffled"] = Field(
+    order: Order = Field(
         default="blocks",
         description="blocks: every configuration once, in a new random order for each cycle; sequential: in the order "
         "given, all runs of one after another; shuffled: all runs in one random order.",

@@ -245,6 +245,7 @@ def _raw_result(
         measurement_config_hash=plan.config_hash,
         effective_config=plan.config.resolved(),
         as_given=dict(plan.as_given),
+        run_key=plan.run_key,
         process_index=plan.process_index,
         n_processes=plan.layout.n_processes,
         parallelism=plan.layout.parallelism,

@@ -33,6 +33,7 @@ from llenergymeasure.domain.metrics import (
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
 from llenergymeasure.domain.quality import QualityResult
+from llenergymeasure.domain.run_key import RunKey
 from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of_energy
 from llenergymeasure.domain.window import InFlight
 
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 #      dither_energy_j; energy_interval_j and energy_interval_parts_j; trace; dense_from in model;
 #      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot; definitions, which say by
 #      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
-#   6  quality
+#   6  quality; run_key
 SCHEMA_REVISION = 6
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
@@ -72,6 +73,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
     name: str
     measurement_config_hash: str
     effective_config: dict[str, Any]
+    run_key: RunKey | None = None
     start_time: datetime
     end_time: datetime
 
@@ -312,6 +314,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
             measurement_warnings=list(map(str, warnings)),
             environment_snapshot=first.environment_snapshot,
             model=assembly.whole_model(raws),
+            run_key=first.run_key,
             prompts_digest=first.prompts_digest,
             inputs_digest=inputs_digest(requests),
             outputs_digest=outputs_digest(requests),

@@ -17,6 +17,7 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.quality import QualityResult
+from llenergymeasure.domain.run_key import RunKey
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight, WindowCounts, counts_between, counts_of
@@ -63,6 +64,7 @@ class RawProcessResult(BaseModel):
     measurement_config_hash: str
     effective_config: dict[str, Any]
     as_given: dict[str, str] = {}
+    run_key: RunKey | None = None
     process_index: int = 0
     n_processes: int = 1
     parallelism: Parallelism = "single"

@@ -8,6 +8,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.run_key import RunKey
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.device_locks import devices_of, held
 from llenergymeasure.orchestration.keeping import Kept, keep
@@ -34,6 +35,7 @@ def planned(
     options: RunOptions,
     output_dir: Path | None = None,
     baseline_cache: Path | None = None,
+    run_key: RunKey | None = None,
 ) -> ExperimentPlan:
     """The whole plan of an experiment, from what was found of it."""
     plan = ExperimentPlan.of(
@@ -46,7 +48,7 @@ def planned(
         show_progress=options.show_progress,
         as_given=chosen.as_given,
     )
-    return replace(plan, execution=chosen.config.execution, log_level=options.log_level)
+    return replace(plan, execution=chosen.config.execution, log_level=options.log_level, run_key=run_key)
 
 
 def measured(

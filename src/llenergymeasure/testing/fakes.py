@@ -339,6 +339,7 @@ def fake_process_result(plan: ExperimentPlan) -> RawProcessResult:
         name=plan.config.display_name,
         measurement_config_hash=plan.config_hash,
         effective_config=plan.config.resolved(),
+        run_key=plan.run_key,
         environment_snapshot=fake_environment(),
         model=ModelDescription(engine="fake", engine_version="1.0"),
         prompts_digest="0" * 64,

@@ -500,7 +500,8 @@ def test_what_a_study_leaves_lies_where_its_plan_says(
     (tmp_path / "aside").rename(second)
     names = [f.name.rpartition(": ")[2] for f in places_of(folder).report.findings if f.kind == "differs"]
     assert names == [
-        "effective_config.name", "effective_config.name", "measurement_config_hash", "measurement_config_hash",
+        "effective_config.name", "run_key.slot", "effective_config.name", "run_key.slot",
+        "measurement_config_hash", "measurement_config_hash",
     ]  # fmt: skip
     # One that had finished is gone.
     shutil.rmtree(first)

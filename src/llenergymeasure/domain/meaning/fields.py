@@ -38,6 +38,7 @@ FIELDS: Mapping[str, Meanings] = {
     "Calibration": surroundings.CALIBRATION,
     "ReadingProperties": surroundings.READING_PROPERTIES,
     "ModelDescription": surroundings.MODEL,
+    "RunKey": surroundings.RUN_KEY,
 }
 
 # Where in a result classes with formulas stand; each in one place, so that a formula has one name.

@@ -208,7 +208,9 @@ class StudyWorker:
         configuration = self.plan.configurations[slot.configuration]
         chosen = Settled(configuration.config(self.plan.execution.of_one), configuration.as_given)
         baseline = self.directory.path / BASELINE_FILE
-        return planned(chosen, self.examined[slot.configuration], self.options, attempt, baseline)
+        return planned(
+            chosen, self.examined[slot.configuration], self.options, attempt, baseline, self.plan.key_of(slot)
+        )
 
     def _attempt(self, slot: Slot, claim: Claim) -> ExperimentFailure | SupersededError | None:
         """Run an experiment once; why there is no result of it."""

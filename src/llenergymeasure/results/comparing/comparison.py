@@ -92,7 +92,8 @@ def compare(
     Args:
         groups: two or more.
         margin: what is too little to matter, a fraction.
-        block_of: the block that a run was in; runs of one block are then compared with each other alone.
+        block_of: the block that a run was in; runs of one block are then compared with each other alone. None is
+            that of its study, where all runs of both groups are of blocks of the same one.
         anyway: compare what is refused otherwise, and say so in ``cautions``, or in ``notes`` of a metric.
 
     Raises:
@@ -106,7 +107,12 @@ def compare(
     refused = objections(groups)
     if refused and not anyway:
         raise ComparisonRefusedError("; ".join([*refused, "give --anyway (anyway=True) to compare them all the same"]))
-    pairs = [None if block_of is None else _pairs(groups[0], group, block_of) for group in groups[1:]]
+    pairs = [
+        _pairs(groups[0], group, block_of or _of_its_study)
+        if block_of is not None or _ran_in_the_same_blocks(groups[0], group)
+        else None
+        for group in groups[1:]
+    ]
     rows = [_row(metric, groups, pairs, margin, anyway) for metric in METRICS.values()]
     return Comparison(
         groups=tuple(groups),
@@ -128,6 +134,18 @@ class _Side:
 
 
 _Pairs = list[tuple[int, int]]
+
+
+def _of_its_study(result: ExperimentResult) -> Hashable | None:
+    return None if result.run_key is None else result.run_key.pair
+
+
+def _ran_in_the_same_blocks(first: Group, other: Group) -> bool:
+    """Whether every run is of a block of one study, and no block has two of a group."""
+    ours, theirs = ([_of_its_study(result) for result in group.results] for group in (first, other))
+    studies = {result.run_key.study_id for group in (first, other) for result in group.results if result.run_key}
+    is_whole = None not in ours and None not in theirs and len(studies) == 1
+    return is_whole and len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)
 
 
 def _pairs(first: Group, other: Group, block_of: BlockOf) -> _Pairs:

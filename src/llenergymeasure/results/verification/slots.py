@@ -81,7 +81,7 @@ def check_slots(study: Path, attempts: Attempts, report: Report) -> None:
 
 
 def _with_its_config(plan: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Gives a slot the configuration that the plan has for it, where the plan has them apart from the slots."""
+    """Gives a slot what its result has to say, where the plan has configurations apart from the slots."""
 
     def whole(slot: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -90,7 +90,9 @@ def _with_its_config(plan: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict
             return slot
         if configuration.get("hash") != slot["hash"]:
             raise DamageError(f"slot {shown(slot['slot'])} has another hash than its configuration")
-        return {**slot, "config": configuration.get("config")}
+        place = {name: slot.get(name) for name in ("slot", "block", "repeat")}
+        key = {"study_id": plan.get("study_id"), **place, "order": plan.get("order")}
+        return {**slot, "config": configuration.get("config"), "run_key": key}
 
     return whole
 
@@ -131,7 +133,7 @@ def _check_result(folder: Path, slot: Mapping[str, Any], report: Report) -> None
     result = _result_in(folder)
     if result is None:
         return
-    for said, planned in (("experiment_id", "experiment_id"), ("effective_config", "config")):
+    for said, planned in (("experiment_id", "experiment_id"), ("effective_config", "config"), ("run_key", "run_key")):
         if planned not in slot:
             continue
         found = first_difference(result.get(said), slot[planned], said)
