@@ -4,6 +4,7 @@ Units are the last word of a field's name. ``None`` means that the field is not 
 description says what happens then. Wrong values raise pydantic's ``ValidationError``.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 from pydantic_core import CoreSchema, core_schema
 
-from llenergymeasure.config.base import Integer, Known, canonical, conflict
+from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import (
     ENGINE_SECTIONS,
@@ -59,6 +60,12 @@ class _NotWritten(str):
 
 
 _OF_THE_ENGINE: Any = _NotWritten(EngineSection.default_precision)
+
+
+@functools.cache
+def _of_defaults(section: type[EngineSection]) -> EngineSection:
+    """The section with nothing set."""
+    return section()
 
 
 def _section_of(info: ValidationInfo) -> type[EngineSection]:
@@ -277,10 +284,11 @@ class ExperimentConfig(TakesSections):
 
     def equivalent_to(self, other: "ExperimentConfig") -> bool:
         """Whether both would be run alike: they differ at most in names, places and dormant fields."""
-        return self._awake() == other._awake()
+        return self.awake() == other.awake()
 
-    def _awake(self) -> str:
-        """What is left without dormant fields, as text: in Python 1, 1.0 and true would be equal."""
+    def awake(self) -> str:
+        """The configuration without names, places and dormant fields; the same text for what would be run alike."""
+        # Text: in Python 1, 1.0 and true would be equal.
         values = self.identity()
         for name, _, default in self._dormant():
             *sections, field = name.split(".")
@@ -302,10 +310,10 @@ class ExperimentConfig(TakesSections):
                 )
             found = part.dormant_beside(asleep) | asleep
             for field, why in found.items():
-                default = type(part).model_fields[field].default
+                default = defaults_of(type(part))[field]
                 if getattr(part, field) != default:
                     yield f"{name}.{field}", why, default
-        default = type(self).model_fields["random_seed"].default
+        default = defaults_of(type(self))["random_seed"]
         section = self.engine_section
         draws = (
             self.decoder.do_sample
@@ -324,7 +332,7 @@ class ExperimentConfig(TakesSections):
     def section_of(self, name: str) -> EngineSection:
         """The section of an engine, with its defaults when it was left out; what all have in common of ``auto``."""
         section: EngineSection | None = getattr(self, name, None)
-        return (registry.section_class(name) or EngineSection)() if section is None else section
+        return _of_defaults(registry.section_class(name) or EngineSection) if section is None else section
 
     def gives(self, engine: str) -> bool:
         """Whether the section of an engine was given."""

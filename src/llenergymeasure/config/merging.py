@@ -1,5 +1,6 @@
 """Settings from several places as one: the higher over the lower, section by section."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,5 +100,9 @@ def _without_aliases(below: Any, given: Mapping[str, Any]) -> Any:
 
 def _mappings_of(engine: str) -> frozenset[str]:
     """Fields of a section that are mappings of the user's own keys: half of one and half of another is neither."""
-    section = registry.section_class(engine) or EngineSection
+    return _mappings_in(registry.section_class(engine) or EngineSection)
+
+
+@functools.cache
+def _mappings_in(section: type[EngineSection]) -> frozenset[str]:
     return frozenset(name for name in section.model_fields if takes_mapping(type_of(section, name)))
