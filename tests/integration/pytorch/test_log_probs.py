@@ -2,10 +2,12 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from peft import PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM, MambaConfig, MambaForCausalLM
 
 from llenergymeasure.config.models import ExperimentConfig
@@ -60,6 +62,25 @@ def test_an_adapter_counts_merged_or_not(tiny_llama: Path, adapter: Path) -> Non
     apart = told(tiny_llama, lora={"path": str(adapter), "merge": False})
     assert apart == pytest.approx(merged, abs=1e-3)
     assert merged != pytest.approx(told(tiny_llama), abs=0.1)
+
+
+def test_scores_of_virtual_tokens_are_not_taken_for_those_of_the_text(tiny_llama: Path) -> None:
+    torch.manual_seed(1)
+    base: Any = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    settings = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)
+    model: Any = get_peft_model(base, settings).eval()
+    assert log_probs(model, IDS) == pytest.approx(by_hand(model), abs=1e-4)
+
+
+def test_scores_of_fewer_tokens_are_refused() -> None:
+    class Last(torch.nn.Module):
+        device = torch.device("cpu")
+
+        def forward(self, input_ids: Any) -> Any:
+            return SimpleNamespace(logits=torch.zeros(1, 1, VOCABULARY))
+
+    with pytest.raises(ValueError, match="scores after 1 of 24 tokens"):
+        log_probs(Last(), IDS)
 
 
 def test_a_recurrent_model_without_a_cache_of_keys(tmp_path: Path) -> None:

@@ -118,5 +118,6 @@ def _check_told(values: Sequence[float], n: int) -> None:
 def _with(raw: RawProcessResult, found: QualityResult) -> RawProcessResult:
     warnings = raw.measurement_warnings
     if found.why_not is not None:
-        warnings = (*warnings, MeasurementWarning("quality_unavailable", found.why_not, "the energy is as it was"))
+        told = MeasurementWarning("quality_unavailable", found.why_not, "no other figure depends on it")
+        warnings = (*warnings, told)
     return raw.model_copy(update={"quality": found, "measurement_warnings": warnings})

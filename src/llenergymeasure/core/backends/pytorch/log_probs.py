@@ -23,8 +23,11 @@ def log_probs(model: Any, token_ids: Sequence[int], scores_at_a_time: int = _SCO
 
     with torch.inference_mode(), _uncompiled():
         ids = torch.tensor([list(token_ids)], device=model.device)
-        scores = model(**_arguments(model, ids)).logits[0, :-1]
+        # Those of virtual tokens, which an adapter may put before the text, are no part of it.
+        scores = model(**_arguments(model, ids)).logits[0, -ids.shape[1] :][:-1]
         targets = ids[0, 1:].to(scores.device)
+        if len(scores) != len(targets):
+            raise ValueError(f"the model gave scores after {len(scores) + 1} of {ids.shape[1]} tokens")
         n_rows = max(1, scores_at_a_time // scores.shape[-1])
         found: list[float] = []
         for begin in range(0, len(targets), n_rows):
