@@ -1,5 +1,6 @@
 """A study as it is planned: its configurations, and every run of one of them in the order of the runs."""
 
+import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,12 @@ class StudyPlan:
     def folder_of(self, slot: Slot) -> str:
         """The name of the folder of a slot, such as ``0007-0123456789abcdef``."""
         return f"{slot.slot:04d}-{self.hash_of(slot)}"
+
+    @property
+    def digest(self) -> str:
+        """Equal for plans that run the same configurations as often, in the same order: SHA-256 in hex."""
+        runs = [f"{slot.block} {self.hash_of(slot)}" for slot in self.slots]
+        return hashlib.sha256("\n".join(runs).encode()).hexdigest()
 
     def key_of(self, slot: Slot) -> RunKey:
         """What the result of a slot says of its place."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.studies.damage import damaged
 from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.orchestration.studies.standing import unfinished_like
 from llenergymeasure.orchestration.studies.worker import StudyWorker, Work
 from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure
@@ -43,6 +46,13 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
         found = examined(config.carried_out, config.output_dir, options)
         start, parent = options.now(), output_folder(config.output_dir)
         plan = plan_of(config, [chosen for chosen, _ in found], start)
+        if parent is not None:
+            for other in unfinished_like(plan, parent):
+                _log.warning(
+                    "an unfinished study of the same plan is in %s (%d of %d runs finished); this is a new one: go on "
+                    "with that by llem run --resume %s",
+                    other.path, other.n_finished, other.n_planned, shlex.quote(str(other.path)),
+                )  # fmt: skip
         if parent is None:
             # Processes of one study share their idle baseline, also when nothing is to be kept.
             path = stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
@@ -58,12 +68,13 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     raise AssertionError("unreachable")
 
 
-def resume_study(path: Path, options: RunOptions | None = None) -> StudyResult:
+def resume_study(path: Path, options: RunOptions | None = None, *, check_sums: bool = False) -> StudyResult:
     """Go on with a study where it stopped, or help those who run it, and give what there is of all of it.
 
     Args:
         path: the folder of the study.
         options: how it is carried out; what is measured stands in its plan.
+        check_sums: hold every file of what has finished against its sum, and not only its name and size.
 
     Raises:
         ConfigError: there is no study, its plan is damaged, or this version would run something else.
@@ -73,7 +84,7 @@ def resume_study(path: Path, options: RunOptions | None = None) -> StudyResult:
     options = options or RunOptions()
     running = _Running()
     with noted_when_interrupted(running.word):
-        _go_on(path, options, running)
+        _go_on(path, options, running, check_sums=check_sums)
         return running.result(options)
     raise AssertionError("unreachable")
 
@@ -92,17 +103,22 @@ def work_on(path: Path, options: RunOptions | None = None) -> Work:
     return running.work
 
 
-def _go_on(path: Path, options: RunOptions, running: "_Running") -> None:
+def _go_on(path: Path, options: RunOptions, running: "_Running", *, check_sums: bool = False) -> None:
     directory = StudyDirectory(path)
     plan = directory.plan()
-    retries = plan.execution.retries
-    left = sorted({s.configuration for s in plan.slots if not directory.found(plan, s).is_through(retries)})
+    retries, broken = plan.execution.retries, set[Path]()
+    left = {slot.configuration for slot in plan.slots if not directory.found(plan, slot).is_through(retries)}
+    for slot, attempt, why in damaged(directory, plan, check_sums=check_sums):
+        _log.warning("%s had finished and is damaged (%s); it is run again", attempt, why)
+        broken.add(attempt)
+        left.add(slot.configuration)
     _log.info("going on with %s: %s", path, _in_words(directory, plan))
-    found = examined([_as_given(plan, index) for index in left], path, options)
-    for index, (chosen, _) in zip(left, found, strict=True):
+    order = sorted(left)
+    found = examined([_as_given(plan, index) for index in order], path, options)
+    for index, (chosen, _) in zip(order, found, strict=True):
         _refuse_another(plan.configurations[index], chosen)
-    of_preflight = {index: each for index, (_, each) in zip(left, found, strict=True)}
-    running.through(directory, plan, of_preflight, options, keeps=True)
+    of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}
+    running.through(directory, plan, of_preflight, options, broken=frozenset(broken))
 
 
 def _as_given(plan: StudyPlan, index: int) -> ExperimentConfig:
@@ -146,7 +162,8 @@ class _Running:
         of_preflight: Mapping[int, ExaminedExperiment],
         options: RunOptions,
         *,
-        keeps: bool,
+        keeps: bool = True,
+        broken: frozenset[Path] = frozenset(),
     ) -> None:
         """Run what is left."""
         if keeps:
@@ -154,7 +171,7 @@ class _Running:
         self.plan, self.work = plan, Work()
         if options.arrivals is not None:
             options.arrivals.planned([told_values(dict(each.values)) for each in plan.configurations])
-        StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work).run()
+        StudyWorker(directory, plan, of_preflight, options, keeps=keeps, damaged=broken, work=self.work).run()
 
     def result(self, options: RunOptions) -> StudyResult:
         """What there is of the whole study."""

@@ -1,5 +1,6 @@
 """Where a study stands, from its folder alone."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from llenergymeasure.results.study.directory import (
     SlotState,
     StudyDirectory,
     attempts_in,
+    digest_in,
     kept_failure,
 )
 from llenergymeasure.results.study.events import events_in
@@ -113,6 +115,20 @@ def studies_in(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be looked into: {error.strerror or error}") from None
     yield from filter(_is_study, below)
+
+
+def unfinished_like(plan: StudyPlan, parent: Path) -> Iterator[StudyStanding]:
+    """Studies in a folder that run the same and are not through, and that nobody runs now."""
+    digest = plan.digest
+    try:
+        below = sorted(each for each in parent.iterdir() if digest_in(each) == digest)
+    except OSError:
+        return
+    for path in below:
+        with contextlib.suppress(ConfigError):
+            standing = standing_of_study(path)
+            if standing.state == "unfinished":
+                yield standing
 
 
 def _is_study(path: Path) -> bool:

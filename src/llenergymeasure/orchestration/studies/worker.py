@@ -13,7 +13,7 @@ from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.study_plan import Slot, StudyPlan
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.orchestration.attempt import kept_of, measured, planned
 from llenergymeasure.orchestration.interruptions import held_back
 from llenergymeasure.orchestration.options import RunOptions
@@ -31,6 +31,7 @@ from llenergymeasure.results.study.directory import (
     keep_failure,
 )
 from llenergymeasure.results.study.events import Events
+from llenergymeasure.results.study.rows import leave_row
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class StudyWorker:
         examined: what preflight found of each configuration that is still to be run.
         options: how it is carried out.
         keeps: whether results stay in the folder; otherwise they are only given.
+        damaged: attempts that had finished, and are no longer what they were: they are run again.
         work: is told what was done, also where it ends with an interruption.
     """
 
@@ -98,6 +100,7 @@ class StudyWorker:
     examined: Mapping[int, ExaminedExperiment]
     options: RunOptions
     keeps: bool = True
+    damaged: frozenset[Path] = frozenset()
     work: Work = field(default_factory=Work)
     _in_a_row: _Series = field(default_factory=_Series)
     _n_begun: int = 0
@@ -156,7 +159,10 @@ class StudyWorker:
         # Also of a study that is written: what its folder could not take is only here.
         if slot.slot in self.work.results or slot.slot in self.work.failures:
             return False
-        return not self.keeps or not self.directory.found(self.plan, slot).is_through(self.plan.execution.retries)
+        if not self.keeps:
+            return True
+        found = self.directory.found(self.plan, slot)
+        return found.attempt in self.damaged or not found.is_through(self.plan.execution.retries)
 
     def _run_slots(self, slots: list[Slot]) -> bool:
         """Run some slots in their order; whether others have some of them."""
@@ -234,6 +240,10 @@ class StudyWorker:
                         stays = attempt is not None and kept.directory is None
                         left = f"; what could be written of it is in {attempt}" if stays else ""
                         self.work.trouble(f"{kept.problem}{left}")
+                    if kept.directory is not None and self.keeps:
+                        # What a row is made of lies there: where it cannot be written, it is made when it is asked for.
+                        with contextlib.suppress(ConfigError, OSError):
+                            leave_row(self.directory, self.plan, slot)
                 if interruption is not None:
                     raise interruption
         except SupersededError as error:

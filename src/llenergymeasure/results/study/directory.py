@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from llenergymeasure._files import flush_files, read_regular, write_atomically
+from llenergymeasure._files import flush_files, open_regular, read_regular, write_atomically
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.config.models import StudyConfig
 from llenergymeasure.domain.experiment import ExperimentFailure
@@ -32,6 +32,8 @@ _ATTEMPT = re.compile(r"attempt-(\d+)")
 _PLAN = TypeAdapter(StudyPlan)
 # A hundred thousand configurations of some three kilobytes.
 _MOST_BYTES = 512 * 2**20
+_HEAD_BYTES = 2**10
+_DIGEST = re.compile(rb'"digest": "([0-9a-f]{64})"')
 
 
 class SlotState(enum.Enum):
@@ -129,6 +131,16 @@ class StudyDirectory:
         return attempt
 
 
+def digest_in(path: Path) -> str | None:
+    """The digest of the plan in a folder, of which no more is read than its beginning; None where there is none."""
+    try:
+        with open_regular(path / PLAN_FILE) as file:
+            found = _DIGEST.search(file.read(_HEAD_BYTES))
+    except OSError:
+        return None
+    return None if found is None else found[1].decode()
+
+
 def attempts_in(folder: Path) -> dict[int, Path]:
     """The attempts in the folder of a slot, by their numbers; none where there is no folder."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -155,7 +167,11 @@ def kept_failure(attempt: Path) -> ExperimentFailure | None:
 
 def _as_text(plan: StudyPlan) -> str:
     """A plan as its file has it: a line for each configuration and each slot, in which nothing is secret."""
-    head = {"plan_version": PLAN_VERSION, **_PLAN.dump_python(replace(plan, configurations=(), slots=()), mode="json")}
+    head = {
+        "plan_version": PLAN_VERSION,
+        "digest": plan.digest,
+        **_PLAN.dump_python(replace(plan, configurations=(), slots=()), mode="json"),
+    }
     configurations = (
         {"hash": each.config_hash, "as_given": dict(each.as_given), "config": told_values(dict(each.values))}
         for each in plan.configurations
@@ -194,6 +210,7 @@ def _understood(written: Any, file: Path) -> StudyPlan:
         ]
         hashes = [each.pop("hash") for each in written["slots"]]
         del written["plan_version"]
+        digest = written.pop("digest")
         plan = _PLAN.validate_python({**written, "created": datetime.fromisoformat(written["created"]),
                                       "configurations": configurations})  # fmt: skip
         wrong = next((s.slot for s, kept in zip(plan.slots, hashes, strict=True) if plan.hash_of(s) != kept), None)
@@ -201,6 +218,8 @@ def _understood(written: Any, file: Path) -> StudyPlan:
         raise ConfigError(f"{_shown(file)}: {error}") from None
     except (ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{_shown(file)}: it is no plan of a study: {error!s:.300}") from None
+    if wrong is None and plan.digest != digest:
+        raise ConfigError(f"{_shown(file)}: its slots are others than those that were planned: it was edited")
     if wrong is not None:
         raise ConfigError(f"{_shown(file)}: slot {wrong} has another hash than its configuration")
     return plan

@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.claims import Claims
-from llenergymeasure.orchestration.studies.execute import execute_study, resume_study
+from llenergymeasure.orchestration.studies.execute import execute_study, resume_study, work_on
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.events import events_in
@@ -187,6 +188,46 @@ def test_a_study_goes_on_where_it_stopped(bench: Bench, tmp_path: Path) -> None:
     assert len(bench.log) == 4
 
 
+@pytest.mark.parametrize(
+    ("damage", "is_seen"),
+    [
+        (lambda attempt: (attempt / "requests.parquet").unlink(), True),
+        (lambda attempt: (attempt / "result.json").write_text("{}", encoding="utf-8"), True),
+        (lambda attempt: (attempt / "log.txt").write_bytes(b"x" * (attempt / "log.txt").stat().st_size), False),
+    ],
+)
+def test_what_had_finished_and_is_damaged_is_run_again(
+    bench: Bench, tmp_path: Path, damage: Callable[[Path], Any], is_seen: bool
+) -> None:
+    study = executed(bench, of(tmp_path, "ab", pause_s=0))
+    assert study.output_dir is not None
+    bench.log.clear()
+    attempt = study.experiments[1].folder
+    assert attempt is not None
+    before = (attempt / "log.txt").read_bytes()
+    assert before
+    damage(attempt)
+    assert resume_study(study.output_dir, bench.options()).n_experiments == 2
+    assert bench.log == (["run b"] if is_seen else [])
+    # The same number of other bytes only sums can tell.
+    again = resume_study(study.output_dir, bench.options(), check_sums=True)
+    assert bench.log == ["run b"]
+    assert [result.folder for result in again.experiments] == [
+        study.experiments[0].folder, attempt.with_name("attempt-2"),
+    ]  # fmt: skip
+
+
+def test_going_on_reads_no_result_of_what_left_a_row(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = interrupted_after(bench, tmp_path, 2, of(tmp_path, "abc"))
+    read: list[str] = []
+    monkeypatch.setattr("llenergymeasure.results.study.rows.result_of", lambda *args: read.append(str(args[1])))
+    work = work_on(folder, bench.options())
+    assert (work.n_finished, bench.log) == (1, ["run c"])
+    assert [Path(file).parent.parent.name[:4] for file in read] == ["0002"]
+
+
 def test_what_failed_is_not_tried_again_on_going_on(bench: Bench, tmp_path: Path) -> None:
     bench.errors["a"] = BackendError("no")
     study = executed(bench, of(tmp_path, "ab"))
@@ -231,6 +272,7 @@ def test_only_what_is_left_is_examined_again(bench: Bench, tmp_path: Path) -> No
         (lambda text: text.replace('"configuration": 1', '"configuration": 7'), "there are 2 configurations"),
         (lambda text: text.replace('"configuration": 1', '"configuration": 0'), "has another hash"),
         (lambda text: "[]", "plan_version is None"),
+        (lambda text: text.replace('"block": 0', '"block": 1'), "its slots are others than those that were planned"),
     ],
 )
 def test_a_damaged_plan_is_refused(bench: Bench, tmp_path: Path, damage: Any, said: str) -> None:
@@ -242,6 +284,25 @@ def test_a_damaged_plan_is_refused(bench: Bench, tmp_path: Path, damage: Any, sa
     with pytest.raises(ConfigError, match=said):
         resume_study(folder, bench.options())
     assert bench.log == []
+
+
+def test_a_new_study_names_an_unfinished_one_of_the_same_plan(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = of(tmp_path, "ab", cycles=2)
+    folder = interrupted_after(bench, tmp_path, 1, given)
+    assert "unfinished" not in caplog.text
+    executed(bench, of(tmp_path, "ab", cycles=3))
+    assert "unfinished" not in caplog.text, "another plan"
+    second = executed(bench, given)
+    assert second.output_dir not in (None, folder)
+    said = f"an unfinished study of the same plan is in {folder} (1 of 4 runs finished); this is a new one"
+    assert caplog.text.count(said) == 1
+    assert f"llem run --resume {folder}" in caplog.text
+    resume_study(folder, bench.options())
+    caplog.clear()
+    executed(bench, given)
+    assert "unfinished" not in caplog.text
 
 
 def test_a_folder_of_something_else_is_no_study(bench: Bench, tmp_path: Path) -> None:
