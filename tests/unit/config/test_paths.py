@@ -98,7 +98,8 @@ def test_half_characters_and_endless_numbers_are_refused_wherever_they_stand() -
 
 
 @pytest.mark.parametrize(
-    "section", ["lora", "dataset", "decoder", "warmup", "energy", "baseline", "measurement", "phases", "pytorch"]
+    "section",
+    ["lora", "dataset", "decoder", "warmup", "energy", "baseline", "measurement", "phases", "quality", "pytorch"],
 )
 @pytest.mark.parametrize("value", [3, ["./dir"], object()])
 def test_a_section_of_another_kind_is_told_in_our_words(section: str, value: object) -> None:
