@@ -47,6 +47,7 @@ def _lines(standing: StudyStanding) -> list[str]:
             (len(standing.failed), "failed"),
             (len(standing.interrupted), "interrupted"),
             (standing.n_to_do, "to do"),
+            (standing.n_not_needed, "not needed as things stand"),
         )
         if n
     ]
@@ -96,6 +97,7 @@ def _as_written(standing: StudyStanding) -> dict[str, Any]:
         "planned": standing.n_planned,
         "finished": standing.n_finished,
         "to_do": standing.n_to_do,
+        "not_needed": standing.n_not_needed,
         "left_s": standing.left_s,
         "running": [{**place(slot), "host": who.host, "pid": who.pid} for slot, who in standing.running],
         "failed": [

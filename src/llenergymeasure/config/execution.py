@@ -58,6 +58,26 @@ class ExecutionConfig(ConfigModel):
         return limit
 
 
+class StopConfig(ConfigModel):
+    """When enough runs of a configuration have been made: the interval of a metric is narrow enough."""
+
+    metric: Literal[
+        "energy_per_output_token_j",
+        "total_energy_j",
+        "energy_adjusted_j",
+        "tokens_per_second",
+        "ttft_p50_s",
+        "tpot_p50_s",
+        "e2e_p50_s",
+    ] = Field(default="energy_per_output_token_j", description="Whose 95 % interval is looked at.")
+    target_pct: Number = Field(
+        default=2.0, gt=0, le=50, description="Half its width in percent of the mean, from which on it is enough."
+    )
+    max_cycles: Integer = Field(
+        default=30, ge=3, le=10_000, description="Most runs of a configuration, however wide it still is."
+    )
+
+
 class StudyExecutionConfig(ExecutionConfig):
     """How the experiments of a study are carried out: how often each, and in which order."""
 
@@ -74,6 +94,11 @@ class StudyExecutionConfig(ExecutionConfig):
         "given, all runs of one after another; shuffled: all runs in one random order.",
     )
     seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of the order.")
+    stop: StopConfig | None = Field(
+        default=None,
+        description="Go on after the cycles with each configuration whose interval is too wide still; null runs the "
+        "cycles. Intervals cover a little less then than they say.",
+    )
     gate_temperature_c: Number | None = Field(
         default=None,
         gt=0,
@@ -97,6 +122,16 @@ class StudyExecutionConfig(ExecutionConfig):
         ge=1,
         description="Stop the study after so many failures in a row for the same reason; null never does.",
     )
+
+    @field_validator("stop")
+    @classmethod
+    def _more_than_the_cycles(cls, stop: StopConfig | None, info: ValidationInfo) -> StopConfig | None:
+        cycles = info.data.get("cycles")
+        if stop is not None and cycles is not None and stop.max_cycles < cycles:
+            raise ValueError(
+                f"max_cycles {stop.max_cycles} is less than the {cycles} cycles that are run in any case; raise it"
+            )
+        return stop
 
     @property
     def of_one(self) -> ExecutionConfig:

@@ -56,3 +56,8 @@ class StudyConfig(ConfigModel):
     def n_cycles(self) -> int:
         """How often each configuration is run."""
         return 1 if self.execution.cycles is None else self.execution.cycles
+
+    @property
+    def most_cycles(self) -> int:
+        """How often each is run at most, where it depends on what comes out."""
+        return self.n_cycles if self.execution.stop is None else max(self.n_cycles, self.execution.stop.max_cycles)

@@ -37,7 +37,7 @@ def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -
         seed=config.execution.seed,
         execution=config.execution,
         configurations=configurations,
-        slots=slots_in_order(len(configurations), config.n_cycles, order, config.execution.seed),
+        slots=slots_in_order(len(configurations), config.most_cycles, order, config.execution.seed),
     )
 
 

@@ -24,6 +24,8 @@ from llenergymeasure.results.study.directory import (
     kept_failure,
 )
 from llenergymeasure.results.study.events import events_in
+from llenergymeasure.results.study.rows import value_in
+from llenergymeasure.results.study.stopping import StopRule
 
 State = Literal["finished", "running", "unfinished"]
 
@@ -33,7 +35,8 @@ class StudyStanding:
     """Where a study stands.
 
     ``failed`` has why, None where that cannot be read, and where its log lies; ``running`` has who runs it;
-    ``interrupted`` was begun, has neither a result nor word of a failure, and nobody runs it.
+    ``interrupted`` was begun, has neither a result nor word of a failure, and nobody runs it. ``n_not_needed`` runs are
+    not made as things stand, because ``execution.stop`` finds the interval narrow enough without them.
     """
 
     path: Path
@@ -43,6 +46,7 @@ class StudyStanding:
     running: tuple[tuple[Slot, Worker], ...]
     interrupted: tuple[Slot, ...]
     n_to_do: int
+    n_not_needed: int
     run_s: float | None
 
     @property
@@ -73,7 +77,9 @@ def standing_of_study(path: Path) -> StudyStanding:
     directory = StudyDirectory(path)
     plan = directory.plan()
     failed, running, interrupted = list[tuple[Slot, ExperimentFailure | None, Path]](), list[tuple[Slot, Worker]](), []
-    n_finished = n_to_do = 0
+    n_finished = n_to_do = n_not_needed = 0
+    stop = plan.execution.stop
+    rule = StopRule(plan, lambda slot: None if stop is None else value_in(directory, plan, slot, stop.metric))
     for slot in plan.slots:
         found = directory.found(plan, slot)
         holder = None
@@ -87,8 +93,10 @@ def standing_of_study(path: Path) -> StudyStanding:
             failed.append((slot, kept_failure(found.attempt), found.attempt))
         elif attempts_in(directory.folder(plan, slot)):
             interrupted.append(slot)
-        else:
+        elif rule.is_needed(slot):
             n_to_do += 1
+        else:
+            n_not_needed += 1
     return StudyStanding(
         path=path,
         plan=plan,
@@ -97,6 +105,7 @@ def standing_of_study(path: Path) -> StudyStanding:
         running=tuple(running),
         interrupted=tuple(interrupted),
         n_to_do=n_to_do,
+        n_not_needed=n_not_needed,
         run_s=_run_s(path / EVENTS_DIR),
     )
 

@@ -21,6 +21,7 @@ from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.status import add_to_log
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
 from llenergymeasure.orchestration.studies.gap import Gap, standing_of
+from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.study.directory import (
     BASELINE_FILE,
@@ -31,7 +32,8 @@ from llenergymeasure.results.study.directory import (
     keep_failure,
 )
 from llenergymeasure.results.study.events import Events
-from llenergymeasure.results.study.rows import leave_row
+from llenergymeasure.results.study.rows import leave_row, value_in
+from llenergymeasure.results.study.stopping import StopRule
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +119,7 @@ class StudyWorker:
                                   self.options.now)  # fmt: skip
             self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
             self._claims = claims
+            self._rule = StopRule(self.plan, self._value)
             uuids = sorted({uuid for each in self.examined.values() for uuid in each.devices or ()})
             self._gap = Gap(self.plan.execution, lambda: standing_of(uuids), self.options.sleep)
             try:
@@ -155,9 +158,20 @@ class StudyWorker:
         if block:
             yield block
 
+    def _value(self, slot: Slot) -> float | None:
+        """What the rule that ends a study early looks at, in a run that has finished."""
+        stop = self.plan.execution.stop
+        if stop is None:
+            return None
+        if slot.slot in self.work.results:
+            return METRICS[stop.metric].read(self.work.results[slot.slot])
+        return value_in(self.directory, self.plan, slot, stop.metric) if self.keeps else None
+
     def _is_left(self, slot: Slot) -> bool:
         # Also of a study that is written: what its folder could not take is only here.
         if slot.slot in self.work.results or slot.slot in self.work.failures:
+            return False
+        if not self._rule.is_needed(slot):
             return False
         if not self.keeps:
             return True

@@ -93,6 +93,21 @@ def leave_row(directory: StudyDirectory, plan: StudyPlan, slot: Slot) -> SlotRow
     return row
 
 
+def value_in(directory: StudyDirectory, plan: StudyPlan, slot: Slot, metric: str) -> float | None:
+    """A metric of a run that has finished, such as ``tokens_per_second``; None where there is none of it yet."""
+    found = directory.found(plan, slot)
+    if found.state is not SlotState.FINISHED or found.attempt is None:
+        return None
+    row = _kept(row_file(directory, slot))
+    if row is None or not _is_of(row, found.attempt, plan, slot):
+        try:
+            row = _made(found.attempt, plan, slot)
+        except ConfigError:
+            return None
+    value = row.values.get(metric)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
 def row_of_result(result: ExperimentResult, plan: StudyPlan, slot: Slot) -> SlotRow:
     """The row of a run that lies in no folder.
 

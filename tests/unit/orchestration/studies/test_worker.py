@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.config.execution import StudyExecutionConfig
+from llenergymeasure.config.execution import StopConfig, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.experiment import StudyResult
@@ -25,6 +25,7 @@ from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.claims import Claims
 from llenergymeasure.orchestration.studies.execute import execute_study, resume_study, work_on
 from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.orchestration.studies.standing import standing_of_study
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.events import events_in
 from llenergymeasure.results.verification.places import places_of
@@ -284,6 +285,29 @@ def test_a_damaged_plan_is_refused(bench: Bench, tmp_path: Path, damage: Any, sa
     with pytest.raises(ConfigError, match=said):
         resume_study(folder, bench.options())
     assert bench.log == []
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_scatters_is_run_more_often_than_what_does_not(bench: Bench, tmp_path: Path, keeps: bool) -> None:
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        bench.log.append(str(plan.config.name))
+        raw = fake_process_result(plan)
+        # Every other run of b takes a tenth longer.
+        longer_s = 0.2 if bench.log.count("b") % 2 and plan.config.name == "b" else 0.0
+        return raw.model_copy(update={"window_end_s": raw.window_end_s + longer_s})
+
+    execution = StudyExecutionConfig(cycles=3, stop=StopConfig(metric="tokens_per_second", max_cycles=6))
+    given = study_of("a", "b", output_dir=tmp_path if keeps else None, execution=execution)
+    study = executed(bench, given, launcher=FakeLauncher(run))
+    assert (bench.log.count("a"), bench.log.count("b")) == (3, 6)
+    assert study.n_planned == 12
+    if keeps:
+        (folder,) = tmp_path.iterdir()
+        standing = standing_of_study(folder)
+        assert (standing.state, standing.n_finished, standing.n_to_do, standing.n_not_needed) == ("finished", 9, 0, 3)
+        bench.log.clear()
+        resume_study(folder, bench.options())
+        assert bench.log == []
 
 
 def test_a_new_study_names_an_unfinished_one_of_the_same_plan(
