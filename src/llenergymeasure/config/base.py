@@ -3,7 +3,7 @@
 import difflib
 import functools
 import json
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -172,7 +172,7 @@ class ConfigModel(BaseModel):
     def sections(self) -> "Iterator[tuple[str, ConfigModel]]":
         """The models inside of this one by dotted name, each before those that it holds itself."""
         for name, value in vars(self).items():
-            kind: Hashable = type(value)
+            kind: Any = type(value)
             if _is_section(kind):
                 yield name, value
                 yield from ((f"{name}.{inner}", model) for inner, model in value.sections())
