@@ -93,10 +93,10 @@ class _Expansion:
         return found
 
     def _look_at_exclusions(self, surveys: Sequence[Survey]) -> None:
-        for exclusion in self._document.exclusions:
-            matched = any(each.n_excluded[exclusion] for each in surveys)
+        for number, exclusion in enumerate(self._document.exclusions):
+            matched = any(each.excluded_by >> number & 1 for each in surveys)
             # One that names what a flag or a variable has replaced is let be.
-            if not matched and not self._varied.replaced & set(exclusion.keys):
+            if not matched and not self._varied.replaced & exclusion.conditions.keys():
                 self._problems.add(exclusion.at, f"no combination has {exclusion.in_words}")
         if surveys and not self._varied.listed and not any(each.experiments for each in surveys):
             self._problems.add(("exclude",), "this leaves nothing to run")
