@@ -45,6 +45,14 @@ def expanded_text(text: str) -> str:
         return text
 
 
+def is_there(text: str) -> bool:
+    """Whether something on the disk has this text as its path."""
+    try:
+        return os.path.lexists(expanded_text(text))
+    except (OSError, ValueError):
+        return False
+
+
 def is_under_home(text: str) -> bool:
     """Whether a text is a path that is written from the user's home on: ``~/...`` or ``~user/...``."""
     return text.startswith(_SHORT) and "/" in text

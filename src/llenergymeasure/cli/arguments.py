@@ -1,14 +1,46 @@
 """What comes in as an argument."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from llenergymeasure._paths import expanded, unnameable
+from llenergymeasure._paths import expanded, is_there, unnameable
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.exceptions import config_error
 
 _MOST_SHOWN = 80
+
+
+class Texts(click.types.StringParamType):
+    """A text, or several with commas between them: these are a tuple. The path of a file that is there is one text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text, or a tuple of texts."""
+        convert = super().convert
+        return _one_or_several(value, lambda text: convert(text, param, ctx), lambda why: self.fail(why, param, ctx))
+
+
+class Integers(click.types.IntParamType):
+    """A whole number, or several with commas between them: these are a tuple."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or a tuple of numbers."""
+        convert: Callable[..., Any] = super().convert
+        return _one_or_several(value, lambda text: convert(text, param, ctx), lambda why: self.fail(why, param, ctx))
+
+
+def _one_or_several(value: Any, convert: Callable[[str], Any], fail: Callable[[str], Any]) -> Any:
+    if not isinstance(value, str):
+        return value
+    texts = [value] if "," not in value or is_there(value) else [text.strip() for text in value.split(",")]
+    if len(texts) > 1 and not all(texts):
+        return fail(f"{in_a_line(value[:_MOST_SHOWN])!r} has nothing between two commas.")
+    values = tuple(convert(text) for text in texts)
+    if len(set(values)) < len(values):
+        return fail(f"{in_a_line(value[:_MOST_SHOWN])!r} has a value twice.")
+    return values[0] if len(values) == 1 else values
 
 
 class UserPath(click.Path):

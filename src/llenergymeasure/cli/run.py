@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import click
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
-from llenergymeasure.cli.arguments import UserPath
+from llenergymeasure.cli.arguments import Integers, Texts, UserPath
 from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.config.settings import parse_settings
+from llenergymeasure.config.settings import parse_settings, with_axes
 from llenergymeasure.config.sources import environment_source
+from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
@@ -31,15 +32,22 @@ from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.execute import execute_study
 from llenergymeasure.results.export import ArrivingCsv
 
+# Options that are fields of an engine's section, and those that say how to carry out, with the field of each.
+_OF_ENGINES = ("batch_size",)
+_OF_EXECUTION = {"timeout": "timeout_s", "cycles": "cycles", "order": "order", "seed": "seed"}
+
 
 @click.command("run")
 @click.argument("config", required=False, type=UserPath())
-@click.option("--model", help="Hub id, model directory, GGUF file, or a packaged model's short name.")
-@click.option("--backend", help="Inference engine, or auto: the first that is installed.")
-@click.option("--dataset", help="Built-in set ('mixed'), a file's path, or 'random' for random tokens.")
-@click.option("-n", "n", type=int, help="Prompts to run.")
-@click.option("--batch-size", type=int, help="Requests generated together, for engines that have it.")
-@click.option("--precision", help="fp32, fp16, bf16, or auto: what the device computes natively.")
+@click.option("--model", type=Texts(), help="Hub id, model directory, GGUF file, or a packaged model's short name.")
+@click.option("--backend", type=Texts(), help="Inference engine, or auto: the first that is installed.")
+@click.option("--dataset", type=Texts(), help="Built-in set ('mixed'), a file's path, or 'random' for random tokens.")
+@click.option("-n", "n", type=Integers(), help="Prompts to run.")
+@click.option("--batch-size", type=Integers(), help="Requests generated together, for engines that have it.")
+@click.option("--precision", type=Texts(), help="fp32, fp16, bf16, or auto: what the device computes natively.")
+@click.option("--cycles", type=int, help="Runs of each configuration of a study.  [default: 5 where something varies]")
+@click.option("--order", help="Order of a study's runs: blocks, sequential or shuffled.")
+@click.option("--seed", type=int, help="Seed of that order.")
 @click.option(
     "-o",
     "--output",
@@ -69,14 +77,15 @@ def run_command(
 ) -> int:  # fmt: skip
     """Measure the experiment or study in CONFIG (YAML), or the one given by options.
 
-    Options win over the file. Results go to a new folder under the output folder; the table goes to
-    stdout, everything else to stderr.
+    Options win over the file. Several values with commas (--batch-size 1,4,16, or --set for any
+    field) make a study of all combinations. Results go to a new folder under the output folder; the
+    table goes to stdout, everything else to stderr.
     """
     level = logs.configure(quiet=quiet, verbose=verbose)
     terms = requested_terms(fields)
     given = {name: value for name, value in fields.items() if value is not None}
     _check_export(export_csv)
-    plan = _load(config, given | {"settings": parse_settings(settings)}, output)
+    plan = _load(config, given, settings, output)
     experiments = plan.carried_out if isinstance(plan, StudyConfig) else [plan]
     # The others are in processes of their own.
     here = [each.backend for each in experiments if each.execution.launcher == "in_process"]
@@ -86,6 +95,8 @@ def run_command(
     options = RunOptions(show_progress=not quiet and sys.stderr.isatty(), log_level=level)
     csv = None if export_csv is None else ArrivingCsv(export_csv)
     if isinstance(plan, StudyConfig):
+        if plan.left_out and not quiet:
+            streams.tell(f"llem: left out: {counted(plan.left_out)}; llem run --dry-run says which, and why")
         study = execute_study(plan, replace(options, arrivals=csv))
         code = _hand_out(
             render.study(study) + beneath(study.experiments, terms), len(study.experiments), csv, study.output_dir
@@ -130,6 +141,9 @@ def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
         examined = examine(experiments, plan.output_dir, asking, ask_every_sensor=True)
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
     streams.show(render.plan(experiments, output_folder(plan.output_dir), notes))
+    left_out = plan.left_out if isinstance(plan, StudyConfig) else ()
+    if left_out:
+        streams.show("\n".join([f"# left out: {counted(left_out)}", *(f"# - {each.in_words}" for each in left_out)]))
     return 0
 
 
@@ -150,21 +164,29 @@ def _notes(chosen: Settled, found: ExaminedExperiment) -> list[str]:
     ]
 
 
-def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> ExperimentConfig | StudyConfig:
-    settings = flags["settings"]
-    fields = {name: value for name, value in flags.items() if name not in ("batch_size", "timeout", "settings")}
-    if "timeout" in flags:
-        fields["execution"] = {"timeout_s": flags["timeout"]}
-    engine_fields = {name: flags[name] for name in ("batch_size",) if name in flags}
+def _load(
+    path: Path | None, flags: Mapping[str, Any], settings: Sequence[str], output: Path | None
+) -> ExperimentConfig | StudyConfig:
+    single, axes_set = with_axes(settings)
+    fields_set = parse_settings(single)
+    given = {name: value for name, value in flags.items() if name not in _OF_EXECUTION}
+    # A dot before the name: the field of whichever engine is in use.
+    named = {f".{name}" if name in _OF_ENGINES else name: value for name, value in given.items()}
+    axes = {name: each for name, each in named.items() if isinstance(each, tuple) and name not in fields_set}
+    fields = {name: each for name, each in given.items() if not isinstance(each, tuple) and name not in _OF_ENGINES}
+    execution = {field: flags[name] for name, field in _OF_EXECUTION.items() if name in flags}
+    if execution:
+        fields["execution"] = execution
     if output is not None:
         fields["output_dir"] = output
-    if path is None and "model" not in {**environment_source().values, **fields, **settings}:
+    if path is None and "model" not in {**environment_source().values, **fields, **axes, **fields_set, **axes_set}:
         raise config_error("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
     return load_config(
         path,
         Overrides(
-            fields=merged(fields, settings),
-            engine_fields=engine_fields,
+            fields=merged(fields, fields_set),
+            engine_fields={name: given[name] for name in _OF_ENGINES if name in given and f".{name}" not in axes},
+            axes={**axes, **axes_set},
             fallbacks={"output_dir": DEFAULT_OUTPUT},
             origin="command line",
         ),

@@ -3,7 +3,8 @@
 import difflib
 import functools
 import json
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+import typing
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -171,9 +172,9 @@ class ConfigModel(BaseModel):
 
     def sections(self) -> "Iterator[tuple[str, ConfigModel]]":
         """The models inside of this one by dotted name, each before those that it holds itself."""
-        for name, value in vars(self).items():
-            kind: Hashable = type(value)
-            if _is_section(kind):
+        for name in _may_hold_models(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, ConfigModel):
                 yield name, value
                 yield from ((f"{name}.{inner}", model) for inner, model in value.sections())
 
@@ -197,9 +198,15 @@ class ConfigModel(BaseModel):
 
 
 @functools.cache
-def _is_section(kind: Any) -> bool:
-    # pydantic looks twice at what is no model, and most values are none.
-    return issubclass(kind, ConfigModel)
+def _may_hold_models(model: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that hold a model, if not always; few of the hundred that there are."""
+    return tuple(name for name, field in model.model_fields.items() if _names_a_model(field.annotation))
+
+
+def _names_a_model(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, ConfigModel):
+        return True
+    return any(map(_names_a_model, typing.get_args(annotation)))
 
 
 @functools.cache

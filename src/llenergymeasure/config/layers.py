@@ -19,7 +19,8 @@ from llenergymeasure.config.yaml_file import ConfigFile, Location
 class Overrides:
     """What wins over every file: fields, and fields of whichever engine's section is in use.
 
-    ``axes`` and ``engine_axes`` are the same with several values each, by dotted name, which make a study.
+    ``axes`` are fields with several values each, which make a study, by dotted name; ``.name`` is the field of
+    whichever engine's section is in use.
     ``fallbacks`` are fields of the caller's that everything else wins over, built-in defaults apart;
     ``origin`` is what an error in the overrides is said to come from.
     """
@@ -27,7 +28,6 @@ class Overrides:
     fields: Mapping[str, Any] = field(default_factory=dict)
     engine_fields: Mapping[str, Any] = field(default_factory=dict)
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    engine_axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     fallbacks: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
 
@@ -128,7 +128,7 @@ class Layers:
         return [
             f"--{name.replace('_', '-')}: the engine {engine!r} has no field {name}"
             for engine in engines
-            for name in (*self.overrides.engine_fields, *self.overrides.engine_axes)
+            for name in (*self.overrides.engine_fields, *(key[1:] for key in self.overrides.axes if key[0] == "."))
             if (sections := [s for choice in choices(engine) if (s := registry.section_class(choice)) is not None])
             and not any(name in section.model_fields for section in sections)
         ]

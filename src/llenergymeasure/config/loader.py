@@ -49,8 +49,11 @@ def load_config(path: str | Path | None, overrides: Overrides) -> ExperimentConf
         ValidationError: keys are right, values are not; notes say where.
     """
     layers = Layers.around(None if path is None else read_config_file(path), overrides)
-    varies = bool(overrides.axes or overrides.engine_axes)
-    return study_of(layers) if varies or is_study(layers.own) or is_study(overrides.fields) else _experiment(layers)
+    return (
+        study_of(layers)
+        if overrides.axes or is_study(layers.own) or is_study(overrides.fields)
+        else _experiment(layers)
+    )
 
 
 def load_experiment_config(path: str | Path | None, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:

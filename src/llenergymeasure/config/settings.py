@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from llenergymeasure._paths import is_there
 from llenergymeasure._secrets import is_of_a_secret
+from llenergymeasure.config.sweep.axes import twice
+from llenergymeasure.config.sweep.keys import OF_THE_STUDY, kind_of
 from llenergymeasure.config.yaml_file import parse_value, printable
 from llenergymeasure.exceptions import ConfigError
 
@@ -24,6 +27,52 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"{called}: write it as field=value or section.field=value")
         parsed.append((called, parts, text))
     return nested(parsed)
+
+
+def with_axes(settings: Iterable[str]) -> tuple[list[str], dict[str, list[Any]]]:
+    """Of settings ``a.b=c`` those of one value, and those of several, ``a.b=1,2``, by dotted name.
+
+    A comma stands between values where a list is not what the field itself takes, no file has the text as its name,
+    and it is not in quotes or brackets. Of settings of the same field the last wins.
+
+    Raises:
+        ConfigError: a value is there twice.
+    """
+    single: dict[str, list[str]] = {}
+    axes: dict[str, list[Any]] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        name = name.strip()
+        values = several(text, name)
+        if values is None:
+            axes.pop(name, None)
+            single.setdefault(name, []).append(setting)
+        else:
+            single.pop(name, None)
+            axes[name] = values
+    return [setting for each in single.values() for setting in each], axes
+
+
+def several(text: str, name: str) -> list[Any] | None:
+    """The values of a field between commas; None where the text is a single value.
+
+    Raises:
+        ConfigError: one of them is there twice.
+    """
+    key = tuple(name.split("."))
+    kind = kind_of(key) if "," in text and key[0] not in OF_THE_STUDY else None
+    if kind is None or kind.takes_list or is_there(text):
+        return None
+    try:
+        values = parse_value(f"[{text}]", name)
+    except ConfigError:
+        return None  # told as a single value
+    if not isinstance(values, list) or len(values) < 2:  # noqa: PLR2004 - several
+        return None
+    again = twice(values)
+    if again is not None:
+        raise ConfigError(f"{printable(name)}={printable(text)}: {printable(str(again))} is there twice")
+    return values
 
 
 def nested(settings: Iterable[tuple[str, Sequence[str], str]]) -> dict[str, Any]:

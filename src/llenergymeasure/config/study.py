@@ -10,6 +10,8 @@ from llenergymeasure.config.execution import ExecutionConfig, StudyExecutionConf
 from llenergymeasure.config.experiment import ExperimentConfig
 from llenergymeasure.config.sweep.left_out import LeftOut
 
+_AS_EVER = ExecutionConfig()
+
 
 class StudyConfig(ConfigModel):
     """Several experiments, run in the order given.
@@ -42,7 +44,7 @@ class StudyConfig(ConfigModel):
         for number, experiment in enumerate(experiments):
             if experiment.output_dir is not None:
                 raise ValueError(f"experiment {number} has an output_dir of its own; give the study one instead")
-            if experiment.execution != ExecutionConfig():
+            if experiment.execution != _AS_EVER:
                 raise ValueError(f"experiment {number} has an execution of its own; give the study one instead")
         return experiments
 

@@ -1,6 +1,7 @@
 """Single settings from the command line."""
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llenergymeasure.config.settings import parse_settings
+from llenergymeasure.config.settings import parse_settings, with_axes
 from llenergymeasure.exceptions import ConfigError
 from tests.unit.config.conftest import calm
 
@@ -71,3 +72,47 @@ def test_a_value_comes_back_at_its_place(parts: list[str], value: Any) -> None:
     for part in parts:
         found = found[part]
     assert found == value
+
+
+@pytest.mark.parametrize(
+    ("settings", "single", "axes"),
+    [
+        (["n=1,2"], [], {"n": [1, 2]}),
+        (["n=3", "precision=fp32, bf16"], ["n=3"], {"precision": ["fp32", "bf16"]}),
+        (["n=1,2", "n=3"], ["n=3"], {}),
+        (["n=3", "n=1,2"], [], {"n": [1, 2]}),
+        (["dataset={name: mixed, order: as_is}"], ["dataset={name: mixed, order: as_is}"], {}),
+        (["decoder={top_k: 1},{top_p: 0.5}"], [], {"decoder": [{"top_k": 1}, {"top_p": 0.5}]}),
+        (["pytorch.cache_implementation=null,static"], [], {"pytorch.cache_implementation": [None, "static"]}),
+        # One value each: in quotes, of a field that is a list, of a key of one's own, of the study, of no field.
+        (["model='a,b'"], ["model='a,b'"], {}),
+        (["pytorch.suppress_tokens=1,2"], ["pytorch.suppress_tokens=1,2"], {}),
+        (["passthrough_kwargs.a=1,2"], ["passthrough_kwargs.a=1,2"], {}),
+        (["name=a,b", "output_dir=a,b"], ["name=a,b", "output_dir=a,b"], {}),
+        (["nn=1,2"], ["nn=1,2"], {}),
+        (["n=1,", "n=,", "n=1,,2"], ["n=1,", "n=,", "n=1,,2"], {}),
+    ],
+    ids=str,
+)
+def test_commas_stand_between_values_of_a_field_that_is_no_list(
+    settings: list[str], single: list[str], axes: dict[str, list[Any]]
+) -> None:
+    assert with_axes(settings) == (single, axes)
+
+
+def test_the_name_of_a_file_that_is_there_is_one_value(tmp_path: Path) -> None:
+    name = str(tmp_path / "a,b")
+    assert with_axes([f"model={name}"])[1] == {"model": [str(tmp_path / "a"), "b"]}
+    (tmp_path / "a,b").touch()
+    assert with_axes([f"model={name}"]) == ([f"model={name}"], {})
+
+
+@calm
+@given(
+    st.lists(st.text(max_size=30) | st.from_regex(r"(n|decoder\.top_k)=[0-9,\[\]'{}]{0,9}", fullmatch=True), max_size=4)
+)
+def test_any_setting_is_single_or_several_or_a_config_error(settings: list[str]) -> None:
+    with contextlib.suppress(ConfigError):
+        single, axes = with_axes(settings)
+        assert set(single) <= set(settings)
+        assert all(len(values) > 1 for values in axes.values())

@@ -103,9 +103,9 @@ def _field(given: Given, problems: Problems) -> Field | None:
     if kind.is_only_a_list and not all(isinstance(each, list | tuple | None) for each in value):
         problems.add(given.at, "one value of this field is a list itself; give a list of lists")
         return None
-    twice = _twice(value)
-    if twice is not None:
-        problems.add(given.at, f"{printable(str(twice))} is there twice; execution.cycles runs each one several times")
+    again = twice(value)
+    if again is not None:
+        problems.add(given.at, f"{printable(str(again))} is there twice; execution.cycles runs each one several times")
         return None
     return Field(given.key, tuple(value), given.at)
 
@@ -117,7 +117,7 @@ def _no_list(value: Any, *, takes_mapping: bool, is_a_list: bool) -> str:
     return f"this is no list; give {what}, or put a single value among the fields at the top of the file"
 
 
-def _twice(values: Sequence[Any]) -> Any:
+def twice(values: Sequence[Any]) -> Any:
     """A value that is there twice; those that cannot be hashed are compared when the combinations are."""
     seen = set()
     for value in values:

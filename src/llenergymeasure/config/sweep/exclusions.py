@@ -15,49 +15,71 @@ from llenergymeasure.config.yaml_file import Location
 
 
 @dataclass(frozen=True)
-class _Condition:
-    """A field with the values, as text, that it must have; ``names`` are those of each part of its key."""
+class _Field:
+    """Where the value of a field stands: the names of each part of its key; and what it is if it is not given."""
 
     key: Key
-    allowed: frozenset[str]
     names: tuple[tuple[str, ...], ...]
     default: Any
 
-    def holds(self, engine: str, values: Mapping[str, Any]) -> bool:
-        section = engine_of(self.key)
-        if section is not None and engine not in (section, registry.AUTO):
-            return False
+    def text_in(self, values: Mapping[str, Any]) -> str:
+        """The value among the fields of an experiment, as text."""
         here: Any = values
         for names in self.names:
             here = _in_full(self.key, here)
             given = [name for name in names if isinstance(here, Mapping) and name in here]
             if not given:
-                return _text(self.key, self.default) in self.allowed
+                return _text(self.key, self.default)
             here = here[given[0]]
-        return _text(self.key, here) in self.allowed
+        return _text(self.key, here)
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Combinations in which each of these fields has one of its values."""
+    """Combinations in which each of these fields has one of its values, which are kept as text."""
 
-    conditions: tuple[_Condition, ...]
+    conditions: Mapping[Key, frozenset[str]]
     at: Location
     in_words: str
-
-    def matches(self, engine: str, values: Mapping[str, Any]) -> bool:
-        """Whether it leaves out an experiment on this engine with these fields."""
-        return all(condition.holds(engine, values) for condition in self.conditions)
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        """The fields that it names."""
-        return tuple(condition.key for condition in self.conditions)
 
     @property
     def engines(self) -> tuple[str, ...]:
         """The engines whose sections it names."""
-        return tuple(engine for key in self.keys if (engine := engine_of(key)) is not None)
+        return tuple(engine for key in self.conditions if (engine := engine_of(key)) is not None)
+
+
+class Exclusions:
+    """Which of many exclusions an experiment falls under; the bits of an integer are their numbers.
+
+    One look for each field that they name, however many they are.
+    """
+
+    def __init__(self, entries: Sequence[Exclusion]) -> None:
+        """The exclusions, numbered as they come."""
+        self._all = (1 << len(entries)) - 1
+        keys = dict.fromkeys(key for entry in entries for key in entry.conditions)
+        self._looks = [(_field_at(key), *self._of_field(key, entries)) for key in keys]
+
+    def matching(self, engine: str, values: Mapping[str, Any]) -> int:
+        """The exclusions that an experiment on this engine with these fields falls under."""
+        found = self._all
+        for field, by_text, without in self._looks:
+            section = engine_of(field.key)
+            runs = section is None or engine in (section, registry.AUTO)
+            found &= by_text.get(field.text_in(values), without) if runs else without
+            if not found:
+                break
+        return found
+
+    @staticmethod
+    def _of_field(key: Key, entries: Sequence[Exclusion]) -> tuple[Mapping[str, int], int]:
+        """For each value of a field the exclusions that allow it, and those that do not name the field."""
+        without = sum(1 << number for number, entry in enumerate(entries) if key not in entry.conditions)
+        by_text: dict[str, int] = {}
+        for number, entry in enumerate(entries):
+            for text in entry.conditions.get(key, ()):
+                by_text[text] = by_text.get(text, without) | 1 << number
+        return by_text, without
 
 
 def exclusions_in(exclude: Any, problems: Problems) -> list[Exclusion]:
@@ -73,7 +95,11 @@ def exclusions_in(exclude: Any, problems: Problems) -> list[Exclusion]:
         given = list(given_in(entry, at, problems))
         if given:
             words = ", ".join(f"{'.'.join(each.key)}: {canonical_value(each.value)}" for each in given)
-            found.append(Exclusion(tuple(map(_condition, given)), at, words))
+            conditions: dict[Key, frozenset[str]] = {}
+            for each in given:
+                values = _values_of(each)
+                conditions[each.key] = conditions.get(each.key, values) & values
+            found.append(Exclusion(conditions, at, words))
         elif isinstance(entry, Mapping) and not entry:
             problems.add(at, "this names no field, and so would leave out everything")
     return found
@@ -87,11 +113,16 @@ def canonical_value(value: Any) -> str:
         return repr(value)
 
 
-def _condition(given: Given) -> _Condition:
-    kind, value, key = kind_of(given.key), given.value, given.key
+def _values_of(given: Given) -> frozenset[str]:
+    """The values that a condition allows: one, or any of a list."""
+    kind, value = kind_of(given.key), given.value
     is_several = isinstance(value, list | tuple)
     if is_several and kind is not None and kind.is_only_a_list:
         is_several = all(isinstance(each, list | tuple | None) for each in value)
+    return frozenset(_text(given.key, each) for each in (value if is_several else [value]))
+
+
+def _field_at(key: Key) -> _Field:
     names: list[tuple[str, ...]] = []
     model: Any = ExperimentConfig
     default: Any = None
@@ -100,8 +131,7 @@ def _condition(given: Given) -> _Condition:
         names.append(tuple(dict.fromkeys((part, *others))))
         default = None if model is None else defaults_of(model).get(part)
         model = None if model is None else model_in(type_of(model, part))
-    allowed = frozenset(_text(key, each) for each in (value if is_several else [value]))
-    return _Condition(key, allowed, tuple(names), default)
+    return _Field(key, tuple(names), default)
 
 
 def _in_full(key: Key, value: Any) -> Any:

@@ -37,6 +37,7 @@ class _Expansion:
         self._layers = layers
         self._document = Document.of(layers.own)
         self._problems = self._document.problems
+        self._wrong: list[tuple[str, str]] = []
         self._varied = varied_in(self._document, layers)
         self._of_study = OfStudy(engines=self._varied.engines, fields=OF_THE_STUDY)
 
@@ -45,7 +46,8 @@ class _Expansion:
         if self._varied.makes_many or self._document.lists_experiments:
             self._look_at_engines()
         surveys = self._surveys()
-        wrong = [(self._layers.place_in_file(at), f"{name_of(at)}: {text}") for at, text in self._problems.found]
+        wrong = self._wrong
+        wrong += [(self._layers.place_in_file(at), f"{name_of(at)}: {text}") for at, text in self._problems.found]
         wrong += [line for each in surveys for line in each.wrong]
         expanded = [config for each in surveys for config, _ in each.experiments]
         lines = [*self._layers.lacking(sorted(self._varied.engines)), *lines_of(wrong)]
@@ -63,12 +65,18 @@ class _Expansion:
         return study.model_copy(update={"experiments": experiments, "left_out": left_out}) if left_out else study
 
     def _look_at_engines(self) -> None:
-        """What the file says of an engine concerns an experiment."""
+        """What the file and the command line say of an engine concerns an experiment."""
         engines = self._varied.engines
+        if registry.AUTO in engines:
+            return
+        only = f"only {', '.join(sorted(engines))}" if engines else "none"
         for at, engine in self._document.sections():
-            if engine not in engines and registry.AUTO not in engines:
-                running = f"only {', '.join(sorted(engines))}" if engines else "none"
-                self._problems.add(at, f"no configuration runs {engine} ({running}); add it to backend, or remove this")
+            if engine not in engines:
+                self._problems.add(at, f"no configuration runs {engine} ({only}); add it to backend, or remove this")
+        for one in (one for axis in self._varied.of_flags for one in axis.fields):
+            if one.engine is not None and one.engine not in engines:
+                said = f"{'.'.join(one.key)}: no configuration runs {one.engine} ({only})"
+                self._wrong.append((self._layers.overrides.origin, said))
 
     def _surveys(self) -> list[Survey]:
         if self._varied.n_combinations > MOST_CONFIGURATIONS:
@@ -85,10 +93,10 @@ class _Expansion:
         return found
 
     def _look_at_exclusions(self, surveys: Sequence[Survey]) -> None:
-        for exclusion in self._document.exclusions:
-            matched = any(each.n_excluded[exclusion] for each in surveys)
+        for number, exclusion in enumerate(self._document.exclusions):
+            matched = any(each.excluded_by >> number & 1 for each in surveys)
             # One that names what a flag or a variable has replaced is let be.
-            if not matched and not self._varied.replaced & set(exclusion.keys):
+            if not matched and not self._varied.replaced & exclusion.conditions.keys():
                 self._problems.add(exclusion.at, f"no combination has {exclusion.in_words}")
         if surveys and not self._varied.listed and not any(each.experiments for each in surveys):
             self._problems.add(("exclude",), "this leaves nothing to run")

@@ -19,11 +19,11 @@ from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.sources import Source
 from llenergymeasure.config.sweep.axes import Field
-from llenergymeasure.config.sweep.exclusions import Exclusion
+from llenergymeasure.config.sweep.exclusions import Exclusion, Exclusions
 from llenergymeasure.config.sweep.grid import Combination, Grid
 from llenergymeasure.config.sweep.keys import canonical_key
 from llenergymeasure.config.sweep.left_out import LeftOut
-from llenergymeasure.config.yaml_file import Location
+from llenergymeasure.config.yaml_file import Location, printable
 from llenergymeasure.exceptions import ConfigError
 
 # Of a combination that cannot be, and of a grid all of whose combinations cannot.
@@ -54,12 +54,15 @@ class Ground:
 
 @dataclass
 class Survey:
-    """What came of a grid: experiments with what was varied in each, and what is left out or wrong."""
+    """What came of a grid: experiments with what was varied in each, and what is left out or wrong.
+
+    The bits of ``excluded_by`` are the numbers of the exclusions that something falls under.
+    """
 
     experiments: list[tuple[ExperimentConfig, dict[str, Any]]] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     wrong: list[tuple[str, str]] = field(default_factory=list)
-    n_excluded: Counter[Exclusion] = field(default_factory=Counter)
+    excluded_by: int = 0
 
 
 def surveyed(grid: Grid, ground: Ground, exclusions: Sequence[Exclusion], is_broken: bool) -> Survey:
@@ -75,16 +78,17 @@ def surveyed(grid: Grid, ground: Ground, exclusions: Sequence[Exclusion], is_bro
         ConfigError: a value is a secret that is written out.
     """
     found = Survey()
-    failures = _Failures(grid, ground)
+    failures, excluding = _Failures(grid, ground), Exclusions(exclusions)
     stacks: dict[str, tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]] = {}
     for each in grid.combinations():
         if each.engine not in stacks:
             stacks[each.engine] = ground.stack(each.engine)
         values = _fields_of(each, grid, *stacks[each.engine])
-        matching = [exclusion for exclusion in exclusions if exclusion.matches(each.engine, values)]
+        matching = excluding.matching(each.engine, values) if exclusions else 0
         if matching:
-            found.n_excluded.update(matching)
-            found.left_out.append(_left_out(grid, each, "excluded", f"exclude: {matching[0].in_words}"))
+            found.excluded_by |= matching
+            first = exclusions[(matching & -matching).bit_length() - 1]
+            found.left_out.append(_left_out(grid, each, "excluded", f"exclude: {first.in_words}"))
             continue
         config, reason = failures.tried(each, values)
         if config is None:
@@ -101,9 +105,10 @@ def _fields_of(
     each: Combination, grid: Grid, below: Mapping[str, Any], above: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
     values = merged(below, grid.nested(each, of_the_file=True))
-    for source in (*above, grid.nested(each, of_the_file=False)):
-        values = merged(values, source) if source else values
-    return values
+    for source in above:
+        values = merged(values, source)
+    of_flags = grid.nested(each, of_the_file=False)
+    return merged(values, of_flags) if of_flags else values
 
 
 def _left_out(grid: Grid, each: Combination, kind: Literal["invalid", "excluded"], reason: str) -> LeftOut:
@@ -112,7 +117,12 @@ def _left_out(grid: Grid, each: Combination, kind: Literal["invalid", "excluded"
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON has them."""
-    found: dict[str, Any] = to_jsonable_python(dict(settings), fallback=str, inf_nan_mode="strings")
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        try:
+            found[name] = to_jsonable_python(value, fallback=str, inf_nan_mode="strings")
+        except ValueError:  # a list that holds itself
+            found[name] = printable(str(value))
     return found
 
 

@@ -16,12 +16,14 @@ from llenergymeasure.config.yaml_file import Location
 class Varied:
     """The grids of a study, each with the place in the file of what it stands on: () is the common fields.
 
-    ``listed`` are the places of explicit experiments that nothing varies, with their engines. ``replaced`` are fields
-    that vary in the file and that something above it sets.
+    ``listed`` are the places of explicit experiments that nothing varies, with their engines. ``of_flags`` are the axes
+    of the command line, which are in the grids already, ``replaced`` fields that vary in the file and that something
+    above it sets.
     """
 
     grids: tuple[tuple[Grid, Location], ...]
     listed: tuple[tuple[Location, str], ...]
+    of_flags: tuple[Axis, ...]
     replaced: frozenset[Key]
     makes_many: bool
 
@@ -38,20 +40,33 @@ class Varied:
 
 def varied_in(document: Document, layers: Layers) -> Varied:
     """What varies in a file, or on the command line over it."""
-    overrides = layers.overrides
-    of_flags = [Axis((Field(_key(name), tuple(values)),)) for name, values in overrides.axes.items()]
     # Which engines there are is known before the fields that each of them has.
-    engines = _with(document, layers, of_flags).engines
-    of_engines = [_of_engines(name, values, engines) for name, values in overrides.engine_axes.items()]
-    return _with(document, layers, [*of_flags, *(axis for axis in of_engines if axis is not None)])
+    plain = [axis for name in layers.overrides.axes if (axis := _of_flag(name, (), layers)) is not None]
+    engines = _with(document, layers, plain).engines
+    every = [axis for name in layers.overrides.axes if (axis := _of_flag(name, engines, layers)) is not None]
+    return _with(document, layers, every)
 
 
-def _key(name: str) -> Key:
-    return canonical_key(tuple(name.split(".")))
+def _of_flag(name: str, engines: Iterable[str], layers: Layers) -> Axis | None:
+    """The axis of an override; of a field of several engines one that moves together in all of them.
+
+    Where such a field is set by its own name too, that counts.
+    """
+    values = tuple(layers.overrides.axes[name])
+    if not name.startswith("."):
+        return Axis((Field(canonical_key(tuple(name.split("."))), values),))
+    own = name[1:]
+    having = [
+        engine
+        for engine in dict.fromkeys(choice for each in sorted(engines) for choice in choices(each))
+        if (section := registry.section_class(engine)) is not None and own in section.model_fields
+        if f"{engine}.{own}" not in layers.overrides.axes and not layers.above[-1].gives((engine, own))
+    ]
+    return Axis(tuple(Field((engine, own), values) for engine in having)) if having else None
 
 
 def _with(document: Document, layers: Layers, of_flags: Sequence[Axis]) -> Varied:
-    by_flags = bool(layers.overrides.axes or layers.overrides.engine_axes)
+    by_flags = bool(layers.overrides.axes)
     axes, replaced = _replaced_by(of_flags, document.axes, layers)
     grids: list[tuple[Grid, Location]] = []
     if document.has_grid or (by_flags and not document.lists_experiments):
@@ -68,19 +83,10 @@ def _with(document: Document, layers: Layers, of_flags: Sequence[Axis]) -> Varie
     return Varied(
         grids=tuple(grids),
         listed=() if by_flags else tuple(explicit),
+        of_flags=tuple(of_flags),
         replaced=frozenset(replaced),
         makes_many=document.has_grid or by_flags,
     )
-
-
-def _of_engines(name: str, values: Sequence[object], engines: Iterable[str]) -> Axis | None:
-    """An axis of the field that several engines have, which moves together in all of them."""
-    having = [
-        engine
-        for engine in dict.fromkeys(choice for each in sorted(engines) for choice in choices(each))
-        if (section := registry.section_class(engine)) is not None and name in section.model_fields
-    ]
-    return Axis(tuple(Field((engine, name), tuple(values)) for engine in having)) if having else None
 
 
 def _replaced_by(of_flags: Sequence[Axis], of_file: Sequence[Axis], layers: Layers) -> tuple[list[Axis], set[Key]]:
