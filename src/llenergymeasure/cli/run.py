@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
+from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, render_summary, streams
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
@@ -83,7 +83,7 @@ def run_command(
     csv = None if export_csv is None else ArrivingCsv(export_csv)
     if isinstance(plan, StudyConfig):
         study = execute_study(plan, replace(options, arrivals=csv))
-        code = _hand_out(render.study(study), len(study.experiments), csv, study.output_dir)
+        code = _hand_out(render_summary.study(study), len(study.experiments), csv, study.output_dir)
         return code or int(bool(study.failures or study.problems))
     kept = execute_experiment(plan, options)
     if csv is not None:

@@ -120,6 +120,29 @@ def rows(directory: StudyDirectory, plan: StudyPlan) -> StudyRows:
     return RowReader(directory, plan).read()
 
 
+def with_those_kept_here(
+    found: StudyRows,
+    plan: StudyPlan,
+    results: Mapping[int, ExperimentResult],
+    failures: Mapping[int, ExperimentFailure],
+) -> StudyRows:
+    """The same with runs that lie in no folder, by their slots, which count before what lies there."""
+    own: dict[int, SlotRow] = {}
+    problems = dict(found.problems)
+    for number, result in results.items():
+        try:
+            own[number] = row_of_result(result, plan, plan.slots[number])
+        except ConfigError as error:
+            problems[number] = str(error)
+    known = own.keys() | failures.keys()
+    return StudyRows(
+        rows={number: row for number, row in found.rows.items() if number not in known} | own,
+        failures={number: told for number, told in found.failures.items() if number not in known}
+        | {number: (failure, None) for number, failure in failures.items() if number not in own},
+        problems={number: why for number, why in problems.items() if number not in known},
+    )
+
+
 class RowReader:
     """Reads rows as they come; of a run that has finished once, its row is not looked for again."""
 
