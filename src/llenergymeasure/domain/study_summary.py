@@ -54,8 +54,8 @@ class SummaryRow:
     given. ``settings`` are those in which the configurations differ, by their dotted names. ``n_planned`` and
     ``n_failed`` are of the configuration, wherever it was run. ``metrics`` and ``ratios`` are by the names of metrics.
     ``n_requests`` and ``output_tokens`` are the least and the most of a run. ``outputs`` are letters: equal ones are
-    equal tokens for the same input. ``validity`` is the worst of the runs, ``warnings`` their flags with the number of
-    runs that have each, ``notes`` what has to be known of the row. ``best`` names the metrics of which no row has a
+    equal tokens for the same input. ``validity`` is the worst of the runs, ``n_warned`` how many of them
+    have each flag, ``notes`` what has to be known of the row. ``best`` names the metrics of which no row has a
     better mean, ``fronts`` those against which nothing is better in joules per output token and in them.
     """
 
@@ -77,7 +77,7 @@ class SummaryRow:
     energy_origin: str = ""
     validity: Literal["citable", "questionable", "not_citable"] | None = None
     validity_flags: tuple[str, ...] = ()
-    warnings: Mapping[str, int] = field(default_factory=dict)
+    n_warned: Mapping[str, int] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     best: tuple[str, ...] = ()

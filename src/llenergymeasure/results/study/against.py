@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from llenergymeasure.domain.study_summary import RatioSummary
 from llenergymeasure.results.ratios import Judgement, Ratio, judged, paired, unpaired
@@ -30,15 +30,17 @@ class Side:
         return tuple((run.slot, run.done) for run in self.runs)
 
 
-@dataclass
 class Comparing:
-    """Compares again and again while runs come in; ratios of runs that it has seen are not worked out once more.
+    """Compares again and again while runs come in; ratios of runs that it has seen are not worked out once more."""
 
-    ``in_blocks`` says whether runs of one block are pairs; else Welch's t is taken.
-    """
+    def __init__(self, *, in_blocks: bool) -> None:
+        """Begin with nothing seen.
 
-    in_blocks: bool
-    _known: dict[tuple[str, int, str | None], tuple[tuple[_Runs, _Runs], Ratio | str]] = field(default_factory=dict)
+        Args:
+            in_blocks: whether runs of one block are pairs; else Welch's t is taken.
+        """
+        self._in_blocks = in_blocks
+        self._known: dict[tuple[str, int, str | None], tuple[tuple[_Runs, _Runs], Ratio | str]] = {}
 
     def against(self, metric: str, references: Sequence[Side], others: Sequence[Side]) -> list[RatioSummary]:
         """A metric of [n] rows over that of the reference on the same machine, as one family held to Holm's procedure.
@@ -65,7 +67,7 @@ class Comparing:
         key, of = (metric, other.configuration, other.machine), (reference.which, other.which)
         known = self._known.get(key)
         if known is None or known[0] != of:
-            known = self._known[key] = (of, _ratio(metric, reference, other, in_blocks=self.in_blocks))
+            known = self._known[key] = (of, _ratio(metric, reference, other, in_blocks=self._in_blocks))
         return known[1]
 
 

@@ -164,7 +164,7 @@ def _about_the_figures() -> list[_Column]:
         _Column(name="validity", kind="text", read=lambda row: row.validity),
         _Column(name="validity_flags", kind="text", read=lambda row: _joined(row.validity_flags)),
         _Column(name="warnings", kind="text",
-                read=lambda row: _joined(f"{flag} ({n})" for flag, n in row.warnings.items())),
+                read=lambda row: _joined(f"{flag} ({n})" for flag, n in row.n_warned.items())),
         _Column(name="outputs", kind="text", read=lambda row: _joined(row.outputs)),
         _Column(name="best", kind="text", read=lambda row: _joined(row.best)),
         _Column(name="pareto", kind="text", read=lambda row: _joined(row.fronts)),

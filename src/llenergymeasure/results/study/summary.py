@@ -144,7 +144,7 @@ class Summing:
             energy_origin=" / ".join(dict.fromkeys(str(run.values["energy_origin"]) for run in runs)),
             validity=validity,
             validity_flags=flags,
-            warnings=warnings_in(runs),
+            n_warned=warnings_in(runs),
             outputs=tuple(dict.fromkeys(letters[run.slot] for run in runs if run.slot in letters)),
             notes=tuple(notes_of(runs, metrics, n_planned, n_failed)),
         )

@@ -53,7 +53,7 @@ def test_a_flag_of_some_runs_says_of_how_many(summed: Summed) -> None:
         "one_of_an_engine in 1 of 3 runs",
         "short_measurement_duration in 2 of 3 runs: the window is under 10 s",
     )
-    assert row.warnings == {"one_of_an_engine": 1, "short_measurement_duration": 2}
+    assert row.n_warned == {"one_of_an_engine": 1, "short_measurement_duration": 2}
     assert (row.validity, row.validity_flags) == ("questionable", ("short_measurement_duration",))
 
 
