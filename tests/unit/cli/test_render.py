@@ -308,6 +308,19 @@ def test_a_study_in_which_all_failed_says_why() -> None:
     assert "not written" in text
 
 
+def test_why_a_study_stopped_stands_beneath_its_table() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    stopped = StudyResult(
+        name="s", start_time=now, end_time=now, experiments=[with_energy()], failures=[], stopped="enough", n_planned=3
+    )
+    lines = render_summary.study(stopped).splitlines()
+    assert lines[-3:] == [
+        "1 experiments, 0 failed, 2 of 3 not run",
+        "stopped: enough",
+        "results: not written (no output folder)",
+    ]
+
+
 def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
     gpus = tuple(GpuInfo(index=i, uuid=f"GPU-{i}", name="Fake GPU", memory_total_mb=80000.0) for i in range(2))
     text = render.machine(

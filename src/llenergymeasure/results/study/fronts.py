@@ -67,7 +67,7 @@ def why_no_best(rows: Sequence[SummaryRow], kinds: _Kinds) -> list[str]:
         if why is None and not _known(rows, metric):
             why = "no energy is citable"
         if why is not None:
-            said.append(f"{metric}: none is called best, because {why}")
+            said.append(f"{metric}: no row is called best or on a front, because {why}")
     return said
 
 

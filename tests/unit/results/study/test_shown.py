@@ -144,7 +144,7 @@ def test_joules_of_other_origins_say_so_in_their_row(tmp_path: Path) -> None:
     told = [notes[mark] for mark in row[-1].split()]
     assert any(note.startswith("energy modelled from ") for note in told)
     assert any(note.startswith("the energy is not citable (energy_modelled)") for note in told)
-    assert any(line.startswith("caution: energy_per_output_token_j: none is called best") for line in lines)
+    assert any(line.startswith("caution: energy_per_output_token_j: no row is called best") for line in lines)
 
 
 def test_long_settings_stand_beneath(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_ratio_to_another_sensor_is_refused(summed: Summed) -> None:
     assert "different sensors" in str(ratio.reason)
     assert found.rows[1].ratios["tokens_per_second"].value == 1.0
     assert all(JOULES not in row.best for row in found.rows)
-    assert any("none is called best" in caution for caution in found.cautions)
+    assert any("no row is called best" in caution for caution in found.cautions)
 
 
 def test_machines_of_different_kinds_are_rows_of_their_own(summed: Summed) -> None:
