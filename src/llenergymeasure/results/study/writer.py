@@ -43,7 +43,7 @@ class SummaryWriter:
         """
         self._directory, self._plan, self._clock = directory, plan, clock
         self._summing = Summing(plan, reference)
-        self._reader = RowReader(directory, plan)
+        self._reader = RowReader(directory, plan, only_needed=True)
         self._least_s, self._tried_s = LEAST_S, float("-inf")
         self.problem: str | None = None
 
@@ -73,7 +73,7 @@ class SummaryWriter:
             failures: by slot, those of which no word could be left.
         """
         with locked(self._directory.path / LOCK_FILE):
-            found = RowReader(self._directory, self._plan).read()
+            found = RowReader(self._directory, self._plan, only_needed=True).read()
             summary = self._summing.of(found)
             self._write(summary)
         if not results and not failures:

@@ -252,3 +252,10 @@ def test_rows_say_the_same_as_results(study: Study) -> None:
         assert row.values["total_energy_j"] == result.total_energy_j
         assert row.values["tokens_per_second"] == result.tokens_per_second
     assert Summing(study.plan).of(found).n_finished == 4
+
+
+def test_what_is_kept_of_rows_is_all_that_a_summary_takes(study: Study) -> None:
+    short = RowReader(study.directory, study.plan, only_needed=True).read()
+    assert Summing(study.plan).of(short) == Summing(study.plan).of(rows(study.directory, study.plan))
+    # What thousands of them have alike is there once.
+    assert len({id(row.circumstances.definitions) for row in short.rows.values()}) == 1
