@@ -103,7 +103,8 @@ def result_of(
     row |= {"energy_j": total_j, **(device or {})}
     config = plan.configurations[slot.configuration].config(plan.execution.of_one)
     raw = fake_process_result(ExperimentPlan.of(config))
-    request = replace(raw.requests[0], first_token_s=10.0 + ttft_s)
+    times_s = (10.0 + ttft_s, 11.0, 11.5, 12.0)
+    request = replace(raw.requests[0], first_token_s=times_s[0], token_times_s=times_s)
     energy = None if total_j is None else EnergyMeasurement(total_j, duration_s, 2, devices=(DeviceEnergy(**row),))
     start = START + timedelta(hours=slot.slot)
     known = {

@@ -67,6 +67,8 @@ ORDINALS = {
     "row", "places",  # of a dataset
     "cost",  # in the currency of the terms
     "socket",  # of a machine
+    "configuration", "block", "repeat",  # of a run of a study
+    "reference", "number", "numbers", "outliers", "row_version",  # of the summary of one
 }  # fmt: skip
 
 
@@ -119,6 +121,10 @@ def numbers_of(kind: type) -> list[str]:
         "default",
         "facts",
         "wanted",  # what a column is compared with, in the column's unit
+        "rows",  # of a study, and the two below: by their slots
+        "failures",
+        "problems",
+        "files",  # their sizes in bytes, by name
     )  # functions and maps of numbers, which are no quantities themselves
     return [
         name for name, annotation in fields_of(kind).items() if holds_a_number(annotation) and name not in callables

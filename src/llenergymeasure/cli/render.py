@@ -1,7 +1,6 @@
 """Studies, plans, comparisons and machines as plain text."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import yaml
 from tabulate import tabulate
 
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.cli.text import LABEL, NONE, environment_line, letter, number, seconds, wrapped
+from llenergymeasure.cli.text import LABEL, environment_line, wrapped
 from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.config.sensors import own_names
@@ -17,117 +16,13 @@ from llenergymeasure.core.energy_backends import SensorStatus
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
-from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.domain.warnings import Verdict, in_words
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
 from llenergymeasure.results.differences import SettingDifference
-from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
 
 _MOST_DIFFERENCES = 5
 _DIGEST, DIGEST_DIGITS = "sha256:", 12
-
-
-def study(result: StudyResult) -> str:
-    """A row per experiment, failures and warnings below."""
-    letters = _output_letters(result.experiments)
-    lines = [_study_table(result, letters)]
-    if any(r.latency_stats and r.latency_stats.counted_from == "batch" for r in result.experiments):
-        lines.append("TTFT: from the start of the batch, where requests run in batches")
-    lines += _about_the_letters(letters, result.output_dir)
-    for failure in result.failures:
-        message = failure.message.replace("\n", "\n        ")
-        lines.append(f"failed: {in_a_line(failure.name)}: {failure.error_type}: {message}")
-        if result.output_dir is not None:
-            slot = f"{failure.slot:04d}-{failure.measurement_config_hash}"
-            lines.append(f"        log: {result.output_dir}/{RUNS_DIR}/{slot}/attempt-1/{LOG_FILE}")
-    lines += _about_the_warnings(result.experiments)
-    lines.append(f"{result.n_experiments} experiments, {len(result.failures)} failed")
-    lines.append(f"results: {result.output_dir or 'not written (no output folder)'}")
-    return "\n".join(lines)
-
-
-def _study_table(result: StudyResult, letters: Sequence[str]) -> str:
-    headers = [
-        "experiment", "requests", "out tok", "out tok/s", "TTFT p50 s", "energy J", "J/out tok", "origin", "validity",
-        "output",
-    ]  # fmt: skip
-    # A column only where somebody asked for it.
-    has_texts = any(r.quality for r in result.experiments)
-    headers += ["perplexity"] if has_texts else []
-    rows = [
-        [
-            r.name if r.measurement_methodology == "total" else f"{r.name} ({r.measurement_methodology})",
-            r.n_requests,
-            r.output_tokens,
-            f"{r.tokens_per_second:.1f}",
-            seconds(r.latency_stats.ttft_s.p50 if r.latency_stats and r.latency_stats.ttft_s else None),
-            number(r.total_energy_j),
-            number(r.energy_per_output_token_j),
-            r.energy_origin,
-            in_words(r.validity),
-            letter,
-            *([number(r.quality.perplexity if r.quality else None)] if has_texts else []),
-        ]
-        for r, letter in zip(result.experiments, letters, strict=True)
-    ]
-    rows += [[f.name, "failed", *[NONE] * (len(headers) - 2)] for f in result.failures]
-    cells = [[in_a_line(str(cell)) for cell in row] for row in rows]
-    return tabulate(cells, headers=headers, disable_numparse=True)
-
-
-def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
-    """A letter for each distinct output of the same prompts, such as A or B2; none where nothing can be compared."""
-    # A part of a run may have run other requests, and a limit may have cut the prompts.
-    # Of the same prompts other models may have made other tokens.
-    inputs = [
-        (r.prompts_digest, r.inputs_digest or f"{r.input_tokens} tokens", str(r.n_requests), str(r.n_requests_excluded))
-        for r in results
-    ]
-    prompts = Counter(inputs)
-    groups = [digest for digest, n in prompts.items() if n > 1]
-    found: dict[tuple[tuple[str, ...], str], str] = {}
-    letters = []
-    for r, given in zip(results, inputs, strict=True):
-        if given not in groups:
-            letters.append(NONE)
-            continue
-        key = (given, r.outputs_digest)
-        if key not in found:
-            n_known = sum(other == given for other, _ in found)
-            group = groups.index(given)
-            found[key] = letter(n_known) + (str(group + 1) if len(groups) > 1 else "")
-        letters.append(found[key])
-    return letters
-
-
-def _about_the_letters(letters: Sequence[str], study_dir: Path | None) -> list[str]:
-    """What the column ``output`` means, where it says anything."""
-    if all(letter == NONE for letter in letters):
-        return []
-    lines = ["output: equal letters are equal tokens for the same input"]
-    if any(letter[-1].isdigit() for letter in letters):
-        lines.append("        a number says which input; only letters with the same number can be compared")
-    if study_dir is not None:
-        lines.append(
-            f"        llem compare RUN RUN tells how much differs; each RUN is a folder in {study_dir}/{RUNS_DIR}"
-        )
-    return lines
-
-
-def _about_the_warnings(results: Sequence[ExperimentResult]) -> list[str]:
-    """Each flag, with the rows that have it where not all do."""
-    rows: dict[str, list[int]] = {}
-    for number_of_row, result in enumerate(results, 1):
-        for flag in {warning.flag for warning in result.warnings}:
-            rows.setdefault(flag, []).append(number_of_row)
-    if not rows:
-        return []
-    told = [
-        flag if len(numbers) == len(results) else f"{flag} (row {', '.join(map(str, numbers))})"
-        for flag, numbers in sorted(rows.items())
-    ]
-    return [f"warnings: {', '.join(told)}; texts are in each result.json"]
 
 
 def plan(experiments: Sequence[ExperimentConfig], output_dir: Path | None, notes: Sequence[Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
+from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, render_summary, streams
 from llenergymeasure.cli.arguments import Integers, Texts, UserPath
 from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
 from llenergymeasure.config.loader import Overrides, load_config
@@ -98,9 +98,8 @@ def run_command(
         if plan.left_out and not quiet:
             streams.tell(f"llem: left out: {counted(plan.left_out)}; llem run --dry-run says which, and why")
         study = execute_study(plan, replace(options, arrivals=csv))
-        code = _hand_out(
-            render.study(study) + beneath(study.experiments, terms), len(study.experiments), csv, study.output_dir
-        )
+        table = render_summary.study(study) + beneath(study.experiments, terms)
+        code = _hand_out(table, len(study.experiments), csv, study.output_dir)
         return code or int(bool(study.failures or study.problems))
     kept = execute_experiment(plan, options)
     if csv is not None:

@@ -34,6 +34,7 @@ from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
 from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.run_key import RunKey
+from llenergymeasure.domain.study_summary import StudySummary
 from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of_energy
 from llenergymeasure.domain.window import InFlight
 
@@ -347,7 +348,8 @@ class StudyResult(BaseModel):
     """The experiments of a study, in the order they were run; failed ones apart.
 
     ``problems`` says what could not be written where it belongs, and where it is. ``n_planned`` runs are in its plan,
-    and ``stopped`` says why some of them were not tried.
+    and ``stopped`` says why some of them were not tried. ``summary`` has a row for each configuration, with means,
+    intervals and comparisons, the same that the folder of a study has in files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -362,6 +364,7 @@ class StudyResult(BaseModel):
     stopped: str | None = None
     n_planned: int | None = None
     output_dir: Path | None = None
+    summary: StudySummary | None = None
 
     @property
     def n_experiments(self) -> int:

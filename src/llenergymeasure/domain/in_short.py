@@ -7,6 +7,7 @@ from llenergymeasure.domain.warnings import in_words
 
 if TYPE_CHECKING:
     from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
+    from llenergymeasure.domain.study_summary import MetricSummary, SummaryRow
 
 # Of 24 lines of a terminal.
 _MOST_ROWS = 20
@@ -27,15 +28,34 @@ def experiment(result: "ExperimentResult") -> str:
 
 
 def study(result: "StudyResult") -> str:
-    """A line per experiment, as many as a screen has."""
+    """A line per experiment, or per configuration where some were run several times, as many as a screen has."""
     lines = [f"StudyResult {result.name}: {len(result.experiments)} results, {len(result.failures)} failed"]
-    lines += [
-        f"{each.name}: {_energy(each)}, {each.tokens_per_second:,.4g} tok/s" for each in result.experiments[:_MOST_ROWS]
-    ]
-    more = len(result.experiments) - _MOST_ROWS
+    rows = () if result.summary is None else result.summary.rows
+    if any(row.n_finished > 1 for row in rows):
+        each = list(map(_configuration, rows))
+    else:
+        each = [f"{one.name}: {_energy(one)}, {one.tokens_per_second:,.4g} tok/s" for one in result.experiments]
+    lines += each[:_MOST_ROWS]
+    more = len(each) - _MOST_ROWS
     lines += [f"and {more} more"] if more > 0 else []
     lines.append("in no folder" if result.output_dir is None else f"in {result.output_dir}")
     return "<" + "\n  ".join(map(_cut, lines)) + ">"
+
+
+def _configuration(row: "SummaryRow") -> str:
+    """Means of a configuration, with the ends of their intervals."""
+    differs = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in row.settings.items())
+    figures = [
+        f"{_mean(row.metrics[metric])} {unit}"
+        for metric, unit in (("energy_per_output_token_j", "J per output token"), ("tokens_per_second", "tok/s"))
+        if row.metrics[metric].value is not None
+    ]
+    return f"{differs or row.name}: {', '.join(figures) or 'no figures'} (n={row.n_finished})"
+
+
+def _mean(found: "MetricSummary") -> str:
+    ends = "" if found.low is None or found.high is None else f" ({found.low:,.4g} to {found.high:,.4g})"
+    return f"{found.value:,.4g}{ends}"
 
 
 def _energy(result: "ExperimentResult") -> str:

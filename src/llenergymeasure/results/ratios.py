@@ -174,7 +174,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def judged(ratios: Sequence[Ratio], margin: float = MARGIN) -> list[Judgement]:
+def judged(ratios: Sequence[Ratio], margin: float = MARGIN, *, plans: bool = True) -> list[Judgement]:
     """What [n] ratios of one family say, such as all rows of a study against one.
 
     *different*: the interval excludes 1 and the ratio exceeds the margin, up or down (1 + margin, 1 / (1 + margin));
@@ -184,6 +184,7 @@ def judged(ratios: Sequence[Ratio], margin: float = MARGIN) -> list[Judgement]:
     Args:
         ratios: the family.
         margin: what is too little to matter, a fraction.
+        plans: whether to say how many runs would decide what is not, which takes longer than all the rest.
 
     Raises:
         ValueError: the margin is none between 0 and 1.
@@ -197,7 +198,7 @@ def judged(ratios: Sequence[Ratio], margin: float = MARGIN) -> list[Judgement]:
     return [
         _without_chance(ratio, margin)
         if ratio.log is None
-        else _judgement(ratio, ratio.log, margin, (next(different), next(equivalent)), len(known))
+        else _judgement(ratio, ratio.log, margin, (next(different), next(equivalent)), len(known), plans=plans)
         for ratio in ratios
     ]
 
@@ -223,7 +224,9 @@ def _p_outside(log: LogMean, width: float) -> float:
     return min(1.0, 2 * max(log.p_below(width), mirrored.p_below(width)))
 
 
-def _judgement(ratio: Ratio, log: LogMean, margin: float, p: tuple[float, float], n_family: int) -> Judgement:
+def _judgement(
+    ratio: Ratio, log: LogMean, margin: float, p: tuple[float, float], n_family: int, *, plans: bool
+) -> Judgement:
     different_p, equivalent_p = p
     exceeds = abs(log.centre) > math.log1p(margin)
     if exceeds and different_p < SIGNIFICANCE:
@@ -231,7 +234,8 @@ def _judgement(ratio: Ratio, log: LogMean, margin: float, p: tuple[float, float]
     if equivalent_p < SIGNIFICANCE:
         return Judgement(verdict="equivalent", p=different_p)
     why = _why_open(log, margin, exceeds, n_family)
-    return Judgement(verdict="inconclusive", p=different_p, reason=why, n_needed=runs_needed(ratio, margin, n_family))
+    n_needed = runs_needed(ratio, margin, n_family) if plans else None
+    return Judgement(verdict="inconclusive", p=different_p, reason=why, n_needed=n_needed)
 
 
 def _why_open(log: LogMean, margin: float, exceeds: bool, n_family: int) -> str:

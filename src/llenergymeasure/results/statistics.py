@@ -201,8 +201,9 @@ def drift(values: Sequence[float], times_s: Sequence[float], kinds: Sequence[Has
             f"{len(values)} values, {len(times_s)} times and {len(kinds)} configurations do not go together"
         )
     y, time_s = logs(values), np.asarray(times_s, dtype=np.float64)
-    member = np.array([list(dict.fromkeys(kinds)).index(kind) for kind in kinds], dtype=int)
-    n, n_kinds = y.size, len(set(kinds))
+    places = {kind: place for place, kind in enumerate(dict.fromkeys(kinds))}
+    member = np.array([places[kind] for kind in kinds], dtype=int)
+    n, n_kinds = y.size, len(places)
     df = n - n_kinds - 1
     if df < 1:
         return None

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from llenergymeasure.cli import render, render_result
+from llenergymeasure.cli import render, render_result, render_summary
 from llenergymeasure.cli.render import memory_lines
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.gpu.base import VisibleGpus
@@ -59,7 +59,7 @@ def line(text: str, label: str) -> str:
 
 def study_of(*outcomes: ExperimentResult | ExperimentFailure, output_dir: Path | None = None) -> str:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    return render.study(
+    return render_summary.study(
         StudyResult(
             name="s",
             start_time=now,
@@ -182,10 +182,11 @@ def test_the_origin_stands_next_to_the_energy(source: Source, origin: str) -> No
     assert "80 J" in row
     assert origin in row
     assert "a-sensor" in row
-    study_row = line(study_of(with_energy(source)), "a-model-pytorch-bf16")
-    assert "80" in study_row
-    assert origin in study_row
-    assert "a-sensor" in study_row
+    text = study_of(with_energy(source))
+    assert "80" in line(text, "1  a-model-pytorch-bf16")
+    beneath = line(text, "energy: ")
+    assert origin in beneath
+    assert "a-sensor" in beneath
 
 
 def test_a_sensed_energy_says_how_accurate_its_sensor_is_and_a_modelled_one_does_not() -> None:
@@ -226,11 +227,10 @@ def test_every_line_with_modelled_joules_says_so() -> None:
 
 def test_an_energy_whose_devices_are_not_known_is_not_called_unmeasured() -> None:
     known = result(energy_backend="a-sensor", energy=EnergyMeasurement(80.0, 2.0, 2))
-    for text in (
-        line(render_result.experiment(known, None), "energy, raw"),
-        line(study_of(known), "a-model-pytorch-bf16"),
-    ):
-        assert "80" in text
+    assert "80" in line(study_of(known), "1  a-model-pytorch-bf16")
+    row = line(render_result.experiment(known, None), "energy, raw")
+    assert "80" in row
+    for text in (row, line(study_of(known), "energy: ")):
         assert "not measured" not in text
         assert "a-sensor" in text
 
@@ -241,9 +241,10 @@ def test_absent_energy_says_so_and_shows_no_joules(lost: ExperimentResult) -> No
     assert "none measured; see the warnings" in line(text, "energy")
     assert not re.search(r"\d J\b", text)
     assert "energy_unavailable" in text
-    row = line(study_of(lost), "a-model-pytorch-bf16")
-    assert "not measured" in row
-    assert "sensed" not in row
+    text = study_of(lost)
+    assert line(text, "energy: ") == "energy: not measured"
+    assert "J/out tok" not in text
+    assert "sensed" not in text
 
 
 def test_adjusted_and_net_energy_stand_beside_the_raw_one() -> None:
@@ -301,7 +302,8 @@ def test_whether_the_energy_may_be_cited_is_shown_with_what_decided_it(
 ) -> None:
     found = with_energy(measurement_warnings=warnings)
     assert line(render_result.experiment(found, None), "validity").endswith(said)
-    assert said.removeprefix("the energy is ").partition(":")[0] in study_of(found).splitlines()[2]
+    verdict, _, flags = said.partition(": ")
+    assert (f"note: {verdict} ({flags})" in study_of(found)) == (verdict != "the energy is citable")
 
 
 def test_without_warnings_it_says_none() -> None:
@@ -316,20 +318,32 @@ def test_throttling_is_shown_with_its_reason_only_when_there_was_some() -> None:
     assert "throttling" not in render_result.experiment(result(thermal_throttle=ThermalThrottleInfo()), None)
 
 
-def test_failures_are_rows_of_the_study_with_their_reason_below(tmp_path: Path) -> None:
+def test_failures_stand_below_with_their_reason(tmp_path: Path) -> None:
     text = study_of(with_energy(name="good"), failure(), output_dir=tmp_path)
-    assert "failed" in line(text, "broken")
     assert line(text, "failed: broken") == "failed: broken: BackendError: no such weights"
     assert "2 experiments, 1 failed" in text
     assert str(tmp_path) in text
-    assert "warnings: energy_unavailable" in text
+    assert "note: energy_unavailable" in text
 
 
-def test_a_study_in_which_all_failed_is_still_a_table() -> None:
+def test_a_study_in_which_all_failed_says_why() -> None:
     text = study_of(failure("a"), failure("b"))
-    assert "failed" in line(text, "a ")
+    assert line(text, "failed: a") == "failed: a: BackendError: no such weights"
     assert "2 experiments, 2 failed" in text
     assert "not written" in text
+
+
+def test_why_a_study_stopped_stands_beneath_its_table() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    stopped = StudyResult(
+        name="s", start_time=now, end_time=now, experiments=[with_energy()], failures=[], stopped="enough", n_planned=3
+    )
+    lines = render_summary.study(stopped).splitlines()
+    assert lines[-3:] == [
+        "1 experiments, 0 failed, 2 of 3 not run",
+        "stopped: enough",
+        "results: not written (no output folder)",
+    ]
 
 
 def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
@@ -367,37 +381,6 @@ def test_a_floor_that_ended_early_is_said_to_have(early: bool, said: str) -> Non
         thermal_floor_ended_early=early,
     )
     assert line(render_result.experiment(with_energy(warmup_result=warmup), None), "warm-up").endswith(said)
-
-
-def test_a_letter_of_the_study_says_which_experiments_said_the_same() -> None:
-    def saying(prompts: str, tokens: str) -> ExperimentResult:
-        return result().model_copy(update={"prompts_digest": prompts, "outputs_digest": tokens})
-
-    def letters(*results: ExperimentResult) -> list[str]:
-        rows = study_of(*results).splitlines()[2 : 2 + len(results)]
-        return [row.split()[-1] for row in rows]
-
-    assert letters(saying("p", "1"), saying("p", "2"), saying("p", "1")) == ["A", "B", "A"]
-    assert letters(saying("p", "1"), saying("q", "1")) == ["-", "-"]
-    assert letters(*(saying(p, t) for p, t in ("p1", "q1", "p2", "q1", "r1"))) == ["A1", "A2", "B1", "A2", "-"]
-    part = {"n_requests_excluded": 1, "n_requests": 3}
-    assert letters(saying("p", "1"), saying("p", "1").model_copy(update=part)) == ["-", "-"]
-    read = {"inputs_digest": "another vocabulary"}
-    assert letters(saying("p", "1"), saying("p", "1").model_copy(update=read)) == ["-", "-"]
-    many = letters(*(saying("p", str(n)) for n in range(28)))
-    assert many[24:] == ["Y", "Z", "AA", "AB"]
-
-
-def test_letters_and_numbers_of_the_output_are_explained_where_there_are_any() -> None:
-    one, other = result(), result().model_copy(update={"prompts_digest": "q"})
-    assert "output: " not in study_of(one, other)
-    same = study_of(one, one, output_dir=Path("out/s"))
-    assert "output: equal letters are equal tokens for the same input\n" in same
-    assert "a number says" not in same
-    assert "llem compare RUN RUN tells how much differs; each RUN is a folder in out/s/runs\n" in same
-    two_inputs = study_of(one, one, other, other)
-    assert "a number says which input; only letters with the same number can be compared\n" in two_inputs
-    assert "llem compare" not in two_inputs
 
 
 def test_several_processes_are_counted_and_one_is_not_worth_a_line() -> None:

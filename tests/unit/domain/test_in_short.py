@@ -1,5 +1,6 @@
 """Results as Python shows them: so that they fit a screen."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.study_summary import MetricSummary, StudySummary, SummaryRow
 from llenergymeasure.testing import fake_process_result
 
 
@@ -58,3 +60,24 @@ def test_a_study_of_hundreds_fits_a_screen() -> None:
 
 def test_a_small_study_is_shown_whole() -> None:
     assert len(repr(study_of(2)).splitlines()) == 4
+
+
+def test_repeats_are_a_line_for_each_configuration() -> None:
+    metrics = {
+        "energy_per_output_token_j": MetricSummary(n=5, value=20.0, low=19.5, high=20.5),
+        "tokens_per_second": MetricSummary(n=5, value=2.0),
+    }
+    none = {name: MetricSummary(n=0) for name in metrics}
+    row = SummaryRow(
+        number=1, configuration=0, config_hash="0" * 16, name="a run", is_named=False,
+        settings={"pytorch.batch_size": 4}, machine=None, n_planned=5, n_finished=5, n_failed=0, metrics=metrics,
+    )  # fmt: skip
+    failed = replace(row, number=2, settings={}, n_finished=0, n_failed=5, metrics=none)
+    summary = StudySummary(name="s", reference=0, n_planned=150, n_finished=5, n_failed=5, rows=(row, failed))
+    lines = repr(study_of(2).model_copy(update={"summary": summary})).splitlines()
+    assert lines[1:3] == [
+        "  batch_size 4: 20 (19.5 to 20.5) J per output token, 2 tok/s (n=5)",
+        "  a run: no figures (n=0)",
+    ]
+    many = replace(summary, rows=(row,) * 300)
+    assert len(repr(study_of(2).model_copy(update={"summary": many})).splitlines()) == 23

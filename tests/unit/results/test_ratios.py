@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -239,6 +240,14 @@ def test_so_many_runs_show_a_difference_as_tables_have_it() -> None:
     found = unpaired(around(0.05, 0.05, 3), around(0.0, 0.05, 3))
     assert runs_needed(found) == 17
     assert judged([found])[0].n_needed == 17
+
+
+def test_verdicts_are_the_same_where_nothing_is_planned() -> None:
+    family = [unpaired(around(apart, 0.05, 3), around(0.0, 0.05, 3)) for apart in (0.05, 0.5, 0.0)]
+    planned, plain = judged(family), judged(family, plans=False)
+    assert [each.n_needed for each in plain] == [None] * 3
+    assert planned[0].n_needed is not None
+    assert [replace(each, n_needed=None) for each in planned] == plain
 
 
 def test_a_family_takes_more_runs() -> None:

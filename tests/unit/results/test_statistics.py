@@ -155,6 +155,27 @@ def test_configurations_one_after_the_other_are_no_drift() -> None:
     assert not found.warns
 
 
+class Counted:
+    """A configuration that counts how often it is looked up."""
+
+    n_looked_up = 0
+
+    def __hash__(self) -> int:
+        Counted.n_looked_up += 1
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def test_of_many_configurations_each_is_looked_up_a_few_times() -> None:
+    kinds = [kind for kind in [Counted() for _ in range(100)] for _ in range(3)]
+    Counted.n_looked_up = 0
+    assert drift([1.0] * 300, [float(i) for i in range(300)], kinds) is not None
+    # Not once for each of all the others.
+    assert Counted.n_looked_up <= 4 * 300
+
+
 def test_the_drift_of_several_configurations_is_that_of_a_common_slope() -> None:
     rng = np.random.default_rng(7)
     kinds = [k for block in range(6) for k in rng.permutation(3).tolist()]

@@ -26,6 +26,9 @@ from llenergymeasure.orchestration.studies.standing import unfinished_like
 from llenergymeasure.orchestration.studies.worker import StudyWorker, Work
 from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure
+from llenergymeasure.results.study.rows import StudyRows, with_those_kept_here
+from llenergymeasure.results.study.summary import Summing
+from llenergymeasure.results.study.writer import SummaryWriter
 
 _log = logging.getLogger(__name__)
 
@@ -227,6 +230,12 @@ def _result(directory: StudyDirectory | None, plan: StudyPlan, work: Work, optio
                 results.append(options.repository.load(found.attempt / RESULT_FILE).kept_in(found.attempt))
             except ConfigError as error:
                 problems.append(str(error))
+    if directory is None:
+        summary = Summing(plan).of(with_those_kept_here(StudyRows(), plan, work.results, work.failures))
+    else:
+        writer = SummaryWriter(directory, plan)
+        summary = writer.finish(work.results, work.failures)
+        problems += [] if writer.problem is None else [writer.problem]
     return StudyResult(
         name=plan.name,
         start_time=plan.created,
@@ -237,4 +246,5 @@ def _result(directory: StudyDirectory | None, plan: StudyPlan, work: Work, optio
         stopped=work.stopped,
         n_planned=len(plan.slots),
         output_dir=None if directory is None else directory.path,
+        summary=summary,
     )

@@ -46,7 +46,7 @@ def as_arrow(table: ResultTable, names: Sequence[str]) -> "pa.Table":
     for name in names:
         column, values = table.column(name), table.values(name)
         if table.is_setting(name):
-            kind, values = _typed(values)
+            kind, values = typed(values)
         else:
             kind = types[column.kind]
             values = [_as_time(value) for value in values] if column.kind == "time" else values
@@ -66,7 +66,7 @@ def _as_time(value: Any) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
-def _typed(values: list[Any]) -> tuple[Any, list[Any]]:
+def typed(values: list[Any]) -> tuple[Any, list[Any]]:
     """The type that [n] values of a setting have in common, and the values in it."""
     import pyarrow as pa
 

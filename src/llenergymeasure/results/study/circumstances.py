@@ -16,9 +16,15 @@ SUMMED_UP = (
 )  # fmt: skip
 # Those for which it matters what read the joules, and of what.
 OF_JOULES = frozenset(name for name in SUMMED_UP if "energy" in name)
+# What of the columns of a run a summary goes by.
+NEEDED = (
+    *SUMMED_UP, "measurement_methodology", "validity", "validity_flags", "warnings", "sensor_accuracy_pct",
+    "energy_origin", "n_requests", "n_requests_excluded", "input_tokens", "output_tokens", "latency_counted_from",
+    "gpus", "cpu_model", "start_time", "prompts_digest", "inputs_digest", "outputs_digest",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Circumstances:
     """What stands behind the figures of a run.
 

@@ -7,9 +7,11 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -22,9 +24,11 @@ from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.persistence import MOST_BYTES, RESULT_FILE, RUNS_DIR, as_written, result_of
 from llenergymeasure.results.rows.columns import FIGURES, SETTINGS, Value
 from llenergymeasure.results.rows.extraction import NoResultError, row_in
-from llenergymeasure.results.study.circumstances import Circumstances, circumstances_of
+from llenergymeasure.results.study.circumstances import NEEDED, Circumstances, circumstances_of
 from llenergymeasure.results.study.directory import FAILURE_FILE, SlotState, StudyDirectory, kept_failure
 from llenergymeasure.results.sums import DONE_FILE, Sums
+
+T = TypeVar("T")
 
 ROWS_DIR = "rows"
 # Counts up when something in a row gets another meaning; a row of another version is made again.
@@ -34,7 +38,7 @@ _COLUMNS = frozenset(column.name for column in (*SETTINGS, *FIGURES))
 _MOST_BYTES = 2**20
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SlotRow:
     """What is kept of a finished run.
 
@@ -71,6 +75,7 @@ class StudyRows:
 
 
 _ROW = TypeAdapter(SlotRow)
+_NO_FILES: Mapping[str, int] = {}
 
 
 def row_file(directory: StudyDirectory, slot: Slot) -> Path:
@@ -135,13 +140,44 @@ def rows(directory: StudyDirectory, plan: StudyPlan) -> StudyRows:
     return RowReader(directory, plan).read()
 
 
+def with_those_kept_here(
+    found: StudyRows,
+    plan: StudyPlan,
+    results: Mapping[int, ExperimentResult],
+    failures: Mapping[int, ExperimentFailure],
+) -> StudyRows:
+    """The same with runs that lie in no folder, by their slots, which count before what lies there."""
+    own: dict[int, SlotRow] = {}
+    problems = dict(found.problems)
+    for number, result in results.items():
+        try:
+            own[number] = row_of_result(result, plan, plan.slots[number])
+        except ConfigError as error:
+            problems[number] = str(error)
+    known = own.keys() | failures.keys()
+    return StudyRows(
+        rows={number: row for number, row in found.rows.items() if number not in known} | own,
+        failures={number: told for number, told in found.failures.items() if number not in known}
+        | {number: (failure, None) for number, failure in failures.items() if number not in own},
+        problems={number: why for number, why in problems.items() if number not in known},
+    )
+
+
 class RowReader:
     """Reads rows as they come; of a run that has finished once, its row is not looked for again."""
 
-    def __init__(self, directory: StudyDirectory, plan: StudyPlan) -> None:
-        """Begin with nothing read."""
-        self._directory, self._plan = directory, plan
+    def __init__(self, directory: StudyDirectory, plan: StudyPlan, *, only_needed: bool = False) -> None:
+        """Begin with nothing read.
+
+        Args:
+            directory: the folder of the study.
+            plan: what it is.
+            only_needed: keep no more of each row than a summary takes, for whoever reads on for days.
+        """
+        self._directory, self._plan, self._only_needed = directory, plan, only_needed
         self._rows: dict[int, SlotRow] = {}
+        # What is alike in thousands of rows is kept once.
+        self._alike: dict[str, Any] = {}
 
     def read(self) -> StudyRows:
         """What there is by now."""
@@ -158,10 +194,33 @@ class RowReader:
                 failures[slot.slot] = (self._failure(slot, found.attempt), found.attempt)
                 continue
             try:
-                self._rows[slot.slot] = self._row(slot, found.attempt)
+                row = self._row(slot, found.attempt)
+                self._rows[slot.slot] = self._in_short(row) if self._only_needed else row
             except ConfigError as error:
                 problems[slot.slot] = str(error)
         return StudyRows(rows=dict(sorted(self._rows.items())), failures=failures, problems=problems)
+
+    def _in_short(self, row: SlotRow) -> SlotRow:
+        behind = row.circumstances
+        return replace(
+            row,
+            values={name: _interned(row.values[name]) for name in NEEDED},
+            circumstances=replace(
+                behind,
+                sensors=self._once(behind.sensors),
+                scopes=self._once(behind.scopes),
+                devices=self._once(behind.devices),
+                definitions=self._once(behind.definitions),
+                counted_by=self._once(behind.counted_by),
+            ),
+            config_hash=sys.intern(row.config_hash),
+            attempt=sys.intern(row.attempt),
+            files=_NO_FILES,
+        )
+
+    def _once(self, known: T) -> T:
+        # What is written alike is of one kind, and equal.
+        return cast("T", self._alike.setdefault(repr(known), known))
 
     def _begun(self) -> set[str]:
         """The names of the folders of slots, in one look."""
@@ -191,6 +250,10 @@ class RowReader:
         with contextlib.suppress(OSError):
             _write(row, file)
         return row
+
+
+def _interned(value: Value) -> Value:
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def _kept(file: Path) -> SlotRow | None:
@@ -231,7 +294,7 @@ def _made(attempt: Path, plan: StudyPlan, slot: Slot) -> SlotRow:
     except (ValueError, TypeError, RecursionError):
         raise ConfigError(in_a_line(f"{done}: it is torn or was edited")) from None
     row = _row(content, result_of(content, file, sums), plan, slot)
-    return SlotRow(**{**vars(row), "attempt": attempt.name, "done": digest, "files": files})
+    return replace(row, attempt=attempt.name, done=digest, files=files)
 
 
 def _row(content: bytes, result: ExperimentResult, plan: StudyPlan, slot: Slot) -> SlotRow:

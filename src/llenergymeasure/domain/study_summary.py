@@ -1,0 +1,117 @@
+"""What the runs of a study come to: a row for each configuration, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSummary:
+    """A metric over the runs of a configuration.
+
+    ``value`` is the geometric mean of [n] runs, of a single run its value, ``low`` to ``high`` the 95 % interval of
+    that mean, in the unit at the end of the metric's name; ``cv`` the standard deviation over the mean, a fraction.
+    ``why_none`` says why there is no value, or no interval. ``bound_pct`` is what the readings of one run leave open
+    at most, in percent: it is in no interval, and no repeating takes it away. ``outliers`` are the slots of runs too
+    far from the others; they are in all figures.
+    """
+
+    n: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    cv: float | None = None
+    why_none: str | None = None
+    bound_pct: float | None = None
+    outliers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatioSummary:
+    """A metric of a configuration over that of the reference, with the ends of its 95 % interval.
+
+    ``n`` are the runs of both, of pairs their number twice. ``p`` is against no difference, by Holm over all
+    configurations that are compared. ``reason`` says why there is no ratio, no interval or no verdict, ``notes`` what
+    has to be known beside it.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: Literal["welch", "paired", "exact"] | None = None
+    n: tuple[int, int] = (0, 0)
+    p: float | None = None
+    verdict: Literal["different", "equivalent", "inconclusive"] = "inconclusive"
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryRow:
+    """A configuration, on one kind of machine.
+
+    ``number`` counts rows from 1 on, ``configuration`` is its place in the plan; ``is_named`` says whether ``name`` was
+    given. ``settings`` are those in which the configurations differ, by their dotted names. ``n_planned`` and
+    ``n_failed`` are of the configuration, wherever it was run. ``metrics`` and ``ratios`` are by the names of metrics.
+    ``n_requests`` and ``output_tokens`` are the least and the most of a run. ``outputs`` are letters: equal ones are
+    equal tokens for the same input. ``validity`` is the worst of the runs, ``n_warned`` how many of them
+    have each flag, ``notes`` what has to be known of the row. ``best`` names the metrics of which no row has a
+    better mean, ``fronts`` those against which nothing is better in joules per output token and in them.
+    """
+
+    number: int
+    configuration: int
+    config_hash: str
+    name: str
+    is_named: bool
+    settings: Mapping[str, Any]
+    machine: str | None
+    n_planned: int
+    n_finished: int
+    n_failed: int
+    metrics: Mapping[str, MetricSummary]
+    ratios: Mapping[str, RatioSummary] = field(default_factory=dict)
+    n_requests: tuple[int, int] | None = None
+    output_tokens: tuple[int, int] | None = None
+    sensor_accuracy_pct: float | None = None
+    energy_origin: str = ""
+    validity: Literal["citable", "questionable", "not_citable"] | None = None
+    validity_flags: tuple[str, ...] = ()
+    n_warned: Mapping[str, int] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    best: tuple[str, ...] = ()
+    fronts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotFailure:
+    """A run that gave no result; ``log`` is where it has left word, from the folder of the study on."""
+
+    slot: int
+    configuration: int
+    name: str
+    error_type: str
+    message: str
+    log: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """A study in figures.
+
+    ``reference`` is the configuration that the others are held against, by its place in the plan. ``cautions`` are
+    what a reader of all rows has to know, ``problems`` what finished and could not be read.
+    ``latency_counted_from`` says what TTFT and E2E count from: ``request``, ``batch``, or both.
+    """
+
+    name: str
+    reference: int
+    n_planned: int
+    n_finished: int
+    n_failed: int
+    rows: tuple[SummaryRow, ...]
+    failures: tuple[SlotFailure, ...] = ()
+    cautions: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    latency_counted_from: tuple[str, ...] = ()

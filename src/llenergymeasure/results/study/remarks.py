@@ -1,0 +1,212 @@
+"""What stands beneath the table of a study."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from llenergymeasure._telling import in_a_line
+from llenergymeasure.domain.in_figures import number
+from llenergymeasure.domain.study_summary import RatioSummary, StudySummary, SummaryRow
+from llenergymeasure.results.ratios import MARGIN
+from llenergymeasure.results.statistics import LEAST_RUNS
+from llenergymeasure.results.study.against import COMPARED
+from llenergymeasure.results.study.circumstances import OF_JOULES
+from llenergymeasure.results.study.fronts import JOULES
+
+LABELS = {
+    JOULES: "J/out tok",
+    "total_energy_j": "energy J",
+    "energy_net_of_loaded_idle_j": "net J",
+    "energy_adjusted_j": "adjusted J",
+    "tokens_per_second": "out tok/s",
+    "ttft_p50_s": "TTFT p50 s",
+}
+MARKS_OF_FRONTS = {"tokens_per_second": "T", "ttft_p50_s": "L"}
+# More comparisons than these nobody reads line by line.
+_MOST_COMPARED = 20
+
+
+class Remark(NamedTuple):
+    """Something that stands beneath a table; what may be searched for or copied is not ``broken`` into lines."""
+
+    label: str
+    text: str
+    broken: bool = True
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The notes of rows: those of all rows, and numbers for the others."""
+
+    of_all: tuple[str, ...]
+    numbers: dict[str, int]
+    origins_differ: bool
+
+    @classmethod
+    def of(cls, summary: StudySummary) -> "Notes":
+        """Those of a summary."""
+        there = [row for row in summary.rows if row.n_finished]
+        differ = len({row.energy_origin for row in there}) > 1
+        each = [_own(row, with_origin=differ) for row in summary.rows]
+        run = [own for own, row in zip(each, summary.rows, strict=True) if row.n_finished]
+        # A note of the only row has nothing that it could be told from.
+        of_all = tuple(note for note in (run[0] if run else []) if all(note in own for own in run))
+        rest = dict.fromkeys(note for own in each for note in own if note not in of_all)
+        return cls(of_all, {note: place for place, note in enumerate(rest, 1)}, differ)
+
+    def marks(self, row: SummaryRow) -> str:
+        """The marks of a row: of the fronts that it is on, and of its notes."""
+        own = [str(self.numbers[n]) for n in _own(row, with_origin=self.origins_differ) if n in self.numbers]
+        return " ".join([*(MARKS_OF_FRONTS[metric] for metric in row.fronts), *own])
+
+
+def _own(row: SummaryRow, *, with_origin: bool) -> list[str]:
+    origin = [f"energy {row.energy_origin}"] if with_origin and row.energy_origin else []
+    return [*row.notes, *origin]
+
+
+def remarks(summary: StudySummary, notes: Notes) -> list[Remark]:
+    """What has to be known of a table, in the order in which it is read."""
+    return [
+        *_about_the_best(summary),
+        *(Remark(str(place), note) for note, place in notes.numbers.items()),
+        *_about_the_energy(summary.rows, with_origin=not notes.origins_differ),
+        *(Remark("every row" if len(summary.rows) > 1 else "note", note) for note in notes.of_all),
+        *_about_the_outputs(summary.rows),
+        *_about_the_work(summary.rows),
+        *_about_the_latency(summary),
+        *_about_the_intervals(summary.rows),
+        *_comparisons(summary),
+        *(Remark("caution", caution) for caution in summary.cautions),
+        *(Remark("problem", problem) for problem in summary.problems),
+    ]
+
+
+def failures(summary: StudySummary, folder: str | None) -> list[Remark]:
+    """Why runs failed, and where their logs are.
+
+    Args:
+        summary: the study.
+        folder: that of the study; None leaves it away from the paths.
+    """
+    said = []
+    for failure in summary.failures:
+        said.append(Remark("failed", f"{in_a_line(failure.name)}: {failure.error_type}: {failure.message}", False))
+        if failure.log is not None:
+            log = failure.log if folder is None else f"{folder}/{failure.log}"
+            said.append(Remark("        log", in_a_line(log), False))
+    return said
+
+
+def totals(summary: StudySummary) -> str:
+    """How much of a study there is."""
+    n_run = summary.n_finished + summary.n_failed
+    left = summary.n_planned - n_run - len(summary.problems)
+    more = f", {left} of {summary.n_planned} not run" if left > 0 else ""
+    return f"{n_run} experiments, {summary.n_failed} failed{more}"
+
+
+def _about_the_best(summary: StudySummary) -> list[Remark]:
+    rows = summary.rows
+    said = []
+    if any(row.best for row in rows):
+        single = "" if any(row.metrics[m].n >= LEAST_RUNS for row in rows for m in row.best) else ", of too few runs"
+        said.append(Remark("*", f"the best mean of its column{single}"))
+    for metric, mark in MARKS_OF_FRONTS.items():
+        if any(metric in row.fronts for row in rows):
+            against = LABELS[metric].removesuffix(" s")
+            said.append(Remark(mark, f"no row is better in both J/out tok and {against} (Pareto front)"))
+    return said
+
+
+def _about_the_energy(rows: Sequence[SummaryRow], *, with_origin: bool) -> list[Remark]:
+    there = [row for row in rows if row.n_finished]
+    with_energy = [row for row in there if any(row.metrics[name].n for name in OF_JOULES)]
+    said = [there[0].energy_origin] if there and with_origin else []
+    if with_energy:
+        accuracies = {row.sensor_accuracy_pct for row in with_energy}
+        bounds = [row.metrics["total_energy_j"].bound_pct for row in with_energy]
+        parts = []
+        if None not in accuracies:
+            parts.append(f"+-{max(pct for pct in accuracies if pct is not None):g} % (sensor)")
+        if all(bound is not None for bound in bounds):
+            parts.append(f"up to +-{max(bound or 0.0 for bound in bounds):.2g} % (readings)")
+        if parts:
+            said.append(f"{', '.join(parts)} stand beside all figures; repeats take nothing of it away")
+    return [Remark("energy", "; ".join(said))] if said else []
+
+
+def _about_the_outputs(rows: Sequence[SummaryRow]) -> list[Remark]:
+    outputs = {row.outputs for row in rows if row.n_finished}
+    letters = {letter for own in outputs for letter in own}
+    if not letters:
+        return []
+    if len(outputs) == 1 and len(letters) == 1:
+        return [Remark("output", "every run gave equal tokens for the same input")]
+    said = "equal letters are equal tokens for the same input"
+    if len(outputs) == 1:
+        said = f"in every row {'/'.join(next(iter(outputs)))}; {said}"
+    if any(letter[-1].isdigit() for letter in letters):
+        said += "; a number says which input, and only letters with the same number can be compared"
+    return [Remark("output", f"{said}; llem compare RUN RUN tells how much differs")]
+
+
+def _about_the_work(rows: Sequence[SummaryRow]) -> list[Remark]:
+    there = [row for row in rows if row.n_finished]
+    works = {(row.n_requests, row.output_tokens) for row in there}
+    if len(works) != 1:
+        return []
+    requests, tokens = (f"{ends[0]:,}" if ends[0] == ends[1] else f"{ends[0]:,} to {ends[1]:,}"
+                        for ends in next(iter(works)) if ends is not None)  # fmt: skip
+    return [Remark("each run", f"{requests} requests, {tokens} output tokens")]
+
+
+def _about_the_latency(summary: StudySummary) -> list[Remark]:
+    if "batch" not in summary.latency_counted_from:
+        return []
+    return [Remark("TTFT", "from the start of the batch, where requests run in batches")]
+
+
+def _about_the_intervals(rows: Sequence[SummaryRow]) -> list[Remark]:
+    found = [metric for row in rows for metric in row.metrics.values()]
+    if any(metric.low is not None for metric in found):
+        return [Remark("+-", "95 % interval of the mean over n runs, by Student's t on logarithms")]
+    n_most = max((metric.n for metric in found), default=0)
+    if not n_most:
+        return []
+    return [Remark("n", f"{n_most} at most; intervals and comparisons take {LEAST_RUNS} runs (execution.cycles)")]
+
+
+def _comparisons(summary: StudySummary) -> list[Remark]:
+    """A line for each row that is compared; none where nothing has an interval."""
+    compared = [row for row in summary.rows if any(ratio.p is not None for ratio in row.ratios.values())]
+    references = [row.number for row in summary.rows if row.configuration == summary.reference]
+    if not compared:
+        return []
+    methods = {ratio.method for row in compared for ratio in row.ratios.values() if ratio.method}
+    how = " and ".join({"paired": "paired by block", "welch": "Welch's t"}[method] for method in sorted(methods))
+    family = f", Holm over {len(compared)}" if len(compared) > 1 else ""
+    margin = f"{100 * MARGIN:g} %"
+    head = Remark(
+        f"against {' or '.join(map(str, references))}",
+        f"times its mean (95 %), {how}{family}; different: beyond {margin} and no chance; equivalent: within {margin}",
+    )
+    lines = [Remark(f"     {row.number}", _ratios(row)) for row in compared[:_MOST_COMPARED]]
+    more = len(compared) - _MOST_COMPARED
+    return [head, *lines, *([Remark("     more", f"{more} rows in summary.csv")] if more > 0 else [])]
+
+
+def _ratios(row: SummaryRow) -> str:
+    known = {metric: row.ratios[metric] for metric in COMPARED if metric in row.ratios}
+    said = [
+        f"{LABELS[metric].removesuffix(' s')} {_ratio(ratio)}"
+        for metric, ratio in known.items()
+        if ratio.value is not None
+    ]
+    said += dict.fromkeys(note for ratio in known.values() for note in ratio.notes)
+    return "; ".join(said)
+
+
+def _ratio(found: RatioSummary) -> str:
+    ends = "" if found.low is None or found.high is None else f" ({found.low:.4g} to {found.high:.4g})"
+    return f"x{number(found.value)}{ends} {found.verdict}"

@@ -1,0 +1,296 @@
+"""The runs of a study summed up: rules 9 to 13 of how a joule is obtained, over the rows that runs have left."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from llenergymeasure.config.execution import StudyExecutionConfig
+from llenergymeasure.domain.experiment import ExperimentFailure, StudyResult
+from llenergymeasure.domain.study_plan import PlannedConfiguration, Slot, StudyPlan
+from llenergymeasure.domain.study_summary import MetricSummary, RatioSummary, SlotFailure, StudySummary, SummaryRow
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
+from llenergymeasure.results.rows.settings import differing, flat_settings
+from llenergymeasure.results.statistics import LEAST_RUNS, drift, outliers, summary
+from llenergymeasure.results.study.against import COMPARED, Comparing, Side, largest_bound_pct
+from llenergymeasure.results.study.alike import kinds_in, unlike, value_in
+from llenergymeasure.results.study.circumstances import SUMMED_UP
+from llenergymeasure.results.study.fronts import marks, why_no_best
+from llenergymeasure.results.study.notes import notes_of, output_letters, validity_in, warnings_in
+from llenergymeasure.results.study.rows import SlotRow, StudyRows, with_those_kept_here
+
+# What drifts and what is far off is looked for in these; among many figures one would always seem to.
+_WATCHED = ("energy_per_output_token_j", "tokens_per_second")
+_S_PER_H = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Figures:
+    """What is worked out of the runs of a side alone: metrics, and what each of them is (``kinds_in``)."""
+
+    metrics: Mapping[str, MetricSummary]
+    kinds: Mapping[str, dict[str, frozenset[str]]]
+
+    @classmethod
+    def of(cls, runs: Sequence[SlotRow]) -> "_Figures":
+        kinds = {metric: kinds_in(metric, runs) for metric in SUMMED_UP}
+        return cls(
+            metrics={metric: _metric(metric, runs, unlike([kinds[metric]])) for metric in SUMMED_UP}, kinds=kinds
+        )
+
+
+class Summing:
+    """Sums up a study, again and again while it is run."""
+
+    def __init__(self, plan: StudyPlan, reference: int = 0) -> None:
+        """Take what is planned.
+
+        Args:
+            plan: the study.
+            reference: the configuration that the others are held against, by its place in the plan.
+
+        Raises:
+            ConfigError: there is no such configuration.
+        """
+        n = len(plan.configurations)
+        if not 0 <= reference < max(n, 1):
+            raise ConfigError(f"reference {reference}: there are {n} configurations, counted from 0")
+        self._plan, self._reference = plan, reference
+        self._comparing = Comparing(in_blocks=plan.order == "blocks")
+        # Of sides whose runs are the same as the last time nothing is worked out again.
+        self._known: dict[tuple[int, str | None], tuple[Side, _Figures]] = {}
+        names = differing(each.values for each in plan.configurations)
+        flat = (flat_settings(each.values) for each in plan.configurations)
+        self._settings = [{name: of.get(name) for name in names} for of in flat]
+        self._n_planned = [0] * n
+        for slot in plan.slots:
+            self._n_planned[slot.configuration] += 1
+
+    def of(self, found: StudyRows) -> StudySummary:
+        """What there is of the study, summed up."""
+        sides = self._sides(found)
+        n_failed = [0] * len(self._plan.configurations)
+        for number in found.failures:
+            n_failed[self._plan.slots[number].configuration] += 1
+        letters = output_letters([found.rows[number] for number in sorted(found.rows)])
+        rows = [self._row(number, side, n_failed[side.configuration], letters) for number, side in enumerate(sides, 1)]
+        rows = self._compared(rows, sides)
+        kinds = {metric: [self._figures(side).kinds[metric] for side in sides] for metric in SUMMED_UP}
+        best, fronts = marks(rows, kinds)
+        rows = [
+            replace(row, best=best.get(row.number, ()), fronts=fronts.get(row.number, ()))
+            for row in rows
+        ]  # fmt: skip
+        origins = [row.values["latency_counted_from"] for row in found.rows.values()]
+        return StudySummary(
+            name=self._plan.name,
+            reference=self._reference,
+            n_planned=len(self._plan.slots),
+            n_finished=len(found.rows),
+            n_failed=len(found.failures),
+            rows=tuple(rows),
+            failures=tuple(self._failure(number, found) for number in sorted(found.failures)),
+            cautions=(*self._cautions(sides), *why_no_best(rows, kinds)),
+            latency_counted_from=tuple(sorted({str(o) for o in origins if o is not None})),
+            problems=tuple(f"slot {number}: {why}" for number, why in sorted(found.problems.items())),
+        )
+
+    def _sides(self, found: StudyRows) -> list[Side]:
+        by_place: dict[tuple[int, str], list[SlotRow]] = {}
+        for number in sorted(found.rows):
+            row = found.rows[number]
+            by_place.setdefault((row.configuration, _machine(row) or ""), []).append(row)
+        there = {configuration for configuration, _ in by_place}
+        for configuration in range(len(self._plan.configurations)):
+            if configuration not in there:
+                by_place[(configuration, "")] = []
+        return [
+            Side(configuration=configuration, machine=machine or None, runs=tuple(runs))
+            for (configuration, machine), runs in sorted(by_place.items())
+        ]
+
+    def _figures(self, side: Side) -> _Figures:
+        key = (side.configuration, side.machine)
+        known = self._known.get(key)
+        if known is None or known[0].which != side.which:
+            known = self._known[key] = (side, _Figures.of(side.runs))
+        return known[1]
+
+    def _row(self, number: int, side: Side, n_failed: int, letters: Mapping[int, str]) -> SummaryRow:
+        runs, planned = side.runs, self._plan.configurations[side.configuration]
+        metrics = self._figures(side).metrics
+        validity, flags = validity_in(runs)
+        n_planned = self._n_planned[side.configuration]
+        accuracies_pct = [run.values["sensor_accuracy_pct"] for run in runs]
+        known_pct = [float(each) for each in accuracies_pct if each is not None]
+        return SummaryRow(
+            number=number,
+            configuration=side.configuration,
+            config_hash=planned.config_hash,
+            name=name_of(planned.values),
+            is_named=bool(planned.values.get("name")),
+            settings=self._settings[side.configuration],
+            machine=side.machine,
+            n_planned=n_planned,
+            n_finished=len(runs),
+            n_failed=n_failed,
+            metrics=metrics,
+            n_requests=_ends("n_requests", runs),
+            output_tokens=_ends("output_tokens", runs),
+            # Where one is not known, nothing is known of all.
+            sensor_accuracy_pct=max(known_pct) if known_pct and len(known_pct) == len(runs) else None,
+            energy_origin=" / ".join(dict.fromkeys(str(run.values["energy_origin"]) for run in runs)),
+            validity=validity,
+            validity_flags=flags,
+            n_warned=warnings_in(runs),
+            outputs=tuple(dict.fromkeys(letters[run.slot] for run in runs if run.slot in letters)),
+            notes=tuple(notes_of(runs, metrics, n_planned, n_failed)),
+        )
+
+    def _compared(self, rows: Sequence[SummaryRow], sides: Sequence[Side]) -> list[SummaryRow]:
+        """The rows with their ratios to the reference, each metric being a family of its own."""
+        of_reference = [row.configuration == self._reference for row in rows]
+        references = [side for side, is_one in zip(sides, of_reference, strict=True) if is_one and side.runs]
+        others = [place for place, is_one in enumerate(of_reference) if not is_one and sides[place].runs]
+        ratios: dict[int, dict[str, RatioSummary]] = {place: {} for place in others}
+        for metric in COMPARED:
+            found = self._comparing.against(metric, references, [sides[place] for place in others])
+            for place, ratio in zip(others, found, strict=True):
+                ratios[place][metric] = ratio
+        return [replace(row, ratios=ratios.get(place, {})) for place, row in enumerate(rows)]
+
+    def _failure(self, number: int, found: StudyRows) -> SlotFailure:
+        failure, attempt = found.failures[number]
+        slot = self._plan.slots[number]
+        log = None if attempt is None else "/".join([*attempt.parts[-3:], LOG_FILE])
+        return SlotFailure(
+            slot=number,
+            configuration=slot.configuration,
+            name=failure.name,
+            error_type=failure.error_type,
+            message=failure.message,
+            log=log,
+        )
+
+    def _cautions(self, sides: Sequence[Side]) -> list[str]:
+        runs = [run for side in sides for run in side.runs]
+        said = []
+        if len({run.values["inputs_digest"] or run.values["prompts_digest"] for run in runs}) > 1:
+            said.append("the runs did not all read the same tokens: energy and time are of different work")
+        if len({run.circumstances.devices for run in runs} - {()}) > 1:
+            said.append(
+                "energy was read on different devices: what their sensors are off by does not cancel in a ratio"
+            )
+        often = sum(len(side.runs) >= LEAST_RUNS for side in sides)
+        if self._plan.order == "sequential" and often > 1:
+            said.append(
+                "all runs of a configuration came one after the other: what changed meanwhile looks like a "
+                "difference; execution.order: blocks tells them apart"
+            )
+        return said + [line for metric in _WATCHED if (line := self._drift_line(metric, sides)) is not None]
+
+    def _drift_line(self, metric: str, sides: Sequence[Side]) -> str | None:
+        """A warning where a metric changed with time, whatever was run."""
+        # Another definition looks like a drift.
+        alike = [side for side in sides if self._figures(side).metrics[metric].value is not None]
+        read = [(number, run, value_in(run, metric)) for number, side in enumerate(alike) for run in side.runs]
+        known = [(number, _time_s(run), value) for number, run, value in read if value is not None]
+        found = drift(
+            [value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known]
+        )
+        if found is None or not found.warns:
+            return None
+        return (
+            f"{metric} changed by {found.change_pct:+.1f} % over {found.session_s / _S_PER_H:.1f} h, whatever was run "
+            f"(p {found.p:.2g})"
+        )
+
+
+def summary_of(study: StudyResult) -> StudySummary:
+    """The summary that a study has, or else one of its results, without a plan: nothing in it is paired."""
+    if study.summary is not None:
+        return study.summary
+    places = {config_hash: place for place, config_hash in enumerate(
+        dict.fromkeys(result.measurement_config_hash for result in study.experiments))}  # fmt: skip
+    first = {result.measurement_config_hash: result for result in reversed(study.experiments)}
+    repeats = [0] * len(places)
+    slots = []
+    for number, result in enumerate(study.experiments):
+        place = places[result.measurement_config_hash]
+        slots.append(Slot(slot=number, configuration=place, block=0, repeat=repeats[place]))
+        repeats[place] += 1
+    plan = StudyPlan(
+        study_id="", name=study.name, created=study.start_time, tool_version="", order="shuffled", seed=0,
+        execution=StudyExecutionConfig(),
+        configurations=tuple(
+            PlannedConfiguration(values=first[config_hash].effective_config, config_hash=config_hash)
+            for config_hash in places
+        ),
+        slots=tuple(slots),
+    )  # fmt: skip
+    found = with_those_kept_here(StudyRows(), plan, dict(enumerate(study.experiments)), {})
+    failures = tuple(_failure_of(failure, places, known_folder=study.output_dir is not None)
+                     for failure in study.failures)  # fmt: skip
+    n_planned = study.n_planned or study.n_experiments
+    summary = Summing(plan).of(found)
+    return replace(summary, n_planned=n_planned, n_failed=len(failures), failures=failures)
+
+
+def _failure_of(failure: ExperimentFailure, places: Mapping[str, int], *, known_folder: bool) -> SlotFailure:
+    folder = f"{RUNS_DIR}/{failure.slot:04d}-{failure.measurement_config_hash}/attempt-1"
+    return SlotFailure(
+        slot=failure.slot,
+        configuration=places.get(failure.measurement_config_hash, len(places)),
+        name=failure.name,
+        error_type=failure.error_type,
+        message=failure.message,
+        log=f"{folder}/{LOG_FILE}" if known_folder else None,
+    )
+
+
+def name_of(values: Mapping[str, Any]) -> str:
+    """What a planned configuration is called."""
+    return str(values.get("name") or f"{Path(values['model']).name}-{values['backend']}-{values['precision']}")
+
+
+def _machine(row: SlotRow) -> str | None:
+    """What kind of machine a run was on: figures of two kinds have no mean."""
+    found = row.values["gpus"] or row.values["cpu_model"]
+    return None if found is None else str(found)
+
+
+def _metric(metric: str, runs: Sequence[SlotRow], why_unlike: str | None) -> MetricSummary:
+    """A metric over runs; of ones that are not the same thing there is no mean."""
+    known = [(run.slot, value) for run in runs if (value := value_in(run, metric)) is not None]
+    if not known:
+        return MetricSummary(n=0, why_none="no run has it" if runs else "there is no run of it")
+    if why_unlike is not None:
+        return MetricSummary(n=len(known), why_none=why_unlike)
+    values = [value for _, value in known]
+    try:
+        found = summary(values)
+        far = outliers(values) if metric in _WATCHED else ()
+    except ValueError as error:
+        return MetricSummary(n=len(known), why_none=str(error))
+    return MetricSummary(
+        n=found.n,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        cv=found.cv,
+        why_none=found.why_no_interval,
+        bound_pct=largest_bound_pct(metric, runs),
+        outliers=tuple(known[place][0] for place in far),
+    )
+
+
+def _ends(name: str, runs: Sequence[SlotRow]) -> tuple[int, int] | None:
+    """The least and the most of a count; None where there is no run."""
+    counts = [int(run.values[name] or 0) for run in runs]
+    return (min(counts), max(counts)) if counts else None
+
+
+def _time_s(run: SlotRow) -> float:
+    return datetime.fromisoformat(str(run.values["start_time"])).timestamp()
