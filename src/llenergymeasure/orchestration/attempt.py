@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.knobs.restoring import restore_left
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
@@ -51,7 +52,11 @@ def planned(
 def measured(
     plan: ExperimentPlan, options: RunOptions
 ) -> tuple[list[RawProcessResult], KeyboardInterrupt | SystemExit | None]:
-    """What the processes of a plan measured, and an interruption that came when all of it was there already."""
+    """What the processes of a plan measured, and an interruption that came when all of it was there already.
+
+    GPUs that a killed process left set are set back: by an earlier run before, by one of this plan after it.
+    """
+    restore_left()
     try:
         return (options.launcher or create_launcher(plan.execution.launcher, plan.layout)).launch(plan), None
     except (KeyboardInterrupt, SystemExit) as interruption:
@@ -59,6 +64,8 @@ def measured(
         if raws is None:
             raise
         return raws, interruption
+    finally:
+        restore_left()
 
 
 def kept_of(

@@ -38,7 +38,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.
 RESERVED = frozenset(
     {
-        AUTO, "backend", "baseline", "dataset", "decoder", "energy", "execution", "experiments", "lora",
+        AUTO, "backend", "baseline", "dataset", "decoder", "device", "energy", "execution", "experiments", "lora",
         "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name", "output", "output_dir",
         "passthrough_kwargs", "phases", "precision", "random_seed", "warmup",
     }
