@@ -13,7 +13,7 @@ from pydantic import BaseModel
 import llenergymeasure
 from llenergymeasure.config.engines import EngineSection
 
-UNITS = ("_j", "_uj", "_w", "_s", "_ms", "_mb", "_pct", "_hz", "_c", "_g", "_kwh", "_per_second", "_per_tflop")
+UNITS = ("_j", "_uj", "_w", "_s", "_ms", "_mb", "_pct", "_hz", "_mhz", "_c", "_g", "_kwh", "_per_second", "_per_tflop")
 
 # Spellings that the specification fixed before the rule; this list does not grow.
 SPECIFIED = {
@@ -32,6 +32,7 @@ PURE_NUMBERS = {
     "mfu", "pue", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
+    "steps", "before", "asked", "wanted", "read",  # of knobs, whose names have the unit
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
@@ -50,6 +51,7 @@ ORDINALS = {
     "row", "places",  # of a dataset
     "cost",  # in the currency of the terms
     "socket",  # of a machine
+    "pid",
 }  # fmt: skip
 
 

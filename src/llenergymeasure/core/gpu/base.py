@@ -27,10 +27,10 @@ class KnobRefusedError(Exception):
 
 @dataclass(frozen=True)
 class KnobRange:
-    """What a knob can be set to: any value from ``lowest`` to ``highest``, or only ``steps`` where there are any."""
+    """What a knob can be set to: any value from ``low`` to ``high``, or only ``steps`` where there are any."""
 
-    lowest: float
-    highest: float
+    low: float
+    high: float
     steps: tuple[float, ...] = ()
 
 

@@ -108,8 +108,8 @@ def _out_of_range(device: GpuDeviceBase, knob: Knob, value: float) -> str | None
     known, unit = device.knob_range(knob), _UNITS[knob]
     if known is None:
         return "this card or its driver has no such knob; leave it out"
-    span = f"{known.lowest:g} to {known.highest:g} {unit}"
-    if not known.lowest <= value <= known.highest:
+    span = f"{known.low:g} to {known.high:g} {unit}"
+    if not known.low <= value <= known.high:
         return f"{value:g} {unit} is out of its range, {span}"
     if known.steps and value not in known.steps:
         return f"it has no {value:g} {unit}; the nearest of its clocks, {span}, are {_nearest(known, value)}"
