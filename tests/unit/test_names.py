@@ -32,7 +32,7 @@ PURE_NUMBERS = {
     "mfu", "pue", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
-    "steps", "before", "asked", "wanted", "read",  # of knobs, whose names have the unit
+    "steps", "before", "asked",  # of knobs, whose names have the unit
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
