@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from llenergymeasure.orchestration.device_locks import FOLDER_VARIABLE
 from tests.fakes.effort import EVERYTHING, THREADS_OF_TESTS
 
 _EXTRAS = {"pytorch": "torch", "zeus": "zeus"}
@@ -52,6 +53,8 @@ def _no_defaults_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(_empty_folder(tmp_path_factory)))
     # Notes of what GPUs were before.
     monkeypatch.setenv("XDG_STATE_HOME", str(_empty_folder(tmp_path_factory)))
+    # Tests beside each other measure simulated devices that have the same names.
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.getbasetemp() / "locks"))
 
 
 def _empty_folder(factory: pytest.TempPathFactory) -> Path:

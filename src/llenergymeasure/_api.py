@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.config.loader import load_experiment_config, load_study_config
+from llenergymeasure.config.loader import load_experiment_config, load_study_config, study_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
@@ -38,16 +38,17 @@ def run_experiment(config: str | Path | ExperimentConfig | None = None, **kwargs
 def run_study(
     config: str | Path | StudyConfig | Mapping[str, Any] | Sequence[ExperimentConfig | Mapping[str, Any]],
 ) -> StudyResult:
-    """Measure the experiments of a study in their order, each in a fresh process.
+    """Measure the experiments of a study, each in a fresh process.
 
     Args:
-        config: a YAML file, a configuration, its fields, or only its experiments.
+        config: a YAML file, a configuration, a mapping in the grammar of a file (``sweep`` and the like), or only
+            the experiments.
 
     Returns:
         Results and failures. Nothing is written unless ``output_dir`` is set.
 
     Raises:
-        ConfigError: the file is wrong.
+        ConfigError: the file or the mapping is wrong.
         ValidationError: a value is wrong (pydantic's).
         PreFlightError: this machine lacks something; nothing was run.
     """
@@ -62,7 +63,7 @@ def _study_config(
     if isinstance(config, StudyConfig):
         return config
     # As with an experiment's configuration: environment and user's file play no part.
-    return StudyConfig.model_validate(config if isinstance(config, Mapping) else {"experiments": list(config)})
+    return study_config(config if isinstance(config, Mapping) else {"experiments": list(config)})
 
 
 def _experiment_config(config: str | Path | ExperimentConfig | None, overrides: Mapping[str, Any]) -> ExperimentConfig:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, FunctionType, MethodType
 
-from llenergymeasure._telling import told
+from llenergymeasure._telling import in_a_line, told
 
 
 class LLEMError(Exception):
@@ -109,6 +109,11 @@ def _code_of(handler: object) -> CodeType | None:
     # An object of a class of its own; the system's own handlers are none.
     method = vars(type(handler)).get("__call__") if callable(handler) else None
     return method.__code__ if isinstance(method, FunctionType) else None
+
+
+def config_error(text: str) -> ConfigError:
+    """The error of a configuration, or of what a command was given, in one line whatever names are in it."""
+    return ConfigError(in_a_line(told(text)))
 
 
 def first_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import pytest
 from llenergymeasure.domain.experiment import ExperimentResult
 from tests.fakes.distributions import TOY
 from tests.fakes.faulty import LLEM, arguments, environment, finished, study
+from tests.fakes.model import write_description
 from tests.fakes.small_disk import own_mounts
 
 # Room enough for a run to be begun; the engine takes what is left of it.
@@ -300,3 +301,23 @@ def test_a_study_goes_on_after_an_engine_that_ends_the_process(tmp_path: Path) -
     assert ran.returncode == 1
     assert "failed: slot 1: ExperimentError: the measuring process ended with exit code 0" in ran.stdout
     assert [result.name for result in finished(folder / "out")] == ["slot 0", "slot 2"]
+
+
+def test_an_engine_that_ends_the_process_while_it_reads_a_text_costs_its_perplexity_only(tmp_path: Path) -> None:
+    # It gives the ids and then no answer.
+    engine = TOY.replace(
+        "    def describe(self)",
+        "    def token_log_probs(self, token_ids):\n        import os; os._exit(3)\n\n    def describe(self)",
+    )
+    model = write_description(tmp_path / "model")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    command = [*arguments(folder / "out"), "--model", str(model), "--set", "quality=true"]
+    env = environment(folder, engine)
+    ran = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
+    (result,) = finished(folder / "out")
+    assert ran.returncode == 0, ran.stderr
+    assert result.output_tokens > 0
+    assert result.quality is not None
+    assert (result.quality.perplexity, result.quality.why_not) == (None, "the process ended before it was known")
+    assert {"quality_unavailable", "engine_unload_failed"} <= {warning.flag for warning in result.warnings}

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from llenergymeasure.config.loader import load_experiment_config, load_study_config
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.sweep.looks import is_study
 from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS
@@ -21,7 +22,7 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml")) + sorted((ROOT / "example
 
 
 def experiments_of(path: Path) -> list[ExperimentConfig]:
-    if read_config_file(path).is_study:
+    if is_study(read_config_file(path).values):
         return load_study_config(path).experiments
     return [load_experiment_config(path)]
 
@@ -54,7 +55,7 @@ def test_the_example_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=example)
 def test_the_example_keeps_to_the_schema_that_its_first_line_names(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    if read_config_file(path).is_study:
+    if is_study(read_config_file(path).values):
         assert "yaml-language-server" not in text
         return
     schema_line = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)

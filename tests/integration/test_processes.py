@@ -34,6 +34,7 @@ from tests.integration.conftest import save_tiny_llama
 N = 5
 SHARED = {"data_parallel_size": 2}
 SPLIT = {"tp_plan": "auto", "tp_size": 2}
+QUALITY = {"n_scored_tokens": 400, "n_context_tokens": 64}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,21 +82,21 @@ def run(model: Path, output: Path, section: dict[str, Any], **fields: Any) -> Ru
 @pytest.fixture(scope="module")
 def alone(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same requests in one process."""
-    return run(tiny_llama, tmp_path_factory.mktemp("alone"), {})
+    return run(tiny_llama, tmp_path_factory.mktemp("alone"), {}, quality=QUALITY)
 
 
 @pytest.fixture(scope="module")
 def shared(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two processes that share the prompts, and both ask CodeCarbon for the energy of the one CPU."""
     output = tmp_path_factory.mktemp("shared")
-    return run(tiny_llama, output, SHARED, energy={"backend": "codecarbon"})
+    return run(tiny_llama, output, SHARED, energy={"backend": "codecarbon"}, quality=QUALITY)
 
 
 @pytest.fixture(scope="module")
 def split(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two processes that share the layers, warmed up until steady, which each would find at another run."""
     warmup = {"cv_threshold": 0.01, "window_size": 2, "min_prompts": 2, "max_warmup_prompts": 6}
-    return run(tiny_llama, tmp_path_factory.mktemp("split"), SPLIT, warmup=warmup)
+    return run(tiny_llama, tmp_path_factory.mktemp("split"), SPLIT, warmup=warmup, quality=QUALITY)
 
 
 @pytest.mark.parametrize("of", ["alone", "shared", "split"])
@@ -107,10 +108,26 @@ def test_all_that_they_left_comes_out_the_same_again(
     sums_written(folder)
     report = verify(folder)
     assert [str(finding) for finding in report.findings if finding.kind != "not verifiable"] == []
-    # A model's joules have no readings; nobody says again in words what it was.
+    # A model's joules have no readings, and probabilities are not kept; nobody says again in words what it was.
     named = {finding.name for finding in report.findings}
-    assert named <= {"reproducibility_notes", "energy_devices[0].energy_j", "energy_devices[1].energy_j"}
+    joules = {"energy_devices[0].energy_j", "energy_devices[1].energy_j"}
+    assert named <= {"reproducibility_notes", "quality.nll_nats", *joules}
     assert report.n_agreed > 200
+
+
+def test_a_text_is_as_probable_to_several_processes_as_to_one(alone: Run, shared: Run, split: Run) -> None:
+    expected = alone.result.quality
+    assert expected is not None
+    assert expected.perplexity is not None
+    assert shared.result.quality == expected
+    found = split.result.quality
+    assert found is not None
+    # Sums over halves of a layer are in another order.
+    assert found.perplexity == pytest.approx(expected.perplexity, rel=1e-4)
+    assert found.tokens_digest == expected.tokens_digest
+    of_shared, of_split = (read_process_results(run.folder / ".state", 2) for run in (shared, split))
+    assert [raw.quality is not None for raw in of_shared] == [True, False]
+    assert [raw.quality is not None for raw in of_split] == [True, True]
 
 
 def test_processes_that_share_the_prompts_serve_each_once_with_the_tokens_of_one(alone: Run, shared: Run) -> None:

@@ -223,3 +223,21 @@ def test_a_dry_run_says_what_cannot_be_set(program: Program) -> None:
     ran = program.run("--dry-run", power_limit_w=100)
     assert ran.returncode == 1, ran.stderr
     assert "100 W is out of its range, 200 to 700 W" in " ".join(ran.stderr.split())
+
+
+def test_a_limit_is_swept_and_each_run_has_its_own(program: Program) -> None:
+    one = {"backend": "toy", "model": "any", "n": 2, "energy": {"backend": None}, "warmup": {"enabled": False}}
+    study = {**one, "sweep": {"device.power_limit_w": [250, 300]}, "execution": {"cycles": 1, "pause_s": 0}}
+    (program.folder / "study.yaml").write_text(json.dumps(study))
+    ran = subprocess.run(
+        [*LLEM, "run", str(program.folder / "study.yaml"), "-o", str(program.folder / "out")], env=program.env,
+        cwd=program.folder, capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    results = [ExperimentResult.from_json(file) for file in (program.folder / "out").rglob("result.json")]
+    found = {
+        r.effective_config["device"]["power_limit_w"]: r.environment_snapshot.gpus[0].power_limit_w for r in results
+    }
+    assert found == {250: 250, 300: 300}
+    assert set_at_last(program.path) == {"power_cap_w": DEFAULT_W}
+    assert program.notes == []

@@ -13,7 +13,24 @@ from pydantic import BaseModel
 import llenergymeasure
 from llenergymeasure.config.engines import EngineSection
 
-UNITS = ("_j", "_uj", "_w", "_s", "_ms", "_mb", "_pct", "_hz", "_mhz", "_c", "_g", "_kwh", "_per_second", "_per_tflop")
+UNITS = (
+    "_j",
+    "_uj",
+    "_w",
+    "_s",
+    "_ms",
+    "_mb",
+    "_pct",
+    "_hz",
+    "_mhz",
+    "_c",
+    "_g",
+    "_kwh",
+    "_per_second",
+    "_per_tflop",
+    "_nats",
+    "_per_byte",
+)
 
 # Spellings that the specification fixed before the rule; this list does not grow.
 SPECIFIED = {
@@ -29,7 +46,7 @@ PURE_NUMBERS = {
     "steady_cv_threshold",
     "final_cv", "target_cv", "cv_threshold", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
     "length_penalty", "random_seed",
-    "mfu", "pue", "unseen_share", "unexplained", "counter_unexplained",
+    "mfu", "pue", "perplexity", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
     "steps", "before", "asked",  # of knobs, whose names have the unit
@@ -47,6 +64,7 @@ ORDINALS = {
     "prompts", "answer_to", "ending", "too_long", "failing", "ends_after",
     "pids_before_load", "pids_at_end", "gpu_pids", "output_ids", "exit_code",
     "answer", "position", "first", "second",  # of a difference: places and token ids
+    "prefix", "begin", "end",  # of the tokens of a text: ids and places
     "log_level",  # as logging numbers them
     "row", "places",  # of a dataset
     "cost",  # in the currency of the terms
@@ -96,6 +114,7 @@ def numbers_of(kind: type) -> list[str]:
     callables = (
         "clock",
         "sleep",
+        "tokenise_text",
         "lines",
         "read",
         "place",

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
 from llenergymeasure.cli import streams
 from llenergymeasure.config.entry_points import tried_first
@@ -21,6 +22,8 @@ DEFAULT_OUTPUT = Path("results")
 _BY_A_SIGNAL = 128
 _COMMANDS = {
     "run": "Measure an experiment or a study.",
+    "studies": "Show where studies stand, and how to go on.",
+    "worker": "Help to run a study.",
     "results": "Put saved results into a table.",
     "show": "Print a result again as after its run.",
     "compare": "Show by how much results differ, and whether that is more than chance.",
@@ -103,7 +106,8 @@ def _exit_code(args: list[str] | None) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(file=said)
-        streams.tell(said.getvalue().rstrip("\n"))
+        # What was given stands in it.
+        streams.tell(said.getvalue().replace(error.message, in_a_line(error.message)).rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         return _ended_by(signal.SIGINT, error)

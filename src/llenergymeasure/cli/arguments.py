@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from llenergymeasure._paths import expanded, unnameable
-from llenergymeasure._telling import in_a_line
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 
 _MOST_SHOWN = 80
 
@@ -28,5 +27,5 @@ class UserPath(click.Path):
         problem = unnameable(text)
         if problem is not None:
             called = param.opts[-1] if isinstance(param, click.Option) else "path"
-            raise ConfigError(f"{called} {in_a_line(text[:_MOST_SHOWN])}: {problem}")
+            raise config_error(f"{called} {text[:_MOST_SHOWN]}: {problem}")
         return super().convert(expanded(text), param, ctx)

@@ -5,10 +5,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
 from llenergymeasure.cli.text import number
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.attaching import attach_log
 
 
@@ -27,11 +28,11 @@ def attach_command(result: Path, log: Path, offset_s: float, time_zone: str) -> 
     try:
         zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(f"--time-zone: no zone is called {time_zone!r}; Europe/Berlin is one, and UTC") from None
+        raise config_error(f"--time-zone: no zone is called {time_zone!r}; Europe/Berlin is one, and UTC") from None
     joined = attach_log(result, log, offset_s=offset_s, zone=zone)
     row, about = joined.energy_devices[-1], joined.attached_logs[-1]
     show(
         f"{number(row.energy_j)} J at the wall +-{number(row.uncertainty_j)} J (window), from {about.n_readings} "
-        f"readings in {about.file}; the total stays {number(joined.total_energy_j)} J"
+        f"readings in {in_a_line(about.file)}; the total stays {number(joined.total_energy_j)} J"
     )
     return 0

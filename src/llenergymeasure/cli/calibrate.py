@@ -2,6 +2,7 @@
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import logs, render_calibration
 from llenergymeasure.cli.streams import show, tell
 from llenergymeasure.config.loader import effective_defaults
@@ -28,8 +29,8 @@ def calibrate_command(gpus: tuple[str, ...], engine: str | None, seconds: float)
     for found in calibrate(gpus, engine, seconds, stall_timeout_s):
         show(render_calibration.calibration(found.calibration))
         if found.path is None:
-            tell(f"llem: this calibration could not be kept: {found.problem}")
+            tell(in_a_line(f"llem: this calibration could not be kept: {found.problem}"))
             code = 1
         else:
-            show(f"kept in {found.path}")
+            show(in_a_line(f"kept in {found.path}"))
     return code

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import render, render_comparison
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show, tell
@@ -30,7 +31,12 @@ _TWO = 2
     help="Exit 1 when the whole interval of a ratio lies beyond a limit, such as "
     '"energy_per_output_token_j > +2%"; may be given several times.',
 )
-@click.option("--strict", is_flag=True, help="Exit 1 also where a limit lies inside the interval, or there is none.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit 1 also where a limit lies inside the interval or there is none, or one on energy rests on what is not "
+    "citable.",
+)
 @click.option(
     "--margin",
     metavar="PCT",
@@ -75,7 +81,9 @@ def compare_command(
         show(_text(found, markdown))
     for outcome in outcomes:
         if outcome.state != "kept":
-            tell(f"llem: {outcome.line}")
+            tell(in_a_line(f"llem: {outcome.line}"))
+        if strict and outcome.not_citable is not None:
+            tell(in_a_line(f"llem: {outcome.limit.written}: {outcome.not_citable}; --strict takes that for a failure"))
     return exit_code(outcomes, strict=strict)
 
 

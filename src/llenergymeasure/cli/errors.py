@@ -4,6 +4,7 @@ import logging
 
 from pydantic import ValidationError
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.config.errors import error_lines
 from llenergymeasure.exceptions import ConfigError, LLEMError
 
@@ -20,6 +21,6 @@ def describe(error: Exception) -> tuple[str, int]:
         # Such as what was kept.
         return "; ".join([str(error), *getattr(error, "__notes__", [])]), error.exit_code
     if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
+        where = in_a_line(f"{error.filename}: ") if error.filename else ""
         return f"{where}{error.strerror}; nothing half-written was kept", 1
     return f"unforeseen {type(error).__name__}: {error}; run again with --verbose for the traceback", 1

@@ -30,37 +30,8 @@ _DIGEST, DIGEST_DIGITS = "sha256:", 12
 
 def study(result: StudyResult) -> str:
     """A row per experiment, failures and warnings below."""
-    headers = [
-        "experiment",
-        "requests",
-        "out tok",
-        "out tok/s",
-        "TTFT p50 s",
-        "energy J",
-        "J/out tok",
-        "origin",
-        "validity",
-        "output",
-    ]
     letters = _output_letters(result.experiments)
-    rows = [
-        [
-            r.name if r.measurement_methodology == "total" else f"{r.name} ({r.measurement_methodology})",
-            r.n_requests,
-            r.output_tokens,
-            f"{r.tokens_per_second:.1f}",
-            seconds(r.latency_stats.ttft_s.p50 if r.latency_stats and r.latency_stats.ttft_s else None),
-            number(r.total_energy_j),
-            number(r.energy_per_output_token_j),
-            r.energy_origin,
-            in_words(r.validity),
-            letter,
-        ]
-        for r, letter in zip(result.experiments, letters, strict=True)
-    ]
-    rows += [[f.name, "failed", *[NONE] * 8] for f in result.failures]
-    cells = [[in_a_line(str(cell)) for cell in row] for row in rows]
-    lines = [tabulate(cells, headers=headers, disable_numparse=True)]
+    lines = [_study_table(result, letters)]
     if any(r.latency_stats and r.latency_stats.counted_from == "batch" for r in result.experiments):
         lines.append("TTFT: from the start of the batch, where requests run in batches")
     lines += _about_the_letters(letters, result.output_dir)
@@ -74,6 +45,35 @@ def study(result: StudyResult) -> str:
     lines.append(f"{result.n_experiments} experiments, {len(result.failures)} failed")
     lines.append(f"results: {result.output_dir or 'not written (no output folder)'}")
     return "\n".join(lines)
+
+
+def _study_table(result: StudyResult, letters: Sequence[str]) -> str:
+    headers = [
+        "experiment", "requests", "out tok", "out tok/s", "TTFT p50 s", "energy J", "J/out tok", "origin", "validity",
+        "output",
+    ]  # fmt: skip
+    # A column only where somebody asked for it.
+    has_texts = any(r.quality for r in result.experiments)
+    headers += ["perplexity"] if has_texts else []
+    rows = [
+        [
+            r.name if r.measurement_methodology == "total" else f"{r.name} ({r.measurement_methodology})",
+            r.n_requests,
+            r.output_tokens,
+            f"{r.tokens_per_second:.1f}",
+            seconds(r.latency_stats.ttft_s.p50 if r.latency_stats and r.latency_stats.ttft_s else None),
+            number(r.total_energy_j),
+            number(r.energy_per_output_token_j),
+            r.energy_origin,
+            in_words(r.validity),
+            letter,
+            *([number(r.quality.perplexity if r.quality else None)] if has_texts else []),
+        ]
+        for r, letter in zip(result.experiments, letters, strict=True)
+    ]
+    rows += [[f.name, "failed", *[NONE] * (len(headers) - 2)] for f in result.failures]
+    cells = [[in_a_line(str(cell)) for cell in row] for row in rows]
+    return tabulate(cells, headers=headers, disable_numparse=True)
 
 
 def _output_letters(results: Sequence[ExperimentResult]) -> list[str]:
@@ -195,7 +195,7 @@ def taken_names(kind: str, taken: Mapping[str, str]) -> list[str]:
 
 def user_file(path: Path) -> str:
     """Where the user's defaults are looked for."""
-    return f"{'user file':<{LABEL}}{path}{'' if path.exists() else ' (none yet)'}"
+    return f"{'user file':<{LABEL}}{in_a_line(str(path))}{'' if path.exists() else ' (none yet)'}"
 
 
 def defaults(origins: Sequence[FieldOrigin]) -> str:
@@ -237,7 +237,7 @@ def not_compared(settings: Sequence[SettingDifference], why: str) -> str:
 
 def _settings_line(settings: Sequence[SettingDifference]) -> str:
     named = [f"{s.name} {setting(s.first)} / {setting(s.second)}" for s in settings]
-    return wrapped("settings differ in", "; ".join(named) or "nothing")
+    return wrapped("settings differ in", in_a_line("; ".join(named)) or "nothing")
 
 
 def setting(value: object) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.render import DIGEST_DIGITS, setting
 from llenergymeasure.cli.text import NONE, WIDTH, letter, number, wrapped
 from llenergymeasure.results.comparing.comparison import Against, Comparison, Row, Value
@@ -29,14 +30,16 @@ def comparison(found: Comparison, *, markdown: bool = False, with_settings: bool
     """
     letters = [letter(place) for place in range(len(found.groups))]
     listed = [
-        f"{name}  {group.label} ({runs(len(group.results))})" for name, group in zip(letters, found.groups, strict=True)
+        f"{name}  {in_a_line(group.label)} ({runs(len(group.results))})"
+        for name, group in zip(letters, found.groups, strict=True)
     ]
     blocks = ["\n".join(f"- {line}" for line in listed) if markdown else "\n".join(listed)]
     rows = [row for row in found.rows if _is_shown(row)]
     blocks += [_table(rows, letters, place, markdown) for place in range(1, len(letters))]
     beside = _beside(found, rows, letters)
     facts = [fact for fact in found.differences if with_settings or fact.kind != "settings"]
-    lines = [*beside, *_differences(facts)]
+    # Names of runs and values of settings stand in them.
+    lines = [(label, in_a_line(text)) for label, text in [*beside, *_differences(facts)]]
     blocks.append("\n".join(f"- {label}: {text}" if markdown else wrapped(label, text) for label, text in lines))
     return "\n\n".join(blocks)
 
@@ -49,7 +52,7 @@ def _table(rows: Sequence[Row], letters: Sequence[str], place: int, markdown: bo
     head = ["metric", letters[0], letters[place], f"{letters[place]} / {letters[0]}", "verdict"]
     body = [
         [
-            f"{row.metric.name} ({row.metric.unit})" if markdown else row.metric.name,
+            f"{row.metric.name} ({row.metric.unit})" if markdown and row.metric.unit else row.metric.name,
             _value(row.values[0]),
             _value(row.values[place]),
             _ratio(row.against[place - 1]),
@@ -76,7 +79,8 @@ def _ratio(against: Against) -> str:
     ratio = against.ratio
     if ratio is None:
         return NONE
-    ends = "" if ratio.low is None or ratio.high is None else f" ({ratio.low:.4g} to {ratio.high:.4g})"
+    is_one = ratio.method == "exact" and ratio.low == ratio.high
+    ends = "" if is_one or ratio.low is None or ratio.high is None else f" ({ratio.low:.4g} to {ratio.high:.4g})"
     return f"{ratio.value:.4g}{ends}"
 
 

@@ -26,6 +26,7 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
         *_energy_rows(result),
         *_phase_rows(result),
         *_flops_rows(result),
+        *_quality_rows(result),
         ("peak memory", NONE if result.peak_memory_mb is None else f"{result.peak_memory_mb:,.0f} MB"),
         *_throttle_rows(result),
         ("validity", _validity_line(result)),
@@ -207,6 +208,17 @@ def _phase_line(phase: PhaseResult, origin: str) -> str:
 
 def _estimate(found: Estimate) -> str:
     return f"{number(found.value)} ({number(found.low)} to {number(found.high)})"
+
+
+def _quality_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+    found = result.quality
+    if found is None:
+        return []
+    if found.perplexity is None:
+        return [("quality", f"{NONE}; see the warnings")]
+    bits = "" if found.bits_per_byte is None else f", {number(found.bits_per_byte)} bits per byte"
+    of = f"{number(found.n_scored_tokens)} tokens of {found.text}, {number(found.n_context_tokens)} at a time"
+    return [("quality", f"perplexity {number(found.perplexity)}{bits}: {of}")]
 
 
 def _flops_rows(result: ExperimentResult) -> list[tuple[str, str]]:

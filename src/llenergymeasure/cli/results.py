@@ -6,11 +6,13 @@ from typing import Any
 import click
 
 from llenergymeasure._files import write_atomically, written_atomically
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import render_table
 from llenergymeasure.cli.arguments import UserPath
+from llenergymeasure.cli.publishing.footprint import beneath_table, footprint_on_request, requested_terms
 from llenergymeasure.cli.streams import show, tell
 from llenergymeasure.domain.experiment import SCHEMA_REVISION
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.reading import Skipped
 from llenergymeasure.results.rows.columns import FOLDER
 from llenergymeasure.results.rows.conditions import Condition
@@ -37,29 +39,33 @@ _PARQUET = "parquet"
     help="csv, json and parquet have all columns and exact values.",
 )
 @click.option("-o", "--output", type=UserPath(), help="Write to this new file in the place of stdout.")
+@footprint_on_request
 def results_command(
     paths: tuple[Path, ...], sort: tuple[str, ...], where: tuple[str, ...], columns: str | None, form: str,
-    output: Path | None,
+    output: Path | None, **options: Any,
 ) -> int:  # fmt: skip
     """Put saved results into a table: a row for each, with a column for every setting that differs.
 
     DIR is a folder of a run or a study, finished or not, a folder with such in it, a result.json, an archive of llem
-    pack, or a pattern in quotes; each result counts once. Conditions are NAME=VALUE, or with !=, <, >, <=, >=; null is
-    not set. Names of columns are those of --format csv.
+    pack, or a pattern in quotes; each result counts once, in an archive and in its folder too. Conditions are
+    NAME=VALUE, or with !=, <, >, <=, >=; null is not set. Names of columns are those of --format csv.
 
     What cannot be used is listed on stderr with its reason. Exit code 1 where that is a result that is damaged, and 0
     where it is an experiment that gave none.
     """
     _check(form, output)
+    terms = requested_terms(options)
+    if terms is not None and form != "text":
+        raise config_error(f"--format {form} has what was measured and nothing beside it; see llem footprint")
     conditions = [Condition.of(each) for each in where]
     skipped: list[Skipped] = []
     with rows_within(paths, skipped.append) as rows:
         table = ResultTable(rows, lambda value: all(each.holds(value(each.name)) for each in conditions))
     for condition in conditions:
-        table.check(condition.name)
+        table.check_condition(condition.name)
     table.sort(sort)
     names = _names(table, columns, form)
-    _hand_out(table, names, form, output)
+    _hand_out(table, names, form, output, beneath_table(table, terms))
     _tell(table, skipped)
     return int(any(each.damaged for each in skipped))
 
@@ -67,10 +73,10 @@ def results_command(
 def _check(form: str, output: Path | None) -> None:
     if output is None:
         if form == _PARQUET:
-            raise ConfigError("--format parquet: this is no text; give a file with -o FILE")
+            raise config_error("--format parquet: this is no text; give a file with -o FILE")
         return
     if output.exists():
-        raise ConfigError(f"-o {output}: this exists and is not overwritten; name another file")
+        raise config_error(f"-o {output}: this exists and is not overwritten; name another file")
 
 
 def _names(table: ResultTable, columns: str | None, form: str) -> list[str]:
@@ -80,13 +86,13 @@ def _names(table: ResultTable, columns: str | None, form: str) -> list[str]:
         return usual if form in _FOR_PEOPLE else table.all_columns()
     names = list(dict.fromkeys(filter(None, (name.strip() for name in columns.split(",")))))
     if not names:
-        raise ConfigError(f"--columns {columns!r}: names no column")
+        raise config_error(f"--columns {columns!r}: names no column")
     for name in names:
         table.check(name)
     return names
 
 
-def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | None) -> None:
+def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | None, beneath: str) -> None:
     if form == _PARQUET and output is not None:
         import pyarrow.parquet as pq
 
@@ -94,7 +100,7 @@ def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | No
         with written_atomically(output) as aside:
             pq.write_table(arrow, aside)
         return
-    text = {**_FOR_PEOPLE, **_FOR_PROGRAMS}[form](table, names)
+    text = {**_FOR_PEOPLE, **_FOR_PROGRAMS}[form](table, names) + beneath
     if output is None:
         # A carriage return would be shown as a control character.
         show(text.replace("\r\n", "\n").rstrip("\n"))
@@ -102,9 +108,21 @@ def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | No
         write_atomically(output, text if text.endswith("\n") else f"{text}\n")
 
 
+def _of_one_experiment(table: ResultTable) -> dict[str, list[str]]:
+    """The folders of the results that have an experiment's id together."""
+    found: dict[str, list[str]] = {}
+    for name, folder in zip(table.values("experiment_id"), table.values(FOLDER.name), strict=True):
+        found.setdefault(name, []).append(folder or ".")
+    return {name: folders for name, folders in found.items() if len(folders) > 1}
+
+
 def _tell(table: ResultTable, skipped: list[Skipped]) -> None:
     for each in skipped:
         tell(f"llem: passed over: {each}")
+    for folders in _of_one_experiment(table).values():
+        # Such as one before and after the log of a meter was attached.
+        named = in_a_line(", ".join(folders))
+        tell(f"llem: caution: {len(folders)} different results have the same experiment id, and all are shown: {named}")
     n_newer = sum(revision > SCHEMA_REVISION for revision in table.values("schema_revision"))
     if n_newer:
         tell(

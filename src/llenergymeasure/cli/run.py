@@ -9,15 +9,17 @@ from typing import Any
 
 import click
 
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
 from llenergymeasure.cli.arguments import UserPath
+from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
 from llenergymeasure.core.settling import Settled
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
@@ -58,6 +60,7 @@ from llenergymeasure.results.export import ArrivingCsv
 )
 @click.option("--timeout", type=float, help="End an experiment that takes longer than this many seconds.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would run, without running it.")
+@footprint_on_request
 @click.option("-q", "--quiet", is_flag=True, help="No status lines and no progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Log in detail.")
 def run_command(
@@ -70,6 +73,7 @@ def run_command(
     stdout, everything else to stderr.
     """
     level = logs.configure(quiet=quiet, verbose=verbose)
+    terms = requested_terms(fields)
     given = {name: value for name, value in fields.items() if value is not None}
     _check_export(export_csv)
     plan = _load(config, given | {"settings": parse_settings(settings)}, output)
@@ -83,12 +87,14 @@ def run_command(
     csv = None if export_csv is None else ArrivingCsv(export_csv)
     if isinstance(plan, StudyConfig):
         study = execute_study(plan, replace(options, arrivals=csv))
-        code = _hand_out(render.study(study), len(study.experiments), csv, study.output_dir)
+        code = _hand_out(
+            render.study(study) + beneath(study.experiments, terms), len(study.experiments), csv, study.output_dir
+        )
         return code or int(bool(study.failures or study.problems))
     kept = execute_experiment(plan, options)
     if csv is not None:
         csv.finished(kept.result)
-    table = render_result.experiment(kept.result, kept.directory)
+    table = render_result.experiment(kept.result, kept.directory) + beneath([kept.result], terms)
     return _hand_out(table, 1, csv, kept.directory) or int(kept.problem is not None)
 
 
@@ -103,7 +109,7 @@ def _hand_out(table: str, n_results: int, csv: ArrivingCsv | None, directory: Pa
             csv.close()
             problems += [] if csv.problem is None else [f"--export-csv {csv.path}: {csv.problem}"]
         for problem in problems:
-            streams.tell(f"llem: {problem}; {where}")
+            streams.tell(in_a_line(f"llem: {problem}; {where}"))
     return int(bool(problems))
 
 
@@ -111,9 +117,9 @@ def _check_export(path: Path | None) -> None:
     if path is None:
         return
     if path.exists():
-        raise ConfigError(f"--export-csv {path}: this exists and is not overwritten; name another file")
+        raise config_error(f"--export-csv {path}: this exists and is not overwritten; name another file")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"--export-csv {path}: {path.parent} is no folder that can be written to")
+        raise config_error(f"--export-csv {path}: {path.parent} is no folder that can be written to")
 
 
 def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
@@ -153,7 +159,7 @@ def _load(path: Path | None, flags: Mapping[str, Any], output: Path | None) -> E
     if output is not None:
         fields["output_dir"] = output
     if path is None and "model" not in {**environment_source().values, **fields, **settings}:
-        raise ConfigError("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
+        raise config_error("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
     return load_config(
         path,
         Overrides(

@@ -6,7 +6,7 @@ import click
 
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.sharing.opening import as_folder
 from llenergymeasure.results.verification.verify import in_lines, reports_of
 
@@ -24,7 +24,7 @@ def verify_command(directories: tuple[Path, ...]) -> int:
     """
     for directory in directories:
         if not directory.exists():
-            raise ConfigError(f"verify {directory}: there is no such folder or archive")
+            raise config_error(f"verify {directory}: there is no such folder or archive")
     agree = True
     for directory in directories:
         with as_folder(directory) as place:

@@ -1,8 +1,9 @@
 """The base of all configuration models."""
 
 import difflib
+import functools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -161,17 +162,18 @@ class ConfigModel(BaseModel):
 
     def dormant_beside(self, asleep: Collection[str]) -> dict[str, str]:
         """As ``dormant_fields``, where the fields ``asleep`` change nothing for a reason outside of this model."""
+        values, defaults = vars(self), defaults_of(type(self))
         return {
             name: f"it needs {' or '.join(map(in_words, wakers))}"
             for name, wakers in self.needs.items()
-            if getattr(self, name) != type(self).model_fields[name].default and not self._is_awake(name, asleep)
+            if values[name] != defaults[name] and not self._is_awake(name, asleep)
         }
 
     def sections(self) -> "Iterator[tuple[str, ConfigModel]]":
         """The models inside of this one by dotted name, each before those that it holds itself."""
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, ConfigModel):
+        for name, value in vars(self).items():
+            kind: Hashable = type(value)
+            if _is_section(kind):
                 yield name, value
                 yield from ((f"{name}.{inner}", model) for inner, model in value.sections())
 
@@ -192,6 +194,18 @@ class ConfigModel(BaseModel):
         if value is None or value is False:
             return False
         return bool(value > 1) if name in cls.one_is_off else True
+
+
+@functools.cache
+def _is_section(kind: Any) -> bool:
+    # pydantic looks twice at what is no model, and most values are none.
+    return issubclass(kind, ConfigModel)
+
+
+@functools.cache
+def defaults_of(model: type[BaseModel]) -> Mapping[str, Any]:
+    """The default of every field, looked up once: studies ask for those of thousands of configurations."""
+    return {name: field.default for name, field in model.model_fields.items()}
 
 
 def _refusals(handler: ModelWrapValidatorHandler[Any], data: Any) -> dict[Place, str]:

@@ -3,7 +3,7 @@
 import functools
 import re
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -27,8 +27,17 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 _MOST_HINTS = 50
 
 
+def name_of(location: Location) -> str:
+    """A field as it is called in a message."""
+    return ".".join(printable(str(part)) for part in location) or "configuration"
+
+
 def validated(
-    model: type[_Model], values: Mapping[str, Any], place: Callable[[Location], str], also_wrong: Sequence[str] = ()
+    model: type[_Model],
+    values: Mapping[str, Any],
+    place: Callable[[Location], str],
+    also_wrong: Sequence[str] = (),
+    name: Callable[[Location], str] = name_of,
 ) -> _Model:
     """The model of these values.
 
@@ -37,6 +46,7 @@ def validated(
         values: its fields.
         place: where the value of a field was given, such as ``file:line``; empty where there is nothing to say.
         also_wrong: lines about what is wrong and no part of the values.
+        name: what a field is called there.
 
     Raises:
         ConfigError: there are unknown keys, secrets that are written out, or lines in ``also_wrong``; one line for
@@ -45,11 +55,11 @@ def validated(
     """
     secrets = dict(literal_secrets(values))
     if secrets:
-        raise ConfigError("\n".join([*also_wrong, *_lines_beside(secrets, model, values, place)]))
+        raise ConfigError("\n".join([*also_wrong, *_lines_beside(secrets, model, values, place, name)]))
     try:
         found = model.model_validate(values)
     except ValidationError as error:
-        lines = [*also_wrong, *error_lines(error, model, place)]
+        lines = [*also_wrong, *error_lines(error, model, place, name)]
         if also_wrong or any(detail["type"] == _EXTRA for detail in error.errors(include_url=False)):
             raise ConfigError("\n".join(lines)) from None
         for line in lines:
@@ -65,24 +75,26 @@ def _lines_beside(
     model: type[BaseModel],
     values: Mapping[str, Any],
     place: Callable[[Location], str],
+    name: Callable[[Location], str],
 ) -> list[str]:
     """A line for each secret, with what else is wrong with its field, and for each other error that shows none."""
     errors: dict[Location, tuple[str, str]] = {}
     try:
         model.model_validate(without(values, secrets))
     except ValidationError as error:
-        errors = _messages(error, model)
+        errors = messages_of(error, model)
     lines = []
     for where, secret in secrets.items():
-        told = printable(f"{_name_of(where)}: {secret.told(errors.pop(where, ('', ''))[0])}", 400)
+        told = printable(f"{name(where)}: {secret.told(errors.pop(where, ('', ''))[0])}", 400)
         lines.append(f"{place(where)}: {told}" if place(where) else told)
-    return [*lines, *_in_order(errors, place)]
+    return [*lines, *_in_order(errors, place, name)]
 
 
 def error_lines(
     error: ValidationError,
     model: type[BaseModel] | None = None,
     place: Callable[[Location], str] = lambda _: "",
+    name: Callable[[Location], str] = name_of,
 ) -> list[str]:
     """One line per wrong field, ``place: field: what is wrong``, those of a file in the order of its lines.
 
@@ -90,13 +102,14 @@ def error_lines(
         error: pydantic's error.
         model: the model that was validated; default the experiment or the study, as the error says.
         place: where the value of a field was given.
+        name: what a field is called there.
     """
     if model is None:
         model = StudyConfig if error.title == "StudyConfig" else ExperimentConfig
-    return _in_order(_messages(error, model), place)
+    return _in_order(messages_of(error, model), place, name)
 
 
-def _messages(error: ValidationError, model: type[BaseModel]) -> dict[Location, tuple[str, str]]:
+def messages_of(error: ValidationError, model: type[BaseModel]) -> dict[Location, tuple[str, str]]:
     """What is wrong with each field, and what was given where that says something."""
     by_location: dict[Location, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
@@ -109,15 +122,22 @@ def _messages(error: ValidationError, model: type[BaseModel]) -> dict[Location, 
     return found
 
 
-def _in_order(errors: Mapping[Location, tuple[str, str]], place: Callable[[Location], str]) -> list[str]:
-    lines = [(place(at), f"{_name_of(at)}: {wrong}{given}") for at, (wrong, given) in errors.items()]
+def _in_order(
+    errors: Mapping[Location, tuple[str, str]], place: Callable[[Location], str], name: Callable[[Location], str]
+) -> list[str]:
+    return lines_of([(place(at), f"{name(at)}: {wrong}{given}") for at, (wrong, given) in errors.items()])
+
+
+def lines_of(errors: Iterable[tuple[str, str]]) -> list[str]:
+    """Each (place, what is wrong there) as a line, once, those of a file in the order of its lines."""
     # Stable: what has no line keeps its order and comes first.
-    lines.sort(key=lambda line: _line_number(line[0]))
-    return [f"{where}: {text}" if where else text for where, text in lines]
+    found = sorted(dict.fromkeys(errors), key=lambda line: _line_number(line[0]))
+    return [f"{where}: {text}" if where else text for where, text in found]
 
 
-def _name_of(location: Location) -> str:
-    return ".".join(printable(str(part)) for part in location) or "configuration"
+def unknown_key(location: Location) -> str:
+    """What to say of a key that an experiment does not have."""
+    return f"unknown key{_Hints(ExperimentConfig)(str(location[-1]), location[:-1])}"
 
 
 def _line_number(place: str) -> int:

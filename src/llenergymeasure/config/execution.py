@@ -7,6 +7,7 @@ from pydantic_core.core_schema import ValidationInfo
 
 from llenergymeasure.config.base import ConfigModel, Integer, Number, conflict
 
+Order = Literal["blocks", "sequential", "shuffled"]
 # Idle baseline, thermal floor and a gap of minutes are silent too; half an hour of silence is none of them.
 STALL_TIMEOUT_S = 1800.0
 
@@ -21,7 +22,9 @@ class ExecutionConfig(ConfigModel):
     on_failure: Literal["continue", "stop"] = Field(
         default="continue", description="After a failed experiment go on with the next, or stop the study."
     )
-    pause_s: Number = Field(default=0.0, ge=0, description="Seconds of rest between two experiments.")
+    pause_s: Number = Field(
+        default=0.0, ge=0, description="Seconds of rest between two experiments; with a gate at most so many."
+    )
     timeout_s: Number | None = Field(
         default=None, gt=0, description="End an experiment that takes longer than this; null waits as long as it takes."
     )
@@ -31,16 +34,28 @@ class ExecutionConfig(ConfigModel):
         description="End an experiment that shows no sign of life for so long: no processor time, no use of its GPUs, "
         "nothing read or written; null waits for ever.",
     )
+    max_memory_mb: Number | None = Field(
+        default=None,
+        gt=0,
+        description="End a run whose processes hold more than this in memory together, in MB (10^6 bytes) as the "
+        "operating system counts them as resident; null is no limit.",
+    )
+    wait_for_devices_s: Number | None = Field(
+        default=None,
+        ge=0,
+        description="How long to wait while another llem on this machine measures the same devices; null waits as long "
+        "as it takes.",
+    )
 
-    @field_validator("timeout_s")
+    @field_validator("timeout_s", "max_memory_mb")
     @classmethod
-    def _somebody_watches(cls, timeout_s: float | None, info: ValidationInfo) -> float | None:
-        if timeout_s is not None and info.data.get("launcher") == "in_process":
+    def _somebody_watches(cls, limit: float | None, info: ValidationInfo) -> float | None:
+        if limit is not None and info.data.get("launcher") == "in_process":
+            name = str(info.field_name)
             raise conflict(
-                "timeout_s cannot go with launcher: in_process, where nobody is left to end it; change one of them",
-                "timeout_s",
+                f"{name} cannot go with launcher: in_process, where nobody is left to end it; change one of them", name
             )
-        return timeout_s
+        return limit
 
 
 class StudyExecutionConfig(ExecutionConfig):
@@ -53,12 +68,27 @@ class StudyExecutionConfig(ExecutionConfig):
         description="Runs of each configuration, each in a process of its own; null is 5 where a sweep made the "
         "configurations, and 1 where they were listed.",
     )
-    order: Literal["blocks", "sequential", "shuffled"] = Field(
+    order: Order = Field(
         default="blocks",
         description="blocks: every configuration once, in a new random order for each cycle; sequential: in the order "
         "given, all runs of one after another; shuffled: all runs in one random order.",
     )
     seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of the order.")
+    gate_temperature_c: Number | None = Field(
+        default=None,
+        gt=0,
+        description="End the pause as soon as every GPU is no more than this above its temperature before the first "
+        "run, and no more than gate_power_pct above its power; null: the pause is always whole.",
+    )
+    gate_power_pct: Number = Field(
+        default=10.0, gt=0, description="How far power may be above that before the first run, in percent."
+    )
+    takeover_after_s: Number = Field(
+        default=60.0,
+        ge=1,
+        description="Where several workers run a study: take over what another has begun and given no sign of life of "
+        "for so long. One on the same machine that has died is not waited for.",
+    )
     retries: Integer = Field(
         default=0, ge=0, le=100, description="How often a run that failed is tried again, before the next is begun."
     )

@@ -4,6 +4,7 @@ Units are the last word of a field's name. ``None`` means that the field is not 
 description says what happens then. Wrong values raise pydantic's ``ValidationError``.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 from pydantic_core import CoreSchema, core_schema
 
-from llenergymeasure.config.base import Integer, Known, canonical, conflict
+from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.device import DeviceConfig
 from llenergymeasure.config.engines import (
@@ -33,12 +34,14 @@ from llenergymeasure.config.measurement import (
     WarmupConfig,
 )
 from llenergymeasure.config.names.paths import PathText
+from llenergymeasure.config.quality import QualityOrShorthand
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 
 Precision = Literal["fp32", "fp16", "bf16", "auto"]
-# Where a result goes, what it is called and who waits for it change nothing about the measurement.
-NOT_MEASURED = frozenset({"name", "output_dir"})
+# Where a result goes, what it is called and who waits for it change nothing about the measurement. Nor does quality,
+# which is looked at when everything is measured: runs with it and without it are repeats of one another.
+NOT_MEASURED = frozenset({"name", "output_dir", "quality"})
 # What idling is done for: without a sensor of energy nobody idles.
 _IDLE_FIELDS = {
     "baseline": tuple(BaselineConfig.model_fields),
@@ -58,6 +61,12 @@ class _NotWritten(str):
 
 
 _OF_THE_ENGINE: Any = _NotWritten(EngineSection.default_precision)
+
+
+@functools.cache
+def _of_defaults(section: type[EngineSection]) -> EngineSection:
+    """The section with nothing set."""
+    return section()
 
 
 def _section_of(info: ValidationInfo) -> type[EngineSection]:
@@ -126,6 +135,11 @@ class ExperimentConfig(TakesSections):
     )
     phases: PhasesConfig = Field(
         default=PhasesConfig(), description="Prefill and decode apart; true is shorthand for enabled: true."
+    )
+    quality: QualityOrShorthand = Field(
+        default=None,
+        description="Perplexity of a text beside the energy, in no hash; true is the built-in sample, a path that "
+        "text, null none.",
     )
     lora: LoRAConfig | None = Field(default=None, description="LoRA adapter; null is none.")
     device: DeviceConfig | None = Field(default=None, description="Knobs of the GPUs; null leaves them as they are.")
@@ -257,7 +271,7 @@ class ExperimentConfig(TakesSections):
         return values
 
     def identity(self) -> dict[str, Any]:
-        """``resolved`` without what changes nothing about the measurement: names, places, the preset's name."""
+        """``resolved`` without what changes nothing about the measurement: names, places, quality, a preset's name."""
         values = {key: value for key, value in self.resolved().items() if key not in NOT_MEASURED}
         # A preset is only another way to write the fields that it fills in.
         values["decoder"] = {key: value for key, value in values["decoder"].items() if key != "preset"}
@@ -274,10 +288,11 @@ class ExperimentConfig(TakesSections):
 
     def equivalent_to(self, other: "ExperimentConfig") -> bool:
         """Whether both would be run alike: they differ at most in names, places and dormant fields."""
-        return self._awake() == other._awake()
+        return self.awake() == other.awake()
 
-    def _awake(self) -> str:
-        """What is left without dormant fields, as text: in Python 1, 1.0 and true would be equal."""
+    def awake(self) -> str:
+        """The configuration without names, places and dormant fields; the same text for what would be run alike."""
+        # Text: in Python 1, 1.0 and true would be equal.
         values = self.identity()
         for name, _, default in self._dormant():
             *sections, field = name.split(".")
@@ -299,10 +314,10 @@ class ExperimentConfig(TakesSections):
                 )
             found = part.dormant_beside(asleep) | asleep
             for field, why in found.items():
-                default = type(part).model_fields[field].default
+                default = defaults_of(type(part))[field]
                 if getattr(part, field) != default:
                     yield f"{name}.{field}", why, default
-        default = type(self).model_fields["random_seed"].default
+        default = defaults_of(type(self))["random_seed"]
         section = self.engine_section
         draws = (
             self.decoder.do_sample
@@ -321,7 +336,7 @@ class ExperimentConfig(TakesSections):
     def section_of(self, name: str) -> EngineSection:
         """The section of an engine, with its defaults when it was left out; what all have in common of ``auto``."""
         section: EngineSection | None = getattr(self, name, None)
-        return (registry.section_class(name) or EngineSection)() if section is None else section
+        return _of_defaults(registry.section_class(name) or EngineSection) if section is None else section
 
     def gives(self, engine: str) -> bool:
         """Whether the section of an engine was given."""

@@ -1,5 +1,6 @@
 """Settings from several places as one: the higher over the lower, section by section."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from llenergymeasure.config.engines import EngineSection, registry
 from llenergymeasure.config.fields import keys_of, model_in, takes_mapping, type_of
 from llenergymeasure.config.measurement import PhasesConfig, WarmupConfig, with_implied
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.quality import QualityConfig
 from llenergymeasure.config.random_prompts import full_length
 from llenergymeasure.config.workload import DATASET_SOURCES, OF_ONE_SOURCE, DatasetConfig
 
@@ -15,6 +17,8 @@ from llenergymeasure.config.workload import DATASET_SOURCES, OF_ONE_SOURCE, Data
 _OF_SAMPLING = {"preset", "do_sample", *(name for name, wakers in DecoderConfig.needs.items() if "do_sample" in wakers)}
 
 
+# Of sections that may be given as something shorter.
+_SHORTHANDS = {"phases": PhasesConfig.from_shorthand, "quality": QualityConfig.from_shorthand}
 _SECTIONS = frozenset(
     name
     for name, field in ExperimentConfig.model_fields.items()
@@ -27,8 +31,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         given, below = value, result.get(key)
-        if key == "phases":
-            given, below = PhasesConfig.from_shorthand(given), PhasesConfig.from_shorthand(below)
+        if key in _SHORTHANDS:
+            given, below = _SHORTHANDS[key](given), _SHORTHANDS[key](below)
         is_engine = registry.is_section(key)
         if (is_engine or key in _SECTIONS) and isinstance(given, Mapping) and not isinstance(below, Mapping | None):
             continue  # a wrong value in place of a section must not be hidden by what lies over it
@@ -96,5 +100,9 @@ def _without_aliases(below: Any, given: Mapping[str, Any]) -> Any:
 
 def _mappings_of(engine: str) -> frozenset[str]:
     """Fields of a section that are mappings of the user's own keys: half of one and half of another is neither."""
-    section = registry.section_class(engine) or EngineSection
+    return _mappings_in(registry.section_class(engine) or EngineSection)
+
+
+@functools.cache
+def _mappings_in(section: type[EngineSection]) -> frozenset[str]:
     return frozenset(name for name in section.model_fields if takes_mapping(type_of(section, name)))

@@ -11,6 +11,7 @@ from llenergymeasure.config.measurement import (
     PhasesConfig,
     WarmupConfig,
 )
+from llenergymeasure.config.quality import QualityConfig
 from llenergymeasure.config.study import StudyConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 
@@ -24,6 +25,7 @@ __all__ = [
     "LoRAConfig",
     "MeasurementConfig",
     "PhasesConfig",
+    "QualityConfig",
     "StudyConfig",
     "WarmupConfig",
     "measurement_config_hash",

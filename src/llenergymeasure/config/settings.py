@@ -35,12 +35,19 @@ def nested(settings: Iterable[tuple[str, Sequence[str], str]]) -> dict[str, Any]
     result: dict[str, Any] = {}
     for called, parts, text in settings:
         place, value = result, parse_value(text, called)
-        # phases: true is shorthand, written out so that its other fields can be set beside it.
-        is_shorthand = tuple(parts) == ("phases",) and isinstance(value, bool)
-        *sections, name = (*parts, "enabled") if is_shorthand else parts
+        (*sections, name), value = _in_full(parts, value)
         for part in sections:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise ConfigError(f"{called}: {printable(part)} was set to a value before; it has no fields then")
         place[name] = value
     return result
+
+
+def _in_full(parts: Sequence[str], value: Any) -> tuple[Sequence[str], Any]:
+    """Shorthand for a section, written out so that its other fields can be set beside it."""
+    if tuple(parts) == ("phases",) and isinstance(value, bool):
+        return (*parts, "enabled"), value
+    if tuple(parts) == ("quality",) and (value is True or isinstance(value, str)):
+        return (*parts, "text"), None if value is True else value
+    return parts, value

@@ -8,10 +8,15 @@ from pydantic import Field, SerializeAsAny, field_validator
 from llenergymeasure.config.base import ConfigModel
 from llenergymeasure.config.execution import ExecutionConfig, StudyExecutionConfig
 from llenergymeasure.config.experiment import ExperimentConfig
+from llenergymeasure.config.sweep.left_out import LeftOut
 
 
 class StudyConfig(ConfigModel):
-    """Several experiments, run in the order given."""
+    """Several experiments, run in the order given.
+
+    This is the expanded form: what a file writes as ``sweep:``, ``zip:`` and ``exclude:`` is a list here
+    (``config/sweep``), and what of it is not run stands in ``left_out``.
+    """
 
     name: str = Field(default="study", min_length=1, max_length=128, description="Name of the study.")
     experiments: list[SerializeAsAny[ExperimentConfig]] = Field(min_length=1, description="What to run, in order.")
@@ -20,6 +25,9 @@ class StudyConfig(ConfigModel):
     )
     output_dir: Path | None = Field(
         default=None, description="Folder for results; null writes none (the command line has its own default)."
+    )
+    left_out: tuple[LeftOut, ...] = Field(
+        default=(), description="Combinations of the file's grammar that are not run, with the reason."
     )
 
     @field_validator("execution", mode="before", json_schema_input_type=StudyExecutionConfig)

@@ -40,11 +40,6 @@ class ConfigFile:
     values: dict[str, Any]
     lines: Mapping[Location, int]
 
-    @property
-    def is_study(self) -> bool:
-        """Whether the file lists experiments."""
-        return "experiments" in self.values
-
     def line_of(self, location: Sequence[str | int]) -> int:
         """The line of a field, or of the nearest thing around it that the file has."""
         for length in range(len(location), -1, -1):

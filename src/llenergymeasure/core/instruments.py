@@ -22,6 +22,7 @@ from llenergymeasure.core.machine_load import CpuTimes, cpu_times
 from llenergymeasure.core.peers import Alone, Peers
 from llenergymeasure.core.power_thermal import PowerThermalSampler
 from llenergymeasure.core.prompts.tokenise import Prepare, tokenised
+from llenergymeasure.core.quality.text import TokeniseText, text_tokens
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -53,9 +54,10 @@ class Instruments:
     listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
     that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended,
     ``machine_cpu_s`` what the machine's processors have done so far, and which part of it processes did.
-    ``driver`` is that of the GPUs, None this machine's. ``idle_gpus`` are the names of GPUs that could have been used
-    where none is, ``peers`` the other processes of the experiment, ``tokenise`` makes requests of prompts, ``aside``
-    begins a call beside the run. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
+    ``driver`` is that of the GPUs, None this machine's.
+    ``idle_gpus`` are the names of GPUs that could have been used where none is, ``peers`` the other processes of
+    the experiment, ``tokenise`` makes requests of prompts and ``tokenise_text`` tokens of a text, ``aside`` begins a
+    call beside the run. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
 
     energy: EnergyBackend | None
@@ -74,6 +76,7 @@ class Instruments:
     machine_cpu_s: Callable[[Iterable[int]], CpuTimes | None] = lambda _: None
     peers: Peers = field(default_factory=Alone)
     tokenise: Prepare = tokenised
+    tokenise_text: TokeniseText = text_tokens
     aside: Callable[[Callable[[], None]], "Future[None]"] = in_a_thread
     driver: GpuDriver | None = None
     idle_gpus: tuple[str, ...] = ()

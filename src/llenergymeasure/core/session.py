@@ -23,6 +23,7 @@ from llenergymeasure.core.knobs.restoring import restore_left
 from llenergymeasure.core.knobs.step import KnobsSet, knobs_set
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.prompts.fitting import beyond_context
+from llenergymeasure.core.quality.scoring import Scorer
 from llenergymeasure.core.settling import settled
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window.meter import Window
@@ -123,6 +124,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
             warnings.extend(beyond_context(seen.window.output.requests, prepared.room))
             told = replace(watched.plan, config=named)
             result = _raw_result(told, seen, knobs.environment, description, identity, prepared, tuple(warnings))
+            result = Scorer(watched.plan, engine, model, instruments).added_to(result)
             if instruments.on_measured is not None:
                 instruments.on_measured(result)
             # One that ends badly while it unloads takes the others with it.
@@ -247,6 +249,7 @@ def _raw_result(
         measurement_config_hash=plan.config_hash,
         effective_config=plan.config.resolved(),
         as_given=dict(plan.as_given),
+        run_key=plan.run_key,
         process_index=plan.process_index,
         n_processes=plan.layout.n_processes,
         parallelism=plan.layout.parallelism,

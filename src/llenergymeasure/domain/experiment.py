@@ -32,6 +32,8 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
+from llenergymeasure.domain.quality import QualityResult
+from llenergymeasure.domain.run_key import RunKey
 from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of_energy
 from llenergymeasure.domain.window import InFlight
 
@@ -53,7 +55,8 @@ if TYPE_CHECKING:
 #      dither_energy_j; energy_interval_j and energy_interval_parts_j; trace; dense_from in model;
 #      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot; definitions, which say by
 #      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
-SCHEMA_REVISION = 5
+#   6  quality; run_key
+SCHEMA_REVISION = 6
 
 __all__ = ["ExperimentFailure", "ExperimentResult", "RawProcessResult", "StudyResult"]
 
@@ -70,6 +73,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
     name: str
     measurement_config_hash: str
     effective_config: dict[str, Any]
+    run_key: RunKey | None = None
     start_time: datetime
     end_time: datetime
 
@@ -111,6 +115,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
     latency_stats: LatencyStatistics | None
     flops_result: FlopsResult | None
     phases: PhasesResult | None = None
+    quality: QualityResult | None = None
     joules_per_tflop: float | None = None
     mfu: float | None = None
     peak_memory_mb: float | None
@@ -296,6 +301,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
             flops_result=compute.flops_result,
             mfu=compute.mfu,
             phases=first.phases,
+            quality=first.quality,
             measurement_methodology=first.measurement_methodology,
             steady_state_window=first.steady_state_window if len(raws) == 1 else None,
             n_requests_excluded=speed.n_excluded,
@@ -308,6 +314,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
             measurement_warnings=list(map(str, warnings)),
             environment_snapshot=first.environment_snapshot,
             model=assembly.whole_model(raws),
+            run_key=first.run_key,
             prompts_digest=first.prompts_digest,
             inputs_digest=inputs_digest(requests),
             outputs_digest=outputs_digest(requests),

@@ -11,6 +11,7 @@ from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.domain.inference import Prompt
 from llenergymeasure.domain.process import Parallelism
+from llenergymeasure.domain.run_key import RunKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class ExperimentPlan:
     processes of one study share their idle baseline. ``process_index`` is the place in the layout of the
     process that has the plan. ``as_given`` are the fields that were left to the machine, as they were written.
     ``execution`` says how it is carried out, ``log_level`` from which level on its process tells the user where it
-    stands (None: nothing).
+    stands (None: nothing). ``run_key`` is its place in a study, None of a single experiment.
     """
 
     config: SerializeAsAny[ExperimentConfig]
@@ -59,6 +60,7 @@ class ExperimentPlan:
     as_given: Mapping[str, str] = field(default_factory=dict)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     log_level: int | None = None
+    run_key: RunKey | None = None
 
     @property
     def seed(self) -> int:

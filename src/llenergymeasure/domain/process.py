@@ -16,6 +16,8 @@ from llenergymeasure.domain.metrics import (
     WarmupResult,
 )
 from llenergymeasure.domain.phases import PhasesResult
+from llenergymeasure.domain.quality import QualityResult
+from llenergymeasure.domain.run_key import RunKey
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight, WindowCounts, counts_between, counts_of
@@ -62,6 +64,7 @@ class RawProcessResult(BaseModel):
     measurement_config_hash: str
     effective_config: dict[str, Any]
     as_given: dict[str, str] = {}
+    run_key: RunKey | None = None
     process_index: int = 0
     n_processes: int = 1
     parallelism: Parallelism = "single"
@@ -83,6 +86,7 @@ class RawProcessResult(BaseModel):
     dither_pause_s: float | None = None
     flops_result: FlopsResult | None = None
     phases: PhasesResult | None = None
+    quality: QualityResult | None = None
     measurement_methodology: Methodology = "total"
     steady_state_window: tuple[float, float] | None = None
     n_requests_excluded: int = 0

@@ -4,13 +4,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from llenergymeasure.config.execution import ExecutionConfig, StudyExecutionConfig
+from llenergymeasure.config.execution import ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
+from llenergymeasure.domain.run_key import RunKey
 from llenergymeasure.exceptions import ConfigError
-
-Order = Literal["blocks", "sequential", "shuffled"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +92,10 @@ class StudyPlan:
     def folder_of(self, slot: Slot) -> str:
         """The name of the folder of a slot, such as ``0007-0123456789abcdef``."""
         return f"{slot.slot:04d}-{self.hash_of(slot)}"
+
+    def key_of(self, slot: Slot) -> RunKey:
+        """What the result of a slot says of its place."""
+        return RunKey(study_id=self.study_id, slot=slot.slot, block=slot.block, repeat=slot.repeat, order=self.order)
 
     @property
     def n_blocks(self) -> int:

@@ -226,6 +226,7 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "phases_without_bound": Flag("the intervals of the phases hold no bound of the sensor"),
     "phases_unavailable": Flag("prefill and decode were not measured apart, and why"),
+    "quality_unavailable": Flag("the perplexity of a text was asked for and could not be worked out, and why"),
     "flops_unavailable": Flag("FLOPs could not be counted, and why"),
     "peak_memory_unavailable": Flag("the engine could not tell its memory, and why"),
     "model_revision_unavailable": Flag("the commit of the model could not be read, and why"),

@@ -9,7 +9,9 @@ from llenergymeasure.core.knobs.restoring import restore_left
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.run_key import RunKey
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
+from llenergymeasure.orchestration.device_locks import devices_of, held
 from llenergymeasure.orchestration.keeping import Kept, keep
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
@@ -34,6 +36,7 @@ def planned(
     options: RunOptions,
     output_dir: Path | None = None,
     baseline_cache: Path | None = None,
+    run_key: RunKey | None = None,
 ) -> ExperimentPlan:
     """The whole plan of an experiment, from what was found of it."""
     plan = ExperimentPlan.of(
@@ -46,7 +49,7 @@ def planned(
         show_progress=options.show_progress,
         as_given=chosen.as_given,
     )
-    return replace(plan, execution=chosen.config.execution, log_level=options.log_level)
+    return replace(plan, execution=chosen.config.execution, log_level=options.log_level, run_key=run_key)
 
 
 def measured(
@@ -54,11 +57,15 @@ def measured(
 ) -> tuple[list[RawProcessResult], KeyboardInterrupt | SystemExit | None]:
     """What the processes of a plan measured, and an interruption that came when all of it was there already.
 
-    GPUs that a killed process left set are set back: by an earlier run before, by one of this plan after it.
+    Nothing else measures the same devices meanwhile. GPUs that a killed process left set are set back: by an earlier
+    run before, by one of this plan after it.
     """
-    restore_left()
+    launcher = options.launcher or create_launcher(plan.execution.launcher, plan.layout)
     try:
-        return (options.launcher or create_launcher(plan.execution.launcher, plan.layout)).launch(plan), None
+        with held(devices_of(plan), plan.config.display_name, plan.execution.wait_for_devices_s):
+            # Whoever had them until now may have been killed.
+            restore_left()
+            return launcher.launch(plan), None
     except (KeyboardInterrupt, SystemExit) as interruption:
         raws = left_whole(plan)
         if raws is None:

@@ -27,6 +27,7 @@ from llenergymeasure.core.energy_backends import SensorContext, choose_sensor, n
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.knobs.problems import knob_problems
+from llenergymeasure.core.quality.text import read_text
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, contained, first_line
@@ -205,11 +206,21 @@ def examined_here(config: ExperimentConfig, prompts: PromptChecks, visible: Visi
     missing = checked.lacking if checked.n is None or not found.lacking else ()
     return replace(
         found,
-        config_errors=(*found.config_errors, *checked.config_errors),
+        config_errors=(*found.config_errors, *checked.config_errors, *_text_errors(config)),
         lacking=(*missing, *found.lacking),
         cautions=(*found.cautions, *map(str, checked.cautions)),
         prompts=None if checked.n is None else checked,
     )
+
+
+def _text_errors(config: ExperimentConfig) -> list[str]:
+    """What is wrong with the text that is to be scored."""
+    try:
+        if config.quality is not None:
+            read_text(config.quality.text)
+    except ConfigError as error:
+        return [str(error)]
+    return []
 
 
 def _examine_by_the_engine(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment:

@@ -12,7 +12,7 @@ from llenergymeasure.domain.energy.attached import AttachedLog
 from llenergymeasure.domain.energy.host_energy import HostEnergy
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.meter_log import LoggedEnergy, MeterLog
 from llenergymeasure.results.persistence import MOST_BYTES, load_result, result_file, result_text
 from llenergymeasure.results.sums import DONE_FILE, finish_rewriting, rewrite
@@ -41,7 +41,7 @@ def attach_log(path: Path, log_file: Path, *, offset_s: float = 0.0, zone: tzinf
         OSError: the result cannot be written; the old one is still there.
     """
     if not math.isfinite(offset_s):
-        raise ConfigError(f"--offset-s: {offset_s} is no number of seconds")
+        raise config_error(f"--offset-s: {offset_s} is no number of seconds")
     named = result_file(path)
     # A link stays one.
     file = named.resolve()
@@ -81,7 +81,7 @@ def _finish_rewriting(file: Path) -> None:
     try:
         finish_rewriting(file)
     except OSError as error:
-        raise ConfigError(f"result {file}: cannot be read: {error.strerror or error}") from None
+        raise config_error(f"result {file}: cannot be read: {error.strerror or error}") from None
 
 
 def _with_changes(file: Path, joined: ExperimentResult) -> str:
@@ -110,18 +110,18 @@ def _row(found: LoggedEnergy, log: MeterLog) -> DeviceEnergy:
 
 def _check(result: ExperimentResult, file: Path, target: Path) -> None:
     if file.parent.resolve() != target.parent and (file.parent / DONE_FILE).exists():
-        raise ConfigError(
+        raise config_error(
             f"result {file}: it is a link to {target}, and sums in {DONE_FILE} beside the link would no longer hold; "
             "give the file it leads to"
         )
     if result.schema_revision > SCHEMA_REVISION:
-        raise ConfigError(
+        raise config_error(
             f"result {file} is of revision {result.schema_revision}, and this version knows {SCHEMA_REVISION}: what it "
             "does not know would be lost"
         )
     known = next((row.device for row in result.energy_devices if row.covers == "wall"), None)
     if known is not None:
-        raise ConfigError(f"result {file}: it has a reading at the wall already, {known}")
+        raise config_error(f"result {file}: it has a reading at the wall already, {known}")
 
 
 def _window_s(result: ExperimentResult, file: Path) -> tuple[float, float]:
@@ -131,7 +131,7 @@ def _window_s(result: ExperimentResult, file: Path) -> tuple[float, float]:
     except (ValueError, OverflowError, OSError):
         start_s = end_s = 0.0  # a date that no clock has
     if end_s <= start_s:
-        raise ConfigError(f"result {file}: from {result.start_time} to {result.end_time} there is no window")
+        raise config_error(f"result {file}: from {result.start_time} to {result.end_time} there is no window")
     return start_s, end_s
 
 
@@ -141,10 +141,10 @@ def _check_against_sensed(found: LoggedEnergy, result: ExperimentResult, log: st
         "see --offset-s, --time-zone, whether W is in watts (not kW), and whether all of the machine is at that meter"
     )
     if found.energy_j <= 0:
-        raise ConfigError(f"meter log {log}: it has 0 J in the window, and a machine that runs takes some; {advice}")
+        raise config_error(f"meter log {log}: it has 0 J in the window, and a machine that runs takes some; {advice}")
     inside_j, bound_j = _sensed_j(result)
     if found.energy_j + found.uncertainty_j < inside_j - bound_j:
-        raise ConfigError(
+        raise config_error(
             f"meter log {log}: it has {found.energy_j:.4g} J +-{found.uncertainty_j:.3g} J in the window, and sensors "
             f"in the machine saw {inside_j:.4g} J +-{bound_j:.3g} J; {advice}"
         )

@@ -15,7 +15,7 @@ from llenergymeasure.config.base import nearest
 from llenergymeasure.config.user_file import FootprintConfig
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import EnergyScope, counted_devices
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 
 _JOULES_PER_KWH = 3.6e6
 _PACKAGE = "codecarbon"
@@ -127,15 +127,15 @@ def national_average(country: str, table: Path | None = None) -> Intensity:
         rows = json.loads(read_regular(path, _MOST_BYTES))
         row = rows.get(country)
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"--country {country}: {path} cannot be read ({error}); give --intensity") from None
+        raise config_error(f"--country {country}: {path} cannot be read ({error}); give --intensity") from None
     if row is None:
-        raise ConfigError(f"--country {country}: CodeCarbon's table does not have it; {nearest(country, list(rows))}")
+        raise config_error(f"--country {country}: CodeCarbon's table does not have it; {nearest(country, list(rows))}")
     grams, year, name = (
         row.get(key) if isinstance(row, dict) else None for key in ("carbon_intensity", "year", "country_name")
     )
     # Of one country the table has 0, which is no figure.
     if not isinstance(grams, int | float) or isinstance(grams, bool) or not grams > 0 or not isinstance(year, int):
-        raise ConfigError(f"--country {country}: CodeCarbon's table has no figure for it; give --intensity")
+        raise config_error(f"--country {country}: CodeCarbon's table has no figure for it; give --intensity")
     packed = f"{_PACKAGE} {version}".strip()
     return Intensity(
         g_per_kwh=float(grams), source=f"average of {name or country} in {year} ({_ORIGIN}, as in {packed})"
@@ -147,7 +147,7 @@ def _packed_table() -> tuple[str, Path]:
     try:
         found = metadata.distribution(_PACKAGE)
     except metadata.PackageNotFoundError:
-        raise ConfigError(
+        raise config_error(
             "--country: yearly averages come from CodeCarbon's table, and it is not installed; give --intensity, or "
             "install with pip install 'llenergymeasure[codecarbon]'"
         ) from None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from llenergymeasure._files import open_regular
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 
 # A day at ten readings a second has a third of that.
 _MOST_BYTES = 100_000_000
@@ -64,13 +64,13 @@ def readings(path: Path, zone: tzinfo, digest: Digest) -> Generator[tuple[float,
                     if last_s is not None and time_s <= last_s:
                         raise _NoReadingError("the reading is not later than the one before it")
                 except _NoReadingError as error:
-                    raise ConfigError(f"meter log {path}:{lines.line_num}: {error}") from None
+                    raise config_error(f"meter log {path}:{lines.line_num}: {error}") from None
                 last_s = time_s
                 yield time_s, power_w
     except OSError as error:
-        raise ConfigError(f"meter log {path}: cannot be read: {error.strerror or error}") from None
+        raise config_error(f"meter log {path}: cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"meter log {path}: this is no CSV in UTF-8: {error}") from None
+        raise config_error(f"meter log {path}: this is no CSV in UTF-8: {error}") from None
 
 
 def _lines(path: Path, digest: Digest) -> Generator[str]:
@@ -79,7 +79,7 @@ def _lines(path: Path, digest: Digest) -> Generator[str]:
         while block := file.read(_BLOCK_BYTES):
             n_bytes += len(block)
             if n_bytes > _MOST_BYTES:
-                raise ConfigError(
+                raise config_error(
                     f"meter log {path}: it has over {_MOST_BYTES / 1e6:,.0f} MB; cut out the hours around the run"
                 )
             digest.update(block)
@@ -87,7 +87,7 @@ def _lines(path: Path, digest: Digest) -> Generator[str]:
             for line in lines:
                 yield f"{line}\n"
             if len(rest) > _BLOCK_BYTES:
-                raise ConfigError(f"meter log {path}: it has a line of over {_BLOCK_BYTES:,} characters")
+                raise config_error(f"meter log {path}: it has a line of over {_BLOCK_BYTES:,} characters")
     rest += decoder.decode(b"", final=True)
     if rest:
         yield rest
@@ -100,13 +100,13 @@ def _columns(header: Sequence[str], path: Path) -> tuple[int, int]:
     if absent:
         by = next((told for sign, told in _SEPARATORS.items() if len(names) == 1 and sign in names[0]), None)
         hint = "" if by is None else f"; it is separated by {by}: commas are needed, and points in numbers"
-        raise ConfigError(
+        raise config_error(
             f"meter log {path}: there is no column {' or '.join(absent)}; its first line has to name the columns time "
             f"and W{hint}"
         )
     for name in ("time", "W"):
         if names.count(name.lower()) > 1:
-            raise ConfigError(
+            raise config_error(
                 f"meter log {path}: {names.count(name.lower())} columns are called {name}; name one of them otherwise"
             )
     return names.index("time"), names.index("w")

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from llenergymeasure.domain.telemetry import integrate_power_j, integration_uncertainty_j
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.meter_lines import readings
 
 # Readings further apart than so many of the usual distance are a gap.
@@ -77,7 +77,7 @@ class MeterLog:
                     times.append(time_s)
                     powers.append(power_w)
                 if len(times) > _MOST_READINGS:
-                    raise ConfigError(
+                    raise config_error(
                         f"meter log {path}: it has over {_MOST_READINGS:,} readings in the window; write means over "
                         "longer times"
                     )
@@ -101,17 +101,17 @@ class MeterLog:
             ConfigError: the log does not reach over the window, has a gap in it, or too few readings.
         """
         if self.first_s is None or self.last_s is None or self.first_s > self.start_s or self.last_s < self.end_s:
-            raise ConfigError(f"meter log {self.file}: it does not reach over the window: {self._reach()}")
+            raise config_error(f"meter log {self.file}: it does not reach over the window: {self._reach()}")
         distances_s = [b - a for a, b in pairwise(self.time_s)]
         usual_s, longest_s = median(distances_s), max(distances_s)
         if longest_s > _GAP * usual_s:
-            raise ConfigError(
+            raise config_error(
                 f"meter log {self.file}: there is a gap of {longest_s:.3g} s in the window, where readings are "
                 f"{usual_s:.3g} s apart"
             )
         window_s = self.end_s - self.start_s
         if longest_s > window_s / _FEWEST_DISTANCES + _CLOCK_STEP_S:
-            raise ConfigError(
+            raise config_error(
                 f"meter log {self.file}: its readings are {longest_s:.3g} s apart, over a quarter of the window of "
                 f"{window_s:.3g} s, and do not show what was between them; log more often, or measure for "
                 f"{_FEWEST_DISTANCES * longest_s:.3g} s or longer"
@@ -120,7 +120,7 @@ class MeterLog:
         energy_j = integrate_power_j(self.time_s, self.power_w, start_s=start_s, end_s=end_s)
         bound_j = integration_uncertainty_j(self.time_s, self.power_w, start_s=start_s, end_s=end_s, lag_s=usual_s)
         if energy_j is None or bound_j is None:
-            raise ConfigError(f"meter log {self.file}: its readings in the window have no integral")
+            raise config_error(f"meter log {self.file}: its readings in the window have no integral")
         return LoggedEnergy(energy_j=energy_j, uncertainty_j=bound_j, every_s=usual_s, n_readings=len(self.time_s))
 
     def _reach(self) -> str:

@@ -10,7 +10,7 @@ from llenergymeasure._files import open_regular
 from llenergymeasure._paths import unnameable
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.exceptions import ConfigError, first_line
+from llenergymeasure.exceptions import config_error, first_line
 from llenergymeasure.results.persistence import RESULT_FILE, load_result
 from llenergymeasure.results.sums import has_sums, problem_of
 
@@ -50,7 +50,7 @@ def compare_runs(first: Run, second: Run) -> OutputComparison:
     a, b = _loaded(first), _loaded(second)
     first, second = _folder(a), _folder(b)
     if a.prompts_digest != b.prompts_digest:
-        raise ConfigError(
+        raise config_error(
             f"{first} and {second} had different prompts (prompts_digest {a.prompts_digest[:12]} and "
             f"{b.prompts_digest[:12]}); compare runs of the same dataset, n, order and seed"
         )
@@ -61,13 +61,13 @@ def compare_runs(first: Run, second: Run) -> OutputComparison:
         # Parts of a run, which end where time is over: what both ran can be compared.
         n_left_out = len(set(ours) ^ set(theirs))
         if not common:
-            raise ConfigError(f"{first} and {second} are parts of a run that have no request in common")
+            raise config_error(f"{first} and {second} are parts of a run that have no request in common")
         ours, theirs = ({index: run[index] for index in common} for run in (ours, theirs))
     n_by_length = _check_inputs(a, b, common)
     try:
         return replace(compare_outputs(ours, theirs), n_left_out=n_left_out, n_inputs_by_length=n_by_length)
     except ValueError as error:
-        raise ConfigError(f"{first} and {second} cannot be compared: {error}") from None
+        raise config_error(f"{first} and {second} cannot be compared: {error}") from None
 
 
 def read_outputs(run: Run) -> dict[int, Answers]:
@@ -78,7 +78,7 @@ def read_outputs(run: Run) -> dict[int, Answers]:
     """
     result = _loaded(run)
     if result.outputs is None:
-        raise ConfigError(
+        raise config_error(
             f"result {_folder(result)}: its tokens were not kept (outputs is null); run it again with an output folder"
         )
     found: dict[int, list[list[int]]] = {}
@@ -95,7 +95,7 @@ def read_inputs(run: Run) -> dict[int, RequestInput]:
     """
     result = _loaded(run)
     if result.requests is None:
-        raise ConfigError(
+        raise config_error(
             f"result {_folder(result)}: the table of its requests was not kept (requests is null), so what they read "
             "is not known; run it again with an output folder"
         )
@@ -109,7 +109,7 @@ def _loaded(run: Run) -> ExperimentResult:
 
 def _folder(result: ExperimentResult) -> Path:
     if result.folder is None:
-        raise ConfigError(f"result {result.name}: it lies in no folder, so there are no tables beside it")
+        raise config_error(f"result {result.name}: it lies in no folder, so there are no tables beside it")
     return result.folder
 
 
@@ -125,14 +125,14 @@ def _check_inputs(ours: ExperimentResult, theirs: ExperimentResult, indices: Ite
     known = {index: (a, b) for index, (a, b) in pairs.items() if a is not None and b is not None}
     if len(known) < len(pairs):
         lost = next(index for index in pairs if index not in known)
-        raise ConfigError(
+        raise config_error(
             f"{first} and {second}: request {lost} has tokens and no row in a table of requests; run that one again"
         )
     other = [index for index, (a, b) in known.items() if a.differs_from(b)]
     if other:
         a, b = known[other[0]]
         alike = ", not the same ones" if a.n_tokens == b.n_tokens else ""
-        raise ConfigError(
+        raise config_error(
             f"{first} and {second} read other tokens for {len(other)} of {len(known)} common requests (request "
             f"{other[0]}: {a.n_tokens} and {b.n_tokens} tokens{alike}); "
             "compare runs with the same tokenizer, template, max_input_tokens and dataset"
@@ -149,7 +149,7 @@ def _beside(result: ExperimentResult, name: str) -> Path:
     file = _folder(result) / RESULT_FILE
     is_a_name = name not in ("", ".", "..") and Path(name).name == name and unnameable(name) is None
     if not is_a_name:
-        raise ConfigError(f"result {file}: its table is named {name[:80]!r}; a table is a file beside the result")
+        raise config_error(f"result {file}: its table is named {name[:80]!r}; a table is a file beside the result")
     table = file.with_name(name)
     # Whether the result itself is the one that was written is told when it is read.
     if has_sums(file) and table.exists() and (problem := problem_of(table)) is not None:
@@ -172,16 +172,16 @@ def _read_columns(path: Path, *names: str, optional: str | None = None) -> list[
             columns = [*names, *there]
             problem = _problem_of(file, columns)
             if problem is not None:
-                raise ConfigError(f"{path}: cannot be read: {problem}")
+                raise config_error(f"{path}: cannot be read: {problem}")
             table = file.read(columns=columns)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or first_line(error)}") from None
+        raise config_error(f"{path}: cannot be read: {error.strerror or first_line(error)}") from None
     # Values that have no like in Python end in errors of its own.
     except (pa.ArrowException, KeyError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{path}: cannot be read: {first_line(error)}") from None
+        raise config_error(f"{path}: cannot be read: {first_line(error)}") from None
     missing = [name for name in names if _has_gaps(table.column(name))]
     if missing:
-        raise ConfigError(f"{path}: cannot be read: a row has no {missing[0]}")
+        raise config_error(f"{path}: cannot be read: a row has no {missing[0]}")
     wanted = [table.column(name).to_pylist() for name in columns]
     wanted += [] if there or optional is None else [[None] * table.num_rows]
     return list(zip(*wanted, strict=True))

@@ -19,8 +19,8 @@ from llenergymeasure._paths import expanded, unnameable
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.meaning.fields import FORMULAS
-from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.sums import has_sums, problems_with
+from llenergymeasure.exceptions import ConfigError, config_error
+from llenergymeasure.results.sums import Sums, has_sums, problems_with
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def result_file(path: Path) -> Path:
     """
     problem = unnameable(str(path))
     if problem is not None:
-        raise ConfigError(f"result {in_a_line(str(path)[:_MOST_SHOWN])}: {problem}")
+        raise config_error(f"result {str(path)[:_MOST_SHOWN]}: {problem}")
     try:
         return _result_file(expanded(path))
     except OSError as error:
@@ -125,12 +125,13 @@ def load_result(path: Path) -> ExperimentResult:
     return result_of(content, file)
 
 
-def result_of(content: bytes, file: Path) -> ExperimentResult:
+def result_of(content: bytes, file: Path, sums: Sums | None = None) -> ExperimentResult:
     """The result that a ``result.json`` has in it.
 
     Args:
         content: what was read.
         file: from where, for errors and as the folder of the result.
+        sums: those beside it, where they were read and fit already; only what is gone is left to tell then.
 
     Raises:
         ConfigError: torn, or of another schema.
@@ -142,9 +143,13 @@ def result_of(content: bytes, file: Path) -> ExperimentResult:
     except (ValueError, RecursionError) as error:
         raise _refused(file, f"this is no JSON: {error}") from None
     result = _understood(written, file).kept_in(file.parent)
-    if result.schema_revision >= _FIRST_WITH_SUMS or has_sums(file):
-        for problem in problems_with(file, content):
-            _log.warning("%s", problem)
+    if sums is not None:
+        problems = sums.gone()
+    else:
+        wanted = result.schema_revision >= _FIRST_WITH_SUMS or has_sums(file)
+        problems = problems_with(file, content) if wanted else []
+    for problem in problems:
+        _log.warning("%s", problem)
     return result
 
 
@@ -175,19 +180,17 @@ def _understood(written: object, file: Path) -> ExperimentResult:
             unknown += [".".join(map(str, place)) for place in strange]
     if unknown:
         revision, names = written.get("schema_revision", 1), ", ".join(sorted(unknown))
-        said = "result %s is of revision %s, and this version knows %d: left out: %s"
-        _log.warning(said, file, revision, SCHEMA_REVISION, names)
+        said = f"is of revision {revision}, and this version knows {SCHEMA_REVISION}: left out: {names}"
+        _log.warning("%s", in_a_line(f"result {file} {said}"))
     later = [place for place, version in result.definitions.items() if version > _known_version(place, version)]
     if later:
-        said = (
-            "result %s was made with later definitions than this version knows, so these are other figures than its: %s"
-        )
-        _log.warning(said, file, ", ".join(sorted(later)))
+        said = "was made with later definitions than this version knows, so these are other figures than its"
+        _log.warning("%s", in_a_line(f"result {file} {said}: {', '.join(sorted(later))}"))
     return result
 
 
 def _refused(path: Path, why: str) -> ConfigError:
-    return ConfigError(in_a_line(f"result {path}: {why}"))
+    return config_error(f"result {path}: {why}")
 
 
 def _known_version(place: str, version: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, first_line
 from llenergymeasure.results.persistence import as_written
@@ -62,7 +63,7 @@ def read_process_results(
         except (ValidationError, UnicodeDecodeError) as error:
             problems.append(f"{path.name} cannot be understood: {first_line(error)}")
     if problems:
-        raise ExperimentError(f"incomplete experiment in {state_dir}: {'; '.join(problems)}")
+        raise ExperimentError(in_a_line(f"incomplete experiment in {state_dir}: {'; '.join(problems)}"))
     return raws
 
 

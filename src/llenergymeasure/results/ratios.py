@@ -21,9 +21,11 @@ from llenergymeasure.results.statistics import (
 )
 
 Verdict = Literal["different", "equivalent", "inconclusive"]
-Method = Literal["welch", "paired"]
+Method = Literal["welch", "paired", "exact"]
 _Numbers = npt.NDArray[np.float64]
 
+# Why what comes out the same each time has no interval.
+NO_SAMPLE = "the same comes out each time, so that runs are no sample"
 # What two configurations may differ by and still be called equivalent, a fraction.
 MARGIN = 0.01
 # How sure a plan is to find what is there; the usual one (Cohen, Statistical Power Analysis, 1988).
@@ -42,7 +44,8 @@ class Ratio:
 
     ``n`` are the runs of each, of pairs their number twice. ``scatters`` are the standard deviations of ln y in each,
     of pairs that of the differences alone. Where there is no interval ``why_no_interval`` says why, and ``log`` and
-    ``scatters`` are absent.
+    ``scatters`` are absent. Of an ``exact`` one they are absent too, and its ends are the smallest and the largest that
+    any two runs give.
     """
 
     value: float
@@ -108,6 +111,23 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Ratio:
     return _with_interval(log_mean(d), "paired", n, (float(d.std(ddof=1)),))
 
 
+def exact(first: Sequence[float], second: Sequence[float]) -> Ratio:
+    """The ratio of [n] and [m] runs of what comes out the same each time, but for rounding.
+
+    Their scatter would make an interval of nothing, which any number of repeats made surer; what is not the same after
+    all widens the ends instead.
+
+    Raises:
+        ValueError: one has no runs, or a value is no finite number above zero.
+    """
+    a, b = logs(first), logs(second)
+    if not (a.size and b.size):
+        raise ValueError("a ratio takes runs of both")
+    least, most = _value(float(a.min() - b.max())), _value(float(a.max() - b.min()))
+    value = _value(float(a.mean() - b.mean()))
+    return Ratio(value=value, low=min(least, value), high=max(most, value), method="exact", n=(a.size, b.size))
+
+
 def _welch_df(squares: tuple[float, float], n: tuple[int, int]) -> float:
     """Degrees of freedom of two squared standard errors; the least that they can be where neither scatters."""
     if not any(squares):
@@ -159,7 +179,7 @@ def judged(ratios: Sequence[Ratio], margin: float = MARGIN) -> list[Judgement]:
 
     *different*: the interval excludes 1 and the ratio exceeds the margin, up or down (1 + margin, 1 / (1 + margin));
     *equivalent*: the whole interval lies inside the margin; else *inconclusive*. In a family of several both are held
-    to Holm's p.
+    to Holm's p. An exact ratio is judged by its ends, and in no family.
 
     Args:
         ratios: the family.
@@ -175,11 +195,23 @@ def judged(ratios: Sequence[Ratio], margin: float = MARGIN) -> list[Judgement]:
     different = iter(holm([log.p_value() for log in known]))
     equivalent = iter(holm([_p_outside(log, width) for log in known]))
     return [
-        Judgement(verdict="inconclusive", reason=ratio.why_no_interval)
+        _without_chance(ratio, margin)
         if ratio.log is None
         else _judgement(ratio, ratio.log, margin, (next(different), next(equivalent)), len(known))
         for ratio in ratios
     ]
+
+
+def _without_chance(ratio: Ratio, margin: float) -> Judgement:
+    """What a ratio says that has no interval of chance."""
+    if ratio.low is None or ratio.high is None:
+        return Judgement(verdict="inconclusive", reason=ratio.why_no_interval)
+    if ratio.low > 1 + margin or ratio.high < 1 / (1 + margin):
+        return Judgement(verdict="different")
+    if ratio.low >= 1 / (1 + margin) and ratio.high <= 1 + margin:
+        return Judgement(verdict="equivalent")
+    why = f"runs of one configuration did not come out the same, and {100 * margin:g} % lies between them"
+    return Judgement(verdict="inconclusive", reason=why)
 
 
 def _p_outside(log: LogMean, width: float) -> float:

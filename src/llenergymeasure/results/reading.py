@@ -5,6 +5,7 @@ but the result that is being read and what tells it from others.
 """
 
 import glob
+import hashlib
 import logging
 import os
 import re
@@ -17,10 +18,10 @@ from llenergymeasure._files import read_regular
 from llenergymeasure._paths import expanded, unnameable
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.results.persistence import MOST_BYTES, RESULT_FILE, UNFINISHED_FILE, result_of
 from llenergymeasure.results.rows.extraction import NoResultError, ResultRow, row_in
-from llenergymeasure.results.sums import DONE_FILE, has_sums, problem_with
+from llenergymeasure.results.sums import DONE_FILE, Sums
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -57,7 +58,7 @@ def refuse_damaged(skipped: Skipped) -> None:
         ConfigError: it is a result that is damaged.
     """
     if skipped.damaged:
-        raise ConfigError(f"result {skipped}")
+        raise config_error(f"result {skipped}")
     _log.warning("passed over: %s", skipped)
 
 
@@ -97,9 +98,8 @@ def files_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = r
                 seen.add(key)
                 yield ResultFile(found.file, found.sums_needed, key)
         if not n_found:
-            shown = in_a_line(str(path))
-            raise ConfigError(
-                f"{shown}: there is no result in it; name the folder of a run or a study, or one above it"
+            raise config_error(
+                f"{path}: there is no result in it; name the folder of a run or a study, or one above it"
             )
 
 
@@ -126,9 +126,9 @@ def results_of(files: Iterable[ResultFile], on_skipped: OnSkipped = refuse_damag
         ConfigError: one is damaged and nobody wants to be told.
     """
 
-    def whole(content: bytes, file: str) -> ExperimentResult:
+    def whole(content: bytes, sums: Sums | None, file: str) -> ExperimentResult:
         try:
-            return result_of(content, Path(file))
+            return result_of(content, Path(file), sums)
         except ConfigError as error:
             raise NoResultError(str(error).removeprefix(f"result {in_a_line(str(file))}: ")) from None
 
@@ -142,16 +142,20 @@ def rows_in(paths: Iterable[str | Path] | str | Path, on_skipped: OnSkipped = re
         ConfigError: as ``results_in``.
     """
 
-    def row(content: bytes, file: str) -> ResultRow:
-        return row_in(content, os.path.dirname(file) or ".")  # noqa: PTH120 - thousands of them
+    def row(content: bytes, sums: Sums | None, file: str) -> ResultRow:
+        # What was held against its sum has that one; of thousands of results each takes its time.
+        digest = hashlib.sha256(content).hexdigest() if sums is None else sums.of(Path(file))
+        return row_in(content, os.path.dirname(file) or ".", digest)  # noqa: PTH120 - thousands of them
 
     return _read(files_in(paths, on_skipped), row, on_skipped)
 
 
-def _read(files: Iterable[ResultFile], understood: Callable[[bytes, str], _T], on_skipped: OnSkipped) -> Iterator[_T]:
+def _read(
+    files: Iterable[ResultFile], understood: Callable[[bytes, Sums | None, str], _T], on_skipped: OnSkipped
+) -> Iterator[_T]:
     for found in files:
         try:
-            result = understood(_content(found), found.file)
+            result = understood(*_content(found), found.file)
         except OSError as error:
             on_skipped(_unreadable(found.file, error))
         except NoResultError as error:
@@ -172,8 +176,8 @@ class _Found:
     sums_needed: bool
 
 
-def _content(found: ResultFile) -> bytes:
-    """What a ``result.json`` has in it, held against the sum in ``DONE`` where there is one.
+def _content(found: ResultFile) -> tuple[bytes, Sums | None]:
+    """What a ``result.json`` has in it, held against the sum in ``DONE`` where there is one, and what that has.
 
     Raises:
         NoResultError: the sum is another one, or misses.
@@ -181,21 +185,22 @@ def _content(found: ResultFile) -> bytes:
     """
     file = Path(found.file)
     content = read_regular(file, MOST_BYTES)
-    if not has_sums(file):
+    sums = Sums.beside(file)
+    if sums is None:
         if found.sums_needed:
             raise NoResultError(f"there is no {DONE_FILE} with its sum beside it, so it was not finished")
-        return content
-    problem = problem_with(file, content)
+        return content, None
+    problem = sums.problem_with(file, content)
     if problem is not None:
-        raise NoResultError(problem.removeprefix(f"{file}: "))
-    return content
+        raise NoResultError(problem.removeprefix(in_a_line(f"{file}: ")))
+    return content, sums
 
 
 def _found_at(path: str | Path) -> Iterator[_Found | Skipped]:
     """Results at one path, and what is none."""
     problem = unnameable(str(path))
     if problem is not None:
-        raise ConfigError(f"result {in_a_line(str(path)[:_MOST_SHOWN])}: {problem}")
+        raise config_error(f"result {str(path)[:_MOST_SHOWN]}: {problem}")
     given = expanded(path)
     if os.path.lexists(given):
         yield from _at(str(given))
@@ -203,7 +208,7 @@ def _found_at(path: str | Path) -> Iterator[_Found | Skipped]:
     # Sorted, so that the same pattern gives the same order everywhere.
     matches = sorted(glob.glob(str(given), recursive=True)) if glob.has_magic(str(given)) else []  # noqa: PTH207
     if not matches:
-        raise ConfigError(f"{in_a_line(str(path))}: there is no such file or folder")
+        raise config_error(f"{path}: there is no such file or folder")
     for match in matches:
         yield from _at(match)
 

@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from llenergymeasure._files import ASIDE, flush_files, open_regular, read_regular, write_atomically, written_atomically
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure._telling import in_a_line
+from llenergymeasure.exceptions import ConfigError, config_error
 
 DONE_FILE = "DONE"
 # A folder has some ten files, and three for each process of an experiment.
@@ -47,7 +49,7 @@ def rewrite(file: Path, text: str) -> None:
         sums = _sums_in(done)
         # What was changed by others must not come to look whole.
         if sums.get(file.name) != _sum_of(file):
-            raise ConfigError(f"{_changed(file)}; nothing is written into it")
+            raise config_error(f"{_changed(file)}; nothing is written into it")
         sums[file.name] = hashlib.sha256(text.encode()).hexdigest()
     with written_atomically(file) as aside:
         aside.write_text(text, encoding="utf-8")
@@ -97,50 +99,74 @@ def problem_of(file: Path) -> str | None:
     except ConfigError as error:
         return str(error)
     except OSError as error:
-        return f"{file}: cannot be read: {error.strerror or error}"
+        return in_a_line(f"{file}: cannot be read: {error.strerror or error}")
 
 
-def problem_with(file: Path, content: bytes) -> str | None:
-    """The same of a file whose content was read already."""
-    done = _done_of(file)
-    if done is None:
-        return _without_sums(file)
-    try:
-        return _held_against(_sums_in(done), file, done, hashlib.sha256(content).hexdigest())
-    except ConfigError as error:
-        return str(error)
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a ``DONE`` says, which is read once; ``problem`` where it cannot be read, and then it vouches for nothing.
+
+    ``by_name`` is {name of a file from its folder on: SHA-256 in hex}.
+    """
+
+    done: Path
+    by_name: Mapping[str, str]
+    problem: str | None = None
+
+    @classmethod
+    def beside(cls, file: Path) -> "Sums | None":
+        """Those beside a file, or beside what it leads to; None where there are none."""
+        done = _done_of(file)
+        if done is None:
+            return None
+        try:
+            return cls(done, _sums_in(done))
+        except ConfigError as error:
+            return cls(done, {}, str(error))
+
+    def problem_with(self, file: Path, content: bytes) -> str | None:
+        """Why a file whose content was read is not known to be the one that was written; None where its sum fits."""
+        if self.problem is not None:
+            return self.problem
+        return _held_against(self.by_name, file, self.done, hashlib.sha256(content).hexdigest())
+
+    def of(self, file: Path) -> str | None:
+        """The sum of a file beside it, or of what a link there leads to; None where it has none."""
+        return _known(self.by_name, file, self.done)
+
+    def gone(self) -> list[str]:
+        """Which files of its folder are gone. The others are not read: whoever reads one looks at its sum."""
+        folder = self.done.parent
+        names = [name for name in self.by_name if not os.path.lexists(f"{folder}/{name}")]
+        return [in_a_line(f"{folder / name}: it is gone") for name in names]
 
 
 def problems_with(file: Path, content: bytes) -> list[str]:
-    """The same of a file whose content was read already, and which files of its folder are gone.
-
-    Other files are not read: they have their sums looked at by whoever reads them.
-    """
-    done = _done_of(file)
-    if done is None:
+    """Why a file whose content was read is not known to be whole, and which files of its folder are gone."""
+    sums = Sums.beside(file)
+    if sums is None:
         return [_without_sums(file)]
-    try:
-        sums = _sums_in(done)
-    except ConfigError as error:
-        return [str(error)]
-    problem = _held_against(sums, file, done, hashlib.sha256(content).hexdigest())
-    gone = [f"{done.parent / name}: it is gone" for name in sums if not os.path.lexists(f"{done.parent}/{name}")]
-    return [*([] if problem is None else [problem]), *gone]
+    problem = sums.problem_with(file, content)
+    return [*([] if problem is None else [problem]), *sums.gone()]
 
 
 def _held_against(sums: Mapping[str, str], file: Path, done: Path, found: str) -> str | None:
-    known = sums.get(file.name if done.parent == file.parent else file.resolve().name)
+    known = _known(sums, file, done)
     if known is None:
-        return f"{file}: {DONE_FILE} has no sum of it, so it was added after the result was whole"
+        return in_a_line(f"{file}: {DONE_FILE} has no sum of it, so it was added after the result was whole")
     return None if known == found else _changed(file)
 
 
+def _known(sums: Mapping[str, str], file: Path, done: Path) -> str | None:
+    return sums.get(file.name if done.parent == file.parent else file.resolve().name)
+
+
 def _without_sums(file: Path) -> str:
-    return f"{file}: there is no {DONE_FILE} beside it, so nothing says that it is whole"
+    return in_a_line(f"{file}: there is no {DONE_FILE} beside it, so nothing says that it is whole")
 
 
 def _changed(file: Path) -> str:
-    return f"{file}: it is not the file that was written: its SHA-256 is not the one in {DONE_FILE}"
+    return in_a_line(f"{file}: it is not the file that was written: its SHA-256 is not the one in {DONE_FILE}")
 
 
 def _done_of(file: Path) -> Path | None:
@@ -173,11 +199,11 @@ def _sums_in(done: Path) -> dict[str, str]:
     try:
         found = json.loads(read_regular(done, _MOST_BYTES).decode("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{done}: cannot be read: {error.strerror or error}") from None
+        raise config_error(f"{done}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError):
-        raise ConfigError(f"{done}: it is torn or was edited, so no file here is known to be whole") from None
+        raise config_error(f"{done}: it is torn or was edited, so no file here is known to be whole") from None
     if not isinstance(found, dict) or not all(isinstance(s, str) and _is_below(n) for n, s in found.items()):
-        raise ConfigError(f"{done}: it is no list of sums of the files in its folder")
+        raise config_error(f"{done}: it is no list of sums of the files in its folder")
     return found
 
 

@@ -13,6 +13,7 @@ A check raises ``AssertionError`` where the engine does not conform, and ``NotAp
 check it by.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ __all__ = ["ENGINE_CHECKS", "EngineCase", "NotApplicable"]
 
 ENDED = ("stop", "length")
 _N_TOKENS = 6
+# What rounding of half-precision weights, in another order, makes of a logarithm.
+_SAME_LOG_PROB = 0.05
+_N_OTHERS = 12
 # For a thread that was told to end.
 _GRACE_S = 1.0
 
@@ -342,6 +346,35 @@ def _measured(
     return run_session(ExperimentPlan.of(config), Session(), instruments)
 
 
+def log_probs_are_the_models_own(case: EngineCase) -> None:
+    """Of a text as it stands, each by what comes before it; nothing is more probable than the greedy answer."""
+    with case.loaded() as model:
+        ids = max(map(list, case.prompts), key=len)
+        found = model.token_log_probs(ids)
+        if found is None:
+            raise NotApplicable("the engine cannot tell how probable tokens are")
+        _are_log_probs(found, len(ids) - 1)
+        before = model.token_log_probs(ids[:-1])
+        assert before is not None
+        _are_log_probs(before, len(ids) - 2)
+        apart = max(abs(a - b) for a, b in zip(before, found, strict=False))
+        assert apart <= _SAME_LOG_PROB, f"a token that comes later changes what was before it by {apart:g}"
+        prompt = list(case.prompts[0])
+        (greedy,) = case.answer_to(prompt, 0, 1)
+        others = sorted({token for other in case.prompts for token in other} - {greedy})[:_N_OTHERS]
+        last = {token: (model.token_log_probs([*prompt, token]) or [math.nan])[-1] for token in [greedy, *others]}
+    best = max(last.values())
+    assert last[greedy] >= best - _SAME_LOG_PROB, f"token {greedy} is the greedy answer, and {best:g} is above it"
+    assert last[greedy] > min(last.values()), f"token {greedy} is the greedy answer, and no other one is less probable"
+    total = sum(map(math.exp, last.values()))
+    assert total <= 1 + _SAME_LOG_PROB, f"probabilities of different tokens come to {total:g}"
+
+
+def _are_log_probs(values: Sequence[float], n: int) -> None:
+    assert len(values) == n, f"{len(values)} values of {n + 1} tokens; the first has nothing before it"
+    assert all(math.isfinite(value) and value <= 0 for value in values), f"no logarithms of probabilities: {values}"
+
+
 ENGINE_CHECKS: tuple[Callable[[EngineCase], None], ...] = (
     tokens_are_exact,
     every_request_is_told_once,
@@ -356,4 +389,5 @@ ENGINE_CHECKS: tuple[Callable[[EngineCase], None], ...] = (
     every_load_it_names_is_served,
     warm_up_takes_units_and_not_everything,
     a_window_in_the_middle_has_its_own_tokens,
+    log_probs_are_the_models_own,
 )

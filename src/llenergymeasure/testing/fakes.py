@@ -4,6 +4,7 @@ Each appends what is asked of it to a ``log`` that fakes can share, so that a te
 order of things. ``FakeClock`` makes time pass only when somebody sleeps or works.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,7 +65,10 @@ class FakeClock:
 
 @dataclass
 class FakeModel(LoadedModelBase):
-    """A ``LoadedModel`` that takes ``batch_s`` for a batch and says ``n_tokens`` tokens for each request of it."""
+    """A ``LoadedModel`` that takes ``batch_s`` for a batch and says ``n_tokens`` tokens for each request of it.
+
+    Any of ``n_vocabulary`` tokens is as probable as any other; None knows no probabilities.
+    """
 
     clock: FakeClock
     log: list[str] = field(default_factory=list)
@@ -75,6 +79,7 @@ class FakeModel(LoadedModelBase):
     fail_at_batch: int | None = None
     error: BaseException = field(default_factory=lambda: RuntimeError("the device went away"))
     to_warn: tuple[MeasurementWarning, ...] = ()
+    n_vocabulary: int | None = None
     n_batches: int = 0
     known_as: ModelIdentity = field(default_factory=ModelIdentity)
 
@@ -117,6 +122,11 @@ class FakeModel(LoadedModelBase):
     def peak_memory_mb(self) -> float | None:
         """Always 64 MB."""
         return 64.0
+
+    def token_log_probs(self, token_ids: Sequence[int]) -> list[float] | None:
+        """The same for every token; asked for as many as are logged."""
+        self.log.append(f"log-probs {len(token_ids)}")
+        return None if self.n_vocabulary is None else [-math.log(self.n_vocabulary)] * (len(token_ids) - 1)
 
     def warnings(self) -> tuple[MeasurementWarning, ...]:
         """What it was made with."""
@@ -329,6 +339,7 @@ def fake_process_result(plan: ExperimentPlan) -> RawProcessResult:
         name=plan.config.display_name,
         measurement_config_hash=plan.config_hash,
         effective_config=plan.config.resolved(),
+        run_key=plan.run_key,
         environment_snapshot=fake_environment(),
         model=ModelDescription(engine="fake", engine_version="1.0"),
         prompts_digest="0" * 64,

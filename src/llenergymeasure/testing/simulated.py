@@ -1,5 +1,6 @@
 """An engine with continuous batching on a simulated clock: what a session must get right before a real one exists."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.testing.fakes import FakeClock
 
 END_TOKEN = 0
+# Tokens beside the likely one: the end, and 997 that an answer may have.
+N_OTHERS = 997
 
 
 @dataclass
@@ -21,7 +24,9 @@ class SimulatedModel(LoadedModelBase):
 
     A prompt takes ``prefill_s`` of the step in which it is taken in, which all wait for. Tokens follow from the prompt
     and, where ``samples`` is on, from the seed. ``ends_after`` says after how many tokens a request ends by itself,
-    ``failing`` which requests fail in their second step, and a prompt of over ``max_input_tokens`` fails at once.
+    ``failing`` which requests fail in their second step, and a prompt of over ``max_input_tokens`` fails at once. In a
+    text the greedy answer to what stands before a token, as to the first request, has a probability of a half, and the
+    other tokens share the rest.
     """
 
     clock: FakeClock
@@ -57,6 +62,16 @@ class SimulatedModel(LoadedModelBase):
     def synchronize(self) -> None:
         """Only logged: a simulated device is never behind."""
         self.log.append("synchronize")
+
+    def token_log_probs(self, token_ids: Sequence[int]) -> list[float]:
+        """[n - 1] of its tokens."""
+        before = (
+            Request(index=0, token_ids=tuple(token_ids[:n]), max_output_tokens=1) for n in range(1, len(token_ids))
+        )
+        return [
+            math.log(0.5 if token == self.token(text, 0) else 0.5 / N_OTHERS)
+            for token, text in zip(token_ids[1:], before, strict=True)
+        ]
 
     def token(self, request: Request, position: int) -> int:
         """The token at a position of an answer; only the last of one that ends by itself is the end token."""

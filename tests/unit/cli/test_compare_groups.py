@@ -70,6 +70,25 @@ def test_the_exit_code_follows_from_the_limits(
     assert bool(ran.err) == bool(said)
 
 
+def test_under_strict_energy_that_is_not_citable_fails_a_limit_on_it(llem: Llem, folder: Path) -> None:
+    saved("a", 80, 80.1, 79.9)
+    # A model made the joules of both.
+    for name in ("b", "c"):
+        saved(name, 80, 80.1, 79.9, device={"source": "modelled", "basis": "load"})
+    limits = ("--fail-if", LIMIT, "--fail-if", "tokens_per_second < -1%")
+    ran = llem("compare", "b_*", "c_*", *limits)
+    assert (ran.code, ran.err) == (0, "")
+    assert "energy is not citable in 3 of 3 runs (energy_modelled)" in " ".join(ran.out.split())
+    ran = llem("compare", "b_*", "c_*", *limits, "--strict")
+    assert (ran.code, ran.err) == (
+        1,
+        f"llem: {LIMIT}: energy is not citable: b_*: in 3 of 3 runs (energy_modelled); c_*: in 3 of 3 runs "
+        "(energy_modelled); --strict takes that for a failure\n",
+    )
+    assert json.loads(llem("compare", "b_*", "c_*", *limits, "--json").out)["limits"][0]["not_citable"]
+    assert llem("compare", "b_*", "c_*", *limits[2:], "--strict").code == 0
+
+
 def test_other_sensors_are_refused_and_compared_where_that_is_asked_for(llem: Llem, folder: Path) -> None:
     saved("a", 80, 81, 82)
     saved("b", 80, 81, 82, device={"source": "integrated"})

@@ -214,3 +214,26 @@ def test_why_a_run_failed_is_not_hidden_by_an_engine_that_fails_while_it_unloads
     ran = llem("run", *COMMON, "--backend", "toy", "--set", "warmup.enabled=false", "--quiet")
     assert (ran.code, ran.out) == (1, "")
     assert "inference failed: RuntimeError: no room" in ran.err
+
+
+def test_a_run_and_a_study_show_their_footprint_beneath_where_that_is_asked_for(
+    toy: None, llem: Callable[..., Ran], tmp_path: Path
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "name: s\nexperiments:\n"
+        + "".join(
+            f"- {{model: any, backend: toy, n: {n}, energy: {{backend: null}}, warmup: {{enabled: false}}}}\n"
+            for n in (1, 2)
+        ),
+        encoding="utf-8",
+    )
+    out = ("-o", str(tmp_path / "out"), "--quiet", "--intensity", "450")
+    for ran, n in (
+        (llem("run", *COMMON, "--backend", "toy", "--set", "warmup.enabled=false", *out), 1),
+        (llem("run", str(path), *out), 2),
+    ):
+        assert (ran.code, ran.err) == (0, "")
+        beneath = ran.out.partition("\nFootprint: not measured, but estimated")[2]
+        assert beneath.count("none was measured, so it has neither carbon nor cost") == n
+        assert "450 gCO2e/kWh, as given" in beneath

@@ -1,13 +1,14 @@
 """Whatever is given, and whatever is shown: a message and a code, and nothing that a terminal would obey."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from llenergymeasure.cli.streams import show
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.results.persistence import save_result
+from llenergymeasure.results.persistence import load_result, save_result
 from tests.fakes.command import Ran
 from tests.unit.results.test_outputs import run_with
 
@@ -90,3 +91,58 @@ def test_paths_of_the_command_line_begin_at_home(
     assert "model: ~/a-model" in ran.out
     assert "results would go to ~/results" in ran.out
     assert str(home) not in ran.out + ran.err
+
+
+NAMED = "x\nforged\x1b"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("results", "absent\nforged\x1b"),
+        ("results", "a", "--columns", "n\nforged\x1b"),
+        ("results", "a", "-o", "there\nforged\x1b"),
+        ("results", "a", "two\nforged\x1b", "three\nforged\x1b", "--x\nforged\x1b"),
+        ("show", NAMED),
+        ("verify", "absent\nforged\x1b"),
+        ("compare", "a", NAMED),
+        ("compare", NAMED, NAMED),
+        ("compare", "a", "b", "--fail-if", "x\nforged\x1b"),
+        ("attach", NAMED, "there\nforged\x1b"),
+        ("attach", "a", "absent\nforged\x1b"),
+        ("attach", "a", "there\nforged\x1b"),
+        ("attach", "a", "empty\nforged\x1b"),
+        ("cite", NAMED),
+        ("pack", "a", "--license", "x\nforged\x1b"),
+        ("footprint", "a", "--intensity", "1", "--country", "x\nforged\x1b"),
+        ("run", "--export-csv", "there\nforged\x1b"),
+        ("run", "--export-csv", "absent\nforged\x1b/x"),
+        ("x\nforged\x1b",),
+        ("show", "a", "x\nforged\x1b"),
+    ],
+)
+def test_no_name_begins_a_line_of_a_message(llem: Llem, folder: Path, args: tuple[str, ...]) -> None:
+    for name in ("a", "b"):
+        run_with(folder / name, ((1,),))
+    result = load_result(folder / "a")
+    save_result(result.model_copy(update={"end_time": result.start_time + timedelta(seconds=2)}), folder / "a")
+    (folder / NAMED).mkdir()
+    (folder / NAMED / "result.json").write_text("{", encoding="utf-8")
+    (folder / "there\nforged\x1b").write_text("time,W\nx,1\n", encoding="utf-8")
+    (folder / "empty\nforged\x1b").write_text("", encoding="utf-8")
+    ran = llem(*args)
+    is_a_message(ran)
+    assert "\\nforged\\x1b" in ran.err
+    assert not [line for line in ran.err.splitlines() if line.removeprefix("llem: ").startswith("forged")]
+
+
+def test_no_name_of_a_group_begins_a_line_of_a_comparison(llem: Llem, folder: Path) -> None:
+    for name in ("a", NAMED):
+        run_with(folder / name, ((1,),))
+    ran = llem("compare", "a", NAMED, "--fail-if", "tokens_per_second < -1%")
+    assert ran.code == 0
+    assert "B  x\\nforged\\x1b (1 run)" in ran.out.splitlines()
+    assert "\nforged" not in ran.out + ran.err
+    (folder / NAMED / "o").unlink()
+    ran = llem("compare", "a", NAMED)
+    assert "\nforged" not in ran.out + ran.err

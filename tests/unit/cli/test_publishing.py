@@ -128,3 +128,56 @@ def test_terms_have_to_be_stated(llem: Callable[..., Ran], folder: Path) -> None
     ran = llem("footprint", "a", "--intensity", "0.38")
     assert ran.code == 2
     assert "it is in grams" in ran.err
+
+
+ESTIMATED = "Footprint: not measured, but estimated from the energy of the window under terms that were stated"
+
+
+def test_a_result_is_shown_with_its_footprint_where_that_is_asked_for(llem: Callable[..., Ran], folder: Path) -> None:
+    saved(counted(), folder / "a")
+    plain = llem("show", "a").out
+    of_itself = llem("footprint", "a", "--intensity", "450").out.splitlines()
+    assert "gCO2e" not in plain
+    ran = llem("show", "a", "--intensity", "450")
+    assert ran.code == 0
+    assert ran.out.startswith(plain)
+    # As llem footprint has it, with what the terms are above.
+    assert ran.out.removeprefix(plain).splitlines() == ["", ESTIMATED, *of_itself]
+    ran = llem("show", "a", "--footprint")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("llem: nothing to work out: give --intensity")
+
+
+def test_terms_of_the_users_file_are_asked_for_by_a_flag(
+    llem: Callable[..., Ran], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(counted(), folder / "a")
+    monkeypatch.setenv("LLEM_FOOTPRINT__INTENSITY_G_PER_KWH", "450")
+    assert "gCO2e" not in llem("show", "a").out
+    assert "0.01 gCO2e" in llem("show", "a", "--footprint").out
+    assert "450 gCO2e/kWh" in llem("results", "a", "--footprint").out
+
+
+def test_a_table_has_footprints_in_a_table_of_their_own(llem: Callable[..., Ran], folder: Path) -> None:
+    saved(counted(), folder / "a")
+    saved(modelled(), folder / "b")
+    saved(unmeasured(), folder / "c")
+    plain = llem("results", ".")
+    ran = llem("results", ".", "--intensity", "450", "--pue", "1.25", "--price", "0.30EUR")
+    assert (ran.code, ran.out.startswith(plain.out)) == (0, True)
+    lines = ran.out.removeprefix(plain.out).splitlines()
+    assert lines[:5] == ["", ESTIMATED, "PUE                   1.25", "intensity             450 gCO2e/kWh, as given",
+                         "price                 0.3 EUR/kWh, as given"]  # fmt: skip
+    cells = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[6:]]
+    # 80 J x 1.25 / 3.6e6 is 1/36,000 kWh; 19 J as much less.
+    assert [cells[0], *cells[2:]] == [
+        ["name", "energy (J)", "carbon (gCO2e)", "cost (EUR)", "folder"],
+        ["a run", "80", "0.0125", "8.333e-06", "./a"],
+        ["a run", "19 (modelled, not citable)", "0.002969", "1.979e-06", "./b"],
+        ["a run", "-", "-", "-", "./c"],
+    ]
+    assert llem("results", ".", "--where", "n=1", "--intensity", "450").code == 0
+    ran = llem("results", ".", "--intensity", "450", "--format", "csv")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--format csv has what was measured and nothing beside it; see llem footprint" in ran.err
+    assert llem("run", "--footprint").err.startswith("llem: nothing to work out")

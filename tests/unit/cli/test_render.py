@@ -27,6 +27,7 @@ from llenergymeasure.domain.metrics import (
     WarmupResult,
 )
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.memory_fit import MemoryFit
@@ -133,6 +134,30 @@ def test_the_table_says_of_how_many_values_a_percentile_is_and_has_none_of_too_f
     assert of.latency_stats is not None
     assert of.latency_stats.ttft_s is not None
     assert of.latency_stats.ttft_s.p99 > 0
+
+
+def test_quality_stands_with_what_it_is_of_or_not_at_all() -> None:
+    assert "quality" not in render_result.experiment(result(), None)
+    found = QualityResult(
+        text="~/a.txt", nll_nats=6000.0, n_scored_tokens=2000, n_bytes=8000, n_context_tokens=512
+    ).worked_out()
+    row = line(render_result.experiment(result(quality=found), None), "quality")
+    assert row.endswith("perplexity 20.09, 1.082 bits per byte: 2,000 tokens of ~/a.txt, 512 at a time")
+    of_tokens = replace(found, n_bytes=None).worked_out()
+    assert "perplexity 20.09: 2,000" in render_result.experiment(result(quality=of_tokens), None)
+    none = QualityResult(text="~/a.txt", why_not="there was no memory")
+    assert line(render_result.experiment(result(quality=none), None), "quality").endswith("see the warnings")
+
+
+def test_a_study_has_a_column_for_perplexity_where_some_row_asked_for_it() -> None:
+    assert "perplexity" not in study_of(result())
+    found = QualityResult(text="t", nll_nats=6000.0, n_scored_tokens=2000).worked_out()
+    none = QualityResult(text="t", why_not="there was no memory")
+    failed = ExperimentFailure(slot=3, name="bad", measurement_config_hash="0", error_type="E", message="m")
+    text = study_of(result(quality=found), result(quality=none), result(), failed)
+    header, _, *rows = text.splitlines()
+    assert header.endswith("perplexity")
+    assert [row.split()[-1] for row in rows[:4]] == ["20.09", "-", "-", "-"]
 
 
 def test_what_the_model_did_stands_below_the_rule_as_far_as_it_is_known() -> None:

@@ -127,6 +127,29 @@ def test_conditions_sorting_and_columns(llem: Llem, folder: Path) -> None:
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "0 results")
 
 
+def test_a_setting_that_some_rows_lack_is_not_set_there(llem: Llem, folder: Path) -> None:
+    put(folder / "a", pytorch={"batch_size": 8, "device_map": {"": 0}})
+    put(folder / "b", pytorch={"batch_size": 2}, lora={"path": "adapters/x"})
+    put(folder / "c", backend="vllm", vllm={})
+
+    def found(condition: str) -> list[str]:
+        ran = llem("results", ".", "--where", condition, "--columns", "name", "--format", "json", "--sort", "name")
+        assert (ran.code, ran.err) == (0, "")
+        return [row["name"] for row in json.loads(ran.out)]
+
+    assert found("pytorch.batch_size>=4") == ["a"]
+    assert found("pytorch.batch_size!=8") == ["b", "c"]
+    assert found("pytorch.batch_size=null") == ["c"]
+    # No result has any of it.
+    assert found("tensorrt.max_batch_size>=4") == []
+    assert found("tensorrt.max_batch_size=null") == ["a", "b", "c"]
+    # What has settings inside is set where one of them is.
+    assert found("lora!=null") == ["b"]
+    assert found("lora=null") == ["a", "c"]
+    assert found("pytorch.device_map!=null") == ["a"]
+    assert found("warmup.enabled=true") == ["a", "b", "c"]
+
+
 def test_times_are_compared_as_times_whatever_their_zones(llem: Llem, folder: Path) -> None:
     for hour in range(3):
         start = datetime(2026, 1, 1, hour, tzinfo=UTC)
@@ -151,6 +174,10 @@ def test_times_are_compared_as_times_whatever_their_zones(llem: Llem, folder: Pa
         (["empty"], "empty: there is no result in it"),
         (["a", "--sort", "batch_sice"], "did you mean 'batch_size'?"),
         (["a", "--where", "backnd=vllm"], "backnd: no result has a column or a setting of this name"),
+        (["a", "--where", "vllm.max_num_seq=1"], "did you mean 'vllm.max_num_seqs'?"),
+        (["a", "--where", "max_num_seqs=1"], "did you mean 'vllm.max_num_seqs'?"),
+        (["a", "--where", "execution.timeout_s=1"], "execution.timeout_s: no result has a column or a setting"),
+        (["a", "--where", "pytorch.batch_size=eight"], "pytorch.batch_size is a number, and 'eight' is no finite one"),
         (["a", "--where", "backend"], "give NAME=VALUE"),
         (["a", "--where", "total_energy_j>nan"], "'nan' is no finite one"),
         # No result has a TTFT p99 here.
@@ -251,6 +278,35 @@ def test_an_archive_is_a_folder_of_results(llem: Llem, folder: Path) -> None:
         ["10.0", "s.zip/runs/0001-h/attempt-1"],
         ["5.0", "a"],
     ]
+
+
+def test_what_lies_in_an_archive_and_in_its_folder_counts_once(llem: Llem, folder: Path) -> None:
+    attempt = folder / "s" / "runs" / "0000-h" / "attempt-1"
+    put(attempt)
+    mark_done(attempt)
+    put(folder / "a", 20.0)
+    (folder / "copy").mkdir()
+    (folder / "copy" / "result.json").write_bytes((folder / "a" / "result.json").read_bytes())
+    assert llem("pack", "s").code == 0
+    place = "runs/0000-h/attempt-1"
+    for paths, kept, other in ((("s", "s.zip"), "s", "s.zip"), (("s.zip", "s"), "s.zip", "s")):
+        ran = llem("results", *paths, "--columns", "folder", "--format", "json")
+        assert (ran.code, json.loads(ran.out)) == (0, [{"folder": f"{kept}/{place}"}])
+        assert ran.err == (
+            f"llem: passed over: {other}/{place}: the same result as in {kept}/{place}, which counts once\n"
+        )
+    ran = llem("results", "a", "copy")
+    assert ran.err == "llem: passed over: copy: the same result as in a, which counts once\n"
+
+
+def test_two_results_of_one_experiment_are_both_shown_with_a_caution(llem: Llem, folder: Path) -> None:
+    result = put(folder / "a")
+    put(folder / "b")
+    (folder / "c\nd").mkdir()
+    save_result(result.model_copy(update={"peak_memory_mb": 1.0}), folder / "c\nd")
+    ran = llem("results", "a", "b", "c\nd", "--columns", "folder", "--format", "json")
+    assert (ran.code, [row["folder"] for row in json.loads(ran.out)]) == (0, ["a", "b", "c\nd"])
+    assert ran.err == ("llem: caution: 2 different results have the same experiment id, and all are shown: a, c\\nd\n")
 
 
 def test_what_is_passed_over_in_an_archive_is_told_by_its_place_in_it(llem: Llem, folder: Path) -> None:

@@ -66,14 +66,15 @@ def test_an_archive_is_worked_out_again_as_the_folder_that_was_packed(llem: Call
 def test_of_a_study_each_result_has_its_lines_and_the_folder_those_of_what_is_not_there(
     llem: Callable[..., Ran], folder: Path
 ) -> None:
-    for name in ("0000-a", "0001-b"):
+    slots = [f"000{slot}-{raw_of().measurement_config_hash}" for slot in range(2)]
+    for name in slots:
         bundle_of(folder / "s" / "runs" / name / "attempt-1", [raw_of()])
     assert llem("pack", "s", "-o", "s.zip").code == 0
     lines = llem("verify", "s.zip").out.splitlines()
     assert [line.partition(": ")[0] for line in lines[1::2]] == [
-        "s.zip/runs/0000-a/attempt-1", "s.zip/runs/0001-b/attempt-1",
+        f"s.zip/runs/{name}/attempt-1" for name in slots
     ]  # fmt: skip
-    (folder / "s" / "runs" / "0002-c").symlink_to(folder / "s" / "runs" / "0000-a")
+    (folder / "s" / "runs" / "0002-c").symlink_to(folder / "s" / "runs" / slots[0])
     ran = llem("verify", "s")
     assert ran.code == 1
     link = "s: damaged: runs/0002-c: it is a link, which is not followed: results may lie behind it"

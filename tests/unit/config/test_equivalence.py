@@ -336,7 +336,7 @@ ALONE_ASLEEP |= {
     *(f"dataset.{name}" for name in ("split", "subset", "revision", "column")),
     *(f"dataset.random.{name}.{field}" for name in LENGTHS for field in ("low", "high", "median", "sigma")),
 }
-NO_PART = {"name", "output_dir"}
+NO_PART = {"name", "output_dir", *(f"quality.{name}" for name in ("text", "n_scored_tokens", "n_context_tokens"))}
 # Other words for what there is anyway.
 RESTATED = [("decoder.preset", "deterministic"), ("dataset.name", "mixed")]
 # Where introspection knows of no value but the default.
@@ -377,6 +377,7 @@ MORE_VALUES: dict[str, list[Any]] = {
     "pytorch.suppress_tokens": [[0]],
     "pytorch.begin_suppress_tokens": [[0]],
     "pytorch.bad_words_ids": [[[0]]],
+    "quality.text": ["a.txt"],
     "pytorch.forced_eos_token_id": [0],
     "execution.pause_s": [1.5],
 }

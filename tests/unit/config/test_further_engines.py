@@ -15,6 +15,7 @@ from llenergymeasure.config.loader import Overrides, load_config, load_experimen
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.config.settings import parse_settings
 from llenergymeasure.config.sources import environment_source
+from llenergymeasure.config.sweep.looks import GRAMMAR
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ConfigError
 from tests.unit.config.conftest import WriteConfig
@@ -162,7 +163,7 @@ def test_nothing_that_is_installed_is_looked_at_while_every_name_is_known(monkey
 
 def test_no_engine_takes_the_name_of_a_field() -> None:
     fields = {*ExperimentConfig.model_fields, *StudyConfig.model_fields} - set(ENGINE_SECTIONS)
-    assert fields | {"auto", "output"} == registry.RESERVED
+    assert fields | {*GRAMMAR, "auto", "output"} == registry.RESERVED
 
 
 BROKEN = "import a_library_that_is_not_there\n"

@@ -16,6 +16,7 @@ RICH: dict[str, Any] = {
     "model": "org/modèle-7b",
     "name": "left out of the hash",
     "output_dir": "left/out/too",
+    "quality": {"text": "left/out.txt", "n_scored_tokens": 99},
     "precision": "fp16",
     "dataset": {"path": "prompts/long.jsonl", "order": "as_is", "chat": True},
     "n": 7,
@@ -86,7 +87,7 @@ def test_the_order_of_keys_plays_no_part_at_any_depth() -> None:
 
 
 def test_names_and_places_play_no_part() -> None:
-    bare = {key: value for key, value in RICH.items() if key not in ("name", "output_dir")}
+    bare = {key: value for key, value in RICH.items() if key not in ("name", "output_dir", "quality")}
     assert hash_of(bare) == hash_of(RICH)
 
 

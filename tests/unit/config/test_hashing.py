@@ -146,8 +146,18 @@ def test_every_change_of_the_measurement_changes_the_hash() -> None:
     assert len(set(hashes)) == len(hashes)
 
 
-@pytest.mark.parametrize("change", [{"name": "mine"}, {"output_dir": Path("elsewhere")}, {"pytorch": {}}])
-def test_names_output_folders_and_empty_sections_do_not_change_it(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "mine"},
+        {"output_dir": Path("elsewhere")},
+        {"pytorch": {}},
+        {"quality": True},
+        {"quality": {"text": "a.txt", "n_scored_tokens": 9, "n_context_tokens": 99}},
+    ],
+    ids=str,
+)
+def test_names_output_folders_empty_sections_and_quality_do_not_change_it(change: dict[str, Any]) -> None:
     assert hash_of({"model": "m", **change}) == hash_of({"model": "m"})
 
 

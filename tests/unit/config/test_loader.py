@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from llenergymeasure.config.base import nearest
 from llenergymeasure.config.loader import load_experiment_config, load_study_config
 from llenergymeasure.config.merging import merged
-from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.config.yaml_file import read_config_file
+from llenergymeasure.config.models import ExperimentConfig, QualityConfig, StudyConfig
+from llenergymeasure.config.sweep.looks import WHAT_A_STUDY_IS
 from llenergymeasure.exceptions import ConfigError
 from tests.fakes.effort import examples
 from tests.unit.config.conftest import WriteConfig, calm
+from tests.unit.conftest import WriteUserFile
 
 FIVE_WRONG_VALUES = """\
 # a comment moves every line by one
@@ -299,7 +300,6 @@ def test_a_study_is_not_an_experiment_and_the_reverse(write_config: WriteConfig)
     path = write_config("model: m\n")
     with pytest.raises(ConfigError, match="experiments"):
         load_study_config(path)
-    assert not read_config_file(path).is_study
 
 
 @pytest.mark.parametrize("experiments", ["[]", "3", "{model: m}", "[3]", "null"])
@@ -344,6 +344,41 @@ def test_phases_in_shorthand_are_merged_in_their_full_form(below: Any, given: An
     values = merged({"model": "m", "phases": below}, {"phases": given})
     phases = ExperimentConfig.model_validate(values).phases
     assert (phases.enabled, phases.n_pairs) == (enabled, n_pairs)
+
+
+@pytest.mark.parametrize(
+    ("below", "given", "found"),
+    [
+        (None, True, {"text": None, "n_scored_tokens": 4096}),
+        (None, "a/text.txt", {"text": "a/text.txt", "n_scored_tokens": 4096}),
+        ("a.txt", {"n_scored_tokens": 9}, {"text": "a.txt", "n_scored_tokens": 9}),
+        # The built-in sample is a text like any other.
+        ({"text": "a.txt", "n_scored_tokens": 9}, True, {"text": None, "n_scored_tokens": 9}),
+        (True, {"text": "a.txt"}, {"text": "a.txt", "n_scored_tokens": 4096}),
+        ({"text": "a.txt"}, False, None),
+        (True, None, None),
+        (False, {"n_scored_tokens": 9}, {"text": None, "n_scored_tokens": 9}),
+    ],
+    ids=str,
+)
+def test_quality_in_shorthand_is_merged_in_its_full_form(below: Any, given: Any, found: dict[str, Any] | None) -> None:
+    values = merged({"model": "m", "quality": below}, {"quality": given})
+    quality = ExperimentConfig.model_validate(values).quality
+    assert (quality and quality.model_dump(mode="json", exclude={"n_context_tokens"})) == found
+
+
+def test_quality_comes_from_every_place_that_has_a_say(
+    write_config: WriteConfig, write_user_file: WriteUserFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = write_config("model: m\n")
+    assert load_experiment_config(plain).quality is None
+    write_user_file("measurement: {quality: true}\n")
+    assert load_experiment_config(plain).quality == QualityConfig()
+    monkeypatch.setenv("LLEM_QUALITY__N_SCORED_TOKENS", "9")
+    assert load_experiment_config(plain).quality == QualityConfig(n_scored_tokens=9)
+    of_a_text = write_config("model: m\nquality: ~/text.txt\n")
+    assert load_experiment_config(of_a_text).quality == QualityConfig(text=Path("~/text.txt"), n_scored_tokens=9)
+    assert load_experiment_config(of_a_text, {"quality": False}).quality is None
 
 
 def test_a_dataset_in_shorthand_is_merged_in_its_full_form() -> None:
@@ -419,9 +454,9 @@ def assert_a_config_or_its_own_errors(path: Path, n_lines: int) -> None:
         try:
             config = load(path)
         except ConfigError as error:
-            said = str(error).splitlines()
+            said = str(error).replace(f"\n{WHAT_A_STUDY_IS}", "").splitlines()
         except ValidationError as error:
-            said = error.__notes__
+            said = [note for note in error.__notes__ if note != WHAT_A_STUDY_IS]
         else:
             assert type(config).model_validate(config.model_dump()) == config
             continue

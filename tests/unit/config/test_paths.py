@@ -30,6 +30,7 @@ def with_paths(home: str) -> dict[str, Any]:
         "model": f"{home}/mymodel",
         "dataset": {"path": f"{home}/p.jsonl"},
         "lora": {"path": f"{home}/adapter"},
+        "quality": {"text": f"{home}/text.txt"},
         "output_dir": f"{home}/results",
         "passthrough_kwargs": {"cache_dir": f"{home}/cache", "nested": {"lora_paths": [f"{home}/x"]}},
         "pytorch": {"offload_folder": f"{home}/offload", "assistant_model": f"{home}/draft"},

@@ -27,6 +27,9 @@ from tests.unit.config.conftest import calm
         (["a={b: 1}", "a.c=2"], {"a": {"b": 1, "c": 2}}),
         (["phases=true", "phases.n_pairs=3"], {"phases": {"enabled": True, "n_pairs": 3}}),
         (["phases.n_pairs=3", "phases=false"], {"phases": {"enabled": False, "n_pairs": 3}}),
+        (["quality=true", "quality.n_scored_tokens=9"], {"quality": {"text": None, "n_scored_tokens": 9}}),
+        (["quality.n_scored_tokens=9", "quality=a.txt"], {"quality": {"text": "a.txt", "n_scored_tokens": 9}}),
+        (["quality.text=a.txt", "quality=false"], {"quality": False}),
     ],
 )
 def test_a_setting_is_a_field_with_a_value_as_yaml_reads_it(settings: list[str], expected: dict[str, Any]) -> None:

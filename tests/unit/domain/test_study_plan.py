@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.config.execution import ExecutionConfig, StudyExecutionConfig
+from llenergymeasure.config.execution import ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
-from llenergymeasure.domain.study_plan import Order, PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.study_plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
 from llenergymeasure.exceptions import ConfigError
 
 

@@ -57,6 +57,7 @@ def test_nothing_wrong_says_nothing_and_makes_no_folder(model: str, tmp_path: Pa
     [
         ({"backend": "vllm"}, ["'vllm'", "cannot run it yet"]),
         ({"dataset": "./no-such.jsonl"}, ["no-such.jsonl", "cannot be read"]),
+        ({"quality": "./no-such.txt"}, ["quality.text no-such.txt", "cannot be read"]),
         ({"dataset": "./prompts.xml"}, ["'.xml'", "use .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt"]),
         ({"dataset": {"hub": "./no-such-folder"}}, ["./no-such-folder", "neither a folder nor the id"]),
     ],

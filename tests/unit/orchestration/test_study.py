@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError, TimedOutError
 from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.execute import execute_study
+from llenergymeasure.results.verification.places import places_of
 from llenergymeasure.testing import FakeLauncher, MemoryRepository
 from tests.fakes.effort import examples
 from tests.unit.orchestration.conftest import Bench, no_preflight, study_of
@@ -466,3 +468,44 @@ def test_a_single_result_knows_its_folder(bench: Bench, tmp_path: Path) -> None:
     saved = execute_experiment(config(name="a", output_dir=tmp_path), bench.options())
     assert saved.result.folder == saved.directory
     assert execute_experiment(config(name="a"), bench.options()).result.folder is None
+
+
+def test_what_a_study_leaves_lies_where_its_plan_says(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret-of-somebody")
+    experiments = [
+        config(name="secret-of-somebody", pytorch=PyTorchConfig(batch_size=2, device_map={"": 0})),
+        config(name="b", lora=LoRAConfig(path=str(Path.home() / "adapter")), decoder=DecoderConfig(temperature=0.1)),
+        config(name="c"),
+        config(name="d", precision="fp32"),
+        config(name="e", n=7),
+    ]
+    bench.errors |= {"c": ExperimentError("no"), "d": KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        execute_study(StudyConfig(name="s", experiments=experiments, output_dir=tmp_path), bench.options())
+    (folder,) = tmp_path.iterdir()
+    found = places_of(folder)
+    assert len(found.results) == 2
+    assert [str(finding).split("-")[0] for finding in found.report.findings] == [
+        "not verifiable: runs/0002", "not verifiable: runs/0003", "not verifiable: runs/0004",
+    ]  # fmt: skip
+    assert [finding.text.split(":")[0] for finding in found.report.findings] == [
+        "it failed, and there is no result", "not run", "not run",
+    ]  # fmt: skip
+    # The first one's result in the place of the second one's.
+    first, second = (place.parent for place in found.results)
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    names = [f.name.rpartition(": ")[2] for f in places_of(folder).report.findings if f.kind == "differs"]
+    assert names == [
+        "effective_config.name", "run_key.slot", "effective_config.name", "run_key.slot",
+        "measurement_config_hash", "measurement_config_hash",
+    ]  # fmt: skip
+    # One that had finished is gone.
+    shutil.rmtree(first)
+    told = [str(finding) for finding in places_of(folder).report.findings if finding.kind == "damaged"]
+    (events,) = (folder / "events").iterdir()
+    why = f"events/{events.name} says that it finished, and it has neither a result nor a failure"
+    assert told == [f"damaged: runs/{first.name}: {why}"]

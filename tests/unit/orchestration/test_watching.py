@@ -15,7 +15,7 @@ from llenergymeasure.config.execution import STALL_TIMEOUT_S, ExecutionConfig
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration.processes.launchers import SubprocessLauncher
 from llenergymeasure.orchestration.processes.process_group import run_to_end
-from llenergymeasure.orchestration.processes.watching import SignsOfLife, Watch
+from llenergymeasure.orchestration.processes.watching import SignsOfLife, Watch, resident_mb_of
 from llenergymeasure.testing import FakeClock
 from tests.fakes.effort import PATIENCE_S
 from tests.unit.orchestration.conftest import plan_of
@@ -68,6 +68,36 @@ def test_a_gpu_that_is_in_use_is_a_sign_of_life_and_asked_only_after_a_long_sile
     lively = Watched(ExecutionConfig(), alive_until_s=1e9)
     lively.run(20000)
     assert lively.asked_gpus == 0
+
+
+def test_memory_above_the_limit_ends_it_at_the_next_look() -> None:
+    held_mb, clock = [100.0], FakeClock()
+    execution = ExecutionConfig(max_memory_mb=500, stall_timeout_s=None)
+    watch = Watch(execution, lambda *_: True, lambda: False, clock, resident_mb=lambda pid: held_mb[0] * pid)
+    assert watch(5) == 2.0
+    held_mb[0] = 100.5
+    with pytest.raises(ExperimentError, match=r"held 502 MB in memory and was ended; execution.max_memory_mb is 500"):
+        watch(5)
+
+
+def test_memory_is_that_of_a_process_and_its_children_and_without_a_limit_nobody_looks() -> None:
+    fill = "import sys; held = bytearray(200_000_000); print(1, flush=True); sys.stdin.read()"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {fill!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "1\n"
+        # What is filled, and two interpreters of some 10 MB each.
+        assert 200 < resident_mb_of(process.pid) < 300
+        process.stdin.close()
+    assert resident_mb_of(process.pid) == 0.0
+
+    def asked(pid: int) -> float:
+        raise AssertionError("nobody set a limit")
+
+    Watch(ExecutionConfig(), lambda *_: True, lambda: False, FakeClock(), resident_mb=asked)(1)
 
 
 def test_a_time_limit_is_kept_to_the_second_however_lively_the_process() -> None:

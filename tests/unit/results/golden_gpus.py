@@ -8,7 +8,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.models import ExperimentConfig, QualityConfig
 from llenergymeasure.domain.energy.calibration import Calibration, ReadingProperties
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.experiment import SCHEMA_REVISION
@@ -25,6 +25,7 @@ from llenergymeasure.domain.metrics import (
 from llenergymeasure.domain.phases import PhaseWindow, phases_of
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.orchestration.sidecars import write_sidecars
@@ -46,7 +47,7 @@ def raws() -> list[RawProcessResult]:
 
 
 def _process(index: int, *, start_s: float, seconds: float) -> RawProcessResult:
-    plan = ExperimentPlan.of(ExperimentConfig(model="a/model", name="golden", n=6))
+    plan = ExperimentPlan.of(ExperimentConfig(model="a/model", name="golden", n=6, quality=QualityConfig()))
     began = _START + timedelta(seconds=start_s)
     return RawProcessResult(
         experiment_id="golden",
@@ -87,6 +88,7 @@ def _process(index: int, *, start_s: float, seconds: float) -> RawProcessResult:
             decode=FlopsTerms(linear=2.0e6, attention=3.0e5, head=1.0e6), number_format="bf16",
         ),
         phases=phases_of([_pair(i) for i in range(3)], 3),
+        quality=None if index else _quality(),
         warmup_result=WarmupResult(
             converged=True, final_cv=0.01 * (index + 1), iterations_completed=3, target_cv=0.05, max_prompts=20,
             latencies_ms=(510.0, 500.0, 505.0), thermal_floor_wait_s=60.0, thermal_settled=True,
@@ -127,6 +129,14 @@ def _energy(index: int, seconds: float) -> EnergyMeasurement:
     return EnergyMeasurement(
         total_j=gpu.energy_j, duration_sec=seconds, samples=40, devices=(gpu, package), uncertainty_j=6.0
     )
+
+
+def _quality() -> QualityResult:
+    """Two nats for each of 400 tokens, which stand for 1,800 bytes."""
+    return QualityResult(
+        text="built-in sample", text_digest="2" * 64, tokens_digest="3" * 64, nll_nats=800.0, n_scored_tokens=400,
+        n_bytes=1800, n_context_tokens=512, n_stride_tokens=255,
+    ).worked_out()  # fmt: skip
 
 
 def _pair(number: int) -> tuple[PhaseWindow, PhaseWindow]:

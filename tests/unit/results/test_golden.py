@@ -162,6 +162,22 @@ def test_the_fifth_revision_of_two_processes_on_two_gpus() -> None:
     assert result.definitions.items() <= definitions_in(5).items()
 
 
+def test_the_sixth_revision_has_quality_beside_what_the_fifth_had() -> None:
+    result, before = load_result(GOLDEN / "revision-6" / "gpus"), load_result(GOLDEN / "revision-5" / "gpus")
+    assert result.quality is not None
+    # By hand: two nats a token, and 400 tokens of 4.5 bytes.
+    assert result.quality.perplexity == pytest.approx(math.e**2)
+    assert result.quality.bits_per_byte == pytest.approx(2 / 4.5 / 0.6931471805599453)
+    assert result.definitions.keys() - before.definitions.keys() == {
+        "quality.perplexity", "quality.bits_per_byte", "quality.nll_nats",
+    }  # fmt: skip
+    assert before.quality is None
+    other = {name for name in type(result).model_fields if getattr(result, name) != getattr(before, name)}
+    assert other == {"schema_revision", "definitions", "quality", "effective_config"}
+    # It is in no hash.
+    assert result.measurement_config_hash == before.measurement_config_hash
+
+
 def recorded_processes() -> list[Path]:
     """Golden results that have beside them what they were made of."""
     return [folder for folder in FOLDERS if (folder / ".state").is_dir()]
@@ -184,7 +200,7 @@ def test_what_was_measured_gives_the_same_figures_by_the_same_definitions(folder
 
 def test_the_golden_figures_would_show_a_formula_that_changes() -> None:
     """If a formula is new: give it a figure in ``golden_gpus``, and write that with ``python -m``."""
-    written = json.loads((GOLDEN / "revision-5" / "gpus" / "result.json").read_text(encoding="utf-8"))
+    written = json.loads((GOLDEN / "revision-6" / "gpus" / "result.json").read_text(encoding="utf-8"))
     unknown = [place for place in FORMULAS if value_at(written, place) is None]
     assert unknown == []
     assert value_at(written, "energy_devices.uncertainty_j") == [6.0, 0.5, 6.0]

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.outputs import read_outputs
 from llenergymeasure.results.persistence import load_result, save_result
+from llenergymeasure.results.reading import results_in, rows_in
 from llenergymeasure.results.sums import finish_rewriting, has_sums, mark_done, problem_of, problems_with, rewrite
 from tests.fakes.effort import examples
 
@@ -218,3 +221,49 @@ def test_where_nothing_was_whole_nothing_comes_to_look_so(tmp_path: Path) -> Non
     (tmp_path / "result.json").write_text("one", encoding="utf-8")
     rewrite(tmp_path / "result.json", "other")
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_what_is_told_of_files_is_one_line_whatever_their_names(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = run.rename(tmp_path / "x\nforged\x1b")
+    (named / "outputs.parquet").write_bytes(b"")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_outputs(named)
+    (named / "outputs.parquet").unlink()
+    result = json.loads((named / "result.json").read_bytes())
+    changed = result | {"schema_revision": 99, "new\nforged": 1, "definitions": {"total_energy_j": 99}}
+    (named / "result.json").write_text(json.dumps(changed), encoding="utf-8")
+    load_result(named)
+    (named / "DONE").write_text("{", encoding="utf-8")
+    load_result(named)
+    (named / "DONE").unlink()
+    load_result(named)
+    told = caplog.messages
+    for words in ("outputs.parquet: it is not", "it is gone", "left out: new", "later definitions", "not the file that",
+                  "it is torn", "no DONE beside it"):  # fmt: skip
+        assert any(words in message for message in told), words
+    assert all("x\\nforged\\x1b" in message for message in told)
+    assert not any(sign in message for message in told for sign in "\n\x1b")
+
+
+# An audit hook stays for good; it notes what is opened while somebody wants to know.
+_opened: list[list[str]] = []
+
+
+def _note(event: str, args: tuple[object, ...]) -> None:
+    if event == "open" and _opened:
+        _opened[-1].append(os.path.basename(os.fsdecode(args[0])) if isinstance(args[0], (str, bytes)) else "")  # noqa: PTH119
+
+
+sys.addaudithook(_note)
+
+
+@pytest.mark.parametrize("read", [lambda run: list(results_in(run)), lambda run: list(rows_in(run)), load_result])
+def test_done_is_read_once_for_each_result(run: Path, read: Callable[[Path], object]) -> None:
+    _opened.append([])
+    try:
+        read(run)
+    finally:
+        names = _opened.pop()
+    assert (names.count("result.json"), names.count("DONE")) == (1, 1)

@@ -1,5 +1,6 @@
 """The simulated engine passes the suite for engines, and what is wrong with an engine fails it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -125,6 +126,42 @@ class Greedy(SimulatedModel):
         super().run(requests, load, on_done)
 
 
+class Shifted(SimulatedModel):
+    """Gives the probability of each token where that of the one before belongs."""
+
+    def token_log_probs(self, token_ids: Sequence[int]) -> list[float]:
+        found = super().token_log_probs(token_ids)
+        return [*found[1:], found[0]]
+
+
+class Whole(SimulatedModel):
+    """Gives one for the first token, too."""
+
+    def token_log_probs(self, token_ids: Sequence[int]) -> list[float]:
+        return [-1.0, *super().token_log_probs(token_ids)]
+
+
+class Bits(SimulatedModel):
+    """Gives how many bits a token takes, which is of the other sign."""
+
+    def token_log_probs(self, token_ids: Sequence[int]) -> list[float]:
+        return [-log_prob / math.log(2) for log_prob in super().token_log_probs(token_ids)]
+
+
+class Certain(SimulatedModel):
+    """Is sure of each of them."""
+
+    def token_log_probs(self, token_ids: Sequence[int]) -> list[float]:
+        return [0.0] * (len(token_ids) - 1)
+
+
+class Silent(SimulatedModel):
+    """Knows no probabilities."""
+
+    def token_log_probs(self, token_ids: Sequence[int]) -> None:  # type: ignore[override]
+        return None
+
+
 @pytest.mark.parametrize(
     ("kind", "check"),
     [
@@ -138,6 +175,7 @@ class Greedy(SimulatedModel):
         (Forgiving, suite.a_request_that_fails_alone_is_a_row),
         (Deaf, suite.a_cancelled_load_ends),
         (Greedy, suite.every_load_it_names_is_served),
+        *((kind, suite.log_probs_are_the_models_own) for kind in (Shifted, Whole, Bits, Certain)),
     ],
 )
 def test_an_engine_that_is_wrong_does_not(kind: type[SimulatedModel], check: Check) -> None:
@@ -155,6 +193,8 @@ def test_an_engine_without_a_capacity_of_its_own_is_not_warmed_up_with_everythin
 
 def test_what_a_case_says_nothing_of_is_not_checked() -> None:
     bare = replace(case_of(), ending=None, sampling=None, too_long=None, failing=None, clock=None)
+    with pytest.raises(NotApplicable):
+        suite.log_probs_are_the_models_own(case_of(Silent))
     for check in (
         suite.an_answer_that_ends_by_itself_says_so,
         suite.the_same_seed_gives_the_same_answers,

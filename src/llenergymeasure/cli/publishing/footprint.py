@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from tabulate import tabulate
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.arguments import UserPath
@@ -12,14 +13,18 @@ from llenergymeasure.cli.streams import show
 from llenergymeasure.cli.text import LABEL, NONE, number, wrapped
 from llenergymeasure.config.sources import footprint_terms
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.domain.warnings import in_words
+from llenergymeasure.domain.warnings import Verdict, in_words
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.footprint import Footprint, FootprintTerms, energy_together_j
+from llenergymeasure.results.rows.columns import FOLDER
+from llenergymeasure.results.rows.table import ResultTable
 from llenergymeasure.results.sharing.opening import bundle_in
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _PER_MILLION = 1e6
+_ESTIMATED = "Footprint: not measured, but estimated from the energy of the window under terms that were stated"
+_OF_A_ROW = ("name", "total_energy_j", "energy_origin", "validity", FOLDER.name)
 _FIELDS = {"intensity": "intensity_g_per_kwh", "country": "country", "pue": "pue", "price": "price_per_kwh"}
 _OPTIONS = (
     click.option("--intensity", type=float, help="Grams of CO2 equivalent per kWh of the electricity used."),
@@ -34,6 +39,40 @@ def footprint_options(command: _Command) -> _Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def footprint_on_request(command: _Command) -> _Command:
+    """Give a command that shows results the options that ``requested_terms`` takes."""
+    asked = click.option(
+        "--footprint",
+        is_flag=True,
+        help="Also estimate carbon and cost, under terms of the options or of the user's file; see llem footprint.",
+    )
+    return asked(footprint_options(command))
+
+
+def requested_terms(options: dict[str, Any]) -> FootprintTerms | None:
+    """The terms where carbon or cost is asked for, by the flag or by a term; None where it is not.
+
+    The options are taken out of ``options``.
+
+    Raises:
+        ConfigError: it is asked for and neither can be worked out, or as ``terms_of``.
+        ValidationError: as ``terms_of``.
+    """
+    asked = options.pop("footprint")
+    if not asked and all(options[name] is None for name in _FIELDS):
+        for name in _FIELDS:
+            del options[name]
+        return None
+    return _stated(options)
+
+
+def _stated(options: dict[str, Any]) -> FootprintTerms:
+    terms = terms_of(options)
+    if terms is None:
+        raise ConfigError("nothing to work out: give --intensity or --country for carbon, --price for cost")
+    return terms
 
 
 def terms_of(options: dict[str, Any]) -> FootprintTerms | None:
@@ -60,9 +99,7 @@ def footprint_command(folders: tuple[Path, ...], **options: Any) -> int:
     --price; defaults may stand in the user's file under footprint:, or in LLEM_FOOTPRINT__PUE and so on. Nothing is
     guessed from where this machine is, and nothing is written into results.
     """
-    terms = terms_of(options)
-    if terms is None:
-        raise ConfigError("nothing to work out: give --intensity or --country for carbon, --price for cost")
+    terms = _stated(options)
     results: list[ExperimentResult] = []
     for folder in folders:
         with bundle_in(folder) as bundle:
@@ -73,6 +110,37 @@ def footprint_command(folders: tuple[Path, ...], **options: Any) -> int:
     if len(results) > 1:
         show("\n".join(["", *_together_lines(results, terms)]))
     return 0
+
+
+def beneath(results: Sequence[ExperimentResult], terms: FootprintTerms | None) -> str:
+    """What stands beneath results where their footprint was asked for, apart from all that was measured."""
+    if terms is None:
+        return ""
+    lines = [
+        _ESTIMATED,
+        *terms_lines(terms),
+        *(line for each in results for line in ["", *footprint_lines(each, terms)]),
+    ]
+    return "\n".join(["", "", *lines])
+
+
+def beneath_table(table: ResultTable, terms: FootprintTerms | None) -> str:
+    """The same of a table of results, with a row for each."""
+    if terms is None:
+        return ""
+    head = ["name", "energy (J)", *(["carbon (gCO2e)"] if terms.intensity else [])]
+    head += [f"cost ({terms.price.currency})"] if terms.price else []
+    rows = []
+    for name, energy_j, origin, validity, folder in table.rows(_OF_A_ROW):
+        of = None if energy_j is None else Footprint.of(energy_j, terms)
+        figures = [of.carbon_g if of else None] if terms.intensity else []
+        figures += [of.cost if of else None] if terms.price else []
+        cells = [name, f"{number(energy_j)}{'' if of is None else _marked(origin, validity)}", *map(number, figures)]
+        rows.append([in_a_line(cell) for cell in (*cells, folder or NONE)])
+    sides = ["left", *["right"] * (len(head) - 1), "left"]
+    # Of no rows tabulate has no columns to align.
+    tabulated = tabulate(rows, headers=[*head, "folder"], disable_numparse=True, colalign=sides if rows else None)
+    return "\n".join(["", "", _ESTIMATED, *terms_lines(terms), "", tabulated])
 
 
 def terms_lines(terms: FootprintTerms) -> list[str]:
@@ -134,9 +202,13 @@ def _together_lines(results: Sequence[ExperimentResult], terms: FootprintTerms) 
 
 
 def _mark(result: ExperimentResult) -> str:
+    return _marked(result.energy_origin, result.validity)
+
+
+def _marked(energy_origin: str, validity: Verdict) -> str:
     """What has to be known of a figure that joules are in."""
-    said = ["modelled"] if "modelled" in result.energy_origin else []
-    said += [in_words(result.validity)] if result.validity != "citable" else []
+    said = ["modelled"] if "modelled" in energy_origin else []
+    said += [in_words(validity)] if validity != "citable" else []
     return f" ({', '.join(said)})" if said else ""
 
 

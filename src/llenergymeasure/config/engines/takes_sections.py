@@ -36,7 +36,7 @@ class TakesSections(ConfigModel):
     @classmethod
     def section_names(cls) -> frozenset[str]:
         """The fields that are sections of engines."""
-        return frozenset(name for name in cls.model_fields if registry.is_section(name))
+        return _sections_in(cls)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -46,6 +46,11 @@ class TakesSections(ConfigModel):
             if derived is not cls:
                 return derived.model_validate(data)
         return handler(data)
+
+
+@functools.cache
+def _sections_in(model: type[TakesSections]) -> frozenset[str]:
+    return frozenset(name for name in model.model_fields if registry.is_section(name))
 
 
 @functools.cache

@@ -48,6 +48,15 @@ class LoadedModelBase:
         """Most memory held since loading, in MB (10^6 bytes); of the device, or the process on a CPU."""
         return None
 
+    def token_log_probs(self, token_ids: Sequence[int]) -> Sequence[float] | None:  # noqa: ARG002 - a default
+        """Natural logarithms of the probability of each of [n] tokens but the first, given those before it.
+
+        Of the model as it is loaded, with its adapter and its quantisation, before any setting of decoding: [n - 1]
+        values of zero or less. Asked after everything is measured, of at most as many tokens as the model has room for;
+        under tensor parallelism of all processes at once. None where the engine cannot tell.
+        """
+        return None
+
     def warnings(self) -> Sequence[MeasurementWarning]:
         """What a reader has to know of how the engine ran since ``seed``; a text ``flag: ...`` will do."""
         return ()

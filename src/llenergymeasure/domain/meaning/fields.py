@@ -23,6 +23,7 @@ FIELDS: Mapping[str, Meanings] = {
     "LatencyStatistics": work.LATENCY_STATISTICS,
     "Distribution": work.DISTRIBUTION,
     "InFlight": work.IN_FLIGHT,
+    "QualityResult": work.QUALITY_RESULT,
     "FlopsResult": work.FLOPS_RESULT,
     "FlopsTerms": work.FLOPS_TERMS,
     "PhasesResult": joules.PHASES_RESULT,
@@ -37,6 +38,7 @@ FIELDS: Mapping[str, Meanings] = {
     "Calibration": surroundings.CALIBRATION,
     "ReadingProperties": surroundings.READING_PROPERTIES,
     "ModelDescription": surroundings.MODEL,
+    "RunKey": surroundings.RUN_KEY,
 }
 
 # Where in a result classes with formulas stand; each in one place, so that a formula has one name.
@@ -45,6 +47,7 @@ _PLACES = {
     "DeviceEnergy": "energy_devices.",
     "EnergyBreakdown": "energy_breakdown.",
     "LatencyStatistics": "latency_stats.",
+    "QualityResult": "quality.",
     "FlopsResult": "flops_result.",
     "PhasesResult": "phases.",
     "WarmupResult": "warmup_result.",

@@ -19,6 +19,7 @@ RESULT: Meanings = {
         "16 hex digits of SHA-256 over every setting (not over the name and the output folder)."
     ),
     "effective_config": read("Every setting."),
+    "run_key": read("Its place in a study; `null` of a single experiment."),
     "start_time": read("When the window began, with its zone."),
     "end_time": read("When it ended."),
     "measurement_warnings": read("`flag: what, and what to do`; see [below](#warnings)."),
@@ -122,4 +123,15 @@ MODEL: Meanings = {
     "quantization": read("Its method."),
     "adapter": read("What was put on the model."),
     "chat_template": read("To which prompts it was applied."),
+}
+
+RUN_KEY: Meanings = {
+    "study_id": read("Tells studies apart, also those of one name."),
+    "slot": read("Its number among all runs of the study, in their order, from 0 on."),
+    "block": read(
+        "The block it was in: where the order is `blocks`, each has every configuration once, and runs of one block "
+        "are compared in pairs."
+    ),
+    "repeat": read("Its number among the runs of its configuration, from 0 on."),
+    "order": read("`blocks`, `sequential` or `shuffled`."),
 }

@@ -32,6 +32,10 @@ RESULT: Meanings = {
         "Prefill and decode apart, where `phases: true` asks for it; see "
         "[methodology](methodology.md#prefill-and-decode)."
     ),
+    "quality": read(
+        "How well the model predicts a text, where `quality` asks for it; see "
+        "[methodology](methodology.md#quality-of-the-output)."
+    ),
     "joules_per_tflop": derived(
         "Energy over what the model did; `null` where a term is.",
         "J/TFLOP",
@@ -103,6 +107,39 @@ DISTRIBUTION: Meanings = {
         "How many of the values came about apart from each other, on which depends [which percentiles they "
         "support](methodology.md#time)."
     ),
+}
+
+QUALITY_RESULT: Meanings = {
+    "text": read("Name of the text: `built-in sample`, or a file."),
+    "text_digest": read("SHA-256 of the text."),
+    "tokens_digest": read("SHA-256 of the tokens that the model read of it; [how](#digests-of-tokens)."),
+    "perplexity": derived(
+        "As if each token were one of so many that are equally probable; of one tokenizer only.",
+        "",
+        "exp(`nll_nats` / `n_scored_tokens`)",
+        6,
+    ),
+    "bits_per_byte": derived(
+        "The same without the tokenizer: what a byte of the text would take.",
+        "bits/byte",
+        "`nll_nats` / (ln 2 * `n_bytes`)",
+        6,
+    ),
+    "nll_nats": derived(
+        "Minus the logarithm of the probability of the text.",
+        "nats",
+        "- sum over the scored tokens of ln p(token after those before it in its window); windows begin "
+        "`n_stride_tokens` after each other, each with the tokens that the tokenizer puts before any text, and a token "
+        "is scored in the first one that has it",
+        6,
+    ),
+    "n_scored_tokens": read("Tokens that were scored, all but those with nothing before them.", "tokens"),
+    "n_bytes": read(
+        "Bytes of the text, in UTF-8, that they stand for; `null` where the tokenizer does not tell.", "bytes"
+    ),
+    "n_context_tokens": read("Most tokens that the model was given at a time.", "tokens"),
+    "n_stride_tokens": read("From the beginning of one window to that of the next.", "tokens"),
+    "why_not": read("Why the figures are `null`."),
 }
 
 FLOPS_RESULT: Meanings = {

@@ -12,10 +12,12 @@ from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuUnavailableError
 from llenergymeasure.core.gpu.machine import gpu_driver
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.exceptions import TimedOutError
+from llenergymeasure.exceptions import ExperimentError, TimedOutError
 
 # Rare enough to be nothing beside a measurement.
 LOOK_S = 10.0
+# Memory can fill up faster than that; whoever sets a limit wants it seen.
+MEMORY_LOOK_S = 2.0
 # What the first thread of a process does is the work. Others may be sensors, which are read all the time, also when the
 # work hangs: they count where they do more than that.
 _FIRST_THREAD_SHARE, _OTHER_THREADS_SHARE = 0.01, 0.5
@@ -33,18 +35,21 @@ class Watch:
         works: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
         who: str = "the measuring process",
+        resident_mb: Callable[[int], float] | None = None,
     ) -> None:
         """Wait as ``execution`` says.
 
         Args:
-            execution: ``timeout_s`` and ``stall_timeout_s``.
+            execution: ``timeout_s``, ``stall_timeout_s`` and ``max_memory_mb``.
             alive: whether a process, and what it started, did something since the last look, so many seconds ago.
             works: whether its GPUs are in use; asked only where nothing else was seen for long.
             clock: monotonic seconds.
             who: what an error calls it.
+            resident_mb: what a process and all that it started hold in memory; None asks the operating system.
         """
         self._execution = execution
         self._who = who
+        self._resident_mb = resident_mb or resident_mb_of
         self._alive = alive
         self._works = works
         self._clock = clock
@@ -55,6 +60,7 @@ class Watch:
 
         Raises:
             TimedOutError: it is not to be waited for any longer.
+            ExperimentError: it holds more memory than it may.
         """
         now_s = self._clock()
         timeout_s, stall_s = self._execution.timeout_s, self._execution.stall_timeout_s
@@ -65,10 +71,20 @@ class Watch:
                 raise TimedOutError(
                     f"it took longer than {timeout_s:g} s and was ended; execution.timeout_s (--timeout) says so"
                 )
+        if self._execution.max_memory_mb is not None:
+            self._weigh(pid, self._execution.max_memory_mb)
+            left_s.append(MEMORY_LOOK_S)
         if stall_s is not None:
             self._look(pid, now_s, stall_s)
             left_s.append(min(LOOK_S, stall_s / 4))
         return min(left_s, default=None)
+
+    def _weigh(self, pid: int, most_mb: float) -> None:
+        held_mb = self._resident_mb(pid)
+        if held_mb > most_mb:
+            raise ExperimentError(
+                f"{self._who} held {held_mb:,.0f} MB in memory and was ended; execution.max_memory_mb is {most_mb:,.0f}"
+            )
 
     def _look(self, pid: int, now_s: float, stall_s: float) -> None:
         # Two looks soon after each other tell nothing.
@@ -133,6 +149,15 @@ def gpus_work(uuids: Sequence[str]) -> bool:
             return any(device.utilisation_pct() for device in devices if device.uuid in uuids)
     except GpuUnavailableError:
         return False
+
+
+def resident_mb_of(pid: int) -> float:
+    """What a process and all that it started hold in memory, in MB (10^6 bytes); what they share counts for each."""
+    held = 0.0
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.Error):
+            held += process.memory_info().rss / 1e6
+    return held
 
 
 def _tree(pid: int) -> list[psutil.Process]:

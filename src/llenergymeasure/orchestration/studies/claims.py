@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -20,8 +21,11 @@ from typing import Any, Self
 import psutil
 
 from llenergymeasure._files import read_regular
+from llenergymeasure.orchestration.interruptions import held_back
 
-HEARTBEAT_S, STALE_S = 5.0, 60.0
+STALE_S = 60.0
+# Signs of life until a claim without one is stale: some may be late, as on a file system far away.
+_BEATS = 12
 _MOST_BYTES = 2**16
 # The system works out when a process began from its own start, which moves where the clock is set.
 _SAME_S = 5.0
@@ -98,13 +102,14 @@ class Claim:
 class Claims:
     """The claims of one worker on a study; a context in which they are kept fresh.
 
-    ``stale_s`` is for how long a claim may go without a sign of life.
+    ``stale_s`` is for how long a claim may go without a sign of life, ``heartbeat_s`` how often one is given; None is
+    often enough.
     """
 
     folder: Path
     worker: Worker = field(default_factory=Worker.this_process)
-    heartbeat_s: float = HEARTBEAT_S
     stale_s: float = STALE_S
+    heartbeat_s: float | None = None
     _held: dict[Path, None] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -138,25 +143,35 @@ class Claims:
             if claim is not None:
                 self._give_back(claim.path)
 
+    def forget_the_dead(self) -> None:
+        """Remove the claims of those who are gone; for whoever knows that nothing is left to do."""
+        with os.scandir(self.folder) as entries:
+            paths = [Path(entry.path) for entry in entries if _NAME.fullmatch(entry.name)]
+        for path in paths:
+            if path not in self._held and _alive(path, self.stale_s) is None:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
     def holder(self, name: str) -> Worker | None:
         """Who has a part and is alive, as far as can be told; None where nobody has."""
-        number = max(_numbers(self.folder, name), default=0)
-        return None if not number else self._alive(self.folder / f"{name}.{number}")
+        return holder_in(self.folder, name, self.stale_s)
 
     def _take(self, name: str) -> Claim | None:
         numbers = _numbers(self.folder, name)
         newest = max(numbers, default=0)
-        if newest and self._alive(self.folder / f"{name}.{newest}") is not None:
+        if newest and _alive(self.folder / f"{name}.{newest}", self.stale_s) is not None:
             return None
         number = newest + 1
         path = self.folder / f"{name}.{number}"
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            return None
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(self.worker), file)
-        self._held[path] = None
+        # One that an interruption left without anybody who gives it back would be in the way of everybody.
+        with held_back():
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            except FileExistsError:
+                return None
+            self._held[path] = None
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(asdict(self.worker), file)
         # Of one that died nothing else tells that it once was there.
         for other in numbers:
             with contextlib.suppress(OSError):
@@ -164,36 +179,47 @@ class Claims:
         return Claim(path, name, number, self.worker.name)
 
     def _give_back(self, path: Path) -> None:
-        self._held.pop(path, None)
         with contextlib.suppress(OSError):
             path.unlink()
-
-    def _alive(self, path: Path) -> Worker | None:
-        """Who made a claim, if it is alive; one whose maker cannot be read is alive while it is fresh."""
-        try:
-            age_s = self._now_s() - path.stat().st_mtime
-        except FileNotFoundError:
-            return None
-        worker = _maker(path)
-        if age_s > self.stale_s or (worker is not None and worker.is_gone()):
-            return None
-        return worker or Worker(name="unknown", host="unknown", boot_id=None, pid=0, started_s=0.0)
-
-    def _now_s(self) -> float:
-        """The time of the file system, by what it says of a file that is made now."""
-        probe = self.folder / f".{uuid.uuid4().hex}.now"
-        try:
-            probe.touch()
-            return probe.stat().st_mtime
-        finally:
-            with contextlib.suppress(OSError):
-                probe.unlink()
+        self._held.pop(path, None)
 
     def _keep_fresh(self) -> None:
-        while not self._stop.wait(self.heartbeat_s):
+        every_s = self.stale_s / _BEATS if self.heartbeat_s is None else self.heartbeat_s
+        while not self._stop.wait(every_s):
             for path in list(self._held):
                 with contextlib.suppress(OSError):
                     os.utime(path)
+
+
+def holder_in(folder: Path, name: str, stale_s: float = STALE_S) -> Worker | None:
+    """Who has a part of a study and is alive, as far as can be told; nothing is written that stays."""
+    number = max(_numbers(folder, name), default=0)
+    return None if not number else _alive(folder / f"{name}.{number}", stale_s)
+
+
+def _alive(path: Path, stale_s: float) -> Worker | None:
+    """Who made a claim, if it is alive; one whose maker cannot be read is alive while it is fresh."""
+    try:
+        age_s = _now_s(path.parent) - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    worker = _maker(path)
+    if age_s > stale_s or (worker is not None and worker.is_gone()):
+        return None
+    return worker or Worker(name="unknown", host="unknown", boot_id=None, pid=0, started_s=0.0)
+
+
+def _now_s(folder: Path) -> float:
+    """The time of the file system, by what it says of a file that is made now; of this machine where none can be."""
+    probe = folder / f".{uuid.uuid4().hex}.now"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except PermissionError:
+        return time.time()
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 def _numbers(folder: Path, name: str) -> list[int]:

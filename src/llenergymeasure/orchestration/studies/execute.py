@@ -53,12 +53,13 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
             directory.write(plan, config)
             _log.info("what finishes is kept in %s", path)
         of_preflight = {index: each for index, (_, each) in enumerate(found)}
-        return running.through(directory, plan, of_preflight, options, keeps=parent is not None)
+        running.through(directory, plan, of_preflight, options, keeps=parent is not None)
+        return running.result(options)
     raise AssertionError("unreachable")
 
 
 def resume_study(path: Path, options: RunOptions | None = None) -> StudyResult:
-    """Go on with a study where it stopped, or help those who run it.
+    """Go on with a study where it stopped, or help those who run it, and give what there is of all of it.
 
     Args:
         path: the folder of the study.
@@ -72,16 +73,36 @@ def resume_study(path: Path, options: RunOptions | None = None) -> StudyResult:
     options = options or RunOptions()
     running = _Running()
     with noted_when_interrupted(running.word):
-        directory = StudyDirectory(path)
-        plan = directory.plan()
-        left = sorted({s.configuration for s in plan.slots if directory.found(plan, s).state is SlotState.OPEN})
-        _log.info("going on with %s: %s", path, _in_words(directory, plan))
-        found = examined([_as_given(plan, index) for index in left], path, options)
-        for index, (chosen, _) in zip(left, found, strict=True):
-            _refuse_another(plan.configurations[index], chosen)
-        of_preflight = {index: each for index, (_, each) in zip(left, found, strict=True)}
-        return running.through(directory, plan, of_preflight, options, keeps=True)
+        _go_on(path, options, running)
+        return running.result(options)
     raise AssertionError("unreachable")
+
+
+def work_on(path: Path, options: RunOptions | None = None) -> Work:
+    """The same for whoever wants no results: what was done here.
+
+    Raises:
+        LLEMError: as ``resume_study``.
+        OSError: nothing can be written there.
+    """
+    running = _Running()
+    with noted_when_interrupted(running.word):
+        _go_on(path, options or RunOptions(), running)
+    assert running.work is not None
+    return running.work
+
+
+def _go_on(path: Path, options: RunOptions, running: "_Running") -> None:
+    directory = StudyDirectory(path)
+    plan = directory.plan()
+    retries = plan.execution.retries
+    left = sorted({s.configuration for s in plan.slots if not directory.found(plan, s).is_through(retries)})
+    _log.info("going on with %s: %s", path, _in_words(directory, plan))
+    found = examined([_as_given(plan, index) for index in left], path, options)
+    for index, (chosen, _) in zip(left, found, strict=True):
+        _refuse_another(plan.configurations[index], chosen)
+    of_preflight = {index: each for index, (_, each) in zip(left, found, strict=True)}
+    running.through(directory, plan, of_preflight, options, keeps=True)
 
 
 def _as_given(plan: StudyPlan, index: int) -> ExperimentConfig:
@@ -126,15 +147,20 @@ class _Running:
         options: RunOptions,
         *,
         keeps: bool,
-    ) -> StudyResult:
-        """Run what is left, and give what there is of the whole study then."""
+    ) -> None:
+        """Run what is left."""
         if keeps:
             self.directory = directory
         self.plan, self.work = plan, Work()
         if options.arrivals is not None:
             options.arrivals.planned([told_values(dict(each.values)) for each in plan.configurations])
         StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work).run()
-        return _result(directory if keeps else None, plan, self.work, options)
+
+    def result(self, options: RunOptions) -> StudyResult:
+        """What there is of the whole study."""
+        assert self.plan is not None
+        assert self.work is not None
+        return _result(self.directory, self.plan, self.work, options)
 
     def word(self) -> str:
         """What is kept."""

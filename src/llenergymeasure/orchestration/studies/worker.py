@@ -20,14 +20,13 @@ from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.status import add_to_log
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
+from llenergymeasure.orchestration.studies.gap import Gap, standing_of
 from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.study.directory import (
     BASELINE_FILE,
     CLAIMS_DIR,
     EVENTS_DIR,
     FAILURE_FILE,
-    FoundSlot,
-    SlotState,
     StudyDirectory,
     keep_failure,
 )
@@ -109,18 +108,22 @@ class StudyWorker:
         Raises:
             OSError: nothing can be written to the folder of the study.
         """
-        with Claims(self.directory.path / CLAIMS_DIR) as claims:
+        with Claims(self.directory.path / CLAIMS_DIR, stale_s=self.plan.execution.takeover_after_s) as claims:
             name = claims.worker.name
             self._events = Events(self.directory.path / EVENTS_DIR / f"{name}.jsonl" if self.keeps else None,
                                   self.options.now)  # fmt: skip
             self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
             self._claims = claims
+            uuids = sorted({uuid for each in self.examined.values() for uuid in each.devices or ()})
+            self._gap = Gap(self.plan.execution, lambda: standing_of(uuids), self.options.sleep)
             try:
                 while self._pass() and self.work.stopped is None:
                     self.options.sleep(_POLL_S)
             except (KeyboardInterrupt, SystemExit):
                 self._events.add("interrupted")
                 raise
+            if self.work.stopped is None:
+                claims.forget_the_dead()
             self._events.add("end", stopped=self.work.stopped)
         return self.work
 
@@ -153,12 +156,7 @@ class StudyWorker:
         # Also of a study that is written: what its folder could not take is only here.
         if slot.slot in self.work.results or slot.slot in self.work.failures:
             return False
-        return not self.keeps or not self._is_through(self.directory.found(self.plan, slot))
-
-    def _is_through(self, found: FoundSlot) -> bool:
-        if found.state is SlotState.FAILED:
-            return found.n_failed > self.plan.execution.retries
-        return found.state is SlotState.FINISHED
+        return not self.keeps or not self.directory.found(self.plan, slot).is_through(self.plan.execution.retries)
 
     def _run_slots(self, slots: list[Slot]) -> bool:
         """Run some slots in their order; whether others have some of them."""
@@ -178,18 +176,19 @@ class StudyWorker:
     def _run_slot(self, slot: Slot, claim: Claim) -> None:
         """Run an attempt, and note what came of it."""
         execution = self.plan.execution
-        if self._n_begun and execution.pause_s:
-            self.options.sleep(execution.pause_s)
+        if self._n_begun and (ended := self._gap.rest()) is not None:
+            _log.info("%s", ended)
+            self._events.add("rested", until=ended)
         self._n_begun += 1
         name = self._name_of(slot)
         _log.info("experiment %d of %d: %s", slot.slot + 1, len(self.plan.slots), name)
         self._events.add("start", slot=slot.slot, claim=claim.number)
         failure = self._attempt(slot, claim)
-        told_as = "finished" if failure is None else "failed"
-        self._events.add(told_as, slot=slot.slot, claim=claim.number, why=failure and failure.error_type)
-        if failure is None:
+        if failure is None or isinstance(failure, SupersededError):
+            self._events.add("finished" if failure is None else "dropped", slot=slot.slot, claim=claim.number)
             self._in_a_row.add(None)
             return
+        self._events.add("failed", slot=slot.slot, claim=claim.number, why=failure.error_type)
         _log.error("experiment %d of %d failed: %s", slot.slot + 1, len(self.plan.slots), failure.message)
         n, most = self._in_a_row.add(failure), execution.stop_after_failures
         if execution.on_failure == "stop":
@@ -209,9 +208,11 @@ class StudyWorker:
         configuration = self.plan.configurations[slot.configuration]
         chosen = Settled(configuration.config(self.plan.execution.of_one), configuration.as_given)
         baseline = self.directory.path / BASELINE_FILE
-        return planned(chosen, self.examined[slot.configuration], self.options, attempt, baseline)
+        return planned(
+            chosen, self.examined[slot.configuration], self.options, attempt, baseline, self.plan.key_of(slot)
+        )
 
-    def _attempt(self, slot: Slot, claim: Claim) -> ExperimentFailure | None:
+    def _attempt(self, slot: Slot, claim: Claim) -> ExperimentFailure | SupersededError | None:
         """Run an experiment once; why there is no result of it."""
         attempt = self.directory.new_attempt(self.plan, slot) if self.keeps else None
         n_before = self.work.n_finished
@@ -239,6 +240,7 @@ class StudyWorker:
             _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
             if attempt is not None:
                 shutil.rmtree(attempt, ignore_errors=True)
+            return error
         except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
             _log.debug("its traceback", exc_info=error)
             return self._failed(slot, attempt, error)

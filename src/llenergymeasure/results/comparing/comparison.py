@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.warnings import in_words
-from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
+from llenergymeasure.exceptions import ComparisonRefusedError, config_error
 from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, objections
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
-from llenergymeasure.results.ratios import MARGIN, Judgement, Ratio, judged, paired, unpaired
+from llenergymeasure.results.ratios import MARGIN, NO_SAMPLE, Judgement, Ratio, exact, judged, paired, unpaired
 from llenergymeasure.results.statistics import LEAST_RUNS, Summary, drift, outliers, runs, summary
 
 BlockOf = Callable[[ExperimentResult], Hashable | None]
@@ -20,6 +20,7 @@ _LEAST_GROUPS = 2
 # What drifts is looked for in these; among thirty figures one would always seem to.
 _DRIFTING = ("energy_per_output_token_j", "tokens_per_second")
 _S_PER_H = 3600
+_EXACT = "repeats give the same figure, so that the verdict is by the ratio alone; of another text it says nothing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,8 @@ def compare(
     Args:
         groups: two or more.
         margin: what is too little to matter, a fraction.
-        block_of: the block that a run was in; runs of one block are then compared with each other alone.
+        block_of: the block that a run was in; runs of one block are then compared with each other alone. None is
+            that of its study, where all runs of both groups are of blocks of the same one.
         anyway: compare what is refused otherwise, and say so in ``cautions``, or in ``notes`` of a metric.
 
     Raises:
@@ -99,13 +101,18 @@ def compare(
         ComparisonRefusedError: sensors, scopes or windows are of different kinds.
     """
     if len(groups) < _LEAST_GROUPS:
-        raise ConfigError(f"a comparison takes two groups of results, and there is {len(groups)}")
+        raise config_error(f"a comparison takes two groups of results, and there is {len(groups)}")
     if not 0 < margin < 1:
-        raise ConfigError(f"margin {margin:g}: this is no fraction between 0 and 1; 0.01 is one percent")
+        raise config_error(f"margin {margin:g}: this is no fraction between 0 and 1; 0.01 is one percent")
     refused = objections(groups)
     if refused and not anyway:
         raise ComparisonRefusedError("; ".join([*refused, "give --anyway (anyway=True) to compare them all the same"]))
-    pairs = [None if block_of is None else _pairs(groups[0], group, block_of) for group in groups[1:]]
+    pairs = [
+        _pairs(groups[0], group, block_of or _of_its_study)
+        if block_of is not None or _ran_in_the_same_blocks(groups[0], group)
+        else None
+        for group in groups[1:]
+    ]
     rows = [_row(metric, groups, pairs, margin, anyway) for metric in METRICS.values()]
     return Comparison(
         groups=tuple(groups),
@@ -129,6 +136,18 @@ class _Side:
 _Pairs = list[tuple[int, int]]
 
 
+def _of_its_study(result: ExperimentResult) -> Hashable | None:
+    return None if result.run_key is None else result.run_key.pair
+
+
+def _ran_in_the_same_blocks(first: Group, other: Group) -> bool:
+    """Whether every run is of a block of one study, and no block has two of a group."""
+    ours, theirs = ([_of_its_study(result) for result in group.results] for group in (first, other))
+    studies = {result.run_key.study_id for group in (first, other) for result in group.results if result.run_key}
+    is_whole = None not in ours and None not in theirs and len(studies) == 1
+    return is_whole and len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)
+
+
 def _pairs(first: Group, other: Group, block_of: BlockOf) -> _Pairs:
     """Places of the runs of each block that both have."""
     ours, theirs = _blocks(first, block_of), _blocks(other, block_of)
@@ -143,7 +162,7 @@ def _blocks(group: Group, block_of: BlockOf) -> dict[Hashable, int]:
         if block is None:
             continue
         if block in found:
-            raise ConfigError(
+            raise config_error(
                 f"{group.label}: two of its runs are of block {block}; a block has one of each configuration"
             )
         found[block] = place
@@ -159,7 +178,7 @@ def _row(
         return None
     refusals = [_refusal(metric, first, other) for other in others]
     ratios = [
-        refusal if refusal is not None and not anyway else _ratio(first, other, of)
+        refusal if refusal is not None and not anyway else _ratio(metric, first, other, of)
         for refusal, other, of in zip(refusals, others, pairs, strict=True)
     ]
     judgements = iter(judged([ratio for ratio in ratios if isinstance(ratio, Ratio)], margin))
@@ -170,7 +189,7 @@ def _row(
             ratio=ratio,
             judgement=next(judgements),
             refused=refusal,
-            notes=(*_overruled(refusal), *_notes(first, other, ratio)),
+            notes=(*_overruled(refusal), *([_EXACT] if metric.exact else []), *_notes(first, other, ratio)),
         )
         for refusal, ratio, other in zip(refusals, ratios, others, strict=True)
     ]
@@ -198,9 +217,11 @@ def _value(metric: Metric, group: Group, figures: Sequence[float | None]) -> Val
         return Value(summary=None, why_none="no run has it", n_without=n_without)
     values = [figure for _, figure in known]
     try:
-        found, apart = summary(values), outliers(values)
+        found, apart = summary(values), () if metric.exact else outliers(values)
     except ValueError as error:
         return Value(summary=None, why_none=str(error), n_without=n_without)
+    if metric.exact:
+        found = replace(found, low=None, high=None, why_no_interval=NO_SAMPLE)
     return Value(
         summary=found,
         n_without=n_without,
@@ -240,13 +261,16 @@ def _unlike(metric: Metric, results: Sequence[ExperimentResult]) -> str | None:
     return "; ".join(reasons) or None
 
 
-def _ratio(first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
+def _ratio(metric: Metric, first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
     """The other's value over the first one's, or why there is none."""
     for side in (first, other):
         if side.value.summary is None:
             return f"{side.group.label}: {side.value.why_none}"
     try:
-        found = _unpaired(first, other) if pairs is None else _paired(first, other, pairs)
+        if metric.exact or pairs is None:
+            found: Ratio | str = _unpaired(first, other, exact if metric.exact else unpaired)
+        else:
+            found = _paired(first, other, pairs)
     except ValueError as error:
         return str(error)
     in_both = {r.experiment_id for r in first.group.results} & {r.experiment_id for r in other.group.results}
@@ -257,9 +281,9 @@ def _ratio(first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
     return Ratio(value=found.value, method=found.method, n=found.n, why_no_interval=why)
 
 
-def _unpaired(first: _Side, other: _Side) -> Ratio:
+def _unpaired(first: _Side, other: _Side, ratio_of: Callable[[Sequence[float], Sequence[float]], Ratio]) -> Ratio:
     ours, theirs = ([figure for figure in side.figures if figure is not None] for side in (first, other))
-    return unpaired(theirs, ours)
+    return ratio_of(theirs, ours)
 
 
 def _paired(first: _Side, other: _Side, pairs: _Pairs) -> Ratio | str:
@@ -346,6 +370,6 @@ def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
     if found is None or not found.warns:
         return None
     return (
-        f"{metric.name} changed by {found.change_pct:+.1f} % over {found.session_s / _S_PER_H:.1f} h, whatever was run "
+        f"{metric.name} changed by {found.change_pct:+.3g} % over {found.session_s / _S_PER_H:.3g} h, whatever was run "
         f"(p {found.p:.2g}); run configurations in randomised blocks"
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +21,16 @@ class Group:
 
     def __post_init__(self) -> None:
         if not self.results:
-            raise ConfigError(f"{self.label}: there are no results to compare")
+            raise config_error(f"{self.label}: there are no results to compare")
         ids = [result.experiment_id for result in self.results]
         if not self.runs:
             object.__setattr__(self, "runs", tuple(ids))
         twice = next((run for run, i in zip(self.runs, ids, strict=True) if ids.count(i) > 1), None)
         if twice is not None:
-            raise ConfigError(f"{self.label}: run {twice} is in it twice; it counts once")
+            raise config_error(f"{self.label}: run {twice} is in it twice; it counts once")
         hashes = dict.fromkeys(result.measurement_config_hash for result in self.results)
         if len(hashes) > 1:
-            raise ConfigError(
+            raise config_error(
                 f"{self.label}: there are {len(hashes)} configurations in it ({', '.join(hashes)}); "
                 "only runs of the same one are repeats"
             )

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from llenergymeasure._telling import in_a_line
 from llenergymeasure.config.base import nearest
-from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
+from llenergymeasure.exceptions import ComparisonRefusedError, config_error
 from llenergymeasure.results.comparing.comparison import Against, Comparison
+from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS
+from llenergymeasure.results.rows.columns import OF_ENERGY
+from llenergymeasure.results.statistics import runs
 
 State = Literal["kept", "broken", "open"]
 
@@ -37,22 +39,22 @@ class Limit:
         Raises:
             ConfigError: it is none, or of a metric that nobody knows.
         """
-        shown = in_a_line(text[:_MOST_SHOWN])
+        shown = text[:_MOST_SHOWN]
         found = _WRITTEN.fullmatch(text)
         if found is None:
-            raise ConfigError(f"limit {shown!r}: this is none; {_LOOKS}")
+            raise config_error(f"limit {shown!r}: this is none; {_LOOKS}")
         name, number = found["name"], found["number"]
         if name not in METRICS:
-            raise ConfigError(f"limit {shown!r}: there is no metric {name}; {nearest(name, list(METRICS))}")
+            raise config_error(f"limit {shown!r}: there is no metric {name}; {nearest(name, list(METRICS))}")
         if found["pct"] and number[0] not in "+-":
-            raise ConfigError(f"limit {shown!r}: a change has a sign, +{number}% or -{number}%")
+            raise config_error(f"limit {shown!r}: a change has a sign, +{number}% or -{number}%")
         try:
             value = float(number)
         except ValueError:
-            raise ConfigError(f"limit {shown!r}: {number} is no number; {_LOOKS}") from None
+            raise config_error(f"limit {shown!r}: {number} is no number; {_LOOKS}") from None
         ratio = 1 + value / 100 if found["pct"] else value
         if not (math.isfinite(ratio) and ratio > 0):
-            raise ConfigError(f"limit {shown!r}: a ratio is a finite number above zero; {_LOOKS}")
+            raise config_error(f"limit {shown!r}: a ratio is a finite number above zero; {_LOOKS}")
         return cls(metric=name, sign="<" if found["sign"] == "<" else ">", ratio=ratio, written=text.strip())
 
 
@@ -60,13 +62,15 @@ class Limit:
 class Outcome:
     """What came of a limit for a group.
 
-    ``broken`` where the whole interval lies beyond it, ``kept`` where none of it does, else ``open``.
+    ``broken`` where the whole interval lies beyond it, ``kept`` where none of it does, else ``open``. Of a limit on
+    energy ``not_citable`` says which of it may not be cited, None where all may be.
     """
 
     limit: Limit
     label: str
     state: State
     line: str
+    not_citable: str | None = None
 
 
 def held_to(comparison: Comparison, limits: Sequence[Limit]) -> list[Outcome]:
@@ -76,16 +80,16 @@ def held_to(comparison: Comparison, limits: Sequence[Limit]) -> list[Outcome]:
         ComparisonRefusedError: a limit is on a metric that two groups count by different rules.
     """
     return [
-        _outcome(limit, group.label, _against(comparison, limit, number))
+        _outcome(limit, (comparison.groups[0], group), _against(comparison, limit, number))
         for limit in limits
         for number, group in enumerate(comparison.groups[1:])
     ]
 
 
 def exit_code(outcomes: Sequence[Outcome], *, strict: bool = False) -> int:
-    """1 where a limit is broken, or open under ``strict``; else 0."""
+    """1 where a limit is broken, or under ``strict`` open or held by energy that is not citable; else 0."""
     bad: tuple[State, ...] = ("broken", "open") if strict else ("broken",)
-    return int(any(outcome.state in bad for outcome in outcomes))
+    return int(any(outcome.state in bad or (strict and outcome.not_citable is not None) for outcome in outcomes))
 
 
 def _against(comparison: Comparison, limit: Limit, number: int) -> Against | None:
@@ -96,10 +100,24 @@ def _against(comparison: Comparison, limit: Limit, number: int) -> Against | Non
     return found
 
 
-def _outcome(limit: Limit, label: str, against: Against | None) -> Outcome:
+def _outcome(limit: Limit, pair: tuple[Group, Group], against: Against | None) -> Outcome:
     state, said = _state(limit, against)
+    label = pair[1].label
+    not_citable = _not_citable(pair) if limit.metric in OF_ENERGY else None
     words = {"broken": "is beyond the limit", "kept": "keeps the limit", "open": "may be on either side of the limit"}
-    return Outcome(limit=limit, label=label, state=state, line=f"{label} {words[state]} {limit.written}: {said}")
+    line = f"{label} {words[state]} {limit.written}: {said}"
+    return Outcome(limit=limit, label=label, state=state, line=line, not_citable=not_citable)
+
+
+def _not_citable(groups: Sequence[Group]) -> str | None:
+    """In which runs of which groups there is energy that may not be cited."""
+    found = []
+    for group in groups:
+        bad = [result for result in group.results if result.validity == "not_citable"]
+        if bad:
+            flags = ", ".join(dict.fromkeys(flag for result in bad for flag in result.validity_flags))
+            found.append(f"{group.label}: in {len(bad)} of {runs(len(group.results))} ({flags})")
+    return f"energy is not citable: {'; '.join(found)}" if found else None
 
 
 def _state(limit: Limit, against: Against | None) -> tuple[State, str]:

@@ -21,7 +21,8 @@ class Metric:
     ``read`` gives it in ``unit``, None where a result has none. ``accuracy_pct`` is what the sensors behind it are off
     by each time to the same side, ``bound_pct`` what its readings leave open, both in percent of it and None where
     that is not known. ``counted_by`` names the rule behind it, where results may have different ones. ``place`` is
-    where a result has it, as its ``definitions`` name it.
+    where a result has it, as its ``definitions`` name it. One that is ``exact`` comes out the same whenever the same is
+    run, so that repeats are no sample of anything.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Metric:
     bound_pct: _Read = _nothing
     counted_by: Callable[[ExperimentResult], str | None] = _nothing
     place: str = ""
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if not self.place:
@@ -70,6 +72,31 @@ def _flops_method(result: ExperimentResult) -> str | None:
 def _latency_origin(result: ExperimentResult) -> str | None:
     origin = None if result.latency_stats is None else result.latency_stats.counted_from
     return None if origin is None else f"from the beginning of the {origin}"
+
+
+def _text_read(result: ExperimentResult) -> str | None:
+    found = result.quality
+    if found is None or found.perplexity is None:
+        return None
+    return (
+        f"text {(found.text_digest or '')[:8]}, tokens {(found.tokens_digest or '')[:8]}, {found.n_context_tokens} at "
+        "a time"
+    )
+
+
+def _bytes_read(result: ExperimentResult) -> str | None:
+    found = result.quality
+    if found is None or found.bits_per_byte is None:
+        return None
+    return f"{found.n_bytes} bytes of text {(found.text_digest or '')[:8]}, {found.n_context_tokens} tokens at a time"
+
+
+def _of_a_text(name: str, unit: str, counted_by: Callable[[ExperimentResult], str | None]) -> Metric:
+    def read(result: ExperimentResult) -> float | None:
+        value: float | None = getattr(result.quality, name, None)
+        return value
+
+    return Metric(name=name, unit=unit, read=read, counted_by=counted_by, place=f"quality.{name}", exact=True)
 
 
 def _field(name: str) -> _Read:
@@ -133,5 +160,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(name="mfu", unit="fraction", read=_field("mfu"), counted_by=_flops_method),
         _plain("peak_memory_mb", "MB"),
+        _of_a_text("perplexity", "", _text_read),
+        _of_a_text("bits_per_byte", "bits/byte", _bytes_read),
     )
 }

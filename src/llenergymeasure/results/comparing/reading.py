@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.comparing.groups import Group, by_configuration
 from llenergymeasure.results.reading import Skipped, files_in, results_of
 
@@ -33,7 +33,7 @@ def read_groups(named: Sequence[str | Path]) -> Found:
         groups = reader.groups_of(str(name))
         if number == 0 and len(groups) > 1:
             labels = ", ".join(group.label for group in groups)
-            raise ConfigError(
+            raise config_error(
                 f"{name}: the others are held against the first, which has {len(groups)} configurations ({labels}); "
                 "name the results of one of them first"
             )
@@ -62,5 +62,5 @@ class _Reader:
         if not results:
             why = f": {skipped[0]}" if skipped else ""
             more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-            raise ConfigError(f"results {name}: there is no result in it that can be used{why}{more}")
+            raise config_error(f"results {name}: there is no result in it that can be used{why}{more}")
         return by_configuration(name, results)

@@ -28,7 +28,13 @@ def as_written(found: Comparison, outcomes: Sequence[Outcome] = ()) -> dict[str,
         ],
         "cautions": list(found.cautions),
         "limits": [
-            {"limit": outcome.limit.written, "group": outcome.label, "state": outcome.state, "said": outcome.line}
+            {
+                "limit": outcome.limit.written,
+                "group": outcome.label,
+                "state": outcome.state,
+                "said": outcome.line,
+                "not_citable": outcome.not_citable,
+            }
             for outcome in outcomes
         ],
     }

@@ -44,11 +44,15 @@ class NoResultError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One result in a table: values of ``SETTINGS`` and ``FIGURES`` by name, other settings, and its folder."""
+    """One result in a table: values of ``SETTINGS`` and ``FIGURES`` by name, other settings, and its folder.
+
+    ``digest`` is the SHA-256 of its file, None where it was read from none.
+    """
 
     values: dict[str, Value]
     settings: dict[str, Any]
     folder: str | None
+    digest: str | None = None
 
 
 def row_of(result: ExperimentResult) -> ResultRow:
@@ -56,7 +60,7 @@ def row_of(result: ExperimentResult) -> ResultRow:
     return row_in(as_written(result), None if result.folder is None else str(result.folder))
 
 
-def row_in(content: str | bytes, folder: str | None) -> ResultRow:
+def row_in(content: str | bytes, folder: str | None, digest: str | None = None) -> ResultRow:
     """The row of the result that a ``result.json`` has in it.
 
     Raises:
@@ -85,7 +89,7 @@ def row_in(content: str | bytes, folder: str | None) -> ResultRow:
         value = flat.pop(name)
         if name not in _SETTING_NAMES:
             flat[f"effective_config.{name}"] = value
-    return ResultRow(values, flat, folder)
+    return ResultRow(values, flat, folder, digest)
 
 
 def setting_columns(configs: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llenergymeasure._telling import told
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.exceptions import ConfigError, first_line
+from llenergymeasure.exceptions import config_error, first_line
 from llenergymeasure.results.rows.extraction import row_of
 from llenergymeasure.results.rows.table import ResultTable
 
@@ -55,7 +55,7 @@ def as_arrow(table: ResultTable, names: Sequence[str]) -> "pa.Table":
         try:
             arrays.append(pa.array(values, kind))
         except (pa.ArrowException, OverflowError, ValueError) as error:
-            raise ConfigError(f"{name}: a result has a value that is no {kind}: {first_line(error)}") from None
+            raise config_error(f"{name}: a result has a value that is no {kind}: {first_line(error)}") from None
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
@@ -103,7 +103,7 @@ def frame_of(table: "pa.Table", library: str | None = None) -> Any:
         return table.to_pandas()
     if found == "polars":
         return importlib.import_module("polars").from_arrow(table)
-    raise ConfigError(f"{' or '.join(wanted)} is not installed; pip install {wanted[0]}, or use to_arrow()")
+    raise config_error(f"{' or '.join(wanted)} is not installed; pip install {wanted[0]}, or use to_arrow()")
 
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:

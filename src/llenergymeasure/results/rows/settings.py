@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Where a result lies and what it is called changes nothing in it.
-_NO_SETTINGS = ("name", "output_dir")
+NO_SETTINGS = ("name", "output_dir")
 
 
 def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a configuration says, without names and places: {dotted name: value}, a list being one value."""
     flat: dict[str, Any] = {}
     _flatten(config, "", flat)
-    for name in _NO_SETTINGS:
+    for name in NO_SETTINGS:
         flat.pop(name, None)
     return flat
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.base import nearest
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.results.rows.columns import CIRCUMSTANCES, FIGURES, FIXED, FOLDER, SETTINGS, Column
 from llenergymeasure.results.rows.conditions import time_of
 from llenergymeasure.results.rows.extraction import ResultRow
+from llenergymeasure.results.rows.kinds import kind_of, known_settings
 from llenergymeasure.results.rows.settings import same
 
 _NAMES = tuple(column.name for column in (*SETTINGS, *FIGURES))
@@ -20,6 +21,8 @@ _MEASURED = (
     "n_requests", "output_tokens", "tokens_per_second", "ttft_p50_s", "total_energy_j", "energy_per_output_token_j",
     "validity", "energy_origin",
 )  # fmt: skip
+# Shown where a result has any.
+_ON_REQUEST = ("perplexity", "bits_per_byte")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class ResultTable:
 
         Args:
             rows: of results, read one by one.
-            accepts: whether a row is to be in the table, by what it has under a name; None for all.
+            accepts: whether a row is to be in the table, by what it has under a name, that of a section being a
+                mapping of what is set in it; None for all.
         """
         self._base: dict[str, Any] = {}
         self._rows: list[_Kept] = []
@@ -54,7 +58,7 @@ class ResultTable:
                 self._settings |= dict.fromkeys(map(sys.intern, row.settings))
             others = self._otherwise(row.settings)
             kept = _Kept(tuple(map(row.values.__getitem__, _NAMES)), others or empty, row.folder)
-            if accepts is None or accepts(lambda name, kept=kept: self._value(kept, name)):  # type: ignore[misc]
+            if accepts is None or accepts(lambda name, kept=kept: self._asked(kept, name)):  # type: ignore[misc]
                 self._rows.append(kept)
 
     def _otherwise(self, settings: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +81,14 @@ class ResultTable:
             return row.folder
         return row.settings[name] if name in row.settings else self._base.get(name)
 
+    def _asked(self, row: _Kept, name: str) -> Any:
+        """The value under a name; of a section what is set in it, None where nothing is."""
+        value = self._value(row, name)
+        if value is not None or name in _BY_NAME:
+            return value
+        inside = {each: self._value(row, each) for each in self._settings if each.startswith(f"{name}.")}
+        return {each: inner for each, inner in inside.items() if inner is not None} or None
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -86,13 +98,25 @@ class ResultTable:
         Raises:
             ConfigError: it is none; with the nearest that is one.
         """
-        if name in _BY_NAME or name in self._settings or not self.n_read:
-            return
-        ends = [each for each in self._settings if each.endswith(f".{name}")]
+        if name not in _BY_NAME and name not in self._settings and self.n_read:
+            raise self._unknown(name, self._settings)
+
+    def check_condition(self, name: str) -> None:
+        """Refuse a name that neither a result nor the configuration has; what a result lacks is not set there.
+
+        Raises:
+            ConfigError: it is none; with the nearest that is one.
+        """
+        is_section = any(each.startswith(f"{name}.") for each in self._settings)
+        if kind_of(name) is None and name not in self._settings and not is_section:
+            raise self._unknown(name, dict.fromkeys([*self._settings, *known_settings()]))
+
+    def _unknown(self, name: str, settings: Iterable[str]) -> ConfigError:
+        known = [*_BY_NAME, *settings]
+        ends = [each for each in known if each.endswith(f".{name}")]
         hint = f"did you mean {' or '.join(map(repr, ends))}?" if ends else None
-        known = [*_BY_NAME, *self._settings]
         said = hint or nearest(name, known, otherwise="llem results DIR --format csv has all of them in its first line")
-        raise ConfigError(f"{name}: no result has a column or a setting of this name; {said}")
+        return config_error(f"{name}: no result has a column or a setting of this name; {said}")
 
     def column(self, name: str) -> Column:
         """What is known of a column; a setting has its dotted name for a label."""
@@ -136,7 +160,8 @@ class ResultTable:
             for column in CIRCUMSTANCES
             if self._differs(column.name) and tuple(map(repr, self.values(column.name))) not in shown
         ]
-        return ["name", *settings, *others, *_MEASURED, FOLDER.name]
+        asked = [name for name in _ON_REQUEST if any(value is not None for value in self.values(name))]
+        return ["name", *settings, *others, *_MEASURED, *asked, FOLDER.name]
 
     def sort(self, names: Sequence[str]) -> None:
         """Sort by columns, the first of them first; ``-name`` is from the largest. What is absent comes last.

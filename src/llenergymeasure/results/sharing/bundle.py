@@ -8,9 +8,8 @@ from pathlib import Path
 
 from llenergymeasure._files import read_regular
 from llenergymeasure._paths import expanded
-from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.persistence import RESULT_FILE, RUNS_DIR, result_file
 from llenergymeasure.results.reading import ResultFile, Skipped, files_in, refuse_damaged, results_of
 
@@ -43,9 +42,7 @@ class Bundle:
         if not os.path.isdir(path / RUNS_DIR) or (path / RESULT_FILE).exists():  # noqa: PTH112
             file = result_file(path)
             if not file.is_file():
-                raise ConfigError(
-                    f"{in_a_line(str(path))}: there is no result here; give the folder of a result or of a study"
-                )
+                raise config_error(f"{path}: there is no result here; give the folder of a result or of a study")
             return cls(folder=file.parent, is_study=False, files=tuple(files_in(file)))
         without: list[Skipped] = []
         files = tuple(files_in(path / RUNS_DIR, without.append))
@@ -54,7 +51,7 @@ class Bundle:
             if each.damaged and not each.failed:
                 refuse_damaged(each)
         if not files:
-            raise ConfigError(f"{in_a_line(str(path))}: no experiment of this study has a result")
+            raise config_error(f"{path}: no experiment of this study has a result")
         n_failed = sum(each.failed for each in without)
         return cls(folder=path, is_study=True, files=files, n_failed=n_failed, n_planned=_n_planned(path))
 

@@ -3,15 +3,16 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
 from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.results.sharing.bundle import Bundle
-from llenergymeasure.results.sharing.sentences import OF_A_RUN, OF_A_SETUP, figure
+from llenergymeasure.results.sharing.repeats import Configuration, span
+from llenergymeasure.results.sharing.sentences import OF_A_RUN, OF_A_SETUP
+from llenergymeasure.results.statistics import LEAST_RUNS
 
 # As in CITATION.cff, which a test holds against them.
 TOOL = "LLenergyMeasure"
@@ -20,6 +21,7 @@ AUTHORS = "The LLenergyMeasure authors"
 LICENSE_URL = "https://spdx.org/licenses/MIT"
 # Of this version; when another one was published is not known here.
 _YEAR = 2026
+_SEVERAL = 2
 # Anything else in a file would end a field of BibTeX.
 _VERSION = re.compile(r"[\w.+!-]+")
 
@@ -31,6 +33,7 @@ def bibtex(versions: Iterable[str]) -> str:
 
 
 def _entry(version: str) -> str:
+    version = in_a_line(version)
     fields = {
         "author": f"{{{AUTHORS}}}",
         "title": f"{{{TITLE}}}",
@@ -82,39 +85,6 @@ def methods_of_one(result: ExperimentResult) -> str:
     return in_a_line(" ".join(said for make in (*OF_A_SETUP, *OF_A_RUN) if (said := make(result))))
 
 
-@dataclass
-class _Configuration:
-    """The runs of one configuration."""
-
-    name: str
-    per_token_j: list[float | None] = field(default_factory=list)
-    tokens_per_second: list[float] = field(default_factory=list)
-    verdicts: list[str] = field(default_factory=list)
-    flags: dict[str, None] = field(default_factory=dict)
-
-    def line(self, config_hash: str) -> str:
-        n = len(self.verdicts)
-        known_j = [value for value in self.per_token_j if value is not None]
-        joules = _range(known_j, n, "J per output token") if known_j else "no energy"
-        verdicts = ", ".join(_counted(self.verdicts, n))
-        flags = f"; warnings: {', '.join(self.flags)}" if self.flags else "; no warnings"
-        runs = "1 run" if n == 1 else f"{n} runs"
-        speed = _range(self.tokens_per_second, n, "output tokens per second")
-        return f"- {self.name} ({config_hash}), {runs}: {joules}, {speed}; the energy is {verdicts}{flags}"
-
-
-def _range(values: list[float], n: int, unit: str) -> str:
-    """The smallest and the largest of the values of n runs, of which not all may have one."""
-    low, high = figure(min(values)), figure(max(values))
-    text = f"{low if low == high else f'{low} to {high}'} {unit}"
-    return text if len(values) == n else f"{text} (of {len(values)} of {n} runs)"
-
-
-def _counted(names: list[str], n: int) -> list[str]:
-    counts = {name: names.count(name) for name in dict.fromkeys(names)}
-    return [name if count == n else f"{name} in {count} of {n}" for name, count in counts.items()]
-
-
 class _Study:
     """What the results of a study have in common, and what not; no result is kept."""
 
@@ -125,7 +95,7 @@ class _Study:
         self._idle_loaded_w: list[float] = []
         # Of each kind of sentence those that were said, and of which configurations.
         self._said: list[dict[str, list[str]]] = [defaultdict(list) for _ in OF_A_SETUP]
-        self._configurations: dict[str, _Configuration] = {}
+        self._configurations: dict[str, Configuration] = {}
 
     def add(self, result: ExperimentResult) -> None:
         self._n += 1
@@ -134,11 +104,7 @@ class _Study:
         self._idle_loaded_w += [] if result.idle_loaded_power_w is None else [result.idle_loaded_power_w]
         for said, make in zip(self._said, OF_A_SETUP, strict=True):
             said[make(result)].append(result.name)
-        of = self._configurations.setdefault(result.measurement_config_hash, _Configuration(result.name))
-        of.per_token_j.append(result.energy_per_output_token_j)
-        of.tokens_per_second.append(result.tokens_per_second)
-        of.verdicts.append("absent" if result.total_energy_j is None else in_words(result.validity))
-        of.flags |= dict.fromkeys(warning.flag for warning in result.warnings)
+        self._configurations.setdefault(result.measurement_config_hash, Configuration(result.name)).add(result)
 
     def told(self, bundle: Bundle, start: datetime, end: datetime) -> str:
         paragraph = [self._intro(bundle, start, end)]
@@ -149,17 +115,43 @@ class _Study:
                     "" if len(said) == 1 else f"In {len(names)} of {self._n} runs ({', '.join(dict.fromkeys(names))}): "
                 )
                 paragraph += [f"{of}{sentence}"] if sentence else []
+        windows = span(self._windows_s, self._n, "s")
         paragraph.append(
-            f"Tokens, time and energy of a run are of one window, of {_range(self._windows_s, self._n, 's')}. What "
-            "stands below for several runs is the smallest and the largest of them, and no confidence interval."
+            f"Tokens, time and energy of a run are of one window, of {windows}. {self._what_stands_below()}"
         )
-        paragraph += [self._idle()] if self._idle() else []
+        paragraph += [said for said in (self._idle(), self._across()) if said]
         lines = [of.line(config_hash) for config_hash, of in self._configurations.items()]
         return "\n".join(map(in_a_line, [" ".join(paragraph), *lines]))
 
+    def _what_stands_below(self) -> str:
+        extremes = "the smallest and the largest of them, and no confidence interval"
+        with_interval = [of.has_interval for of in self._configurations.values()]
+        if not any(with_interval):
+            return f"What stands below for several runs is {extremes}."
+        return (
+            f"What stands below for {LEAST_RUNS} runs or more of one kind is their geometric mean with its 95 % "
+            "interval (Student's t on the logarithms of runs; what a sensor is off by each time is in no interval), "
+            f"and for fewer {extremes}."
+        )
+
+    def _across(self) -> str:
+        """Where there are several configurations, from where to where they reach."""
+        of = list(self._configurations.values())
+        if len(of) < _SEVERAL:
+            return ""
+        kinds = (("J per output token", [each.per_token_j for each in of]),
+                 ("output tokens per second", [each.tokens_per_second for each in of]))  # fmt: skip
+        # What is of several kinds, such as modelled and sensed joules, is no range of one figure.
+        told = [
+            span([value for each in figures for value in each.known], self._n, unit)
+            for unit, figures in kinds
+            if len(set().union(*(each.kinds for each in figures))) == 1
+        ]
+        return f"Over all configurations, runs had {' and '.join(told)}." if told else ""
+
     def _idle(self) -> str:
         kinds = (("before the model was loaded", self._idle_w), ("with the model loaded", self._idle_loaded_w))
-        known = [f"{when} {_range(watts, self._n, 'W')}" for when, watts in kinds if watts]
+        known = [f"{when} {span(watts, self._n, 'W')}" for when, watts in kinds if watts]
         return f"Idle power, which is in the energies, was {' and '.join(known)}." if known else ""
 
     def _intro(self, bundle: Bundle, start: datetime, end: datetime) -> str:

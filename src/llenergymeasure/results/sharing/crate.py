@@ -8,8 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from llenergymeasure._telling import in_a_line
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.citing import LICENSE_URL, TOOL, Account
 from llenergymeasure.results.sharing.layout import CRATE_FILE, PAYLOAD, PackedFile
@@ -44,8 +43,8 @@ class Stated:
             ConfigError: the licence is no identifier and no address.
         """
         if self.license is not None and not re.fullmatch(r"https?://\S+|[A-Za-z0-9][A-Za-z0-9.+-]*", self.license):
-            raise ConfigError(
-                f"--license {in_a_line(self.license)}: give an identifier of SPDX, such as CC-BY-4.0, or an address"
+            raise config_error(
+                f"--license {self.license}: give an identifier of SPDX, such as CC-BY-4.0, or an address"
             )
 
 

@@ -9,15 +9,15 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure._files import open_regular
 from llenergymeasure._paths import expanded
-from llenergymeasure._telling import in_a_line
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.results.reading import OnSkipped, Skipped, rows_in
+from llenergymeasure.results.rows.columns import Value
 from llenergymeasure.results.rows.extraction import ResultRow
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.layout import (
@@ -80,9 +80,7 @@ def opened(path: Path, most_bytes: int = MOST_BYTES) -> Iterator[Path]:
         yield path
         return
     if not path.exists():
-        raise ConfigError(
-            f"{in_a_line(str(path))}: this does not exist; give the folder of a result or a study, or its archive"
-        )
+        raise config_error(f"{path}: this does not exist; give the folder of a result or a study, or its archive")
     with tempfile.TemporaryDirectory(prefix="llem-") as place:
         yield _unpacked(path, Path(place), most_bytes)
 
@@ -93,7 +91,7 @@ def _unpacked(path: Path, place: Path, most_bytes: int) -> Path:
             entries = _checked(archive, path, most_bytes, shutil.disk_usage(place).free)
             sums = {entry.filename: _extracted(archive, entry, place, path) for entry in entries}
     except _TORN as error:
-        raise _refused(path, f"it is no whole ZIP archive: {in_a_line(str(error))}") from None
+        raise _refused(path, f"it is no whole ZIP archive: {error}") from None
     except OSError as error:
         # Of a place that no file has, which a torn archive names.
         if error.errno != errno.EINVAL:
@@ -119,7 +117,7 @@ def _checked(archive: zipfile.ZipFile, path: Path, most_bytes: int, free_bytes: 
         if problem is None and name in seen:
             problem = "it is there twice"
         if problem is not None:
-            raise _refused(path, f"{in_a_line(entry.filename[:_MOST_SHOWN])}: {problem}")
+            raise _refused(path, f"{entry.filename[:_MOST_SHOWN]}: {problem}")
         seen.add(name)
     n_bytes = sum(entry.file_size for entry in entries)
     if n_bytes > most_bytes:
@@ -140,7 +138,7 @@ def _extracted(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, pa
         target.parent.mkdir(parents=True, exist_ok=True)
         written = target.open("xb")
     except (FileExistsError, NotADirectoryError):
-        raise _refused(path, f"{in_a_line(entry.filename)}: something else has its name") from None
+        raise _refused(path, f"{entry.filename}: something else has its name") from None
     with written, archive.open(entry) as packed:
         # No more comes of it than the size that was added up before: zipfile ends there, and compares its checksum.
         while block := packed.read(_BLOCK):
@@ -160,11 +158,11 @@ def _held_against_its_sums(sums: Mapping[str, str], place: Path, path: Path) -> 
             found = sums.get(f"{top}/{name}")
             if found != digest:
                 wrong = "it is not there" if found is None else "it is not the file that was packed"
-                raise _refused(path, f"{in_a_line(name)}: {wrong}; {manifest} has another SHA-256 of it")
+                raise _refused(path, f"{name}: {wrong}; {manifest} has another SHA-256 of it")
     payload = {name.removeprefix(f"{top}/") for name in sums if name.startswith(f"{top}/{PAYLOAD}/")}
     extra = payload - set(_told(place / top / MANIFEST, path))
     if extra:
-        raise _refused(path, f"{in_a_line(min(extra))}: {MANIFEST} does not know it")
+        raise _refused(path, f"{min(extra)}: {MANIFEST} does not know it")
     folders = {name.split("/")[1] for name in payload if name != f"{PAYLOAD}/{CRATE_FILE}"}
     if len(folders) != 1 or not (place / top / PAYLOAD / min(folders)).is_dir():
         raise _refused(path, f"it is no archive of llem pack: below {PAYLOAD} is not one folder")
@@ -172,7 +170,7 @@ def _held_against_its_sums(sums: Mapping[str, str], place: Path, path: Path) -> 
 
 
 def _refused(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"archive {in_a_line(str(path))}: {why}")
+    return config_error(f"archive {path}: {why}")
 
 
 def _told(manifest: Path, path: Path) -> dict[str, str]:
@@ -205,7 +203,8 @@ def bundle_in(path: Path) -> Iterator[Bundle]:
 def rows_within(paths: Sequence[Path], on_skipped: OnSkipped) -> Iterator[Iterator[ResultRow]]:
     """The rows of ``rows_in``, whose paths may be archives too, for as long as they last.
 
-    Of what lies in an archive the folder begins with the archive, as if it were one.
+    Of what lies in an archive the folder begins with the archive, as if it were one. What lies in several places, such
+    as in an archive and in the folder that it was made from, counts where it was found first.
 
     Raises:
         ConfigError: as ``opened``, and while rows are read as ``rows_in``.
@@ -222,7 +221,22 @@ def rows_within(paths: Sequence[Path], on_skipped: OnSkipped) -> Iterator[Iterat
             on_skipped(replace(each, path=Path(named(str(each.path)))))
 
         rows = rows_in(places, skipped)
-        yield (replace(row, folder=named(row.folder or ".")) for row in rows) if archives else rows
+        rows = (replace(row, folder=named(row.folder or ".")) for row in rows) if archives else rows
+        yield _each_once(rows, on_skipped)
+
+
+def _each_once(rows: Iterable[ResultRow], on_skipped: OnSkipped) -> Iterator[ResultRow]:
+    """Rows without those of files that are the same to the byte as one before; the experiment says which may be."""
+    seen: dict[tuple[Value, str | None], str] = {}
+    for row in rows:
+        folder = row.folder or "."
+        key = (row.values["experiment_id"], row.digest)
+        if key in seen:
+            said = f"the same result as in {seen[key]}, which counts once"
+            on_skipped(Skipped(Path(folder), said, damaged=False))
+        else:
+            seen[key] = folder
+            yield row
 
 
 @contextlib.contextmanager

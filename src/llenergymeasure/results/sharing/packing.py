@@ -17,7 +17,7 @@ from llenergymeasure._files import written_atomically
 from llenergymeasure._paths import expanded
 from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.results.persistence import safe_name
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.crate import Stated, crate_metadata
@@ -88,7 +88,7 @@ def _check_target(target: Path, root: Path, force: bool) -> None:
     elif root == target.parent.resolve() or root in target.parent.resolve().parents:
         problem = "this lies in the folder that is packed; name a file outside of it"
     if problem is not None:
-        raise ConfigError(in_a_line(f"--output {target}: {problem}"))
+        raise config_error(f"--output {target}: {problem}")
 
 
 def _names_below(root: Path) -> list[str]:
@@ -142,7 +142,7 @@ def _open_below(root: Path, name: str) -> BinaryIO:
         os.close(at)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigError(f"{in_a_line(str(root / name))}: this is no regular file any more")
+        raise config_error(f"{root / name}: this is no regular file any more")
     return os.fdopen(descriptor, "rb")
 
 

@@ -13,11 +13,13 @@ from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.domain.warnings import in_words
 
 _THOUSAND = 1000
+# The digits of a float say nothing from about here on.
+_HUGE = 1e15
 
 
 def figure(value: float) -> str:
-    """A number with four significant digits, or all of those before its point."""
-    return f"{value:,.4g}" if abs(value) < _THOUSAND else f"{value:,.0f}"
+    """A number with four significant digits, or all of those before its point up to 1e15."""
+    return f"{value:,.0f}" if _THOUSAND <= abs(value) < _HUGE else f"{value:,.4g}"
 
 
 def bounded(value: float, bound: float | None, unit: str) -> str:
@@ -228,10 +230,32 @@ def idle(result: ExperimentResult) -> str:
     return " ".join(parts)
 
 
+def others(result: ExperimentResult) -> str:
+    """What else ran on the processors."""
+    if result.foreign_cpu_pct is None:
+        return ""
+    return f"In the window other programs took {figure(result.foreign_cpu_pct)} % of the time of all processors."
+
+
 def phases(result: ExperimentResult) -> str:
     """Whether prefill and decode were told apart."""
     found = result.phases
     return "" if found is None else f"Prefill and decode were told apart by {found.n_pairs} pairs of further windows."
+
+
+def quality(result: ExperimentResult) -> str:
+    """How well the model predicted a text, or why that is not known."""
+    found = result.quality
+    if found is None:
+        return ""
+    if found.perplexity is None:
+        return f"How well the model predicts a text ({found.text}) was asked for and is not known: {found.why_not}."
+    bits = "" if found.bits_per_byte is None else f" ({figure(found.bits_per_byte)} bits per byte of it)"
+    return (
+        f"After the measurement the model as it was loaded had a perplexity of {figure(found.perplexity)}{bits} on "
+        f"{found.n_scored_tokens} tokens of a text ({found.text}, SHA-256 {found.text_digest}), in windows of "
+        f"{found.n_context_tokens} tokens, {found.n_stride_tokens} apart."
+    )
 
 
 def verdict(result: ExperimentResult) -> str:
@@ -273,4 +297,14 @@ def digests(result: ExperimentResult) -> str:
 
 # In the order of the paragraph: first what runs that were set up alike have in common, then what is of one run.
 OF_A_SETUP: tuple[Callable[[ExperimentResult], str], ...] = (subject, machine, load, preparation, sensor, identity)
-OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (window, energy, idle, phases, verdict, repeats, digests)
+OF_A_RUN: tuple[Callable[[ExperimentResult], str], ...] = (
+    window,
+    others,
+    energy,
+    idle,
+    phases,
+    quality,
+    verdict,
+    repeats,
+    digests,
+)

@@ -54,6 +54,10 @@ class FoundSlot:
     attempt: Path | None = None
     n_failed: int = 0
 
+    def is_through(self, retries: int) -> bool:
+        """Whether nothing more is to be run of it, where one that failed is tried again so often."""
+        return self.n_failed > retries if self.state is SlotState.FAILED else self.state is SlotState.FINISHED
+
 
 @dataclass(frozen=True)
 class StudyDirectory:

@@ -185,6 +185,8 @@ def _edge(ticks: Ticks, at_s: float, tick_s: float, power: PowerRange) -> tuple[
     unexplained_j = (b_j - a_j) - before_j - after_j
     share = elapsed_s / (elapsed_s + left_s) if elapsed_s + left_s > 0 else 0.5
     estimate_j = min(max(a_j + before_j + unexplained_j * share, a_j), b_j)
+    if low_j <= high_j:
+        estimate_j = min(max(estimate_j, low_j), high_j)
     return estimate_j, max(high_j - estimate_j, estimate_j - low_j, 0.0)
 
 
@@ -195,8 +197,10 @@ def _dated(ticks: Ticks, before: int, after: int, tick_s: float) -> tuple[tuple[
         time_s, width_s = float(ticks.time_s[one]), float(ticks.before_s[one] - ticks.after_s[one]) / 2
         if not ticks.is_timed[one] and ticks.is_timed[other]:
             by_other_s = float(ticks.time_s[other]) + sign * tick_s
-            if ticks.after_s[one] <= by_other_s <= ticks.before_s[one]:
-                spread_s = float(ticks.before_s[other] - ticks.after_s[other]) * 1.5 + 0.02 * tick_s
+            spread_s = float(ticks.before_s[other] - ticks.after_s[other]) * 1.5 + 0.02 * tick_s
+            # Of several ticks that nobody told apart the counter shows the last, and the next one is the first.
+            is_one = sign < 0 or ticks.before_s[one] - by_other_s < tick_s - spread_s
+            if is_one and ticks.after_s[one] <= by_other_s <= ticks.before_s[one]:
                 time_s, width_s = by_other_s, min(width_s, spread_s)
         found.append((time_s, width_s))
     return found[0], found[1]

@@ -1,9 +1,11 @@
-"""The versions of the formulas by which the newest revision works its figures out."""
+"""The versions of the formulas by which a revision works its figures out, of those that name them."""
 
 from collections.abc import Mapping
 
+from llenergymeasure.results.verification.quality import FIRST_WITH_QUALITY
+
 # By the place of the figure in a result.
-VERSIONS: Mapping[str, int] = {
+_VERSIONS: Mapping[str, int] = {
     "total_energy_j": 1, "energy_adjusted_j": 1, "energy_per_output_token_j": 1, "avg_energy_per_token_j": 1,
     "energy_per_request_j": 1, "energy_net_of_loaded_idle_j": 1, "energy_net_of_loaded_idle_uncertainty_j": 1,
     "idle_loaded_power_w": 1, "idle_loaded_power_uncertainty_w": 1, "baseline_power_w": 1, "energy_uncertainty_j": 2,
@@ -17,4 +19,14 @@ VERSIONS: Mapping[str, int] = {
     "latency_stats.itl_s": 1, "latency_stats.e2e_s": 1, "flops_result.value": 2, "flops_result.prefill": 2,
     "flops_result.decode": 2, "phases.prefill": 2, "phases.decode": 2, "warmup_result.final_cv": 1,
     "thermal_throttle.throttle_duration_sec": 1, "thermal_throttle.max_temperature_c": 1,
+    "quality.perplexity": 1, "quality.bits_per_byte": 1, "quality.nll_nats": 1,
 }  # fmt: skip
+
+
+def versions_in(revision: int) -> dict[str, int]:
+    """By the place of the figure, of a revision from 5 on."""
+    return {
+        place: version
+        for place, version in _VERSIONS.items()
+        if revision >= FIRST_WITH_QUALITY or not place.startswith("quality.")
+    }

@@ -1,16 +1,15 @@
 """Where results lie below a folder, and what of a study is not there: nothing is passed over without a line."""
 
 import os
-import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llenergymeasure.results.verification.bundle import DONE, RESULT, STATE, Bundle, as_json
+from llenergymeasure.results.verification.bundle import DONE, RESULT, STATE
 from llenergymeasure.results.verification.findings import Report
+from llenergymeasure.results.verification.slots import PLAN, RUNS, Attempts, check_names, check_slots, is_attempt
 
-_PLAN, _STUDY, _RUNS, _FAILURE = "plan.json", "study.yaml", "runs", "failure.json"
-_ATTEMPT = re.compile(r"attempt-\d+")
+_STUDY, _FAILURE, _UNFINISHED = "study.yaml", "failure.json", "result.unfinished.json"
 
 
 @dataclass
@@ -19,8 +18,9 @@ class Places:
 
     report: Report
     results: list[Path] = field(default_factory=list)
-    # Attempts that have none.
+    # Attempts that have none, and those of them that say why.
     without: list[Path] = field(default_factory=list)
+    explained: list[Path] = field(default_factory=list)
 
 
 def places_of(path: Path) -> Places:
@@ -28,13 +28,15 @@ def places_of(path: Path) -> Places:
 
     Links are told and not followed. Where nothing looks like a result there are none.
     """
-    places = Places(Report(path))
-    if path.name == RESULT and not path.is_dir():
+    is_file = path.name == RESULT and not path.is_dir()
+    places = Places(Report(path.parent if is_file else path))
+    if is_file:
         places.results.append(path.parent)
     elif not path.is_dir() or {RESULT, DONE} & set(_names_in(path)):
         places.results.append(path)
     else:
         _walk(path, places)
+    check_names(places.results, places.report)
     return places
 
 
@@ -50,15 +52,15 @@ def _walk(top: Path, places: Places) -> None:
     studies = []
     for place, folders, names in os.walk(top, followlinks=False, onerror=told):
         folder = Path(place)
-        if _PLAN in names and (_RUNS in folders or _STUDY in names):
+        if PLAN in names and (RUNS in folders or _STUDY in names):
             studies.append(folder)
         if not _lies_in(folder, results):
             _look_at(folder, folders, names, places)
             results.update(places.results[-1:])
         folders[:] = sorted(name for name in folders if not name.startswith("."))
     for study in studies:
-        with report.part(_called(study / _PLAN, top)):
-            _check_slots(study, places)
+        with report.part(_called(study / PLAN, top)):
+            check_slots(study, Attempts(places.results, places.without, places.explained), report)
 
 
 def _look_at(folder: Path, folders: Sequence[str], names: Sequence[str], places: Places) -> None:
@@ -67,13 +69,19 @@ def _look_at(folder: Path, folders: Sequence[str], names: Sequence[str], places:
     if {RESULT, DONE} & {*folders, *names}:
         places.results.append(folder)
         return
-    if _FAILURE in names:
+    why = next((why for name, why in _EXPLAINED.items() if name in names), None)
+    if why is not None:
         places.without.append(folder)
-        places.report.unverifiable(_called(folder, top), "it failed, and there is no result")
+        places.explained.append(folder)
+        places.report.unverifiable(_called(folder, top), why)
     elif STATE in folders and any(name.endswith(".done") for name in _names_in(folder / STATE)):
         places.results.append(folder)
         return
-    elif (STATE in folders or _ATTEMPT.fullmatch(folder.name)) and folder != top:
+    elif is_attempt(folder) and not [*folders, *names]:
+        places.without.append(folder)
+        places.explained.append(folder)
+        places.report.damaged(_called(folder, top), _EMPTY)
+    elif (STATE in folders or is_attempt(folder)) and folder != top:
         places.without.append(folder)
         places.report.unverifiable(_called(folder, top), f"there is no result: {_WHY}")
     for name in sorted([*folders, *names]):
@@ -83,21 +91,12 @@ def _look_at(folder: Path, folders: Sequence[str], names: Sequence[str], places:
             places.report.damaged(_called(path, top), "it is a link, which is not followed: results may lie behind it")
 
 
+_EXPLAINED = {
+    _FAILURE: "it failed, and there is no result",
+    _UNFINISHED: f"{_UNFINISHED}: not all of it could be written, so there is nothing to hold it against",
+}
+_EMPTY = "it is empty, and what begins there leaves a log at once, so its files were taken away"
 _WHY = "it is still running, was ended, or somebody has taken the result away"
-
-
-def _check_slots(study: Path, places: Places) -> None:
-    """Hold the slots of a study against its plan."""
-    top, runs = places.report.folder, study / _RUNS
-    slots = as_json(Bundle(study, {_PLAN: study / _PLAN}), _PLAN)["slots"]
-    planned = [f"{slot['slot']:04d}-{slot['hash']}" for slot in slots]
-    attempts = (folder for folder in [*places.results, *places.without] if folder.is_relative_to(runs))
-    there = {folder.relative_to(runs).parts[0] for folder in attempts if folder != runs}
-    for name in planned:
-        if name not in there:
-            places.report.unverifiable(_called(runs / name, top), f"{_PLAN} has it, and there is no result: {_WHY}")
-    for name in sorted(there.difference(planned)):
-        places.report.add("differs", _called(runs / name, top), f"{_PLAN} has no such slot")
 
 
 def _names_in(folder: Path) -> Iterator[str]:

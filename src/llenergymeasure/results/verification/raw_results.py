@@ -10,6 +10,7 @@ from llenergymeasure.results.verification.bundle import Bundle
 from llenergymeasure.results.verification.devices import counted
 from llenergymeasure.results.verification.findings import Report, first_difference, shown
 from llenergymeasure.results.verification.one_process import BY_HEAT, check_raw, moment
+from llenergymeasure.results.verification.quality import FIRST_WITH_QUALITY
 from llenergymeasure.results.verification.requests import Served, named
 from llenergymeasure.results.verification.tables import TIMESERIES, TRACE, Row, Table
 
@@ -21,6 +22,7 @@ COPIED: Mapping[str, tuple[str, ...]] = {
     "effective_config": ("effective_config",),
     "environment_snapshot": ("environment_snapshot",),
     "prompts_digest": ("prompts_digest",),
+    "run_key": ("run_key",),
     "energy_backend": ("energy_backend",),
     "measurement_methodology": ("measurement_methodology",),
     "phases": ("phases",),
@@ -75,6 +77,8 @@ def _alike(name: str, said: Any, derived: Any, report: Report) -> None:
 def _check_copies(bundle: Bundle, report: Report) -> None:
     result, raws = bundle.result, bundle.raws
     for field, place in COPIED.items():
+        if field == "run_key" and bundle.revision < FIRST_WITH_QUALITY:
+            continue  # of the same revision
         value: Any = raws[0]
         for part in place:
             value = value[part]

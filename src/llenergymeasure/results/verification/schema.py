@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, Bundle
-from llenergymeasure.results.verification.definitions import VERSIONS
+from llenergymeasure.results.verification.definitions import versions_in
 from llenergymeasure.results.verification.findings import Report, first_difference, is_number, shown
+from llenergymeasure.results.verification.quality import FIRST_WITH_QUALITY
 
 # A letter for each kind: n number, i count, s text, o object, l list, b truth; ? may be null.
 FIELDS: Mapping[str, str] = {
@@ -30,10 +31,13 @@ LATER: Mapping[str, str] = {
     "instrument_cpu_s": "n?", "foreign_cpu_pct": "n?", "measurement_methodology": "s", "steady_state_window": "l?",
     "n_requests_excluded": "i", "validity": "s", "validity_flags": "l", "inputs_digest": "s?", "model_revision": "s?",
     "weights_digest": "s?", "adapter_digest": "s?", "draft_digest": "s?", "outputs": "s?", "trace": "s?",
-    "attached_logs": "l", "definitions": "o",
+    "attached_logs": "l", "definitions": "o", "quality": "o?", "run_key": "o?",
 }  # fmt: skip
+# Of those the ones that not even the first revision with all of the others has.
+_SINCE: Mapping[str, int] = {"quality": FIRST_WITH_QUALITY, "run_key": FIRST_WITH_QUALITY}
 # What came with each revision, by its place: a file that has any of it is of no earlier one.
 _CAME_WITH: Mapping[int, tuple[str, ...]] = {
+    FIRST_WITH_QUALITY: ("quality", "run_key"),
     FIRST_WITH_SUMS: (
         "definitions", "trace", "energy_interval_j", "energy_interval_parts_j", "dither_pause_s", "dither_energy_j",
         "energy_net_of_loaded_idle_uncertainty_j", "idle_loaded_power_uncertainty_w",
@@ -73,19 +77,17 @@ SENTENCES = ("reproducibility_notes", "energy_host_scope")
 def check_form(bundle: Bundle, report: Report) -> None:
     """That every field is there and of its kind."""
     result = bundle.result
-    is_newest = bundle.revision >= FIRST_WITH_SUMS
     for name, kind in {**FIELDS, **LATER}.items():
         if name not in result:
-            if name in FIELDS or is_newest:
+            if name in FIELDS or bundle.revision >= _SINCE.get(name, FIRST_WITH_SUMS):
                 report.damaged(name, "it is not there")
         elif not _is_of(result[name], kind):
             report.damaged(name, f"it is {shown(result[name])}, which is of another kind than it should be")
         else:
             report.n_agreed += 1
-    if not is_newest:
-        _check_age(bundle, report)
-    elif "definitions" in result:
-        found = first_difference(result["definitions"], VERSIONS)
+    _check_age(bundle, report)
+    if bundle.revision >= FIRST_WITH_SUMS and "definitions" in result:
+        found = first_difference(result["definitions"], versions_in(bundle.revision))
         where, said, known = found or ("", "", "")
         should = f"{shown(known)} is the version of this revision"
         report.check_that(f"definitions.{where}".rstrip("."), said, found is None, should)

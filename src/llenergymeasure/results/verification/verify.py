@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, RESULT, Bundle, read_bundle
+from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, NEWEST, RESULT, Bundle, read_bundle
 from llenergymeasure.results.verification.energy import verify_readings
 from llenergymeasure.results.verification.figures import verify_figures
 from llenergymeasure.results.verification.findings import Report, shown
 from llenergymeasure.results.verification.places import places_of
+from llenergymeasure.results.verification.quality import verify_quality
 from llenergymeasure.results.verification.raw_results import verify_raws
 from llenergymeasure.results.verification.requests import verify_requests
 from llenergymeasure.results.verification.schema import check_form
@@ -23,10 +24,8 @@ def verify(folder: Path) -> Report:
     report = Report(folder)
     with report.part(RESULT):
         bundle = read_bundle(folder, report)
-        if bundle.revision > FIRST_WITH_SUMS:
-            report.damaged(
-                "schema_revision", f"it is {bundle.revision}, and {FIRST_WITH_SUMS} is the last one known here"
-            )
+        if bundle.revision > NEWEST:
+            report.damaged("schema_revision", f"it is {bundle.revision}, and {NEWEST} is the last one known here")
             return report
         if bundle.revision < FIRST_WITH_SUMS:
             report.schema_revision = bundle.revision
@@ -41,6 +40,7 @@ def _work_out(bundle: Bundle, report: Report) -> None:
     with report.part("energy_devices"):
         verify_readings(bundle, report)
     verify_figures(bundle, report)
+    verify_quality(bundle, report)
     verify_validity(bundle, report)
 
 

@@ -130,3 +130,26 @@ def test_what_is_still_held_is_given_back_at_the_end(tmp_path: Path) -> None:
         held = mine.taken("0001")
         assert held.__enter__() is not None
     assert list((tmp_path / "claims").iterdir()) == []
+
+
+def test_what_the_dead_left_is_removed_when_all_is_done_and_what_the_living_have_is_not(tmp_path: Path) -> None:
+    of_another(tmp_path, "0001.1", ELSEWHERE, age_s=90)
+    of_another(tmp_path, "0002.1", ELSEWHERE, age_s=30)
+    with claims(tmp_path) as mine, mine.taken("0003"):
+        mine.forget_the_dead()
+        assert sorted(path.name for path in (tmp_path / "claims").iterdir()) == ["0002.1", "0003.1"]
+
+
+def test_an_interruption_while_a_claim_is_given_back_leaves_none(tmp_path: Path) -> None:
+    class Interrupted(Claims):
+        n = 0
+
+        def _give_back(self, path: Path) -> None:
+            self.n += 1
+            if self.n == 1:
+                raise KeyboardInterrupt
+            super()._give_back(path)
+
+    with pytest.raises(KeyboardInterrupt), Interrupted(tmp_path / "claims") as mine, mine.taken("0001"):
+        pass
+    assert list((tmp_path / "claims").iterdir()) == []

@@ -18,12 +18,15 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import BackendError, ConfigError, ExperimentError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
+from llenergymeasure.orchestration.preflight import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
+from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.claims import Claims
 from llenergymeasure.orchestration.studies.execute import execute_study, resume_study
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.events import events_in
+from llenergymeasure.results.verification.places import places_of
 from llenergymeasure.testing import FakeLauncher, fake_process_result
 from tests.unit.orchestration.conftest import Bench, study_of
 
@@ -56,6 +59,29 @@ def test_in_blocks_every_cycle_has_each_once(bench: Bench, tmp_path: Path) -> No
     cycles = ["".join(runs[i : i + 3]) for i in range(0, 12, 3)]
     assert all(sorted(cycle) == ["a", "b", "c"] for cycle in cycles)
     assert len(set(cycles)) > 1
+
+
+def test_a_result_says_which_run_of_which_study_it_is(bench: Bench, tmp_path: Path) -> None:
+    study = executed(bench, of(tmp_path, "ab", cycles=2, seed=3))
+    assert study.output_dir is not None
+    plan = StudyDirectory(study.output_dir).plan()
+    keys = [result.run_key for result in study.experiments]
+    assert [(key.slot, key.block, key.repeat, key.order) for key in keys if key is not None] == [
+        (0, 0, 0, "blocks"), (1, 0, 0, "blocks"), (2, 1, 1, "blocks"), (3, 1, 1, "blocks"),
+    ]  # fmt: skip
+    assert {key.study_id for key in keys if key is not None} == {plan.study_id}
+    assert execute_experiment(study_of("a").experiments[0], bench.options()).result.run_key is None
+
+
+def test_two_runs_of_one_configuration_that_change_places_are_seen(bench: Bench, tmp_path: Path) -> None:
+    study = executed(bench, of(tmp_path, "a", cycles=2))
+    assert study.output_dir is not None
+    assert [str(f) for f in places_of(study.output_dir).report.findings] == []
+    first, second = sorted((study.output_dir / "runs").iterdir())
+    for one, other in ((first, tmp_path / "aside"), (second, first), (tmp_path / "aside", second)):
+        one.rename(other)
+    told = [(f.kind, f.name.partition(": ")[2]) for f in places_of(study.output_dir).report.findings]
+    assert told == [("differs", "run_key.slot"), ("differs", "run_key.slot")]
 
 
 def test_listed_experiments_that_are_run_once_keep_their_order(bench: Bench, tmp_path: Path) -> None:
@@ -188,14 +214,12 @@ def test_only_what_is_left_is_examined_again(bench: Bench, tmp_path: Path) -> No
 
     def preflight(experiments: Any, output_dir: Path | None, asking: object) -> Any:
         asked.extend(each.name for each in experiments)
-        return [None for _ in experiments]
+        return [ExaminedExperiment(devices=("GPU-x",)) for _ in experiments]
 
-    def run(plan: ExperimentPlan) -> RawProcessResult:
-        raise AssertionError("nothing was found of it")
-
-    study = resume_study(folder, bench.options(preflight=preflight, launcher=FakeLauncher(run)))
+    study = resume_study(folder, bench.options(preflight=preflight))
     assert asked == ["c"]
-    assert len(study.failures) == 1
+    assert [plan.devices for plan in bench.launcher.plans] == [("GPU-x",)]
+    assert names_of(study) == "abc"
 
 
 @pytest.mark.parametrize(
@@ -298,13 +322,14 @@ def test_the_events_of_a_study_say_what_happened_when(bench: Bench, tmp_path: Pa
     assert study.output_dir is not None
     told = list(events_in(study.output_dir / "events"))
     assert [(each["event"], each.get("slot")) for each in told] == [
-        ("begin", None), ("start", 0), ("finished", 0), ("start", 1), ("failed", 1), ("end", None),
+        ("begin", None), ("start", 0), ("finished", 0), ("rested", None), ("start", 1), ("failed", 1), ("end", None),
     ]  # fmt: skip
-    assert [each["time"] for each in told][3] == "2026-01-01T00:00:03+00:00"
+    assert told[3]["until"] == "the pause of 3 s was over"
+    assert [each["time"] for each in told][4] == "2026-01-01T00:00:03+00:00"
     assert told[0]["pid"] == os.getpid()
     file = next((study.output_dir / "events").iterdir())
     file.write_bytes(file.read_bytes() + b'{"event": "torn"')
-    assert len(list(events_in(study.output_dir / "events"))) == 6
+    assert len(list(events_in(study.output_dir / "events"))) == 7
 
 
 @pytest.mark.parametrize("planned_as", ["fp16", None])

@@ -329,7 +329,15 @@ def test_a_drift_is_a_caution(make_group: MakeGroup) -> None:
         for name, of in zip("AB", hours, strict=True)
     )
     (said,) = compare([a, b]).cautions
-    assert said.startswith("energy_per_output_token_j changed by +2.0 % over 5.0 h, whatever was run")
+    assert said.startswith("energy_per_output_token_j changed by +2.02 % over 5 h, whatever was run")
+
+
+def test_a_drift_beyond_all_sense_has_three_digits(make_group: MakeGroup) -> None:
+    # From 1 to 1e50 in five hours, so by 1e52 %.
+    a = make_group("A", 1.0, 1e20, 1e40, hours=(0.0, 2.0, 4.0))
+    b = make_group("B", 1e10, 1e30, 1e50, hours=(1.0, 3.0, 5.0))
+    lines = [line for line in compare([a, b]).cautions if "changed by" in line]
+    assert lines[0].startswith("energy_per_output_token_j changed by +1e+52 % over 5 h, whatever")
 
 
 def test_groups_that_came_one_after_the_other_are_a_caution(make_group: MakeGroup) -> None:
@@ -401,6 +409,7 @@ def test_what_is_no_comparison_is_an_error(make_group: MakeGroup) -> None:
 
 
 def test_every_metric_has_a_unit_and_the_name_of_the_csv(make_group: MakeGroup) -> None:
-    assert all(name == metric.name and metric.unit for name, metric in METRICS.items())
+    assert all(name == metric.name for name, metric in METRICS.items())
+    assert [name for name, metric in METRICS.items() if not metric.unit] == ["perplexity"]
     found = compare([make_group("A", 80), make_group("B", 80)])
     assert [row.metric.name for row in found.rows][:2] == [PRIMARY, "avg_energy_per_token_j"]

@@ -1,6 +1,7 @@
 """Limits of a comparison, and the exit code that follows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -110,6 +111,32 @@ def test_every_group_is_held_to_every_limit(make_group: MakeGroup) -> None:
     assert [(o.label, o.state) for o in found] == [("C", "kept"), ("B", "broken"), ("C", "kept"), ("B", "kept")]
     assert exit_code(found) == 1
     assert exit_code([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "verdict", "limit", "codes"),
+    [
+        ("B", "not_citable", "energy_per_output_token_j > +20%", (0, 1)),
+        ("A", "not_citable", "energy_per_output_token_j > +20%", (0, 1)),
+        ("A", "not_citable", "joules_per_tflop > +20%", (0, 1)),
+        ("B", "not_citable", "energy_per_output_token_j > +2%", (1, 1)),
+        ("B", "questionable", "energy_per_output_token_j > +20%", (0, 0)),
+        # Speed is what it is, whatever the joules are.
+        ("B", "not_citable", "tokens_per_second < -1%", (0, 0)),
+    ],
+)
+def test_under_strict_no_limit_is_kept_by_energy_that_is_not_citable(
+    make_group: MakeGroup, doubtful: str, verdict: str, limit: str, codes: tuple[int, int]
+) -> None:
+    flags = ("absurd_power",) if verdict == "not_citable" else ("gpu_throttled",)
+    of = {group.label: group for group in groups(make_group, 1.1, 0.001)}
+    *others, last = of[doubtful].results
+    warned = last.model_copy(update={"validity": verdict, "validity_flags": flags})
+    of[doubtful] = replace(of[doubtful], results=(*others, warned))
+    found = held_to(compare([of["A"], of["B"]]), [Limit.of(limit)])
+    assert (exit_code(found), exit_code(found, strict=True)) == codes
+    expected = f"energy is not citable: {doubtful}: in 1 of 3 runs (absurd_power)"
+    assert found[0].not_citable == (expected if verdict == "not_citable" and not limit.startswith("tokens") else None)
 
 
 def test_a_limit_on_what_is_refused_is_refused(make_group: MakeGroup) -> None:

@@ -17,3 +17,10 @@ def test_a_metric_has_the_unit_of_its_field() -> None:
     units = {name: metric.unit for name, metric in METRICS.items() if name in _UNITS}
     assert len(units) > 10
     assert units == {name: _UNITS[name] for name in units}
+
+
+def test_what_is_said_of_a_text_has_the_units_of_its_fields() -> None:
+    of_a_text = {name: meaning.unit for name, meaning in FIELDS["QualityResult"].items()}
+    columns = {column.name: column.unit for column in FIXED}
+    for name in ("perplexity", "bits_per_byte"):
+        assert columns[name] == METRICS[name].unit == of_a_text[name]

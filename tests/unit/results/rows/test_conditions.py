@@ -18,8 +18,8 @@ from llenergymeasure.results.rows.conditions import Condition
         ("n=8", 8, True),
         ("n=8.0", 8, True),
         ("n=08", 8, True),
-        ("n=eight", 8, False),
-        ("n!=eight", 8, True),
+        ("passthrough_kwargs.n=eight", 8, False),
+        ("passthrough_kwargs.n!=eight", 8, True),
         ("n<8", 8, False),
         ("n<=8", 8, True),
         ("n>1e1", 11, True),
@@ -34,17 +34,26 @@ from llenergymeasure.results.rows.conditions import Condition
         ("lora!=null", "a", True),
         ("decoder.do_sample=true", True, True),
         ("decoder.do_sample=True", True, True),
-        ("decoder.do_sample=1", True, False),
-        ("decoder.do_sample=1", 1, True),
-        ("decoder.do_sample>0", True, False),
+        ("decoder.do_sample=false", None, False),
+        ("decoder.do_sample!=false", None, True),
+        ("passthrough_kwargs.x=1", True, False),
+        ("passthrough_kwargs.x=1", 1, True),
+        ("passthrough_kwargs.x>0", True, False),
+        ("pytorch.batch_size>=4", 4, True),
+        ("pytorch.batch_size>=4", None, False),
+        ("pytorch.batch_size!=4", None, True),
+        ("pytorch.batch_size=null", None, True),
+        ("batch_size=8", 8, True),
         ("stop=[1, 2]", [1, 2], True),
+        ("stop=[1,2]", [1, 2], True),
+        ("stop=[1", [1, 2], False),
         # One beyond 2^53, which no float is.
         ("seed=9007199254740993", 9007199254740993, True),
         ("seed=9007199254740993", 9007199254740992, False),
         # float() takes these.
-        ("n=1_00", 100, False),
-        ("n!=1_00", 100, True),
-        ("n=\u0661", 1, False),
+        ("passthrough_kwargs.n=1_00", 100, False),
+        ("passthrough_kwargs.n!=1_00", 100, True),
+        ("passthrough_kwargs.n=\u0661", 1, False),
         ("n=1.", 1, True),
         ("n=+.5E1", 5, True),
         ("total_energy_j=", None, True),
@@ -93,6 +102,26 @@ def test_a_column_of_numbers_takes_no_text_whatever_its_rows_have(sign: str, tex
 def test_a_column_of_times_takes_times_alone(sign: str, text: str) -> None:
     with pytest.raises(ConfigError, match=f"'{text}' is no time; give one of ISO 8601, such as 2026-01-31"):
         Condition.of(f"start_time{sign}{text}")
+
+
+@pytest.mark.parametrize(
+    "given", ["n=eight", "pytorch.batch_size!=four", "pytorch.batch_size>=true", "warmup.cv_threshold=x"]
+)
+def test_a_setting_of_numbers_takes_no_text_whether_or_not_a_row_has_it(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"is a number, and '\w+' is no finite one"):
+        Condition.of(given)
+
+
+@pytest.mark.parametrize("given", ["decoder.do_sample=1", "decoder.do_sample>0", "warmup.enabled=yes"])
+def test_a_setting_that_is_true_or_false_takes_nothing_else(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"is true or false, or null; give \S+=true"):
+        Condition.of(given)
+
+
+@pytest.mark.parametrize("given", ["pytorch=8", "lora>1", "passthrough_kwargs=x", "dataset.random=1"])
+def test_a_section_is_set_or_not_and_no_more(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"has settings inside; name one of them"):
+        Condition.of(given)
 
 
 @pytest.mark.parametrize("given", ["start_time>null", "total_energy_j<", "n_requests>=null"])

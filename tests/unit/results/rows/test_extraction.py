@@ -41,6 +41,9 @@ def told_by(result: ExperimentResult) -> dict[str, Any]:
         of = getattr(stats, f"{kind}_s") if stats else None
         said |= {f"{kind}_{p}_s": of and getattr(of, p) for p in ("mean", "p50", "p90", "p95", "p99")}
         said |= {f"{kind}_{n}": of and getattr(of, n) for n in ("n", "n_independent")}
+    quality = result.quality
+    said |= {name: quality and getattr(quality, name) for name in ("perplexity", "bits_per_byte")}
+    said |= {f"quality_{name}": quality and getattr(quality, name) for name in ("text", "why_not")}
     names = [gpu.name for gpu in environment.gpus]
     said["gpus"] = ", ".join(
         f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)

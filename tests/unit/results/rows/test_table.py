@@ -31,6 +31,14 @@ def test_a_knob_of_the_card_has_a_column_where_it_differs() -> None:
     assert ResultTable([capped(250.0), capped(250.0)]).differing_settings() == []
 
 
+def test_what_was_asked_for_of_a_text_is_shown_where_a_result_has_it() -> None:
+    assert not {"perplexity", "bits_per_byte"} & set(ResultTable([row("a")]).usual_columns())
+    table = ResultTable([row("a"), row("b", perplexity=20.0)])
+    assert "perplexity" in table.usual_columns()
+    assert "bits_per_byte" not in table.usual_columns()
+    assert table.values("perplexity") == [None, 20.0]
+
+
 def test_a_setting_that_differs_has_a_column_and_no_other_has() -> None:
     table = ResultTable([row("a"), row("b", settings={"pytorch.batch_size": 2}), row("c")])
     assert table.differing_settings() == ["pytorch.batch_size"]

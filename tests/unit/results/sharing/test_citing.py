@@ -10,6 +10,7 @@ import pytest
 from llenergymeasure._version import __version__
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import EnergyBreakdown
+from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.sharing.bundle import Bundle
@@ -153,7 +154,8 @@ def test_every_number_in_a_paragraph_is_in_the_result(make: Callable[[], Experim
 
 
 @pytest.mark.parametrize(
-    "name", ["revision-1/gpus", "revision-1/quickstart", "revision-2/quickstart", "revision-3/quickstart"]
+    "name",
+    ["revision-1/gpus", "revision-1/quickstart", "revision-2/quickstart", "revision-3/quickstart", "revision-6/gpus"],
 )
 def test_results_of_every_revision_have_a_paragraph_with_their_own_numbers(name: str) -> None:
     result = ExperimentResult.from_json(GOLDEN / name)
@@ -196,10 +198,87 @@ def test_a_study_says_what_its_runs_have_in_common_and_lists_its_configurations(
     assert line.endswith("warnings: gpu_throttled") or "gpu_throttled" in line
 
 
+def test_how_well_a_model_predicts_a_text_is_said_with_what_that_is_of(tmp_path: Path) -> None:
+    found = QualityResult(
+        text="built-in sample", text_digest="d1g3st", nll_nats=6000.0, n_scored_tokens=2000, n_bytes=8000,
+        n_context_tokens=512, n_stride_tokens=256,
+    ).worked_out()  # fmt: skip
+    # e to 3, and 6000 / ln 2 bits over 8,000 bytes.
+    assert (
+        "the model as it was loaded had a perplexity of 20.09 (1.082 bits per byte of it) on 2000 tokens of a text "
+        "(built-in sample, SHA-256 d1g3st), in windows of 512 tokens, 256 apart."
+    ) in methods_of_one(counted(quality=found))
+    none = QualityResult(text="built-in sample", why_not="the engine does not tell")
+    assert "(built-in sample) was asked for and is not known: the engine does not tell." in methods_of_one(
+        counted(quality=none)
+    )
+    assert "predicts" not in methods_of_one(counted())
+    *_, line = text_of(study(tmp_path / "s", counted(quality=found), counted(quality=none))).splitlines()
+    assert "tokens per second, 20.09 perplexity (of 1 of 2 runs); the energy" in line
+
+
 def test_runs_without_energy_are_counted_and_not_averaged_over(tmp_path: Path) -> None:
     text = text_of(study(tmp_path / "s", packages(), unmeasured()))
     assert "10.25 J per output token (of 1 of 2 runs)" in text
     assert "absent in 1 of 2" in text
+
+
+def of_joules(make: Callable[..., ExperimentResult], per_token_j: float, **fields: Any) -> ExperimentResult:
+    update = {"energy_per_output_token_j": per_token_j, "experiment_id": f"{make.__name__}-{per_token_j}", **fields}
+    return make().model_copy(update=update)
+
+
+def test_three_runs_of_a_kind_have_a_mean_with_its_interval(tmp_path: Path) -> None:
+    runs = [of_joules(counted, joules) for joules in (19.0, 20.0, 21.0)]
+    loads = (1.5, 3.25, None)
+    runs = [run.model_copy(update={"foreign_cpu_pct": pct}) for run, pct in zip(runs, loads, strict=True)]
+    others = [
+        of_joules(modelled, joules, measurement_config_hash="f" * 16, name="other", tokens_per_second=4.0)
+        for joules in (5.0, 7.0)
+    ]
+    paragraph, first, second = text_of(study(tmp_path / "s", *runs, *others)).splitlines()
+    # (19 x 20 x 21)^(1/3) = 19.983; s of the logarithms 0.050047; t(2) = 4.30265, so a factor of e^0.12432 = 1.13238.
+    assert "3 runs: 19.98 J per output token (mean of 3 runs, 95 % interval 17.65 to 22.63), 2 output tokens" in first
+    assert "; other programs took 1.5 to 3.25 % of the processors' time (of 2 of 3 runs); the energy is" in first
+    # Of two there is none, and nobody takes a model's figure for a sensor's.
+    assert "2 runs: 5 to 7 J per output token, modelled and not sensed, 4 output tokens per second; the" in second
+    assert (
+        "What stands below for 3 runs or more of one kind is their geometric mean with its 95 % interval" in paragraph
+    )
+    assert "Over all configurations" not in paragraph
+
+
+def test_over_configurations_figures_of_one_kind_have_a_range(tmp_path: Path) -> None:
+    runs = [of_joules(packages, 3.0), of_joules(packages, 5.0, measurement_config_hash="f" * 16)]
+    paragraph = text_of(study(tmp_path / "s", *runs)).splitlines()[0]
+    assert "Over all configurations, runs had 3 to 5 J per output token and 2 output tokens per second." in paragraph
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        of_joules(packages, 21.0),
+        of_joules(counted, 21.0, definitions={"energy_per_output_token_j": 99}),
+        of_joules(counted, -21.0),
+        of_joules(counted, 21.0, environment_snapshot=packages().environment_snapshot),
+    ],
+)
+def test_runs_that_are_no_repeats_of_each_other_have_no_mean(tmp_path: Path, other: ExperimentResult) -> None:
+    runs = [of_joules(counted, 19.0), of_joules(counted, 20.0), other]
+    line = text_of(study(tmp_path / "s", *runs)).splitlines()[1]
+    low, high = sorted((19.0, 20.0, other.energy_per_output_token_j or 0.0))[::2]
+    assert f"3 runs: {low:g} to {high:g} J per output token, 2 output" in line
+
+
+def test_a_number_beyond_all_sense_does_not_fill_the_paragraph() -> None:
+    said = methods_of_one(counted().model_copy(update={"total_energy_j": 1.25e300, "energy_interval_j": None}))
+    assert "It was 1.25e+300 J, 20 J per output token" in said
+
+
+def test_what_else_ran_is_said_where_it_is_known() -> None:
+    said = methods_of_one(counted().model_copy(update={"foreign_cpu_pct": 3.25}))
+    assert "In the window other programs took 3.25 % of the time of all processors." in said
+    assert "other programs" not in methods_of_one(counted())
 
 
 def test_bibtex_has_an_entry_for_each_version_and_a_year_only_of_the_one_that_is_known() -> None:

@@ -1,11 +1,15 @@
 """What is derived from readings, tokens and pairs, against figures worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from llenergymeasure.results.verification.counter import PowerRange, RefusedError, counter_joules
+from llenergymeasure.results.verification.energy import _verify_row
 from llenergymeasure.results.verification.figures import _mean, _phase
+from llenergymeasure.results.verification.findings import Report
 from llenergymeasure.results.verification.power import average_joules, power_joules, trapezoid_j
 from llenergymeasure.results.verification.readings import DeviceReadings, Series
 from llenergymeasure.results.verification.requests import _distribution
@@ -89,6 +93,53 @@ def test_a_counter_that_cannot_be_believed_is_refused(change: object, why: str) 
     changed = Series(good.time_s, change(good.value, good.time_s), good.began_s, good.ended_s)  # type: ignore[operator]
     with pytest.raises(RefusedError, match=why):
         counter_joules(readings(counter=changed))
+
+
+@pytest.mark.parametrize(("from_s", "to_s"), [(19.75, 20.3), (19.95, 20.25), (19.75, 20.02), (19.65, 20.05)])
+def test_several_ticks_that_were_read_as_one_are_no_tick_after_the_last(from_s: float, to_s: float) -> None:
+    # 250 W for 10 s, and nothing was read at the end for so long: up to five ticks of 25 J at once.
+    counter = ticking(250.0, 0.1, 0.0)
+    seen = counter.where((counter.time_s < from_s) | (counter.time_s > to_s))
+    found, _ = counter_joules(readings(counter=seen))
+    assert found.energy_j == pytest.approx(2500.0, abs=1.0)
+
+
+def ended_at(last_tick_s: float) -> DeviceReadings:
+    """250 W in ticks of 0.1 s, one of them at 10 s, which stop before the end of the window; 50 W were read once."""
+    counter = ticking(250.0, 0.1, 0.0)
+    held_j = np.minimum(counter.value, 250.0 * last_tick_s)
+    # For half a second no tick is no fault.
+    counter = Series(counter.time_s, held_j, counter.began_s, counter.ended_s).where(counter.time_s < 20.15)
+    facts = {**FACTS, "counter_window_s": 0.1, "counter_update_s": 0.1}
+    return readings(power=series([20.1], [50.0]), counter=counter, facts=facts)
+
+
+@pytest.mark.parametrize(
+    ("last_tick_s", "energy_j", "edges_j", "kind"),
+    [
+        # At 20 s there is what 0.1 s at 50 to 250 W added to 19.9 s at 250 W: 15 J +-10 J. A tick is 25 J.
+        (19.9, 4975 + 15 - 2500, 10.0, "differs"),
+        # What 0.3 s added, 45 J +-30 J, is more than a tick, though the last tick was seen to half a millisecond.
+        (19.7, 4925 + 45 - 2500, 30.0, "not verifiable"),
+    ],
+)
+def test_an_edge_that_leaves_open_more_than_a_tick_was_not_timed(
+    last_tick_s: float, energy_j: float, edges_j: float, kind: str
+) -> None:
+    read = ended_at(last_tick_s)
+    found, tick_s = counter_joules(read)
+    assert found.sharp
+    assert tick_s == pytest.approx(0.1, rel=0.01)
+    assert found.energy_j == pytest.approx(energy_j, abs=0.5)
+    # A look at the clock of 0.25 ms around either edge, at 1.5 x 700 W.
+    assert found.parts_j["edges"] == pytest.approx(edges_j, abs=1.5)
+    row = {
+        "device": "GPU-0", "sensor": "nvml", "source": "counter", "duration_sec": 10.0, "energy_j": energy_j,
+        "uncertainty_j": 1.0, "uncertainty_parts_j": {"edges": 1.0}, "update_period_s": 0.1, "witness_j": None,
+    }  # fmt: skip
+    report = Report(Path())
+    _verify_row("row", row, [read], report)
+    assert [(f.kind, f.name) for f in report.findings] == [(kind, "row.uncertainty_parts_j.edges")]
 
 
 def test_the_average_of_a_second_tiles_the_window() -> None:

@@ -13,7 +13,9 @@ from llenergymeasure.results.verification.places import places_of
 from llenergymeasure.results.verification.verify import in_lines, reports_of
 from tests.unit.results.verification.test_bundles import GOLDEN
 
-SLOTS = ("0000-a", "0001-b")
+# The hash of its configuration, and the name of its experiment.
+HASH, ID = "4e9a7fd148d72c03", "fc3efd0914934a0a9d4172f4492fbcf8"
+SLOTS = (f"0000-{HASH}", f"0001-{HASH}")
 WHY = "it is still running, was ended, or somebody has taken the result away"
 
 
@@ -59,26 +61,101 @@ def test_a_result_that_was_removed_is_missed_where_its_sums_or_raw_results_are(s
 def test_an_experiment_that_failed_or_has_not_ended_cannot_be_verified(study: Path) -> None:
     shutil.rmtree(attempt(study))
     attempt(study).mkdir()
-    name = "runs/0001-b/attempt-1"
+    (attempt(study) / "log.txt").touch()
+    name = f"runs/{SLOTS[1]}/attempt-1"
     assert told(study) == (True, [f"not verifiable: {name}: there is no result: {WHY}"])
     (attempt(study) / "failure.json").write_text("{}")
     assert told(study) == (True, [f"not verifiable: {name}: it failed, and there is no result"])
+    (attempt(study) / "failure.json").rename(attempt(study) / "result.unfinished.json")
+    (line,) = told(study)[1]
+    assert line.startswith(f"not verifiable: {name}: result.unfinished.json: not all of it could be written")
+
+
+def test_slots_that_never_began_were_not_run(study: Path) -> None:
+    shutil.rmtree(study / "runs" / SLOTS[1])
+    last = f"not verifiable: runs/{SLOTS[1]}: not run: plan.json has it, and nothing is there"
+    assert told(study) == (True, [last])
+    shutil.rmtree(study / "runs")
+    assert told(study)[1][:1] == ["damaged: result.json: there is no such file"]
+    (study / "study.yaml").touch()
+    assert [str(finding) for finding in places_of(study).report.findings] == [last.replace("0001", "0000"), last]
+
+
+def test_an_attempt_whose_files_are_gone_is_damaged(study: Path) -> None:
+    shutil.rmtree(attempt(study))
+    name = f"runs/{SLOTS[1]}"
+    assert told(study) == (
+        False,
+        [f"damaged: {name}: there is no attempt in it, so what lay there was taken away"],
+    )
+    attempt(study).mkdir()
+    empty = "it is empty, and what begins there leaves a log at once, so its files were taken away"
+    assert told(study) == (False, [f"damaged: {name}/attempt-1: {empty}"])
+
+
+def test_one_before_others_that_were_run_has_ended_too(study: Path) -> None:
+    gone = "experiments after it were run, and it has neither a result nor a failure"
+    first = attempt(study, SLOTS[0])
+    shutil.rmtree(first)
+    first.mkdir()
+    (first / "log.txt").touch()
+    line = f"damaged: runs/{SLOTS[0]}: {gone}"
+    assert told(study) == (False, [f"not verifiable: runs/{SLOTS[0]}/attempt-1: there is no result: {WHY}", line])
+    (first / "failure.json").touch()
+    assert told(study)[0]
+    shutil.rmtree(first.parent)
+    assert told(study) == (False, [line])
 
 
 def test_slots_are_those_of_the_plan(study: Path) -> None:
-    (study / "runs" / "0001-b").rename(study / "runs" / "0002-c")
-    gone = f"not verifiable: runs/0001-b: plan.json has it, and there is no result: {WHY}"
-    assert told(study) == (False, [gone, "differs: runs/0002-c: plan.json has no such slot"])
-    (study / "plan.json").write_text("[]")
-    assert told(study) == (False, ["damaged: plan.json: it is no JSON object"])
+    (study / "runs" / SLOTS[1]).rename(study / "runs" / f"0002-{HASH}")
+    gone = f"not verifiable: runs/{SLOTS[1]}: not run: plan.json has it, and nothing is there"
+    assert told(study) == (False, [gone, f"differs: runs/0002-{HASH}: plan.json has no such slot"])
+    for plan, what in (("[]", "it is no JSON object"), ('{"slots": [{"slot": 0, "hash": "../x"}]}', "it has the slot")):
+        (study / "plan.json").write_text(plan)
+        (line,) = told(study)[1]
+        assert line.startswith(f"damaged: plan.json: {what}")
+
+
+def test_a_result_lies_in_the_folder_of_its_configuration(study: Path) -> None:
+    (study / "plan.json").unlink()
+    (study / "runs" / SLOTS[1]).rename(study / "runs" / "0001-0123456789abcdef")
+    place = attempt(study, "0001-0123456789abcdef")
+    said = f"its folder is that of 0123456789abcdef, and the result is of {HASH}"
+    line = f"differs: runs/0001-0123456789abcdef/attempt-1: measurement_config_hash: {said}"
+    assert told(study) == (False, [line])
+    for path in (place, place / "result.json"):
+        reports = list(reports_of(path))
+        assert [str(f) for report in reports for f in report.findings if f.kind != "not verifiable"] == [
+            f"differs: measurement_config_hash: {said}"
+        ]
+
+
+def test_a_result_is_that_of_its_slot(study: Path) -> None:
+    config = json.loads((attempt(study) / "result.json").read_bytes())["effective_config"]
+    slots = [
+        {"slot": 0, "hash": HASH, "experiment_id": ID, "config": config},
+        {"slot": 1, "hash": HASH, "experiment_id": "another", "config": config | {"n": 7}},
+    ]
+    (study / "plan.json").write_text(json.dumps({"slots": slots}))
+    name = f"differs: runs/{SLOTS[1]}/attempt-1"
+    assert told(study) == (
+        False,
+        [
+            f"{name}: experiment_id: the result says {ID}, and plan.json another for this slot",
+            f"{name}: effective_config.n: the result says {config['n']}, and plan.json 7 for this slot",
+        ],
+    )
 
 
 def test_a_link_to_a_folder_is_told_and_not_followed(study: Path) -> None:
-    (study / "runs" / "0001-b").rename(study.parent / "elsewhere")
-    (study / "runs" / "0001-b").symlink_to(study.parent / "elsewhere")
+    (study / "runs" / "0001-4e9a7fd148d72c03").rename(study.parent / "elsewhere")
+    (study / "runs" / "0001-4e9a7fd148d72c03").symlink_to(study.parent / "elsewhere")
     agree, lines = told(study)
     assert not agree
-    assert lines[0] == "damaged: runs/0001-b: it is a link, which is not followed: results may lie behind it"
+    assert lines == [
+        "damaged: runs/0001-4e9a7fd148d72c03: it is a link, which is not followed: results may lie behind it"
+    ]
 
 
 @pytest.fixture

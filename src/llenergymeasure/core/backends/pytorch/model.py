@@ -18,6 +18,7 @@ from llenergymeasure.core.backends.pytorch.generation import (
     section_of,
     with_length,
 )
+from llenergymeasure.core.backends.pytorch.log_probs import log_probs
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.timing import CompileWatch, StepClock
 from llenergymeasure.core.checkpoint.architecture import skeleton
@@ -152,6 +153,10 @@ class PyTorchModel(LoadedModelBase):
             return resident_peak_mb()
         cuda = self._torch.cuda
         return sum(float(cuda.max_memory_allocated(i)) for i in self._cuda_indices) / 1e6
+
+    def token_log_probs(self, token_ids: Sequence[int]) -> list[float]:
+        """By one pass of the model itself: neither drafts nor settings of decoding play a part."""
+        return log_probs(self._model, token_ids)
 
     def release(self) -> None:
         """Let go of the weights; the model is of no use after this."""

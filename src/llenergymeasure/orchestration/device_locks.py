@@ -1,0 +1,180 @@
+"""What is measured is measured by one at a time: locks on devices, across the studies and users of a machine."""
+
+import contextlib
+import errno
+import getpass
+import glob
+import json
+import logging
+import os
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llenergymeasure._files import read_regular
+from llenergymeasure._locks import locked
+from llenergymeasure._telling import in_a_line
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.exceptions import PreFlightError
+
+_log = logging.getLogger(__name__)
+
+# The folder of the locks is a matter of the machine and of no experiment, so no configuration has it.
+FOLDER_VARIABLE = "LLENERGYMEASURE_LOCKS"
+# Where no GPU is used, the sensors are those of the host.
+HOST = "host"
+_OF_EVERYBODY = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
+_RW_OF_EVERYBODY = 0o666
+_MOST_BYTES = 2**12
+_SAID_EVERY_S = 60.0
+_LOOK_S = 1.0
+_IN_A_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
+
+def devices_of(plan: ExperimentPlan) -> tuple[str, ...]:
+    """What of this machine is read while an experiment is measured: its GPUs, or else the host; nothing if nothing."""
+    if plan.config.energy.backend is None:
+        return ()
+    return tuple(sorted(set(plan.devices))) or (HOST,)
+
+
+def lock_folder() -> Path:
+    """Where the locks of this machine lie: as the variable says, or in the temporary folder that all users share."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    return Path(given) if given else Path(tempfile.gettempdir()) / "llenergymeasure-locks"
+
+
+@contextlib.contextmanager
+def held(
+    devices: Sequence[str],
+    what: str,
+    patience_s: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
+    """Hold some devices to the end of the body, and wait for whoever measures them now.
+
+    Where nothing can be locked it is said, and the body is run.
+
+    Args:
+        devices: UUIDs of GPUs, or the host; always taken in one order, so that two never wait for each other.
+        what: is measured, for those who wait.
+        patience_s: how long to wait for others; None for as long as it takes.
+        clock: of the waiting, in monotonic seconds.
+
+    Raises:
+        PreFlightError: others had one of them all the time; it says who.
+    """
+    with contextlib.ExitStack() as stack:
+        if devices and (unseen := _not_seen()) is not None:
+            _say_once(unseen)
+        for device in sorted(set(devices)):
+            _hold(stack, device, what, patience_s, clock)
+        yield
+
+
+def _hold(
+    stack: contextlib.ExitStack, device: str, what: str, patience_s: float | None, clock: Callable[[], float]
+) -> None:
+    try:
+        file = _lock_file(device)
+    except OSError as error:
+        _say_unlocked(device, str(error.strerror or error))
+        return
+    began_s, said_s = clock(), None
+    while True:
+        waited_s = clock() - began_s
+        left_s = _LOOK_S if patience_s is None else min(_LOOK_S, max(0.0, patience_s - waited_s))
+        attempt = contextlib.ExitStack()
+        got = attempt.enter_context(locked(file, patience_s=left_s, mode=_RW_OF_EVERYBODY))
+        if got is not False:
+            stack.push(attempt.__exit__)
+            if got is None:
+                _say_unlocked(device, "it takes no locks")
+            else:
+                _leave_word(stack, file, what)
+            return
+        attempt.close()
+        who = _who(file)
+        if patience_s is not None and clock() - began_s >= patience_s:
+            raise PreFlightError(
+                f"{device} is being measured by {who}, and was all of {patience_s:g} s; "
+                "execution.wait_for_devices_s says how long is waited"
+            )
+        if said_s is None or clock() - said_s >= _SAID_EVERY_S:
+            said_s = clock()
+            _log.info("waiting for %s, which is being measured by %s", device, who)
+
+
+def _lock_file(device: str) -> Path:
+    """The file of a device's lock, in a folder that everybody may write to and nobody may empty."""
+    folder = lock_folder()
+    if folder.is_symlink():
+        raise OSError(errno.EINVAL, "it is a link, which anybody may have put there")
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(parents=True)
+        # Whatever the umask is: the next user needs it too.
+        folder.chmod(_OF_EVERYBODY | stat.S_ISVTX)
+    return folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
+
+
+def _leave_word(stack: contextlib.ExitStack, file: Path, what: str) -> None:
+    """Say in a file beside the lock who has it; a folder that does not take that costs only the word."""
+    # Of another user's that died nobody else may remove what it left.
+    word = file.with_suffix(f".{os.getuid()}.json")
+    told = {"pid": os.getpid(), "user": _user(), "what": what, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    with contextlib.suppress(OSError):
+        word.unlink(missing_ok=True)
+        word.write_text(json.dumps(told), encoding="utf-8")
+        stack.callback(_forget, word)
+
+
+def _forget(word: Path) -> None:
+    with contextlib.suppress(OSError):
+        word.unlink(missing_ok=True)
+
+
+def _who(file: Path) -> str:
+    try:
+        words = sorted(file.parent.glob(f"{glob.escape(file.stem)}.*.json"), key=lambda path: path.stat().st_mtime)
+        told = json.loads(read_regular(words[-1], _MOST_BYTES))
+        said = f"process {told['pid']} of {told['user']} since {told['since']} ({told['what']})"
+    except (OSError, ValueError, TypeError, LookupError):
+        return "another process"
+    return in_a_line(said)[:200]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"user {os.getuid()}"
+
+
+_said: set[str] = set()
+
+
+def _say_once(line: str) -> None:
+    if line not in _said:
+        _said.add(line)
+        _log.warning("%s", line)
+
+
+def _say_unlocked(device: str, why: str) -> None:
+    _say_once(
+        f"{device} cannot be locked in {lock_folder()} ({why}): nothing keeps another llem from measuring it "
+        f"meanwhile; name a folder that all users may write to in {FOLDER_VARIABLE}"
+    )
+
+
+def _not_seen() -> str | None:
+    """Who does not see the locks of this process; None where nobody is known not to."""
+    if os.environ.get(FOLDER_VARIABLE) or not any(path.exists() for path in _IN_A_CONTAINER):
+        return None
+    return (
+        f"this runs in a container: its locks on devices, in {lock_folder()}, are seen by nobody outside of it; mount "
+        f"a folder of the machine and name it in {FOLDER_VARIABLE}"
+    )

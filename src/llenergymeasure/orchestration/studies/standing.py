@@ -1,0 +1,134 @@
+"""Where a study stands, from its folder alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+from llenergymeasure.domain.experiment import ExperimentFailure
+from llenergymeasure.domain.study_plan import Slot, StudyPlan
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.orchestration.studies.claims import Worker, holder_in
+from llenergymeasure.results.study.directory import (
+    CLAIMS_DIR,
+    EVENTS_DIR,
+    PLAN_FILE,
+    STUDY_FILE,
+    SlotState,
+    StudyDirectory,
+    attempts_in,
+    kept_failure,
+)
+from llenergymeasure.results.study.events import events_in
+
+State = Literal["finished", "running", "unfinished"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyStanding:
+    """Where a study stands.
+
+    ``failed`` has why, None where that cannot be read, and where its log lies; ``running`` has who runs it;
+    ``interrupted`` was begun, has neither a result nor word of a failure, and nobody runs it.
+    """
+
+    path: Path
+    plan: StudyPlan
+    n_finished: int
+    failed: tuple[tuple[Slot, ExperimentFailure | None, Path], ...]
+    running: tuple[tuple[Slot, Worker], ...]
+    interrupted: tuple[Slot, ...]
+    n_to_do: int
+    run_s: float | None
+
+    @property
+    def n_planned(self) -> int:
+        """How many runs its plan has."""
+        return len(self.plan.slots)
+
+    @property
+    def state(self) -> State:
+        """Whether anything is left to do, and whether anybody does it."""
+        if self.running:
+            return "running"
+        return "unfinished" if self.interrupted or self.n_to_do else "finished"
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the rest will take one worker, if it takes as long as before; None where nothing is known."""
+        n_left = len(self.running) + len(self.interrupted) + self.n_to_do
+        return None if self.run_s is None else n_left * self.run_s
+
+
+def standing_of_study(path: Path) -> StudyStanding:
+    """Where a study stands; no result is read.
+
+    Raises:
+        ConfigError: there is no study, or its plan is damaged.
+    """
+    directory = StudyDirectory(path)
+    plan = directory.plan()
+    failed, running, interrupted = list[tuple[Slot, ExperimentFailure | None, Path]](), list[tuple[Slot, Worker]](), []
+    n_finished = n_to_do = 0
+    for slot in plan.slots:
+        found = directory.found(plan, slot)
+        holder = None
+        if found.state is not SlotState.FINISHED:
+            holder = holder_in(path / CLAIMS_DIR, f"{slot.slot:04d}", plan.execution.takeover_after_s)
+        if found.state is SlotState.FINISHED:
+            n_finished += 1
+        elif holder is not None:
+            running.append((slot, holder))
+        elif found.attempt is not None:
+            failed.append((slot, kept_failure(found.attempt), found.attempt))
+        elif attempts_in(directory.folder(plan, slot)):
+            interrupted.append(slot)
+        else:
+            n_to_do += 1
+    return StudyStanding(
+        path=path,
+        plan=plan,
+        n_finished=n_finished,
+        failed=tuple(failed),
+        running=tuple(running),
+        interrupted=tuple(interrupted),
+        n_to_do=n_to_do,
+        run_s=_run_s(path / EVENTS_DIR),
+    )
+
+
+def studies_in(path: Path) -> Iterator[Path]:
+    """The folders of studies that a folder is, or has directly in it, in the order of their names.
+
+    Raises:
+        ConfigError: it cannot be looked into.
+    """
+    if _is_study(path):
+        yield path
+        return
+    try:
+        below = sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be looked into: {error.strerror or error}") from None
+    yield from filter(_is_study, below)
+
+
+def _is_study(path: Path) -> bool:
+    return (path / PLAN_FILE).is_file() and (path / STUDY_FILE).is_file()
+
+
+def _run_s(events: Path) -> float | None:
+    """How long a run took, its rest included: the median time from one start to the end of the run, in seconds."""
+    took_s, began = [], dict[int, datetime]()
+    for event in events_in(events):
+        try:
+            at, slot = datetime.fromisoformat(event["time"]), int(event.get("slot", -1))
+        except (KeyError, TypeError, ValueError):
+            continue
+        if event.get("event") == "start":
+            began[slot] = at
+        elif event.get("event") == "finished" and slot in began:
+            took_s.append((at - began[slot]).total_seconds())
+    return median(took_s) if took_s else None

@@ -1,0 +1,59 @@
+"""What decides whether figures of two runs are the same thing, in few words, so that a row can have it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.meaning.fields import rests_on
+from llenergymeasure.results.comparing.facts import devices_of, scopes_of, sensors_of
+from llenergymeasure.results.comparing.metrics import METRICS, Metric
+
+# What is summed up of the runs of a study, in the order of the columns. A metric more is a name more.
+SUMMED_UP = (
+    "energy_per_output_token_j", "avg_energy_per_token_j", "energy_per_request_j", "total_energy_j",
+    "energy_adjusted_j", "energy_net_of_loaded_idle_j", "tokens_per_second", "requests_per_second", "duration_sec",
+    "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "peak_memory_mb",
+)  # fmt: skip
+# Those for which it matters what read the joules, and of what.
+OF_JOULES = frozenset(name for name in SUMMED_UP if "energy" in name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What stands behind the figures of a run.
+
+    ``sensors``, ``scopes`` and ``devices`` are of its energy, and empty where there is none. ``definitions`` are the
+    versions of those formulas that the metrics rest on, ``counted_by`` the rule of a metric that may have different
+    ones, ``bounds_pct`` what the readings leave open of a metric, in percent of it.
+    """
+
+    sensors: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    definitions: Mapping[str, int] = field(default_factory=dict)
+    counted_by: Mapping[str, str] = field(default_factory=dict)
+    bounds_pct: Mapping[str, float] = field(default_factory=dict)
+
+
+def circumstances_of(result: ExperimentResult) -> Circumstances:
+    """What stands behind the figures of a result."""
+    metrics = [METRICS[name] for name in SUMMED_UP]
+    places = sorted(frozenset[str]().union(*(PLACES[name] for name in SUMMED_UP)))
+    rules = {metric.name: metric.counted_by(result) for metric in metrics}
+    bounds = {metric.name: metric.bound_pct(result) for metric in metrics}
+    return Circumstances(
+        sensors=sensors_of(result),
+        scopes=scopes_of(result),
+        devices=devices_of(result),
+        definitions={place: result.definitions[place] for place in places if place in result.definitions},
+        counted_by={name: rule for name, rule in rules.items() if rule is not None},
+        bounds_pct={name: bound for name, bound in bounds.items() if bound is not None},
+    )
+
+
+def _places(metric: Metric) -> tuple[str, ...]:
+    return tuple(sorted(rests_on(metric.place)))
+
+
+# The formulas behind each metric.
+PLACES = {name: _places(METRICS[name]) for name in SUMMED_UP}

@@ -1,0 +1,163 @@
+"""The row that each finished run of a study leaves."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.study.rows import is_whole, leave_row, row_file, rows
+from llenergymeasure.results.sums import mark_done
+from tests.fakes.studies import Study, of_batches, result_of
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """Two configurations, run three times each."""
+    return Study.of(tmp_path / "s", of_batches(1, 4), 3)
+
+
+def test_a_finished_run_leaves_its_columns_and_what_is_in_its_folder(study: Study) -> None:
+    slot = study.slot(1, 2)
+    attempt = study.finish(slot, 80.0, device={"uncertainty_j": 0.8})
+    row = leave_row(study.directory, study.plan, slot)
+    assert (row.slot, row.configuration, row.block, row.repeat) == (slot.slot, 1, 2, 2)
+    assert row.values["total_energy_j"] == 80.0
+    # 80 J over 4 tokens.
+    assert row.values["energy_per_output_token_j"] == 20.0
+    assert row.circumstances.sensors == ("nvml (counter)",)
+    assert row.circumstances.devices == ("GPU-0",)
+    assert row.files == {name: (attempt / name).stat().st_size for name in ("result.json", "log.txt", "DONE")}
+    written = json.loads(row_file(study.directory, slot).read_text(encoding="utf-8"))
+    assert written["attempt"] == "attempt-1"
+    assert row_file(study.directory, slot).name == f"{slot.slot:04d}.json"
+    assert rows(study.directory, study.plan).rows == {slot.slot: row}
+
+
+def test_what_has_not_finished_leaves_none(study: Study) -> None:
+    slot = study.plan.slots[0]
+    with pytest.raises(ConfigError, match="slot 0 has not finished"):
+        leave_row(study.directory, study.plan, slot)
+    study.fail(slot)
+    with pytest.raises(ConfigError, match="slot 0 has not finished"):
+        leave_row(study.directory, study.plan, slot)
+
+
+def damaged(file: Path) -> None:
+    file.write_text(file.read_text(encoding="utf-8")[:100], encoding="utf-8")
+
+
+def of_another_slot(file: Path) -> None:
+    file.write_text(file.read_text(encoding="utf-8").replace('"slot": 0', '"slot": 1'), encoding="utf-8")
+
+
+def of_an_older_version(file: Path) -> None:
+    written = json.loads(file.read_text(encoding="utf-8"))
+    del written["values"]["total_energy_j"]
+    file.write_text(json.dumps(written), encoding="utf-8")
+
+
+def no_number(file: Path) -> None:
+    file.write_text(file.read_text(encoding="utf-8").replace('"total_energy_j": 80.0', '"total_energy_j": NaN'))
+
+
+@pytest.mark.parametrize("harm", [damaged, of_another_slot, of_an_older_version, no_number, Path.unlink])
+def test_a_row_that_cannot_be_used_is_made_again(study: Study, harm: Callable[[Path], None]) -> None:
+    slot = study.plan.slots[0]
+    study.finish(slot)
+    row, file = leave_row(study.directory, study.plan, slot), row_file(study.directory, slot)
+    before = file.read_bytes()
+    harm(file)
+    assert not file.exists() or file.read_bytes() != before
+    assert rows(study.directory, study.plan).rows == {0: row}
+    assert file.read_bytes() == before
+
+
+def test_a_row_of_what_the_attempt_was_before_is_made_again(study: Study) -> None:
+    slot = study.plan.slots[0]
+    attempt = study.finish(slot, 80.0)
+    leave_row(study.directory, study.plan, slot)
+    # As when a meter's log is attached: the same length, another content.
+    text = (attempt / "result.json").read_text(encoding="utf-8")
+    (attempt / "result.json").write_text(text.replace('"total_energy_j": 80.0', '"total_energy_j": 90.0'))
+    (attempt / "DONE").unlink()
+    mark_done(attempt)
+    assert rows(study.directory, study.plan).rows[0].values["total_energy_j"] == 90.0
+
+
+def test_the_newest_finished_attempt_counts(study: Study) -> None:
+    slot = study.plan.slots[0]
+    study.finish(slot, 80.0)
+    leave_row(study.directory, study.plan, slot)
+    study.finish(slot, 84.0)
+    found = rows(study.directory, study.plan)
+    assert (found.rows[0].attempt, found.rows[0].values["total_energy_j"]) == ("attempt-2", 84.0)
+
+
+def test_failures_are_told_from_their_own_file(study: Study) -> None:
+    first, second, third = study.plan.slots[:3]
+    attempt = study.fail(first, "no such weights")
+    study.fail(second)
+    study.finish(second)
+    damaged_file = study.fail(third) / "failure.json"
+    damaged_file.write_text("{", encoding="utf-8")
+    found = rows(study.directory, study.plan)
+    assert set(found.rows) == {1}
+    assert set(found.failures) == {0, 2}
+    failure, folder = found.failures[0]
+    assert (failure.message, folder) == ("no such weights", attempt)
+    assert found.failures[2][0].message == "failure.json cannot be read"
+
+
+def test_a_result_that_was_changed_is_no_row_but_a_problem(study: Study) -> None:
+    attempt = study.finish(study.plan.slots[0])
+    file = attempt / "result.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("80.0", "8.0"), encoding="utf-8")
+    found = rows(study.directory, study.plan)
+    assert found.rows == {}
+    assert "it is not the file that was written" in found.problems[0]
+
+
+def test_a_result_of_something_else_is_a_problem(study: Study) -> None:
+    attempt, other = study.finish(study.slot(0)), study.slot(1)
+    shutil.copytree(attempt, study.directory.folder(study.plan, other) / "attempt-1")
+    found = rows(study.directory, study.plan)
+    assert set(found.rows) == {study.slot(0).slot}
+    assert "and its result is of" in found.problems[other.slot]
+
+
+def test_whether_an_attempt_is_whole_is_seen_by_names_and_sizes(study: Study, tmp_path: Path) -> None:
+    slot = study.plan.slots[0]
+    attempt = study.finish(slot)
+    row = leave_row(study.directory, study.plan, slot)
+    assert is_whole(attempt, row)
+    other = tmp_path / "attempt-2"
+    shutil.copytree(attempt, other)
+    assert not is_whole(other, row)
+    (attempt / "more.txt").write_text("nobody's", encoding="utf-8")
+    assert is_whole(attempt, row)
+    log = attempt / "log.txt"
+    log.write_text("it", encoding="utf-8")
+    assert not is_whole(attempt, row)
+    log.unlink()
+    assert not is_whole(attempt, row)
+    log.write_text("it ran\n", encoding="utf-8")
+    assert is_whole(attempt, row)
+    (attempt / "DONE").unlink()
+    assert not is_whole(attempt, row)
+
+
+def test_a_row_that_cannot_be_written_is_there_all_the_same(study: Study) -> None:
+    study.finish(study.plan.slots[0])
+    (study.directory.path / "rows").write_text("in the way", encoding="utf-8")
+    assert set(rows(study.directory, study.plan).rows) == {0}
+
+
+def test_a_row_without_energy_says_nothing_of_sensors(study: Study) -> None:
+    slot = study.plan.slots[0]
+    study.finish(slot, None)
+    row = leave_row(study.directory, study.plan, slot)
+    assert (row.values["total_energy_j"], row.circumstances.sensors) == (None, ())
+    assert result_of(study.plan, slot, None).total_energy_j is None
