@@ -10,6 +10,8 @@ from typing import Literal, Self
 
 from nvmlsim._trace import Trace, check_period, to_ns
 
+# The library's: a cap that is none, and a time before anything.
+_NO_CAP_W, _LONGEST_S = 1e6, 1e8
 TRACES = (
     "power_w",
     "temperature_c",
@@ -261,14 +263,27 @@ def read_power_w(path: Path) -> dict[int, Trace]:
     "libnvidia-ml.so.1" is the simulated one.
     """
     steps: dict[int, list[tuple[float, float]]] = {}
+    caps: dict[int, list[tuple[float, float]]] = {}
     repeats: dict[int, tuple[float, float]] = {}
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         match line.split():
             case ["gpu", index, "power_w", time_s, power_w, *_] if line.endswith("\n"):
                 steps.setdefault(int(index), []).append((float(time_s), float(power_w)))
+            case ["gpu", index, "power_cap_w", time_s, cap_w, *_] if line.endswith("\n"):
+                caps.setdefault(int(index), []).append((float(time_s), float(cap_w)))
             case ["gpu", index, "repeat", "power_w", start_s, period_s, *_] if line.endswith("\n"):
                 repeats[int(index)] = (float(start_s), float(period_s))
-    return {index: Trace(tuple(of_gpu), repeats.get(index)) for index, of_gpu in steps.items()}
+    traces = {index: Trace(tuple(of_gpu), repeats.get(index)) for index, of_gpu in steps.items()}
+    return {index: _capped(trace, caps.get(index, ())) for index, trace in traces.items()}
+
+
+def _capped(power_w: Trace, caps: Iterable[tuple[float, float]]) -> Trace:
+    """The lower of a trace that does not repeat and of caps, none before the first of [n] (time in seconds, watts)."""
+    cap_w = Trace(((-_LONGEST_S, _NO_CAP_W), *caps))
+    if len(cap_w.steps) == 1:
+        return power_w
+    times_s = sorted({time_s for time_s, _ in (*power_w.steps, *cap_w.steps)})
+    return Trace(tuple((time_s, min(power_w.value(time_s), cap_w.value(time_s))) for time_s in times_s))
 
 
 def _epoch_s(path: Path) -> float:

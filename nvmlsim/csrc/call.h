@@ -32,6 +32,8 @@ nvmlReturn_t leave(nvmlReturn_t result); /* returns what it was given */
 /* Counts one query of a field, and gives the error the scenario has for it. */
 nvmlReturn_t field_fault(enum symbol symbol, const struct call *call);
 
+bool append_line(const char *line, size_t size); /* to the scenario file, in one write */
+
 void count_init(int change); /* of open nvmlInit calls */
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -215,6 +216,13 @@ static unsigned long long counter_now_mj(const struct call *call)
     return counter_mj(&call->gpu->traces[POWER_W], &call->gpu->counter, call->now_ns);
 }
 
+/* As it was set, or as the card had it before. */
+static double limit_now_w(const struct call *call)
+{
+    double cap_w = now_value(call, POWER_CAP_W);
+    return cap_w < NO_CAP_W ? cap_w : call->gpu->limit_w;
+}
+
 DEVICE_NUMBER(nvmlDeviceGetIndex, unsigned, true, call.index)
 DEVICE_NUMBER(nvmlDeviceGetMinorNumber, unsigned, true, call.index)
 DEVICE_NUMBER(nvmlDeviceGetArchitecture, unsigned, true, NVML_DEVICE_ARCH_KEPLER + call.gpu->architecture)
@@ -224,8 +232,8 @@ DEVICE_NUMBER(nvmlDeviceGetPowerUsage, unsigned,
               sensor_now_mw(&call, power_usage(call.gpu)))
 DEVICE_NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, true, now_value(&call, THROTTLE_BITS))
 DEVICE_NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, true, now_value(&call, THROTTLE_BITS))
-DEVICE_NUMBER(nvmlDeviceGetEnforcedPowerLimit, unsigned, true, mw(call.gpu->limit_w))
-DEVICE_NUMBER(nvmlDeviceGetPowerManagementLimit, unsigned, true, mw(call.gpu->limit_w))
+DEVICE_NUMBER(nvmlDeviceGetEnforcedPowerLimit, unsigned, true, mw(limit_now_w(&call)))
+DEVICE_NUMBER(nvmlDeviceGetPowerManagementLimit, unsigned, true, mw(limit_now_w(&call)))
 DEVICE_NUMBER(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, true, mw(call.gpu->limit_default_w))
 DEVICE_NUMBER(nvmlDeviceGetPersistenceMode, unsigned, true, call.gpu->persistence)
 DEVICE_NUMBER(nvmlDeviceGetComputeMode, unsigned, true, call.gpu->compute_mode)
@@ -328,8 +336,11 @@ static nvmlReturn_t clock_mhz(enum symbol symbol, nvmlDevice_t device, unsigned 
     if (type == NVML_CLOCK_VIDEO)
         return leave(NVML_ERROR_NOT_SUPPORTED);
     bool memory = type == NVML_CLOCK_MEM;
+    double locked_mhz = now_value(&call, memory ? MEMORY_LOCK_MHZ : SM_LOCK_MHZ);
     if (symbol == SYMBOL_nvmlDeviceGetMaxClockInfo)
         *mhz = (unsigned)call.gpu->max_clocks_mhz[memory];
+    else if (locked_mhz > 0)
+        *mhz = (unsigned)locked_mhz;
     else
         *mhz = (unsigned)now_value(&call, memory ? MEMORY_CLOCK_MHZ : SM_CLOCK_MHZ);
     return leave(NVML_SUCCESS);
@@ -465,4 +476,91 @@ NVML nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldValue_t *
         values[i].nvmlReturn = field_value(&call, &values[i]);
     }
     return leave(NVML_SUCCESS);
+}
+
+/* ---- Setters: each writes a line into the scenario, so that all processes see what was set ---- */
+
+static nvmlReturn_t set_now(const struct call *call, const char *quantity, double value)
+{
+    char line[TEXT_SIZE];
+    /* Whole numbers only: a decimal point is what the host's locale says. */
+    int64_t us = call->now_ns / 1000;
+    int n = snprintf(line, sizeof line, "gpu %d %s %s%lld.%06lld %lld.%03lld\n", call->index, quantity,
+                     us < 0 ? "-" : "", llabs(us) / 1000000, llabs(us) % 1000000, (long long)value,
+                     (long long)((value - floor(value)) * 1000 + 0.5));
+    return append_line(line, (size_t)n) ? NVML_SUCCESS : NVML_ERROR_UNKNOWN;
+}
+
+NVML nvmlDeviceSetPowerManagementLimit(nvmlDevice_t device, unsigned limit_mw)
+{
+    struct call call;
+    nvmlReturn_t result = enter(SYMBOL_nvmlDeviceSetPowerManagementLimit, index_of(device), &call);
+    if (!result && (limit_mw < mw(call.gpu->limit_min_w) || limit_mw > mw(call.gpu->limit_max_w)))
+        result = NVML_ERROR_INVALID_ARGUMENT;
+    if (!result && (call.gpu->traces[POWER_W].period_ns || call.gpu->traces[THROTTLE_BITS].period_ns))
+        result = NVML_ERROR_NOT_SUPPORTED;
+    return leave(result ? result : set_now(&call, "power_cap_w", limit_mw / 1000.0));
+}
+
+static nvmlReturn_t lock_clock(enum symbol symbol, nvmlDevice_t device, bool memory, unsigned least, unsigned most)
+{
+    struct call call;
+    nvmlReturn_t result = enter(symbol, index_of(device), &call);
+    if (!result && (least != most || most > call.gpu->max_clocks_mhz[memory]))
+        result = NVML_ERROR_INVALID_ARGUMENT;
+    return leave(result ? result : set_now(&call, memory ? "memory_lock_mhz" : "sm_lock_mhz", most));
+}
+
+NVML nvmlDeviceSetGpuLockedClocks(nvmlDevice_t device, unsigned least_mhz, unsigned most_mhz)
+{
+    return lock_clock(SYMBOL_nvmlDeviceSetGpuLockedClocks, device, false, least_mhz, most_mhz);
+}
+
+NVML nvmlDeviceResetGpuLockedClocks(nvmlDevice_t device)
+{
+    return lock_clock(SYMBOL_nvmlDeviceResetGpuLockedClocks, device, false, 0, 0);
+}
+
+NVML nvmlDeviceSetMemoryLockedClocks(nvmlDevice_t device, unsigned least_mhz, unsigned most_mhz)
+{
+    return lock_clock(SYMBOL_nvmlDeviceSetMemoryLockedClocks, device, true, least_mhz, most_mhz);
+}
+
+NVML nvmlDeviceResetMemoryLockedClocks(nvmlDevice_t device)
+{
+    return lock_clock(SYMBOL_nvmlDeviceResetMemoryLockedClocks, device, true, 0, 0);
+}
+
+/* n clocks, the highest first, each step_mhz under the one before. */
+static nvmlReturn_t clocks(unsigned *count, unsigned *list, double most_mhz, unsigned n, double step_mhz)
+{
+    if (!count || (*count && !list))
+        return NVML_ERROR_INVALID_ARGUMENT;
+    unsigned room = *count;
+    *count = n;
+    for (unsigned i = 0; i < n && i < room; i++)
+        list[i] = (unsigned)(most_mhz - i * step_mhz);
+    return n > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
+}
+
+NVML nvmlDeviceGetSupportedMemoryClocks(nvmlDevice_t device, unsigned *count, unsigned *list)
+{
+    struct call call;
+    nvmlReturn_t result = enter(SYMBOL_nvmlDeviceGetSupportedMemoryClocks, index_of(device), &call);
+    if (!result)
+        result = clocks(count, list, call.gpu->max_clocks_mhz[1], 2, floor(call.gpu->max_clocks_mhz[1] / 2));
+    return leave(result);
+}
+
+NVML nvmlDeviceGetSupportedGraphicsClocks(nvmlDevice_t device, unsigned memory_mhz, unsigned *count, unsigned *list)
+{
+    enum { STEP_MHZ = 15, LEAST_MHZ = 210 };
+    struct call call;
+    nvmlReturn_t result = enter(SYMBOL_nvmlDeviceGetSupportedGraphicsClocks, index_of(device), &call);
+    double most_mhz = result ? 0 : call.gpu->max_clocks_mhz[0];
+    if (!result && memory_mhz > call.gpu->max_clocks_mhz[1])
+        result = NVML_ERROR_NOT_FOUND;
+    if (!result)
+        result = clocks(count, list, most_mhz, 1 + (unsigned)(fmax(most_mhz - LEAST_MHZ, 0) / STEP_MHZ), STEP_MHZ);
+    return leave(result);
 }

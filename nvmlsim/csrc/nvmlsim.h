@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 enum { MAX_GPUS = 64, TEXT_SIZE = 96, ERROR_SIZE = 512 };
+#define NO_CAP_W 1e6
 #define NEVER_NS INT64_MAX
 
 /* ---- Things that change in time ---- */
@@ -46,6 +47,9 @@ enum quantity {
     MEMORY_USED_MB,
     GPU_UTILISATION_PCT,
     MEMORY_UTILISATION_PCT,
+    POWER_CAP_W,     /* what setters have written; from here on nothing holds before its first step */
+    SM_LOCK_MHZ,     /* 0: not locked */
+    MEMORY_LOCK_MHZ, /* likewise */
     N_QUANTITIES
 };
 
@@ -128,7 +132,10 @@ struct gpu {
     X(nvmlDeviceGetPowerManagementLimit) X(nvmlDeviceGetPowerManagementDefaultLimit) \
     X(nvmlDeviceGetPowerManagementLimitConstraints) X(nvmlDeviceGetPersistenceMode) \
     X(nvmlDeviceGetComputeMode) X(nvmlDeviceGetMigMode) X(nvmlDeviceGetC2cModeInfoV) \
-    X(nvmlDeviceGetComputeRunningProcesses) X(nvmlDeviceGetGraphicsRunningProcesses)
+    X(nvmlDeviceGetComputeRunningProcesses) X(nvmlDeviceGetGraphicsRunningProcesses) \
+    X(nvmlDeviceGetSupportedMemoryClocks) X(nvmlDeviceGetSupportedGraphicsClocks) \
+    X(nvmlDeviceSetPowerManagementLimit) X(nvmlDeviceSetGpuLockedClocks) X(nvmlDeviceResetGpuLockedClocks) \
+    X(nvmlDeviceSetMemoryLockedClocks) X(nvmlDeviceResetMemoryLockedClocks)
 
 #define SYMBOL_ENUM(name) SYMBOL_##name,
 enum symbol {
@@ -172,6 +179,7 @@ void scenario_free(struct scenario *scenario);
 
 /* physics.c */
 void trace_prepare(struct trace *trace); /* sorts the steps and fills in what is derived from them */
+void apply_power_cap(struct trace traces[N_QUANTITIES]); /* of traces that are prepared and do not repeat */
 double trace_value(const struct trace *trace, int64_t time_ns);
 double trace_energy(const struct trace *trace, int64_t from_ns, int64_t to_ns);
 unsigned sensor_mw(const struct trace *power, const struct sensor *sensor, int64_t time_ns);

@@ -116,6 +116,35 @@ void trace_prepare(struct trace *trace)
     }
 }
 
+/* Power becomes the lower of what is asked for and the cap, and throttle bits say where that is the cap. */
+void apply_power_cap(struct trace traces[N_QUANTITIES])
+{
+    static const double sw_power_cap = 4; /* nvmlClocksEventReasonSwPowerCap, nvml.h */
+    struct trace *power = &traces[POWER_W], *cap = &traces[POWER_CAP_W], *bits = &traces[THROTTLE_BITS];
+    const struct trace *parts[] = {power, cap, bits};
+    size_t n = power->n_steps + cap->n_steps + bits->n_steps, at = 0;
+    /* One to spare, as trace_prepare may need. */
+    struct step *capped = malloc((n + 2) * sizeof *capped), *told = malloc((n + 2) * sizeof *told);
+    if (!capped || !told)
+        abort();
+    for (size_t part = 0; part < sizeof parts / sizeof *parts; part++) {
+        for (size_t i = 0; i < parts[part]->n_steps; i++, at++) {
+            int64_t time_ns = parts[part]->steps[i].time_ns;
+            double asked_w = trace_value(power, time_ns), most_w = trace_value(cap, time_ns);
+            bool is_capped = asked_w > most_w, was_told = fmod(floor(trace_value(bits, time_ns) / sw_power_cap), 2) != 0;
+            capped[at] = (struct step){time_ns, fmin(asked_w, most_w), 0};
+            told[at] = (struct step){
+                time_ns, trace_value(bits, time_ns) + (is_capped && !was_told ? sw_power_cap : 0), 0};
+        }
+    }
+    free(power->steps);
+    free(bits->steps);
+    *power = (struct trace){.steps = capped, .n_steps = n};
+    *bits = (struct trace){.steps = told, .n_steps = n};
+    trace_prepare(power);
+    trace_prepare(bits);
+}
+
 double trace_value(const struct trace *trace, int64_t time_ns) { return trace_at(trace, time_ns).value; }
 
 double trace_energy(const struct trace *trace, int64_t from_ns, int64_t to_ns)

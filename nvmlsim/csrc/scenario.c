@@ -19,6 +19,9 @@ static void *grown(void *array, size_t n, size_t size)
     return larger;
 }
 
+/* Before anything that a scenario may say. */
+static const int64_t LONGEST_NS = 100000000ll * 1000000000ll;
+
 #define APPEND(array, n, entry) (array = grown(array, n, sizeof *array), array[n++] = entry)
 
 /* ---- Statements about one GPU ---- */
@@ -32,6 +35,9 @@ static const char *const QUANTITIES[] = {
     [MEMORY_USED_MB] = "memory_used_mb",
     [GPU_UTILISATION_PCT] = "gpu_utilisation_pct",
     [MEMORY_UTILISATION_PCT] = "memory_utilisation_pct",
+    [POWER_CAP_W] = "power_cap_w",
+    [SM_LOCK_MHZ] = "sm_lock_mhz",
+    [MEMORY_LOCK_MHZ] = "memory_lock_mhz",
     [N_QUANTITIES] = NULL,
 };
 
@@ -52,6 +58,8 @@ static bool parse_repeat(struct words *words, struct gpu *gpu)
     int quantity = words_choose(words, QUANTITIES);
     if (quantity < 0)
         return false;
+    if (quantity >= POWER_CAP_W)
+        return words_fail(words, "%s cannot repeat", QUANTITIES[quantity]);
     struct trace *trace = &gpu->traces[quantity];
     const struct field fields[] = {{"start", TIME, &trace->repeat_ns}, {"period", PERIOD, &trace->period_ns}};
     return words_values(words, fields, LENGTH(fields));
@@ -342,7 +350,8 @@ static void set_defaults(struct scenario *scenario)
 /* Every GPU up to the highest has power; other quantities start with what an idle card shows. */
 static bool finish(struct words *words, struct scenario *scenario)
 {
-    static const double idle[N_QUANTITIES] = {[TEMPERATURE_C] = 30, [SM_CLOCK_MHZ] = 345, [MEMORY_CLOCK_MHZ] = 2619};
+    static const double idle[N_QUANTITIES] = {[TEMPERATURE_C] = 30, [SM_CLOCK_MHZ] = 345, [MEMORY_CLOCK_MHZ] = 2619,
+                                               [POWER_CAP_W] = NO_CAP_W};
     if (!scenario->n_gpus)
         return words_fail(words, "no gpu");
     for (unsigned i = 0; i < scenario->n_gpus; i++) {
@@ -351,10 +360,15 @@ static bool finish(struct words *words, struct scenario *scenario)
             return words_fail(words, "gpu %u has no power_w", i);
         for (int quantity = 0; quantity < N_QUANTITIES; quantity++) {
             struct trace *trace = &gpu->traces[quantity];
-            const struct step step = {0, idle[quantity], 0};
-            if (!trace->n_steps)
+            const struct step step = {quantity < POWER_CAP_W ? 0 : -LONGEST_NS, idle[quantity], 0};
+            if (!trace->n_steps || quantity >= POWER_CAP_W)
                 APPEND(trace->steps, trace->n_steps, step);
             trace_prepare(trace);
+        }
+        if (gpu->traces[POWER_CAP_W].n_steps > 1) {
+            if (gpu->traces[POWER_W].period_ns || gpu->traces[THROTTLE_BITS].period_ns)
+                return words_fail(words, "gpu %u: power_cap_w cannot go with a repeating power_w or throttle_bits", i);
+            apply_power_cap(gpu->traces);
         }
     }
     return true;

@@ -17,7 +17,13 @@ class NVMLError(Exception):
 
     def __init__(self, value: int = 999) -> None:
         super().__init__(
-            {1: "Uninitialized", 3: "Not Supported", 6: "Not Found", 15: "GPU is lost"}.get(value, "Unknown")
+            {
+                1: "Uninitialized",
+                3: "Not Supported",
+                4: "Insufficient Permissions",
+                6: "Not Found",
+                15: "GPU is lost",
+            }.get(value, "Unknown")
         )
         self.value = value
 
@@ -51,6 +57,10 @@ class FakeGpu:
     is_module: bool = False
     module_w: float | None = None
     module_limit_w: float | None = None
+    limits_w: tuple[float, float] = (200.0, 700.0)
+    clocks_mhz: tuple[int, ...] = (1410, 1395, 210)
+    memory_clocks_mhz: tuple[int, ...] = (1593, 810)
+    locked_mhz: dict[str, tuple[int, int] | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -187,6 +197,47 @@ class FakeNvml:
     def nvmlDeviceGetPowerManagementDefaultLimit(self, gpu: FakeGpu) -> int:
         self._enter("nvmlDeviceGetPowerManagementDefaultLimit", gpu)
         return round(gpu.power_limit_default_w * 1000)
+
+    def nvmlDeviceGetPowerManagementLimit(self, gpu: FakeGpu) -> int:
+        self._enter("nvmlDeviceGetPowerManagementLimit", gpu)
+        return round(gpu.power_limit_w * 1000)
+
+    def nvmlDeviceGetPowerManagementLimitConstraints(self, gpu: FakeGpu) -> list[int]:
+        self._enter("nvmlDeviceGetPowerManagementLimitConstraints", gpu)
+        return [round(limit_w * 1000) for limit_w in gpu.limits_w]
+
+    def nvmlDeviceSetPowerManagementLimit(self, gpu: FakeGpu, milliwatts: int) -> None:
+        self._enter("nvmlDeviceSetPowerManagementLimit", gpu)
+        gpu.power_limit_w = milliwatts / 1000
+
+    def nvmlDeviceGetSupportedMemoryClocks(self, gpu: FakeGpu) -> list[int]:
+        self._enter("nvmlDeviceGetSupportedMemoryClocks", gpu)
+        return list(gpu.memory_clocks_mhz)
+
+    def nvmlDeviceGetSupportedGraphicsClocks(self, gpu: FakeGpu, memory_mhz: int) -> list[int]:
+        self._enter("nvmlDeviceGetSupportedGraphicsClocks", gpu)
+        return list(gpu.clocks_mhz) if memory_mhz == max(gpu.memory_clocks_mhz) else []
+
+    def nvmlDeviceGetClockInfo(self, gpu: FakeGpu, kind: int) -> int:
+        self._enter("nvmlDeviceGetClockInfo", gpu)
+        locked = gpu.locked_mhz.get({1: "sm", 2: "memory"}[kind])
+        return 345 if locked is None else locked[1]
+
+    def nvmlDeviceSetGpuLockedClocks(self, gpu: FakeGpu, lowest: int, highest: int) -> None:
+        self._enter("nvmlDeviceSetGpuLockedClocks", gpu)
+        gpu.locked_mhz["sm"] = (lowest, highest)
+
+    def nvmlDeviceResetGpuLockedClocks(self, gpu: FakeGpu) -> None:
+        self._enter("nvmlDeviceResetGpuLockedClocks", gpu)
+        gpu.locked_mhz["sm"] = None
+
+    def nvmlDeviceSetMemoryLockedClocks(self, gpu: FakeGpu, lowest: int, highest: int) -> None:
+        self._enter("nvmlDeviceSetMemoryLockedClocks", gpu)
+        gpu.locked_mhz["memory"] = (lowest, highest)
+
+    def nvmlDeviceResetMemoryLockedClocks(self, gpu: FakeGpu) -> None:
+        self._enter("nvmlDeviceResetMemoryLockedClocks", gpu)
+        gpu.locked_mhz["memory"] = None
 
     def nvmlDeviceGetArchitecture(self, gpu: FakeGpu) -> int:
         self._enter("nvmlDeviceGetArchitecture", gpu)

@@ -45,7 +45,7 @@ def answer(name: str, arguments: list[Any]) -> Any:
         index = pynvml.nvmlDeviceGetIndex(handle)
         handles[index] = handle
         return index
-    if name.startswith("nvmlDeviceGet") and name != "nvmlDeviceGetCount":
+    if name.startswith("nvmlDevice") and name != "nvmlDeviceGetCount":
         arguments = [handles[arguments[0]], *arguments[1:]]
     return plain(function(*arguments))
 

@@ -1,7 +1,8 @@
 """A process with the simulated driver that measures as it is told, in lines of JSON on stdin and stdout.
 
 A request has ``backend``, ``batch_s``, ``n_batches``, ``output_dir``, ``scenario`` (the file, to which ``in_window``
-is appended at the first measured batch, ``{now}`` in it being scenario time) and ``visible`` (CUDA_VISIBLE_DEVICES).
+is appended at the first measured batch, ``{now}`` in it being scenario time) and ``visible`` (CUDA_VISIBLE_DEVICES),
+and may have ``device``, the knobs of the GPUs.
 The answer is the raw result. The engine is a fake that takes its time; everything else is the package's own, but for
 waits: idle baseline and thermal floor take ``WAIT_S``, and so does each slice of the look after the window.
 """
@@ -76,6 +77,7 @@ def measured(request: dict[str, Any]) -> str:
             "warmup": {"n_warmup": 1},
             "baseline": {"duration_seconds": 1.0, "cache_ttl_sec": 0},
             "energy": {"backend": request["backend"]},
+            "device": request.get("device"),
         }
     )
     # A copy is not validated: users wait for half a minute at least.

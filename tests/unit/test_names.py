@@ -22,6 +22,7 @@ UNITS = (
     "_mb",
     "_pct",
     "_hz",
+    "_mhz",
     "_c",
     "_g",
     "_kwh",
@@ -48,6 +49,7 @@ PURE_NUMBERS = {
     "mfu", "pue", "perplexity", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
+    "steps", "before", "asked",  # of knobs, whose names have the unit
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
@@ -69,6 +71,9 @@ ORDINALS = {
     "socket",  # of a machine
     "configuration", "block", "repeat",  # of a run of a study
     "reference", "number", "numbers", "outliers", "row_version",  # of the summary of one
+    "pid", "seed", "cycles", "max_cycles", "retries", "stop_after_failures", "equal_to",  # of a study
+    "at", "place_in_file", "chosen", "found", "excluded_by", "grids", "listed",  # places in the file of a study
+    "examined", "results", "value_of",  # by the numbers of configurations and slots
 }  # fmt: skip
 
 
@@ -127,7 +132,9 @@ def numbers_of(kind: type) -> list[str]:
         "files",  # their sizes in bytes, by name
     )  # functions and maps of numbers, which are no quantities themselves
     return [
-        name for name, annotation in fields_of(kind).items() if holds_a_number(annotation) and name not in callables
+        name
+        for name, annotation in fields_of(kind).items()
+        if holds_a_number(annotation) and name not in callables and not name.startswith("_")
     ]
 
 

@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of
 from llenergymeasure.config.decoder import DecoderConfig
+from llenergymeasure.config.device import DeviceConfig
 from llenergymeasure.config.engines import (
     ENGINE_SECTIONS,
     EngineSection,
@@ -141,6 +142,7 @@ class ExperimentConfig(TakesSections):
         "text, null none.",
     )
     lora: LoRAConfig | None = Field(default=None, description="LoRA adapter; null is none.")
+    device: DeviceConfig | None = Field(default=None, description="Knobs of the GPUs; null leaves them as they are.")
     passthrough_kwargs: dict[Annotated[str, AfterValidator(_free_to_pass)], JsonValue] = Field(
         default={},
         description="What the engine's own interface takes and no field here sets, under its own names; pytorch: "
@@ -276,7 +278,9 @@ class ExperimentConfig(TakesSections):
         for section, later in _LATER_FIELDS.items():
             unset = {name for name in later if values[section][name] is None}
             values[section] = {name: value for name, value in values[section].items() if name not in unset}
-        return values
+        # The knobs came later too, as a section: one that is not given says nothing.
+        given = {name: value for name, value in (values.pop("device") or {}).items() if value is not None}
+        return {**values, "device": given} if given else values
 
     def dormant_fields(self) -> dict[str, str]:
         """Fields that were set but change nothing, by dotted name, each with what it would need."""

@@ -54,6 +54,7 @@ class Instruments:
     listed with those of ``energy`` and are not in its total. ``cpu_time_s`` is the processor time, in seconds,
     that reading sensors has taken so far, ``gpu_pids`` the processes on GPUs, by UUID, when sampling ended,
     ``machine_cpu_s`` what the machine's processors have done so far, and which part of it processes did.
+    ``driver`` is that of the GPUs, None this machine's.
     ``idle_gpus`` are the names of GPUs that could have been used where none is, ``peers`` the other processes of
     the experiment, ``tokenise`` makes requests of prompts and ``tokenise_text`` tokens of a text, ``aside`` begins a
     call beside the run. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
@@ -77,6 +78,7 @@ class Instruments:
     tokenise: Prepare = tokenised
     tokenise_text: TokeniseText = text_tokens
     aside: Callable[[Callable[[], None]], "Future[None]"] = in_a_thread
+    driver: GpuDriver | None = None
     idle_gpus: tuple[str, ...] = ()
     show_progress: bool = False
     on_state: Callable[[ExperimentState], None] | None = None
@@ -131,6 +133,7 @@ def build_instruments(
         machine_cpu_s=cpu_times,
         baseline_energy=baseline_energy,
         baselines=BaselineStore(plan.baseline_cache) if plan.baseline_cache else SESSION_BASELINES,
+        driver=driver,
         idle_gpus=() if plan.devices else tuple(gpu.name for gpu in visible.gpus),
         show_progress=plan.show_progress,
         on_state=on_state,

@@ -19,6 +19,8 @@ from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
 from llenergymeasure.core.idling.slices import Level
 from llenergymeasure.core.instruments import Instruments, build_instruments
+from llenergymeasure.core.knobs.restoring import restore_left
+from llenergymeasure.core.knobs.step import KnobsSet, knobs_set
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
 from llenergymeasure.core.prompts.fitting import beyond_context
 from llenergymeasure.core.quality.scoring import Scorer
@@ -77,6 +79,7 @@ def measure_here(config: ExperimentConfig, backend: InferenceBackend) -> RawProc
     Raises:
         LLEMError: as ``measure``.
     """
+    restore_left()
     engine = with_defaults(backend, EngineBase)
     chosen = settled(config, engine)
     used = in_use(chosen.config)
@@ -111,16 +114,16 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         baseline = steps.idle_baseline(plan, instruments, warnings)
         instruments.peers.wait("load", POLL_BESIDE_S)
         leaving = list[MeasurementWarning]()
-        with _loaded(plan, engine, leaving) as model:
+        with knobs_set(plan, instruments, environment) as knobs, _loaded(plan, engine, leaving) as model:
             prepared = steps.prepared_work(plan, engine, model, instruments, warnings)
             description = answers.described(model, prepared.template_use)
             identity = answers.identify(model, description, warnings)
             watched = watch_the_model(plan, description, instruments, baseline)
             warnings.extend(watched.warnings)
-            seen = _measured(watched, prepared.work, environment, state, warnings)
+            seen = _measured(watched, prepared.work, knobs, state, warnings)
             warnings.extend(beyond_context(seen.window.output.requests, prepared.room))
             told = replace(watched.plan, config=named)
-            result = _raw_result(told, seen, environment, description, identity, prepared, tuple(warnings))
+            result = _raw_result(told, seen, knobs.environment, description, identity, prepared, tuple(warnings))
             result = Scorer(watched.plan, engine, model, instruments).added_to(result)
             if instruments.on_measured is not None:
                 instruments.on_measured(result)
@@ -147,7 +150,7 @@ class _Seen:
 def _measured(
     watched: Watched,
     work: Work,
-    environment: EnvironmentSnapshot,
+    knobs: KnobsSet,
     state: StateMachine,
     warnings: list[MeasurementWarning],
 ) -> _Seen:
@@ -165,15 +168,16 @@ def _measured(
         window = measured_run(plan, work, instruments, warnings)
         # What comes now would be work beside the windows of the others.
         instruments.peers.wait("end", POLL_BESIDE_S)
+        warnings.extend(knobs.look_again())
         warnings.extend(answers.said("engine_warnings", model.warnings, warnings))
         warnings.extend(answers.uncut_prompts(work, window))
         peak_memory_mb = answers.peak_memory_mb(model, warnings)
         steps.look_at_idle_power(plan, watched.baseline, loaded, instruments, warnings)
         phases = steps.phases(plan, work.only(window.units), instruments, warnings)
     samples = answers.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
-    window.keep(samples, plan.devices, environment.gpus)
+    window.keep(samples, plan.devices, knobs.environment.gpus)
     flops = answers.flops(model, window, warnings)
-    steps.collect_warnings(plan, environment, window, instruments, warnings)
+    steps.collect_warnings(plan, knobs.environment, window, instruments, warnings)
     return _Seen(
         window=window,
         warmup=warmup,

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from llenergymeasure.config.device import limits_power
 from llenergymeasure.core.gpu.machine import sensor_behind
 from llenergymeasure.core.gpu.power_sensor import Pauses, PowerSensor
 from llenergymeasure.core.gpu.processes import foreign_processes, own_pids, pids_before
@@ -11,6 +13,7 @@ from llenergymeasure.core.gpu.warnings import (
     gpu_throttled_warning,
     host_bound_warning,
     power_cap_warning,
+    power_limit_reached_warning,
 )
 from llenergymeasure.core.measurement_warnings import (
     aliasing_warning,
@@ -25,7 +28,7 @@ from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import decode_period_s
 from llenergymeasure.domain.metrics import UNSEEN, EnergyMeasurement, counted_devices
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.domain.telemetry import PowerThermalSample, throttle_info
+from llenergymeasure.domain.telemetry import SW_POWER_CAP, PowerThermalSample, throttle_info
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 
@@ -54,19 +57,36 @@ def warnings_of_the_window(
         *_about_the_sensors(plan, used, window),
     ]
     if plan.devices:
-        found += _about_the_gpus(used, window, pids_at_end)
+        found += _about_the_gpus(plan, used, window, pids_at_end)
     return [warning for warning in found if warning is not None]
 
 
 def _about_the_gpus(
-    used: Sequence[GpuInfo], window: Window, pids_at_end: Iterable[int] | None
+    plan: ExperimentPlan, used: Sequence[GpuInfo], window: Window, pids_at_end: Iterable[int] | None
 ) -> list[MeasurementWarning | None]:
     foreign = foreign_processes(pids_before(used), pids_at_end, own_pids())
     return [
         foreign_process_warning(foreign),
-        gpu_throttled_warning(throttle_info(window.samples), window.duration_sec),
-        power_cap_warning(used),
+        *_about_the_clocks(plan, window),
+        None if limits_power(plan.config.device) else power_cap_warning(used),
         host_bound_warning(window.samples, window.start_s, window.end_s),
+    ]
+
+
+def _about_the_clocks(plan: ExperimentPlan, window: Window) -> Iterator[MeasurementWarning | None]:
+    """What lowered the clocks: a limit that the configuration asks for is what is measured, and no fault."""
+    if not limits_power(plan.config.device):
+        yield gpu_throttled_warning(throttle_info(window.samples), window.duration_sec)
+        return
+    yield gpu_throttled_warning(throttle_info(_with_reasons(window.samples, ~SW_POWER_CAP)), window.duration_sec)
+    yield power_limit_reached_warning(throttle_info(_with_reasons(window.samples, SW_POWER_CAP)), window.duration_sec)
+
+
+def _with_reasons(samples: Sequence[PowerThermalSample], mask: int) -> list[PowerThermalSample]:
+    """[n] samples that know of some reasons for lower clocks only."""
+    return [
+        sample if sample.throttle_reasons is None else replace(sample, throttle_reasons=sample.throttle_reasons & mask)
+        for sample in samples
     ]
 
 

@@ -166,6 +166,11 @@ FLAGS: Mapping[str, Flag] = {
     ),
     "negative_adjusted_energy": Flag("the idle baseline took more power than the measurement", _DOUBT),
     "power_cap_below_default": Flag("the power limit in force is under the card's default"),
+    "power_limit_reached": Flag("the power limit that `device.power_limit_w` asks for lowered the clocks"),
+    "device_setting_differs": Flag(
+        "a knob that `device` asks for was not read back as asked: the power limit each time, a clock at least once",
+        _DOUBT,
+    ),
     "gpu_persistence_mode_off": Flag("the driver may unload between runs"),
     "host_bound": Flag("a GPU was busy for less than 80 % of the window"),
     "gpus_not_used": Flag(

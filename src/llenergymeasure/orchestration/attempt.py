@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.knobs.restoring import restore_left
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
@@ -56,17 +57,22 @@ def measured(
 ) -> tuple[list[RawProcessResult], KeyboardInterrupt | SystemExit | None]:
     """What the processes of a plan measured, and an interruption that came when all of it was there already.
 
-    Nothing else measures the same devices meanwhile.
+    Nothing else measures the same devices meanwhile. GPUs that a killed process left set are set back: by an earlier
+    run before, by one of this plan after it.
     """
     launcher = options.launcher or create_launcher(plan.execution.launcher, plan.layout)
     try:
         with held(devices_of(plan), plan.config.display_name, plan.execution.wait_for_devices_s):
+            # Whoever had them until now may have been killed.
+            restore_left()
             return launcher.launch(plan), None
     except (KeyboardInterrupt, SystemExit) as interruption:
         raws = left_whole(plan)
         if raws is None:
             raise
         return raws, interruption
+    finally:
+        restore_left()
 
 
 def kept_of(

@@ -26,6 +26,7 @@ from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
 from llenergymeasure.core.energy_backends import SensorContext, choose_sensor, not_usable
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
+from llenergymeasure.core.knobs.problems import knob_problems
 from llenergymeasure.core.quality.text import read_text
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -126,6 +127,8 @@ def examine(
     config_errors = _named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
     lacking = _named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
     n_prompts, layouts = [e.prompts.n if e.prompts else None for e in found], [e.layout for e in found]
+    of_knobs = [_knob_lines(config, each) for config, each in zip(experiments, found, strict=True)]
+    lacking += _named(of_knobs, experiments)
     lacking += _output_problems(output_dir, bytes_to_write(experiments, n_prompts, layouts))
     if config_errors or lacking:
         raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
@@ -355,6 +358,13 @@ def _sensor_lines(config: ExperimentConfig, found: ExaminedExperiment) -> tuple[
         f"baseline.required: no sensor measures energy here: {reason}; make it false, or run where "
         "'llem config' shows a sensor"
     ]
+
+
+def _knob_lines(config: ExperimentConfig, found: ExaminedExperiment) -> tuple[str, ...]:
+    """What keeps the GPUs from being set as they are to be, where it is known which they are."""
+    if config.device is None or found.devices is None:
+        return ()
+    return knob_problems(config.device.wanted, found.devices)
 
 
 def _once(lines: Iterable[Sequence[str]]) -> list[str]:

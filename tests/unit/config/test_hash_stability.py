@@ -102,3 +102,12 @@ def test_the_hash_survives_every_way_a_configuration_is_written_down() -> None:
             json.loads(config.model_dump_json()),
         ):
             assert hash_of(written) == hash_of(fields)
+
+
+def test_knobs_of_the_card_are_in_the_hash_only_where_they_are_given() -> None:
+    for unset in (None, {}, {"power_limit_w": None, "sm_clock_mhz": None}):
+        assert hash_of({**PLAIN, "device": unset}) == PINNED[0][1]
+    set_to = [{"power_limit_w": 250}, {"power_limit_w": 300}, {"sm_clock_mhz": 300}, {"memory_clock_mhz": 300}]
+    hashes = {hash_of({**PLAIN, "device": knobs}) for knobs in set_to}
+    assert len(hashes - {PINNED[0][1]}) == len(set_to)
+    assert hash_of({**PLAIN, "device": {"power_limit_w": 250.0}}) in hashes

@@ -120,6 +120,8 @@ CHANGES: list[dict[str, Any]] = [
     {"energy": {"sample_interval_ms": 50}},
     {"energy": {"backend": "nvml"}},
     {"lora": {"path": "adapter"}},
+    {"device": {"power_limit_w": 250}},
+    {"device": {"power_limit_w": 250, "sm_clock_mhz": 1200}},
     {"pytorch": {"batch_size": 2}},
     {"pytorch": {"attn_implementation": "eager"}},
     {"pytorch": {"load_in_4bit": True}},

@@ -19,7 +19,15 @@ from llenergymeasure.config.models import ExperimentConfig
 def full(engine: str) -> dict[str, Any]:
     """The fields of a configuration in which every section of an engine is present."""
     fields = ExperimentConfig.model_validate(
-        {"model": "m", "backend": engine, "lora": {"path": "a"}, "dataset": "random", "quality": True, engine: {}}
+        {
+            "model": "m",
+            "backend": engine,
+            "lora": {"path": "a"},
+            "device": {},
+            "dataset": "random",
+            "quality": True,
+            engine: {},
+        }
     )
     return fields.model_dump(exclude=set(ENGINE_SECTIONS) - {engine})
 
@@ -143,8 +151,8 @@ def test_the_schema_is_a_json_schema_that_refuses_unknown_keys_everywhere() -> N
     assert schema["required"] == ["model"]
     assert set(schema["properties"]) == set(FULL)
     objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
-    # The experiment, its ten parts, the two that random prompts have, and a section for each engine.
-    assert len(objects) == 1 + 10 + 2 + len(ENGINE_SECTIONS)
+    # The experiment, its eleven parts, the two that random prompts have, and a section for each engine.
+    assert len(objects) == 1 + 11 + 2 + len(ENGINE_SECTIONS)
     assert all(o["additionalProperties"] is False for o in objects)
 
 

@@ -38,9 +38,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.
 RESERVED = frozenset(
     {
-        AUTO, "backend", "baseline", "dataset", "decoder", "energy", "exclude", "execution", "experiments", "left_out",
-        "lora", "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name", "output", "output_dir",
-        "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "sweep", "warmup", "zip",
+        AUTO, "backend", "baseline", "dataset", "decoder", "device", "energy", "exclude", "execution", "experiments",
+        "left_out", "lora", "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name", "output",
+        "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "sweep", "warmup", "zip",
     }
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
+from llenergymeasure.config.device import Knob
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.power_sensor import AVERAGED_S, PowerSensor
 from llenergymeasure.domain.environment import GpuInfo
@@ -14,6 +15,23 @@ from llenergymeasure.protocols import GpuDevice
 
 class GpuUnavailableError(Exception):
     """No driver, no library, or a device that does not answer; the message says which."""
+
+
+class KnobRefusedError(Exception):
+    """A knob could not be turned; the message says why. ``is_forbidden`` says that only this user may not."""
+
+    def __init__(self, message: str, *, is_forbidden: bool = False) -> None:
+        super().__init__(message)
+        self.is_forbidden = is_forbidden
+
+
+@dataclass(frozen=True)
+class KnobRange:
+    """What a knob can be set to: any value from ``low`` to ``high``, or only ``steps`` where there are any."""
+
+    low: float
+    high: float
+    steps: tuple[float, ...] = ()
 
 
 class GpuDeviceBase:
@@ -92,6 +110,26 @@ class GpuDeviceBase:
 
     def running_pids(self) -> Sequence[int] | None:
         """Processes that hold the device; None where that is not told."""
+        return None
+
+    def knob_range(self, knob: Knob) -> KnobRange | None:  # noqa: ARG002 - a default
+        """What a knob can be set to; None where the card or its driver has no such knob."""
+        return None
+
+    def knob_value(self, knob: Knob) -> float | None:  # noqa: ARG002 - a default
+        """The limit in watts that somebody has set, or the MHz at which a clock runs now."""
+        return None
+
+    def turn(self, knob: Knob, value: float | None) -> None:  # noqa: ARG002 - a default
+        """Set a limit, or lock a clock; None gives a clock free.
+
+        Raises:
+            KnobRefusedError: it cannot be done.
+        """
+        raise KnobRefusedError("this driver has no such knob")
+
+    def knob_command(self, knob: Knob, value: float | None) -> str | None:  # noqa: ARG002 - a default
+        """A command line by which somebody who may does the same; None where there is none."""
         return None
 
     def describe(self) -> GpuInfo:

@@ -27,7 +27,7 @@ def gpu_driver() -> GpuDriverBase:
 def list_gpus(driver: GpuDriver | None = None) -> tuple[GpuInfo, ...]:
     """All GPUs in the driver's order; none without a driver. Default: this machine's driver."""
     try:
-        with _whole(driver).opened() as opened:
+        with whole_driver(driver).opened() as opened:
             version = opened.version()
             found = [with_defaults(device, GpuDeviceBase).describe() for device in opened.devices()]
             return tuple(replace(gpu, calibration=known(gpu.uuid, version)) for gpu in found)
@@ -37,14 +37,14 @@ def list_gpus(driver: GpuDriver | None = None) -> tuple[GpuInfo, ...]:
 
 def visible_gpus(environ: Mapping[str, str] | None = None, driver: GpuDriver | None = None) -> VisibleGpus:
     """The GPUs that this process may use; default this machine's, by the variables of this process."""
-    whole = _whole(driver)
+    whole = whole_driver(driver)
     return whole.visible(list_gpus(whole), os.environ if environ is None else environ)
 
 
 def driver_version(driver: GpuDriver | None = None) -> str | None:
     """Version of the driver; None without one. Default: this machine's."""
     try:
-        with _whole(driver).opened() as opened:
+        with whole_driver(driver).opened() as opened:
             return opened.version()
     except GpuUnavailableError:
         return None
@@ -53,7 +53,7 @@ def driver_version(driver: GpuDriver | None = None) -> str | None:
 def has_energy_counter(uuid: str, driver: GpuDriver | None = None) -> bool:
     """Whether a GPU counts its energy."""
     try:
-        with _whole(driver).opened() as opened:
+        with whole_driver(driver).opened() as opened:
             (device,) = opened.find([uuid], 0)
             return device.energy_counter_j() is not None
     except GpuUnavailableError:
@@ -81,9 +81,10 @@ def driver_held(driver: GpuDriver | None = None) -> Iterator[None]:
     """
     with ExitStack() as stack:
         with suppress(GpuUnavailableError):
-            stack.enter_context(_whole(driver).opened())
+            stack.enter_context(whole_driver(driver).opened())
         yield
 
 
-def _whole(driver: GpuDriver | None) -> GpuDriverBase:
+def whole_driver(driver: GpuDriver | None = None) -> GpuDriverBase:
+    """A driver with everything that it did not write itself; default this machine's."""
     return gpu_driver() if driver is None else with_defaults(driver, GpuDriverBase)

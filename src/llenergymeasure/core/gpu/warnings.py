@@ -57,6 +57,18 @@ def gpu_throttled_warning(info: ThermalThrottleInfo | None, window_s: float) -> 
     )
 
 
+def power_limit_reached_warning(info: ThermalThrottleInfo | None, window_s: float) -> MeasurementWarning | None:
+    """Whether the power limit that the configuration asks for lowered the clocks, as ``info`` of that alone says."""
+    if info is None or not info.detected:
+        return None
+    return MeasurementWarning(
+        "power_limit_reached",
+        f"the power limit that device.power_limit_w asks for lowered the clocks for about "
+        f"{info.throttle_duration_sec:.1f} of {window_s:.1f} s, as it is meant to",
+        "say the limit with the number",
+    )
+
+
 def power_cap_warning(gpus: Sequence[GpuInfo]) -> MeasurementWarning | None:
     """Whether a GPU may draw less than its makers meant it to."""
     capped = [

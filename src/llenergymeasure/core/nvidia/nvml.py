@@ -10,8 +10,10 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
-from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError, VisibleGpus
+from llenergymeasure.config.device import Knob
+from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuDriverBase, GpuUnavailableError, KnobRange, VisibleGpus
 from llenergymeasure.core.gpu.power_sensor import REFRESH_S, PowerSensor
+from llenergymeasure.core.nvidia.knobs import NvmlKnobs, smi_command
 from llenergymeasure.core.nvidia.power_sensors import average_sensor_of, power_sensor_of, usage_lag_s
 from llenergymeasure.core.nvidia.visible import shown_by_cuda
 from llenergymeasure.domain.environment import GpuInfo
@@ -272,6 +274,33 @@ class NvmlDevice(GpuDeviceBase):
             return self._field_w(_FIELD_DEFAULT_LIMIT, _SCOPE_MODULE)
         milliwatts = self._nvml.read(self._library.nvmlDeviceGetPowerManagementDefaultLimit, self._handle)
         return None if milliwatts is None else milliwatts / 1000
+
+    def knob_range(self, knob: Knob) -> KnobRange | None:
+        """As the driver tells it; of a card that tells its module's power only, no limit of its own."""
+        return None if self._is_of_the_module(knob) else self._knobs.range(knob)
+
+    def knob_value(self, knob: Knob) -> float | None:
+        """The limit that was set, or the clock at this moment: no call of NVML tells to what a clock is locked."""
+        return None if self._is_of_the_module(knob) else self._knobs.value(knob)
+
+    def turn(self, knob: Knob, value: float | None) -> None:
+        """Set the power limit, lock a clock to one value, or give it free.
+
+        Raises:
+            KnobRefusedError: the driver refuses.
+        """
+        self._knobs.turn(knob, value)
+
+    def knob_command(self, knob: Knob, value: float | None) -> str:
+        """A line of nvidia-smi."""
+        return smi_command(self.index, knob, value)
+
+    @property
+    def _knobs(self) -> NvmlKnobs:
+        return NvmlKnobs(self._library, self._nvml.read, self._handle)
+
+    def _is_of_the_module(self, knob: Knob) -> bool:
+        return knob == "power_limit_w" and self.scope == "module"
 
     def architecture(self) -> int | None:
         """NVML_DEVICE_ARCH_*, from nvml.h: 4 Pascal, 5 Volta, 6 Turing, 7 Ampere, 8 Ada, 9 Hopper, 10 Blackwell."""

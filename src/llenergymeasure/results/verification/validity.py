@@ -22,13 +22,14 @@ QUESTIONABLE = frozenset({
     "foreign_process", "gpu_throttled", "thermal_drift_detected", "telemetry_unavailable", "baseline_drift",
     "thermal_not_settled", "idle_unsteady", "idle_changed", "negative_adjusted_energy", "warmup_not_converged",
     "warmup_failed", "compiled_in_window", "window_not_reached", "steady_state_not_reached", "random_weights",
-    "weights_left_out", "batch_changes_tokens",
+    "weights_left_out", "batch_changes_tokens", "device_setting_differs",
 })  # fmt: skip
 _SHORT_S, _FEW_PERIODS, _FEW_READINGS = 10.0, 20, 10
 _DRIFT_C, _SPAN, _WIDE, _OVERLAP, _FAILED = 10.0, 0.01, 0.05, 0.9, 0.01
 _FOREIGN_PCT, _MUCH_FOREIGN_PCT = 5.0, 10.0
 # nvml.h: a power cap in software; slowdowns by hardware, by heat in software and hardware, by the power brake.
-_THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
+_SW_POWER_CAP = 0x4
+_THROTTLED = _SW_POWER_CAP | 0x8 | 0x20 | 0x40 | 0x80
 
 
 def verify_validity(bundle: Bundle, report: Report) -> None:
@@ -155,10 +156,13 @@ def _of_the_samples(raw: Row) -> Iterator[str]:
     temperatures: dict[Any, list[float]] = defaultdict(list)
     n_power: dict[Any, int] = defaultdict(int)
     throttled = False
+    # A limit that the configuration asks for is what is measured.
+    limit_w = (raw["effective_config"].get("device") or {}).get("power_limit_w")
+    throttling = _THROTTLED if limit_w is None else _THROTTLED & ~_SW_POWER_CAP
     for sample in raw["samples"]:
         gpu = sample["gpu_index"]
         n_power[gpu] += sample["power_w"] is not None
-        throttled = throttled or bool((sample["throttle_reasons"] or 0) & _THROTTLED)
+        throttled = throttled or bool((sample["throttle_reasons"] or 0) & throttling)
         if sample["temperature_c"] is not None:
             temperatures[gpu].append(sample["temperature_c"])
     if throttled and raw["model"]["devices"]:

@@ -7,6 +7,7 @@ import pytest
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.rows.columns import FIGURES, SETTINGS
 from llenergymeasure.results.rows.extraction import ResultRow
+from llenergymeasure.results.rows.settings import flat_settings
 from llenergymeasure.results.rows.table import ResultTable
 
 CONFIG: dict[str, Any] = {"n": 10, "pytorch.batch_size": 1, "decoder.top_k": None}
@@ -16,6 +17,18 @@ def row(name: str, *, settings: dict[str, Any] | None = None, **values: Any) -> 
     """A row whose values are null but for those given."""
     all_values = dict.fromkeys(column.name for column in (*SETTINGS, *FIGURES)) | {"name": name} | values
     return ResultRow(all_values, CONFIG | (settings or {}), f"in/{name}")
+
+
+def test_a_knob_of_the_card_has_a_column_where_it_differs() -> None:
+    def capped(limit_w: float | None) -> ResultRow:
+        knobs = None if limit_w is None else {"power_limit_w": limit_w, "sm_clock_mhz": None, "memory_clock_mhz": None}
+        return row("a", settings=flat_settings({"device": knobs}))
+
+    table = ResultTable([capped(None), capped(250.0), capped(300.0)])
+    assert table.differing_settings() == ["device.power_limit_w"]
+    assert table.values("device.power_limit_w") == [None, 250.0, 300.0]
+    assert "device.power_limit_w" in table.usual_columns()
+    assert ResultTable([capped(250.0), capped(250.0)]).differing_settings() == []
 
 
 def test_what_was_asked_for_of_a_text_is_shown_where_a_result_has_it() -> None:
