@@ -28,7 +28,7 @@ from llenergymeasure.results.study.circumstances import NEEDED, Circumstances, c
 from llenergymeasure.results.study.directory import FAILURE_FILE, SlotState, StudyDirectory, kept_failure
 from llenergymeasure.results.sums import DONE_FILE, Sums
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 ROWS_DIR = "rows"
 # Counts up when something in a row gets another meaning; a row of another version is made again.
@@ -218,9 +218,9 @@ class RowReader:
             files=_NO_FILES,
         )
 
-    def _once(self, known: T) -> T:
+    def _once(self, known: _T) -> _T:
         # What is written alike is of one kind, and equal.
-        return cast("T", self._alike.setdefault(repr(known), known))
+        return cast("_T", self._alike.setdefault(repr(known), known))
 
     def _begun(self) -> set[str]:
         """The names of the folders of slots, in one look."""
