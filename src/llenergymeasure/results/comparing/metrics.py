@@ -71,6 +71,9 @@ def _flops_method(result: ExperimentResult) -> str | None:
 
 def _latency_origin(result: ExperimentResult) -> str | None:
     origin = None if result.latency_stats is None else result.latency_stats.counted_from
+    if origin == "request" and result.model.batch_size == 1:
+        # A batch of one begins when its request does, so it may stand beside larger ones.
+        origin = "batch"
     return None if origin is None else f"from the beginning of the {origin}"
 
 

@@ -12,7 +12,7 @@ from llenergymeasure.results.comparing.metrics import METRICS, Metric
 SUMMED_UP = (
     "energy_per_output_token_j", "avg_energy_per_token_j", "energy_per_request_j", "total_energy_j",
     "energy_adjusted_j", "energy_net_of_loaded_idle_j", "tokens_per_second", "requests_per_second", "duration_sec",
-    "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "peak_memory_mb",
+    "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "peak_memory_mb", "perplexity", "bits_per_byte",
 )  # fmt: skip
 # Those for which it matters what read the joules, and of what.
 OF_JOULES = frozenset(name for name in SUMMED_UP if "energy" in name)

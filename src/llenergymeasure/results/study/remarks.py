@@ -20,6 +20,7 @@ LABELS = {
     "energy_adjusted_j": "adjusted J",
     "tokens_per_second": "out tok/s",
     "ttft_p50_s": "TTFT p50 s",
+    "perplexity": "perplexity",
 }
 MARKS_OF_FRONTS = {"tokens_per_second": "T", "ttft_p50_s": "L"}
 # More comparisons than these nobody reads line by line.

@@ -135,6 +135,8 @@ def _columns(summary: StudySummary, notes: Notes, *, with_settings: bool = True)
     ]
     if len({row.outputs for row in rows if row.n_finished}) > 1:
         columns.append(_Column(header="output", cell=lambda row: "/".join(row.outputs) or NONE, side="left"))
+    if any(row.metrics["perplexity"].n for row in rows):
+        columns.append(_plain_column("perplexity", rows))
     if any(notes.marks(row) for row in rows):
         columns.append(_Column(header="notes", cell=notes.marks, side="left"))
     return columns
