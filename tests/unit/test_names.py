@@ -28,14 +28,14 @@ SPECIFIED = {
 PURE_NUMBERS = {
     "steady_cv_threshold",
     "final_cv", "target_cv", "cv_threshold", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
-    "length_penalty", "random_seed",
+    "length_penalty", "random_seed", "seed",
     "mfu", "pue", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
-FIELD_TERMS = {"num_return_sequences", "num_beams", "no_repeat_ngram_size", "min_output_tokens"}
+FIELD_TERMS = {"cycles", "num_return_sequences", "num_beams", "no_repeat_ngram_size", "min_output_tokens"}
 
 # Numbers that count nothing: the name of a place, an identity, or a set of bits.
 ORDINALS = {
@@ -50,6 +50,8 @@ ORDINALS = {
     "row", "places",  # of a dataset
     "cost",  # in the currency of the terms
     "socket",  # of a machine
+    "at", "listed", "grids", "found",  # of a study file: places, with numbers of entries
+    "chosen", "equal_to", "excluded_by",  # of a grid: numbers of values, of a configuration, of exclusions as bits
 }  # fmt: skip
 
 
@@ -97,6 +99,7 @@ def numbers_of(kind: type) -> list[str]:
         "lines",
         "read",
         "place",
+        "place_in_file",
         "values",  # of the columns of a table, whose names end in their units
         "default",
         "facts",

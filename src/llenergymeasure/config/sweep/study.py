@@ -10,9 +10,11 @@ from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.sources import Source
 from llenergymeasure.config.sweep.document import STUDY_FIELDS, Document
+from llenergymeasure.config.sweep.equal import distinct, flat
+from llenergymeasure.config.sweep.failures import Ground
 from llenergymeasure.config.sweep.keys import OF_THE_STUDY
 from llenergymeasure.config.sweep.ranges import MOST_VALUES as MOST_CONFIGURATIONS
-from llenergymeasure.config.sweep.survey import Ground, Survey, distinct, flat, surveyed
+from llenergymeasure.config.sweep.survey import Survey, surveyed
 from llenergymeasure.config.sweep.varied import varied_in
 from llenergymeasure.config.yaml_file import Location
 
