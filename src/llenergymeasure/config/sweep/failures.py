@@ -116,7 +116,8 @@ class Failures:
         if number is not None:
             return tried[giver]
         if registry.is_section(field_or_section):
-            return tried[field_or_section, None] + tried[registry.AUTO, None]
+            # One that runs nowhere was given to all of them.
+            return tried[field_or_section, None] + tried[registry.AUTO, None] or self.n_tried
         return self.n_tried
 
     def _given_by(self, each: Combination, location: Location) -> tuple[_Giver, str, str]:
