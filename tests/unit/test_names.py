@@ -53,7 +53,7 @@ PURE_NUMBERS = {
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
-FIELD_TERMS = {"num_return_sequences", "num_beams", "no_repeat_ngram_size", "min_output_tokens"}
+FIELD_TERMS = {"cycles", "num_return_sequences", "num_beams", "no_repeat_ngram_size", "min_output_tokens"}
 
 # Numbers that count nothing: the name of a place, an identity, or a set of bits.
 ORDINALS = {
@@ -122,6 +122,7 @@ def numbers_of(kind: type) -> list[str]:
         "lines",
         "read",
         "place",
+        "place_in_file",
         "values",  # of the columns of a table, whose names end in their units
         "default",
         "facts",

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from llenergymeasure._telling import in_a_line
-from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, render_summary, streams
+from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
 from llenergymeasure.cli.arguments import Integers, Texts, UserPath
+from llenergymeasure.cli.handing_out import hand_out, hand_out_resumed, hand_out_study
 from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
+from llenergymeasure.cli.resuming import resumed
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
@@ -23,7 +24,6 @@ from llenergymeasure.core.settling import Settled
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
-from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
@@ -67,6 +67,15 @@ _OF_EXECUTION = {"timeout": "timeout_s", "cycles": "cycles", "order": "order", "
     help="Set any field, such as warmup.n_warmup=3; values as in YAML; wins over other options. Repeat for more.",
 )
 @click.option("--timeout", type=float, help="End an experiment that takes longer than this many seconds.")
+@click.option(
+    "--resume",
+    type=UserPath(),
+    metavar="DIR",
+    help="Go on with the study in DIR; with CONFIG only if that is the same.",
+)
+@click.option(
+    "--check", is_flag=True, help="With --resume: hold what has finished against its sums, not only its sizes."
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would run, without running it.")
 @footprint_on_request
 @click.option("-q", "--quiet", is_flag=True, help="No status lines and no progress.")
@@ -85,6 +94,16 @@ def run_command(
     terms = requested_terms(fields)
     given = {name: value for name, value in fields.items() if value is not None}
     _check_export(export_csv)
+    resume, check = given.pop("resume", None), given.pop("check")
+    if resume is not None or check:
+        beside = [
+            *given,
+            *(["set"] if settings else []),
+            *(["output"] if output else []),
+            *(["dry_run"] if dry_run else []),
+        ]
+        study = resumed(resume, config, beside, check, RunOptions(log_level=level))
+        return hand_out_resumed(study, export_csv, terms)
     plan = _load(config, given, settings, output)
     experiments = plan.carried_out if isinstance(plan, StudyConfig) else [plan]
     # The others are in processes of their own.
@@ -97,30 +116,12 @@ def run_command(
     if isinstance(plan, StudyConfig):
         if plan.left_out and not quiet:
             streams.tell(f"llem: left out: {counted(plan.left_out)}; llem run --dry-run says which, and why")
-        study = execute_study(plan, replace(options, arrivals=csv))
-        table = render_summary.study(study) + beneath(study.experiments, terms)
-        code = _hand_out(table, len(study.experiments), csv, study.output_dir)
-        return code or int(bool(study.failures or study.problems))
+        return hand_out_study(execute_study(plan, replace(options, arrivals=csv)), csv, terms)
     kept = execute_experiment(plan, options)
     if csv is not None:
         csv.finished(kept.result)
     table = render_result.experiment(kept.result, kept.directory) + beneath([kept.result], terms)
-    return _hand_out(table, 1, csv, kept.directory) or int(kept.problem is not None)
-
-
-def _hand_out(table: str, n_results: int, csv: ArrivingCsv | None, directory: Path | None) -> int:
-    """Print the table and finish the CSV; where one cannot be had, say where the results are."""
-    lie = "the result is" if n_results == 1 else "the results are"
-    where = "nothing else was kept" if directory is None else f"{lie} in {directory}"
-    with noted_when_interrupted(lambda: where):
-        missing = streams.why_not_shown(table)
-        problems = [] if missing is None else [f"the table could not be written to stdout ({missing})"]
-        if csv is not None:
-            csv.close()
-            problems += [] if csv.problem is None else [f"--export-csv {csv.path}: {csv.problem}"]
-        for problem in problems:
-            streams.tell(in_a_line(f"llem: {problem}; {where}"))
-    return int(bool(problems))
+    return hand_out(table, 1, csv, kept.directory) or int(kept.problem is not None)
 
 
 def _check_export(path: Path | None) -> None:

@@ -141,6 +141,10 @@ def test_a_dry_run_lists_what_is_left_out_with_the_reason(llem: Llem, model: str
         (["--batch-size", "1,0"], r"^llem: command line: pytorch\.batch_size: .*, got 0$"),
         (["--precision", "fp32,int3"], r"^llem: command line: precision: .*, got 'int3'$"),
         (["--set", "vllm.max_num_seqs=1,2"], r"^llem: command line: vllm\.max_num_seqs: no configuration runs vllm"),
+        (
+            ["-n", "1,2", "--set", "vllm.max_num_seqs=3"],
+            r"^llem: command line: vllm: section 'vllm' belongs to another",
+        ),
         (["--set", "n=1,2,1"], "n=1,2,1: 1 is there twice"),
         (["--set", "precison=fp32,bf16"], "precison: unknown key; did you mean 'precision'?"),
         (["--order", "random"], r"execution\.order: .*'blocks', 'sequential' or 'shuffled', got 'random'"),

@@ -1,12 +1,14 @@
 """Combinations of a study's grammar that are not run, and why."""
 
 import json
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import Field, JsonValue
+from pydantic_core import to_jsonable_python
 
 from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.yaml_file import printable
 
 _IN_WORDS = {"invalid": "cannot be", "excluded": "excluded", "equal": "equal to another"}
 
@@ -37,3 +39,14 @@ def counted(left_out: Sequence[LeftOut]) -> str:
     """How many of each kind, such as "3 (2 cannot be, 1 excluded)"."""
     kinds = [(sum(each.kind == kind for each in left_out), words) for kind, words in _IN_WORDS.items()]
     return f"{len(left_out)} ({', '.join(f'{n} {words}' for n, words in kinds if n)})"
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON has them."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        try:
+            found[name] = to_jsonable_python(value, fallback=str, inf_nan_mode="strings")
+        except ValueError:  # a list that holds itself
+            found[name] = printable(str(value))
+    return found

@@ -10,9 +10,11 @@ from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.sources import Source
 from llenergymeasure.config.sweep.document import STUDY_FIELDS, Document
+from llenergymeasure.config.sweep.equal import distinct, flat
+from llenergymeasure.config.sweep.failures import Ground
 from llenergymeasure.config.sweep.keys import OF_THE_STUDY
 from llenergymeasure.config.sweep.ranges import MOST_VALUES as MOST_CONFIGURATIONS
-from llenergymeasure.config.sweep.survey import Ground, Survey, distinct, flat, surveyed
+from llenergymeasure.config.sweep.survey import Survey, surveyed
 from llenergymeasure.config.sweep.varied import varied_in
 from llenergymeasure.config.yaml_file import Location
 
@@ -43,16 +45,17 @@ class _Expansion:
 
     def study(self) -> StudyConfig:
         """The study, with each configuration once."""
-        if self._varied.makes_many or self._document.lists_experiments:
-            self._look_at_engines()
+        self._look_at_engines()
         surveys = self._surveys()
         wrong = self._wrong
         wrong += [(self._layers.place_in_file(at), f"{name_of(at)}: {text}") for at, text in self._problems.found]
         wrong += [line for each in surveys for line in each.wrong]
         expanded = [config for each in surveys for config, _ in each.experiments]
         lines = [*self._layers.lacking(sorted(self._varied.engines)), *lines_of(wrong)]
-        given = _Places(self._layers, self._document, len(expanded))
-        study = validated(StudyConfig, self._values(expanded, bool(lines)), given.place, lines, given.name)
+        values = self._values(expanded, bool(lines))
+        is_as_given = values["experiments"] is self._document.values.get("experiments")
+        places = _Places(self._layers, self._document, 0 if is_as_given else len(expanded))
+        study = validated(StudyConfig, values, places.place, lines, places.name)
         # A plain list is run as it was written: only what varies can name one thing twice without meaning it.
         return self._of_distinct(study, surveys) if self._varied.makes_many else study
 
@@ -127,13 +130,18 @@ class _Expansion:
         of_file = {name: document.values[name] for name in STUDY_FIELDS if name in document.values}
         for source in self._layers.ordered(of_file):
             values = merged(values, {name: value for name, value in source.values.items() if name in STUDY_FIELDS})
-        listed: Any = [
-            self._layers.fields_of(document.own(at, engine), self._of_study) for at, engine in self._varied.listed
-        ]
         given = document.values.get("experiments", ())
-        if document.lists_experiments and (not isinstance(given, list | tuple) or not all(map(_is_one, given))):
-            values["experiments"] = given  # what is no experiment is told as that
+        is_list = isinstance(given, list | tuple)
+        # What is no experiment is told as that.
+        if not is_list or (not self._varied.listed and not all(map(_is_one, given))):
+            values["experiments"] = given
         else:
+            listed = [
+                self._layers.fields_of(document.own(at, engine), self._of_study)
+                if not at or _is_one(given[int(at[1])])
+                else given[int(at[1])]
+                for at, engine in self._varied.listed
+            ]
             values["experiments"] = [*expanded, *listed] or ([_ANY] if is_wrong else [])
         execution = values.get("execution", {})
         if self._varied.makes_many and isinstance(execution, Mapping) and execution.get("cycles") is None:
@@ -161,9 +169,10 @@ class _Places:
 
     def _given(self, location: Location) -> tuple[str, str]:
         layers, inside = self._layers, location[2:]
-        if location[:1] != ("experiments",) or not inside or not isinstance(location[1], int):
+        number = location[1] if location[:1] == ("experiments",) and len(location) > 1 else None
+        if not isinstance(number, int):
             return layers.place(location), name_of(location)
-        own: Location = ("experiments", location[1] - self._n_expanded) if self._document.lists_experiments else ()
+        own: Location = ("experiments", number - self._n_expanded) if self._document.lists_experiments else ()
         for source in reversed(layers.ordered(self._document.common)):
             if source.of_the_file and own and Source(values=self._document.at(own), place=layers.place).gives(inside):
                 break

@@ -20,6 +20,7 @@ from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.studies.changed import refuse_another_study
 from llenergymeasure.orchestration.studies.damage import damaged
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.standing import unfinished_like
@@ -71,22 +72,28 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     raise AssertionError("unreachable")
 
 
-def resume_study(path: Path, options: RunOptions | None = None, *, check_sums: bool = False) -> StudyResult:
+def resume_study(
+    path: Path, options: RunOptions | None = None, *, check_sums: bool = False, given: StudyConfig | None = None
+) -> StudyResult:
     """Go on with a study where it stopped, or help those who run it, and give what there is of all of it.
 
     Args:
         path: the folder of the study.
         options: how it is carried out; what is measured stands in its plan.
         check_sums: hold every file of what has finished against its sum, and not only its name and size.
+        given: what the study is held to be; None takes it as it is.
 
     Raises:
-        ConfigError: there is no study, its plan is damaged, or this version would run something else.
+        ConfigError: there is no study, it is another than the given one, its plan is damaged, or this version would
+            run something else.
         LLEMError: preflight found something wrong; nothing was run.
         OSError: nothing can be written there.
     """
     options = options or RunOptions()
     running = _Running()
     with noted_when_interrupted(running.word):
+        if given is not None:
+            refuse_another_study(StudyDirectory(path).plan(), given)
         _go_on(path, options, running, check_sums=check_sums)
         return running.result(options)
     raise AssertionError("unreachable")

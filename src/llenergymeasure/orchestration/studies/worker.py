@@ -34,6 +34,7 @@ from llenergymeasure.results.study.directory import (
 from llenergymeasure.results.study.events import Events
 from llenergymeasure.results.study.rows import leave_row, value_in
 from llenergymeasure.results.study.stopping import StopRule
+from llenergymeasure.results.study.writer import SummaryWriter
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ class StudyWorker:
                                   self.options.now)  # fmt: skip
             self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
             self._claims = claims
+            self._summary = SummaryWriter(self.directory, self.plan) if self.keeps else None
             self._rule = StopRule(self.plan, self._value)
             uuids = sorted({uuid for each in self.examined.values() for uuid in each.devices or ()})
             self._gap = Gap(self.plan.execution, lambda: standing_of(uuids), self.options.sleep)
@@ -204,6 +206,8 @@ class StudyWorker:
         _log.info("experiment %d of %d: %s", slot.slot + 1, len(self.plan.slots), name)
         self._events.add("start", slot=slot.slot, claim=claim.number)
         failure = self._attempt(slot, claim)
+        if self._summary is not None:
+            self._summary.written_if_due()
         if failure is None or isinstance(failure, SupersededError):
             self._events.add("finished" if failure is None else "dropped", slot=slot.slot, claim=claim.number)
             self._in_a_row.add(None)

@@ -296,6 +296,17 @@ def test_an_exclusion_leaves_out_what_has_all_of_its_values(write_config: WriteC
          ["3: sweep.vllm.max_num_seqs: no configuration runs vllm (only pytorch); add it to backend, or remove this"]),
         ("vllm: {max_num_seqs: 3}\nsweep: {n: [1, 2]}\n",
          ["2: vllm: no configuration runs vllm (only pytorch); add it to backend, or remove this"]),
+        ("execution: {cycles: 3}\nvllm: {max_num_seqs: 3}\n",
+         ["3: vllm: no configuration runs vllm (only pytorch); add it to backend, or remove this"]),
+        ("execution: {cycles: 3}\nn: 0\n", ["3: n: Input should be greater than or equal to 1, got 0"]),
+        # Explicit experiments, beside what is shared and what varies.
+        ("n: 0\nexperiments:\n- {precision: fp32}\n- {precision: x}\n",
+         ["2: n: Input should be greater than or equal to 1, got 0",
+          "5: experiments.1.precision: Input should be 'fp32', 'fp16', 'bf16' or 'auto', got 'x'"]),
+        ("sweep: {n: [1, 2]}\nexperiments:\n- {n: 3}\n- {n: 0}\n",
+         ["5: experiments.1.n: Input should be greater than or equal to 1, got 0"]),
+        ("sweep: {n: [1, 2]}\nexperiments:\n- {n: 3}\n- 4\n",
+         ["5: experiments.1: Input should be a mapping of fields, got 4"]),
         # Exclusions.
         ("sweep: {n: [1, 2]}\nexclude:\n- n: 1\n- n: 3\n", ["5: exclude.1: no combination has n: 3"]),
         ("sweep: {n: [1, 2]}\nexclude:\n- nn: 1\n", ["4: exclude.0.nn: unknown key; did you mean 'n'?"]),

@@ -1,0 +1,54 @@
+"""Whether a file still says what a study was planned from."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from llenergymeasure._telling import told_values
+from llenergymeasure.config.models import StudyConfig
+from llenergymeasure.domain.study_plan import StudyPlan
+from llenergymeasure.exceptions import config_error
+from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
+from llenergymeasure.orchestration.processes.asking import Asking
+from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.results.rows.settings import flat_settings, same
+
+_MOST_SHOWN = 10
+
+
+def refuse_another_study(plan: StudyPlan, given: StudyConfig) -> None:
+    """Raise unless a study runs what its plan has.
+
+    Raises:
+        ConfigError: it does not; the differences are told.
+    """
+    with Asking() as asking:
+        chosen = [settled_before_a_run(each, asking) for each in given.carried_out]
+    now = plan_of(given, chosen, datetime.now(UTC))
+    if now.digest == plan.digest:
+        return
+    lines = list(_differences(plan, now))
+    more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
+    raise config_error(
+        f"the file is another study than the one in the folder: {'; '.join([*lines[:_MOST_SHOWN], *more])}; go on "
+        "without a file, or begin a new study without --resume"
+    )
+
+
+def _differences(plan: StudyPlan, now: StudyPlan) -> Iterator[str]:
+    before, after = len(plan.configurations), len(now.configurations)
+    if before != after:
+        yield f"{before} configurations in the folder, {after} in the file"
+    for number, (ours, theirs) in enumerate(zip(plan.configurations, now.configurations, strict=False)):
+        if ours.config_hash == theirs.config_hash:
+            continue
+        folder, file = (flat_settings(told_values(dict(each.values))) for each in (ours, theirs))
+        for name in sorted(folder.keys() | file.keys()):
+            before_it, in_it = folder.get(name), file.get(name)
+            if not same(before_it, in_it) and name not in ("name", "output_dir"):
+                yield f"configuration {number}: {name} {before_it!r} in the folder, {in_it!r} in the file"
+    runs = len(plan.slots) / max(1, before), len(now.slots) / max(1, after)
+    if runs[0] != runs[1]:
+        yield f"{runs[0]:g} runs of each in the folder, {runs[1]:g} in the file"
+    for name in ("order", "seed"):
+        if getattr(plan, name) != getattr(now, name):
+            yield f"{name} {getattr(plan, name)} in the folder, {getattr(now, name)} in the file"
