@@ -71,8 +71,8 @@ class Document:
         return {name: value for name, value in self.common.items() if name not in elsewhere}
 
     def at(self, place: Location) -> Mapping[str, Any]:
-        """The fields of the explicit experiment at a place of the file; of () none."""
-        return self.items[int(place[1])] if place else {}
+        """The fields of the explicit experiment at a place of the file; of () none, nor where there is no list."""
+        return self.items[int(place[1])] if place and self.items else {}
 
     def own(self, place: Location, engine: str) -> dict[str, Any]:
         """What the file says of an experiment: the common fields, and over them those of an explicit one."""

@@ -100,9 +100,10 @@ def test_any_study_is_told_or_kept(write_config: WriteConfig, document: dict[str
         "model: m\nsweep:\n" + "".join(f"  k{number}: [1, 2]\n" for number in range(2000)),
         f"model: m\nsweep: {{n: {[*range(1, 900)]}}}\nexclude: {[{'n': number} for number in range(1, 900)]}\n",
         "model: m\nsweep:\n  passthrough_kwargs.a: &a [[1], *a]\n",
+        "model: m\nsweep: {n: [1, 2]}\nexperiments: !!set {a, b}\n",
         "model: &m m\nsweep: &s {decoder: [*m, {top_k: *m}]}\nzip: *s\n",
     ],
-    ids=["product", "range", "groups", "wrong values", "wrong keys", "exclusions", "loop", "anchors"],
+    ids=["product", "range", "groups", "wrong values", "wrong keys", "exclusions", "loop", "set", "anchors"],
 )
 def test_a_small_file_that_means_much_is_refused_soon(write_config: WriteConfig, content: str) -> None:
     assert told_or_kept(write_config, content) is None
