@@ -1,0 +1,94 @@
+"""``llem run --resume``."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llenergymeasure.config.loader import load_study_config
+from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.orchestration.studies.execute import execute_study
+from tests.unit.cli.test_studies import told
+from tests.unit.orchestration.conftest import Bench
+
+FILE = {
+    "model": "m", "energy": {"backend": None}, "sweep": {"n": [1, 2]}, "execution": {"cycles": 1, "order": "sequential"},
+}  # fmt: skip
+
+
+def ran(folder: Path, errors: bool = False) -> tuple[Path, Path]:
+    """A study of a file that is through; the file and the folder."""
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(FILE), encoding="utf-8")
+    bench = Bench()
+    if errors:
+        bench.errors["None"] = ExperimentError("no")
+    given = load_study_config(file).model_copy(update={"output_dir": folder / "out"})
+    execute_study(given, bench.options())
+    (path,) = (folder / "out").iterdir()
+    return file, path
+
+
+def test_what_is_through_is_printed_again_and_nothing_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, path = ran(tmp_path)
+    for given in ([], [str(file)]):
+        code, out = told(capsys, "run", "--resume", path, "-q", *given)
+        assert code == 0, out
+        assert "2 experiments, 0 failed" in out
+        assert f"results: {path}" in out
+    code, _ = told(capsys, "run", "--resume", path, "--check", "-q", "--export-csv", tmp_path / "a.csv")
+    assert code == 0
+    assert len((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_a_failure_is_exit_code_1_also_when_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, path = ran(tmp_path, errors=True)
+    code, out = told(capsys, "run", "--resume", path, "-q")
+    assert code == 1
+    assert "ExperimentError: no" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sweep": {"n": [1, 3]}}, "configuration 1: n 2 in the folder, 3 in the file"),
+        ({"sweep": {"n": [1, 2, 3]}}, "2 configurations in the folder, 3 in the file"),
+        ({"execution": {"cycles": 2, "order": "sequential"}}, "1 runs of each in the folder, 2 in the file"),
+        ({"model": "other"}, "configuration 0: model 'm' in the folder, 'other' in the file"),
+    ],
+)
+def test_a_changed_file_is_refused_with_the_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], said: str
+) -> None:
+    file, path = ran(tmp_path)
+    file.write_text(yaml.safe_dump({**FILE, **change}), encoding="utf-8")
+    code, out = told(capsys, "run", str(file), "--resume", path)
+    assert code == 2
+    assert "the file is another study than the one in the folder" in out
+    assert said in out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--batch-size", "4"], "--batch-size cannot go with --resume"),
+        (["--set", "n=3"], "--set cannot go with --resume"),
+        (["-o", "x"], "--output cannot go with --resume"),
+        (["--dry-run"], "--dry-run cannot go with --resume"),
+    ],
+)
+def test_nothing_that_changes_the_study_goes_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], said: str
+) -> None:
+    _, path = ran(tmp_path)
+    code, out = told(capsys, "run", "--resume", path, *given)
+    assert (code, said in out) == (2, True), out
+
+
+def test_sums_are_checked_only_when_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = told(capsys, "run", "--model", "m", "--check")
+    assert (code, "--check goes with --resume DIR" in out) == (2, True)
+    code, out = told(capsys, "run", "--resume", tmp_path)
+    assert (code, "this is no folder of a study" in out) == (2, True)
