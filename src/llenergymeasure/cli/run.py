@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, str
 from llenergymeasure.cli.arguments import Integers, Texts, UserPath
 from llenergymeasure.cli.handing_out import hand_out, hand_out_resumed, hand_out_study
 from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
+from llenergymeasure.cli.render_plan import PlannedStudy, study_plan
 from llenergymeasure.cli.resuming import resumed
 from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.merging import merged
@@ -26,10 +28,12 @@ from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
-from llenergymeasure.orchestration.preflight import ExaminedExperiment, energy_line, examine
+from llenergymeasure.orchestration.preflight import ExaminedExperiment, bytes_of_runs, energy_line, examine
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.execute import execute_study
+from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.orchestration.studies.standing import known_run_s
 from llenergymeasure.results.export import ArrivingCsv
 
 # Options that are fields of an engine's section, and those that say how to carry out, with the field of each.
@@ -110,7 +114,7 @@ def run_command(
     here = [each.backend for each in experiments if each.execution.launcher == "in_process"]
     logs.quiet_libraries(library_loggers(here))
     if dry_run:
-        return _dry_run(plan)
+        return _dry_run(plan, verbose=verbose)
     options = RunOptions(show_progress=not quiet and sys.stderr.isatty(), log_level=level)
     csv = None if export_csv is None else ArrivingCsv(export_csv)
     if isinstance(plan, StudyConfig):
@@ -133,18 +137,37 @@ def _check_export(path: Path | None) -> None:
         raise config_error(f"--export-csv {path}: {path.parent} is no folder that can be written to")
 
 
-def _dry_run(plan: ExperimentConfig | StudyConfig) -> int:
+def _dry_run(plan: ExperimentConfig | StudyConfig, *, verbose: bool) -> int:
     with Asking() as asking:
         given = plan.carried_out if isinstance(plan, StudyConfig) else [plan]
         chosen = [settled_before_a_run(each, asking) for each in given]
         experiments = [each.config for each in chosen]
         examined = examine(experiments, plan.output_dir, asking, ask_every_sensor=True)
+    if isinstance(plan, StudyConfig) and not verbose:
+        streams.show(_study_in_short(plan, chosen, examined))
+        return 0
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
     streams.show(render.plan(experiments, output_folder(plan.output_dir), notes))
     left_out = plan.left_out if isinstance(plan, StudyConfig) else ()
     if left_out:
         streams.show("\n".join([f"# left out: {counted(left_out)}", *(f"# - {each.in_words}" for each in left_out)]))
     return 0
+
+
+def _study_in_short(config: StudyConfig, chosen: Sequence[Settled], examined: Sequence[ExaminedExperiment]) -> str:
+    experiments, folder = [each.config for each in chosen], output_folder(config.output_dir)
+    asleep = [[f"{name} changes nothing: {why}" for name, why in each.dormant_fields().items()] for each in experiments]
+    return study_plan(
+        PlannedStudy(
+            given=config,
+            plan=plan_of(config, chosen, datetime.now(UTC)),
+            examined=examined,
+            notes=[[*each.cautions, *dormant] for each, dormant in zip(examined, asleep, strict=True)],
+            took_s={} if folder is None else known_run_s(folder),
+            disk_bytes=bytes_of_runs(experiments, examined, config.most_cycles),
+            output_dir=folder,
+        )
+    )
 
 
 def _notes(chosen: Settled, found: ExaminedExperiment) -> list[str]:

@@ -10,6 +10,7 @@ import click
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
+from llenergymeasure.domain.in_figures import duration
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.studies.standing import StudyStanding, standing_of_study, studies_in
 from llenergymeasure.results.persistence import LOG_FILE
@@ -53,7 +54,7 @@ def _lines(standing: StudyStanding) -> list[str]:
     ]
     lines = [f"{in_a_line(str(standing.path))}: {standing.state}", f"  {', '.join(counts)}"]
     if standing.state != "finished" and standing.left_s is not None:
-        lines.append(f"  about {_duration(standing.left_s)} left for one worker, at the pace of the runs so far")
+        lines.append(f"  about {duration(standing.left_s)} left for one worker, at the pace of the runs so far")
     lines += _some(
         [
             f"  running: {standing.plan.folder_of(slot)} by process {who.pid} on {who.host}"
@@ -77,13 +78,6 @@ def _lines(standing: StudyStanding) -> list[str]:
 def _some(lines: list[str]) -> list[str]:
     more = len(lines) - _MOST_LINES
     return lines if more <= 0 else [*lines[:_MOST_LINES], f"  and {more} more like it"]
-
-
-def _duration(seconds: float) -> str:
-    for unit_s, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _as_written(standing: StudyStanding) -> dict[str, Any]:

@@ -24,3 +24,11 @@ def letter(place: int) -> str:
     """A to Z, then AA, AB and so on."""
     more, own = divmod(place, len(ascii_uppercase))
     return (letter(more - 1) if more else "") + ascii_uppercase[own]
+
+
+def duration(seconds: float) -> str:
+    """A length of time in words, such as ``12 min``: in the largest unit of which there are two."""
+    for unit_s, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s"

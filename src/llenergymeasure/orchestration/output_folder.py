@@ -66,16 +66,20 @@ def nearest_existing(path: Path) -> Path:
 
 
 def bytes_to_write(
-    experiments: Sequence[ExperimentConfig], n_prompts: Sequence[int | None], layouts: Sequence[ProcessLayout]
+    experiments: Sequence[ExperimentConfig],
+    n_prompts: Sequence[int | None],
+    layouts: Sequence[ProcessLayout],
+    n_runs: int = 1,
 ) -> float:
-    """Upper bound of what [n] experiments write, with a margin.
+    """Upper bound of what [n] experiments write, each run so often, with a margin.
 
     Args:
         experiments: what is to be run.
         n_prompts: prompts that each one's dataset has; None where it cannot be read.
         layouts: the processes of each.
+        n_runs: how often each is run.
     """
-    total = _MARGIN_BYTES
+    total = 0.0
     for config, there_are, layout in zip(experiments, n_prompts, layouts, strict=True):
         # Of processes that share the layers of a model each writes a raw result with all requests.
         n_raw = layout.n_processes if layout.parallelism == "tensor" else 1
@@ -83,4 +87,4 @@ def bytes_to_write(
         n_tokens = n_requests * config.decoder.num_return_sequences * config.max_output_tokens
         total += n_raw * (_EXPERIMENT_BYTES + n_requests * _REQUEST_BYTES)
         total += n_tokens * (n_raw * _RAW_TOKEN_BYTES + _TABLE_TOKEN_BYTES)
-    return total
+    return n_runs * total + _MARGIN_BYTES

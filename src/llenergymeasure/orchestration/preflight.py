@@ -126,13 +126,31 @@ def examine(
     of_sensors = [_sensor_lines(config, each) for config, each in zip(experiments, found, strict=True)]
     config_errors = _named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
     lacking = _named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
-    n_prompts, layouts = [e.prompts.n if e.prompts else None for e in found], [e.layout for e in found]
     of_knobs = [_knob_lines(config, each) for config, each in zip(experiments, found, strict=True)]
     lacking += _named(of_knobs, experiments)
-    lacking += _output_problems(output_dir, bytes_to_write(experiments, n_prompts, layouts))
+    lacking += _output_problems(output_dir, bytes_of_runs(experiments, found, 1))
     if config_errors or lacking:
         raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
     return found
+
+
+def bytes_of_runs(experiments: Sequence[ExperimentConfig], found: Sequence[ExaminedExperiment], n_runs: int) -> float:
+    """What [n] experiments that were examined write at most, each run so often."""
+    n_prompts = [each.prompts.n if each.prompts else None for each in found]
+    return bytes_to_write(experiments, n_prompts, [each.layout for each in found], n_runs)
+
+
+def check_room(
+    experiments: Sequence[ExperimentConfig], found: Sequence[ExaminedExperiment], n_runs: int, output_dir: Path | None
+) -> None:
+    """Hold what all runs of a study write against what is free.
+
+    Raises:
+        PreFlightError: there is not room for all of it.
+    """
+    problems = _output_problems(output_dir, bytes_of_runs(experiments, found, n_runs))
+    if problems:
+        raise PreFlightError("\n".join(problems))
 
 
 def energy_line(config: ExperimentConfig, found: ExaminedExperiment) -> str:

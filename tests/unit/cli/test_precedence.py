@@ -66,7 +66,7 @@ def test_of_all_that_give_a_batch_size_the_highest_wins(
     (folder / "run.yaml").write_text(f"experiments:\n- model: {model}{own}\n- model: {model}\n", encoding="utf-8")
     flags = ["--batch-size", GIVES["--batch-size"]] if "--batch-size" in given else []
     flags += ["--set", f"pytorch.batch_size={GIVES['--set']}"] if "--set" in given else []
-    first, second = shown(llem("run", "run.yaml", "--dry-run", *map(str, flags)))
+    first, second = shown(llem("run", "run.yaml", "--dry-run", "-v", *map(str, flags)))
     assert first["pytorch"]["batch_size"] == next((GIVES[source] for source in GIVES if source in given), 1)
     silent = [source for source in given if source != "file"]
     assert second["pytorch"]["batch_size"] == next((GIVES[source] for source in GIVES if source in silent), 1)
@@ -246,9 +246,11 @@ def test_config_shows_each_default_and_where_it_comes_from(
     assert {name: rows[name] for name in expected} == expected
     # Every field that has a default, of this engine or of all, and where each comes from.
     others = tuple(f"{engine}." for engine in ENGINE_SECTIONS if engine != "pytorch")
-    assert {name for name in field_defaults() if not name.startswith((*others, "lora.", "dataset.random."))} <= set(
-        rows
-    )
+    assert {
+        name
+        for name in field_defaults()
+        if not name.startswith((*others, "lora.", "quality.", "device.", "dataset.random."))
+    } <= set(rows)
     assert not [name for name in rows if name.startswith(others)]
     origin = re.compile(rf"built-in|LLEM_\w+|{re.escape(str(path))}:\d+")
     assert all(origin.fullmatch(place) for _, place in rows.values())

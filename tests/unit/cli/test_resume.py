@@ -12,7 +12,8 @@ from tests.unit.cli.test_studies import told
 from tests.unit.orchestration.conftest import Bench
 
 FILE = {
-    "model": "m", "energy": {"backend": None}, "sweep": {"n": [1, 2]}, "execution": {"cycles": 1, "order": "sequential"},
+    "model": "m", "energy": {"backend": None}, "sweep": {"n": [1, 2]},
+    "execution": {"cycles": 1, "order": "sequential"},
 }  # fmt: skip
 
 

@@ -170,10 +170,39 @@ def test_what_a_dry_run_shows_is_the_experiment_it_names(llem: Llem, folder: Pat
     assert list(folder.iterdir()) == []
 
 
-def test_a_dry_run_of_a_study_shows_every_experiment_and_writes_nothing(llem: Llem, folder: Path, model: str) -> None:
-    text = f"experiments:\n- {{model: {model}, n: 1}}\n- {{model: {model}, n: 2, precision: fp16}}\n"
-    ran = llem("run", write(folder, text), "--dry-run", "--batch-size", "4", "--dataset", "mixed")
+def test_a_dry_run_of_a_study_is_a_line_for_each_configuration(llem: Llem, folder: Path, model: str) -> None:
+    text = f"""
+model: {model}
+max_output_tokens: 8
+decoder: {{top_k: 5}}
+sweep:
+  n: [1, 2]
+  precision: [fp32, bf16]
+execution: {{cycles: 5, seed: 7}}
+"""
+    ran = llem("run", write(folder, text), "--dry-run")
     assert (ran.code, ran.err) == (0, "")
+    header, _, *lines = ran.out.splitlines()
+    assert header.split() == ["#", "precision", "n", "memory", "cautions"]
+    assert [line.split() for line in lines[:4]] == [
+        ["1", "fp32", "1", "fits", "1"], ["2", "bf16", "1", "fits", "1"],
+        ["3", "fp32", "2", "fits", "1"], ["4", "bf16", "2", "fits", "1"],
+    ]  # fmt: skip
+    assert lines[4].startswith("1: decoder.top_k changes nothing: ")
+    assert "runs: 4 configurations, 5 runs each: 20 runs; order: blocks, seed 7" in lines
+    assert "time: not known; no study in the output folder has run any of these" in lines
+    # 20 runs of 60 kB and little more, and a margin of 50 MB.
+    assert "disk: at most 51 MB" in lines
+    # k = 2.02 at n = 5, by measurement.md.
+    assert "differences: of about 2 times the scatter of runs (CV) on can be seen; at a CV of 1 %: 2.0 %" in lines
+    assert lines[-1].startswith("everything needed is here; results would go to results; nothing was run")
+    assert [p.name for p in folder.iterdir()] == ["run.yaml"]
+
+
+def test_a_dry_run_of_a_study_shows_all_of_each_where_more_is_asked_for(llem: Llem, folder: Path, model: str) -> None:
+    text = f"experiments:\n- {{model: {model}, n: 1}}\n- {{model: {model}, n: 2, precision: fp16}}\n"
+    ran = llem("run", write(folder, text), "--dry-run", "-v", "--batch-size", "4", "--dataset", "mixed")
+    assert ran.code == 0
     shown = documents(ran.out)
     assert [(s["n"], s["precision"], s["pytorch"]["batch_size"]) for s in shown] == [(1, "bf16", 4), (2, "fp16", 4)]
     assert "experiment 2 of 2" in ran.out

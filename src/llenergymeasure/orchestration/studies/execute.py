@@ -19,7 +19,7 @@ from llenergymeasure.orchestration.attempt import examined
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
-from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.preflight import ExaminedExperiment, check_room
 from llenergymeasure.orchestration.studies.changed import refuse_another_study
 from llenergymeasure.orchestration.studies.damage import damaged
 from llenergymeasure.orchestration.studies.planning import plan_of
@@ -48,6 +48,7 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     running = _Running()
     with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
         found = examined(config.carried_out, config.output_dir, options)
+        check_room([each.config for each, _ in found], [each for _, each in found], config.n_cycles, config.output_dir)
         start, parent = options.now(), output_folder(config.output_dir)
         plan = plan_of(config, [chosen for chosen, _ in found], start)
         if parent is not None:

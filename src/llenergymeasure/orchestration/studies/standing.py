@@ -12,6 +12,7 @@ from llenergymeasure.domain.experiment import ExperimentFailure
 from llenergymeasure.domain.study_plan import Slot, StudyPlan
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.studies.claims import Worker, holder_in
+from llenergymeasure.results.persistence import RUNS_DIR
 from llenergymeasure.results.study.directory import (
     CLAIMS_DIR,
     EVENTS_DIR,
@@ -126,6 +127,25 @@ def studies_in(path: Path) -> Iterator[Path]:
     yield from filter(_is_study, below)
 
 
+def known_run_s(parent: Path) -> dict[str, float]:
+    """How long runs took in the studies of a folder: seconds by the hash of the configuration, the median of each."""
+    took_s: dict[str, list[float]] = {}
+    try:
+        studies = list(studies_in(parent))
+    except ConfigError:
+        return {}
+    for path in studies:
+        try:
+            names = [each.name for each in (path / RUNS_DIR).iterdir()]
+        except OSError:
+            continue
+        hashes = {slot: config_hash for slot, _, config_hash in (name.partition("-") for name in names)}
+        for slot, seconds in _runs_s(path / EVENTS_DIR):
+            if (config_hash := hashes.get(f"{slot:04d}")) is not None:
+                took_s.setdefault(config_hash, []).append(seconds)
+    return {config_hash: median(times) for config_hash, times in took_s.items()}
+
+
 def unfinished_like(plan: StudyPlan, parent: Path) -> Iterator[StudyStanding]:
     """Studies in a folder that run the same and are not through, and that nobody runs now."""
     digest = plan.digest
@@ -146,7 +166,13 @@ def _is_study(path: Path) -> bool:
 
 def _run_s(events: Path) -> float | None:
     """How long a run took, its rest included: the median time from one start to the end of the run, in seconds."""
-    took_s, began = [], dict[int, datetime]()
+    took_s = [seconds for _, seconds in _runs_s(events)]
+    return median(took_s) if took_s else None
+
+
+def _runs_s(events: Path) -> Iterator[tuple[int, float]]:
+    """Each run that finished: its slot, and the seconds from its start to its end."""
+    began: dict[int, datetime] = {}
     for event in events_in(events):
         try:
             at, slot = datetime.fromisoformat(event["time"]), int(event.get("slot", -1))
@@ -155,5 +181,4 @@ def _run_s(events: Path) -> float | None:
         if event.get("event") == "start":
             began[slot] = at
         elif event.get("event") == "finished" and slot in began:
-            took_s.append((at - began[slot]).total_seconds())
-    return median(took_s) if took_s else None
+            yield slot, (at - began[slot]).total_seconds()

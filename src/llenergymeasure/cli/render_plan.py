@@ -1,0 +1,119 @@
+"""What a study would run: a line for each configuration, and what all of it would take."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from llenergymeasure._telling import in_a_line, told_values
+from llenergymeasure.cli.text import NONE
+from llenergymeasure.config.models import StudyConfig
+from llenergymeasure.config.sweep.left_out import counted
+from llenergymeasure.domain.in_figures import duration
+from llenergymeasure.domain.study_plan import StudyPlan
+from llenergymeasure.orchestration.memory_fit import MemoryFit
+from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.results.ratios import detectable_factor
+from llenergymeasure.results.rows.frames import setting_text
+from llenergymeasure.results.rows.settings import differing, flat_settings
+from llenergymeasure.results.statistics import LEAST_RUNS
+
+_NOT_SHOWN = frozenset({"output_dir"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStudy:
+    """What a dry run of a study found.
+
+    ``took_s`` is how long a run of a configuration took before, by its hash; ``disk_bytes`` what all write at most.
+    """
+
+    given: StudyConfig
+    plan: StudyPlan
+    examined: Sequence[ExaminedExperiment]
+    notes: Sequence[Sequence[str]]
+    took_s: Mapping[str, float]
+    disk_bytes: float
+    output_dir: Path | None
+
+
+def study_plan(found: PlannedStudy) -> str:
+    """The lines; cautions stand beneath, each once, by number."""
+    plan = found.plan
+    settings = [flat_settings(told_values(dict(each.values))) for each in plan.configurations]
+    names = [name for name in differing(settings) if name not in _NOT_SHOWN]
+    said = {line: number for number, line in enumerate(dict.fromkeys(line for each in found.notes for line in each), 1)}
+    rows = [
+        [
+            str(number + 1),
+            *(in_a_line(setting_text(values.get(name)) or NONE) for name in names),
+            _fits(examined.memory),
+            " ".join(str(said[line]) for line in notes) or NONE,
+        ]
+        for number, (values, examined, notes) in enumerate(zip(settings, found.examined, found.notes, strict=True))
+    ]
+    headers = ["#", *(_short(name, names) for name in names), "memory", "cautions"]
+    lines = [tabulate(rows, headers=headers, disable_numparse=True)]
+    lines += [f"{number}: {in_a_line(line)}" for line, number in said.items()]
+    left_out = found.given.left_out
+    if left_out:
+        lines.append(f"left out: {counted(left_out)}")
+        lines += [f"- {in_a_line(each.in_words)}" for each in left_out]
+    lines += _what_it_takes(found)
+    where = f"everything needed is here; results would go to {found.output_dir}; nothing was run"
+    return "\n".join([*lines, in_a_line(f"{where}; -v tells all of each")])
+
+
+def _short(name: str, names: Sequence[str]) -> str:
+    """The last part of a dotted name, where no other ends so."""
+    end = name.rpartition(".")[2]
+    return end if [other.rpartition(".")[2] for other in names].count(end) == 1 else name
+
+
+def _fits(memory: MemoryFit | None) -> str:
+    if memory is None or memory.estimate is None or memory.free.free_mb is None:
+        return "not known"
+    return "tight" if memory.caution is not None else "fits"
+
+
+def _what_it_takes(found: PlannedStudy) -> list[str]:
+    plan, stop = found.plan, found.given.execution.stop
+    n, each = len(plan.slots), found.given.n_cycles
+    most = (
+        "" if stop is None else f", up to {found.given.most_cycles} until {stop.metric} is within {stop.target_pct:g} %"
+    )
+    one = "configuration" if len(plan.configurations) == 1 else "configurations"
+    runs = f"{len(plan.configurations)} {one}, {each} {'run' if each == 1 else 'runs'} each{most}: "
+    runs += f"{'at most ' if stop else ''}{n} {'run' if n == 1 else 'runs'}"
+    order = {"blocks": f"blocks, seed {plan.seed}", "shuffled": f"shuffled, seed {plan.seed}"}.get(
+        plan.order, plan.order
+    )
+    return [
+        f"runs: {runs}; order: {order}",
+        f"time: {_time(found)}",
+        f"disk: at most {found.disk_bytes / 1e6:,.0f} MB",
+        f"differences: {_detectable(each)}",
+    ]
+
+
+def _time(found: PlannedStudy) -> str:
+    known = [found.took_s.get(each.config_hash) for each in found.plan.configurations]
+    times_s = [took_s for took_s in known if took_s is not None]
+    if not times_s:
+        return "not known; no study in the output folder has run any of these"
+    n_runs = len(found.plan.slots) / len(known)
+    pauses_s = found.given.execution.pause_s * max(0, len(found.plan.slots) - 1)
+    if len(times_s) == len(known):
+        return f"about {duration(n_runs * sum(times_s) + pauses_s)}, as earlier runs of the same took"
+    guess_s = n_runs * len(known) * sum(times_s) / len(times_s) + pauses_s
+    return (
+        f"about {duration(guess_s)}, if the {len(known) - len(times_s)} that were never run take what the others took"
+    )
+
+
+def _detectable(n_cycles: int) -> str:
+    if n_cycles < LEAST_RUNS:
+        return f"nothing can be said of one from {n_cycles} of each; intervals take {LEAST_RUNS}"
+    factor = detectable_factor(n_cycles)
+    return f"of about {factor:.2g} times the scatter of runs (CV) on can be seen; at a CV of 1 %: {factor:.1f} %"
