@@ -123,6 +123,16 @@ class StudyExecutionConfig(ExecutionConfig):
         description="Stop the study after so many failures in a row for the same reason; null never does.",
     )
 
+    @field_validator("gate_temperature_c")
+    @classmethod
+    def _of_a_pause(cls, gate_c: float | None, info: ValidationInfo) -> float | None:
+        if gate_c is not None and not info.data.get("pause_s"):
+            raise conflict(
+                "gate_temperature_c ends a pause early, and pause_s is 0; give the longest pause too",
+                "gate_temperature_c",
+            )
+        return gate_c
+
     @field_validator("stop")
     @classmethod
     def _more_than_the_cycles(cls, stop: StopConfig | None, info: ValidationInfo) -> StopConfig | None:

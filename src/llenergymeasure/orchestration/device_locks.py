@@ -32,6 +32,7 @@ _RW_OF_EVERYBODY = 0o666
 _MOST_BYTES = 2**12
 _SAID_EVERY_S = 60.0
 _LOOK_S = 1.0
+_SHARED = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
 _IN_A_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
@@ -43,9 +44,10 @@ def devices_of(plan: ExperimentPlan) -> tuple[str, ...]:
 
 
 def lock_folder() -> Path:
-    """Where the locks of this machine lie: as the variable says, or in the temporary folder that all users share."""
+    """Where the locks of this machine lie: as the variable says, or in ``/tmp``, which all users and jobs share."""
     given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given) if given else Path(tempfile.gettempdir()) / "llenergymeasure-locks"
+    # Not the temporary folder of the process: schedulers give each job its own.
+    return Path(given) if given else _SHARED / "llenergymeasure-locks"
 
 
 @contextlib.contextmanager
@@ -116,8 +118,8 @@ def _lock_file(device: str) -> Path:
         raise OSError(errno.EINVAL, "it is a link, which anybody may have put there")
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True)
-        # Whatever the umask is: the next user needs it too.
-        folder.chmod(_OF_EVERYBODY | stat.S_ISVTX)
+        # Whatever the umask is: the next user needs it too. Not sticky: there a lock of a third user is refused.
+        folder.chmod(_OF_EVERYBODY)
     return folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
 
 

@@ -57,6 +57,11 @@ def test_a_failure_is_exit_code_1_also_when_going_on(tmp_path: Path, capsys: pyt
         ({"sweep": {"n": [1, 3]}}, "configuration 1: n 2 in the folder, 3 in the file"),
         ({"sweep": {"n": [1, 2, 3]}}, "2 configurations in the folder, 3 in the file"),
         ({"execution": {"cycles": 2, "order": "sequential"}}, "1 runs of each in the folder, 2 in the file"),
+        (
+            {"execution": {"cycles": 1, "order": "sequential", "retries": 3}},
+            "execution.retries 0 in the folder, 3 in the",
+        ),
+        ({"quality": True}, "configuration 0: quality"),
         ({"model": "other"}, "configuration 0: model 'm' in the folder, 'other' in the file"),
     ],
 )

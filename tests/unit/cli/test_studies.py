@@ -112,3 +112,12 @@ def test_a_worker_on_a_study_that_is_through_says_so(tmp_path: Path, capsys: pyt
     assert (code, out) == (
         1, "0 finished and 0 failed here; of all 2 runs 1 have finished and 1 failed\n",
     )  # fmt: skip
+
+
+def test_a_failure_that_is_to_be_tried_again_is_no_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ran(tmp_path / "out", "ab", fails="b")
+    file = path / "plan.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"retries": 0', '"retries": 1'), encoding="utf-8")
+    _, out = told(capsys, "studies", path)
+    assert f"{path}: unfinished" in out
+    assert f"go on with: llem run --resume {path}" in out

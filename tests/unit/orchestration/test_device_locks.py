@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -99,11 +101,11 @@ def test_a_lock_of_one_that_was_killed_is_free(locks: Path) -> None:
         assert json.loads(word.read_text(encoding="utf-8"))["what"] == "next"
 
 
-def test_all_users_may_use_the_locks_and_nobody_may_take_them_away(locks: Path) -> None:
+def test_all_users_may_use_the_locks(locks: Path) -> None:
     before = os.umask(0o077)
     try:
         with held(["GPU-a"], "mine"):
-            assert stat.S_IMODE(locks.stat().st_mode) == 0o1777
+            assert stat.S_IMODE(locks.stat().st_mode) == 0o777
             assert stat.S_IMODE((locks / "GPU-a.lock").stat().st_mode) == 0o666
     finally:
         os.umask(before)
@@ -140,7 +142,7 @@ def test_in_a_container_it_is_said_that_nobody_outside_sees_the_locks(
     with held(["GPU-a"], "mine"):
         pass
     assert "container" not in caplog.text, "the folder was chosen"
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(device_locks, "_SHARED", tmp_path)
     monkeypatch.delenv(FOLDER_VARIABLE)
     with held(["GPU-a"], "mine"), held([], "nothing"):
         pass
@@ -151,3 +153,48 @@ def test_a_name_of_a_device_leads_nowhere_else(locks: Path) -> None:
     with held(["../../x"], "mine"):
         pass
     assert [path.name for path in locks.glob("*.lock")] == ["..-..-x.lock"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser may become others")
+def test_three_users_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where pytest keeps its folders nobody else may look.
+    shared = tempfile.mkdtemp(dir="/tmp")
+    Path(shared).chmod(0o777)
+    monkeypatch.setenv(FOLDER_VARIABLE, f"{shared}/locks")
+    code = (
+        "import os, sys\n"
+        "from llenergymeasure.exceptions import PreFlightError\n"
+        "from llenergymeasure.orchestration.device_locks import held\n"
+        "os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))\n"
+        "try:\n"
+        "    with held(['GPU-a'], 'theirs', patience_s=0.2):\n"
+        "        print('held', flush=True)\n"
+        "        sys.stdin.read()\n"
+        "except PreFlightError as error:\n"
+        "    print(error, flush=True)\n"
+    )
+
+    def of_user(number: int) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    # The folder is the first one's, the lock the second one's.
+    with held(["GPU-other"], "mine"):
+        pass
+    with of_user(12345) as second:
+        assert second.stdout is not None
+        assert second.stdin is not None
+        assert second.stdout.readline() == "held\n"
+        with pytest.raises(PreFlightError, match="GPU-a is being measured by"), held(["GPU-a"], "mine", patience_s=0.2):
+            pass
+        with of_user(23456) as third:
+            assert third.stdout is not None
+            assert "GPU-a is being measured by" in third.stdout.readline()
+        second.stdin.close()
+    with of_user(23456) as third:
+        assert third.stdout is not None
+        assert third.stdin is not None
+        assert third.stdout.readline() == "held\n"
+        third.stdin.close()
+    shutil.rmtree(shared)

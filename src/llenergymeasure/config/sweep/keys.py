@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import unknown_key
-from llenergymeasure.config.experiment import NOT_MEASURED, ExperimentConfig
+from llenergymeasure.config.experiment import ExperimentConfig
 from llenergymeasure.config.fields import field_of, keys_of, members, model_in, takes_mapping
 from llenergymeasure.config.sweep.ranges import is_range
 from llenergymeasure.config.yaml_file import Location, printable
@@ -16,7 +16,7 @@ from llenergymeasure.config.yaml_file import Location, printable
 # A field by the names of its sections and its own.
 Key = tuple[str, ...]
 
-OF_THE_STUDY = frozenset({*NOT_MEASURED, "execution"})
+OF_THE_STUDY = frozenset({"name", "output_dir", "execution"})
 
 
 @dataclass

@@ -24,9 +24,9 @@ def refuse_another_study(plan: StudyPlan, given: StudyConfig) -> None:
     with Asking() as asking:
         chosen = [settled_before_a_run(each, asking) for each in given.carried_out]
     now = plan_of(given, chosen, datetime.now(UTC))
-    if now.digest == plan.digest:
-        return
     lines = list(_differences(plan, now))
+    if not lines and now.digest == plan.digest:
+        return
     more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
     raise config_error(
         f"the file is another study than the one in the folder: {'; '.join([*lines[:_MOST_SHOWN], *more])}; go on "
@@ -39,8 +39,6 @@ def _differences(plan: StudyPlan, now: StudyPlan) -> Iterator[str]:
     if before != after:
         yield f"{before} configurations in the folder, {after} in the file"
     for number, (ours, theirs) in enumerate(zip(plan.configurations, now.configurations, strict=False)):
-        if ours.config_hash == theirs.config_hash:
-            continue
         folder, file = (flat_settings(told_values(dict(each.values))) for each in (ours, theirs))
         for name in sorted(folder.keys() | file.keys()):
             before_it, in_it = folder.get(name), file.get(name)
@@ -49,6 +47,9 @@ def _differences(plan: StudyPlan, now: StudyPlan) -> Iterator[str]:
     runs = len(plan.slots) / max(1, before), len(now.slots) / max(1, after)
     if runs[0] != runs[1]:
         yield f"{runs[0]:g} runs of each in the folder, {runs[1]:g} in the file"
-    for name in ("order", "seed"):
-        if getattr(plan, name) != getattr(now, name):
-            yield f"{name} {getattr(plan, name)} in the folder, {getattr(now, name)} in the file"
+    if plan.order != now.order:
+        yield f"order {plan.order} in the folder, {now.order} in the file"
+    before_it, in_it = (each.execution.model_dump(mode="json") for each in (plan, now))
+    for name, value in before_it.items():
+        if name not in ("cycles", "order") and not same(value, in_it[name]):
+            yield f"execution.{name} {value!r} in the folder, {in_it[name]!r} in the file"

@@ -40,12 +40,20 @@ def _boot_id() -> str | None:
         return None
 
 
+def _pid_namespace() -> str | None:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Worker:
     """A process that works on a study, told apart from every other on every host.
 
     ``started_s`` is when the operating system says that the process began, in Unix time: numbers of processes are used
-    again. ``boot_id`` is None where the system has none.
+    again, and count anew in each ``pid_namespace``, as containers have. ``boot_id`` and that are None where the system
+    has none.
     """
 
     name: str
@@ -53,6 +61,7 @@ class Worker:
     boot_id: str | None
     pid: int
     started_s: float
+    pid_namespace: str | None = None
 
     @classmethod
     def this_process(cls) -> "Worker":
@@ -64,11 +73,12 @@ class Worker:
             boot_id=_boot_id(),
             pid=os.getpid(),
             started_s=psutil.Process().create_time(),
+            pid_namespace=_pid_namespace(),
         )
 
     def is_gone(self) -> bool:
         """Whether it is known to have ended; of another host, or another boot of this one, that is not known here."""
-        if (self.host, self.boot_id) != (platform.node(), _boot_id()):
+        if (self.host, self.boot_id, self.pid_namespace) != (platform.node(), _boot_id(), _pid_namespace()):
             return False
         try:
             process = psutil.Process(self.pid)
@@ -158,7 +168,7 @@ class Claims:
 
     def _take(self, name: str) -> Claim | None:
         numbers = _numbers(self.folder, name)
-        newest = max(numbers, default=0)
+        newest, makers = max(numbers, default=0), [_maker(self.folder / f"{name}.{each}") for each in numbers]
         if newest and _alive(self.folder / f"{name}.{newest}", self.stale_s) is not None:
             return None
         number = newest + 1
@@ -174,13 +184,17 @@ class Claims:
                 json.dump(asdict(self.worker), file)
         # Of one that died nothing else tells that it once was there.
         for other in numbers:
-            with contextlib.suppress(OSError):
-                (self.folder / f"{name}.{other}").unlink()
+            if _maker(self.folder / f"{name}.{other}") in makers:
+                with contextlib.suppress(OSError):
+                    (self.folder / f"{name}.{other}").unlink()
         return Claim(path, name, number, self.worker.name)
 
     def _give_back(self, path: Path) -> None:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        maker = _maker(path)
+        # Whoever took over may have given it back, and somebody else made it anew.
+        if maker is None or maker.name == self.worker.name:
+            with contextlib.suppress(OSError):
+                path.unlink()
         self._held.pop(path, None)
 
     def _keep_fresh(self) -> None:
@@ -215,7 +229,8 @@ def _now_s(folder: Path) -> float:
     try:
         probe.touch()
         return probe.stat().st_mtime
-    except PermissionError:
+    except OSError:
+        # A folder that may only be read, or is full.
         return time.time()
     finally:
         with contextlib.suppress(OSError):

@@ -16,7 +16,7 @@ from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResul
 from llenergymeasure.domain.study_plan import PlannedConfiguration, StudyPlan
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.attempt import examined
-from llenergymeasure.orchestration.interruptions import noted_when_interrupted
+from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight import ExaminedExperiment, check_room
@@ -26,7 +26,7 @@ from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.standing import unfinished_like
 from llenergymeasure.orchestration.studies.worker import StudyWorker, Work
 from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
-from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure
+from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure, mark_damaged
 from llenergymeasure.results.study.rows import StudyRows, with_those_kept_here
 from llenergymeasure.results.study.summary import Summing
 from llenergymeasure.results.study.writer import SummaryWriter
@@ -41,11 +41,17 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     has notes of what was kept and what was removed.
 
     Raises:
+        ConfigError: several cycles are to share a process.
         LLEMError: preflight found something wrong; nothing was run.
         OSError: there is no place to begin in.
     """
     options = options or RunOptions()
     running = _Running()
+    if config.execution.launcher == "in_process" and config.most_cycles > 1:
+        raise ConfigError(
+            "execution.launcher: in_process cannot go with several cycles: runs that share a process are no "
+            "repeats, and an interval over them would be too narrow; leave it out, or give cycles: 1"
+        )
     with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
         found = examined(config.carried_out, config.output_dir, options)
         check_room([each.config for each, _ in found], [each for _, each in found], config.n_cycles, config.output_dir)
@@ -63,7 +69,7 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
             path = stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
         else:
             path = create_directory(parent, stamped_name(config.name, start))
-        directory = StudyDirectory(path)
+        directory = StudyDirectory(path.absolute())
         if parent is not None:
             directory.write(plan, config)
             _log.info("what finishes is kept in %s", path)
@@ -110,26 +116,27 @@ def work_on(path: Path, options: RunOptions | None = None) -> Work:
     running = _Running()
     with noted_when_interrupted(running.word):
         _go_on(path, options or RunOptions(), running)
+        running.sum_up()
     assert running.work is not None
     return running.work
 
 
 def _go_on(path: Path, options: RunOptions, running: "_Running", *, check_sums: bool = False) -> None:
-    directory = StudyDirectory(path)
+    # An engine may change the working directory of this process.
+    directory = StudyDirectory(path.absolute())
     plan = directory.plan()
-    retries, broken = plan.execution.retries, set[Path]()
-    left = {slot.configuration for slot in plan.slots if not directory.found(plan, slot).is_through(retries)}
-    for slot, attempt, why in damaged(directory, plan, check_sums=check_sums):
+    for _, attempt, why in damaged(directory, plan, check_sums=check_sums):
         _log.warning("%s had finished and is damaged (%s); it is run again", attempt, why)
-        broken.add(attempt)
-        left.add(slot.configuration)
+        mark_damaged(attempt, why)
+    retries = plan.execution.retries
+    left = {slot.configuration for slot in plan.slots if not directory.found(plan, slot).is_through(retries)}
     _log.info("going on with %s: %s", path, _in_words(directory, plan))
     order = sorted(left)
     found = examined([_as_given(plan, index) for index in order], path, options)
     for index, (chosen, _) in zip(order, found, strict=True):
         _refuse_another(plan.configurations[index], chosen)
     of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}
-    running.through(directory, plan, of_preflight, options, broken=frozenset(broken))
+    running.through(directory, plan, of_preflight, options)
 
 
 def _as_given(plan: StudyPlan, index: int) -> ExperimentConfig:
@@ -174,7 +181,6 @@ class _Running:
         options: RunOptions,
         *,
         keeps: bool = True,
-        broken: frozenset[Path] = frozenset(),
     ) -> None:
         """Run what is left."""
         if keeps:
@@ -182,7 +188,22 @@ class _Running:
         self.plan, self.work = plan, Work()
         if options.arrivals is not None:
             options.arrivals.planned([told_values(dict(each.values)) for each in plan.configurations])
-        StudyWorker(directory, plan, of_preflight, options, keeps=keeps, damaged=broken, work=self.work).run()
+        try:
+            StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work).run()
+        except OSError as error:
+            # What was measured is told all the same.
+            where = f": {error.filename}" if error.filename else ""
+            self.work.stopped = f"nothing can be written for the study any more: {error.strerror or error}{where}"
+            _log.error("stopped: %s", self.work.stopped)
+        except (KeyboardInterrupt, SystemExit):
+            with held_back(), contextlib.suppress(OSError):
+                self.sum_up()
+            raise
+
+    def sum_up(self) -> None:
+        """Write the summary of what there is, where the study is kept."""
+        if self.directory is not None and self.plan is not None:
+            SummaryWriter(self.directory, self.plan).finish()
 
     def result(self, options: RunOptions) -> StudyResult:
         """What there is of the whole study."""

@@ -44,5 +44,5 @@ def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -
 def order_of(config: StudyConfig) -> Order:
     """In which order a study is run: experiments that were listed and are run once as they were listed."""
     execution = config.execution
-    is_a_list = execution.cycles is None and "order" not in execution.model_fields_set
+    is_a_list = execution.cycles is None and config.most_cycles == 1 and "order" not in execution.model_fields_set
     return "sequential" if is_a_list else execution.order

@@ -90,7 +90,7 @@ def standing_of_study(path: Path) -> StudyStanding:
             n_finished += 1
         elif holder is not None:
             running.append((slot, holder))
-        elif found.attempt is not None:
+        elif found.attempt is not None and found.is_through(plan.execution.retries):
             failed.append((slot, kept_failure(found.attempt), found.attempt))
         elif attempts_in(directory.folder(plan, slot)):
             interrupted.append(slot)

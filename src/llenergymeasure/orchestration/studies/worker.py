@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"\d+")
 # How often a worker with nothing to do looks whether those who have the rest are still alive.
-_POLL_S = 2.0
+_POLL_S, _MOST_POLL_S = 2.0, 30.0
 
 
 class SupersededError(ExperimentError):
@@ -94,7 +94,6 @@ class StudyWorker:
         examined: what preflight found of each configuration that is still to be run.
         options: how it is carried out.
         keeps: whether results stay in the folder; otherwise they are only given.
-        damaged: attempts that had finished, and are no longer what they were: they are run again.
         work: is told what was done, also where it ends with an interruption.
     """
 
@@ -103,10 +102,10 @@ class StudyWorker:
     examined: Mapping[int, ExaminedExperiment]
     options: RunOptions
     keeps: bool = True
-    damaged: frozenset[Path] = frozenset()
     work: Work = field(default_factory=Work)
     _in_a_row: _Series = field(default_factory=_Series)
     _n_begun: int = 0
+    _through: set[int] = field(default_factory=set)
 
     def run(self) -> Work:
         """Run all that nobody else runs; returns when every slot is through, or the study stops.
@@ -124,9 +123,12 @@ class StudyWorker:
             self._rule = StopRule(self.plan, self._value)
             uuids = sorted({uuid for each in self.examined.values() for uuid in each.devices or ()})
             self._gap = Gap(self.plan.execution, lambda: standing_of(uuids), self.options.sleep)
+            self._in_pairs, wait_s = self.plan.n_blocks > 1, _POLL_S
             try:
                 while self._pass() and self.work.stopped is None:
-                    self.options.sleep(_POLL_S)
+                    # Others may be measuring on this machine for hours.
+                    self.options.sleep(wait_s)
+                    wait_s = min(1.5 * wait_s, _MOST_POLL_S)
             except (KeyboardInterrupt, SystemExit):
                 self._events.add("interrupted")
                 raise
@@ -142,12 +144,12 @@ class StudyWorker:
             left = [slot for slot in block if self._is_left(slot)]
             if not left or self.work.stopped is not None:
                 continue
-            if self.plan.n_blocks == 1:
+            if not self._in_pairs:
                 others |= self._run_slots(left)
                 continue
             # What is compared in pairs is run by one worker, on one machine.
             with self._claims.taken(f"block-{left[0].block:04d}") as claim:
-                others |= claim is None or self._run_slots(left)
+                others |= claim is None or self._run_slots(left, claim)
         return others
 
     def _blocks(self) -> Iterator[list[Slot]]:
@@ -171,20 +173,25 @@ class StudyWorker:
 
     def _is_left(self, slot: Slot) -> bool:
         # Also of a study that is written: what its folder could not take is only here.
-        if slot.slot in self.work.results or slot.slot in self.work.failures:
+        if slot.slot in self._through or slot.slot in self.work.results or slot.slot in self.work.failures:
             return False
         if not self._rule.is_needed(slot):
             return False
         if not self.keeps:
             return True
-        found = self.directory.found(self.plan, slot)
-        return found.attempt in self.damaged or not found.is_through(self.plan.execution.retries)
+        if self.directory.found(self.plan, slot).is_through(self.plan.execution.retries):
+            # What is through stays so: of a large study nobody looks for all of it again and again.
+            self._through.add(slot.slot)
+            return False
+        return True
 
-    def _run_slots(self, slots: list[Slot]) -> bool:
-        """Run some slots in their order; whether others have some of them."""
+    def _run_slots(self, slots: list[Slot], block: Claim | None = None) -> bool:
+        """Run some slots in their order, as long as their block is this worker's; whether others have some of them."""
         others = False
         for slot in slots:
             while self.work.stopped is None:
+                if block is not None and block.is_superseded():
+                    return True
                 with self._claims.taken(f"{slot.slot:04d}") as claim:
                     if claim is None:
                         others = True
@@ -214,6 +221,8 @@ class StudyWorker:
             return
         self._events.add("failed", slot=slot.slot, claim=claim.number, why=failure.error_type)
         _log.error("experiment %d of %d failed: %s", slot.slot + 1, len(self.plan.slots), failure.message)
+        if self._is_left(slot):
+            return  # it is tried again
         n, most = self._in_a_row.add(failure), execution.stop_after_failures
         if execution.on_failure == "stop":
             self.work.stopped = "an experiment failed, and execution.on_failure is stop"
@@ -240,6 +249,7 @@ class StudyWorker:
         """Run an experiment once; why there is no result of it."""
         attempt = self.directory.new_attempt(self.plan, slot) if self.keeps else None
         n_before = self.work.n_finished
+        interruption: KeyboardInterrupt | SystemExit | None = None
         try:
             with self._removed_when_interrupted(slot, attempt, lambda: self.work.n_finished > n_before):
                 plan = self._planned(slot, attempt)
@@ -268,10 +278,15 @@ class StudyWorker:
             _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
             if attempt is not None:
                 shutil.rmtree(attempt, ignore_errors=True)
+            if interruption is not None:
+                raise interruption from None
             return error
         except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
             _log.debug("its traceback", exc_info=error)
-            return self._failed(slot, attempt, error)
+            failure = self._failed(slot, attempt, error)
+            if interruption is not None:
+                raise interruption from None
+            return failure
         return None
 
     def _failed(self, slot: Slot, attempt: Path | None, error: Exception) -> ExperimentFailure:

@@ -25,6 +25,8 @@ from llenergymeasure.results.persistence import RUNS_DIR
 from llenergymeasure.results.sums import DONE_FILE
 
 PLAN_FILE, STUDY_FILE, FAILURE_FILE = "plan.json", "study.yaml", "failure.json"
+# In an attempt that had finished, and is no longer what it was.
+DAMAGED_FILE = "DAMAGED"
 CLAIMS_DIR, EVENTS_DIR = "claims", "events"
 BASELINE_FILE = "baseline.json"
 PLAN_VERSION = 1
@@ -105,6 +107,8 @@ class StudyDirectory:
         failed = []
         for number in sorted(attempts, reverse=True):
             attempt = attempts[number]
+            if (attempt / DAMAGED_FILE).exists():
+                continue
             if (attempt / DONE_FILE).exists():
                 return FoundSlot(state=SlotState.FINISHED, attempt=attempt)
             if (attempt / FAILURE_FILE).exists():
@@ -146,6 +150,15 @@ def attempts_in(folder: Path) -> dict[int, Path]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         return {int(found[1]): Path(entry.path) for entry in entries if (found := _ATTEMPT.fullmatch(entry.name))}
     return {}
+
+
+def mark_damaged(attempt: Path, why: str) -> None:
+    """Note that an attempt that had finished does not count any more; nothing of it is taken away.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_atomically(attempt / DAMAGED_FILE, f"{why}\n")
 
 
 def keep_failure(failure: ExperimentFailure, attempt: Path) -> None:

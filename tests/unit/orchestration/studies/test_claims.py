@@ -153,3 +153,19 @@ def test_an_interruption_while_a_claim_is_given_back_leaves_none(tmp_path: Path)
     with pytest.raises(KeyboardInterrupt), Interrupted(tmp_path / "claims") as mine, mine.taken("0001"):
         pass
     assert list((tmp_path / "claims").iterdir()) == []
+
+
+def test_another_container_on_the_same_host_is_not_known_to_have_ended(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    elsewhere = replace(Worker.this_process(), pid=ended.pid, pid_namespace="pid:[1]")
+    of_another(tmp_path, "0001.1", elsewhere, age_s=0)
+    with claims(tmp_path) as mine, mine.taken("0001") as claim:
+        assert claim is None
+
+
+def test_what_somebody_else_made_anew_is_not_given_back(tmp_path: Path) -> None:
+    with claims(tmp_path) as mine, mine.taken("0001") as claim:
+        assert claim is not None
+        of_another(tmp_path, "0001.1", ELSEWHERE, age_s=0)
+    assert (tmp_path / "claims" / "0001.1").exists()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
+from pydantic import ValidationError
 
 from llenergymeasure.config.execution import StudyExecutionConfig
 from llenergymeasure.orchestration.studies.gap import Gap, Standing, standing_of
@@ -45,8 +46,13 @@ def rested_s(card: Card, gap: Gap) -> tuple[float, str | None]:
 
 def test_without_a_pause_nobody_waits_or_reads() -> None:
     card = Card()
-    assert rested_s(card, card.gap(gate_temperature_c=3)) == (0, None)
+    assert rested_s(card, card.gap()) == (0, None)
     assert card.n_reads == 0
+
+
+def test_a_gate_without_a_pause_ends_nothing_and_is_refused() -> None:
+    with pytest.raises(ValidationError, match="pause_s is 0; give the longest pause too"):
+        StudyExecutionConfig(gate_temperature_c=3)
 
 
 def test_without_a_gate_the_pause_is_whole() -> None:

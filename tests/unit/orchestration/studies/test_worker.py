@@ -14,7 +14,7 @@ import pytest
 from llenergymeasure.config.execution import StopConfig, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.core.settling import Settled
-from llenergymeasure.domain.experiment import StudyResult
+from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import BackendError, ConfigError, ExperimentError
@@ -26,6 +26,7 @@ from llenergymeasure.orchestration.studies.claims import Claims
 from llenergymeasure.orchestration.studies.execute import execute_study, resume_study, work_on
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.standing import standing_of_study
+from llenergymeasure.results.persistence import result_of
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.events import events_in
 from llenergymeasure.results.verification.places import places_of
@@ -218,12 +219,102 @@ def test_what_had_finished_and_is_damaged_is_run_again(
     ]  # fmt: skip
 
 
+def test_a_damaged_run_whose_next_attempt_fails_has_failed(bench: Bench, tmp_path: Path) -> None:
+    study = executed(bench, of(tmp_path, "ab", stop_after_failures=None, retries=1))
+    assert study.output_dir is not None
+    (attempt,) = study.output_dir.glob("runs/0001-*/attempt-1")
+    (attempt / "requests.parquet").unlink()
+    bench.log.clear()
+    bench.errors["b"] = BackendError("no")
+    again = resume_study(study.output_dir, bench.options())
+    assert bench.log == ["run b", "run b"]
+    assert [failure.name for failure in again.failures] == ["b"]
+    assert names_of(again) == "a"
+
+
+def test_a_retry_is_made_before_a_failure_stops_the_study(bench: Bench, tmp_path: Path) -> None:
+    bench.errors["a"] = BackendError("no")
+    study = executed(bench, of(tmp_path, "ab", retries=2, on_failure="stop"))
+    assert bench.log == ["run a"] * 3
+    assert study.stopped == "an experiment failed, and execution.on_failure is stop"
+    bench.log.clear()
+    other = executed(bench, of(tmp_path / "other", "ab", retries=4, stop_after_failures=2))
+    assert bench.log == ["run a"] * 5 + ["run b"]
+    assert other.stopped is None
+
+
+def test_repeats_share_no_process(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="in_process cannot go with several cycles"):
+        executed(bench, of(tmp_path, "a", cycles=2, launcher="in_process"))
+    assert list(tmp_path.iterdir()) == []
+    assert executed(bench, of(tmp_path, "ab", launcher="in_process")).n_experiments == 2
+
+
+def test_a_list_that_is_repeated_until_it_is_enough_is_in_blocks(bench: Bench, tmp_path: Path) -> None:
+    stop = StopConfig(metric="tokens_per_second", max_cycles=3)
+    executed(bench, of(tmp_path, "abcd", stop=stop))
+    cycles = [sorted(bench.log[i : i + 4]) for i in (0, 4, 8)]
+    assert cycles == [["run a", "run b", "run c", "run d"]] * 3
+
+
+def test_a_folder_that_takes_nothing_any_more_ends_the_study_with_what_was_measured(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Path:
+        raise OSError(28, "No space left on device", "runs")
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        monkeypatch.setattr(StudyDirectory, "new_attempt", full)
+        return fake_process_result(plan)
+
+    study = executed(bench, of(tmp_path, "ab"), launcher=FakeLauncher(run))
+    assert study.stopped == "nothing can be written for the study any more: No space left on device: runs"
+    assert names_of(study) == "a"
+
+
+def test_a_worker_leaves_the_whole_summary_and_so_does_an_interruption(bench: Bench, tmp_path: Path) -> None:
+    folder = interrupted_after(bench, tmp_path, 1, of(tmp_path, "ab"))
+    assert ",a," in (folder / "summary.csv").read_text(encoding="utf-8")
+    work_on(folder, bench.options())
+    assert ",b," in (folder / "summary.csv").read_text(encoding="utf-8")
+
+
+def test_a_block_that_another_took_over_is_left_to_it(bench: Bench, tmp_path: Path) -> None:
+    folder = interrupted_after(bench, tmp_path, 0, of(tmp_path, "abc", cycles=2))
+    ours = Claims(folder / "claims")
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        assert plan.run_key is not None
+        bench.log.append(f"{plan.run_key.block}")
+        if bench.log == ["0"]:
+            # This worker stood still; another has the block now.
+            (claim,) = (folder / "claims").glob("block-0000.*")
+            claim.unlink()
+            held.append(ours.taken("block-0000"))
+            assert held[0].__enter__() is not None
+        return fake_process_result(plan)
+
+    def sleep(_: float) -> None:
+        held.pop().__exit__(None, None, None)
+
+    held: list[Any] = []
+    with ours:
+        resume_study(folder, bench.options(launcher=FakeLauncher(run), sleep=sleep))
+    # The run that was going on, then the other block, then what was given back.
+    assert bench.log == ["0", "1", "1", "1", "0", "0"]
+
+
 def test_going_on_reads_no_result_of_what_left_a_row(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = interrupted_after(bench, tmp_path, 2, of(tmp_path, "abc"))
     read: list[str] = []
-    monkeypatch.setattr("llenergymeasure.results.study.rows.result_of", lambda *args: read.append(str(args[1])))
+
+    def noted(content: bytes, file: Path, sums: Any = None) -> ExperimentResult:
+        read.append(str(file))
+        return result_of(content, file, sums)
+
+    monkeypatch.setattr("llenergymeasure.results.study.rows.result_of", noted)
     work = work_on(folder, bench.options())
     assert (work.n_finished, bench.log) == (1, ["run c"])
     assert [Path(file).parent.parent.name[:4] for file in read] == ["0002"]
