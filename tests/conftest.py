@@ -4,8 +4,11 @@ Side by side each test process has one thread, since two threads beside another 
 one; without the extras what needs them is skipped, so that the unit tests run with the base install.
 """
 
+import atexit
 import importlib.util
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"the extra {extra} is not installed"))
 
 
+# Tests beside each other measure simulated devices that have the same names.
+os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="llem-test-locks-")
+atexit.register(shutil.rmtree, os.environ[FOLDER_VARIABLE], ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
 def _no_defaults_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in [name for name in os.environ if name.startswith("LLEM_")]:
@@ -53,8 +61,6 @@ def _no_defaults_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(_empty_folder(tmp_path_factory)))
     # Notes of what GPUs were before.
     monkeypatch.setenv("XDG_STATE_HOME", str(_empty_folder(tmp_path_factory)))
-    # Tests beside each other measure simulated devices that have the same names.
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.getbasetemp() / "locks"))
 
 
 def _empty_folder(factory: pytest.TempPathFactory) -> Path:

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from llenergymeasure import ExperimentResult
 from llenergymeasure.domain.meaning.schema import result_schema
+from llenergymeasure.orchestration.device_locks import FOLDER_VARIABLE
 from tests.fakes.effort import PATIENCE_S
 
 WITHOUT_CODECARBON = """
@@ -99,7 +100,11 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> TwoRuns:
     """Both processes find no converted model, so they also race for the conversion."""
     root = tmp_path_factory.mktemp("real")
     cache, first, second = root / "cache", root / "first", root / "second"
-    processes = [start(run_arguments(output, "--quiet"), cache) for output in (first, second)]
+    # With locks of one folder one would wait for the other.
+    processes = [
+        start(run_arguments(output, "--quiet"), cache, **{FOLDER_VARIABLE: str(root / f"locks of {output.name}")})
+        for output in (first, second)
+    ]
     a, b = (finish(process) for process in processes)
     return TwoRuns(cache, (first, second), (a, b))
 

@@ -72,7 +72,7 @@ def held(
     """
     with contextlib.ExitStack() as stack:
         if devices and (unseen := _not_seen()) is not None:
-            _say_once(unseen)
+            _say_once(unseen, logging.INFO)
         for device in sorted(set(devices)):
             _hold(stack, device, what, patience_s, clock)
         yield
@@ -159,10 +159,10 @@ def _user() -> str:
 _said: set[str] = set()
 
 
-def _say_once(line: str) -> None:
+def _say_once(line: str, level: int = logging.WARNING) -> None:
     if line not in _said:
         _said.add(line)
-        _log.warning("%s", line)
+        _log.log(level, "%s", line)
 
 
 def _say_unlocked(device: str, why: str) -> None:

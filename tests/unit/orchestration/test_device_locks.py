@@ -136,6 +136,7 @@ def test_a_link_in_place_of_the_folder_is_not_followed(
 def test_in_a_container_it_is_said_that_nobody_outside_sees_the_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     mark = tmp_path / "mark"
     mark.touch()
     monkeypatch.setattr(device_locks, "_IN_A_CONTAINER", (mark,))
