@@ -6,6 +6,8 @@ from llenergymeasure.results.study.circumstances import OF_JOULES, PLACES
 from llenergymeasure.results.study.rows import SlotRow
 
 _Kinds = dict[str, frozenset[str]]
+# A digest is told by so many characters.
+_TOLD = 12
 
 
 def value_in(row: SlotRow, metric: str) -> float | None:
@@ -14,14 +16,47 @@ def value_in(row: SlotRow, metric: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def kinds_in(metric: str, runs: Iterable[SlotRow]) -> _Kinds:
-    """What a metric is in those of the runs that have it: in words, by what would make it another thing."""
+def kinds_in(metric: str, runs: Sequence[SlotRow]) -> _Kinds:
+    """What a metric is in those runs of a side that have it: in words, by what would make it another thing.
+
+    What two configurations may differ in, and the runs of one may not, is in it only where these runs do.
+    """
+    known = [run for run in runs if value_in(run, metric) is not None]
+    own = _collected(map(_own_kinds, known))
+    return _collected(_kinds(metric, run) for run in known) | {what: of for what, of in own.items() if len(of) > 1}
+
+
+def kinds_of(metric: str, run: SlotRow) -> _Kinds:
+    """All by which a metric of a run would have no mean with that of another run of its configuration."""
+    machine = {"they were on different machines": machine_of(run) or "unknown"}
+    return _collected([{**_kinds(metric, run), **_own_kinds(run), **machine}])
+
+
+def machine_of(run: SlotRow) -> str | None:
+    """What kind of machine a run was on: figures of two kinds have no mean."""
+    found = run.values["gpus"] or run.values["cpu_model"]
+    return None if found is None else str(found)
+
+
+def _collected(several: Iterable[Mapping[str, str]]) -> _Kinds:
     found: dict[str, set[str]] = {}
-    for run in runs:
-        if value_in(run, metric) is not None:
-            for what, kind in _kinds(metric, run).items():
-                found.setdefault(what, set()).add(kind)
+    for kinds in several:
+        for what, kind in kinds.items():
+            found.setdefault(what, set()).add(kind)
     return {what: frozenset(kinds) for what, kinds in found.items()}
+
+
+def _own_kinds(run: SlotRow) -> Mapping[str, str]:
+    """What is the same in all runs of one configuration, unless something was changed between them."""
+    behind = run.circumstances
+    kinds = {
+        "their prompts are different": behind.prompts[:_TOLD],
+        "their weights are different": _told(behind.weights) or "not known",
+        "their engines are different": behind.engine,
+    }
+    if behind.inputs:
+        kinds["they read different tokens"] = behind.inputs[:_TOLD]
+    return kinds
 
 
 def _kinds(metric: str, run: SlotRow) -> Mapping[str, str]:
@@ -37,6 +72,10 @@ def _kinds(metric: str, run: SlotRow) -> Mapping[str, str]:
         kinds["their energy was read by different sensors"] = ", ".join(behind.sensors) or "unknown"
         kinds["their energy covers different things"] = ", ".join(behind.scopes) or "unknown"
     return kinds
+
+
+def _told(digests: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {digest[:_TOLD]}" for name, digest in sorted(digests.items()))
 
 
 def unlike(several: Sequence[_Kinds]) -> str | None:

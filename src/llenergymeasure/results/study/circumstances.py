@@ -22,6 +22,8 @@ NEEDED = (
     "energy_origin", "n_requests", "n_requests_excluded", "input_tokens", "output_tokens", "latency_counted_from",
     "gpus", "cpu_model", "start_time", "prompts_digest", "inputs_digest", "outputs_digest",
 )  # fmt: skip
+# By what the weights of a run are known.
+_WEIGHTS = ("model_revision", "weights_digest", "adapter_digest", "draft_digest")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +32,9 @@ class Circumstances:
 
     ``sensors``, ``scopes`` and ``devices`` are of its energy, and empty where there is none. ``definitions`` are the
     versions of those formulas that the metrics rest on, ``counted_by`` the rule of a metric that may have different
-    ones, ``bounds_pct`` what the readings leave open of a metric, in percent of it.
+    ones, ``bounds_pct`` what the readings leave open of a metric, in percent of it. ``prompts`` and ``inputs`` are the
+    digests of what was asked and of the tokens that were read, the latter only where the figures are of all requests;
+    ``weights``, ``engine`` and ``driver`` say what ran it. What is not known is empty.
     """
 
     sensors: tuple[str, ...] = ()
@@ -39,6 +43,11 @@ class Circumstances:
     definitions: Mapping[str, int] = field(default_factory=dict)
     counted_by: Mapping[str, str] = field(default_factory=dict)
     bounds_pct: Mapping[str, float] = field(default_factory=dict)
+    prompts: str = ""
+    inputs: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    engine: str = ""
+    driver: str = ""
 
 
 def circumstances_of(result: ExperimentResult) -> Circumstances:
@@ -54,7 +63,19 @@ def circumstances_of(result: ExperimentResult) -> Circumstances:
         definitions={place: result.definitions[place] for place in places if place in result.definitions},
         counted_by={name: rule for name, rule in rules.items() if rule is not None},
         bounds_pct={name: bound for name, bound in bounds.items() if bound is not None},
+        prompts=result.prompts_digest,
+        inputs=_inputs_of(result),
+        weights={name: value for name in _WEIGHTS if (value := getattr(result, name)) is not None},
+        engine=f"{result.model.engine} {result.model.engine_version or 'of unknown version'}",
+        driver=result.environment_snapshot.driver_version or "",
     )
+
+
+def _inputs_of(result: ExperimentResult) -> str:
+    """The digest of its tokens; nothing where only some of its requests are in it, which are others each time."""
+    if result.measurement_methodology != "total" or result.n_requests_excluded or result.n_requests_failed:
+        return ""
+    return result.inputs_digest or ""
 
 
 def _places(metric: Metric) -> tuple[str, ...]:

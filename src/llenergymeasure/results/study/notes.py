@@ -61,6 +61,7 @@ def _about_the_validity(runs: Sequence[SlotRow]) -> list[str]:
 
 def _about_the_metrics(metrics: Mapping[str, MetricSummary]) -> list[str]:
     refused: dict[str, list[str]] = {}
+    n_known = sum(metrics[name].n > 0 for name in SUMMED_UP)
     far: dict[tuple[int, ...], list[str]] = {}
     for name in SUMMED_UP:
         found = metrics[name]
@@ -69,7 +70,8 @@ def _about_the_metrics(metrics: Mapping[str, MetricSummary]) -> list[str]:
         if found.outliers:
             far.setdefault(found.outliers, []).append(name)
     return [
-        *(f"no mean of {', '.join(names)}: {why}" for why, names in refused.items()),
+        *(f"no mean of {', '.join(names) if len(names) < n_known else 'any figure'}: {why}"
+          for why, names in refused.items()),
         *(f"far from the other runs, and kept: slot {', '.join(map(str, slots))} ({', '.join(names)})"
           for slots, names in far.items()),
     ]  # fmt: skip

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 ROWS_DIR = "rows"
 # Counts up when something in a row gets another meaning; a row of another version is made again.
-ROW_VERSION = 1
+ROW_VERSION = 2
 _COLUMNS = frozenset(column.name for column in (*SETTINGS, *FIGURES))
 # A row has some ten kilobytes.
 _MOST_BYTES = 2**20
@@ -74,6 +74,18 @@ class StudyRows:
     problems: Mapping[int, str] = field(default_factory=dict)
 
 
+class RunValue(float):
+    """A figure of a run that knows its run, so that those of unlike runs can be kept apart."""
+
+    run: SlotRow
+
+    def __new__(cls, value: float, run: SlotRow) -> Self:
+        """A figure of a run."""
+        own = super().__new__(cls, value)
+        own.run = run
+        return own
+
+
 _ROW = TypeAdapter(SlotRow)
 _NO_FILES: Mapping[str, int] = {}
 
@@ -98,7 +110,7 @@ def leave_row(directory: StudyDirectory, plan: StudyPlan, slot: Slot) -> SlotRow
     return row
 
 
-def value_in(directory: StudyDirectory, plan: StudyPlan, slot: Slot, metric: str) -> float | None:
+def value_in(directory: StudyDirectory, plan: StudyPlan, slot: Slot, metric: str) -> RunValue | None:
     """A metric of a run that has finished, such as ``tokens_per_second``; None where there is none of it yet."""
     found = directory.found(plan, slot)
     if found.state is not SlotState.FINISHED or found.attempt is None:
@@ -110,7 +122,7 @@ def value_in(directory: StudyDirectory, plan: StudyPlan, slot: Slot, metric: str
         except ConfigError:
             return None
     value = row.values.get(metric)
-    return float(value) if isinstance(value, (int, float)) else None
+    return RunValue(value, row) if isinstance(value, (int, float)) else None
 
 
 def row_of_result(result: ExperimentResult, plan: StudyPlan, slot: Slot) -> SlotRow:
@@ -212,6 +224,11 @@ class RowReader:
                 devices=self._once(behind.devices),
                 definitions=self._once(behind.definitions),
                 counted_by=self._once(behind.counted_by),
+                weights=self._once(behind.weights),
+                prompts=sys.intern(behind.prompts),
+                inputs=sys.intern(behind.inputs),
+                engine=sys.intern(behind.engine),
+                driver=sys.intern(behind.driver),
             ),
             config_hash=sys.intern(row.config_hash),
             attempt=sys.intern(row.attempt),

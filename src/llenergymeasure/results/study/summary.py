@@ -11,11 +11,13 @@ from llenergymeasure.domain.experiment import ExperimentFailure, StudyResult
 from llenergymeasure.domain.study_plan import PlannedConfiguration, Slot, StudyPlan
 from llenergymeasure.domain.study_summary import MetricSummary, RatioSummary, SlotFailure, StudySummary, SummaryRow
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
+from llenergymeasure.results.ratios import NO_SAMPLE
 from llenergymeasure.results.rows.settings import differing, flat_settings
 from llenergymeasure.results.statistics import LEAST_RUNS, drift, outliers, summary
 from llenergymeasure.results.study.against import COMPARED, Comparing, Side, largest_bound_pct
-from llenergymeasure.results.study.alike import kinds_in, unlike, value_in
+from llenergymeasure.results.study.alike import kinds_in, machine_of, unlike, value_in
 from llenergymeasure.results.study.circumstances import SUMMED_UP
 from llenergymeasure.results.study.fronts import marks, why_no_best
 from llenergymeasure.results.study.notes import notes_of, output_letters, validity_in, warnings_in
@@ -75,9 +77,17 @@ class Summing:
         for number in found.failures:
             n_failed[self._plan.slots[number].configuration] += 1
         letters = output_letters([found.rows[number] for number in sorted(found.rows)])
-        rows = [self._row(number, side, n_failed[side.configuration], letters) for number, side in enumerate(sides, 1)]
+        rows = []
+        for number, side in enumerate(sides, 1):
+            rows.append(self._row(number, side, n_failed[side.configuration], letters))
+            # Of the rows of one configuration the first has its failures, so that each is counted once.
+            n_failed[side.configuration] = 0
         rows = self._compared(rows, sides)
-        kinds = {metric: [self._figures(side).kinds[metric] for side in sides] for metric in SUMMED_UP}
+        # A row without a mean is held against no other.
+        kinds = {
+            metric: [own.kinds[metric] for own in map(self._figures, sides) if own.metrics[metric].value is not None]
+            for metric in SUMMED_UP
+        }
         best, fronts = marks(rows, kinds)
         rows = [
             replace(row, best=best.get(row.number, ()), fronts=fronts.get(row.number, ()))
@@ -101,7 +111,7 @@ class Summing:
         by_place: dict[tuple[int, str], list[SlotRow]] = {}
         for number in sorted(found.rows):
             row = found.rows[number]
-            by_place.setdefault((row.configuration, _machine(row) or ""), []).append(row)
+            by_place.setdefault((row.configuration, machine_of(row) or ""), []).append(row)
         there = {configuration for configuration, _ in by_place}
         for configuration in range(len(self._plan.configurations)):
             if configuration not in there:
@@ -183,6 +193,7 @@ class Summing:
             said.append(
                 "energy was read on different devices: what their sensors are off by does not cancel in a ratio"
             )
+        said += _about_the_drivers(sides)
         often = sum(len(side.runs) >= LEAST_RUNS for side in sides)
         if self._plan.order == "sequential" and often > 1:
             said.append(
@@ -255,12 +266,6 @@ def name_of(values: Mapping[str, Any]) -> str:
     return str(values.get("name") or f"{Path(values['model']).name}-{values['backend']}-{values['precision']}")
 
 
-def _machine(row: SlotRow) -> str | None:
-    """What kind of machine a run was on: figures of two kinds have no mean."""
-    found = row.values["gpus"] or row.values["cpu_model"]
-    return None if found is None else str(found)
-
-
 def _metric(metric: str, runs: Sequence[SlotRow], why_unlike: str | None) -> MetricSummary:
     """A metric over runs; of ones that are not the same thing there is no mean."""
     known = [(run.slot, value) for run in runs if (value := value_in(run, metric)) is not None]
@@ -274,6 +279,8 @@ def _metric(metric: str, runs: Sequence[SlotRow], why_unlike: str | None) -> Met
         far = outliers(values) if metric in _WATCHED else ()
     except ValueError as error:
         return MetricSummary(n=len(known), why_none=str(error))
+    if METRICS[metric].exact:
+        found = replace(found, low=None, high=None, cv=None, why_no_interval=NO_SAMPLE)
     return MetricSummary(
         n=found.n,
         value=found.value,
@@ -284,6 +291,18 @@ def _metric(metric: str, runs: Sequence[SlotRow], why_unlike: str | None) -> Met
         bound_pct=largest_bound_pct(metric, runs),
         outliers=tuple(known[place][0] for place in far),
     )
+
+
+def _about_the_drivers(sides: Sequence[Side]) -> list[str]:
+    """A warning for each kind of machine that had several drivers."""
+    found: dict[str, set[str]] = {}
+    for side in sides:
+        found.setdefault(side.machine or "one machine", set()).update(run.circumstances.driver for run in side.runs)
+    return [
+        f"the driver of the GPUs was not the same in all runs on {machine}: {' / '.join(sorted(drivers - {''}))}"
+        for machine, drivers in found.items()
+        if len(drivers - {""}) > 1
+    ]
 
 
 def _ends(name: str, runs: Sequence[SlotRow]) -> tuple[int, int] | None:

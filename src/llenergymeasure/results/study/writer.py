@@ -19,6 +19,8 @@ LOCK_FILE = ".summary.lock"
 # The summary is written at most once in so many seconds, and takes at most one part in so many of the time.
 LEAST_S = 60.0
 _SHARE = 20
+# How long the last one waits for whoever writes it; one that is stopped never ends.
+PATIENCE_S = 60.0
 
 
 class SummaryWriter:
@@ -28,7 +30,12 @@ class SummaryWriter:
     """
 
     def __init__(
-        self, directory: StudyDirectory, plan: StudyPlan, reference: int = 0, clock: Callable[[], float] = time.time
+        self,
+        directory: StudyDirectory,
+        plan: StudyPlan,
+        reference: int = 0,
+        clock: Callable[[], float] = time.time,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """Take a study.
 
@@ -37,11 +44,13 @@ class SummaryWriter:
             plan: what it is.
             reference: the configuration that the others are held against, by its place in the plan.
             clock: seconds, as the times of files have them.
+            patience_s: how long ``finish`` waits for others that write it.
 
         Raises:
             ConfigError: there is no such configuration.
         """
         self._directory, self._plan, self._clock = directory, plan, clock
+        self._patience_s = patience_s
         self._summing = Summing(plan, reference)
         self._reader = RowReader(directory, plan, only_needed=True)
         self._least_s, self._tried_s = LEAST_S, float("-inf")
@@ -65,17 +74,20 @@ class SummaryWriter:
         results: Mapping[int, ExperimentResult] | None = None,
         failures: Mapping[int, ExperimentFailure] | None = None,
     ) -> StudySummary:
-        """Write what there is in the end, every row looked at once more.
+        """Write what there is in the end, every row looked at once more; nothing where others are long about it.
 
         Args:
             results: by slot, those that lie in no folder. They are in what is returned, and not in the files, which say
                 what the folder has.
             failures: by slot, those of which no word could be left.
         """
-        with locked(self._directory.path / LOCK_FILE):
+        with locked(self._directory.path / LOCK_FILE, self._patience_s) as held:
             found = RowReader(self._directory, self._plan, only_needed=True).read()
             summary = self._summing.of(found)
-            self._write(summary)
+            if held is False:
+                self._tell(f"another process has held {LOCK_FILE} for {self._patience_s:g} s")
+            else:
+                self._write(summary)
         if not results and not failures:
             return summary
         return self._summing.of(with_those_kept_here(found, self._plan, results or {}, failures or {}))
@@ -94,7 +106,10 @@ class SummaryWriter:
         try:
             write_summary(summary, self._directory.path)
         except OSError as error:
-            self.problem = f"the summary cannot be written: {error.strerror or error}"
-            _log.warning("%s", self.problem)
+            self._tell(error.strerror or str(error))
         else:
             self.problem = None
+
+    def _tell(self, why: str) -> None:
+        self.problem = f"the summary cannot be written: {why}"
+        _log.warning("%s", self.problem)

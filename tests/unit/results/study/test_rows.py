@@ -3,12 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.study.rows import is_whole, leave_row, row_file, rows
+from llenergymeasure.results.study.rows import RunValue, is_whole, leave_row, row_file, row_of_result, rows, value_in
 from llenergymeasure.results.sums import mark_done
 from tests.fakes.studies import Study, of_batches, result_of
 
@@ -36,6 +38,39 @@ def test_a_finished_run_leaves_its_columns_and_what_is_in_its_folder(study: Stud
     assert rows(study.directory, study.plan).rows == {slot.slot: row}
 
 
+def test_a_row_has_what_the_run_read_and_what_ran_it(study: Study) -> None:
+    slot = study.plan.slots[0]
+    result = result_of(study.plan, slot)
+    whole = row_of_result(result, study.plan, slot).circumstances
+    assert (whole.prompts, whole.engine, whole.driver, whole.weights) == ("0" * 64, "fake 1.0", "", {})
+    about = replace(result.environment_snapshot, driver_version="580.1")
+    more = {"environment_snapshot": about, "inputs_digest": "a" * 64, "model_revision": "c" * 40,
+            "weights_digest": "d" * 64, "adapter_digest": "e" * 64}  # fmt: skip
+    found = row_of_result(result.model_copy(update=more), study.plan, slot).circumstances
+    assert (found.driver, found.inputs) == ("580.1", "a" * 64)
+    assert found.weights == {name: more[name] for name in ("model_revision", "weights_digest", "adapter_digest")}
+
+
+@pytest.mark.parametrize("part", [
+    {"measurement_methodology": "windowed"}, {"n_requests_excluded": 1}, {"n_requests_failed": 1},
+])  # fmt: skip
+def test_of_some_of_its_requests_there_is_no_word_of_what_a_run_read(study: Study, part: dict[str, Any]) -> None:
+    slot = study.plan.slots[0]
+    result = result_of(study.plan, slot).model_copy(update={"inputs_digest": "a" * 64, **part})
+    assert row_of_result(result, study.plan, slot).circumstances.inputs == ""
+
+
+def test_a_value_knows_its_run(study: Study) -> None:
+    slot = study.plan.slots[0]
+    assert value_in(study.directory, study.plan, slot, "total_energy_j") is None
+    study.finish(slot, 80.0)
+    row = leave_row(study.directory, study.plan, slot)
+    found = value_in(study.directory, study.plan, slot, "total_energy_j")
+    assert found == 80.0
+    assert isinstance(found, RunValue)
+    assert found.run == row
+
+
 def test_what_has_not_finished_leaves_none(study: Study) -> None:
     slot = study.plan.slots[0]
     with pytest.raises(ConfigError, match="slot 0 has not finished"):
@@ -59,11 +94,21 @@ def of_an_older_version(file: Path) -> None:
     file.write_text(json.dumps(written), encoding="utf-8")
 
 
+def of_before_a_change(file: Path) -> None:
+    written = json.loads(file.read_text(encoding="utf-8"))
+    written["row_version"] = 1
+    for name in ("prompts", "inputs", "weights", "engine", "driver"):
+        del written["circumstances"][name]
+    file.write_text(json.dumps(written), encoding="utf-8")
+
+
 def no_number(file: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8").replace('"total_energy_j": 80.0', '"total_energy_j": NaN'))
 
 
-@pytest.mark.parametrize("harm", [damaged, of_another_slot, of_an_older_version, no_number, Path.unlink])
+@pytest.mark.parametrize(
+    "harm", [damaged, of_another_slot, of_an_older_version, of_before_a_change, no_number, Path.unlink]
+)
 def test_a_row_that_cannot_be_used_is_made_again(study: Study, harm: Callable[[Path], None]) -> None:
     slot = study.plan.slots[0]
     study.finish(slot)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from llenergymeasure.domain.study_summary import StudySummary
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.study.rows import SlotRow, StudyRows, row_of_result
 from llenergymeasure.results.study.summary import Summing
-from tests.fakes.studies import START, of_batches, plan_of, result_of
+from tests.fakes.studies import START, failure_of, of_batches, plan_of, result_of
 
 Summed = Callable[..., StudySummary]
 JOULES = "energy_per_output_token_j"
@@ -110,6 +111,78 @@ def test_what_is_not_the_same_thing_has_no_mean(summed: Summed, other: dict[str,
     assert any(why in note for note in row.notes)
     of_time = row.metrics["tokens_per_second"]
     assert (of_time.value is None) == ("values" in other)
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"prompts": "b" * 64}, f"their prompts are different: {'0' * 12} / {'b' * 12}"),
+        ({"inputs": "b" * 64}, f"they read different tokens: {'a' * 12} / {'b' * 12}"),
+        (
+            {"weights": {"model_revision": "c" * 40, "weights_digest": "d" * 64}},
+            f"their weights are different: model_revision {'c' * 12}, weights_digest {'d' * 12} / "
+            f"model_revision {'c' * 12}, weights_digest {'e' * 12}",
+        ),
+        ({"engine": "fake torch 2.9"}, "their engines are different: fake 1.0 / fake torch 2.9"),
+    ],
+)
+def test_runs_between_which_something_was_changed_have_no_mean(summed: Summed, other: dict[str, Any], why: str) -> None:
+    # Half of the runs were made before the interruption, half after it; the other configuration is whole.
+    usual = {"inputs": "a" * 64, "weights": {"model_revision": "c" * 40, "weights_digest": "e" * 64}}
+
+    def behind(row: SlotRow) -> dict[str, Any]:
+        changed = row.configuration == 0 and row.repeat >= 3
+        return {"circumstances": {**usual, **(other if changed else {})}}
+
+    found = summed(of_batches(1, 4), [[80.0] * 6, [40.0] * 6], behind=behind)
+    first, second = found.rows
+    for metric in (JOULES, "total_energy_j", "tokens_per_second"):
+        assert (first.metrics[metric].n, first.metrics[metric].value, first.metrics[metric].why_none) == (6, None, why)
+    assert f"no mean of any figure: {why}" in first.notes
+    # No ratio over both halves either, while what is whole has its mean.
+    assert (second.ratios[JOULES].value, second.ratios[JOULES].reason) == (None, why)
+    assert second.metrics[JOULES].value == 10.0
+    assert not any("no row is called best" in caution for caution in found.cautions)
+
+
+def test_other_weights_and_engines_are_what_configurations_are_compared_for(summed: Summed) -> None:
+    def behind(row: SlotRow) -> dict[str, Any]:
+        own = f"{row.configuration}" * 64
+        return {"circumstances": {"inputs": own, "weights": {"weights_digest": own}, "engine": f"fake {own}"}}
+
+    found = summed(of_batches(1, 4), [[80.0] * 3, [40.0] * 3], behind=behind)
+    assert found.rows[1].ratios[JOULES].value == pytest.approx(0.5)
+    assert found.rows[1].best == (JOULES,)
+
+
+def test_another_driver_is_a_caution_and_has_a_mean(summed: Summed) -> None:
+    def behind(row: SlotRow) -> dict[str, Any]:
+        return {"circumstances": {"driver": "580.1" if row.repeat else "570.2"}, "values": {"gpus": "GPU A"}}
+
+    found = summed(of_batches(1), [[80.0] * 3], behind=behind)
+    assert found.rows[0].metrics[JOULES].value == 20.0
+    assert found.cautions == ("the driver of the GPUs was not the same in all runs on GPU A: 570.2 / 580.1",)
+
+
+def test_a_failure_is_counted_once_on_two_kinds_of_machine() -> None:
+    plan = plan_of(of_batches(1), 3)
+    done, also, failed = plan.slots
+    rows = {slot.slot: row_of_result(result_of(plan, slot), plan, slot) for slot in (done, also)}
+    for number, row in rows.items():
+        rows[number] = replace(row, values={**row.values, "gpus": f"GPU {number}"})
+    found = Summing(plan).of(StudyRows(rows=rows, failures={failed.slot: (failure_of(plan, failed), None)}))
+    assert [(row.machine, row.n_failed) for row in found.rows] == [("GPU 0", 1), ("GPU 1", 0)]
+    assert (sum(row.n_failed for row in found.rows), found.n_failed) == (1, 1)
+    assert [any("failed" in note for note in row.notes) for row in found.rows] == [True, False]
+
+
+@pytest.mark.parametrize("metric", ["perplexity", "bits_per_byte"])
+def test_what_comes_out_the_same_each_time_has_a_value_and_no_interval(summed: Summed, metric: str) -> None:
+    row = summed(of_batches(1), [[80.0] * 3], behind=lambda row: {"values": {metric: 12.5}}).rows[0]
+    found = row.metrics[metric]
+    assert (found.n, found.value, found.low, found.high, found.cv) == (3, 12.5, None, None, None)
+    assert found.why_none == "the same comes out each time, so that runs are no sample"
+    assert row.metrics[JOULES].low == pytest.approx(20)
 
 
 def test_what_was_worked_out_by_other_definitions_has_no_mean(summed: Summed) -> None:

@@ -144,6 +144,20 @@ def test_one_at_a_time_writes_it(study: Study) -> None:
     assert SummaryWriter(study.directory, study.plan).written_if_due()
 
 
+def test_who_ends_does_not_wait_for_ever_for_who_holds_it(study: Study) -> None:
+    writer = SummaryWriter(study.directory, study.plan, patience_s=0.1)
+    # As by a process that was stopped.
+    with locked(study.directory.path / LOCK_FILE) as held:
+        assert held
+        found = writer.finish()
+    assert found.n_finished == 4
+    assert writer.problem == "the summary cannot be written: another process has held .summary.lock for 0.1 s"
+    assert not (study.directory.path / "summary.csv").exists()
+    assert writer.finish() == found
+    assert writer.problem is None
+    assert (study.directory.path / "summary.csv").exists()
+
+
 def test_what_cannot_be_written_leaves_the_old_and_is_told(study: Study) -> None:
     writer = SummaryWriter(study.directory, study.plan)
     writer.finish()
