@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from llenergymeasure.orchestration.device_locks import FOLDER_VARIABLE
+from llenergymeasure._machine_folder import FOLDER_VARIABLE
 from tests.fakes.effort import EVERYTHING, THREADS_OF_TESTS
 
 _EXTRAS = {"pytorch": "torch", "zeus": "zeus"}

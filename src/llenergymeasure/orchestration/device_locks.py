@@ -1,15 +1,12 @@
 """What is measured is measured by one at a time: locks on devices, across the studies and users of a machine."""
 
 import contextlib
-import errno
 import getpass
 import glob
 import json
 import logging
 import os
 import re
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,17 +14,15 @@ from pathlib import Path
 
 from llenergymeasure._files import read_regular
 from llenergymeasure._locks import locked
+from llenergymeasure._machine_folder import FOLDER_VARIABLE, lock_folder, made_for_all
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import PreFlightError
 
 _log = logging.getLogger(__name__)
 
-# The folder of the locks is a matter of the machine and of no experiment, so no configuration has it.
-FOLDER_VARIABLE = "LLENERGYMEASURE_LOCKS"
 # Where no GPU is used, the sensors are those of the host.
 HOST = "host"
-_OF_EVERYBODY = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 _RW_OF_EVERYBODY = 0o666
 _MOST_BYTES = 2**12
 _SAID_EVERY_S = 60.0
@@ -40,12 +35,6 @@ def devices_of(plan: ExperimentPlan) -> tuple[str, ...]:
     if plan.config.energy.backend is None:
         return ()
     return tuple(sorted(set(plan.devices))) or (HOST,)
-
-
-def lock_folder() -> Path:
-    """Where the locks of this machine lie: as the variable says, or in the temporary folder that all users share."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given) if given else Path(tempfile.gettempdir()) / "llenergymeasure-locks"
 
 
 @contextlib.contextmanager
@@ -111,14 +100,7 @@ def _hold(
 
 def _lock_file(device: str) -> Path:
     """The file of a device's lock, in a folder that everybody may write to and nobody may empty."""
-    folder = lock_folder()
-    if folder.is_symlink():
-        raise OSError(errno.EINVAL, "it is a link, which anybody may have put there")
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(parents=True)
-        # Whatever the umask is: the next user needs it too.
-        folder.chmod(_OF_EVERYBODY | stat.S_ISVTX)
-    return folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
+    return made_for_all(lock_folder()) / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
 
 
 def _leave_word(stack: contextlib.ExitStack, file: Path, what: str) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from llenergymeasure._machine_folder import FOLDER_VARIABLE
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import PreFlightError
 from llenergymeasure.orchestration import device_locks
-from llenergymeasure.orchestration.device_locks import FOLDER_VARIABLE, devices_of, held
+from llenergymeasure.orchestration.device_locks import devices_of, held
 from tests.unit.orchestration.conftest import plan_of
 
 
