@@ -1,15 +1,18 @@
-"""A folder that all users of a machine share, with what they have to know of each other."""
+"""A folder that all users of a machine share, with what they have to know of each other, and locks in it."""
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # The folder is a matter of the machine and of no experiment, so no configuration has it.
 FOLDER_VARIABLE = "LLENERGYMEASURE_LOCKS"
 _OF_EVERYBODY = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
+_RW_OF_EVERYBODY = 0o666
 
 
 def lock_folder() -> Path:
@@ -31,3 +34,57 @@ def made_for_all(folder: Path) -> Path:
         # Whatever the umask is: the next user needs it too.
         folder.chmod(_OF_EVERYBODY | stat.S_ISVTX)
     return folder
+
+
+@contextlib.contextmanager
+def locked_among_users(path: Path) -> Iterator[bool | None]:
+    """Hold the lock of a file to the end of the body, whoever of the users has made the file; nobody is waited for.
+
+    Not by ``filelock``: in a folder that nobody may empty it refuses the file of a user who does not own the folder
+    (4.2), so that there the second user of a lock would have none.
+
+    Args:
+        path: the file, made where there is none. It stays.
+
+    Returns:
+        Whether it is held: False where others have it, None where nothing can be locked.
+    """
+    try:
+        descriptor = _opened(path)
+    except OSError:
+        yield None
+        return
+    held = _tried(descriptor)
+    if not held:
+        os.close(descriptor)
+        yield held
+        return
+    try:
+        yield held
+    finally:
+        # Closing it does not free what a process that was forked meanwhile has open too.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _tried(descriptor: int) -> bool | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True
+
+
+def _opened(path: Path) -> int:
+    """A file open for its lock, writable by all if it is made here, whatever the umask is."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+    # Of another user's file some kernels refuse O_CREAT (fs.protected_regular), so it is opened without first.
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, _RW_OF_EVERYBODY)
+        os.fchmod(descriptor, _RW_OF_EVERYBODY)
+        return descriptor
+    return os.open(path, flags)
