@@ -51,9 +51,7 @@ def _no_defaults_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
     for name in [name for name in os.environ if name.startswith("LLEM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(_empty_folder(tmp_path_factory)))
-    # Notes of what GPUs were before.
-    monkeypatch.setenv("XDG_STATE_HOME", str(_empty_folder(tmp_path_factory)))
-    # Tests beside each other measure simulated devices that have the same names.
+    # Tests beside each other measure simulated devices that have the same names, and note what those were before.
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.getbasetemp() / "locks"))
 
 
