@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from llenergymeasure.orchestration.device_locks import FOLDER_VARIABLE
+from llenergymeasure._machine_folder import FOLDER_VARIABLE
 from tests.fakes.effort import EVERYTHING, THREADS_OF_TESTS
 
 _EXTRAS = {"pytorch": "torch", "zeus": "zeus"}
@@ -59,8 +59,6 @@ def _no_defaults_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
     for name in [name for name in os.environ if name.startswith("LLEM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(_empty_folder(tmp_path_factory)))
-    # Notes of what GPUs were before.
-    monkeypatch.setenv("XDG_STATE_HOME", str(_empty_folder(tmp_path_factory)))
 
 
 def _empty_folder(factory: pytest.TempPathFactory) -> Path:

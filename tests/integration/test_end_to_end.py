@@ -16,8 +16,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from llenergymeasure import ExperimentResult
+from llenergymeasure._machine_folder import FOLDER_VARIABLE
 from llenergymeasure.domain.meaning.schema import result_schema
-from llenergymeasure.orchestration.device_locks import FOLDER_VARIABLE
 from tests.fakes.effort import PATIENCE_S
 
 WITHOUT_CODECARBON = """

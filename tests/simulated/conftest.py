@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 
 import nvmlsim
+from llenergymeasure._machine_folder import FOLDER_VARIABLE
 from llenergymeasure.domain.warnings import MeasurementWarning
 from nvmlsim import Fault, Gpu, Scenario
 
@@ -56,7 +57,9 @@ class Server:
         root = Path(__file__).parents[2]
         # This tree's own code, whatever is installed.
         path = os.pathsep.join([*map(str, (root, root / "src")), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, **nvmlsim.environment(library, self.path), "PYTHONPATH": path}
+        # It lives longer than what one test sets.
+        shared = {FOLDER_VARIABLE: str(folder / "shared")}
+        environment = {**os.environ, **nvmlsim.environment(library, self.path), **shared, "PYTHONPATH": path}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name(script))],

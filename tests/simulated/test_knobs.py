@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import nvmlsim
+from llenergymeasure._machine_folder import FOLDER_VARIABLE
 from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.results.verification.verify import verify
@@ -87,7 +88,7 @@ class Program:
     def __init__(self, library: Path, folder: Path) -> None:
         self.folder, self.path = folder, folder / "scenario.txt"
         self.loading = folder / "loading"
-        own = environment(folder, ON_A_GPU, LOADING=str(self.loading), XDG_STATE_HOME=str(folder / "state"))
+        own = environment(folder, ON_A_GPU, LOADING=str(self.loading), **{FOLDER_VARIABLE: str(folder / "shared")})
         self.env = {**own, **nvmlsim.environment(library, self.path)}
         self.scenario()
 
@@ -132,7 +133,7 @@ class Program:
 
     @property
     def notes(self) -> list[Path]:
-        return sorted((self.folder / "state" / "llenergymeasure" / "knobs").glob("*.json"))
+        return sorted((self.folder / "shared").glob("knobs-*.json"))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ UNITS = (
     "_s",
     "_ms",
     "_mb",
+    "_bytes",
     "_pct",
     "_hz",
     "_mhz",
@@ -49,7 +50,7 @@ PURE_NUMBERS = {
     "mfu", "pue", "perplexity", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
-    "steps", "before", "asked",  # of knobs, whose names have the unit
+    "steps", "before", "asked", "read_back",  # of knobs, whose names have the unit
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
@@ -72,6 +73,7 @@ ORDINALS = {
     "configuration", "block", "repeat",  # of a run of a study
     "reference", "number", "numbers", "outliers", "row_version",  # of the summary of one
     "pid", "seed", "cycles", "max_cycles", "retries", "stop_after_failures", "equal_to",  # of a study
+    "user",  # of a note, as the system numbers them
     "at", "chosen", "found", "excluded_by", "grids", "listed",  # places in the file of a study
     "examined", "results", "value_of",  # by the numbers of configurations and slots
 }  # fmt: skip

@@ -1,38 +1,30 @@
 """What is measured is measured by one at a time: locks on devices, across the studies and users of a machine."""
 
 import contextlib
-import errno
 import getpass
 import glob
 import json
 import logging
 import os
 import re
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from llenergymeasure._files import read_regular
-from llenergymeasure._locks import locked
+from llenergymeasure._machine_folder import FOLDER_VARIABLE, lock_folder, locked_among_users, made_for_all
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import PreFlightError
 
 _log = logging.getLogger(__name__)
 
-# The folder of the locks is a matter of the machine and of no experiment, so no configuration has it.
-FOLDER_VARIABLE = "LLENERGYMEASURE_LOCKS"
 # Where no GPU is used, the sensors are those of the host.
 HOST = "host"
-_OF_EVERYBODY = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
-_RW_OF_EVERYBODY = 0o666
 _MOST_BYTES = 2**12
 _SAID_EVERY_S = 60.0
 _LOOK_S = 1.0
-_SHARED = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
 _IN_A_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
@@ -41,13 +33,6 @@ def devices_of(plan: ExperimentPlan) -> tuple[str, ...]:
     if plan.config.energy.backend is None:
         return ()
     return tuple(sorted(set(plan.devices))) or (HOST,)
-
-
-def lock_folder() -> Path:
-    """Where the locks of this machine lie: as the variable says, or in ``/tmp``, which all users and jobs share."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    # Not the temporary folder of the process: schedulers give each job its own.
-    return Path(given) if given else _SHARED / "llenergymeasure-locks"
 
 
 @contextlib.contextmanager
@@ -88,10 +73,8 @@ def _hold(
         return
     began_s, said_s = clock(), None
     while True:
-        waited_s = clock() - began_s
-        left_s = _LOOK_S if patience_s is None else min(_LOOK_S, max(0.0, patience_s - waited_s))
         attempt = contextlib.ExitStack()
-        got = attempt.enter_context(locked(file, patience_s=left_s, mode=_RW_OF_EVERYBODY))
+        got = attempt.enter_context(locked_among_users(file))
         if got is not False:
             stack.push(attempt.__exit__)
             if got is None:
@@ -100,8 +83,8 @@ def _hold(
                 _leave_word(stack, file, what)
             return
         attempt.close()
-        who = _who(file)
-        if patience_s is not None and clock() - began_s >= patience_s:
+        who, waited_s = _who(file), clock() - began_s
+        if patience_s is not None and waited_s >= patience_s:
             raise PreFlightError(
                 f"{device} is being measured by {who}, and was all of {patience_s:g} s; "
                 "execution.wait_for_devices_s says how long is waited"
@@ -109,18 +92,12 @@ def _hold(
         if said_s is None or clock() - said_s >= _SAID_EVERY_S:
             said_s = clock()
             _log.info("waiting for %s, which is being measured by %s", device, who)
+        time.sleep(_LOOK_S if patience_s is None else min(_LOOK_S, patience_s - waited_s))
 
 
 def _lock_file(device: str) -> Path:
     """The file of a device's lock, in a folder that everybody may write to and nobody may empty."""
-    folder = lock_folder()
-    if folder.is_symlink():
-        raise OSError(errno.EINVAL, "it is a link, which anybody may have put there")
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(parents=True)
-        # Whatever the umask is: the next user needs it too. Not sticky: there a lock of a third user is refused.
-        folder.chmod(_OF_EVERYBODY)
-    return folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
+    return made_for_all(lock_folder()) / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
 
 
 def _leave_word(stack: contextlib.ExitStack, file: Path, what: str) -> None:

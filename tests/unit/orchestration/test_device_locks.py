@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from llenergymeasure import _machine_folder
+from llenergymeasure._machine_folder import FOLDER_VARIABLE
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import PreFlightError
 from llenergymeasure.orchestration import device_locks
-from llenergymeasure.orchestration.device_locks import FOLDER_VARIABLE, devices_of, held
+from llenergymeasure.orchestration.device_locks import devices_of, held
 from tests.unit.orchestration.conftest import plan_of
 
 
@@ -101,11 +103,11 @@ def test_a_lock_of_one_that_was_killed_is_free(locks: Path) -> None:
         assert json.loads(word.read_text(encoding="utf-8"))["what"] == "next"
 
 
-def test_all_users_may_use_the_locks(locks: Path) -> None:
+def test_all_users_may_use_the_locks_and_nobody_may_take_them_away(locks: Path) -> None:
     before = os.umask(0o077)
     try:
         with held(["GPU-a"], "mine"):
-            assert stat.S_IMODE(locks.stat().st_mode) == 0o777
+            assert stat.S_IMODE(locks.stat().st_mode) == 0o1777
             assert stat.S_IMODE((locks / "GPU-a.lock").stat().st_mode) == 0o666
     finally:
         os.umask(before)
@@ -143,7 +145,7 @@ def test_in_a_container_it_is_said_that_nobody_outside_sees_the_locks(
     with held(["GPU-a"], "mine"):
         pass
     assert "container" not in caplog.text, "the folder was chosen"
-    monkeypatch.setattr(device_locks, "_SHARED", tmp_path)
+    monkeypatch.setattr(_machine_folder, "_SHARED", tmp_path)
     monkeypatch.delenv(FOLDER_VARIABLE)
     with held(["GPU-a"], "mine"), held([], "nothing"):
         pass

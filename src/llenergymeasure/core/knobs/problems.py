@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from llenergymeasure.config.device import Knob
 from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuUnavailableError, KnobRange, KnobRefusedError
 from llenergymeasure.core.gpu.machine import whole_driver
-from llenergymeasure.core.knobs.notes import Notes
+from llenergymeasure.core.knobs.notes import Notes, cannot_note
 from llenergymeasure.core.knobs.restoring import SAME_W
 from llenergymeasure.protocols import GpuDriver
 
+UNREADABLE = "the limit that is there cannot be read, so that it could not be set back; leave it out"
 _UNITS: Mapping[Knob, str] = {"power_limit_w": "W", "sm_clock_mhz": "MHz", "memory_clock_mhz": "MHz"}
 
 
@@ -26,7 +27,7 @@ def knob_problems(
         wanted: the knobs that are given.
         devices: UUIDs of the GPUs.
         driver: theirs; default this machine's.
-        notes: what GPUs were before; default this user's.
+        notes: what GPUs were before; default this machine's.
     """
     if not wanted:
         return ()
@@ -45,6 +46,8 @@ def knob_problems(
 
 def _of_one(device: GpuDeviceBase, wanted: Mapping[Knob, float], notes: Notes) -> Iterator[str]:
     refused = {knob: why for knob, value in wanted.items() if (why := _out_of_range(device, knob, value)) is not None}
+    if "power_limit_w" in wanted and device.knob_value("power_limit_w") is None:
+        refused.setdefault("power_limit_w", UNREADABLE)
     yield from (f"device.{knob}: {called(device)}: {why}" for knob, why in refused.items())
     rest = {knob: value for knob, value in wanted.items() if knob not in refused}
     if not to_change(device, rest):
@@ -69,14 +72,6 @@ def to_change(device: GpuDeviceBase, wanted: Mapping[Knob, float]) -> dict[Knob,
 def called(device: GpuDeviceBase) -> str:
     """A GPU as people know it."""
     return f"GPU {device.index} ({device.name()}, {device.uuid})"
-
-
-def cannot_note(notes: Notes) -> str:
-    """That nothing is changed where a run that is killed would leave it changed."""
-    return (
-        f"device: what the GPU was before cannot be noted in {notes.folder}, so nothing is set; see that this user can "
-        "write there, or set XDG_STATE_HOME"
-    )
 
 
 def refusal(device: GpuDeviceBase, knob: Knob, value: float, error: KnobRefusedError) -> str:

@@ -4,12 +4,12 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llenergymeasure.config.device import Knob
 from llenergymeasure.core.gpu.base import GpuDeviceBase, KnobRefusedError
-from llenergymeasure.core.knobs.notes import Note, Notes
-from llenergymeasure.core.knobs.problems import called, cannot_note, refusal, to_change
+from llenergymeasure.core.knobs.notes import Note, Notes, cannot_note
+from llenergymeasure.core.knobs.problems import UNREADABLE, called, refusal, to_change
 from llenergymeasure.core.knobs.restoring import restore, restore_noted
 from llenergymeasure.exceptions import PreFlightError
 
@@ -40,10 +40,15 @@ class Turning:
             if not self._has_it_alone(device, stack):
                 yield
                 return
-            restore_noted(device, self.notes)
+            if not restore_noted(device, self.notes):
+                # What it was before any of them stands in that note alone.
+                raise PreFlightError(
+                    f"device: {called(device)} is as another experiment left it that was killed, by "
+                    f"{self.notes.path(device.uuid)}; set it back with the command in the log, then remove that file"
+                )
             note = self._noted(device)
             try:
-                self._turn(device, note.asked)
+                note = self._turned(device, note)
                 yield
             finally:
                 restore(device, note, self.notes)
@@ -68,23 +73,33 @@ class Turning:
     def _noted(self, device: GpuDeviceBase) -> Note:
         asked = to_change(device, self.wanted)
         before = {knob: device.knob_value(knob) if knob == "power_limit_w" else None for knob in asked}
-        note = Note(
-            device=device.uuid,
-            host=self.notes.host,
-            pid=os.getpid(),
-            experiment_id=self.experiment_id,
-            before=before,
-            asked=asked,
+        if "power_limit_w" in before and before["power_limit_w"] is None:
+            raise PreFlightError(f"device.power_limit_w: {called(device)}: {UNREADABLE}")
+        return self._written(
+            Note(
+                device=device.uuid,
+                host=self.notes.host,
+                pid=os.getpid(),
+                experiment_id=self.experiment_id,
+                before=before,
+                asked=asked,
+            )
         )
+
+    def _turned(self, device: GpuDeviceBase, note: Note) -> Note:
+        """Set what is noted; the note then has what the driver made of it, which may be whole watts."""
+        for knob, value in note.asked.items():
+            try:
+                device.turn(knob, value)
+            except KnobRefusedError as error:
+                raise PreFlightError(refusal(device, knob, value, error)) from error
+            if knob == "power_limit_w" and (limit_w := device.knob_value(knob)) is not None:
+                note = self._written(replace(note, read_back={knob: limit_w}))
+        return note
+
+    def _written(self, note: Note) -> Note:
         try:
             self.notes.write(note)
         except OSError as error:
             raise PreFlightError(f"{cannot_note(self.notes)} ({error.strerror or error})") from error
         return note
-
-    def _turn(self, device: GpuDeviceBase, asked: Mapping[Knob, float]) -> None:
-        for knob, value in asked.items():
-            try:
-                device.turn(knob, value)
-            except KnobRefusedError as error:
-                raise PreFlightError(refusal(device, knob, value, error)) from error

@@ -50,16 +50,17 @@ class NvmlKnobs:
         return None if mhz is None else float(mhz)
 
     def turn(self, knob: Knob, value: float | None) -> None:
-        """Set a limit, lock a clock, or give it free where the value is None.
+        """Set a limit, lock a clock, or give a clock free where the value is None.
 
         Raises:
-            KnobRefusedError: the driver refuses.
+            KnobRefusedError: the driver refuses, or a limit is to be given free, which none can be.
         """
         library, handle = self._library, self._handle
         try:
             if knob == "power_limit_w":
-                if value is not None:
-                    library.nvmlDeviceSetPowerManagementLimit(handle, round(value * 1000))
+                if value is None:
+                    raise KnobRefusedError("a power limit cannot be given free")
+                library.nvmlDeviceSetPowerManagementLimit(handle, round(value * 1000))
             elif knob == "sm_clock_mhz":
                 if value is None:
                     library.nvmlDeviceResetGpuLockedClocks(handle)

@@ -141,15 +141,16 @@ class StudyWorker:
         """Take every block, or slot, that is left; whether others have something still."""
         others = False
         for block in self._blocks():
-            left = [slot for slot in block if self._is_left(slot)]
-            if not left or self.work.stopped is not None:
-                continue
+            if self.work.stopped is not None:
+                break
             if not self._in_pairs:
-                others |= self._run_slots(left)
+                others |= self._run_slots(block)
+                continue
+            if not any(self._is_left(slot) for slot in block):
                 continue
             # What is compared in pairs is run by one worker, on one machine.
-            with self._claims.taken(f"block-{left[0].block:04d}") as claim:
-                others |= claim is None or self._run_slots(left, claim)
+            with self._claims.taken(f"block-{block[0].block:04d}") as claim:
+                others |= claim is None or self._run_slots(block, claim)
         return others
 
     def _blocks(self) -> Iterator[list[Slot]]:
@@ -189,7 +190,8 @@ class StudyWorker:
         """Run some slots in their order, as long as their block is this worker's; whether others have some of them."""
         others = False
         for slot in slots:
-            while self.work.stopped is None:
+            # Whether it is needed may depend on the run just before.
+            while self.work.stopped is None and self._is_left(slot):
                 if block is not None and block.is_superseded():
                     return True
                 with self._claims.taken(f"{slot.slot:04d}") as claim:

@@ -10,45 +10,13 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.config.device import Knob
-from llenergymeasure.core.baseline import Host
-from llenergymeasure.core.foreign import with_defaults
-from llenergymeasure.core.gpu.base import GpuDeviceBase
-from llenergymeasure.core.knobs.notes import Note, Notes
+from llenergymeasure.core.knobs.notes import Notes
 from llenergymeasure.core.knobs.problems import knob_problems
 from llenergymeasure.core.knobs.restoring import restore_left
-from llenergymeasure.core.knobs.turning import Turning
 from llenergymeasure.exceptions import PreFlightError
 from llenergymeasure.testing.gpus import FakeGpuDevice, FakeGpuDriver, FakeTunableGpuDevice
 from tests.fakes.effort import PATIENCE_S
-
-UUID = "ACME-1"
-HERE = Host(name="here", machine_id="1", boot_id="first boot")
-ALL: Mapping[Knob, float] = {"power_limit_w": 250.0, "sm_clock_mhz": 600, "memory_clock_mhz": 900}
-CAP: Mapping[Knob, float] = {"power_limit_w": 250.0}
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> Notes:
-    return Notes(tmp_path / "knobs", HERE)
-
-
-@pytest.fixture
-def card() -> FakeTunableGpuDevice:
-    return FakeTunableGpuDevice(UUID)
-
-
-def whole(card: FakeGpuDevice) -> GpuDeviceBase:
-    return with_defaults(card, GpuDeviceBase)
-
-
-def turning(notes: Notes, wanted: Mapping[Knob, float] = ALL, experiment_id: str = "mine") -> Turning:
-    return Turning(wanted=wanted, experiment_id=experiment_id, notes=notes, sleep=lambda _: None)
-
-
-def left_by_a_dead_one(notes: Notes, asked: Mapping[Knob, float], boot: str = "first boot") -> None:
-    before: dict[Knob, float | None] = {knob: 400.0 if knob == "power_limit_w" else None for knob in asked}
-    host = Host(name="here", machine_id="1", boot_id=boot)
-    notes.write(Note(device=UUID, host=host, pid=1, experiment_id="theirs", before=before, asked=asked))
+from tests.unit.core.knobs.conftest import ALL, CAP, HERE, UUID, left_by_a_dead_one, turning, whole
 
 
 def test_knobs_are_set_for_the_body_and_set_back_in_reverse(card: FakeTunableGpuDevice, notes: Notes) -> None:
@@ -111,10 +79,13 @@ def test_what_cannot_be_set_back_is_told_and_keeps_its_note(
     assert (card.limit_w, notes.any()) == (400, False)
 
 
-def test_a_limit_that_somebody_else_has_set_meanwhile_stays(card: FakeTunableGpuDevice, notes: Notes) -> None:
+def test_a_limit_that_somebody_else_has_set_meanwhile_stays_and_is_told(
+    card: FakeTunableGpuDevice, notes: Notes, caplog: pytest.LogCaptureFixture
+) -> None:
     with turning(notes, CAP).of(whole(card)):
         card.limit_w = 300
     assert (card.limit_w, notes.any()) == (300, False)
+    assert "is left with power_limit_w 300, which somebody else has set since; it was 400 before" in caplog.text
 
 
 def test_the_next_run_sets_back_what_a_dead_one_left(
@@ -124,7 +95,7 @@ def test_the_next_run_sets_back_what_a_dead_one_left(
     left_by_a_dead_one(notes, ALL)
     restore_left(FakeGpuDriver(card), notes)
     assert (card.limit_w, set(card.locked_mhz.values()), notes.any()) == (400, {None}, False)
-    assert "by process 1, which was killed" in caplog.text
+    assert f"by process 1 of user {os.geteuid()}, which was killed" in caplog.text
 
 
 def test_who_sets_a_card_that_a_dead_one_left_set_gives_back_what_was_before_both(
@@ -155,7 +126,7 @@ def test_a_note_that_cannot_be_read_is_told_and_turns_nothing(
     card: FakeTunableGpuDevice, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:
     left_by_a_dead_one(notes, CAP)
-    (notes.folder / f"{UUID}.json").write_text("{")
+    notes.path(UUID).write_text("{")
     restore_left(FakeGpuDriver(card), notes)
     assert card.turned == []
     assert "cannot be read" in caplog.text
@@ -197,11 +168,14 @@ def test_the_note_of_a_living_process_is_left_alone_and_told(card: FakeTunableGp
 def test_nothing_is_set_where_nothing_can_be_noted(card: FakeTunableGpuDevice, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     notes = Notes(tmp_path / "file" / "knobs", HERE)
-    with pytest.raises(PreFlightError, match=r"cannot be noted in .*XDG_STATE_HOME"), turning(notes).of(whole(card)):
+    with (
+        pytest.raises(PreFlightError, match=r"cannot be noted, .*LLENERGYMEASURE_LOCKS"),
+        turning(notes).of(whole(card)),
+    ):
         pytest.fail("it was set without a note")
     assert card.turned == []
     (line,) = knob_problems(CAP, (UUID,), FakeGpuDriver(card), notes)
-    assert "cannot be noted in" in line
+    assert "cannot be noted" in line
 
 
 def problems(card: FakeGpuDevice, notes: Notes, wanted: Mapping[Knob, float]) -> tuple[str, ...]:
@@ -247,7 +221,7 @@ def test_without_permission_the_command_that_would_help_is_told(card: FakeTunabl
 
 def test_a_note_has_what_a_reader_needs(card: FakeTunableGpuDevice, notes: Notes) -> None:
     with turning(notes).of(whole(card)):
-        told = json.loads((notes.folder / f"{UUID}.json").read_text())
+        told = json.loads(notes.path(UUID).read_text())
     assert told == {
         "device": UUID,
         "host": {"name": "here", "machine_id": "1", "boot_id": "first boot"},
@@ -255,4 +229,6 @@ def test_a_note_has_what_a_reader_needs(card: FakeTunableGpuDevice, notes: Notes
         "experiment_id": "mine",
         "before": {"power_limit_w": 400.0, "sm_clock_mhz": None, "memory_clock_mhz": None},
         "asked": {"power_limit_w": 250.0, "sm_clock_mhz": 600, "memory_clock_mhz": 900},
+        "read_back": {"power_limit_w": 250.0},
+        "user": os.geteuid(),
     }

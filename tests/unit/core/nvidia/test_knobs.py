@@ -40,6 +40,12 @@ def test_limits_are_set_in_milliwatts_and_clocks_locked_to_one_value(library: Fa
     assert gpu.locked_mhz == {"sm": None, "memory": None}
 
 
+def test_a_limit_is_not_given_free(library: FakeNvml, device: GpuDeviceBase) -> None:
+    with pytest.raises(KnobRefusedError, match="a power limit cannot be given free"):
+        device.turn("power_limit_w", None)
+    assert library.gpus[0].power_limit_w == 500
+
+
 @pytest.mark.parametrize(
     ("code", "told", "is_forbidden"),
     [

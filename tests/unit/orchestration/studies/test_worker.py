@@ -378,8 +378,11 @@ def test_a_damaged_plan_is_refused(bench: Bench, tmp_path: Path, damage: Any, sa
     assert bench.log == []
 
 
+@pytest.mark.parametrize("order", ["blocks", "sequential", "shuffled"])
 @pytest.mark.parametrize("keeps", [True, False])
-def test_what_scatters_is_run_more_often_than_what_does_not(bench: Bench, tmp_path: Path, keeps: bool) -> None:
+def test_what_scatters_is_run_more_often_than_what_does_not(
+    bench: Bench, tmp_path: Path, keeps: bool, order: Any
+) -> None:
     def run(plan: ExperimentPlan) -> RawProcessResult:
         bench.log.append(str(plan.config.name))
         raw = fake_process_result(plan)
@@ -387,7 +390,7 @@ def test_what_scatters_is_run_more_often_than_what_does_not(bench: Bench, tmp_pa
         longer_s = 0.2 if bench.log.count("b") % 2 and plan.config.name == "b" else 0.0
         return raw.model_copy(update={"window_end_s": raw.window_end_s + longer_s})
 
-    execution = StudyExecutionConfig(cycles=3, stop=StopConfig(metric="tokens_per_second", max_cycles=6))
+    execution = StudyExecutionConfig(cycles=3, order=order, stop=StopConfig(metric="tokens_per_second", max_cycles=6))
     given = study_of("a", "b", output_dir=tmp_path if keeps else None, execution=execution)
     study = executed(bench, given, launcher=FakeLauncher(run))
     assert (bench.log.count("a"), bench.log.count("b")) == (3, 6)
