@@ -30,11 +30,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def llem(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Ran]]:
-    """Runs ``llem`` with the arguments given; it measures in this process unless they say otherwise."""
-    monkeypatch.setenv("LLEM_EXECUTION__LAUNCHER", "in_process")
+def plain_llem(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
+    """Runs ``llem`` with the arguments given, and puts back what it set for its process."""
     loggers = {
         name: logging.getLogger(name)
         for name in ("llenergymeasure", "transformers", "huggingface_hub", "accelerate", "torch")
@@ -56,3 +53,10 @@ def llem(
         loggers[name].setLevel(level)
         loggers[name].handlers[:] = handlers
         loggers[name].propagate = propagate
+
+
+@pytest.fixture
+def llem(folder: Path, monkeypatch: pytest.MonkeyPatch, plain_llem: Callable[..., Ran]) -> Callable[..., Ran]:
+    """The same in an empty folder; it measures in this process unless the arguments say otherwise."""
+    monkeypatch.setenv("LLEM_EXECUTION__LAUNCHER", "in_process")
+    return plain_llem

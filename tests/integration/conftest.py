@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from tests.fakes.command import folder, llem
+from tests.fakes.command import folder, llem, plain_llem
 
-__all__ = ["folder", "llem"]
+__all__ = ["folder", "llem", "plain_llem"]
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.command import Ran, folder, llem
+from tests.fakes.command import Ran, folder, llem, plain_llem
 from tests.fakes.model import write_description
 
-__all__ = ["Ran", "folder", "llem"]
+__all__ = ["Ran", "folder", "llem", "plain_llem"]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import yaml
 from llenergymeasure.config.loader import load_study_config
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration.studies.execute import execute_study
-from tests.unit.cli.test_studies import told
+from tests.unit.cli.test_studies import Llem, told
 from tests.unit.orchestration.conftest import Bench
 
 FILE = {
@@ -30,23 +30,21 @@ def ran(folder: Path, errors: bool = False) -> tuple[Path, Path]:
     return file, path
 
 
-def test_what_is_through_is_printed_again_and_nothing_is_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_through_is_printed_again_and_nothing_is_run(tmp_path: Path, plain_llem: Llem) -> None:
     file, path = ran(tmp_path)
     for given in ([], [str(file)]):
-        code, out = told(capsys, "run", "--resume", path, "-q", *given)
+        code, out = told(plain_llem, "run", "--resume", path, "-q", *given)
         assert code == 0, out
         assert "2 experiments, 0 failed" in out
         assert f"results: {path}" in out
-    code, _ = told(capsys, "run", "--resume", path, "--check", "-q", "--export-csv", tmp_path / "a.csv")
+    code, _ = told(plain_llem, "run", "--resume", path, "--check", "-q", "--export-csv", tmp_path / "a.csv")
     assert code == 0
     assert len((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 
-def test_a_failure_is_exit_code_1_also_when_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_exit_code_1_also_when_going_on(tmp_path: Path, plain_llem: Llem) -> None:
     _, path = ran(tmp_path, errors=True)
-    code, out = told(capsys, "run", "--resume", path, "-q")
+    code, out = told(plain_llem, "run", "--resume", path, "-q")
     assert code == 1
     assert "ExperimentError: no" in out
 
@@ -66,11 +64,11 @@ def test_a_failure_is_exit_code_1_also_when_going_on(tmp_path: Path, capsys: pyt
     ],
 )
 def test_a_changed_file_is_refused_with_the_difference(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], said: str
+    tmp_path: Path, plain_llem: Llem, change: dict[str, object], said: str
 ) -> None:
     file, path = ran(tmp_path)
     file.write_text(yaml.safe_dump({**FILE, **change}), encoding="utf-8")
-    code, out = told(capsys, "run", str(file), "--resume", path)
+    code, out = told(plain_llem, "run", str(file), "--resume", path)
     assert code == 2
     assert "the file is another study than the one in the folder" in out
     assert said in out
@@ -86,15 +84,15 @@ def test_a_changed_file_is_refused_with_the_difference(
     ],
 )
 def test_nothing_that_changes_the_study_goes_with_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], said: str
+    tmp_path: Path, plain_llem: Llem, given: list[str], said: str
 ) -> None:
     _, path = ran(tmp_path)
-    code, out = told(capsys, "run", "--resume", path, *given)
+    code, out = told(plain_llem, "run", "--resume", path, *given)
     assert (code, said in out) == (2, True), out
 
 
-def test_sums_are_checked_only_when_going_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out = told(capsys, "run", "--model", "m", "--check")
+def test_sums_are_checked_only_when_going_on(tmp_path: Path, plain_llem: Llem) -> None:
+    code, out = told(plain_llem, "run", "--model", "m", "--check")
     assert (code, "--check goes with --resume DIR" in out) == (2, True)
-    code, out = told(capsys, "run", "--resume", tmp_path)
+    code, out = told(plain_llem, "run", "--resume", tmp_path)
     assert (code, "this is no folder of a study" in out) == (2, True)

@@ -184,11 +184,13 @@ execution: {{cycles: 5, seed: 7}}
     assert (ran.code, ran.err) == (0, "")
     header, _, *lines = ran.out.splitlines()
     assert header.split() == ["#", "precision", "n", "memory", "cautions"]
-    assert [line.split() for line in lines[:4]] == [
-        ["1", "fp32", "1", "fits", "1"], ["2", "bf16", "1", "fits", "1"],
-        ["3", "fp32", "2", "fits", "1"], ["4", "bf16", "2", "fits", "1"],
+    cells = [line.split() for line in lines[:4]]
+    assert [row[:4] for row in cells] == [
+        ["1", "fp32", "1", "fits"], ["2", "bf16", "1", "fits"], ["3", "fp32", "2", "fits"], ["4", "bf16", "2", "fits"],
     ]  # fmt: skip
-    assert lines[4].startswith("1: decoder.top_k changes nothing: ")
+    # Beside what this machine has to say of a precision.
+    (number,) = [line.partition(":")[0] for line in lines if ": decoder.top_k changes nothing: " in line]
+    assert all(number in row[4:] for row in cells)
     assert "runs: 4 configurations, 5 runs each: 20 runs; order: blocks, seed 7" in lines
     assert "time: not known; no study in the output folder has run any of these" in lines
     # 20 runs of 60 kB and little more, and a margin of 50 MB.

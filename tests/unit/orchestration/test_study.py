@@ -286,6 +286,7 @@ def test_an_interrupted_attempt_is_removed_and_finished_ones_stay(
     ]  # fmt: skip
     assert tree(study) == {
         "study.yaml", "plan.json", f"events/{events.name}", "rows/0000.json",
+        ".summary.lock", "summary.csv", "summary.md", "summary.parquet",
         *(f"runs/{slot.name}/attempt-1/{name}" for name in ("DONE", "result.json", "log.txt", *SIDECARS)),
     }  # fmt: skip
     assert ExperimentResult.from_json(slot / "attempt-1").name == "a"

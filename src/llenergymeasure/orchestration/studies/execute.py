@@ -74,6 +74,7 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
             directory.write(plan, config)
             _log.info("what finishes is kept in %s", path)
         of_preflight = {index: each for index, (_, each) in enumerate(found)}
+        running.shown = path
         running.through(directory, plan, of_preflight, options, keeps=parent is not None)
         return running.result(options)
     raise AssertionError("unreachable")
@@ -136,6 +137,7 @@ def _go_on(path: Path, options: RunOptions, running: "_Running", *, check_sums: 
     for index, (chosen, _) in zip(order, found, strict=True):
         _refuse_another(plan.configurations[index], chosen)
     of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}
+    running.shown = path
     running.through(directory, plan, of_preflight, options)
 
 
@@ -167,9 +169,10 @@ def _refuse_another(planned: PlannedConfiguration, chosen: Settled) -> None:
 
 @dataclass
 class _Running:
-    """A study that is being run."""
+    """A study that is being run; ``shown`` is its folder as it was given."""
 
     directory: StudyDirectory | None = None
+    shown: Path | None = None
     plan: StudyPlan | None = None
     work: Work | None = None
 
@@ -209,7 +212,8 @@ class _Running:
         """What there is of the whole study."""
         assert self.plan is not None
         assert self.work is not None
-        return _result(self.directory, self.plan, self.work, options)
+        found = _result(self.directory, self.plan, self.work, options)
+        return found if self.directory is None else found.model_copy(update={"output_dir": self.shown})
 
     def word(self) -> str:
         """What is kept."""
@@ -217,7 +221,7 @@ class _Running:
             return "nothing was kept"
         there = _in_words(self.directory, self.plan, self.work)
         something = "what they left" if there.n_finished or there.n_failed else "only the plan"
-        return "; ".join([f"{there}; {something} is kept in {self.directory.path}", *self.work.problems])
+        return "; ".join([f"{there}; {something} is kept in {self.shown or self.directory.path}", *self.work.problems])
 
 
 @dataclass(frozen=True)
