@@ -34,6 +34,7 @@ from llenergymeasure.results.study.directory import (
 from llenergymeasure.results.study.events import Events
 from llenergymeasure.results.study.rows import leave_row, value_in
 from llenergymeasure.results.study.stopping import StopRule
+from llenergymeasure.results.study.summary import name_of
 from llenergymeasure.results.study.writer import SummaryWriter
 
 _log = logging.getLogger(__name__)
@@ -236,8 +237,7 @@ class StudyWorker:
             _log.error("stopped: %s", self.work.stopped)
 
     def _name_of(self, slot: Slot) -> str:
-        values = self.plan.configurations[slot.configuration].values
-        return str(values["name"] or f"{Path(values['model']).name}-{values['backend']}-{values['precision']}")
+        return name_of(self.plan.configurations[slot.configuration].values)
 
     def _planned(self, slot: Slot, attempt: Path | None) -> ExperimentPlan:
         configuration = self.plan.configurations[slot.configuration]
