@@ -21,6 +21,7 @@ from typing import Any, Self
 import psutil
 
 from llenergymeasure._files import read_regular
+from llenergymeasure.core.baseline import this_host
 from llenergymeasure.orchestration.interruptions import held_back
 
 STALE_S = 60.0
@@ -30,14 +31,6 @@ _MOST_BYTES = 2**16
 # The system works out when a process began from its own start, which moves where the clock is set.
 _SAME_S = 5.0
 _NAME = re.compile(r"(?P<name>.+)\.(?P<number>\d+)")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-def _boot_id() -> str | None:
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip() or None
-    except OSError:
-        return None
 
 
 def _pid_namespace() -> str | None:
@@ -70,7 +63,7 @@ class Worker:
         return cls(
             name=f"{re.sub(r'[^A-Za-z0-9.-]+', '-', host) or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:6]}",
             host=host,
-            boot_id=_boot_id(),
+            boot_id=this_host().boot_id,
             pid=os.getpid(),
             started_s=psutil.Process().create_time(),
             pid_namespace=_pid_namespace(),
@@ -78,7 +71,7 @@ class Worker:
 
     def is_gone(self) -> bool:
         """Whether it is known to have ended; of another host, or another boot of this one, that is not known here."""
-        if (self.host, self.boot_id, self.pid_namespace) != (platform.node(), _boot_id(), _pid_namespace()):
+        if (self.host, self.boot_id, self.pid_namespace) != (platform.node(), this_host().boot_id, _pid_namespace()):
             return False
         try:
             process = psutil.Process(self.pid)
