@@ -25,9 +25,9 @@ from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.environment import EnvironmentSnapshot, GpuInfo
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.persistence import RESULT_FILE, as_written
 from llenergymeasure.results.reading import results_in, rows_in
 from llenergymeasure.results.rows.extraction import ResultRow

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from llenergymeasure._api import run_experiment, run_study
     from llenergymeasure._version import __version__
     from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-    from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
+    from llenergymeasure.domain.experiment import ExperimentResult
+    from llenergymeasure.domain.study.result import StudyResult
 
 __all__ = [
     "ExperimentConfig",
@@ -33,7 +34,7 @@ _HOME = {
     "ExperimentConfig": "config.models",
     "ExperimentResult": "domain.experiment",
     "StudyConfig": "config.models",
-    "StudyResult": "domain.experiment",
+    "StudyResult": "domain.study.result",
     "__version__": "_version",
     "run_experiment": "_api",
     "run_study": "_api",

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.loader import load_experiment_config, load_study_config, study_config
-from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
+from llenergymeasure.config.reading.merging import merged
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.execute import execute_study
 

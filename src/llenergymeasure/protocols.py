@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import ModelDescription, Request, RequestOutput
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
 

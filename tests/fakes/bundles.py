@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.results.aggregation import aggregate_processes
 from llenergymeasure.results.persistence import save_result

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 from jsonschema import Draft202012Validator
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.meaning.schema import result_schema
+from llenergymeasure.domain.result import ExperimentResult
 from tests.fakes.distributions import TOY, lay_down
 
 LLEM = [sys.executable, "-P", "-c", "from llenergymeasure.cli import main; main()"]

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.testing import fake_process_result
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from llenergymeasure.config.execution import Order, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.domain.study_plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.results.study.directory import StudyDirectory, keep_failure
 from llenergymeasure.results.sums import mark_done

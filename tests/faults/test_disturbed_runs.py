@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from tests.fakes.distributions import TOY
 from tests.fakes.faulty import LLEM, arguments, environment, finished, study
 from tests.fakes.model import write_description

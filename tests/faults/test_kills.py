@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure._folders import remove_leftovers
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from tests.fakes.distributions import TOY
 from tests.fakes.effort import PATIENCE_S, examples
 from tests.fakes.faulty import LLEM, arguments, environment, finished, living, study

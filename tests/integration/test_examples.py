@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 
 from llenergymeasure.config.loader import load_experiment_config, load_study_config
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.reading.yaml_file import read_config_file
 from llenergymeasure.config.sweep.looks import is_study
-from llenergymeasure.config.yaml_file import read_config_file
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS
 from tests.fakes.command import Ran

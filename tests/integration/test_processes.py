@@ -22,7 +22,7 @@ from llenergymeasure.config.models import StudyConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.exceptions import ConfigError, ExperimentError
 from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.studies.execute import execute_study
 from llenergymeasure.results.aggregation import aggregate_directory
 from llenergymeasure.results.process_files import read_process_results

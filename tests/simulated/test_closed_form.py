@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import nvmlsim
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.phases import Estimate
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.verification.verify import verify
 from nvmlsim import Counter, Gpu, Scenario, Trace
 from tests.fakes.damages import sums_written

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nvmlsim
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from nvmlsim import Gpu, Scenario, Trace
 from tests.fakes.effort import PATIENCE_S
 from tests.integration.conftest import save_tiny_llama

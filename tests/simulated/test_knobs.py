@@ -15,8 +15,8 @@ import pytest
 
 import nvmlsim
 from llenergymeasure._machine_folder import FOLDER_VARIABLE
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.verification.verify import verify
 from nvmlsim import Fault, Gpu, Scenario, Trace
 from tests.fakes.bundles import bundle_of

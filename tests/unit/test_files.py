@@ -18,10 +18,10 @@ from llenergymeasure._files import (
 )
 from llenergymeasure._folders import working_folder
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.config.yaml_file import read_config_file
+from llenergymeasure.config.reading.yaml_file import read_config_file
 from llenergymeasure.core.prompts.files import read_file
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.processes.handover import PLAN_FILE, handed_over
 from llenergymeasure.orchestration.sidecars import write_sidecars

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 import llenergymeasure
 from llenergymeasure import exceptions, protocols
-from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
+from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import LLEMError, PreFlightError
 from tests.fakes.effort import PATIENCE_S
 

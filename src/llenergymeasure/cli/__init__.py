@@ -36,7 +36,13 @@ _COMMANDS = {
     "pack": "Write a result or a study as one archive.",
 }
 # Commands whose module is in a room.
-_ROOMS = {"cite": "publishing.", "footprint": "publishing.", "pack": "publishing."}
+_ROOMS = {
+    "cite": "publishing.",
+    "footprint": "publishing.",
+    "pack": "publishing.",
+    "studies": "studies.",
+    "worker": "studies.",
+}
 
 
 class _LazyGroup(click.Group):

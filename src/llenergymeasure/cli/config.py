@@ -9,9 +9,9 @@ from llenergymeasure.cli.streams import show
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.introspection import experiment_schema
 from llenergymeasure.config.loader import effective_defaults
+from llenergymeasure.config.reading.sources import user_file_path
 from llenergymeasure.config.sensors import names as sensor_names
 from llenergymeasure.config.sensors import taken_names
-from llenergymeasure.config.sources import user_file_path
 from llenergymeasure.core.backends import engine_names
 from llenergymeasure.core.environment import collect_environment_snapshot
 from llenergymeasure.core.gpu.machine import visible_gpus

@@ -18,7 +18,7 @@ from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.warnings import Verdict, in_words
 from llenergymeasure.orchestration.inspection import Availability
-from llenergymeasure.orchestration.memory_fit import MemoryFit, parts_of
+from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit, parts_of
 from llenergymeasure.results.differences import SettingDifference
 
 _MOST_DIFFERENCES = 5

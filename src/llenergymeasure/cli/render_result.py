@@ -5,9 +5,9 @@ from pathlib import Path
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seconds, wrapped
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import Distribution, counted_devices
 from llenergymeasure.domain.phases import Estimate, PhaseResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 
 

@@ -11,7 +11,7 @@ from llenergymeasure.cli import render_table
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.publishing.footprint import beneath_table, footprint_on_request, requested_terms
 from llenergymeasure.cli.streams import show, tell
-from llenergymeasure.domain.experiment import SCHEMA_REVISION
+from llenergymeasure.domain.result import SCHEMA_REVISION
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.reading import Skipped
 from llenergymeasure.results.rows.columns import FOLDER

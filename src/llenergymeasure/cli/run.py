@@ -12,15 +12,15 @@ import click
 
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
 from llenergymeasure.cli.arguments import Integers, Texts, UserPath
-from llenergymeasure.cli.handing_out import hand_out, hand_out_resumed, hand_out_study
 from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
-from llenergymeasure.cli.render_plan import PlannedStudy, study_plan
-from llenergymeasure.cli.resuming import resumed
+from llenergymeasure.cli.studies.handing_out import hand_out, hand_out_resumed, hand_out_study
+from llenergymeasure.cli.studies.render_plan import PlannedStudy, study_plan
+from llenergymeasure.cli.studies.resuming import resumed
 from llenergymeasure.config.loader import Overrides, load_config
-from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.config.settings import parse_settings, with_axes
-from llenergymeasure.config.sources import environment_source
+from llenergymeasure.config.reading.merging import merged
+from llenergymeasure.config.reading.settings import parse_settings, with_axes
+from llenergymeasure.config.reading.sources import environment_source
 from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.exceptions import config_error
@@ -28,7 +28,8 @@ from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
-from llenergymeasure.orchestration.preflight import ExaminedExperiment, bytes_of_runs, energy_line, examine
+from llenergymeasure.orchestration.preflight.check import bytes_of_runs, energy_line, examine
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.execute import execute_study

@@ -15,7 +15,7 @@ from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.fields import field_of, keys_of, members, model_at, model_in, takes_mapping, takes_null
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.names.secrets import WrittenOut, literal_secrets, without
-from llenergymeasure.config.yaml_file import Location, printable
+from llenergymeasure.config.reading.yaml_file import Location, printable
 from llenergymeasure.exceptions import ConfigError
 
 _Model = TypeVar("_Model", bound=BaseModel)

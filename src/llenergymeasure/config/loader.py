@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.introspection import field_defaults
-from llenergymeasure.config.layers import Layers, Overrides
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
+from llenergymeasure.config.reading.layers import Layers, Overrides
+from llenergymeasure.config.reading.yaml_file import Location, read_config_file
 from llenergymeasure.config.sweep.looks import WHAT_A_STUDY_IS, is_study, seems_a_study
 from llenergymeasure.config.sweep.study import study_of
-from llenergymeasure.config.yaml_file import Location, read_config_file
 from llenergymeasure.exceptions import ConfigError
 
 __all__ = [

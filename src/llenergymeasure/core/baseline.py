@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import math
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import ClassVar, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._host import Host, this_host
 from llenergymeasure._locks import locked
 from llenergymeasure.core.energy_backends.nvml import NVMLBackend
 from llenergymeasure.core.idling.reading import Reading
@@ -29,8 +29,6 @@ _log = logging.getLogger(__name__)
 SPOT_CHECK_S = 5.0
 # Whoever holds the lock reads or writes a file of some hundred bytes.
 _LOCK_PATIENCE_S = 10.0
-_MACHINE_ID = Path("/etc/machine-id")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,30 +100,6 @@ class BaselineCache:
             return None
         bound_w = sum_or_none([self.uncertainty_by_device_w.get(device) for device in devices])
         return replace(self, power_w=power_w, power_uncertainty_w=bound_w, devices=tuple(devices))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Host:
-    """The machine that idles, since it was started: another one's power, or that of another boot, says nothing of it.
-
-    What the system does not tell is None.
-    """
-
-    name: str
-    machine_id: str | None
-    boot_id: str | None
-
-
-def this_host() -> Host:
-    """This machine, by its name, its own number and the number of this boot."""
-    return Host(name=platform.node(), machine_id=_first_line(_MACHINE_ID), boot_id=_first_line(_BOOT_ID))
-
-
-def _first_line(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="ascii").strip() or None
-    except (OSError, ValueError):
-        return None
 
 
 class BaselineStore:

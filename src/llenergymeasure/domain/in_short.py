@@ -6,8 +6,9 @@ from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.warnings import in_words
 
 if TYPE_CHECKING:
-    from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
-    from llenergymeasure.domain.study_summary import MetricSummary, SummaryRow
+    from llenergymeasure.domain.result import ExperimentResult
+    from llenergymeasure.domain.study.result import StudyResult
+    from llenergymeasure.domain.study.summary import MetricSummary, SummaryRow
 
 # Of 24 lines of a terminal.
 _MOST_ROWS = 20

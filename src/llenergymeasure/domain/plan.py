@@ -11,7 +11,7 @@ from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.domain.inference import Prompt
 from llenergymeasure.domain.process import Parallelism
-from llenergymeasure.domain.run_key import RunKey
+from llenergymeasure.domain.study.run_key import RunKey
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.quality import QualityResult
-from llenergymeasure.domain.run_key import RunKey
+from llenergymeasure.domain.study.run_key import RunKey
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight, WindowCounts, counts_between, counts_of

@@ -9,12 +9,12 @@ from llenergymeasure.core.knobs.restoring import restore_left
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
-from llenergymeasure.domain.run_key import RunKey
+from llenergymeasure.domain.study.run_key import RunKey
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.device_locks import devices_of, held
 from llenergymeasure.orchestration.keeping import Kept, keep
 from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, left_whole
 from llenergymeasure.orchestration.processes.launchers import create_launcher

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import first_line
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.orchestration.spare import kept_elsewhere

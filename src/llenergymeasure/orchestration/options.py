@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import ExperimentResult
-from llenergymeasure.orchestration.preflight import ExaminedExperiment, check
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.orchestration.preflight.check import check
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.persistence import JsonRepository

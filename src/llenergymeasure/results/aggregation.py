@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.process import RawProcessResult, Sidecars
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.results.process_files import read_process_results
 from llenergymeasure.results.tables import OUTPUTS_FILE, REQUESTS_FILE, TIMESERIES_FILE, TRACE_FILE

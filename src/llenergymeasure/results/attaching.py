@@ -10,8 +10,8 @@ from pydantic_core import to_json
 from llenergymeasure._files import read_regular
 from llenergymeasure.domain.energy.attached import AttachedLog
 from llenergymeasure.domain.energy.host_energy import HostEnergy
-from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
+from llenergymeasure.domain.result import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.meter_log import LoggedEnergy, MeterLog
 from llenergymeasure.results.persistence import MOST_BYTES, load_result, result_file, result_text

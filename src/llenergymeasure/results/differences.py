@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.rows.settings import flat_settings, same
 
 _WEIGHTS = ("model_revision", "weights_digest", "adapter_digest", "draft_digest")

@@ -7,7 +7,7 @@ from typing import Any
 
 from llenergymeasure._files import write_atomically
 from llenergymeasure._paths import expanded
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.rows.extraction import NoResultError, row_of, setting_columns
 from llenergymeasure.results.rows.frames import csv_lines
 from llenergymeasure.results.rows.table import ResultTable, columns_with

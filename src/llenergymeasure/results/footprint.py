@@ -12,9 +12,9 @@ from pathlib import Path
 
 from llenergymeasure._files import read_regular
 from llenergymeasure.config.base import nearest
-from llenergymeasure.config.user_file import FootprintConfig
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.config.reading.user_file import FootprintConfig
 from llenergymeasure.domain.metrics import EnergyScope, counted_devices
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import config_error
 
 _JOULES_PER_KWH = 3.6e6

@@ -9,7 +9,7 @@ from typing import Any
 from llenergymeasure._files import open_regular
 from llenergymeasure._paths import unnameable
 from llenergymeasure.domain.equivalence import Answers, OutputComparison, compare_outputs
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import config_error, first_line
 from llenergymeasure.results.persistence import RESULT_FILE, load_result
 from llenergymeasure.results.sums import has_sums, problem_of

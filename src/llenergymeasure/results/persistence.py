@@ -17,9 +17,10 @@ from llenergymeasure._files import read_regular, write_atomically
 from llenergymeasure._folders import put_in_place
 from llenergymeasure._paths import expanded, unnameable
 from llenergymeasure._telling import in_a_line, told_values
-from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.meaning.fields import FORMULAS
+from llenergymeasure.domain.result import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError, config_error
+from llenergymeasure.results.attempts import attempt_number, to_be_read
 from llenergymeasure.results.sums import Sums, has_sums, problems_with
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,6 @@ MOST_BYTES = 64 * 2**20
 _MOST_SHOWN = 80
 # From this revision on every result has sums beside it; before, only those of studies.
 _FIRST_WITH_SUMS = 5
-_ATTEMPT = re.compile(r"attempt-(\d+)")
 
 
 class JsonRepository:
@@ -82,7 +82,8 @@ def result_file(path: Path) -> Path:
     """The ``result.json`` that a path means, whether it exists or not.
 
     Args:
-        path: the file itself, the folder that holds it, or that of an experiment in a study: its newest attempt counts.
+        path: the file itself, the folder that holds it, or that of a run of a study, which means the attempt
+            that counts.
 
     Raises:
         ConfigError: the folder of a whole study, one that cannot be looked into, or no path at all.
@@ -101,9 +102,10 @@ def _result_file(path: Path) -> Path:
         return path
     if (path / RESULT_FILE).exists():
         return path / RESULT_FILE
-    attempts = {int(found[1]): child for child in path.iterdir() if (found := _ATTEMPT.fullmatch(child.name))}
-    if attempts:
-        return attempts[max(attempts)] / RESULT_FILE
+    # Of a folder that cannot be looked into this is an error, and not a folder without any.
+    attempts = {number: child for child in path.iterdir() if (number := attempt_number(child.name)) is not None}
+    if (attempt := to_be_read(attempts)) is not None:
+        return attempt / RESULT_FILE
     if (path / RUNS_DIR).is_dir():
         raise _refused(path, f"this is a study; name one of the folders in {path / RUNS_DIR}")
     return path / RESULT_FILE

@@ -8,7 +8,6 @@ import glob
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,10 @@ from typing import TypeVar
 from llenergymeasure._files import read_regular
 from llenergymeasure._paths import expanded, unnameable
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.exceptions import ConfigError, config_error
+from llenergymeasure.results.attempts import DAMAGED_FILE, FAILURE_FILE, attempt_number, to_be_read
 from llenergymeasure.results.persistence import MOST_BYTES, RESULT_FILE, UNFINISHED_FILE, result_of
 from llenergymeasure.results.rows.extraction import NoResultError, ResultRow, row_in
 from llenergymeasure.results.sums import DONE_FILE, Sums
@@ -26,8 +27,6 @@ from llenergymeasure.results.sums import DONE_FILE, Sums
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_FAILURE_FILE = "failure.json"
-_ATTEMPT = re.compile(r"attempt-(\d+)")
 _MOST_SHOWN = 80
 
 
@@ -227,14 +226,17 @@ def _at(path: str) -> Iterator[_Found | Skipped]:
         except OSError as error:
             yield Skipped(Path(folder), f"cannot be looked into: {error.strerror or error}", damaged=True)
             continue
-        attempt = _ATTEMPT.fullmatch(os.path.basename(folder)) is not None and folder != path  # noqa: PTH119
-        if RESULT_FILE in entries:
+        attempt = attempt_number(os.path.basename(folder)) is not None and folder != path  # noqa: PTH119
+        if attempt and DAMAGED_FILE in entries:
+            yield _known_damaged(Path(folder))
+        elif RESULT_FILE in entries:
             yield _Found(f"{folder}/{RESULT_FILE}", sums_needed=attempt and os.path.dirname(folder) != path)  # noqa: PTH120
         elif attempt or UNFINISHED_FILE in entries:
             yield _without_result(Path(folder), set(entries))
         else:
-            attempts = [name for name in entries if _ATTEMPT.fullmatch(name)]
-            names = [max(attempts, key=lambda name: int(name.partition("-")[2]))] if attempts else sorted(entries)
+            attempts = {number: Path(folder, name) for name in entries if (number := attempt_number(name)) is not None}
+            attempt_read = to_be_read(attempts)
+            names = sorted(entries) if attempt_read is None else [attempt_read.name]
             below = [entries[name] for name in names if not name.startswith(".")]
             links = [entry for entry in below if entry.is_symlink() and entry.is_dir()]
             for link in links:
@@ -243,15 +245,25 @@ def _at(path: str) -> Iterator[_Found | Skipped]:
             stack += [entry.path for entry in reversed(below) if entry.is_dir(follow_symlinks=False)]
 
 
+def _known_damaged(folder: Path) -> Skipped:
+    """An attempt that was found damaged when its study went on, and is run again."""
+    try:
+        why = read_regular(folder / DAMAGED_FILE, MOST_BYTES).decode("utf-8", "replace").strip()
+    except OSError as error:
+        why = str(error.strerror or error)
+    said = f"it had finished and was found damaged ({why}); going on with its study runs it again"
+    return Skipped(folder, said, damaged=True)
+
+
 def _without_result(folder: Path, names: set[str]) -> Skipped:
     """Why an attempt gave no result."""
     if UNFINISHED_FILE in names:
         said = f"{UNFINISHED_FILE}: not all of it could be written, so there are no sums to hold it against"
         return Skipped(folder, said, damaged=False)
-    if _FAILURE_FILE not in names:
+    if FAILURE_FILE not in names:
         return Skipped(folder, f"there is no {RESULT_FILE}: it is running, or was ended", damaged=False)
     try:
-        failure = ExperimentFailure.model_validate_json(read_regular(folder / _FAILURE_FILE, MOST_BYTES))
+        failure = ExperimentFailure.model_validate_json(read_regular(folder / FAILURE_FILE, MOST_BYTES))
     except (OSError, ValueError):
-        return Skipped(folder, f"it failed, and {_FAILURE_FILE} cannot be read", damaged=True, failed=True)
+        return Skipped(folder, f"it failed, and {FAILURE_FILE} cannot be read", damaged=True, failed=True)
     return Skipped(folder, f"it failed: {failure.error_type}: {failure.message}", damaged=False, failed=True)

@@ -16,7 +16,6 @@ from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.checkpoint.source import Checkpoint
 from llenergymeasure.core.prompts.tokenise import PreparedRequests
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import (
     InferenceOutput,
     ModelDescription,
@@ -36,6 +35,7 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 

@@ -13,9 +13,9 @@ from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.checkpoint.source import describe_source, packaged_file
 from llenergymeasure.core.session import measure
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import ModelIdentity
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import ExperimentResult
 from tests.integration.conftest import save_tiny_llama
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"

@@ -19,7 +19,8 @@ from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
 from llenergymeasure.core.prompts import template
 from llenergymeasure.core.prompts.fitting import room_of
 from llenergymeasure.exceptions import ConfigError, PreFlightError
-from llenergymeasure.orchestration.preflight import ExaminedExperiment, examine
+from llenergymeasure.orchestration.preflight.check import examine
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from tests.fakes.command import Ran
 from tests.fakes.effort import examples
 from tests.integration.conftest import VOCABULARY, tiny_tokenizer

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.results.sums import mark_done
 from tests.fakes.command import Ran

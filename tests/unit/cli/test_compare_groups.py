@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.persistence import save_result
 from tests.fakes.command import Ran
 from tests.fakes.repeats import group

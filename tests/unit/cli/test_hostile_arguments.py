@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.cli.streams import show
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.persistence import load_result, save_result
 from tests.fakes.command import Ran
 from tests.unit.results.test_outputs import run_with

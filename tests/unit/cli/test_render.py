@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import pytest
 
-from llenergymeasure.cli import render, render_result, render_summary
+from llenergymeasure.cli import render, render_result
 from llenergymeasure.cli.render import memory_lines
+from llenergymeasure.cli.studies import render_summary
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.memory.free import FreeMemory
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
 from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
@@ -28,9 +28,11 @@ from llenergymeasure.domain.metrics import (
 )
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.quality import QualityResult
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.orchestration.inspection import Availability
-from llenergymeasure.orchestration.memory_fit import MemoryFit
+from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit
 from llenergymeasure.testing import fake_environment, fake_process_result
 
 Source = Literal["counter", "integrated", "modelled"]

@@ -13,9 +13,9 @@ import pytest
 
 from llenergymeasure.cli import render_result
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, EnergySource
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.results.sums import mark_done
 from llenergymeasure.testing import fake_process_result

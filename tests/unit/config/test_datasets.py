@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from llenergymeasure.config.loader import load_experiment_config
-from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.config.random_prompts import LengthConfig, RandomPromptsConfig
+from llenergymeasure.config.reading.merging import merged
 from llenergymeasure.exceptions import ConfigError
 from tests.unit.config.conftest import WriteConfig
 

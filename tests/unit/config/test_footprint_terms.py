@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from llenergymeasure.config.loader import load_experiment_config
-from llenergymeasure.config.sources import environment_source, footprint_terms, user_file_path
+from llenergymeasure.config.reading.sources import environment_source, footprint_terms, user_file_path
 from llenergymeasure.exceptions import ConfigError
 
 

@@ -13,8 +13,8 @@ from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.config.introspection import experiment_schema, field_defaults
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config, load_study_config
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
-from llenergymeasure.config.settings import parse_settings
-from llenergymeasure.config.sources import environment_source
+from llenergymeasure.config.reading.settings import parse_settings
+from llenergymeasure.config.reading.sources import environment_source
 from llenergymeasure.config.sweep.looks import GRAMMAR
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ConfigError

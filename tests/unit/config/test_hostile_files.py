@@ -27,10 +27,10 @@ from llenergymeasure.config.engines import ENGINE_SECTIONS
 from llenergymeasure.config.introspection import experiment_schema, field_test_values
 from llenergymeasure.config.loader import Overrides, load_config, load_experiment_config
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, StudyConfig, measurement_config_hash
-from llenergymeasure.config.sources import user_source
+from llenergymeasure.config.reading.sources import user_source
+from llenergymeasure.config.reading.user_file import UserConfig
+from llenergymeasure.config.reading.yaml_file import printable
 from llenergymeasure.config.sweep.looks import WHAT_A_STUDY_IS
-from llenergymeasure.config.user_file import UserConfig
-from llenergymeasure.config.yaml_file import printable
 from llenergymeasure.exceptions import ConfigError
 from tests.fakes.effort import PATIENCE_S
 from tests.unit.config.conftest import WriteConfig

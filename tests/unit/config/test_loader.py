@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from llenergymeasure.config.base import nearest
 from llenergymeasure.config.loader import load_experiment_config, load_study_config
-from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, QualityConfig, StudyConfig
+from llenergymeasure.config.reading.merging import merged
 from llenergymeasure.config.sweep.looks import WHAT_A_STUDY_IS
 from llenergymeasure.exceptions import ConfigError
 from tests.fakes.effort import examples

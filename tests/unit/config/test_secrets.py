@@ -19,8 +19,8 @@ from llenergymeasure.config.models import (
     measurement_config_hash,
 )
 from llenergymeasure.config.names.in_use import in_use
-from llenergymeasure.config.settings import parse_settings
-from llenergymeasure.config.sources import environment_source
+from llenergymeasure.config.reading.settings import parse_settings
+from llenergymeasure.config.reading.sources import environment_source
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from tests.unit.config.conftest import WriteConfig
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llenergymeasure.config.settings import parse_settings, with_axes
+from llenergymeasure.config.reading.settings import parse_settings, with_axes
 from llenergymeasure.exceptions import ConfigError
 from tests.unit.config.conftest import calm
 

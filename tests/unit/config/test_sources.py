@@ -21,7 +21,7 @@ from llenergymeasure.config.models import (
     measurement_config_hash,
 )
 from llenergymeasure.config.names.in_use import in_use
-from llenergymeasure.config.sources import environment_source, user_file_path
+from llenergymeasure.config.reading.sources import environment_source, user_file_path
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from tests.unit.config.conftest import WriteConfig
 from tests.unit.conftest import WriteUserFile

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llenergymeasure._host import Host, this_host
 from llenergymeasure.core.baseline import (
     BaselineCache,
     BaselineStore,
-    Host,
     create_energy_breakdown,
     measure_baseline_power,
-    this_host,
 )
 from llenergymeasure.core.idling.reading import Reading
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement

@@ -19,11 +19,11 @@ from llenergymeasure.core.prompts.tokenise import PreparedRequests
 from llenergymeasure.core.session import measure_here, run_session
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import InferenceOutput, ModelIdentity, Prompt, Request, RequestOutput
 from llenergymeasure.domain.metrics import FlopsResult
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError, ExperimentError, PreFlightError

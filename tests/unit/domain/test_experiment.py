@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from llenergymeasure.domain.assembly import distinct_samples
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, RawProcessResult, StudyResult
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
@@ -22,6 +21,9 @@ from llenergymeasure.domain.metrics import (
     ThermalThrottleInfo,
     WarmupResult,
 )
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from tests.fakes.effort import examples

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.domain.study_summary import MetricSummary, StudySummary, SummaryRow
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.result import StudyResult
+from llenergymeasure.domain.study.summary import MetricSummary, StudySummary, SummaryRow
 from llenergymeasure.testing import fake_process_result
 
 

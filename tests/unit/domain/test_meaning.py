@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.meaning.fields import FIELDS, FORMULAS, definitions_in, rests_on
 from llenergymeasure.domain.meaning.schema import classes_of, places_of, result_schema
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.results.persistence import as_written
 from llenergymeasure.testing import fake_process_result
 from tests.fakes.effort import examples

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.phases import PhaseWindow, mean_with_interval, phases_of
+from llenergymeasure.domain.result import ExperimentResult
 from tests.unit.domain.conftest import MakeProcess
 
 # The 97.5 % point of Student's t with 2 degrees of freedom, from any table.

@@ -8,7 +8,7 @@ import pytest
 
 from llenergymeasure.config.execution import ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
-from llenergymeasure.domain.study_plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
 from llenergymeasure.exceptions import ConfigError
 
 

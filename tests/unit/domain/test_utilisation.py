@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from llenergymeasure.domain.environment import EnvironmentSnapshot, GpuInfo
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.metrics import FlopsResult, FlopsTerms
+from llenergymeasure.domain.result import ExperimentResult
 from tests.unit.domain.conftest import MakeProcess, gpu, request
 
 of = ExperimentResult.from_processes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import FLAGS, UNNAMED, MeasurementWarning, Validity, validity_of
 from tests.unit.domain.conftest import MakeProcess, gpu
 

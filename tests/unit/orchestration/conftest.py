@@ -11,7 +11,7 @@ from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.testing import FakeClock, FakeLauncher, fake_process_result
 
 

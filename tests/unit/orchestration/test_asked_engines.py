@@ -11,7 +11,7 @@ from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, Stu
 from llenergymeasure.exceptions import BackendError, PreFlightError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.preflight import check, examine
+from llenergymeasure.orchestration.preflight.check import check, examine
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.importing import problem_of_importing
 from llenergymeasure.orchestration.studies.execute import execute_study

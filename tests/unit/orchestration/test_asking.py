@@ -7,7 +7,7 @@ import pytest
 
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 from llenergymeasure.exceptions import ForeignExitError, PreFlightError
-from llenergymeasure.orchestration.preflight import examine
+from llenergymeasure.orchestration.preflight.check import examine
 from llenergymeasure.orchestration.processes.asking import Asking
 from tests.fakes.model import write_description
 

@@ -9,9 +9,9 @@ import pytest
 
 from llenergymeasure._files import write_atomically
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration import keeping, spare
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, hand_back, handed_back

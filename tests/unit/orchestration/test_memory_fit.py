@@ -9,7 +9,7 @@ from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.memory.free import FreeMemory
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import MemoryEstimate
-from llenergymeasure.orchestration.memory_fit import MemoryFit, fit_on_gpus, memory_fit, parts_of
+from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit, fit_on_gpus, memory_fit, parts_of
 
 ESTIMATE = MemoryEstimate(weights_mb=6000.0, kv_cache_mb=2000.0, activations_mb=500.0, overhead_mb=700.0)
 

@@ -21,7 +21,7 @@ from llenergymeasure.domain.inference import ChatMessage, Prompt
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from llenergymeasure.orchestration import preflight, prompt_check
-from llenergymeasure.orchestration.preflight import check, energy_line, examine
+from llenergymeasure.orchestration.preflight.check import check, energy_line, examine
 from llenergymeasure.testing.fakes import words_as_tokens
 from tests.fakes.model import write_description
 

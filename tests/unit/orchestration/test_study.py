@@ -28,9 +28,9 @@ from llenergymeasure.config.models import (
     WarmupConfig,
     measurement_config_hash,
 )
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import BackendError, ExperimentError, PreFlightError, TimedOutError
 from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.execute import execute_study

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from llenergymeasure.config.models import ExperimentConfig, QualityConfig
 from llenergymeasure.domain.energy.calibration import Calibration, ReadingProperties
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.domain.experiment import SCHEMA_REVISION
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity, RequestOutput, tokens_digest
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
@@ -26,6 +25,7 @@ from llenergymeasure.domain.phases import PhaseWindow, phases_of
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.quality import QualityResult
+from llenergymeasure.domain.result import SCHEMA_REVISION
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.orchestration.sidecars import write_sidecars

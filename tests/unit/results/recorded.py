@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.meaning.fields import FORMULAS
 from llenergymeasure.domain.meaning.schema import classes_of
+from llenergymeasure.domain.result import SCHEMA_REVISION, ExperimentResult
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 from llenergymeasure.cli.attach import attach_command
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.attaching import attach_log
 from llenergymeasure.results.meter_log import MeterLog

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.differences import SettingDifference, differing_settings
 from tests.unit.results.test_outputs import run_with
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.export import ArrivingCsv, export_csv
 from llenergymeasure.results.rows.table import columns_with
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from llenergymeasure.config.user_file import FootprintConfig
+from llenergymeasure.config.reading.user_file import FootprintConfig
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.footprint import (
     Footprint,

@@ -11,11 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import SCHEMA_REVISION
 from llenergymeasure.domain.meaning.fields import FORMULAS, definitions_in
 from llenergymeasure.domain.meaning.schema import result_schema
 from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import SCHEMA_REVISION
 from llenergymeasure.domain.trace import DeviceTrace, Reading, Readings
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.sidecars import write_sidecars

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import Sidecars
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.outputs import compare_runs, read_outputs
 from llenergymeasure.results.persistence import save_result

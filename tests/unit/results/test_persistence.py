@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from llenergymeasure._files import write_atomically
 from llenergymeasure._folders import working_folder
-from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
+from llenergymeasure.domain.result import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.protocols import ResultsRepository
 from llenergymeasure.results.persistence import (

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.results.reading import Skipped, results_in, rows_in

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.outputs import read_outputs
 from llenergymeasure.results.persistence import load_result, save_result

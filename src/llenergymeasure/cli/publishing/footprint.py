@@ -11,8 +11,8 @@ from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
 from llenergymeasure.cli.text import LABEL, NONE, number, wrapped
-from llenergymeasure.config.sources import footprint_terms
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.config.reading.sources import footprint_terms
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import Verdict, in_words
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.footprint import Footprint, FootprintTerms, energy_together_j

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.engines import registry
+from llenergymeasure.config.reading.yaml_file import Location, printable
 from llenergymeasure.config.sweep.keys import Given, Key, Problems, engine_of, given_in, kind_of
 from llenergymeasure.config.sweep.ranges import is_range, values_of
-from llenergymeasure.config.yaml_file import Location, printable
 from llenergymeasure.exceptions import ConfigError
 
 BACKEND: Key = ("backend",)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llenergymeasure.config.engines import registry
-from llenergymeasure.config.layers import sections_elsewhere
-from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.reading.layers import sections_elsewhere
+from llenergymeasure.config.reading.merging import merged
+from llenergymeasure.config.reading.yaml_file import Location
 from llenergymeasure.config.sweep.axes import Axis, axes_in
 from llenergymeasure.config.sweep.exclusions import Exclusion, exclusions_in
 from llenergymeasure.config.sweep.keys import OF_THE_STUDY, Problems
 from llenergymeasure.config.sweep.looks import GRAMMAR, has_list_for_value, meant_by
-from llenergymeasure.config.yaml_file import Location
 
 # What a study has beside common fields.
 STUDY_FIELDS = (*sorted(OF_THE_STUDY), "left_out")

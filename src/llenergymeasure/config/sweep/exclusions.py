@@ -9,9 +9,9 @@ from llenergymeasure.config.engines import registry
 from llenergymeasure.config.experiment import ExperimentConfig
 from llenergymeasure.config.fields import keys_of, model_in, type_of
 from llenergymeasure.config.measurement import PhasesConfig
+from llenergymeasure.config.reading.yaml_file import Location
 from llenergymeasure.config.sweep.keys import Given, Key, Problems, engine_of, given_in, kind_of
 from llenergymeasure.config.workload import DatasetConfig
-from llenergymeasure.config.yaml_file import Location
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import lines_of, messages_of, name_of, validated
-from llenergymeasure.config.layers import Layers
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.config.sources import Source
+from llenergymeasure.config.reading.layers import Layers
+from llenergymeasure.config.reading.sources import Source
+from llenergymeasure.config.reading.yaml_file import Location
 from llenergymeasure.config.sweep.axes import Field
 from llenergymeasure.config.sweep.grid import Combination, Grid
 from llenergymeasure.config.sweep.keys import canonical_key
-from llenergymeasure.config.yaml_file import Location
 from llenergymeasure.exceptions import ConfigError
 
 # Of a combination that cannot be, and of a grid all of whose combinations cannot.

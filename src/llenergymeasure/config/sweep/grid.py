@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llenergymeasure.config.merging import merged
+from llenergymeasure.config.reading.merging import merged
 from llenergymeasure.config.sweep.axes import BACKEND, Axis, Field
 from llenergymeasure.config.sweep.keys import Key
 from llenergymeasure.config.sweep.ranges import MOST_VALUES as MOST_COMBINATIONS

@@ -10,8 +10,8 @@ from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import unknown_key
 from llenergymeasure.config.experiment import ExperimentConfig
 from llenergymeasure.config.fields import field_of, keys_of, members, model_in, takes_mapping
+from llenergymeasure.config.reading.yaml_file import Location, printable
 from llenergymeasure.config.sweep.ranges import is_range
-from llenergymeasure.config.yaml_file import Location, printable
 
 # A field by the names of its sections and its own.
 Key = tuple[str, ...]

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 from pydantic_core import to_jsonable_python
 
 from llenergymeasure.config.base import ConfigModel
-from llenergymeasure.config.yaml_file import printable
+from llenergymeasure.config.reading.yaml_file import printable
 
 _IN_WORDS = {"invalid": "cannot be", "excluded": "excluded", "equal": "equal to another"}
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import lines_of, name_of, validated
-from llenergymeasure.config.layers import Layers, OfStudy
-from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.config.sources import Source
+from llenergymeasure.config.reading.layers import Layers, OfStudy
+from llenergymeasure.config.reading.merging import merged
+from llenergymeasure.config.reading.sources import Source
+from llenergymeasure.config.reading.yaml_file import Location
 from llenergymeasure.config.sweep.document import STUDY_FIELDS, Document
 from llenergymeasure.config.sweep.equal import distinct, flat
 from llenergymeasure.config.sweep.failures import Ground
@@ -16,7 +17,6 @@ from llenergymeasure.config.sweep.keys import OF_THE_STUDY
 from llenergymeasure.config.sweep.ranges import MOST_VALUES as MOST_CONFIGURATIONS
 from llenergymeasure.config.sweep.survey import Survey, surveyed
 from llenergymeasure.config.sweep.varied import varied_in
-from llenergymeasure.config.yaml_file import Location
 
 # Runs of each configuration where what varies made them and nothing says how many.
 CYCLES_OF_A_SWEEP = 5

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.reading.merging import merged
 from llenergymeasure.config.sweep.exclusions import Exclusion, Exclusions
 from llenergymeasure.config.sweep.failures import Failures, Ground
 from llenergymeasure.config.sweep.grid import Combination, Grid

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llenergymeasure.config.engines import registry
-from llenergymeasure.config.layers import Layers, choices
+from llenergymeasure.config.reading.layers import Layers, choices
+from llenergymeasure.config.reading.yaml_file import Location
 from llenergymeasure.config.sweep.axes import Axis, Field
 from llenergymeasure.config.sweep.document import Document
 from llenergymeasure.config.sweep.grid import Grid
 from llenergymeasure.config.sweep.keys import Key, canonical_key
-from llenergymeasure.config.yaml_file import Location
 
 
 @dataclass(frozen=True)

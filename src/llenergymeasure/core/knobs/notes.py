@@ -16,9 +16,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from llenergymeasure._files import open_regular, written_atomically
+from llenergymeasure._host import Host, this_host
 from llenergymeasure._machine_folder import FOLDER_VARIABLE, lock_folder, locked_among_users, made_for_all
 from llenergymeasure.config.device import Knob
-from llenergymeasure.core.baseline import Host, this_host
 
 _log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llenergymeasure.domain.experiment import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.domain.meaning.base import Meaning
 from llenergymeasure.domain.meaning.fields import FIELDS, FORMULAS
+from llenergymeasure.domain.result import SCHEMA_REVISION, ExperimentResult
 
 _LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

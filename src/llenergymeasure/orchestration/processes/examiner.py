@@ -22,8 +22,9 @@ from llenergymeasure.core.settling import AskedHere
 from llenergymeasure.exceptions import ForeignExitError, LLEMError, contained, in_one_line
 from llenergymeasure.orchestration.calibrating import GPU, calibrated_here, load_problem
 from llenergymeasure.orchestration.inspection import engine_status
-from llenergymeasure.orchestration.preflight import EXAMINED, VISIBLE, examined_here
-from llenergymeasure.orchestration.prompt_check import PromptChecks
+from llenergymeasure.orchestration.preflight.engine import examined_here
+from llenergymeasure.orchestration.preflight.examined import EXAMINED, VISIBLE
+from llenergymeasure.orchestration.preflight.prompt_check import PromptChecks
 from llenergymeasure.orchestration.quiet import keep_quiet, quieten_others
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from llenergymeasure._telling import told_values
 from llenergymeasure.config.models import StudyConfig
-from llenergymeasure.domain.study_plan import StudyPlan
+from llenergymeasure.domain.study.plan import StudyPlan
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.processes.asking import Asking

@@ -21,7 +21,7 @@ from typing import Any, Self
 import psutil
 
 from llenergymeasure._files import read_regular
-from llenergymeasure.core.baseline import this_host
+from llenergymeasure._host import this_host
 from llenergymeasure.orchestration.interruptions import held_back
 
 STALE_S = 60.0

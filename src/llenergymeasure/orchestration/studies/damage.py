@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from llenergymeasure.domain.study_plan import Slot, StudyPlan
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.persistence import RESULT_FILE
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory

@@ -12,19 +12,22 @@ from llenergymeasure._folders import working_folder
 from llenergymeasure._telling import told_values
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.core.settling import Settled
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult, StudyResult
-from llenergymeasure.domain.study_plan import PlannedConfiguration, StudyPlan
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan
+from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.attempt import examined
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
-from llenergymeasure.orchestration.preflight import ExaminedExperiment, check_room
+from llenergymeasure.orchestration.preflight.check import check_room
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.studies.changed import refuse_another_study
 from llenergymeasure.orchestration.studies.damage import damaged
 from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.orchestration.studies.slot_attempt import Work
 from llenergymeasure.orchestration.studies.standing import unfinished_like
-from llenergymeasure.orchestration.studies.worker import StudyWorker, Work
+from llenergymeasure.orchestration.studies.worker import StudyWorker
 from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure, mark_damaged
 from llenergymeasure.results.study.rows import StudyRows, with_those_kept_here

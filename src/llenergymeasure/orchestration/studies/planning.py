@@ -8,7 +8,7 @@ from llenergymeasure._version import __version__
 from llenergymeasure.config.execution import Order
 from llenergymeasure.config.models import StudyConfig, measurement_config_hash
 from llenergymeasure.core.settling import Settled
-from llenergymeasure.domain.study_plan import PlannedConfiguration, StudyPlan, slots_in_order
+from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan, slots_in_order
 
 
 def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -> StudyPlan:

@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from llenergymeasure.domain.experiment import ExperimentFailure
-from llenergymeasure.domain.study_plan import Slot, StudyPlan
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
+from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.studies.claims import Worker, holder_in
+from llenergymeasure.results.attempts import attempts_in
 from llenergymeasure.results.persistence import RUNS_DIR
 from llenergymeasure.results.study.directory import (
     CLAIMS_DIR,
@@ -20,7 +21,6 @@ from llenergymeasure.results.study.directory import (
     STUDY_FILE,
     SlotState,
     StudyDirectory,
-    attempts_in,
     digest_in,
     kept_failure,
 )

@@ -1,40 +1,26 @@
 """One worker on a study: it takes what nobody has, runs it, and goes on until nothing is left."""
 
-import contextlib
 import logging
 import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from llenergymeasure._telling import told
-from llenergymeasure.core.settling import Settled
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
-from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.domain.study_plan import Slot, StudyPlan
-from llenergymeasure.exceptions import ConfigError, ExperimentError
-from llenergymeasure.orchestration.attempt import kept_of, measured, planned
-from llenergymeasure.orchestration.interruptions import held_back
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
+from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.preflight import ExaminedExperiment
-from llenergymeasure.orchestration.status import add_to_log
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
 from llenergymeasure.orchestration.studies.gap import Gap, standing_of
+from llenergymeasure.orchestration.studies.slot_attempt import Attempts, SupersededError, Work
 from llenergymeasure.results.comparing.metrics import METRICS
-from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.study.directory import (
-    BASELINE_FILE,
     CLAIMS_DIR,
     EVENTS_DIR,
-    FAILURE_FILE,
     StudyDirectory,
-    keep_failure,
 )
 from llenergymeasure.results.study.events import Events
-from llenergymeasure.results.study.rows import leave_row, value_in
+from llenergymeasure.results.study.rows import value_in
 from llenergymeasure.results.study.stopping import StopRule
-from llenergymeasure.results.study.summary import name_of
 from llenergymeasure.results.study.writer import SummaryWriter
 
 _log = logging.getLogger(__name__)
@@ -42,31 +28,6 @@ _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"\d+")
 # How often a worker with nothing to do looks whether those who have the rest are still alive.
 _POLL_S, _MOST_POLL_S = 2.0, 30.0
-
-
-class SupersededError(ExperimentError):
-    """Another worker took over what this one was doing."""
-
-
-@dataclass
-class Work:
-    """What one worker did, as it goes on.
-
-    ``results`` and ``failures`` are kept here where no files keep them, by their slots: of a study that is not to be
-    written, or of what its folder could not take. ``stopped`` says why it ended early.
-    """
-
-    n_finished: int = 0
-    n_failed: int = 0
-    results: dict[int, ExperimentResult] = field(default_factory=dict)
-    failures: dict[int, ExperimentFailure] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    stopped: str | None = None
-
-    def trouble(self, problem: str) -> None:
-        """Something could not be written where it belongs."""
-        self.problems.append(problem)
-        _log.error("%s", problem)
 
 
 @dataclass
@@ -120,6 +81,7 @@ class StudyWorker:
                                   self.options.now)  # fmt: skip
             self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
             self._claims = claims
+            self._attempts = Attempts(self.directory, self.plan, self.examined, self.options, self.keeps, self.work)
             self._summary = SummaryWriter(self.directory, self.plan) if self.keeps else None
             self._rule = StopRule(self.plan, self._value)
             uuids = sorted({uuid for each in self.examined.values() for uuid in each.devices or ()})
@@ -212,10 +174,10 @@ class StudyWorker:
             _log.info("%s", ended)
             self._events.add("rested", until=ended)
         self._n_begun += 1
-        name = self._name_of(slot)
+        name = self._attempts.name_of(slot)
         _log.info("experiment %d of %d: %s", slot.slot + 1, len(self.plan.slots), name)
         self._events.add("start", slot=slot.slot, claim=claim.number)
-        failure = self._attempt(slot, claim)
+        failure = self._attempts.once(slot, claim)
         if self._summary is not None:
             self._summary.written_if_due()
         if failure is None or isinstance(failure, SupersededError):
@@ -235,95 +197,3 @@ class StudyWorker:
                 f"execution.stop_after_failures is {most}"
             )
             _log.error("stopped: %s", self.work.stopped)
-
-    def _name_of(self, slot: Slot) -> str:
-        return name_of(self.plan.configurations[slot.configuration].values)
-
-    def _planned(self, slot: Slot, attempt: Path | None) -> ExperimentPlan:
-        configuration = self.plan.configurations[slot.configuration]
-        chosen = Settled(configuration.config(self.plan.execution.of_one), configuration.as_given)
-        baseline = self.directory.path / BASELINE_FILE
-        return planned(
-            chosen, self.examined[slot.configuration], self.options, attempt, baseline, self.plan.key_of(slot)
-        )
-
-    def _attempt(self, slot: Slot, claim: Claim) -> ExperimentFailure | SupersededError | None:
-        """Run an experiment once; why there is no result of it."""
-        attempt = self.directory.new_attempt(self.plan, slot) if self.keeps else None
-        n_before = self.work.n_finished
-        interruption: KeyboardInterrupt | SystemExit | None = None
-        try:
-            with self._removed_when_interrupted(slot, attempt, lambda: self.work.n_finished > n_before):
-                plan = self._planned(slot, attempt)
-                raws, interruption = measured(plan, self.options)
-                if claim.is_superseded():
-                    raise SupersededError("another worker took over while this one stood still")
-                with held_back():
-                    kept = kept_of(plan, raws, self.options, lambda folder: folder)
-                    self.work.n_finished += 1
-                    if kept.directory != attempt or not self.keeps:
-                        self.work.results[slot.slot] = kept.result
-                    if self.options.arrivals is not None:
-                        self.options.arrivals.finished(kept.result)
-                    if kept.problem is not None:
-                        # Unlike a single one's the folder stays.
-                        stays = attempt is not None and kept.directory is None
-                        left = f"; what could be written of it is in {attempt}" if stays else ""
-                        self.work.trouble(f"{kept.problem}{left}")
-                    if kept.directory is not None and self.keeps:
-                        # What a row is made of lies there: where it cannot be written, it is made when it is asked for.
-                        with contextlib.suppress(ConfigError, OSError):
-                            leave_row(self.directory, self.plan, slot)
-                if interruption is not None:
-                    raise interruption
-        except SupersededError as error:
-            _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
-            if attempt is not None:
-                shutil.rmtree(attempt, ignore_errors=True)
-            if interruption is not None:
-                raise interruption from None
-            return error
-        except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
-            _log.debug("its traceback", exc_info=error)
-            failure = self._failed(slot, attempt, error)
-            if interruption is not None:
-                raise interruption from None
-            return failure
-        return None
-
-    def _failed(self, slot: Slot, attempt: Path | None, error: Exception) -> ExperimentFailure:
-        failure = ExperimentFailure(
-            slot=slot.slot,
-            name=told(self._name_of(slot)),
-            measurement_config_hash=self.plan.hash_of(slot),
-            error_type=type(error).__name__,
-            message=told(str(error)),
-        )
-        with held_back():
-            self.work.n_failed += 1
-            if attempt is None:
-                self.work.failures[slot.slot] = failure
-                return failure
-            add_to_log(attempt / LOG_FILE, f"{failure.error_type}: {failure.message}")
-            try:
-                keep_failure(failure, attempt)
-            except OSError as why:
-                self.work.failures[slot.slot] = failure
-                reason = why.strerror or why
-                self.work.trouble(f"that {failure.name} failed cannot be written: {FAILURE_FILE}: {reason}")
-        return failure
-
-    @contextlib.contextmanager
-    def _removed_when_interrupted(
-        self, slot: Slot, attempt: Path | None, is_through: Callable[[], bool]
-    ) -> Iterator[None]:
-        """An attempt that is interrupted leaves nothing, unless it was through."""
-        try:
-            yield
-        except (KeyboardInterrupt, SystemExit) as error:
-            if attempt is not None and not is_through():
-                shutil.rmtree(attempt, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    attempt.parent.rmdir()
-                error.add_note(f"{self._name_of(slot)}, which was running, was removed")
-            raise

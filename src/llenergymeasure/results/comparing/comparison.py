@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.meaning.fields import rests_on
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.exceptions import ComparisonRefusedError, config_error
 from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, objections

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.differences import settings_of

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import Distribution
+from llenergymeasure.domain.result import ExperimentResult
 
 _Read = Callable[[ExperimentResult], float | None]
 _KINDS, _FIGURES = ("ttft", "tpot", "itl", "e2e"), ("mean", "p50", "p90", "p95", "p99")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.comparing.groups import Group, by_configuration
 from llenergymeasure.results.reading import Skipped, files_in, results_of

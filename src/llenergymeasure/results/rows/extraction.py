@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from llenergymeasure.domain.energy.provenance import energy_origin, is_modelled
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import flag_of, validity_of_energy
 from llenergymeasure.results.persistence import SCHEMA_VERSION, as_written, name_model_facts
 from llenergymeasure.results.rows.columns import FIGURES, FIXED, SETTINGS, Value

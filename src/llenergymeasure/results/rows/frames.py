@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from llenergymeasure._telling import told
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import config_error, first_line
 from llenergymeasure.results.rows.extraction import row_of
 from llenergymeasure.results.rows.table import ResultTable

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llenergymeasure._files import read_regular
 from llenergymeasure._paths import expanded
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.persistence import RESULT_FILE, RUNS_DIR, result_file
 from llenergymeasure.results.reading import ResultFile, Skipped, files_in, refuse_damaged, results_of

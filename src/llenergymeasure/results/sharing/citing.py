@@ -8,7 +8,7 @@ from datetime import datetime
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.repeats import Configuration, span
 from llenergymeasure.results.sharing.sentences import OF_A_RUN, OF_A_SETUP

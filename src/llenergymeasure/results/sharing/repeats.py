@@ -4,9 +4,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from llenergymeasure.domain.energy.provenance import is_modelled
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.metrics import counted_devices
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.results.sharing.sentences import figure, machine
 from llenergymeasure.results.statistics import LEAST_RUNS, runs, summary

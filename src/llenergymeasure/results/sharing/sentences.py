@@ -8,8 +8,8 @@ from typing import Any
 
 from llenergymeasure.domain.energy.provenance import is_modelled
 from llenergymeasure.domain.energy.scopes import SCOPE_NAMES
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 
 _THOUSAND = 1000

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llenergymeasure.domain.study_summary import RatioSummary
+from llenergymeasure.domain.study.summary import RatioSummary
 from llenergymeasure.results.ratios import Judgement, Ratio, judged, paired, unpaired
 from llenergymeasure.results.study.alike import kinds_in, unlike, value_in
 from llenergymeasure.results.study.rows import SlotRow

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.meaning.fields import rests_on
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.comparing.facts import devices_of, scopes_of, sensors_of
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 

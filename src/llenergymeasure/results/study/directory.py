@@ -4,7 +4,6 @@ import contextlib
 import enum
 import itertools
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,19 +17,16 @@ from pydantic import TypeAdapter, ValidationError
 from llenergymeasure._files import flush_files, open_regular, read_regular, write_atomically
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.config.models import StudyConfig
-from llenergymeasure.domain.experiment import ExperimentFailure
-from llenergymeasure.domain.study_plan import Slot, StudyPlan
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
+from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.attempts import DAMAGED_FILE, FAILURE_FILE, attempt_name, attempts_in, counted
 from llenergymeasure.results.persistence import RUNS_DIR
-from llenergymeasure.results.sums import DONE_FILE
 
-PLAN_FILE, STUDY_FILE, FAILURE_FILE = "plan.json", "study.yaml", "failure.json"
-# In an attempt that had finished, and is no longer what it was.
-DAMAGED_FILE = "DAMAGED"
+PLAN_FILE, STUDY_FILE = "plan.json", "study.yaml"
 CLAIMS_DIR, EVENTS_DIR = "claims", "events"
 BASELINE_FILE = "baseline.json"
 PLAN_VERSION = 1
-_ATTEMPT = re.compile(r"attempt-(\d+)")
 _PLAN = TypeAdapter(StudyPlan)
 # A hundred thousand configurations of some three kilobytes.
 _MOST_BYTES = 512 * 2**20
@@ -50,8 +46,8 @@ class SlotState(enum.Enum):
 class FoundSlot:
     """What lies in the folder of a slot.
 
-    ``attempt`` is the folder of the attempt that counts: the newest that is finished, or else the newest that failed.
-    ``n_failed`` attempts have left word that they failed.
+    ``attempt`` is the folder of the attempt that counts, and ``n_failed`` attempts have left word that they failed
+    (``results.attempts``).
     """
 
     state: SlotState
@@ -102,19 +98,11 @@ class StudyDirectory:
 
     def found(self, plan: StudyPlan, slot: Slot) -> FoundSlot:
         """What there is of a slot; no result is read."""
-        folder = self.folder(plan, slot)
-        attempts = attempts_in(folder)
-        failed = []
-        for number in sorted(attempts, reverse=True):
-            attempt = attempts[number]
-            if (attempt / DAMAGED_FILE).exists():
-                continue
-            if (attempt / DONE_FILE).exists():
-                return FoundSlot(state=SlotState.FINISHED, attempt=attempt)
-            if (attempt / FAILURE_FILE).exists():
-                failed.append(attempt)
-        if failed:
-            return FoundSlot(state=SlotState.FAILED, attempt=failed[0], n_failed=len(failed))
+        there = counted(attempts_in(self.folder(plan, slot)))
+        if there.finished:
+            return FoundSlot(state=SlotState.FINISHED, attempt=there.attempt)
+        if there.n_failed:
+            return FoundSlot(state=SlotState.FAILED, attempt=there.attempt, n_failed=there.n_failed)
         return FoundSlot(state=SlotState.OPEN)
 
     def new_attempt(self, plan: StudyPlan, slot: Slot) -> Path:
@@ -126,7 +114,7 @@ class StudyDirectory:
         folder = self.folder(plan, slot)
         folder.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(max(attempts_in(folder), default=0) + 1):
-            attempt = folder / f"attempt-{number}"
+            attempt = folder / attempt_name(number)
             with contextlib.suppress(FileExistsError):
                 attempt.mkdir()
                 break
@@ -143,13 +131,6 @@ def digest_in(path: Path) -> str | None:
     except OSError:
         return None
     return None if found is None else found[1].decode()
-
-
-def attempts_in(folder: Path) -> dict[int, Path]:
-    """The attempts in the folder of a slot, by their numbers; none where there is no folder."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        return {int(found[1]): Path(entry.path) for entry in entries if (found := _ATTEMPT.fullmatch(entry.name))}
-    return {}
 
 
 def mark_damaged(attempt: Path, why: str) -> None:

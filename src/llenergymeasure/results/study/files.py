@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure._files import write_atomically, written_atomically
-from llenergymeasure.domain.study_summary import StudySummary, SummaryRow
+from llenergymeasure.domain.study.summary import StudySummary, SummaryRow
 from llenergymeasure.results.rows.columns import FIXED, SETTINGS, Kind
 from llenergymeasure.results.rows.frames import csv_lines, typed
 from llenergymeasure.results.study.against import COMPARED

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from llenergymeasure.domain.study_summary import SummaryRow
+from llenergymeasure.domain.study.summary import SummaryRow
 from llenergymeasure.results.study.alike import unlike
 from llenergymeasure.results.study.circumstances import OF_JOULES
 

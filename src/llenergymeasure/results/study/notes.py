@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from llenergymeasure.domain.in_figures import letter
-from llenergymeasure.domain.study_summary import MetricSummary
+from llenergymeasure.domain.study.summary import MetricSummary
 from llenergymeasure.domain.warnings import FLAGS, Verdict, in_words
 from llenergymeasure.results.rows.columns import Value
 from llenergymeasure.results.statistics import runs as in_runs

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.in_figures import number
-from llenergymeasure.domain.study_summary import RatioSummary, StudySummary, SummaryRow
+from llenergymeasure.domain.study.summary import RatioSummary, StudySummary, SummaryRow
 from llenergymeasure.results.ratios import MARGIN
 from llenergymeasure.results.statistics import LEAST_RUNS
 from llenergymeasure.results.study.against import COMPARED

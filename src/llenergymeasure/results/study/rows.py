@@ -18,14 +18,16 @@ from pydantic_core import from_json
 
 from llenergymeasure._files import read_regular, write_atomically
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
-from llenergymeasure.domain.study_plan import Slot, StudyPlan
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
+from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.attempts import FAILURE_FILE
 from llenergymeasure.results.persistence import MOST_BYTES, RESULT_FILE, RUNS_DIR, as_written, result_of
 from llenergymeasure.results.rows.columns import FIGURES, SETTINGS, Value
 from llenergymeasure.results.rows.extraction import NoResultError, row_in
 from llenergymeasure.results.study.circumstances import NEEDED, Circumstances, circumstances_of
-from llenergymeasure.results.study.directory import FAILURE_FILE, SlotState, StudyDirectory, kept_failure
+from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure
 from llenergymeasure.results.sums import DONE_FILE, Sums
 
 _T = TypeVar("_T")

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from llenergymeasure._telling import in_a_line, told
 from llenergymeasure.domain.in_figures import NONE, number, seconds
-from llenergymeasure.domain.study_summary import MetricSummary, StudySummary, SummaryRow
+from llenergymeasure.domain.study.summary import MetricSummary, StudySummary, SummaryRow
 from llenergymeasure.results.rows.frames import setting_text
 from llenergymeasure.results.study.fronts import JOULES
 from llenergymeasure.results.study.remarks import LABELS, Notes, Remark, failures, remarks, totals

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from llenergymeasure.domain.study_plan import Slot, StudyPlan
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.results.statistics import LEAST_RUNS, summary
 from llenergymeasure.results.study.alike import kinds_of, unlike
 from llenergymeasure.results.study.rows import RunValue

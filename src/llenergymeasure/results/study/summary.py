@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.execution import StudyExecutionConfig
-from llenergymeasure.domain.experiment import ExperimentFailure, StudyResult
-from llenergymeasure.domain.study_plan import PlannedConfiguration, Slot, StudyPlan
-from llenergymeasure.domain.study_summary import MetricSummary, RatioSummary, SlotFailure, StudySummary, SummaryRow
+from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan
+from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
+from llenergymeasure.domain.study.summary import MetricSummary, RatioSummary, SlotFailure, StudySummary, SummaryRow
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from llenergymeasure._locks import locked
-from llenergymeasure.domain.experiment import ExperimentFailure, ExperimentResult
-from llenergymeasure.domain.study_plan import StudyPlan
-from llenergymeasure.domain.study_summary import StudySummary
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.plan import StudyPlan
+from llenergymeasure.domain.study.result import ExperimentFailure
+from llenergymeasure.domain.study.summary import StudySummary
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.files import CSV_FILE, write_summary
 from llenergymeasure.results.study.rows import RowReader, with_those_kept_here

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from llenergymeasure._host import Host
 from llenergymeasure.config.device import Knob
-from llenergymeasure.core.baseline import Host
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.base import GpuDeviceBase
 from llenergymeasure.core.knobs.notes import Note, Notes

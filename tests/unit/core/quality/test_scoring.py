@@ -17,10 +17,10 @@ from llenergymeasure.core.prompts.fitting import Room
 from llenergymeasure.core.quality.scoring import nll_nats
 from llenergymeasure.core.quality.text import TextTokens, read_text
 from llenergymeasure.core.session import run_session
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.quality import QualityResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.testing import FakeClock, FakeEngine, FakeModel, FakeSampler, fake_environment, words_as_tokens
 from tests.unit.core.test_session import LoggingPeers

@@ -9,10 +9,10 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.session import run_session
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.protocols import EnergyBackend, InferenceBackend
 from llenergymeasure.testing import (
     FakeClock,

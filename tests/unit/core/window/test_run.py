@@ -119,7 +119,7 @@ def test_a_window_that_ends_in_flight_cuts_the_run_off_and_waits_for_no_device()
 
 
 def test_latencies_are_those_of_requests_that_ended_in_the_window() -> None:
-    from llenergymeasure.domain.experiment import ExperimentResult
+    from llenergymeasure.domain.result import ExperimentResult
 
     raw = Bench().run(methodology="windowed", window_start_s=2.5, window_length_s=3.0)
     result = ExperimentResult.from_processes([raw])

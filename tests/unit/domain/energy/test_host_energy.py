@@ -8,9 +8,9 @@ import pytest
 from llenergymeasure.cli.render_result import experiment
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.energy.host_energy import HostEnergy
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.testing import fake_process_result
 
 SECONDS = 10.0

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from llenergymeasure.config.execution import StudyExecutionConfig
-from llenergymeasure.domain.experiment import StudyResult
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.orchestration.studies.execute import execute_study, resume_study
 from llenergymeasure.results.study.directory import StudyDirectory

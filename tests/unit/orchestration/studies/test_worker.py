@@ -14,12 +14,13 @@ import pytest
 from llenergymeasure.config.execution import StopConfig, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.core.settling import Settled
-from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import BackendError, ConfigError, ExperimentError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
-from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.claims import Claims

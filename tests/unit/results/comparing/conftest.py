@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.comparing.groups import Group
 from tests.fakes.repeats import group, run
 

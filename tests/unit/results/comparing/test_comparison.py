@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.meaning.fields import FORMULAS
 from llenergymeasure.domain.metrics import Distribution, LatencyStatistics
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ComparisonRefusedError, ConfigError
 from llenergymeasure.results.comparing.comparison import Against, Comparison, compare
 from llenergymeasure.results.comparing.groups import Group, by_configuration

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.comparing.reading import read_groups
 from llenergymeasure.results.persistence import save_result

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llenergymeasure.domain.experiment import ExperimentResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.persistence import as_written, load_result, result_of
 from llenergymeasure.results.rows.columns import CIRCUMSTANCES, FIGURES, FIXED, SETTINGS
 from llenergymeasure.results.rows.extraction import NoResultError, row_in, row_of

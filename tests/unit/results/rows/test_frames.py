@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from llenergymeasure.domain.experiment import ExperimentResult, StudyResult
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.rows.frames import as_arrow, as_csv, as_json
 from llenergymeasure.results.rows.table import ResultTable

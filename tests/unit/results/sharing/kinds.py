@@ -6,11 +6,11 @@ from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyBreakdown, EnergyMeasurement, WarmupResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.results.sums import mark_done

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from llenergymeasure._version import __version__
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import EnergyBreakdown
 from llenergymeasure.domain.quality import QualityResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.sharing.bundle import Bundle

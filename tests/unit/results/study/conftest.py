@@ -8,7 +8,7 @@ import pytest
 
 from llenergymeasure.config.execution import Order
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.study_summary import StudySummary
+from llenergymeasure.domain.study.summary import StudySummary
 from llenergymeasure.results.study.rows import SlotRow, StudyRows, row_of_result
 from llenergymeasure.results.study.summary import Summing
 from tests.fakes.studies import plan_of, result_of

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from llenergymeasure.domain.study_summary import StudySummary
+from llenergymeasure.domain.study.summary import StudySummary
 from llenergymeasure.results.study.notes import output_letters
 from llenergymeasure.results.study.rows import SlotRow, row_of_result
 from tests.fakes.studies import of_batches, plan_of, result_of

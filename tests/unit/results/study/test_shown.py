@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.study_summary import MetricSummary
+from llenergymeasure.domain.study.summary import MetricSummary
 from llenergymeasure.results.study.rows import rows
 from llenergymeasure.results.study.shown import markdown, mean, text
 from llenergymeasure.results.study.summary import Summing

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from llenergymeasure.config.execution import StopConfig, StudyExecutionConfig
-from llenergymeasure.domain.study_plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
 from llenergymeasure.results.statistics import summary
 from llenergymeasure.results.study.rows import RunValue, SlotRow, row_of_result
 from llenergymeasure.results.study.stopping import StopRule, half_width_pct

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llenergymeasure.domain.study_summary import StudySummary
+from llenergymeasure.domain.study.summary import StudySummary
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.study.rows import SlotRow, StudyRows, row_of_result
 from llenergymeasure.results.study.summary import Summing

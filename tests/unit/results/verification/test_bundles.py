@@ -11,10 +11,10 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.energy_backends.hwmon import HwmonBackend
 from llenergymeasure.core.energy_backends.rapl import RAPLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.metrics import EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import FLAGS, MeasurementWarning
 from llenergymeasure.results.verification import schema, validity
 from llenergymeasure.results.verification.findings import Report

@@ -50,11 +50,11 @@ from llenergymeasure.core.environment import native_formats
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.session import measure_here
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.domain.experiment import ExperimentResult
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import ProcessEnd
+from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import BackendError
 

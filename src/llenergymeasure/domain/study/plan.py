@@ -9,7 +9,7 @@ from typing import Any
 
 from llenergymeasure.config.execution import ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
-from llenergymeasure.domain.run_key import RunKey
+from llenergymeasure.domain.study.run_key import RunKey
 from llenergymeasure.exceptions import ConfigError
 
 

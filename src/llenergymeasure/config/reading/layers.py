@@ -9,10 +9,10 @@ from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import validated
 from llenergymeasure.config.fields import keys_of
 from llenergymeasure.config.measurement import CONVERGENCE_FIELDS, WarmupConfig
-from llenergymeasure.config.merging import merged
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.config.sources import Source, environment_source, file_place, nowhere, user_source
-from llenergymeasure.config.yaml_file import ConfigFile, Location
+from llenergymeasure.config.reading.merging import merged
+from llenergymeasure.config.reading.sources import Source, environment_source, file_place, nowhere, user_source
+from llenergymeasure.config.reading.yaml_file import ConfigFile, Location
 
 
 @dataclass(frozen=True, kw_only=True)

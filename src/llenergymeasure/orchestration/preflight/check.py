@@ -7,74 +7,27 @@ read again by the process that measures.
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from llenergymeasure.config import sensors
 from llenergymeasure.config.engines import registry
-from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.config.sensors import AUTO
-from llenergymeasure.core.backends import failed_when_asked, get_backend
-from llenergymeasure.core.backends.base import EngineBase
-from llenergymeasure.core.checkpoint.source import describe_source, is_here
-from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
-from llenergymeasure.core.energy_backends import SensorContext, choose_sensor, not_usable
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.knobs.problems import knob_problems
-from llenergymeasure.core.quality.text import read_text
-from llenergymeasure.domain.plan import ProcessLayout
-from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, contained, first_line
-from llenergymeasure.orchestration.asked_elsewhere import LINE_LIMIT_S, Looking
-from llenergymeasure.orchestration.memory_fit import MemoryFit, memory_fit
+from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, first_line
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
+from llenergymeasure.orchestration.preflight.engine import examined_here
+from llenergymeasure.orchestration.preflight.examined import EXAMINED, VISIBLE, ExaminedExperiment
+from llenergymeasure.orchestration.preflight.prompt_check import PromptChecks
+from llenergymeasure.orchestration.preflight.sensors import Sensors
 from llenergymeasure.orchestration.processes.asking import Asking
-from llenergymeasure.orchestration.prompt_check import CheckedPrompts, PromptChecks
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChosenSensor:
-    """The sensor that an experiment would be measured with, or why there is none.
-
-    ``name`` is None where there is none, ``modelled`` whether it is a model. ``config_error`` is wrong with the
-    configuration, which names a sensor that does not answer; ``lacking`` is what this machine has not.
-    """
-
-    name: str | None = None
-    modelled: bool = False
-    config_error: str | None = None
-    lacking: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExaminedExperiment:
-    """What there is to know of an experiment before it is run.
-
-    ``config_errors`` are wrong anywhere, ``lacking`` is wrong with this machine, ``cautions`` keep nothing from
-    running. ``layout`` and ``devices``, the UUIDs of GPUs, go into its plan. ``prompts`` is None where they cannot be
-    read, ``devices`` and ``memory`` where the engine cannot be asked, ``chosen`` where no sensor was asked.
-    """
-
-    config_errors: tuple[str, ...] = ()
-    lacking: tuple[str, ...] = ()
-    cautions: tuple[str, ...] = ()
-    layout: ProcessLayout = field(default_factory=ProcessLayout)
-    devices: tuple[str, ...] | None = None
-    prompts: CheckedPrompts | None = None
-    memory: MemoryFit | None = None
-    chosen: ChosenSensor | None = None
-
-
-EXAMINED = TypeAdapter(ExaminedExperiment)
-VISIBLE = TypeAdapter(VisibleGpus)
 
 
 def check(
@@ -118,7 +71,7 @@ def examine(
     """
     visible = visible_gpus()
     found = _examined(experiments, visible, asking)
-    with _Sensors(visible) as of_machine:
+    with Sensors(visible) as of_machine:
         found = [
             _with_sensor(config, each, of_machine) if ask_every_sensor or _depends_on_its_sensor(config) else each
             for config, each in zip(experiments, found, strict=True)
@@ -210,146 +163,11 @@ def _who(config: ExperimentConfig, has_own_code: bool) -> str:
     return f"model {config.model!r}: {registry.in_words(config.backend)}"
 
 
-def examined_here(config: ExperimentConfig, prompts: PromptChecks, visible: VisibleGpus) -> ExaminedExperiment:
-    """What engine, model and prompts say of an experiment, asked in this process.
-
-    Args:
-        config: as it is used, variables and ``~`` put in place.
-        prompts: checks them.
-        visible: the GPUs that could be chosen.
-    """
-    found = _examine_by_the_engine(config, visible)
-    # Where something else is missing the files that tokens are made from may be, and only rows can be told wrong.
-    checked = prompts.check(config, tokenise=not found.lacking or is_here(config.model))
-    missing = checked.lacking if checked.n is None or not found.lacking else ()
-    return replace(
-        found,
-        config_errors=(*found.config_errors, *checked.config_errors, *_text_errors(config)),
-        lacking=(*missing, *found.lacking),
-        cautions=(*found.cautions, *map(str, checked.cautions)),
-        prompts=None if checked.n is None else checked,
-    )
-
-
-def _text_errors(config: ExperimentConfig) -> list[str]:
-    """What is wrong with the text that is to be scored."""
-    try:
-        if config.quality is not None:
-            read_text(config.quality.text)
-    except ConfigError as error:
-        return [str(error)]
-    return []
-
-
-def _examine_by_the_engine(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment:
-    try:
-        with contained():
-            return _asked(config, visible)
-    except ConfigError as error:
-        return ExaminedExperiment(config_errors=(str(error),))
-    except LLEMError as error:
-        return ExaminedExperiment(lacking=(str(error),))
-    except Exception as error:  # noqa: BLE001 - an engine raises what its libraries raise; all else is still to be told
-        return ExaminedExperiment(lacking=(failed_when_asked(config.backend, error),))
-
-
-def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment:
-    """What an engine says of an experiment, which may raise what it will."""
-    engine = get_backend(config.backend)
-    layout, errors = _layout(config, engine)
-    found = ExaminedExperiment(config_errors=errors, layout=layout)
-    missing = engine.installation_problem()
-    if missing is not None:
-        return replace(found, lacking=(missing,))
-    devices = tuple(engine.select_devices(config, visible.uuids))
-    lacking = (*engine.problems(config), *_tokenising_lacks(config, engine))
-    memory = memory_fit(engine.estimate_memory(config), devices, layout.n_processes, visible)
-    cautions = [
-        *MeasurementWarning.all_of(engine.cautions(config)),
-        *([] if memory.caution is None else [memory.caution]),
-    ]
-    return replace(
-        found,
-        lacking=lacking if memory.problem is None else (*lacking, memory.problem),
-        cautions=tuple(map(str, cautions)),
-        devices=devices,
-        memory=memory,
-    )
-
-
-def _tokenising_lacks(config: ExperimentConfig, engine: EngineBase) -> list[str]:
-    """What is not installed of what prompts are tokenised with."""
-    if engine.tokenises_itself:
-        return []
-    lacks = tokenising_lacks(describe_source(config.model))
-    return [] if lacks is None else [lacks]
-
-
-def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout, tuple[str, ...]]:
-    """The processes of an experiment, and what cannot go with them."""
-    try:
-        layout = engine.processes(config)
-    except ConfigError as error:
-        return ProcessLayout(), (str(error),)
-    errors = []
-    if layout.n_processes > 1 and config.phases.enabled:
-        errors.append(
-            f"phases: true cannot go with {layout.in_words}: prefill and decode are told apart in one process only"
-        )
-    if layout.n_processes > 1 and config.measurement.methodology != "total":
-        errors.append(
-            f"measurement.methodology: {config.measurement.methodology} cannot go with {layout.in_words}, which "
-            "would each choose other batches; use total"
-        )
-    return layout, tuple(errors)
-
-
-class _Sensors:
-    """The sensors of this machine, each asked once for the same GPUs; what others bring in a process of its own.
-
-    A context manager: that process is ended with it.
-    """
-
-    def __init__(self, visible: VisibleGpus) -> None:
-        self._visible = visible
-        self._asked: dict[tuple[str, tuple[str, ...]], ChosenSensor] = {}
-        # Nothing is started before it is asked, and none of an engine's libraries is in there.
-        self._asking = Asking(LINE_LIMIT_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._asking.close()
-
-    def ask(self, name: str, devices: tuple[str, ...], execution: ExecutionConfig) -> ChosenSensor:
-        """The sensor that an experiment would be measured with; ``execution`` is the same for all experiments."""
-        if (name, devices) not in self._asked:
-            self._asked[name, devices] = self._chosen(name, devices, execution)
-        return self._asked[name, devices]
-
-    def _chosen(self, name: str, devices: tuple[str, ...], execution: ExecutionConfig) -> ChosenSensor:
-        if self._visible.problem is not None:
-            return ChosenSensor(lacking=self._visible.problem)
-        if name not in (AUTO, *sensors.own_names()) and execution.launcher != "in_process":
-            found = Looking(self._asking, execution.stall_timeout_s).sensor(name, devices)
-            if found.problem is not None:
-                return ChosenSensor(config_error=not_usable(name, found.problem))
-            return ChosenSensor(name=name, modelled=found.modelled)
-        try:
-            sensor, reason = choose_sensor(name, SensorContext(devices=devices))
-        except ConfigError as error:
-            return ChosenSensor(config_error=str(error))
-        if sensor is None:
-            return ChosenSensor(lacking=reason or "")
-        return ChosenSensor(name=sensor.name, modelled=bool(sensor.modelled))
-
-
 def _depends_on_its_sensor(config: ExperimentConfig) -> bool:
     return config.baseline.required or config.energy.backend not in (None, AUTO)
 
 
-def _with_sensor(config: ExperimentConfig, found: ExaminedExperiment, of_machine: _Sensors) -> ExaminedExperiment:
+def _with_sensor(config: ExperimentConfig, found: ExaminedExperiment, of_machine: Sensors) -> ExaminedExperiment:
     """With the sensor of an experiment, where it is known for which GPUs to ask: of an engine that is installed."""
     name = config.energy.backend
     if name is None or found.devices is None:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.cli import render_summary, streams
+from llenergymeasure.cli import streams
 from llenergymeasure.cli.publishing.footprint import beneath
-from llenergymeasure.domain.experiment import StudyResult
+from llenergymeasure.cli.studies import render_summary
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
 from llenergymeasure.results.export import ArrivingCsv
 from llenergymeasure.results.footprint import FootprintTerms

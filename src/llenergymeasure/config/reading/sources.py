@@ -10,9 +10,9 @@ import platformdirs
 
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import validated
-from llenergymeasure.config.settings import nested
-from llenergymeasure.config.user_file import FootprintConfig, SectionOfAnotherEngine, UserConfig
-from llenergymeasure.config.yaml_file import ConfigFile, Location, read_config_file
+from llenergymeasure.config.reading.settings import nested
+from llenergymeasure.config.reading.user_file import FootprintConfig, SectionOfAnotherEngine, UserConfig
+from llenergymeasure.config.reading.yaml_file import ConfigFile, Location, read_config_file
 from llenergymeasure.exceptions import ConfigError
 
 PREFIX = "LLEM_"

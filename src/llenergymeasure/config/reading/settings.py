@@ -5,9 +5,9 @@ from typing import Any
 
 from llenergymeasure._paths import is_there
 from llenergymeasure._secrets import is_of_a_secret
+from llenergymeasure.config.reading.yaml_file import parse_value, printable
 from llenergymeasure.config.sweep.axes import twice
 from llenergymeasure.config.sweep.keys import OF_THE_STUDY, kind_of
-from llenergymeasure.config.yaml_file import parse_value, printable
 from llenergymeasure.exceptions import ConfigError
 
 

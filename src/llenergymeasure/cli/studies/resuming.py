@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure.config.loader import load_study_config
-from llenergymeasure.domain.experiment import StudyResult
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.studies.execute import resume_study

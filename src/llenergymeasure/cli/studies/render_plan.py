@@ -11,9 +11,9 @@ from llenergymeasure.cli.text import NONE
 from llenergymeasure.config.models import StudyConfig
 from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.domain.in_figures import duration
-from llenergymeasure.domain.study_plan import StudyPlan
-from llenergymeasure.orchestration.memory_fit import MemoryFit
-from llenergymeasure.orchestration.preflight import ExaminedExperiment
+from llenergymeasure.domain.study.plan import StudyPlan
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
+from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit
 from llenergymeasure.results.ratios import detectable_factor
 from llenergymeasure.results.rows.frames import setting_text
 from llenergymeasure.results.rows.settings import differing, flat_settings

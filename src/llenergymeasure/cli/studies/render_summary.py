@@ -1,7 +1,7 @@
 """The table of a study at the end of ``llem run``: the summary that its folder has, and what became of it."""
 
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.domain.experiment import StudyResult
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.results.study.shown import text
 from llenergymeasure.results.study.summary import summary_of
 

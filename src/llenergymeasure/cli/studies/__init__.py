@@ -1,0 +1,1 @@
+"""The commands of studies: running one, going on with it, where it stands."""

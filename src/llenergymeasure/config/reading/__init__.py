@@ -1,0 +1,1 @@
+"""From files, flags and variables to models: each place read, one put over the other, the whole validated."""

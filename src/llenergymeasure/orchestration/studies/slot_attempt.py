@@ -1,0 +1,168 @@
+"""One attempt at a run of a study, and what it leaves in the study's folder."""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llenergymeasure._telling import told
+from llenergymeasure.core.settling import Settled
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
+from llenergymeasure.domain.study.result import ExperimentFailure
+from llenergymeasure.exceptions import ConfigError, ExperimentError
+from llenergymeasure.orchestration.attempt import kept_of, measured, planned
+from llenergymeasure.orchestration.interruptions import held_back
+from llenergymeasure.orchestration.options import RunOptions
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
+from llenergymeasure.orchestration.status import add_to_log
+from llenergymeasure.orchestration.studies.claims import Claim
+from llenergymeasure.results.attempts import FAILURE_FILE
+from llenergymeasure.results.persistence import LOG_FILE
+from llenergymeasure.results.study.directory import BASELINE_FILE, StudyDirectory, keep_failure
+from llenergymeasure.results.study.rows import leave_row
+from llenergymeasure.results.study.summary import name_of
+
+_log = logging.getLogger(__name__)
+
+
+class SupersededError(ExperimentError):
+    """Another worker took over what this one was doing."""
+
+
+@dataclass
+class Work:
+    """What one worker did, as it goes on.
+
+    ``results`` and ``failures`` are kept here where no files keep them, by their slots: of a study that is not to be
+    written, or of what its folder could not take. ``stopped`` says why it ended early.
+    """
+
+    n_finished: int = 0
+    n_failed: int = 0
+    results: dict[int, ExperimentResult] = field(default_factory=dict)
+    failures: dict[int, ExperimentFailure] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    stopped: str | None = None
+
+    def trouble(self, problem: str) -> None:
+        """Something could not be written where it belongs."""
+        self.problems.append(problem)
+        _log.error("%s", problem)
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Makes attempts at the runs of a study.
+
+    Args:
+        directory: the folder of the study.
+        plan: what it is.
+        examined: what preflight found of each configuration that is still to be run.
+        options: how it is carried out.
+        keeps: whether results stay in the folder; otherwise they are only given.
+        work: is told what came of each.
+    """
+
+    directory: StudyDirectory
+    plan: StudyPlan
+    examined: Mapping[int, ExaminedExperiment]
+    options: RunOptions
+    keeps: bool
+    work: Work
+
+    def name_of(self, slot: Slot) -> str:
+        """What tells the configuration of a run from the others of its study."""
+        return name_of(self.plan.configurations[slot.configuration].values)
+
+    def _planned(self, slot: Slot, attempt: Path | None) -> ExperimentPlan:
+        configuration = self.plan.configurations[slot.configuration]
+        chosen = Settled(configuration.config(self.plan.execution.of_one), configuration.as_given)
+        baseline = self.directory.path / BASELINE_FILE
+        return planned(
+            chosen, self.examined[slot.configuration], self.options, attempt, baseline, self.plan.key_of(slot)
+        )
+
+    def once(self, slot: Slot, claim: Claim) -> ExperimentFailure | SupersededError | None:
+        """Run an experiment once; why there is no result of it, None where there is one."""
+        attempt = self.directory.new_attempt(self.plan, slot) if self.keeps else None
+        n_before = self.work.n_finished
+        interruption: KeyboardInterrupt | SystemExit | None = None
+        try:
+            with self._removed_when_interrupted(slot, attempt, lambda: self.work.n_finished > n_before):
+                plan = self._planned(slot, attempt)
+                raws, interruption = measured(plan, self.options)
+                if claim.is_superseded():
+                    raise SupersededError("another worker took over while this one stood still")
+                with held_back():
+                    kept = kept_of(plan, raws, self.options, lambda folder: folder)
+                    self.work.n_finished += 1
+                    if kept.directory != attempt or not self.keeps:
+                        self.work.results[slot.slot] = kept.result
+                    if self.options.arrivals is not None:
+                        self.options.arrivals.finished(kept.result)
+                    if kept.problem is not None:
+                        # Unlike a single one's the folder stays.
+                        stays = attempt is not None and kept.directory is None
+                        left = f"; what could be written of it is in {attempt}" if stays else ""
+                        self.work.trouble(f"{kept.problem}{left}")
+                    if kept.directory is not None and self.keeps:
+                        # What a row is made of lies there: where it cannot be written, it is made when it is asked for.
+                        with contextlib.suppress(ConfigError, OSError):
+                            leave_row(self.directory, self.plan, slot)
+                if interruption is not None:
+                    raise interruption
+        except SupersededError as error:
+            _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
+            if attempt is not None:
+                shutil.rmtree(attempt, ignore_errors=True)
+            if interruption is not None:
+                raise interruption from None
+            return error
+        except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
+            _log.debug("its traceback", exc_info=error)
+            failure = self._failed(slot, attempt, error)
+            if interruption is not None:
+                raise interruption from None
+            return failure
+        return None
+
+    def _failed(self, slot: Slot, attempt: Path | None, error: Exception) -> ExperimentFailure:
+        failure = ExperimentFailure(
+            slot=slot.slot,
+            name=told(self.name_of(slot)),
+            measurement_config_hash=self.plan.hash_of(slot),
+            error_type=type(error).__name__,
+            message=told(str(error)),
+        )
+        with held_back():
+            self.work.n_failed += 1
+            if attempt is None:
+                self.work.failures[slot.slot] = failure
+                return failure
+            add_to_log(attempt / LOG_FILE, f"{failure.error_type}: {failure.message}")
+            try:
+                keep_failure(failure, attempt)
+            except OSError as why:
+                self.work.failures[slot.slot] = failure
+                reason = why.strerror or why
+                self.work.trouble(f"that {failure.name} failed cannot be written: {FAILURE_FILE}: {reason}")
+        return failure
+
+    @contextlib.contextmanager
+    def _removed_when_interrupted(
+        self, slot: Slot, attempt: Path | None, is_through: Callable[[], bool]
+    ) -> Iterator[None]:
+        """An attempt that is interrupted leaves nothing, unless it was through."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as error:
+            if attempt is not None and not is_through():
+                shutil.rmtree(attempt, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    attempt.parent.rmdir()
+                error.add_note(f"{self.name_of(slot)}, which was running, was removed")
+            raise
