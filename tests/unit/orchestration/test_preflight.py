@@ -20,7 +20,10 @@ from llenergymeasure.core.prompts.tokenise import PreparedRequests
 from llenergymeasure.domain.inference import ChatMessage, Prompt
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import ConfigError, PreFlightError
-from llenergymeasure.orchestration import preflight, prompt_check
+from llenergymeasure.orchestration.preflight import check as checking
+from llenergymeasure.orchestration.preflight import engine as asked_engine
+from llenergymeasure.orchestration.preflight import prompt_check
+from llenergymeasure.orchestration.preflight import sensors as asked_sensors
 from llenergymeasure.orchestration.preflight.check import check, energy_line, examine
 from llenergymeasure.testing.fakes import words_as_tokens
 from tests.fakes.model import write_description
@@ -217,8 +220,8 @@ SENSOR, MODEL = SimpleNamespace(name="s", modelled=False), SimpleNamespace(name=
 def test_an_idle_baseline_that_must_be_had_needs_a_sensor(
     model: str, monkeypatch: pytest.MonkeyPatch, chosen: tuple[Any, str | None], said: str | None
 ) -> None:
-    monkeypatch.setattr(preflight, "visible_gpus", VisibleGpus)
-    monkeypatch.setattr(preflight, "choose_sensor", lambda *_: chosen)
+    monkeypatch.setattr(checking, "visible_gpus", VisibleGpus)
+    monkeypatch.setattr(asked_sensors, "choose_sensor", lambda *_: chosen)
     required = here(**{"model": model, "baseline": {"required": True}})
     if said is None:
         check([required], None)
@@ -233,7 +236,7 @@ def test_an_idle_baseline_that_must_be_had_needs_a_sensor(
 def test_where_gpus_cannot_be_told_apart_no_idle_baseline_can_be_had(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "visible_gpus", lambda: VisibleGpus(problem="a MIG slice"))
+    monkeypatch.setattr(checking, "visible_gpus", lambda: VisibleGpus(problem="a MIG slice"))
     _, (line,) = problems_of(here(**{"model": model, "baseline": {"required": True}}))
     assert "a MIG slice" in line
 
@@ -285,9 +288,9 @@ def test_each_fact_is_asked_for_once_and_found_in_the_answer(monkeypatch: pytest
         tokenised.append(config.max_output_tokens)
         return words_as_tokens(config, prompts, checkpoint)
 
-    monkeypatch.setattr(preflight, "get_backend", lambda _: engine)
-    monkeypatch.setattr(preflight, "visible_gpus", VisibleGpus)
-    monkeypatch.setattr(preflight, "choose_sensor", choose)
+    monkeypatch.setattr(asked_engine, "get_backend", lambda _: engine)
+    monkeypatch.setattr(checking, "visible_gpus", VisibleGpus)
+    monkeypatch.setattr(asked_sensors, "choose_sensor", choose)
     monkeypatch.setattr(prompt_check, "get_backend", lambda _: engine)
     monkeypatch.setattr(prompt_check, "select_prompts", select)
     monkeypatch.setattr(prompt_check, "tokenised", tokenise)
