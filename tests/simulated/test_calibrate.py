@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import nvmlsim
+from llenergymeasure.exceptions import PreFlightError
+from llenergymeasure.orchestration.device_locks import held
 from nvmlsim import Counter, Gpu, Scenario, Trace
 from tests.fakes.distributions import TOY
 from tests.fakes.effort import PATIENCE_S
@@ -43,6 +45,7 @@ def switched(self, device):
 ToyEngine.switched_load = switched
 """
 )
+DEVICE = "GPU-00000000-0000-4000-8000-000000000000"
 CARD = Gpu(power_w=Trace.constant(60.0), sensors=nvmlsim.RTX40, counter=Counter())
 
 
@@ -105,6 +108,33 @@ def test_others_on_the_gpu_are_named(library: Path, simulated: dict[str, str], t
     assert ran.returncode == 1
     assert "other processes are on GPU-" in ran.stderr
     assert "4711" in ran.stderr
+
+
+def test_a_gpu_that_is_measured_is_waited_for(simulated: dict[str, str], tmp_path: Path) -> None:
+    with held([DEVICE], "a run"):
+        ran = calibrate({**simulated, "LLEM_EXECUTION__WAIT_FOR_DEVICES_S": "1.5"}, "--seconds", "10")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    who = f"process {os.getpid()} of "
+    assert f"waiting for {DEVICE}, which is being measured by {who}" in ran.stderr
+    assert f"{DEVICE} is being measured by {who}" in ran.stderr
+    assert "(a run), and was all of 1.5 s; execution.wait_for_devices_s says how long is waited" in ran.stderr
+
+
+def test_while_a_gpu_is_calibrated_nobody_measures_it(simulated: dict[str, str], tmp_path: Path) -> None:
+    command = [*LLEM, "calibrate", "--engine", "toy", "--seconds", "10"]
+    with subprocess.Popen(
+        command, env=simulated, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        # The load has begun to work.
+        end_s = time.monotonic() + PATIENCE_S
+        while " 380" not in (tmp_path / "scenario.txt").read_text():
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+        who = rf"is being measured by process {process.pid} of .* \(llem calibrate\)"
+        with pytest.raises(PreFlightError, match=who), held([DEVICE], "a run", 0):
+            raise AssertionError("two at a time")
+        assert process.wait(PATIENCE_S) == 0
 
 
 WAYS = """

@@ -21,12 +21,16 @@ def calibrate_command(gpus: tuple[str, ...], engine: str | None, seconds: float)
 
     A load is switched on and off for half a minute on each GPU, and what the card says meanwhile shows how often its
     readings are new, what stretch of time each of them is the mean of, and what its energy counter adds up. It is kept
-    for this card and this driver in the user's cache, and results that used it say so. Nothing else may run on the GPU.
+    for this card and this driver in the user's cache, and results that used it say so. Nothing else may run on the GPU;
+    a run of llem that measures it is waited for (execution.wait_for_devices_s).
     """
     logs.configure(quiet=False, verbose=False)
-    stall_timeout_s = next(each.value for each in effective_defaults({}) if each.name == "execution.stall_timeout_s")
+    defaults = {each.name: each.value for each in effective_defaults({})}
+    stall_timeout_s, wait_for_devices_s = (
+        defaults[f"execution.{name}"] for name in ("stall_timeout_s", "wait_for_devices_s")
+    )
     code = 0
-    for found in calibrate(gpus, engine, seconds, stall_timeout_s):
+    for found in calibrate(gpus, engine, seconds, stall_timeout_s, wait_for_devices_s):
         show(render_calibration.calibration(found.calibration))
         if found.path is None:
             tell(in_a_line(f"llem: this calibration could not be kept: {found.problem}"))

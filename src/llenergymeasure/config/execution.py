@@ -23,7 +23,10 @@ class ExecutionConfig(ConfigModel):
         default="continue", description="After a failed experiment go on with the next, or stop the study."
     )
     pause_s: Number = Field(
-        default=0.0, ge=0, description="Seconds of rest between two experiments; with a gate at most so many."
+        default=0.0,
+        ge=0,
+        description="Seconds of rest between two experiments of a study, and after one of somebody else's on the same "
+        "devices; with a gate at most so many.",
     )
     timeout_s: Number | None = Field(
         default=None, gt=0, description="End an experiment that takes longer than this; null waits as long as it takes."
@@ -45,6 +48,14 @@ class ExecutionConfig(ConfigModel):
         ge=0,
         description="How long to wait while another llem on this machine measures the same devices; null waits as long "
         "as it takes.",
+    )
+
+    wait_for_quiet_s: Number = Field(
+        default=0.0,
+        ge=0,
+        description="How long to wait, with the devices held, while other programs use them: their processes or work "
+        "on its GPUs, or where none is used over 5 % of the processors. Then it is measured all the same. 0 does not "
+        "look.",
     )
 
     @field_validator("timeout_s", "max_memory_mb")

@@ -1,7 +1,8 @@
 """One experiment, from what preflight found of it to its result and files: what a single one and a study's share."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llenergymeasure.config.models import ExperimentConfig
@@ -12,6 +13,7 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.study.run_key import RunKey
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.device_locks import devices_of, held
+from llenergymeasure.orchestration.foreign_load import Quiet, wait_for_quiet
 from llenergymeasure.orchestration.keeping import Kept, keep
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
@@ -52,19 +54,43 @@ def planned(
     return replace(plan, execution=chosen.config.execution, log_level=options.log_level, run_key=run_key)
 
 
+@dataclass(frozen=True)
+class Had:
+    """What came before the devices of a run were had: a run of somebody else's that was waited for, others' load."""
+
+    waited: bool = False
+    quiet: Quiet | None = None
+
+    @property
+    def after_others(self) -> bool:
+        """Whether somebody else has just used them."""
+        return self.waited or (self.quiet is not None and self.quiet.had_others)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether somebody else uses them still, as far as anybody looked."""
+        return self.quiet is not None and self.quiet.has_others
+
+
 def measured(
-    plan: ExperimentPlan, options: RunOptions
+    plan: ExperimentPlan, options: RunOptions, begin: Callable[[Had], ExperimentPlan] | None = None
 ) -> tuple[list[RawProcessResult], KeyboardInterrupt | SystemExit | None]:
     """What the processes of a plan measured, and an interruption that came when all of it was there already.
 
     Nothing else measures the same devices meanwhile. GPUs that a killed process left set are set back: by an earlier
     run before, by one of this plan after it.
+
+    Args:
+        plan: what is run.
+        options: how it is carried out.
+        begin: is called once the devices are held, and gives the plan with the folder that it is run in; None runs it
+            as it is.
     """
     launcher = options.launcher or create_launcher(plan.execution.launcher, plan.layout)
     try:
-        with held(devices_of(plan), plan.config.display_name, plan.execution.wait_for_devices_s):
-            # Whoever had them until now may have been killed.
-            restore_left()
+        with _devices_had(plan, options) as had:
+            if begin is not None:
+                plan = begin(had)
             return launcher.launch(plan), None
     except (KeyboardInterrupt, SystemExit) as interruption:
         raws = left_whole(plan)
@@ -73,6 +99,18 @@ def measured(
         return raws, interruption
     finally:
         restore_left()
+
+
+@contextmanager
+def _devices_had(plan: ExperimentPlan, options: RunOptions) -> Iterator[Had]:
+    """Hold the devices of a plan to the end of the body, which begins when nobody else uses them, or time is over."""
+    execution, devices = plan.execution, devices_of(plan)
+    clock, sleep = options.clock, options.sleep
+    with held(devices, plan.config.display_name, execution.wait_for_devices_s, clock, sleep) as waited:
+        # Whoever had them until now may have been killed.
+        restore_left()
+        quiet = wait_for_quiet(devices, execution.wait_for_quiet_s, options.look, clock, sleep)
+        yield Had(waited, quiet)
 
 
 def kept_of(

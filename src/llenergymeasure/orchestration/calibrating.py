@@ -28,6 +28,7 @@ from llenergymeasure.exceptions import (
     contained,
     first_line,
 )
+from llenergymeasure.orchestration.device_locks import held
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.importing import LIMIT_S, SILENCE_S
 
@@ -48,8 +49,9 @@ def calibrate(
     engine_name: str | None = None,
     seconds: float = SECONDS,
     stall_timeout_s: float | None = STALL_TIMEOUT_S,
+    wait_for_devices_s: float | None = None,
 ) -> Iterator[Calibrated]:
-    """Calibrate GPUs, and keep what was found of each as soon as it is.
+    """Calibrate GPUs, and keep what was found of each as soon as it is. Nobody measures one of them meanwhile.
 
     Engines are asked, and their load is run and read beside, in a process of its own, which one may end.
 
@@ -59,10 +61,12 @@ def calibrate(
         seconds: how long the load is switched on and off on each.
         stall_timeout_s: how long an engine is waited for without a sign of life, where that is less than five minutes,
             beside the seconds of its load; None is five minutes.
+        wait_for_devices_s: how long another that measures a GPU is waited for; None for as long as it takes.
 
     Raises:
         ConfigError: there is no such GPU or engine, or too few seconds were given.
-        PreFlightError: no GPU answers, others are at work on one, or no engine has a load for it.
+        PreFlightError: no GPU answers, others are at work on one or measured it all the time, or no engine has a load
+            for it.
         BackendError: the load failed, or ended its process.
         ExperimentError: a driver failed, or did not show the load.
     """
@@ -73,7 +77,9 @@ def calibrate(
         elsewhere = _Elsewhere(asking, seconds, min(SILENCE_S, stall_timeout_s or SILENCE_S))
         engine = elsewhere.engine(engine_name)
         for gpu in gpus:
-            yield _kept(elsewhere.calibration(gpu, engine))
+            with held([gpu.uuid], "llem calibrate", wait_for_devices_s):
+                found = elsewhere.calibration(gpu, engine)
+            yield _kept(found)
 
 
 def _chosen(wanted: Sequence[str]) -> list[GpuInfo]:

@@ -5,10 +5,12 @@ import getpass
 import glob
 import json
 import logging
+import math
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +27,8 @@ HOST = "host"
 _MOST_BYTES = 2**12
 _SAID_EVERY_S = 60.0
 _LOOK_S = 1.0
+# A turn that is not taken for so long is of one that stands still, or of one of several who wait.
+_TURN_S = 10.0
 _IN_A_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
@@ -41,7 +45,8 @@ def held(
     what: str,
     patience_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[None]:
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[bool]:
     """Hold some devices to the end of the body, and wait for whoever measures them now.
 
     Where nothing can be locked it is said, and the body is run.
@@ -51,6 +56,10 @@ def held(
         what: is measured, for those who wait.
         patience_s: how long to wait for others; None for as long as it takes.
         clock: of the waiting, in monotonic seconds.
+        sleep: waits the given seconds.
+
+    Returns:
+        Whether others had one of them, and were waited for.
 
     Raises:
         PreFlightError: others had one of them all the time; it says who.
@@ -58,41 +67,86 @@ def held(
     with contextlib.ExitStack() as stack:
         if devices and (unseen := _not_seen()) is not None:
             _say_once(unseen, logging.INFO)
-        for device in sorted(set(devices)):
-            _hold(stack, device, what, patience_s, clock)
-        yield
+        waited = [_hold(stack, each, what, _Waiting(each, patience_s, clock, sleep)) for each in sorted(set(devices))]
+        yield any(waited)
 
 
-def _hold(
-    stack: contextlib.ExitStack, device: str, what: str, patience_s: float | None, clock: Callable[[], float]
-) -> None:
+def _hold(stack: contextlib.ExitStack, device: str, what: str, waiting: "_Waiting") -> bool:
+    """Hold a device to the end of ``stack``; whether others had it."""
     try:
         file = _lock_file(device)
     except OSError as error:
         _say_unlocked(device, str(error.strerror or error))
-        return
-    began_s, said_s = clock(), None
-    while True:
-        attempt = contextlib.ExitStack()
-        got = attempt.enter_context(locked_among_users(file))
-        if got is not False:
-            stack.push(attempt.__exit__)
-            if got is None:
-                _say_unlocked(device, "it takes no locks")
-            else:
-                _leave_word(stack, file, what)
-            return
-        attempt.close()
-        who, waited_s = _who(file), clock() - began_s
-        if patience_s is not None and waited_s >= patience_s:
+        return False
+    with contextlib.ExitStack() as turn:
+        # Who has just measured, and goes on at once, comes after those who wait: the first of them has the turn.
+        waiting.taken(turn, file.with_suffix(".turn"), file, _TURN_S)
+        got = waiting.taken(stack, file, file)
+    if got is None:
+        _say_unlocked(device, "it takes no locks")
+    else:
+        _leave_word(stack, file, what)
+    return waiting.waited
+
+
+@dataclass
+class _Waiting:
+    """Waiting for a device.
+
+    ``patience_s`` is None for as long as it takes, ``waited`` says whether there was anybody to wait for, ``clock``
+    gives monotonic seconds.
+    """
+
+    device: str
+    patience_s: float | None
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    waited: bool = False
+    _began_s: float = field(init=False)
+    _said_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self._began_s = self.clock()
+
+    def taken(self, stack: contextlib.ExitStack, path: Path, file: Path, at_most_s: float = math.inf) -> bool | None:
+        """Hold a lock to the end of ``stack``, as soon as nobody else does.
+
+        Args:
+            stack: holds it.
+            path: the file of the lock.
+            file: that of the lock that whoever measures has.
+            at_most_s: how long after the beginning the lock is left to others.
+
+        Returns:
+            Whether it is held: False where others had it for so long, None where nothing can be locked.
+
+        Raises:
+            PreFlightError: patience is over; it says who has it.
+        """
+        while True:
+            attempt = contextlib.ExitStack()
+            got = attempt.enter_context(locked_among_users(path))
+            if got is not False:
+                stack.push(attempt.__exit__)
+                return got
+            attempt.close()
+            waited_s = self.clock() - self._began_s
+            if waited_s >= at_most_s:
+                return False
+            self._wait(waited_s, _who(file))
+
+    def _wait(self, waited_s: float, who: str) -> None:
+        self.waited = True
+        if self.patience_s is not None and waited_s >= self.patience_s:
             raise PreFlightError(
-                f"{device} is being measured by {who}, and was all of {patience_s:g} s; "
+                f"{self.device} is being measured by {who}, and was all of {self.patience_s:g} s; "
                 "execution.wait_for_devices_s says how long is waited"
             )
-        if said_s is None or clock() - said_s >= _SAID_EVERY_S:
-            said_s = clock()
-            _log.info("waiting for %s, which is being measured by %s", device, who)
-        time.sleep(_LOOK_S if patience_s is None else min(_LOOK_S, patience_s - waited_s))
+        if self._said_s is None or self.clock() - self._said_s >= _SAID_EVERY_S:
+            self._said_s = self.clock()
+            _log.info("waiting for %s, which is being measured by %s", self.device, who)
+        self.sleep(_LOOK_S if self.patience_s is None else min(_LOOK_S, self.patience_s - waited_s))
 
 
 def _lock_file(device: str) -> Path:

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.orchestration.foreign_load import Look, others_on
 from llenergymeasure.orchestration.preflight.check import check
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
+from llenergymeasure.orchestration.studies.gap import Read, standing_of
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.persistence import JsonRepository
 
@@ -31,7 +33,8 @@ class RunOptions:
     """How to carry something out; nothing here changes what is measured.
 
     ``log_level`` is from which level on measuring processes tell where they stand; None: nothing. ``arrivals`` is told
-    of each result as soon as it is there.
+    of each result as soon as it is there. ``look`` finds who else uses devices, ``standing`` how warm GPUs are. Clocks
+    give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
 
     arrivals: Arrivals | None = None
@@ -40,5 +43,8 @@ class RunOptions:
     launcher: Launcher | None = None
     repository: ResultsRepository = field(default_factory=JsonRepository)
     preflight: Callable[[Sequence[ExperimentConfig], Path | None, Asking], Sequence[ExaminedExperiment]] = check
+    look: Look = others_on
+    standing: Read = standing_of
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -380,6 +380,7 @@ MORE_VALUES: dict[str, list[Any]] = {
     "quality.text": ["a.txt"],
     "pytorch.forced_eos_token_id": [0],
     "execution.pause_s": [1.5],
+    "execution.wait_for_quiet_s": [60.0],
 }
 # What a field cannot do without.
 BESIDE: dict[str, dict[str, Any]] = {

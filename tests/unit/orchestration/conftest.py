@@ -40,6 +40,7 @@ class Bench:
             "launcher": self.launcher,
             "preflight": no_preflight,
             "sleep": self.clock.sleep,
+            "clock": self.clock,
             "now": self.clock.now,
         }
         return RunOptions(**(defaults | given))

@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure import _machine_folder
-from llenergymeasure._machine_folder import FOLDER_VARIABLE
+from llenergymeasure._machine_folder import FOLDER_VARIABLE, locked_among_users
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import PreFlightError
 from llenergymeasure.orchestration import device_locks
 from llenergymeasure.orchestration.device_locks import devices_of, held
+from llenergymeasure.testing import FakeClock
 from tests.unit.orchestration.conftest import plan_of
 
 
@@ -56,7 +57,7 @@ def test_the_second_is_told_who_has_it_and_does_not_begin(locks: Path) -> None:
             pass
     with held(["GPU-a"], "the second", patience_s=0):
         pass
-    assert [path.suffix for path in locks.iterdir()] == [".lock", ".lock"]
+    assert sorted(path.name for path in locks.iterdir() if path.suffix != ".turn") == ["GPU-a.lock", "GPU-b.lock"]
 
 
 def test_who_waits_goes_on_when_the_other_is_through(caplog: pytest.LogCaptureFixture) -> None:
@@ -64,14 +65,14 @@ def test_who_waits_goes_on_when_the_other_is_through(caplog: pytest.LogCaptureFi
     first_has_it, go = threading.Event(), threading.Event()
 
     def first() -> None:
-        with held(["GPU-a"], "first"):
+        with held(["GPU-a"], "first") as waited:
             first_has_it.set()
             go.wait(30)
-            order.append("first")
+            order.append(f"first, waited: {waited}")
 
     def second() -> None:
-        with held(["GPU-a"], "second"):
-            order.append("second")
+        with held(["GPU-a"], "second") as waited:
+            order.append(f"second, waited: {waited}")
 
     caplog.set_level(logging.INFO)
     threads = [threading.Thread(target=first), threading.Thread(target=second)]
@@ -85,7 +86,50 @@ def test_who_waits_goes_on_when_the_other_is_through(caplog: pytest.LogCaptureFi
     go.set()
     for thread in threads:
         thread.join(30)
-    assert order == ["first", "second"]
+    assert order == ["first, waited: False", "second, waited: True"]
+
+
+def test_who_measures_again_and_again_leaves_a_device_to_those_who_wait() -> None:
+    order: list[str] = []
+    first_has_it, second_waits = threading.Event(), threading.Event()
+
+    def first() -> None:
+        for _ in range(3):
+            with held(["GPU-a"], "first", sleep=lambda _: time.sleep(0.01)):
+                order.append("first")
+                first_has_it.set()
+                assert second_waits.wait(30)
+
+    def second() -> None:
+        assert first_has_it.wait(30)
+
+        def sleep(_: float) -> None:
+            second_waits.set()
+            # The first one is sooner there than this one looks again.
+            time.sleep(0.2)
+
+        with held(["GPU-a"], "second", sleep=sleep):
+            order.append("second")
+
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert order == ["first", "second", "first", "first"]
+
+
+def test_who_stands_still_while_it_waits_keeps_nobody_from_a_device_for_long(locks: Path) -> None:
+    with held(["GPU-a"], "before"):
+        pass
+    clock = FakeClock()
+    with (
+        locked_among_users(locks / "GPU-a.turn") as turn,
+        held(["GPU-a"], "mine", clock=clock, sleep=clock.sleep) as waited,
+    ):
+        assert (turn, waited) == (True, True)
+        # Ten looks, a second apart.
+        assert clock() == 10
 
 
 def test_a_lock_of_one_that_was_killed_is_free(locks: Path) -> None:

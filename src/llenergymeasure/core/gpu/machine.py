@@ -1,9 +1,10 @@
 """The GPUs of this machine, of whatever vendor, and which of them this process may use. Creates no context on them."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from llenergymeasure.core.calibration.store import known
 from llenergymeasure.core.foreign import with_defaults
@@ -14,6 +15,7 @@ from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import DeviceEnergy
 from llenergymeasure.protocols import GpuDriver
 
+_Told = TypeVar("_Told")
 # A vendor is a room beside ``nvidia`` and a line here.
 _DRIVERS: tuple[Callable[[], GpuDriverBase], ...] = (NvidiaDriver,)
 
@@ -50,14 +52,29 @@ def driver_version(driver: GpuDriver | None = None) -> str | None:
         return None
 
 
-def has_energy_counter(uuid: str, driver: GpuDriver | None = None) -> bool:
-    """Whether a GPU counts its energy."""
+def told_by(
+    uuids: Sequence[str], ask: Callable[[GpuDeviceBase], _Told], driver: GpuDriver | None = None
+) -> dict[str, _Told]:
+    """What each of these GPUs answers now; those that do not answer are left out.
+
+    Args:
+        uuids: of the GPUs; without any no driver is opened.
+        ask: asks one.
+        driver: theirs; default this machine's.
+    """
+    if not uuids:
+        return {}
     try:
         with whole_driver(driver).opened() as opened:
-            (device,) = opened.find([uuid], 0)
-            return device.energy_counter_j() is not None
+            devices = [with_defaults(device, GpuDeviceBase) for device in opened.devices()]
+            return {device.uuid: ask(device) for device in devices if device.uuid in uuids}
     except GpuUnavailableError:
-        return False
+        return {}
+
+
+def has_energy_counter(uuid: str, driver: GpuDriver | None = None) -> bool:
+    """Whether a GPU counts its energy."""
+    return any(told_by([uuid], lambda device: device.energy_counter_j() is not None, driver).values())
 
 
 def power_sensor_of(gpu: GpuInfo) -> PowerSensor | None:

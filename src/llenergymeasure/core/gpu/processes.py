@@ -49,3 +49,8 @@ def pids_before(gpus: Iterable[GpuInfo]) -> frozenset[int] | None:
     """PIDs that a snapshot found on these GPUs; None where the driver said of none."""
     told = [gpu.running_pids for gpu in gpus if gpu.running_pids is not None]
     return frozenset(pid for pids in told for pid in pids) if told else None
+
+
+def listed(pids: Iterable[int]) -> str:
+    """PIDs in words."""
+    return "PID " + ", ".join(map(str, sorted(pids)))

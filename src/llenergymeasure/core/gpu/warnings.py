@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from llenergymeasure.core.gpu.processes import ForeignProcesses
+from llenergymeasure.core.gpu.processes import ForeignProcesses, listed
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import ThermalThrottleInfo
 from llenergymeasure.domain.telemetry import PowerThermalSample
@@ -18,9 +18,9 @@ def foreign_process_warning(foreign: ForeignProcesses) -> MeasurementWarning | N
     """Whether somebody else used the GPUs."""
     parts = []
     if foreign.pids_before_load:
-        parts.append(f"before the model was loaded ({_listed(foreign.pids_before_load)})")
+        parts.append(f"before the model was loaded ({listed(foreign.pids_before_load)})")
     if foreign.pids_at_end:
-        parts.append(f"at the end of the window ({_listed(foreign.pids_at_end)})")
+        parts.append(f"at the end of the window ({listed(foreign.pids_at_end)})")
     if not parts:
         return None
     return MeasurementWarning(
@@ -114,7 +114,3 @@ def host_bound_warning(
         f"and waited for {awaited}, so energy per token says as much of the host",
         "raise the batch size, or compile the model",
     )
-
-
-def _listed(pids: frozenset[int]) -> str:
-    return "PID " + ", ".join(map(str, sorted(pids)))

@@ -8,9 +8,7 @@ from pathlib import Path
 import psutil
 
 from llenergymeasure.config.execution import ExecutionConfig
-from llenergymeasure.core.foreign import with_defaults
-from llenergymeasure.core.gpu.base import GpuDeviceBase, GpuUnavailableError
-from llenergymeasure.core.gpu.machine import gpu_driver
+from llenergymeasure.core.gpu.machine import told_by
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError, TimedOutError
 
@@ -141,14 +139,7 @@ def watch_of(plan: ExperimentPlan, state_dir: Path) -> Watch:
 
 def gpus_work(uuids: Sequence[str]) -> bool:
     """Whether one of these GPUs says that it is in use."""
-    if not uuids:
-        return False
-    try:
-        with gpu_driver().opened() as driver:
-            devices = [with_defaults(device, GpuDeviceBase) for device in driver.devices()]
-            return any(device.utilisation_pct() for device in devices if device.uuid in uuids)
-    except GpuUnavailableError:
-        return False
+    return any(told_by(uuids, lambda device: device.utilisation_pct()).values())
 
 
 def resident_mb_of(pid: int) -> float:

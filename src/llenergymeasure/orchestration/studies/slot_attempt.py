@@ -3,18 +3,19 @@
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llenergymeasure._telling import told
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.exceptions import ConfigError, ExperimentError
-from llenergymeasure.orchestration.attempt import kept_of, measured, planned
+from llenergymeasure.orchestration.attempt import Had, kept_of, measured, planned
 from llenergymeasure.orchestration.interruptions import held_back
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
@@ -54,6 +55,14 @@ class Work:
         _log.error("%s", problem)
 
 
+@dataclass
+class _Begun:
+    """What is run once its devices are held, and its folder; None until then, the folder also where nothing is kept."""
+
+    plan: ExperimentPlan | None = None
+    attempt: Path | None = None
+
+
 @dataclass(frozen=True)
 class Attempts:
     """Makes attempts at the runs of a study.
@@ -65,6 +74,7 @@ class Attempts:
         options: how it is carried out.
         keeps: whether results stay in the folder; otherwise they are only given.
         work: is told what came of each.
+        devices_had: is called when the devices of a run are held, before it begins; it may rest.
     """
 
     directory: StudyDirectory
@@ -73,62 +83,81 @@ class Attempts:
     options: RunOptions
     keeps: bool
     work: Work
+    devices_had: Callable[[Slot, Claim, ExperimentPlan, Had], None] = lambda *_: None
 
     def name_of(self, slot: Slot) -> str:
         """What tells the configuration of a run from the others of its study."""
         return name_of(self.plan.configurations[slot.configuration].values)
 
-    def _planned(self, slot: Slot, attempt: Path | None) -> ExperimentPlan:
+    def _planned(self, slot: Slot) -> ExperimentPlan:
         configuration = self.plan.configurations[slot.configuration]
         chosen = Settled(configuration.config(self.plan.execution.of_one), configuration.as_given)
         baseline = self.directory.path / BASELINE_FILE
-        return planned(
-            chosen, self.examined[slot.configuration], self.options, attempt, baseline, self.plan.key_of(slot)
-        )
+        return planned(chosen, self.examined[slot.configuration], self.options, None, baseline, self.plan.key_of(slot))
 
     def once(self, slot: Slot, claim: Claim) -> ExperimentFailure | SupersededError | None:
         """Run an experiment once; why there is no result of it, None where there is one."""
-        attempt = self.directory.new_attempt(self.plan, slot) if self.keeps else None
+        begun = _Begun()
         n_before = self.work.n_finished
         interruption: KeyboardInterrupt | SystemExit | None = None
         try:
-            with self._removed_when_interrupted(slot, attempt, lambda: self.work.n_finished > n_before):
-                plan = self._planned(slot, attempt)
-                raws, interruption = measured(plan, self.options)
+            with self._removed_when_interrupted(slot, begun, lambda: self.work.n_finished > n_before):
+                plan = self._planned(slot)
+
+                def begin(had: Had) -> ExperimentPlan:
+                    self.devices_had(slot, claim, plan, had)
+                    # What only waits for its devices leaves nothing.
+                    begun.attempt = self._new_attempt(slot)
+                    begun.plan = replace(plan, output_dir=begun.attempt and begun.attempt.absolute())
+                    return begun.plan
+
+                raws, interruption = measured(plan, self.options, begin)
                 if claim.is_superseded():
                     raise SupersededError("another worker took over while this one stood still")
-                with held_back():
-                    kept = kept_of(plan, raws, self.options, lambda folder: folder)
-                    self.work.n_finished += 1
-                    if kept.directory != attempt or not self.keeps:
-                        self.work.results[slot.slot] = kept.result
-                    if self.options.arrivals is not None:
-                        self.options.arrivals.finished(kept.result)
-                    if kept.problem is not None:
-                        # Unlike a single one's the folder stays.
-                        stays = attempt is not None and kept.directory is None
-                        left = f"; what could be written of it is in {attempt}" if stays else ""
-                        self.work.trouble(f"{kept.problem}{left}")
-                    if kept.directory is not None and self.keeps:
-                        # What a row is made of lies there: where it cannot be written, it is made when it is asked for.
-                        with contextlib.suppress(ConfigError, OSError):
-                            leave_row(self.directory, self.plan, slot)
+                self._keep(slot, begun.plan or plan, begun.attempt, raws)
                 if interruption is not None:
                     raise interruption
         except SupersededError as error:
             _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
-            if attempt is not None:
-                shutil.rmtree(attempt, ignore_errors=True)
+            if begun.attempt is not None:
+                shutil.rmtree(begun.attempt, ignore_errors=True)
             if interruption is not None:
                 raise interruption from None
             return error
         except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
             _log.debug("its traceback", exc_info=error)
-            failure = self._failed(slot, attempt, error)
+            failure = self._failed(slot, begun.attempt or self._new_attempt(slot), error)
             if interruption is not None:
                 raise interruption from None
             return failure
         return None
+
+    def _new_attempt(self, slot: Slot) -> Path | None:
+        """A new folder, where results are kept.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        return self.directory.new_attempt(self.plan, slot) if self.keeps else None
+
+    def _keep(self, slot: Slot, plan: ExperimentPlan, attempt: Path | None, raws: Sequence[RawProcessResult]) -> None:
+        """Keep what was measured, as a result and a row."""
+        with held_back():
+            kept = kept_of(plan, raws, self.options, lambda folder: folder)
+            self.work.n_finished += 1
+            if kept.directory != attempt or not self.keeps:
+                self.work.results[slot.slot] = kept.result
+            if self.options.arrivals is not None:
+                self.options.arrivals.finished(kept.result)
+            if kept.problem is not None:
+                # Unlike a single one's the folder stays.
+                stays = attempt is not None and kept.directory is None
+                left = f"; what could be written of it is in {attempt}" if stays else ""
+                self.work.trouble(f"{kept.problem}{left}")
+            if kept.directory is not None and self.keeps:
+                # What a row is made of lies there: where it cannot be written, it is made when it is asked for.
+                with contextlib.suppress(ConfigError, OSError):
+                    leave_row(self.directory, self.plan, slot)
 
     def _failed(self, slot: Slot, attempt: Path | None, error: Exception) -> ExperimentFailure:
         failure = ExperimentFailure(
@@ -153,16 +182,14 @@ class Attempts:
         return failure
 
     @contextlib.contextmanager
-    def _removed_when_interrupted(
-        self, slot: Slot, attempt: Path | None, is_through: Callable[[], bool]
-    ) -> Iterator[None]:
+    def _removed_when_interrupted(self, slot: Slot, begun: "_Begun", is_through: Callable[[], bool]) -> Iterator[None]:
         """An attempt that is interrupted leaves nothing, unless it was through."""
         try:
             yield
         except (KeyboardInterrupt, SystemExit) as error:
-            if attempt is not None and not is_through():
-                shutil.rmtree(attempt, ignore_errors=True)
+            if begun.attempt is not None and not is_through():
+                shutil.rmtree(begun.attempt, ignore_errors=True)
                 with contextlib.suppress(OSError):
-                    attempt.parent.rmdir()
+                    begun.attempt.parent.rmdir()
                 error.add_note(f"{self.name_of(slot)}, which was running, was removed")
             raise

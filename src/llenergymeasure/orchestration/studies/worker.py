@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
+from llenergymeasure.orchestration.attempt import Had
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
-from llenergymeasure.orchestration.studies.gap import Gap, standing_of
+from llenergymeasure.orchestration.studies.gap import Gap, References
 from llenergymeasure.orchestration.studies.slot_attempt import Attempts, SupersededError, Work
 from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.study.directory import (
@@ -66,7 +68,6 @@ class StudyWorker:
     keeps: bool = True
     work: Work = field(default_factory=Work)
     _in_a_row: _Series = field(default_factory=_Series)
-    _n_begun: int = 0
     _through: set[int] = field(default_factory=set)
 
     def run(self) -> Work:
@@ -81,11 +82,12 @@ class StudyWorker:
                                   self.options.now)  # fmt: skip
             self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
             self._claims = claims
-            self._attempts = Attempts(self.directory, self.plan, self.examined, self.options, self.keeps, self.work)
+            self._attempts = Attempts(self.directory, self.plan, self.examined, self.options, self.keeps, self.work,
+                                      self._devices_had)  # fmt: skip
             self._summary = SummaryWriter(self.directory, self.plan) if self.keeps else None
             self._rule = StopRule(self.plan, self._value)
-            uuids = sorted({uuid for each in self.examined.values() for uuid in each.devices or ()})
-            self._gap = Gap(self.plan.execution, lambda: standing_of(uuids), self.options.sleep)
+            self._gap = Gap(self.plan.execution, References(self._events), self.options.standing, self.options.sleep,
+                            self.options.clock)  # fmt: skip
             self._in_pairs, wait_s = self.plan.n_blocks > 1, _POLL_S
             try:
                 while self._pass() and self.work.stopped is None:
@@ -170,13 +172,8 @@ class StudyWorker:
     def _run_slot(self, slot: Slot, claim: Claim) -> None:
         """Run an attempt, and note what came of it."""
         execution = self.plan.execution
-        if self._n_begun and (ended := self._gap.rest()) is not None:
-            _log.info("%s", ended)
-            self._events.add("rested", until=ended)
-        self._n_begun += 1
         name = self._attempts.name_of(slot)
         _log.info("experiment %d of %d: %s", slot.slot + 1, len(self.plan.slots), name)
-        self._events.add("start", slot=slot.slot, claim=claim.number)
         failure = self._attempts.once(slot, claim)
         if self._summary is not None:
             self._summary.written_if_due()
@@ -197,3 +194,13 @@ class StudyWorker:
                 f"execution.stop_after_failures is {most}"
             )
             _log.error("stopped: %s", self.work.stopped)
+
+    def _devices_had(self, slot: Slot, claim: Claim, plan: ExperimentPlan, had: Had) -> None:
+        """Rest, with the devices of a run held, so that whoever measures them rests after whoever did."""
+        if had.quiet is not None:
+            self._events.add("quiet", slot=slot.slot, found=had.quiet.in_words)
+        ended = self._gap.rest(plan.devices, after_others=had.after_others, has_others=had.has_others)
+        if ended is not None:
+            _log.info("%s", ended)
+            self._events.add("rested", until=ended)
+        self._events.add("start", slot=slot.slot, claim=claim.number)
