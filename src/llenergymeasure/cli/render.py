@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from tabulate import tabulate
 
-from llenergymeasure._telling import in_a_line
+from llenergymeasure._telling import in_a_line, told
 from llenergymeasure.cli.text import LABEL, environment_line, wrapped
 from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
@@ -57,7 +57,10 @@ def machine(
     if visible.problem:
         lines.append(f"{'':<{LABEL}}{visible.problem}")
     on_cpu = "usable, on the CPU only: it is built without CUDA, so no GPU is used or measured"
-    lines += [_status("engine " + e.name, e.problem, on_cpu if e.uses_gpus is False else "usable") for e in engines]
+    for engine in engines:
+        where = "" if engine.python is None else f" (in an environment of its own: {told(engine.python)})"
+        usable = (on_cpu if engine.uses_gpus is False else "usable") + where
+        lines.append(_status("engine " + engine.name, engine.problem, usable))
     for sensor in sensors:
         kind = "modelled, not sensed" if sensor.modelled else "sensed"
         # What this package's own say of a problem is complete.

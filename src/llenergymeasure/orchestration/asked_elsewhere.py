@@ -9,9 +9,10 @@ from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.energy_backends import SensorContext, SensorStatus, probe_sensors
 from llenergymeasure.core.settling import AskedHere, Settled, settled
-from llenergymeasure.exceptions import BackendError, ForeignExitError, LLEMError, first_line
+from llenergymeasure.exceptions import BackendError, ForeignExitError, LLEMError, PreFlightError, first_line
 from llenergymeasure.orchestration.inspection import Availability, engine_status
 from llenergymeasure.orchestration.processes.asking import Asking
+from llenergymeasure.orchestration.processes.interpreters import has_its_own, interpreter_of
 
 # Whoever looks at a list waits no longer for one line of it, in silence and in all.
 _LINE_SILENCE_S, LINE_LIMIT_S = 60.0, 300.0
@@ -36,7 +37,7 @@ class _AskedElsewhere(AskedHere):
 
     def installation_problem(self, name: str) -> str | None:
         """As of any; engines of this package only look at which packages there are."""
-        if name in registry.own_names():
+        if name in registry.own_names() and not has_its_own(name):
             return super().installation_problem(name)
         problem: str | None = self._asked(name, "installation_problem", name=name)
         return problem
@@ -48,7 +49,7 @@ class _AskedElsewhere(AskedHere):
 
     def _asked(self, engine: str, question: str, **about: Any) -> Any:
         try:
-            return self._asking.ask(question, self._execution, **about)
+            return self._asking.ask(question, self._execution, by=interpreter_of(engine), **about)
         except ForeignExitError as error:
             raise BackendError(f"{registry.in_words(engine)} cannot be asked: {first_line(error)}") from error
 
@@ -67,13 +68,16 @@ class Looking:
 
     def engine(self, name: str, visible: Sequence[str]) -> Availability:
         """As ``inspection.engine_status``."""
-        if name in registry.own_names():
+        if name in registry.own_names() and not has_its_own(name):
             return engine_status(name, visible)
         try:
-            problem, uses_gpus = self._asking.ask("engine", self._execution, name=name, visible=list(visible))
+            by = interpreter_of(name)
+            problem, uses_gpus = self._asking.ask("engine", self._execution, by=by, name=name, visible=list(visible))
+        except PreFlightError as error:
+            return Availability(name, str(error))
         except (LLEMError, ForeignExitError) as error:
             return Availability(name, f"{registry.in_words(name)} cannot be asked: {first_line(error)}")
-        return Availability(name, problem, uses_gpus)
+        return Availability(name, problem, uses_gpus, python=None if by.is_own else by.python)
 
     def sensor(self, name: str, devices: Sequence[str] | None) -> SensorStatus:
         """As ``core.energy_backends.probe_sensors``; of one from elsewhere the problem has the advice, too."""

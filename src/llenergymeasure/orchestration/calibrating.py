@@ -31,6 +31,7 @@ from llenergymeasure.exceptions import (
 from llenergymeasure.orchestration.device_locks import held
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.importing import LIMIT_S, SILENCE_S
+from llenergymeasure.orchestration.processes.interpreters import interpreter_of
 
 GPU = TypeAdapter(GpuInfo)
 
@@ -128,7 +129,9 @@ class _Elsewhere:
 
     def _load_problem(self, name: str) -> str | None:
         try:
-            problem: str | None = self._asking.ask("load_problem", self._while_asked, name=name)
+            problem: str | None = self._asking.ask(
+                "load_problem", self._while_asked, by=interpreter_of(name), name=name
+            )
         except ForeignExitError as error:
             return f"{registry.in_words(name)} cannot be asked: {first_line(error)}"
         return problem
@@ -143,7 +146,12 @@ class _Elsewhere:
         given = GPU.dump_json(gpu).decode()
         try:
             answer = self._asking.ask(
-                "calibration", self._while_at_work, gpu=given, engine=engine, seconds=self._seconds
+                "calibration",
+                self._while_at_work,
+                by=interpreter_of(engine),
+                gpu=given,
+                engine=engine,
+                seconds=self._seconds,
             )
             return CALIBRATION.validate_json(answer)
         except (ForeignExitError, ValidationError) as error:

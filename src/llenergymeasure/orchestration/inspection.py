@@ -13,11 +13,15 @@ from llenergymeasure.exceptions import LLEMError, contained
 
 @dataclass(frozen=True)
 class Availability:
-    """Something by name, and why it cannot be used; None if it can. ``uses_gpus`` is None where that says nothing."""
+    """Something by name, and why it cannot be used; None if it can.
+
+    ``uses_gpus`` is None where that says nothing, ``python`` the one of an engine that lives in another environment.
+    """
 
     name: str
     problem: str | None
     uses_gpus: bool | None = None
+    python: str | None = None
 
 
 def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:

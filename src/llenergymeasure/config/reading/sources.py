@@ -8,6 +8,7 @@ from typing import Any
 
 import platformdirs
 
+from llenergymeasure._paths import expanded
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.errors import validated
 from llenergymeasure.config.reading.settings import nested
@@ -18,7 +19,7 @@ from llenergymeasure.exceptions import ConfigError
 PREFIX = "LLEM_"
 _SEPARATOR = "__"
 # What the user's file and variables may have beside the fields of an experiment.
-_FOOTPRINT = "footprint"
+_FOOTPRINT, _ENGINES = "footprint", "engines"
 _INTENSITIES = ("intensity_g_per_kwh", "country")
 
 
@@ -92,6 +93,28 @@ def footprint_terms(flags: Mapping[str, Any], environ: Mapping[str, str] | None 
     return validated(FootprintConfig, values, place)
 
 
+def engine_pythons(environ: Mapping[str, str] | None = None) -> dict[str, Path]:
+    """The Python of each engine that lives in an environment of its own, by the engine's name.
+
+    Variables (``LLEM_ENGINES__VLLM__PYTHON``) win over the user's file. It is a matter of the machine and of no
+    experiment, so what is run from Python reads it too.
+
+    Args:
+        environ: variables; None is the process's own.
+
+    Raises:
+        ConfigError: the user's file or the variables have unknown keys, or cannot be read.
+        ValidationError: keys are right, values are not; notes say where.
+    """
+    file = _user_file(user_file_path())
+    variables, place = _variables(environ)
+    section = variables.get(_ENGINES)
+    validated(UserConfig, {} if section is None else {_ENGINES: section}, place)
+    values = {**({} if file is None else file.values.get(_ENGINES) or {}), **(section or {})}
+    found = UserConfig.model_validate({_ENGINES: values}).engines
+    return {name: expanded(each.python) for name, each in found.items()}
+
+
 def _footprint(values: Mapping[str, Any], place: Callable[[Location], str]) -> Source:
     """The section about carbon and cost, from a file or variables, looked at for what is wrong with it alone."""
 
@@ -156,8 +179,9 @@ def environment_source(environ: Mapping[str, str] | None = None) -> Source:
     aside = {name: value for name, value in values.items() if name == "execution" or registry.is_section(name)}
     validated(SectionOfAnotherEngine, aside, place)
     _footprint(values, place)
+    of_the_machine = (_FOOTPRINT, _ENGINES)
     return Source(
-        values={name: value for name, value in values.items() if name != _FOOTPRINT}, place=place, ambient=True
+        values={name: value for name, value in values.items() if name not in of_the_machine}, place=place, ambient=True
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints, create_model, field_validator, mo
 
 from llenergymeasure._paths import expanded
 from llenergymeasure.config.base import ConfigModel, Number, conflict
-from llenergymeasure.config.engines import ENGINE_SECTIONS
+from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig
 
@@ -36,6 +36,16 @@ SectionOfAnotherEngine = create_model(
 )
 
 
+def _from_everywhere(path: Path) -> Path:
+    """A path that means the same wherever somebody works."""
+    found = expanded(path)
+    if str(found).startswith("~"):
+        raise ValueError("there is no such user; write it from / or ~/ on")
+    if not found.is_absolute() and not str(found).startswith("${"):
+        raise ValueError("a default must not depend on the working directory; write it from / or ~ on")
+    return path
+
+
 class OutputDefaults(ConfigModel):
     """Where results go."""
 
@@ -44,14 +54,7 @@ class OutputDefaults(ConfigModel):
     @field_validator("dir")
     @classmethod
     def _same_from_everywhere(cls, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        found = expanded(path)
-        if str(found).startswith("~"):
-            raise ValueError("there is no such user; write it from / or ~/ on")
-        if not found.is_absolute() and not str(found).startswith("${"):
-            raise ValueError("a default must not depend on the working directory; write it from / or ~ on")
-        return path
+        return None if path is None else _from_everywhere(path)
 
 
 class FootprintConfig(ConfigModel):
@@ -91,6 +94,21 @@ class FootprintConfig(ConfigModel):
         return any(value is not None for value in (self.intensity_g_per_kwh, self.country, self.price_per_kwh))
 
 
+class EngineEnvironment(ConfigModel):
+    """Where an engine lives whose dependencies do not go with those of this environment."""
+
+    python: Path = Field(
+        description="The Python of that environment, from / or ~ on; it has this package in the same version."
+    )
+
+    @field_validator("python")
+    @classmethod
+    def _same_from_everywhere(cls, path: Path) -> Path:
+        if "${" in str(path):
+            raise ValueError("no variable is put in place here; write the path itself")
+        return _from_everywhere(path)
+
+
 class UserConfig(ConfigModel):
     """The user's file; every section may be left out."""
 
@@ -102,6 +120,17 @@ class UserConfig(ConfigModel):
     footprint: FootprintConfig = Field(
         default=FootprintConfig(), description="What carbon and cost are worked out with."
     )
+    engines: dict[str, EngineEnvironment] = Field(
+        default={}, description="Engines that live in an environment of their own, by name."
+    )
+
+    @field_validator("engines")
+    @classmethod
+    def _known(cls, engines: dict[str, EngineEnvironment]) -> dict[str, EngineEnvironment]:
+        for name in engines:
+            if not registry.is_section(name):
+                raise ValueError(f"there is no engine {name!r}; {registry.nearest_engine(name)}")
+        return engines
 
     @model_validator(mode="before")
     @classmethod

@@ -26,6 +26,7 @@ from llenergymeasure.orchestration.preflight.examined import EXAMINED, VISIBLE, 
 from llenergymeasure.orchestration.preflight.prompt_check import PromptChecks
 from llenergymeasure.orchestration.preflight.sensors import Sensors
 from llenergymeasure.orchestration.processes.asking import Asking
+from llenergymeasure.orchestration.processes.interpreters import interpreter_of
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +140,17 @@ def _examine(
     except PreFlightError as error:
         # Where a variable is not set, nothing else can be asked.
         return ExaminedExperiment(lacking=tuple(str(error).splitlines()))
+    try:
+        python = interpreter_of(config.backend)
+    except PreFlightError as error:
+        return ExaminedExperiment(lacking=(str(error),))
+    if config.execution.launcher == "in_process" and not python.is_own:
+        return ExaminedExperiment(
+            config_errors=(
+                f"execution.launcher: in_process cannot go with backend: {config.backend}, which lives in an "
+                f"environment of its own ({python.python}); leave it out",
+            )
+        )
     has_own_code = getattr(config.engine_section, "trust_remote_code", False)
     if config.execution.launcher == "in_process" and not has_own_code:
         return examined_here(used, prompts, visible)
@@ -146,6 +158,7 @@ def _examine(
         answer = asking.ask(
             "examine",
             config.execution,
+            by=python,
             alone=has_own_code,
             # With the names of secrets, which are put in place there.
             config=config.model_dump_json(exclude_unset=True),

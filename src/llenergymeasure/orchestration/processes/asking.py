@@ -8,16 +8,18 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self
 
 from llenergymeasure import exceptions
 from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.exceptions import ExperimentError, ForeignExitError, LLEMError
+from llenergymeasure.orchestration.processes.interpreters import OWN, Interpreter
 from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.printed import Printed
-from llenergymeasure.orchestration.processes.process_group import ending, leading_a_group, safe_environment
+from llenergymeasure.orchestration.processes.process_group import ending, leading_a_group
 from llenergymeasure.orchestration.processes.watching import SignsOfLife, Watch
 
 # Descriptions and rows of a dataset, which may have to be downloaded: an hour at the most, unless more is asked for.
@@ -29,7 +31,7 @@ _CHUNK = 65536
 
 
 class Asking:
-    """Asks ``examiner``, in one process as long as that answers; nothing is started before the first question.
+    """Asks ``examiner``, in one process for each Python as long as that answers; nothing is started before it is asked.
 
     A context manager: what was started, and what it started itself, is ended with it.
     """
@@ -37,8 +39,7 @@ class Asking:
     def __init__(self, limit_s: float = LIMIT_S) -> None:
         """An answer is waited for no longer than ``limit_s``, nor longer than an experiment in silence."""
         self._limit_s = limit_s
-        self._running = contextlib.ExitStack()
-        self._examiner: _Examiner | None = None
+        self._asked: dict[Interpreter, _Asked] = {}
 
     def __enter__(self) -> Self:
         """Nothing is started yet."""
@@ -52,14 +53,29 @@ class Asking:
 
     def close(self) -> None:
         """End what was started; a further question starts it anew."""
-        self._examiner = None
-        self._running.close()
+        with contextlib.ExitStack() as all_of_them:
+            for interpreter in list(self._asked):
+                all_of_them.callback(self._end, interpreter)
 
-    def ask(self, question: str, execution: ExecutionConfig, *, alone: bool = False, **about: Any) -> Any:
+    def _end(self, interpreter: Interpreter) -> None:
+        asked = self._asked.pop(interpreter, None)
+        if asked is not None:
+            asked.running.close()
+
+    def ask(
+        self,
+        question: str,
+        execution: ExecutionConfig,
+        *,
+        by: Interpreter = OWN,
+        alone: bool = False,
+        **about: Any,
+    ) -> Any:
         """The answer to a question that ``examiner`` knows.
 
         Args:
             question: its name.
+            by: the Python that is asked.
             execution: how long is waited: ``stall_timeout_s`` without a sign of life, and ``timeout_s`` in all where
                 that is more than the limit.
             alone: in a process that is asked nothing else.
@@ -69,22 +85,32 @@ class Asking:
             LLEMError: which the answer is.
             ForeignExitError: something else was raised, the process ended, or it is not to be waited for any longer.
         """
-        if alone or (self._examiner is not None and self._examiner.is_gone):
-            self.close()
+        before = self._asked.get(by)
+        if before is not None and (alone or before.examiner.is_gone):
+            self._end(by)
         try:
-            if self._examiner is None:
-                self._examiner = self._running.enter_context(_examiner())
+            if by not in self._asked:
+                running = contextlib.ExitStack()
+                self._asked[by] = _Asked(running.enter_context(_examiner(by)), running)
             limit_s = max(self._limit_s, execution.timeout_s or 0.0)
-            said = self._examiner.answer({"question": question, **about}, _patience(limit_s, execution))
+            said = self._asked[by].examiner.answer({"question": question, **about}, _patience(limit_s, execution))
         except BaseException:
             # Whatever it was, the next question is not for this process.
-            self.close()
+            self._end(by)
             raise
         if alone:
-            self.close()
+            self._end(by)
         if "error" in said:
             raise _as_raised(*said["error"])
         return said["answer"]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A process that is asked, and what ends it."""
+
+    examiner: "_Examiner"
+    running: contextlib.ExitStack
 
 
 def _as_raised(kind: str, text: str) -> Exception:
@@ -115,11 +141,13 @@ def _patience(limit_s: float, execution: ExecutionConfig) -> Callable[[int], flo
 
 
 @contextlib.contextmanager
-def _examiner() -> Iterator["_Examiner"]:
-    command = [sys.executable, "-P", "-u", *tied("llenergymeasure.orchestration.processes.examiner")]
+def _examiner(interpreter: Interpreter) -> Iterator["_Examiner"]:
+    command = interpreter.command("-u", *tied("llenergymeasure.orchestration.processes.examiner"))
     pipe = subprocess.PIPE
-    with leading_a_group(command, stdin=pipe, stdout=pipe, stderr=pipe, env=safe_environment()) as process:
-        examiner = _Examiner(process)
+    with leading_a_group(command, stdin=pipe, stdout=pipe, stderr=pipe, env=interpreter.environment()) as process:
+        # What is on the path of this process only, as in a notebook; '' would be whatever folder it works in. Of
+        # another Python they would be the wrong libraries.
+        examiner = _Examiner(process, [str(place) for place in sys.path if place] if interpreter.is_own else [])
         try:
             yield examiner
         finally:
@@ -129,17 +157,15 @@ def _examiner() -> Iterator["_Examiner"]:
 class _Examiner:
     """A process that answers; reads and writes what is there, so that nothing it does or leaves undone holds this."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], path: Sequence[str]) -> None:
         self._process = process
         self._questions, self._answers, self._prints = _pipes(process)
         self._selector = selectors.DefaultSelector()
         self._to_send = bytearray()
         self._said = bytearray()
         self._printed = Printed()
-        # What is on the path of this process only, as in a notebook; '' would be whatever folder it works in.
-        path = [str(place) for place in sys.path if place]
         level = logging.getLogger("llenergymeasure").getEffectiveLevel()
-        self._send({"path": path, "level": level})
+        self._send({"path": list(path), "level": level})
         self._selector.register(self._answers, selectors.EVENT_READ, self._hear)
         self._selector.register(self._prints, selectors.EVENT_READ, self._overhear)
 

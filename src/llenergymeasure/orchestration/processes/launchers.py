@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from llenergymeasure.orchestration.processes.handover import (
     reported,
     with_a_bad_end,
 )
+from llenergymeasure.orchestration.processes.interpreters import Interpreter, interpreter_of
 from llenergymeasure.orchestration.processes.lifeline import tied
-from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
+from llenergymeasure.orchestration.processes.process_group import ending, run_to_end
 from llenergymeasure.orchestration.processes.torchrun_launcher import TorchrunLauncher
 from llenergymeasure.orchestration.processes.watching import watch_of
 from llenergymeasure.protocols import Launcher
@@ -76,8 +76,8 @@ class SubprocessLauncher:
     """
 
     def __init__(self, command: Callable[[Path], list[str]] | None = None) -> None:
-        """``command`` makes the command line for the folder in which the plan lies."""
-        self._command = command or _worker_command
+        """``command`` makes the command line for the folder in which the plan lies; None is the engine's own worker."""
+        self._command = command
 
     def launch(self, plan: ExperimentPlan) -> list[RawProcessResult]:
         """Hand the plan over, wait, and read what the process left.
@@ -97,8 +97,10 @@ class SubprocessLauncher:
 
     def _ended_badly(self, plan: ExperimentPlan, state_dir: Path) -> ExperimentError | None:
         """Run the process to its end; what was wrong with that."""
+        python = interpreter_of(plan.config.backend)
+        command = _worker_command(python, state_dir) if self._command is None else self._command(state_dir)
         try:
-            code = run_to_end(self._command(state_dir), env=safe_environment(), watch=watch_of(plan, state_dir))
+            code = run_to_end(command, env=python.environment(), watch=watch_of(plan, state_dir))
         except ExperimentError as error:
             return error
         return None if code == 0 else ExperimentError(f"the measuring process {ending(code)} without a report")
@@ -111,5 +113,5 @@ def create_launcher(name: str, layout: ProcessLayout) -> Launcher:
     return SubprocessLauncher() if name == "subprocess" else InProcessLauncher()
 
 
-def _worker_command(state_dir: Path) -> list[str]:
-    return [sys.executable, "-P", *tied("llenergymeasure.orchestration.processes.worker", str(state_dir))]
+def _worker_command(python: Interpreter, state_dir: Path) -> list[str]:
+    return python.command(*tied("llenergymeasure.orchestration.processes.worker", str(state_dir)))

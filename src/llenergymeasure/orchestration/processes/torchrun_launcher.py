@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from llenergymeasure.orchestration.processes.handover import (
     reported,
     with_a_bad_end,
 )
+from llenergymeasure.orchestration.processes.interpreters import Interpreter, interpreter_of
 from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.processes.torchrun_agent import STARTING_DIR, read_ends
@@ -37,8 +37,8 @@ class TorchrunLauncher:
     """Measures in several fresh processes of this machine, all of which end when one of them fails."""
 
     def __init__(self, command: Callable[[Path, int], list[str]] | None = None) -> None:
-        """``command`` makes the command line for the plan's folder and so many processes."""
-        self._command = command or _agent_command
+        """``command`` makes the command line for the plan's folder and so many processes; None is that of torchrun."""
+        self._command = command
 
     def launch(self, plan: ExperimentPlan) -> list[RawProcessResult]:
         """Hand the plan over, wait for all processes, and read what they left.
@@ -56,15 +56,16 @@ class TorchrunLauncher:
 
     def _ended_badly(self, plan: ExperimentPlan, state_dir: Path) -> LLEMError | None:
         """Run the processes to their end; what was wrong with that, the first failure where there are several."""
-        n, log = plan.layout.n_processes, state_dir / _TORCHRUN_LOG
+        n, log, python = plan.layout.n_processes, state_dir / _TORCHRUN_LOG, interpreter_of(plan.config.backend)
+        command = _agent_command(python, state_dir, n) if self._command is None else self._command(state_dir, n)
         try:
             with _as_others_may_read_it(log), log.open("wb") as file:
                 # Process 0 shows its progress where this process would: torchrun's own stderr is of no use to a user.
                 code = run_to_end(
-                    self._command(state_dir, n),
+                    command,
                     stdout=_STDERR,
                     stderr=file,
-                    env=environment(n),
+                    env=environment(n, python.environment()),
                     watch=watch_of(plan, state_dir),
                 )
         except ExperimentError as error:
@@ -109,9 +110,9 @@ def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> d
     return {"OMP_NUM_THREADS": str(max(1, cores // n_processes)), **given}
 
 
-def _agent_command(state_dir: Path, n_processes: int) -> list[str]:
+def _agent_command(python: Interpreter, state_dir: Path, n_processes: int) -> list[str]:
     agent = tied("llenergymeasure.orchestration.processes.torchrun_agent", str(state_dir), str(n_processes))
-    return [sys.executable, "-P", *agent]
+    return python.command(*agent)
 
 
 def _failure(state_dir: Path, n_processes: int, code: int) -> LLEMError:

@@ -1,0 +1,104 @@
+"""Which Python an engine's code is run by: this one, or that of an environment of its own.
+
+Engines whose dependencies exclude each other cannot be installed side by side. The user's file names the interpreter of
+such an environment, which has to have this package in the same version, for what goes from process to process is
+understood by no other.
+"""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from llenergymeasure._telling import in_a_line
+from llenergymeasure._version import __version__
+from llenergymeasure.config.reading.sources import engine_pythons
+from llenergymeasure.exceptions import PreFlightError
+from llenergymeasure.orchestration.processes.process_group import safe_environment
+
+# An interpreter that has only to import a package of few lines, on a disk far away.
+_LIMIT_S = 60.0
+# What would make another interpreter import the libraries of this one.
+_OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")
+_ASK = "import json, llenergymeasure; print(json.dumps(llenergymeasure.__version__))"
+_MOST_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python; ``is_own`` where it is the one that runs this."""
+
+    python: str
+    is_own: bool = False
+
+    def command(self, *arguments: str) -> list[str]:
+        """A command line for it; ``tied`` gives arguments that become a module."""
+        return [self.python, "-P", *arguments]
+
+    def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment of its processes: nothing in it leads to the libraries of another one.
+
+        Args:
+            environ: what else is in it; None is this process's own.
+        """
+        safe = safe_environment(environ)
+        return safe if self.is_own else {name: value for name, value in safe.items() if name not in _OF_THIS_PYTHON}
+
+
+OWN = Interpreter(sys.executable, is_own=True)
+
+
+def has_its_own(engine: str) -> bool:
+    """Whether the user's file names another Python for an engine; nothing is started."""
+    python = engine_pythons().get(engine)
+    return python is not None and not _is_this(python)
+
+
+def interpreter_of(engine: str) -> Interpreter:
+    """The Python of an engine.
+
+    Raises:
+        PreFlightError: the one that the user's file names cannot be run, or has not this package in this version.
+    """
+    python = engine_pythons().get(engine)
+    if python is None or _is_this(python):
+        return OWN
+    problem = _problem(str(python))
+    if problem is not None:
+        raise PreFlightError(f"engines.{engine}.python: {python}: {problem}")
+    return Interpreter(str(python))
+
+
+def _is_this(python: Path) -> bool:
+    # A virtual environment is told by the path of its link, and not by where that leads.
+    return os.path.abspath(python) == os.path.abspath(sys.executable)  # noqa: PTH100
+
+
+@functools.cache
+def _problem(python: str) -> str | None:
+    """What is wrong with an interpreter; it is asked once."""
+    command, env = [python, "-P", "-c", _ASK], Interpreter(python).environment()
+    try:
+        done = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S, check=False
+        )
+    except OSError as error:
+        return f"cannot be run: {error.strerror or error}; name the Python of the engine's environment"
+    except subprocess.TimeoutExpired:
+        return f"gave no answer within {_LIMIT_S:g} s; name the Python of the engine's environment"
+    if done.returncode != 0:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        why = in_a_line(lines[-1])[:_MOST_SHOWN] if lines else f"exit code {done.returncode}"
+        return f"it has not this package ({why}); install llenergymeasure {__version__} there"
+    try:
+        version = json.loads(done.stdout)
+    except ValueError:
+        return "it answered what is no answer; name the Python of the engine's environment"
+    if version != __version__:
+        there = in_a_line(str(version))[:_MOST_SHOWN]
+        return f"it has llenergymeasure {there}, and this is {__version__}; install the same"
+    return None
