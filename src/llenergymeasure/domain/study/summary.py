@@ -51,8 +51,9 @@ class SummaryRow:
     """A configuration, on one kind of machine.
 
     ``number`` counts rows from 1 on, ``configuration`` is its place in the plan; ``is_named`` says whether ``name`` was
-    given. ``settings`` are those in which the configurations differ, by their dotted names. ``n_planned`` and
-    ``n_failed`` are of the configuration, wherever it was run. ``metrics`` and ``ratios`` are by the names of metrics.
+    given. ``settings`` are those in which the configurations differ, by their dotted names. ``n_planned`` is of the
+    configuration, wherever it is run. So is ``n_failed``, which the first row of a configuration has, and the others 0:
+    nobody knows on which kind of machine a run failed. ``metrics`` and ``ratios`` are by the names of metrics.
     ``n_requests`` and ``output_tokens`` are the least and the most of a run. ``outputs`` are letters: equal ones are
     equal tokens for the same input. ``validity`` is the worst of the runs, ``n_warned`` how many of them
     have each flag, ``notes`` what has to be known of the row. ``best`` names the metrics of which no row has a

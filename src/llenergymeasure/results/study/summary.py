@@ -11,6 +11,7 @@ from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyP
 from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
 from llenergymeasure.domain.study.summary import MetricSummary, RatioSummary, SlotFailure, StudySummary, SummaryRow
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.attempts import attempts_in, to_be_read
 from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
 from llenergymeasure.results.ratios import NO_SAMPLE
@@ -242,22 +243,23 @@ def summary_of(study: StudyResult) -> StudySummary:
         slots=tuple(slots),
     )  # fmt: skip
     found = with_those_kept_here(StudyRows(), plan, dict(enumerate(study.experiments)), {})
-    failures = tuple(_failure_of(failure, places, known_folder=study.output_dir is not None)
-                     for failure in study.failures)  # fmt: skip
+    failures = tuple(_failure_of(failure, places, study.output_dir) for failure in study.failures)
     n_planned = study.n_planned or study.n_experiments
     summary = Summing(plan).of(found)
     return replace(summary, n_planned=n_planned, n_failed=len(failures), failures=failures)
 
 
-def _failure_of(failure: ExperimentFailure, places: Mapping[str, int], *, known_folder: bool) -> SlotFailure:
-    folder = f"{RUNS_DIR}/{failure.slot:04d}-{failure.measurement_config_hash}/attempt-1"
+def _failure_of(failure: ExperimentFailure, places: Mapping[str, int], folder: Path | None) -> SlotFailure:
+    run = f"{RUNS_DIR}/{failure.slot:04d}-{failure.measurement_config_hash}"
+    # Of several attempts that which counts; without a folder there is none.
+    attempt = None if folder is None else to_be_read(attempts_in(folder / run))
     return SlotFailure(
         slot=failure.slot,
         configuration=places.get(failure.measurement_config_hash, len(places)),
         name=failure.name,
         error_type=failure.error_type,
         message=failure.message,
-        log=f"{folder}/{LOG_FILE}" if known_folder else None,
+        log=None if attempt is None else f"{run}/{attempt.name}/{LOG_FILE}",
     )
 
 
