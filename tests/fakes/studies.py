@@ -11,7 +11,7 @@ from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measure
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.result import ExperimentResult
-from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order, with_sentinel
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.results.study.directory import StudyDirectory, keep_failure
@@ -29,16 +29,20 @@ def of_batches(*sizes: int, **fields: Any) -> list[ExperimentConfig]:
     ]
 
 
-def plan_of(configs: Sequence[ExperimentConfig], n_cycles: int = 1, order: Order = "blocks") -> StudyPlan:
-    """The plan of a study of these."""
+def plan_of(
+    configs: Sequence[ExperimentConfig], n_cycles: int = 1, order: Order = "blocks", *,
+    sentinel: ExperimentConfig | None = None, reference: int = 0,
+) -> StudyPlan:  # fmt: skip
+    """The plan of a study of these, and of a sentinel beside them."""
+    slots = slots_in_order(len(configs), n_cycles, order, 0)
     return StudyPlan(
         study_id="0" * 32, name="a study", created=START, tool_version="2.0.0", order=order, seed=0,
         execution=StudyExecutionConfig(),
         configurations=tuple(
             PlannedConfiguration(values=config.resolved(), config_hash=measurement_config_hash(config))
-            for config in configs
+            for config in (*configs, *([] if sentinel is None else [sentinel]))
         ),
-        slots=slots_in_order(len(configs), n_cycles, order, 0),
+        slots=slots if sentinel is None else with_sentinel(slots, len(configs)), reference=reference,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ _COMMANDS = {
     "studies": "Show where studies stand, and how to go on.",
     "worker": "Help to run a study.",
     "results": "Put saved results into a table.",
-    "show": "Print a result again as after its run.",
+    "show": "Print a result, or the table of a study, again as after its run.",
     "compare": "Show by how much results differ, and whether that is more than chance.",
     "attach": "Join the log of a meter at the wall to a result.",
     "verify": "Work a result out again from its files alone.",

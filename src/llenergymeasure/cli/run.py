@@ -21,6 +21,7 @@ from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.reading.merging import merged
 from llenergymeasure.config.reading.settings import parse_settings, with_axes
 from llenergymeasure.config.reading.sources import environment_source
+from llenergymeasure.config.sweep.chosen import carried_out
 from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.exceptions import config_error
@@ -39,7 +40,10 @@ from llenergymeasure.results.export import ArrivingCsv
 
 # Options that are fields of an engine's section, and those that say how to carry out, with the field of each.
 _OF_ENGINES = ("batch_size",)
-_OF_EXECUTION = {"timeout": "timeout_s", "cycles": "cycles", "order": "order", "seed": "seed"}
+_OF_EXECUTION = {
+    "timeout": "timeout_s",
+    **{name: name for name in ("cycles", "order", "seed", "reference")},
+}
 
 
 @click.command("run")
@@ -53,6 +57,12 @@ _OF_EXECUTION = {"timeout": "timeout_s", "cycles": "cycles", "order": "order", "
 @click.option("--cycles", type=int, help="Runs of each configuration of a study.  [default: 5 where something varies]")
 @click.option("--order", help="Order of a study's runs: blocks, sequential or shuffled.")
 @click.option("--seed", type=int, help="Seed of that order.")
+@click.option(
+    "--reference",
+    metavar="FIELD=VALUE,...",
+    help="The configuration of a study that the others are compared with, by settings that only it has, such as "
+    "precision=fp32,pytorch.batch_size=1.  [default: the first]",
+)
 @click.option(
     "-o",
     "--output",
@@ -110,7 +120,7 @@ def run_command(
         study = resumed(resume, config, beside, check, RunOptions(log_level=level))
         return hand_out_resumed(study, export_csv, terms)
     plan = _load(config, given, settings, output)
-    experiments = plan.carried_out if isinstance(plan, StudyConfig) else [plan]
+    experiments = carried_out(plan) if isinstance(plan, StudyConfig) else [plan]
     # The others are in processes of their own.
     here = [each.backend for each in experiments if each.execution.launcher == "in_process"]
     logs.quiet_libraries(library_loggers(here))
@@ -140,7 +150,7 @@ def _check_export(path: Path | None) -> None:
 
 def _dry_run(plan: ExperimentConfig | StudyConfig, *, verbose: bool) -> int:
     with Asking() as asking:
-        given = plan.carried_out if isinstance(plan, StudyConfig) else [plan]
+        given = carried_out(plan) if isinstance(plan, StudyConfig) else [plan]
         chosen = [settled_before_a_run(each, asking) for each in given]
         experiments = [each.config for each in chosen]
         examined = examine(experiments, plan.output_dir, asking, ask_every_sensor=True)
@@ -165,7 +175,7 @@ def _study_in_short(config: StudyConfig, chosen: Sequence[Settled], examined: Se
             examined=examined,
             notes=[[*each.cautions, *dormant] for each, dormant in zip(examined, asleep, strict=True)],
             took_s={} if folder is None else known_run_s(folder),
-            disk_bytes=bytes_of_runs(experiments, examined, config.most_cycles),
+            disk_bytes=bytes_of_runs(experiments, examined, config.most_runs),
             output_dir=folder,
         )
     )

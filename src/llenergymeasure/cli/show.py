@@ -1,5 +1,6 @@
 """``llem show``."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,43 @@ from llenergymeasure.cli import render_result
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
 from llenergymeasure.cli.streams import show
+from llenergymeasure.config.sweep.chosen import the_one
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.persistence import load_result
 from llenergymeasure.results.sharing.opening import bundle_in, is_archive
+from llenergymeasure.results.study.directory import PLAN_FILE, STUDY_FILE, StudyDirectory
+from llenergymeasure.results.study.rows import rows
+from llenergymeasure.results.study.shown import text
+from llenergymeasure.results.study.summary import Summing
 
 
 @click.command("show")
 @click.argument("result", type=UserPath())
+@click.option(
+    "--reference",
+    metavar="FIELD=VALUE,...",
+    help="Of a study: the configuration that the others are compared with, by settings that only it has.",
+)
 @footprint_on_request
-def show_command(result: Path, **options: Any) -> int:
-    """Print a result again as after its run.
+def show_command(result: Path, reference: str | None, **options: Any) -> int:
+    """Print a result, or the table of a study, again as after its run.
 
     RESULT is the folder of a run, its result.json, or the folder of an experiment in a study, such as
-    STUDY/runs/0005-HASH, of which the newest attempt counts, or the archive of one. For a whole study see llem results.
+    STUDY/runs/0005-HASH, of which the newest attempt counts, or the archive of one. The table of a study is what there
+    is by now, from its runs; the files of its summary are not written again. For its single runs see llem results.
     """
     terms = requested_terms(options)
+    # Of what is no path this is false.
+    if all(os.path.isfile(result / name) for name in (PLAN_FILE, STUDY_FILE)):  # noqa: PTH113
+        if terms is not None:
+            raise config_error(f"{result}: this is a whole study; see llem footprint {result}")
+        directory = StudyDirectory(result)
+        plan = directory.plan()
+        place = None if reference is None else the_one(reference, [c.values for c in plan.compared], "--reference")
+        show(text(Summing(plan, place).of(rows(directory, plan)), str(result)))
+        return 0
+    if reference is not None:
+        raise config_error(f"--reference {reference}: {result} is no folder of a study, so there is nothing to compare")
     if not is_archive(result):
         found = load_result(result)
         show(render_result.experiment(found, found.folder) + beneath([found], terms))

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from llenergymeasure.config.base import ConfigModel, Integer, Number, conflict
+from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number, conflict
 
 Order = Literal["blocks", "sequential", "shuffled"]
 # Idle baseline, thermal floor and a gap of minutes are silent too; half an hour of silence is none of them.
@@ -105,6 +105,16 @@ class StudyExecutionConfig(ExecutionConfig):
         "given, all runs of one after another; shuffled: all runs in one random order.",
     )
     seed: Integer = Field(default=42, ge=0, lt=2**32, description="Seed of the order.")
+    reference: str | dict[str, JsonValue] | None = Field(
+        default=None,
+        description="Settings that only one configuration has, as a mapping or as precision=fp32,pytorch.batch_size=1: "
+        "the others are compared with it; null is the first.",
+    )
+    sentinel: Flag | str | dict[str, JsonValue] | None = Field(
+        default=None,
+        description="A configuration that is run at the beginning of every block and once after the last, and tells "
+        "what changed with time: settings over those of the reference; true is the reference itself, null is none.",
+    )
     stop: StopConfig | None = Field(
         default=None,
         description="Go on after the cycles with each configuration whose interval is too wide still; null runs the "
@@ -133,6 +143,26 @@ class StudyExecutionConfig(ExecutionConfig):
         ge=1,
         description="Stop the study after so many failures in a row for the same reason; null never does.",
     )
+
+    @field_validator("reference")
+    @classmethod
+    def _of_some_setting(cls, reference: object) -> object:
+        if reference is not None and not reference:
+            raise ValueError("this names no setting; give such as {precision: fp32}, or leave it out for the first")
+        return reference
+
+    @field_validator("sentinel")
+    @classmethod
+    def _of_blocks(cls, sentinel: object, info: ValidationInfo) -> object:
+        if sentinel in (None, False):
+            return None
+        order = info.data.get("order")
+        if order in ("sequential", "shuffled"):
+            raise ValueError(
+                f"a sentinel is run at the beginning of every block, and order: {order} has none; give order: blocks, "
+                "or leave the sentinel out"
+            )
+        return sentinel
 
     @field_validator("gate_temperature_c")
     @classmethod

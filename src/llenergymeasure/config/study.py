@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, SerializeAsAny, field_validator
 
 from llenergymeasure.config.base import ConfigModel
-from llenergymeasure.config.execution import ExecutionConfig, StudyExecutionConfig
+from llenergymeasure.config.execution import ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.experiment import ExperimentConfig
 from llenergymeasure.config.sweep.left_out import LeftOut
 
@@ -63,3 +63,15 @@ class StudyConfig(ConfigModel):
     def most_cycles(self) -> int:
         """How often each is run at most, where it depends on what comes out."""
         return self.n_cycles if self.execution.stop is None else max(self.n_cycles, self.execution.stop.max_cycles)
+
+    @property
+    def most_runs(self) -> int:
+        """How often any configuration is run at most: a sentinel once more than the others."""
+        return self.most_cycles + (self.execution.sentinel is not None)
+
+    @property
+    def order(self) -> Order:
+        """In which order it is run: experiments that were listed and are run once as they were listed."""
+        execution = self.execution
+        is_a_list = execution.cycles is None and self.most_cycles == 1 and "order" not in execution.model_fields_set
+        return "sequential" if is_a_list else execution.order

@@ -19,6 +19,8 @@ MOST_DRIFT_PCT = 1.0
 SIGNIFICANCE = 1 - CONFIDENCE
 # How many outliers are looked for: one in so many runs, and one in any case.
 _RUNS_PER_OUTLIER = 10
+# What is left of equal logarithms.
+_NOTHING = 1e-12
 # The greatest x for which e^x is a number of double precision.
 _MOST_LOG = math.log(np.finfo(float).max)
 
@@ -68,10 +70,15 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """How runs changed with time: ``change_pct`` from the first to the last of [n], with its two-sided p."""
+    """How runs changed with time: ``change_pct`` from the first to the last of [n], with its two-sided p.
+
+    ``low_pct`` to ``high_pct`` is its 95 % interval.
+    """
 
     n: int
     change_pct: float
+    low_pct: float
+    high_pct: float
     session_s: float
     p: float
 
@@ -209,12 +216,18 @@ def drift(values: Sequence[float], times_s: Sequence[float], kinds: Sequence[Has
         return None
     y, apart_s = (x - (np.bincount(member, x) / np.bincount(member))[member] for x in (y, time_s))
     session_s = float(np.ptp(time_s))
-    # Rounding leaves something of times that are equal.
+    # Rounding leaves something of values and of times that are equal.
+    if np.abs(y).max() <= _NOTHING:
+        y = np.zeros_like(y)
     if np.abs(apart_s).max() <= 1e-9 * max(1.0, session_s):
         return None
     line = stats.linregress(apart_s, y)
-    # It has taken off one mean, and there were as many as configurations.
-    error = float(line.stderr) * math.sqrt((n - 2) / df)
+    # It has taken off one mean, and there were as many as configurations. Of equal values it knows no error.
+    error = float(line.stderr) * math.sqrt((n - 2) / df) if y.any() else 0.0
     change = LogMean(centre=float(line.slope) * session_s, error=error * session_s, df=df)
-    bounded = min(change.centre, _MOST_LOG / 2)
-    return Drift(n=n, change_pct=100 * math.expm1(bounded), session_s=session_s, p=change.p_value())
+    low_pct, change_pct, high_pct = (
+        100 * math.expm1(min(end, _MOST_LOG / 2)) for end in (change.interval()[0], change.centre, change.interval()[1])
+    )
+    return Drift(
+        n=n, change_pct=change_pct, low_pct=low_pct, high_pct=high_pct, session_s=session_s, p=change.p_value()
+    )

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llenergymeasure.config.reading.merging import merged
 from llenergymeasure.config.reading.settings import parse_settings, with_axes
 from llenergymeasure.exceptions import ConfigError
 from tests.unit.config.conftest import calm
@@ -116,3 +117,11 @@ def test_any_setting_is_single_or_several_or_a_config_error(settings: list[str])
         single, axes = with_axes(settings)
         assert set(single) <= set(settings)
         assert all(len(values) > 1 for values in axes.values())
+
+
+def test_a_section_inside_of_a_section_lies_over_that_of_its_own_name() -> None:
+    below = {"execution": {"cycles": 3, "stop": {"max_cycles": 9, "target_pct": 2}}}
+    over = parse_settings(["execution.stop.target_pct=1", "execution.sentinel.n=8"])
+    assert merged(below, over) == {
+        "execution": {"cycles": 3, "stop": {"max_cycles": 9, "target_pct": 1}, "sentinel": {"n": 8}}
+    }

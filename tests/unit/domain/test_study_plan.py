@@ -8,7 +8,7 @@ import pytest
 
 from llenergymeasure.config.execution import ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
-from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order, with_sentinel
 from llenergymeasure.exceptions import ConfigError
 
 
@@ -56,6 +56,31 @@ def test_the_order_of_a_seed_is_the_same_for_ever() -> None:
 
 
 BLOCKS_OF_42 = [2, 1, 4, 3, 0, 0, 4, 2, 3, 1]
+
+
+def test_a_sentinel_is_run_before_each_block_and_after_the_last_and_changes_no_order() -> None:
+    slots = with_sentinel(slots_in_order(5, 2, "blocks", 42), 5)
+    assert [slot.configuration for slot in slots] == [5, *BLOCKS_OF_42[:5], 5, *BLOCKS_OF_42[5:], 5]
+    assert [slot.slot for slot in slots] == list(range(13))
+    assert [(s.slot, s.block, s.repeat, s.closes) for s in slots if s.sentinel] == [
+        (0, 0, 0, False), (6, 1, 1, False), (12, 1, 2, True),
+    ]  # fmt: skip
+    assert [(s.block, s.repeat) for s in slots if not s.sentinel] == [(0, 0)] * 5 + [(1, 1)] * 5
+
+
+def test_a_sentinel_that_is_compared_and_a_reference_that_is_not_there_are_refused() -> None:
+    config = ExperimentConfig(model="m")
+    planned = PlannedConfiguration(values=config.resolved(), config_hash=measurement_config_hash(config))
+    slots = with_sentinel(slots_in_order(1, 2, "blocks", 1), 1)
+    plan = plan_with(slots, configurations=(planned, planned))
+    assert (plan.sentinel, plan.compared, plan.n_blocks) == (1, (planned,), 2)
+    with pytest.raises(ConfigError, match="the sentinel of the plan is not its last configuration"):
+        plan_with(slots, configurations=(planned, planned, planned))
+    with pytest.raises(ConfigError, match="the sentinel of the plan is not its last configuration"):
+        plan_with((*slots, Slot(slot=5, configuration=1, block=1, repeat=0)), configurations=(planned, planned))
+    # The sentinel is no reference either.
+    with pytest.raises(ConfigError, match="the reference of the plan is 1, and there are 1 configurations"):
+        plan_with(slots, configurations=(planned, planned), reference=1)
 
 
 def plan_with(slots: tuple[Slot, ...], **fields: Any) -> StudyPlan:

@@ -133,6 +133,26 @@ def test_of_few_runs_or_equal_ones_none_is_an_outlier(values: list[float]) -> No
     assert outliers(values) == ()
 
 
+def test_a_drift_of_three_runs_has_its_interval() -> None:
+    # The middle one is off by d = 0.001 from the line between the others: residuals -d/3, 2d/3, -d/3, whose squares
+    # make 2 d^2 / 3 over one degree of freedom; over the 2 of the times, and for two steps, the standard error of the
+    # change is 2 d / sqrt(3) = 0.00115470, and t(.975, 1) = 12.7062, so the half of the interval is 0.0146719.
+    found = drift(exp(0, 0.051, 0.1), [0.0, 1.0, 2.0])
+    assert found is not None
+    assert found.change_pct == pytest.approx(100 * math.expm1(0.1))
+    assert found.low_pct == pytest.approx(100 * math.expm1(0.1 - 0.0146719), rel=1e-5)
+    assert found.high_pct == pytest.approx(100 * math.expm1(0.1 + 0.0146719), rel=1e-5)
+    # Of one degree of freedom p is 2 atan(1 / t) / pi, and t is 0.1 / 0.0011547 = 86.6025.
+    assert found.p == pytest.approx(2 * math.atan(1 / 86.6025) / math.pi, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [2.0, 0.1, 1 / 3])
+def test_values_that_are_all_equal_have_no_drift_and_that_is_a_number(value: float) -> None:
+    found = drift([value] * 6, [0.0, 1.0, 2.0, 3.0, 4.0, 7.0], [0, 1, 0, 1, 0, 1])
+    assert found is not None
+    assert (found.change_pct, found.low_pct, found.high_pct, found.p, found.warns) == (0.0, 0.0, 0.0, 1.0, False)
+
+
 def test_a_drift_is_told_with_its_probability() -> None:
     # ln y rises by 0.01 a second for 3 s; residuals of 0.001 at right angles to it: 4 squares over 2 degrees of
     # freedom over the 5 of the times give a standard error of sqrt(2e-6 / 5), and t^2 = 1e-4 / 4e-7 = 250.

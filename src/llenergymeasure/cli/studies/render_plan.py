@@ -1,5 +1,6 @@
 """What a study would run: a line for each configuration, and what all of it would take."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from tabulate import tabulate
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.cli.text import NONE
 from llenergymeasure.config.models import StudyConfig
+from llenergymeasure.config.sweep.chosen import SENTINEL
 from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.domain.in_figures import duration
 from llenergymeasure.domain.study.plan import StudyPlan
@@ -46,7 +48,7 @@ def study_plan(found: PlannedStudy) -> str:
     said = {line: number for number, line in enumerate(dict.fromkeys(line for each in found.notes for line in each), 1)}
     rows = [
         [
-            str(number + 1),
+            SENTINEL if number == plan.sentinel else str(number + 1),
             *(in_a_line(setting_text(values.get(name)) or NONE) for name in names),
             _fits(examined.memory),
             " ".join(str(said[line]) for line in notes) or NONE,
@@ -79,18 +81,21 @@ def _fits(memory: MemoryFit | None) -> str:
 
 def _what_it_takes(found: PlannedStudy) -> list[str]:
     plan, stop = found.plan, found.given.execution.stop
-    n, each = len(plan.slots), found.given.n_cycles
+    n, each, n_configurations = len(plan.slots), found.given.n_cycles, len(plan.compared)
     most = (
         "" if stop is None else f", up to {found.given.most_cycles} until {stop.metric} is within {stop.target_pct:g} %"
     )
-    one = "configuration" if len(plan.configurations) == 1 else "configurations"
-    runs = f"{len(plan.configurations)} {one}, {each} {'run' if each == 1 else 'runs'} each{most}: "
+    one = "configuration" if n_configurations == 1 else "configurations"
+    runs = f"{n_configurations} {one}, {each} {'run' if each == 1 else 'runs'} each{most}"
+    n_sentinel = sum(slot.sentinel for slot in plan.slots)
+    runs += f", and {n_sentinel} of the sentinel: " if n_sentinel else ": "
     runs += f"{'at most ' if stop else ''}{n} {'run' if n == 1 else 'runs'}"
     order = {"blocks": f"blocks, seed {plan.seed}", "shuffled": f"shuffled, seed {plan.seed}"}.get(
         plan.order, plan.order
     )
     return [
         f"runs: {runs}; order: {order}",
+        *([] if found.given.execution.reference is None else [f"reference: {plan.reference + 1}"]),
         f"time: {_time(found)}",
         f"disk: at most {found.disk_bytes / 1e6:,.0f} MB",
         f"differences: {_detectable(each)}",
@@ -98,18 +103,19 @@ def _what_it_takes(found: PlannedStudy) -> list[str]:
 
 
 def _time(found: PlannedStudy) -> str:
-    known = [found.took_s.get(each.config_hash) for each in found.plan.configurations]
-    times_s = [took_s for took_s in known if took_s is not None]
+    plan = found.plan
+    n_runs = Counter(slot.configuration for slot in plan.slots)
+    known = {place: found.took_s.get(each.config_hash) for place, each in enumerate(plan.configurations)}
+    times_s = {place: took_s for place, took_s in known.items() if took_s is not None}
     if not times_s:
         return "not known; no study in the output folder has run any of these"
-    n_runs = len(found.plan.slots) / len(known)
-    pauses_s = found.given.execution.pause_s * max(0, len(found.plan.slots) - 1)
-    if len(times_s) == len(known):
-        return f"about {duration(n_runs * sum(times_s) + pauses_s)}, as earlier runs of the same took"
-    guess_s = n_runs * len(known) * sum(times_s) / len(times_s) + pauses_s
-    return (
-        f"about {duration(guess_s)}, if the {len(known) - len(times_s)} that were never run take what the others took"
-    )
+    pauses_s = found.given.execution.pause_s * max(0, len(plan.slots) - 1)
+    runs_s = sum(n_runs[place] * took_s for place, took_s in times_s.items())
+    n_unknown = len(known) - len(times_s)
+    if not n_unknown:
+        return f"about {duration(runs_s + pauses_s)}, as earlier runs of the same took"
+    guess_s = runs_s * len(plan.slots) / sum(n_runs[place] for place in times_s) + pauses_s
+    return f"about {duration(guess_s)}, if the {n_unknown} that were never run take what the others took"
 
 
 def _detectable(n_cycles: int) -> str:

@@ -55,7 +55,7 @@ def _sections(below: Any, given: Any, whole: frozenset[str] = frozenset()) -> An
         return given
     result = dict(below)
     for key, value in given.items():
-        result[key] = value if key in whole else _sections(below, value)
+        result[key] = value if key in whole else _sections(below.get(key), value)
     return result
 
 

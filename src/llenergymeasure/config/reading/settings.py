@@ -11,8 +11,12 @@ from llenergymeasure.config.sweep.keys import OF_THE_STUDY, kind_of
 from llenergymeasure.exceptions import ConfigError
 
 
-def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+def parse_settings(settings: Iterable[str], given_by: str = "--set") -> dict[str, Any]:
     """The nested mapping of [n] settings ``a.b=c``; values are read as YAML reads them, the last of equals wins.
+
+    Args:
+        settings: the texts.
+        given_by: what they are given by, for errors.
 
     Raises:
         ConfigError: one has no ``=``, an empty name, a value that is no YAML, or a field that is already a value.
@@ -22,7 +26,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         parts = name.strip().split(".")
         # A value that is to be kept secret is not repeated.
-        called = f"--set {printable(name if is_of_a_secret(name) else setting)}"
+        called = f"{given_by} {printable(name if is_of_a_secret(name) else setting)}"
         if not equals or not all(parts):
             raise ConfigError(f"{called}: write it as field=value or section.field=value")
         parsed.append((called, parts, text))

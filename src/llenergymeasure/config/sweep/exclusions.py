@@ -26,12 +26,12 @@ class _Field:
         """The value among the fields of an experiment, as text."""
         here: Any = values
         for names in self.names:
-            here = _in_full(self.key, here)
+            here = in_full(self.key, here)
             given = [name for name in names if isinstance(here, Mapping) and name in here]
             if not given:
-                return _text(self.key, self.default)
+                return text_of(self.key, self.default)
             here = here[given[0]]
-        return _text(self.key, here)
+        return text_of(self.key, here)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _values_of(given: Given) -> frozenset[str]:
     is_several = isinstance(value, list | tuple)
     if is_several and kind is not None and kind.is_only_a_list:
         is_several = all(isinstance(each, list | tuple | None) for each in value)
-    return frozenset(_text(given.key, each) for each in (value if is_several else [value]))
+    return frozenset(text_of(given.key, each) for each in (value if is_several else [value]))
 
 
 def _field_at(key: Key) -> _Field:
@@ -134,7 +134,7 @@ def _field_at(key: Key) -> _Field:
     return _Field(key, tuple(names), default)
 
 
-def _in_full(key: Key, value: Any) -> Any:
+def in_full(key: Key, value: Any) -> Any:
     """A section in its full form."""
     if key[0] == "dataset" and isinstance(value, str):
         return DatasetConfig.from_shorthand(value)
@@ -143,8 +143,8 @@ def _in_full(key: Key, value: Any) -> Any:
     return value
 
 
-def _text(key: Key, value: Any) -> str:
+def text_of(key: Key, value: Any) -> str:
     """A value as text; a whole number is also the one with a point."""
     if len(key) == 1:
-        value = _in_full(key, value)
+        value = in_full(key, value)
     return canonical_value(int(value) if isinstance(value, float) and value.is_integer() else value)

@@ -10,6 +10,7 @@ from llenergymeasure.config.reading.layers import Layers, OfStudy
 from llenergymeasure.config.reading.merging import merged
 from llenergymeasure.config.reading.sources import Source
 from llenergymeasure.config.reading.yaml_file import Location
+from llenergymeasure.config.sweep.chosen import reference_of, sentinel_of
 from llenergymeasure.config.sweep.document import STUDY_FIELDS, Document
 from llenergymeasure.config.sweep.equal import distinct, flat
 from llenergymeasure.config.sweep.failures import Ground
@@ -17,6 +18,7 @@ from llenergymeasure.config.sweep.keys import OF_THE_STUDY
 from llenergymeasure.config.sweep.ranges import MOST_VALUES as MOST_CONFIGURATIONS
 from llenergymeasure.config.sweep.survey import Survey, surveyed
 from llenergymeasure.config.sweep.varied import varied_in
+from llenergymeasure.exceptions import ConfigError
 
 # Runs of each configuration where what varies made them and nothing says how many.
 CYCLES_OF_A_SWEEP = 5
@@ -57,7 +59,18 @@ class _Expansion:
         places = _Places(self._layers, self._document, 0 if is_as_given else len(expanded))
         study = validated(StudyConfig, values, places.place, lines, places.name)
         # A plain list is run as it was written: only what varies can name one thing twice without meaning it.
-        return self._of_distinct(study, surveys) if self._varied.makes_many else study
+        study = self._of_distinct(study, surveys) if self._varied.makes_many else study
+        self._look_at_those_named(study)
+        return study
+
+    def _look_at_those_named(self, study: StudyConfig) -> None:
+        """The reference is one of the configurations, and the sentinel can be run."""
+        for name, look in (("reference", reference_of), ("sentinel", sentinel_of)):
+            try:
+                look(study)
+            except ConfigError as error:
+                place = self._layers.place(("execution", name))
+                raise ConfigError("\n".join(lines_of((place, line) for line in str(error).splitlines()))) from None
 
     def _of_distinct(self, study: StudyConfig, surveys: Sequence[Survey]) -> StudyConfig:
         settings = [varied for each in surveys for _, varied in each.experiments]

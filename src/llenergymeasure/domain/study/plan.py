@@ -1,9 +1,10 @@
 """A study as it is planned: its configurations, and every run of one of them in the order of the runs."""
 
+import functools
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,13 +20,20 @@ class Slot:
 
     ``slot`` counts the runs of a study in their order from 0 on, ``configuration`` is a place in the list of those,
     ``block`` says which runs are compared in pairs: each has every configuration once where the order is of blocks.
-    ``repeat`` counts the runs of the configuration.
+    ``repeat`` counts the runs of the configuration. A ``sentinel`` is run at the beginning of its block, beside those
+    that are compared, and once more at the end of the last one.
     """
 
     slot: int
     configuration: int
     block: int
     repeat: int
+    sentinel: bool = False
+
+    @property
+    def closes(self) -> bool:
+        """Whether it is the sentinel's last run, after all blocks."""
+        return self.sentinel and self.repeat > self.block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +70,9 @@ class PlannedConfiguration:
 class StudyPlan:
     """A whole study, written once before anything is run; whoever runs a part of it reads it.
 
-    ``order`` and ``seed`` say how the order of the slots came about, ``created`` when, in UTC.
+    ``order`` and ``seed`` say how the order of the slots came about, ``created`` when, in UTC. ``reference`` is the
+    configuration that the others are compared with, by its place. Where there is a sentinel, it is the last
+    configuration, and in no comparison.
     """
 
     study_id: str
@@ -74,17 +84,36 @@ class StudyPlan:
     execution: StudyExecutionConfig
     configurations: tuple[PlannedConfiguration, ...]
     slots: tuple[Slot, ...]
+    reference: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what is no plan.
 
         Raises:
-            ConfigError: slots are not counted from 0 on, or are of a configuration that is not there.
+            ConfigError: slots are not counted from 0 on, or are of a configuration that is not there, there is no such
+                reference, or runs of a sentinel are of several configurations.
         """
         n = len(self.configurations)
+        if n and not 0 <= self.reference < len(self.compared):
+            raise ConfigError(f"the reference of the plan is {self.reference}, and there are {len(self.compared)} "
+                              "configurations, counted from 0")  # fmt: skip
+        if self.sentinel not in (None, n - 1) or any(
+            slot.sentinel != (slot.configuration == self.sentinel) for slot in self.slots
+        ):
+            raise ConfigError("the sentinel of the plan is not its last configuration, apart from all others")
         for number, slot in enumerate(self.slots):
             if slot.slot != number or not 0 <= slot.configuration < n:
                 raise ConfigError(f"slot {number} of the plan is {slot}, and there are {n} configurations")
+
+    @functools.cached_property
+    def sentinel(self) -> int | None:
+        """The place of the configuration that is run beside the others to tell what changed; None where none is."""
+        return next((slot.configuration for slot in self.slots if slot.sentinel), None)
+
+    @property
+    def compared(self) -> tuple[PlannedConfiguration, ...]:
+        """The configurations without the sentinel."""
+        return self.configurations if self.sentinel is None else self.configurations[: self.sentinel]
 
     def hash_of(self, slot: Slot) -> str:
         """The hash of what a slot runs."""
@@ -138,6 +167,23 @@ def slots_in_order(n_configurations: int, n_cycles: int, order: Order, seed: int
     return tuple(
         Slot(slot=number, configuration=c, block=block, repeat=repeat) for number, (c, block, repeat) in enumerate(runs)
     )
+
+
+def with_sentinel(slots: Sequence[Slot], sentinel: int) -> tuple[Slot, ...]:
+    """The same runs in the same order, with one of the sentinel before each block and one behind the last.
+
+    Args:
+        slots: [n] runs in blocks.
+        sentinel: the place of its configuration.
+    """
+    runs: list[Slot] = []
+    for slot in slots:
+        if not runs or slot.block != runs[-1].block:
+            runs.append(Slot(slot=0, configuration=sentinel, block=slot.block, repeat=slot.block, sentinel=True))
+        runs.append(slot)
+    last = runs[-1].block
+    runs.append(Slot(slot=0, configuration=sentinel, block=last, repeat=last + 1, sentinel=True))
+    return tuple(replace(slot, slot=number) for number, slot in enumerate(runs))
 
 
 def _drawn(items: Sequence[int], seed: str) -> list[int]:

@@ -51,8 +51,9 @@ class SummaryRow:
     """A configuration, on one kind of machine.
 
     ``number`` counts rows from 1 on, ``configuration`` is its place in the plan; ``is_named`` says whether ``name`` was
-    given. ``settings`` are those in which the configurations differ, by their dotted names. ``n_planned`` and
-    ``n_failed`` are of the configuration, wherever it was run. ``metrics`` and ``ratios`` are by the names of metrics.
+    given. ``settings`` are those in which the configurations differ, by their dotted names. ``n_planned`` is of the
+    configuration, wherever it is run. So is ``n_failed``, which the first row of a configuration has, and the others 0:
+    nobody knows on which kind of machine a run failed. ``metrics`` and ``ratios`` are by the names of metrics.
     ``n_requests`` and ``output_tokens`` are the least and the most of a run. ``outputs`` are letters: equal ones are
     equal tokens for the same input. ``validity`` is the worst of the runs, ``n_warned`` how many of them
     have each flag, ``notes`` what has to be known of the row. ``best`` names the metrics of which no row has a
@@ -85,6 +86,36 @@ class SummaryRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriftSummary:
+    """How a metric of the sentinel changed from its first run to its last, ``session_s`` seconds later.
+
+    ``low_pct`` to ``high_pct`` is the 95 % interval of ``change_pct``, ``p`` two-sided, against no change; ``warns``
+    says whether it is above 1 % and no chance. Below three runs nothing is said, and ``why_none`` says why.
+    """
+
+    n: int
+    change_pct: float | None = None
+    low_pct: float | None = None
+    high_pct: float | None = None
+    session_s: float | None = None
+    p: float | None = None
+    warns: bool = False
+    why_none: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentinelSummary:
+    """The sentinel of a study on one kind of machine: what is run once a block, to tell what changed with time.
+
+    ``row`` is as that of a configuration, with the number 0; it is compared with none and never the best. ``drifts``
+    are by the names of metrics.
+    """
+
+    row: SummaryRow
+    drifts: Mapping[str, DriftSummary]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlotFailure:
     """A run that gave no result; ``log`` is where it has left word, from the folder of the study on."""
 
@@ -100,7 +131,8 @@ class SlotFailure:
 class StudySummary:
     """A study in figures.
 
-    ``reference`` is the configuration that the others are held against, by its place in the plan. ``cautions`` are
+    ``reference`` is the configuration that the others are held against, by its place in the plan. ``n_planned``,
+    ``n_finished`` and ``n_failed`` count all runs, of the sentinel too, which has no row. ``cautions`` are
     what a reader of all rows has to know, ``problems`` what finished and could not be read.
     ``latency_counted_from`` says what TTFT and E2E count from: ``request``, ``batch``, or both.
     """
@@ -115,3 +147,4 @@ class StudySummary:
     cautions: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     latency_counted_from: tuple[str, ...] = ()
+    sentinels: tuple[SentinelSummary, ...] = ()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from llenergymeasure._telling import told_values
 from llenergymeasure.config.models import StudyConfig
+from llenergymeasure.config.sweep.chosen import carried_out
 from llenergymeasure.domain.study.plan import StudyPlan
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
@@ -22,7 +23,7 @@ def refuse_another_study(plan: StudyPlan, given: StudyConfig) -> None:
         ConfigError: it does not; the differences are told.
     """
     with Asking() as asking:
-        chosen = [settled_before_a_run(each, asking) for each in given.carried_out]
+        chosen = [settled_before_a_run(each, asking) for each in carried_out(given)]
     now = plan_of(given, chosen, datetime.now(UTC))
     lines = list(_differences(plan, now))
     if not lines and now.digest == plan.digest:
@@ -35,7 +36,7 @@ def refuse_another_study(plan: StudyPlan, given: StudyConfig) -> None:
 
 
 def _differences(plan: StudyPlan, now: StudyPlan) -> Iterator[str]:
-    before, after = len(plan.configurations), len(now.configurations)
+    before, after = len(plan.compared), len(now.compared)
     if before != after:
         yield f"{before} configurations in the folder, {after} in the file"
     for number, (ours, theirs) in enumerate(zip(plan.configurations, now.configurations, strict=False)):
@@ -44,7 +45,7 @@ def _differences(plan: StudyPlan, now: StudyPlan) -> Iterator[str]:
             before_it, in_it = folder.get(name), file.get(name)
             if not same(before_it, in_it) and name not in ("name", "output_dir"):
                 yield f"configuration {number}: {name} {before_it!r} in the folder, {in_it!r} in the file"
-    runs = len(plan.slots) / max(1, before), len(now.slots) / max(1, after)
+    runs = tuple(sum(not slot.sentinel for slot in each.slots) / max(1, len(each.compared)) for each in (plan, now))
     if runs[0] != runs[1]:
         yield f"{runs[0]:g} runs of each in the folder, {runs[1]:g} in the file"
     if plan.order != now.order:

@@ -11,6 +11,7 @@ from pathlib import Path
 from llenergymeasure._folders import working_folder
 from llenergymeasure._telling import told_values
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
+from llenergymeasure.config.sweep.chosen import carried_out
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan
@@ -50,14 +51,15 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     """
     options = options or RunOptions()
     running = _Running()
-    if config.execution.launcher == "in_process" and config.most_cycles > 1:
+    if config.execution.launcher == "in_process" and config.most_runs > 1:
         raise ConfigError(
             "execution.launcher: in_process cannot go with several cycles: runs that share a process are no "
-            "repeats, and an interval over them would be too narrow; leave it out, or give cycles: 1"
+            "repeats, and an interval over them would be too narrow; leave it out, or give cycles: 1 and no sentinel"
         )
     with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
-        found = examined(config.carried_out, config.output_dir, options)
-        check_room([each.config for each, _ in found], [each for _, each in found], config.n_cycles, config.output_dir)
+        found = examined(carried_out(config), config.output_dir, options)
+        n_runs = config.n_cycles + (config.execution.sentinel is not None)
+        check_room([each.config for each, _ in found], [each for _, each in found], n_runs, config.output_dir)
         start, parent = options.now(), output_folder(config.output_dir)
         plan = plan_of(config, [chosen for chosen, _ in found], start)
         if parent is not None:

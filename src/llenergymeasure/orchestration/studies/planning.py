@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from llenergymeasure._version import __version__
-from llenergymeasure.config.execution import Order
 from llenergymeasure.config.models import StudyConfig, measurement_config_hash
+from llenergymeasure.config.sweep.chosen import reference_of
 from llenergymeasure.core.settling import Settled
-from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan, slots_in_order
+from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan, slots_in_order, with_sentinel
 
 
 def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -> StudyPlan:
@@ -16,7 +16,7 @@ def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -
 
     Args:
         config: the study.
-        chosen: its experiments, with nothing left to the machine.
+        chosen: what it carries out (``config.sweep.chosen``), the sentinel last, with nothing left to the machine.
         created: when, in UTC.
     """
     configurations = tuple(
@@ -27,22 +27,17 @@ def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -
         )
         for each in chosen
     )
-    order = order_of(config)
+    n, execution = len(config.experiments), config.execution
+    slots = slots_in_order(n, config.most_cycles, config.order, execution.seed)
     return StudyPlan(
         study_id=uuid.uuid4().hex,
         name=config.name,
         created=created,
         tool_version=__version__,
-        order=order,
-        seed=config.execution.seed,
-        execution=config.execution,
+        order=config.order,
+        seed=execution.seed,
+        execution=execution,
         configurations=configurations,
-        slots=slots_in_order(len(configurations), config.most_cycles, order, config.execution.seed),
+        slots=slots if execution.sentinel is None else with_sentinel(slots, n),
+        reference=reference_of(config),
     )
-
-
-def order_of(config: StudyConfig) -> Order:
-    """In which order a study is run: experiments that were listed and are run once as they were listed."""
-    execution = config.execution
-    is_a_list = execution.cycles is None and config.most_cycles == 1 and "order" not in execution.model_fields_set
-    return "sequential" if is_a_list else execution.order

@@ -159,6 +159,9 @@ class StudyWorker:
             while self.work.stopped is None and self._is_left(slot):
                 if block is not None and block.is_superseded():
                     return True
+                if slot.closes and any(self._is_left(other) for other in self.plan.slots if other is not slot):
+                    # Others are not through yet, and it tells where the machine stands behind them.
+                    return True
                 with self._claims.taken(f"{slot.slot:04d}") as claim:
                     if claim is None:
                         others = True

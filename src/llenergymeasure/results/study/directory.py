@@ -177,6 +177,7 @@ def _as_text(plan: StudyPlan) -> str:
             "configuration": each.configuration,
             "block": each.block,
             "repeat": each.repeat,
+            **({"sentinel": True} if each.sentinel else {}),
         }
         for each in plan.slots
     )

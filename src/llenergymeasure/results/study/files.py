@@ -79,6 +79,9 @@ def _columns(summary: StudySummary) -> list[_Column]:
     for failure in summary.failures:
         said = f"slot {failure.slot}: {failure.error_type}: {failure.message}"
         failures.setdefault(failure.configuration, []).append(said)
+    # As their number they stand once, in the first row of the configuration.
+    first = {row.configuration: row.number for row in reversed(summary.rows)}
+    of_row = {first[configuration]: said for configuration, said in failures.items() if configuration in first}
     # As in tables of results a setting is known by another name where a figure has its own.
     names = {name: f"effective_config.{name}" if name in _KNOWN.keys() - _SETTINGS else name for name in settings}
     return [
@@ -90,7 +93,7 @@ def _columns(summary: StudySummary) -> list[_Column]:
         *(column for metric in SUMMED_UP for column in _of_a_metric(metric)),
         *(column for metric in COMPARED for column in _of_a_ratio(metric)),
         *_about_the_figures(),
-        _Column(name="failures", kind="text", read=lambda row: _joined(failures.get(row.configuration, ()))),
+        _Column(name="failures", kind="text", read=lambda row: _joined(of_row.get(row.number, ()))),
     ]
 
 

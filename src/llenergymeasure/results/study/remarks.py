@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from llenergymeasure._telling import in_a_line
-from llenergymeasure.domain.in_figures import number
-from llenergymeasure.domain.study.summary import RatioSummary, StudySummary, SummaryRow
+from llenergymeasure._telling import in_a_line, told
+from llenergymeasure.domain.in_figures import NONE, duration, number
+from llenergymeasure.domain.study.summary import DriftSummary, RatioSummary, SentinelSummary, StudySummary, SummaryRow
 from llenergymeasure.results.ratios import MARGIN
-from llenergymeasure.results.statistics import LEAST_RUNS
+from llenergymeasure.results.rows.frames import setting_text
+from llenergymeasure.results.statistics import LEAST_RUNS, MOST_DRIFT_PCT
 from llenergymeasure.results.study.against import COMPARED
 from llenergymeasure.results.study.circumstances import OF_JOULES
 from llenergymeasure.results.study.fronts import JOULES
@@ -78,6 +79,7 @@ def remarks(summary: StudySummary, notes: Notes) -> list[Remark]:
         *_about_the_latency(summary),
         *_about_the_intervals(summary.rows),
         *_comparisons(summary),
+        *(line for each in summary.sentinels for line in _about_the_sentinel(each, notes, summary)),
         *(Remark("caution", caution) for caution in summary.cautions),
         *(Remark("problem", problem) for problem in summary.problems),
     ]
@@ -195,6 +197,33 @@ def _comparisons(summary: StudySummary) -> list[Remark]:
     lines = [Remark(f"     {row.number}", _ratios(row)) for row in compared[:_MOST_COMPARED]]
     more = len(compared) - _MOST_COMPARED
     return [head, *lines, *([Remark("     more", f"{more} rows in summary.csv")] if more > 0 else [])]
+
+
+def _about_the_sentinel(sentinel: SentinelSummary, notes: Notes, summary: StudySummary) -> list[Remark]:
+    """What was run once a block beside the table, and how it changed."""
+    row = sentinel.row
+    several = len({each.machine for each in summary.rows} - {None}) > 1 or len(summary.sentinels) > 1
+    label = f"sentinel on {in_a_line(row.machine)}" if several and row.machine else "sentinel"
+    settings = ", ".join(f"{name} {in_a_line(told(setting_text(v) or NONE))}" for name, v in row.settings.items())
+    head = f"{row.n_finished} of {row.n_planned} runs, in no comparison"
+    marks = [f"note {notes.numbers[note]}" if note in notes.numbers else note
+             for note in row.notes if note not in notes.of_all]  # fmt: skip
+    said = [head, *([settings] if settings else []), *marks]
+    lines = [f"{_of_the_sentinel(metric, row)}: {_drift(drift)}" for metric, drift in sentinel.drifts.items()]
+    return [Remark(label, "; ".join(said)), *(Remark("   drift", line) for line in lines)]
+
+
+def _of_the_sentinel(metric: str, row: SummaryRow) -> str:
+    found = row.metrics[metric]
+    return f"{LABELS[metric]} {number(found.value)} (n={found.n})"
+
+
+def _drift(found: DriftSummary) -> str:
+    if found.change_pct is None or found.session_s is None:
+        return f"nothing is said of it: {found.why_none}"
+    ends = f"{found.low_pct:+.2f} to {found.high_pct:+.2f} %, 95 %"
+    verdict = f": beyond {MOST_DRIFT_PCT:g} % and no chance" if found.warns else ""
+    return f"{found.change_pct:+.2f} % ({ends}) over {duration(found.session_s)}, p {found.p:.2g}{verdict}"
 
 
 def _ratios(row: SummaryRow) -> str:

@@ -35,6 +35,7 @@ class StopRule:
     plan: StudyPlan
     value_of: ValueOf
     _of: dict[int, "_Repeats"] = field(default_factory=dict)
+    _in_block: dict[int, list[Slot]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Find the runs of each configuration, where the rule asks for them."""
@@ -44,7 +45,9 @@ class StopRule:
         least = max(self.plan.execution.cycles or 1, LEAST_RUNS)
         slots: dict[int, list[Slot]] = {}
         for slot in self.plan.slots:
-            slots.setdefault(slot.configuration, []).append(slot)
+            if not slot.sentinel:
+                slots.setdefault(slot.configuration, []).append(slot)
+                self._in_block.setdefault(slot.block, []).append(slot)
         for configuration, of in slots.items():
             found = _Found(sorted(of, key=lambda slot: slot.repeat), self.value_of, stop.metric)
             self._of[configuration] = _Repeats(found, least, stop.target_pct)
@@ -53,9 +56,14 @@ class StopRule:
         """Whether a run is to be made: the interval of those with lower repeats is too wide, and always was.
 
         The cycles are run in any case, and no more of a metric that no run has a value of. Of runs that have no mean
-        together the most that have one count. A value without a logarithm leaves the width unknown, so all are run.
+        together the most that have one count. A value without a logarithm leaves the width unknown, so all are run. A
+        sentinel is needed as long as anything of its block is, and once after all of them.
         """
-        return not self._of or self._of[slot.configuration].is_needed(slot.repeat)
+        if not self._of or slot.closes:
+            return True
+        if slot.sentinel:
+            return any(self.is_needed(other) for other in self._in_block[slot.block])
+        return self._of[slot.configuration].is_needed(slot.repeat)
 
 
 class _Found:

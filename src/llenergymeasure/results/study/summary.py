@@ -1,7 +1,7 @@
 """The runs of a study summed up: rules 9 to 13 of how a joule is obtained, over the rows that runs have left."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,23 @@ from typing import Any
 from llenergymeasure.config.execution import StudyExecutionConfig
 from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
-from llenergymeasure.domain.study.summary import MetricSummary, RatioSummary, SlotFailure, StudySummary, SummaryRow
+from llenergymeasure.domain.study.summary import (
+    DriftSummary,
+    MetricSummary,
+    RatioSummary,
+    SentinelSummary,
+    SlotFailure,
+    StudySummary,
+    SummaryRow,
+)
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.attempts import attempts_in, to_be_read
 from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
 from llenergymeasure.results.ratios import NO_SAMPLE
 from llenergymeasure.results.rows.settings import differing, flat_settings
-from llenergymeasure.results.statistics import LEAST_RUNS, drift, outliers, summary
+from llenergymeasure.results.statistics import LEAST_RUNS, Drift, drift, outliers, summary
+from llenergymeasure.results.statistics import runs as in_runs
 from llenergymeasure.results.study.against import COMPARED, Comparing, Side, largest_bound_pct
 from llenergymeasure.results.study.alike import kinds_in, machine_of, unlike, value_in
 from llenergymeasure.results.study.circumstances import SUMMED_UP
@@ -46,37 +56,44 @@ class _Figures:
 class Summing:
     """Sums up a study, again and again while it is run."""
 
-    def __init__(self, plan: StudyPlan, reference: int = 0) -> None:
+    def __init__(self, plan: StudyPlan, reference: int | None = None) -> None:
         """Take what is planned.
 
         Args:
             plan: the study.
-            reference: the configuration that the others are held against, by its place in the plan.
+            reference: the configuration that the others are held against, by its place in the plan; None is the plan's.
 
         Raises:
             ConfigError: there is no such configuration.
         """
-        n = len(plan.configurations)
+        n, reference = len(plan.compared), plan.reference if reference is None else reference
         if not 0 <= reference < max(n, 1):
             raise ConfigError(f"reference {reference}: there are {n} configurations, counted from 0")
         self._plan, self._reference = plan, reference
         self._comparing = Comparing(in_blocks=plan.order == "blocks")
         # Of sides whose runs are the same as the last time nothing is worked out again.
         self._known: dict[tuple[int, str | None], tuple[Side, _Figures]] = {}
-        names = differing(each.values for each in plan.configurations)
+        names = differing(each.values for each in plan.compared)
         flat = (flat_settings(each.values) for each in plan.configurations)
         self._settings = [{name: of.get(name) for name in names} for of in flat]
-        self._n_planned = [0] * n
+        if plan.sentinel is not None:
+            own = plan.configurations[plan.sentinel].values
+            of_it = flat_settings(own)
+            other = differing([plan.configurations[reference].values, own])
+            self._settings[plan.sentinel] |= {name: of_it.get(name) for name in other}
+        self._n_planned = [0] * len(plan.configurations)
         for slot in plan.slots:
             self._n_planned[slot.configuration] += 1
 
     def of(self, found: StudyRows) -> StudySummary:
         """What there is of the study, summed up."""
-        sides = self._sides(found)
+        every = self._sides(found)
+        sides = [side for side in every if side.configuration != self._plan.sentinel]
         n_failed = [0] * len(self._plan.configurations)
         for number in found.failures:
             n_failed[self._plan.slots[number].configuration] += 1
-        letters = output_letters([found.rows[number] for number in sorted(found.rows)])
+        letters = output_letters([found.rows[number] for number in sorted(found.rows)
+                                  if not self._plan.slots[number].sentinel])  # fmt: skip
         rows = []
         for number, side in enumerate(sides, 1):
             rows.append(self._row(number, side, n_failed[side.configuration], letters))
@@ -93,7 +110,10 @@ class Summing:
             replace(row, best=best.get(row.number, ()), fronts=fronts.get(row.number, ()))
             for row in rows
         ]  # fmt: skip
-        origins = [row.values["latency_counted_from"] for row in found.rows.values()]
+        sentinels = [
+            self._sentinel(side, n_failed) for side in every if side.configuration == self._plan.sentinel
+        ]  # fmt: skip
+        origins = [run.values["latency_counted_from"] for side in sides for run in side.runs]
         return StudySummary(
             name=self._plan.name,
             reference=self._reference,
@@ -105,6 +125,7 @@ class Summing:
             cautions=(*self._cautions(sides), *why_no_best(rows, kinds)),
             latency_counted_from=tuple(sorted({str(o) for o in origins if o is not None})),
             problems=tuple(f"slot {number}: {why}" for number, why in sorted(found.problems.items())),
+            sentinels=tuple(sentinels),
         )
 
     def _sides(self, found: StudyRows) -> list[Side]:
@@ -159,6 +180,22 @@ class Summing:
             notes=tuple(notes_of(runs, metrics, n_planned, n_failed)),
         )
 
+    def _sentinel(self, side: Side, n_failed: list[int]) -> SentinelSummary:
+        row = self._row(0, side, n_failed[side.configuration], {})
+        n_failed[side.configuration] = 0
+        return SentinelSummary(row=row, drifts={metric: self._drift_of(metric, side) for metric in _WATCHED})
+
+    def _drift_of(self, metric: str, side: Side) -> DriftSummary:
+        known = self._figures(side).metrics[metric]
+        if known.value is None:
+            return DriftSummary(n=known.n, why_none=known.why_none)
+        if known.n < LEAST_RUNS:
+            return DriftSummary(n=known.n, why_none=f"{in_runs(known.n)}, and a drift takes {LEAST_RUNS}")
+        found = self._drift(metric, [side])
+        if found is None:
+            return DriftSummary(n=known.n, why_none="all runs were at one time")
+        return DriftSummary(**asdict(found), warns=found.warns)
+
     def _compared(self, rows: Sequence[SummaryRow], sides: Sequence[Side]) -> list[SummaryRow]:
         """The rows with their ratios to the reference, each metric being a family of its own."""
         of_reference = [row.configuration == self._reference for row in rows]
@@ -204,18 +241,21 @@ class Summing:
 
     def _drift_line(self, metric: str, sides: Sequence[Side]) -> str | None:
         """A warning where a metric changed with time, whatever was run."""
-        # Another definition looks like a drift.
-        alike = [side for side in sides if self._figures(side).metrics[metric].value is not None]
-        read = [(number, run, value_in(run, metric)) for number, side in enumerate(alike) for run in side.runs]
-        known = [(number, _time_s(run), value) for number, run, value in read if value is not None]
-        found = drift(
-            [value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known]
-        )
+        found = self._drift(metric, sides)
         if found is None or not found.warns:
             return None
         return (
             f"{metric} changed by {found.change_pct:+.1f} % over {found.session_s / _S_PER_H:.1f} h, whatever was run "
             f"(p {found.p:.2g})"
+        )
+
+    def _drift(self, metric: str, sides: Sequence[Side]) -> Drift | None:
+        # Another definition looks like a drift.
+        alike = [side for side in sides if self._figures(side).metrics[metric].value is not None]
+        read = [(number, run, value_in(run, metric)) for number, side in enumerate(alike) for run in side.runs]
+        known = [(number, _time_s(run), value) for number, run, value in read if value is not None]
+        return drift(
+            [value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known]
         )
 
 
@@ -242,22 +282,23 @@ def summary_of(study: StudyResult) -> StudySummary:
         slots=tuple(slots),
     )  # fmt: skip
     found = with_those_kept_here(StudyRows(), plan, dict(enumerate(study.experiments)), {})
-    failures = tuple(_failure_of(failure, places, known_folder=study.output_dir is not None)
-                     for failure in study.failures)  # fmt: skip
+    failures = tuple(_failure_of(failure, places, study.output_dir) for failure in study.failures)
     n_planned = study.n_planned or study.n_experiments
     summary = Summing(plan).of(found)
     return replace(summary, n_planned=n_planned, n_failed=len(failures), failures=failures)
 
 
-def _failure_of(failure: ExperimentFailure, places: Mapping[str, int], *, known_folder: bool) -> SlotFailure:
-    folder = f"{RUNS_DIR}/{failure.slot:04d}-{failure.measurement_config_hash}/attempt-1"
+def _failure_of(failure: ExperimentFailure, places: Mapping[str, int], folder: Path | None) -> SlotFailure:
+    run = f"{RUNS_DIR}/{failure.slot:04d}-{failure.measurement_config_hash}"
+    # Of several attempts that which counts; without a folder there is none.
+    attempt = None if folder is None else to_be_read(attempts_in(folder / run))
     return SlotFailure(
         slot=failure.slot,
         configuration=places.get(failure.measurement_config_hash, len(places)),
         name=failure.name,
         error_type=failure.error_type,
         message=failure.message,
-        log=f"{folder}/{LOG_FILE}" if known_folder else None,
+        log=None if attempt is None else f"{run}/{attempt.name}/{LOG_FILE}",
     )
 
 

@@ -34,7 +34,7 @@ class SummaryWriter:
         self,
         directory: StudyDirectory,
         plan: StudyPlan,
-        reference: int = 0,
+        reference: int | None = None,
         clock: Callable[[], float] = time.time,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -43,7 +43,7 @@ class SummaryWriter:
         Args:
             directory: its folder.
             plan: what it is.
-            reference: the configuration that the others are held against, by its place in the plan.
+            reference: the configuration that the others are held against, by its place in the plan; None is the plan's.
             clock: seconds, as the times of files have them.
             patience_s: how long ``finish`` waits for others that write it.
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from llenergymeasure.config.execution import StopConfig, StudyExecutionConfig
-from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order
+from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order, with_sentinel
 from llenergymeasure.results.statistics import summary
 from llenergymeasure.results.study.rows import RunValue, SlotRow, row_of_result
 from llenergymeasure.results.study.stopping import StopRule, half_width_pct
@@ -42,6 +42,18 @@ def asked(rule: StopRule) -> dict[int, list[int]]:
         if rule.is_needed(slot):
             found.setdefault(slot.configuration, []).append(slot.repeat)
     return {configuration: sorted(repeats) for configuration, repeats in found.items()}
+
+
+def test_a_sentinel_is_needed_as_long_as_its_block_is_and_once_after_all_of_them() -> None:
+    plan = plan_of(2, 6, cycles=3)
+    guarded = replace(plan, configurations=plan.configurations[:1] * 3, slots=with_sentinel(plan.slots, 2))
+    # The first never scatters, the second by a tenth.
+    values: dict[tuple[int, int], float | None] = {(0, r): 1.0 for r in range(6)}
+    values |= {(1, r): (1.0, 1.1, 1.0, 1.1, 1.0, 1.1)[r] for r in range(6)}
+    assert needed(guarded, values) == {0: [0, 1, 2], 1: [0, 1, 2, 3, 4, 5], 2: [0, 1, 2, 3, 4, 5, 6]}
+    alike: dict[tuple[int, int], float | None] = {(c, r): 1.0 for c in (0, 1) for r in range(6)}
+    # Nothing of the blocks 3 to 5 is needed, so that the sentinel's own values play no part.
+    assert needed(guarded, alike) == {0: [0, 1, 2], 1: [0, 1, 2], 2: [0, 1, 2, 6]}
 
 
 def test_half_a_width_is_that_of_the_t_interval() -> None:

@@ -19,11 +19,11 @@ import pytest
 from llenergymeasure._locks import locked
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.results.persistence import load_result
-from llenergymeasure.results.study.files import as_rows
-from llenergymeasure.results.study.rows import RowReader, leave_row, rows
+from llenergymeasure.results.study.files import as_csv, as_rows
+from llenergymeasure.results.study.rows import RowReader, StudyRows, leave_row, row_of_result, rows
 from llenergymeasure.results.study.summary import Summing
 from llenergymeasure.results.study.writer import LOCK_FILE, SummaryWriter
-from tests.fakes.studies import Study, failure_of, of_batches, result_of
+from tests.fakes.studies import Study, failure_of, of_batches, plan_of, result_of
 
 FILES = ("summary.parquet", "summary.csv", "summary.md")
 JOULES = "energy_per_output_token_j"
@@ -90,6 +90,20 @@ def test_the_files_have_every_figure_with_its_interval(study: Study) -> None:
     assert second[f"{JOULES}_low"] < second[JOULES] < second[f"{JOULES}_high"]
     assert second[f"{JOULES}_ratio"] == pytest.approx(0.5)
     assert second["failures"] is None
+
+
+def test_a_failure_is_told_once_on_two_kinds_of_machine() -> None:
+    plan = plan_of(of_batches(1, 4), 3)
+    done, also, failed = (slot for slot in plan.slots if slot.configuration == 1)
+    rows = {slot.slot: row_of_result(result_of(plan, slot), plan, slot) for slot in (done, also)}
+    for number, row in rows.items():
+        rows[number] = replace(row, values={**row.values, "gpus": f"GPU {number}"})
+    found = Summing(plan).of(StudyRows(rows=rows, failures={failed.slot: (failure_of(plan, failed, "no"), None)}))
+    said = f"slot {failed.slot}: BackendError: no"
+    assert [(row["configuration"], row["n_failed"], row["failures"]) for row in as_rows(found)] == [
+        (0, 0, None), (1, 1, said), (1, 0, None),
+    ]  # fmt: skip
+    assert as_csv(found).count(said) == 1
 
 
 def test_the_csv_is_the_same_and_safe_to_open(study: Study) -> None:
