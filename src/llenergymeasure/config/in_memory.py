@@ -142,12 +142,23 @@ def taken_from(dataset: Any) -> Any:
 
 
 def taken_in_study(fields: Any) -> Any:
-    """The same of a study in the grammar of a file: of what its experiments share, and of each of them."""
+    """The same of a study in the grammar of a file: of what its experiments share, of each of them, of what varies."""
     fields = taken_in(fields)
-    experiments = fields.get("experiments") if isinstance(fields, Mapping) else None
-    if not isinstance(experiments, list | tuple):
+    if not isinstance(fields, Mapping):
         return fields
-    return {**fields, "experiments": [taken_in(each) for each in experiments]}
+    found = dict(fields)
+    if isinstance(fields.get("experiments"), list | tuple):
+        found["experiments"] = [taken_in(each) for each in fields["experiments"]]
+    for name in {"sweep", "zip"} & fields.keys():
+        given = fields[name]
+        found[name] = [_taken_in_axes(each) for each in given] if isinstance(given, list) else _taken_in_axes(given)
+    return found
+
+
+def _taken_in_axes(axes: Any) -> Any:
+    """Lists of values by field, in which each list of prompts is what it is known by."""
+    values = axes.get("dataset") if isinstance(axes, Mapping) else None
+    return {**axes, "dataset": [taken_from(each) for each in values]} if isinstance(values, list | tuple) else axes
 
 
 def lists_in(fields: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:

@@ -21,6 +21,8 @@ def at_hand(experiments: Sequence[ExperimentConfig]) -> Iterator[list[Experiment
         yield list(experiments)
         return
     with working_folder(Path(tempfile.gettempdir()), "llenergymeasure") as folder:
+        # It lies where all users of a machine look.
+        folder.chmod(0o700)
         keep_prompts(experiments, folder, durable=False)
         yield [each if _content_of(each) is None else lying_in(each, folder) for each in experiments]
 

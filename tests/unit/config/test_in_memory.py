@@ -186,6 +186,24 @@ def test_equal_configurations_are_listed_without_their_prompts() -> None:
     assert "a secret" not in study.model_dump_json()
 
 
+@pytest.mark.parametrize("how", ["sweep", "zip", "zips"])
+def test_several_lists_may_vary_in_python(how: str) -> None:
+    varied: Any = {"dataset": [["a secret"], ["b", "c"], "mixed"], **({} if how == "sweep" else {"n": [1, 2, 3]})}
+    study = study_config({"model": "m", **({"zip": [varied]} if how == "zips" else {how: varied})})
+    assert [each.dataset.in_memory and each.dataset.in_memory.n for each in study.experiments] == [1, 2, None]
+    assert "a secret" not in study.model_dump_json()
+
+
+def test_of_a_list_that_is_left_out_a_study_has_the_digest_only() -> None:
+    study = study_config({
+        "model": "m", "sweep": {"dataset": [["a secret"], ["b", "c"]], "n": [1, 2]},
+        "exclude": [{"n": 2, "dataset.order": "shuffled"}],
+    })  # fmt: skip
+    assert len(study.left_out) == 2
+    assert "prompts in memory (1, SHA-256 " in study.left_out[0].in_words
+    assert "a secret" not in study.model_dump_json()
+
+
 OF_FILES = {
     "dataset: [a, b]": "1: dataset",
     "n: 3\ndataset: [a]": "2: dataset",

@@ -46,6 +46,7 @@ class Elsewhere:
     run: list[list[str]] = field(default_factory=list)
     errors: dict[int, BaseException] = field(default_factory=dict)
     plans: list[ExperimentPlan] = field(default_factory=list)
+    modes: list[int] = field(default_factory=list)
 
     def options(self) -> RunOptions:
         clock = FakeClock()
@@ -61,6 +62,10 @@ class Elsewhere:
         with handed_over(plan) as state:
             received = received_plan(state)
         self.plans.append(received)
+        assert received.config.dataset.in_memory is not None
+        file = received.config.dataset.in_memory.file
+        assert file is not None
+        self.modes.append(file.expanduser().parent.stat().st_mode & 0o777)
         self.run.append([prompt.text for prompt in select_prompts(in_use(received.config)).prompts])
         if plan.output_dir is not None:
             shutil.rmtree(plan.output_dir / ".state")
@@ -121,6 +126,8 @@ def test_where_nothing_is_kept_they_are_read_in_a_file_that_is_gone_afterwards(t
     elsewhere = Elsewhere()
     kept = execute_experiment(config(), elsewhere.options())
     result = execute_study(study(), elsewhere.options())
+    # Nobody else may read in it.
+    assert elsewhere.modes == [0o700] * 3
     assert elsewhere.run[0] == [SECRET, "Warum, Ötzi?"]
     assert sorted(map(len, elsewhere.run[1:])) == [1, 2]
     assert (kept.directory, result.output_dir, result.n_experiments) == (None, None, 2)

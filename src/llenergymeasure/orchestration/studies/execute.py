@@ -71,6 +71,7 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
         if parent is None:
             # Processes of one study share their idle baseline, also when nothing is to be kept.
             path = stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
+            path.chmod(0o700)
         else:
             path = create_directory(parent, stamped_name(config.name, start))
         directory = StudyDirectory(path.absolute())
