@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure.config.in_memory import taken_in
 from llenergymeasure.config.loader import load_experiment_config, load_study_config, study_config
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.reading.merging import merged
@@ -21,7 +22,8 @@ def run_experiment(config: str | Path | ExperimentConfig | None = None, **kwargs
     Args:
         config: a YAML file, a configuration, or None to give everything by keyword.
         **kwargs: fields of ``ExperimentConfig`` that win over ``config``; a dictionary for a section
-            changes only what it names.
+            changes only what it names, and ``dataset`` may be a list of prompts: texts, or mappings such as the lines
+            of a JSONL file.
 
     Returns:
         The result. Nothing is written unless ``output_dir`` is set.
@@ -43,7 +45,7 @@ def run_study(
 
     Args:
         config: a YAML file, a configuration, a mapping in the grammar of a file (``sweep`` and the like), or only
-            the experiments.
+            the experiments; ``dataset`` may be a list of prompts in a mapping, as in ``run_experiment``.
 
     Returns:
         Results and failures. Nothing is written unless ``output_dir`` is set.
@@ -69,5 +71,5 @@ def _study_config(
 
 def _experiment_config(config: str | Path | ExperimentConfig | None, overrides: Mapping[str, Any]) -> ExperimentConfig:
     if isinstance(config, ExperimentConfig):
-        return ExperimentConfig.model_validate(merged(config.model_dump(exclude_unset=True), overrides))
+        return ExperimentConfig.model_validate(merged(config.model_dump(exclude_unset=True), taken_in(overrides)))
     return load_experiment_config(config, overrides)

@@ -7,9 +7,17 @@ description says what happens then. Wrong values raise pydantic's ``ValidationEr
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of
@@ -26,6 +34,7 @@ from llenergymeasure.config.engines import (
 )
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.execution import ExecutionConfig
+from llenergymeasure.config.in_memory import as_kept, taken_in
 from llenergymeasure.config.measurement import (
     BaselineConfig,
     EnergyConfig,
@@ -159,6 +168,11 @@ class ExperimentConfig(TakesSections):
     tensorrt: TensorRTConfig | None = Field(default=None, description="Settings of the TensorRT-LLM engine.")
     llamacpp: LlamaCppConfig | None = Field(default=None, description="Settings of the llama.cpp engine.")
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _lists_taken(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return handler(taken_in(data))
+
     @field_validator("dataset", mode="before", json_schema_input_type=str | DatasetConfig)
     @classmethod
     def _dataset_shorthand(cls, value: Any) -> Any:
@@ -265,10 +279,11 @@ class ExperimentConfig(TakesSections):
         """Every setting of what is measured as plain JSON values, defaults and the engine's section filled in."""
         if self.backend == registry.AUTO:
             not_given = {name for name in self.section_names() if not self.gives(name)}
-            return self.model_dump(mode="json", exclude={"execution", *not_given})
+            values = self.model_dump(mode="json", exclude={"execution", *not_given})
+            return {**values, "dataset": as_kept(values["dataset"])}
         values = self.model_dump(mode="json", exclude={"execution", *self.section_names()})
         values[self.backend] = self.engine_section.model_dump(mode="json")
-        return values
+        return {**values, "dataset": as_kept(values["dataset"])}
 
     def identity(self) -> dict[str, Any]:
         """``resolved`` without what changes nothing about the measurement: names, places, quality, a preset's name."""

@@ -13,6 +13,7 @@ from llenergymeasure.config.base import Known
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.fields import keys_of, members, metadata
+from llenergymeasure.config.in_memory import PromptsInMemory
 from llenergymeasure.config.models import ExperimentConfig
 
 _BOUNDS: tuple[tuple[type, str], ...] = (
@@ -32,6 +33,7 @@ _KINDS: dict[Any, str] = {
     list: "list",
     tuple: "list",
     dict: "mapping",
+    PromptsInMemory: "mapping",
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llenergymeasure.config.engines import registry
+from llenergymeasure.config.in_memory import taken_in, taken_in_study
 from llenergymeasure.config.introspection import field_defaults
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.reading.layers import Layers, Overrides
@@ -61,7 +62,8 @@ def load_experiment_config(path: str | Path | None, overrides: Mapping[str, Any]
 
     Args:
         path: the file; None when the overrides say everything.
-        overrides: fields that win over the file; a nested mapping changes only what it names.
+        overrides: fields that win over the file; a nested mapping changes only what it names, and ``dataset`` may be a
+            list of prompts.
 
     Raises:
         ConfigError: the file cannot be read, is no YAML mapping, is a study, or has unknown keys.
@@ -71,7 +73,7 @@ def load_experiment_config(path: str | Path | None, overrides: Mapping[str, Any]
     why = None if file is None else is_study(file.values)
     if file is not None and why:
         raise ConfigError(f"{file.path}: this is a study (it has '{why}:'); run it with run_study")
-    return _experiment(Layers.around(file, Overrides(fields=overrides or {})))
+    return _experiment(Layers.around(file, Overrides(fields=taken_in(overrides or {}))))
 
 
 def load_study_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> StudyConfig:
@@ -84,17 +86,19 @@ def load_study_config(path: str | Path, overrides: Mapping[str, Any] | None = No
     file = read_config_file(path)
     if not is_study(file.values):
         raise ConfigError(f"{file.path}:1: experiments: this file is a single experiment\n{WHAT_A_STUDY_IS}")
-    return study_of(Layers.around(file, Overrides(fields=overrides or {})))
+    return study_of(Layers.around(file, Overrides(fields=taken_in(overrides or {}))))
 
 
 def study_config(values: Mapping[str, Any]) -> StudyConfig:
     """The study that these fields are, in the grammar of a file; environment and user's file play no part.
 
+    Unlike in a file, ``dataset`` may be a list of prompts.
+
     Raises:
         ConfigError: there are unknown keys, or what varies is wrong.
         ValidationError: keys are right, values are not; notes say where.
     """
-    return study_of(Layers(below=(), own=values, above=(), overrides=Overrides()))
+    return study_of(Layers(below=(), own=taken_in_study(values), above=(), overrides=Overrides()))
 
 
 def effective_defaults(fallbacks: Mapping[str, Any]) -> Iterator[FieldOrigin]:
@@ -120,7 +124,8 @@ def effective_defaults(fallbacks: Mapping[str, Any]) -> Iterator[FieldOrigin]:
         for part in sections:
             value = value and value[part]
         if value is not None:  # of a section that is not there, such as lora, nothing is in effect
-            yield FieldOrigin(name, value[field_name], layers.origin(location))
+            # Prompts that are in memory have a field only where there are any.
+            yield FieldOrigin(name, value.get(field_name), layers.origin(location))
 
 
 def _experiment(layers: Layers) -> ExperimentConfig:

@@ -1,13 +1,14 @@
 """Configuration of a study: several experiments, and how they are carried out."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, field_validator, model_validator
 
 from llenergymeasure.config.base import ConfigModel
 from llenergymeasure.config.execution import ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.experiment import ExperimentConfig
+from llenergymeasure.config.in_memory import taken_in_study
 from llenergymeasure.config.sweep.left_out import LeftOut
 
 _AS_EVER = ExecutionConfig()
@@ -31,6 +32,11 @@ class StudyConfig(ConfigModel):
     left_out: tuple[LeftOut, ...] = Field(
         default=(), description="Combinations of the file's grammar that are not run, with the reason."
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _lists_taken(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return handler(taken_in_study(data))
 
     @field_validator("execution", mode="before", json_schema_input_type=StudyExecutionConfig)
     @classmethod

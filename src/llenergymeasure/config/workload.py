@@ -4,20 +4,21 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from llenergymeasure.config.base import ConfigModel, Flag, conflict, refused
+from llenergymeasure.config.in_memory import PromptsInMemory, taken_from
 from llenergymeasure.config.names.paths import PathText
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 
 BUILT_IN_DATASETS = ("mixed",)
 # Where prompts can come from, of which a dataset has one; and what is said of one source and means nothing of another.
-DATASET_SOURCES = ("name", "path", "hub", "random")
+DATASET_SOURCES = ("name", "path", "hub", "random", "in_memory")
 OF_ONE_SOURCE = ("split", "subset", "revision", "column")
 
 
 class DatasetConfig(ConfigModel):
-    """The prompts. A plain string is shorthand: the name of a built-in set, ``random``, or a path."""
+    """The prompts. A text is shorthand: the name of a built-in set, ``random``, or a path; a list, in Python, too."""
 
     name: str | None = Field(
         default=None,
@@ -37,6 +38,11 @@ class DatasetConfig(ConfigModel):
     )
     random: RandomPromptsConfig | None = Field(
         default=None, description="Random token ids with exact numbers of tokens in and out."
+    )
+    in_memory: PromptsInMemory | None = Field(
+        default=None,
+        description="Prompts from a list, in Python only: texts, or what a line of a .jsonl file has. Kept are their "
+        "number and digest here, and a file of them beside the results.",
     )
     split: str = Field(
         default="train", min_length=1, description="Split of the hub dataset, such as test or test[:100]."
@@ -68,9 +74,15 @@ class DatasetConfig(ConfigModel):
         "split": ("hub",),
         "subset": ("hub",),
         "revision": ("hub",),
-        "column": ("path", "hub"),
-        "chat": ("name", "path", "hub"),
+        "column": ("path", "hub", "in_memory"),
+        "chat": ("name", "path", "hub", "in_memory"),
     }
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _lists_taken(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # Before anybody looks for secrets: what prompts say is nobody's setting.
+        return handler(taken_from(data) if isinstance(data, Mapping) else data)
 
     @model_validator(mode="before")
     @classmethod
@@ -82,10 +94,12 @@ class DatasetConfig(ConfigModel):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         given = [source for source in DATASET_SOURCES if getattr(self, source) is not None]
+        if self.in_memory is not None and self.in_memory.problem is not None:
+            raise conflict(self.in_memory.problem, "in_memory")
         if len(given) > 1:
             raise refused(
-                f"give either name (a built-in set), path (a local file), hub (a dataset of the Hugging Face hub) or "
-                f"random (random tokens), not {' and '.join(given)}"
+                f"give either name (a built-in set), path (a local file), hub (a dataset of the Hugging Face hub), "
+                f"random (random tokens) or in_memory (a list, in Python), not {' and '.join(given)}"
             )
         if self.name is not None and self.name not in BUILT_IN_DATASETS:
             raise refused(
@@ -109,7 +123,7 @@ class DatasetConfig(ConfigModel):
         """As for any section; and random prompts, drawn one by one, have no other order than that."""
         found = super().dormant_beside(asleep)
         if self.random is not None and self.order == "as_is":
-            found["order"] = "it needs name or path or hub"
+            found["order"] = "it needs name or path or hub or in_memory"
         return found
 
 

@@ -10,6 +10,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import first_line
+from llenergymeasure.orchestration.prompts_at_hand import keep_prompts
 from llenergymeasure.orchestration.sidecars import write_sidecars
 from llenergymeasure.orchestration.spare import kept_elsewhere
 from llenergymeasure.orchestration.status import add_to_log
@@ -71,7 +72,7 @@ def keep(
             why = _reason(error)
     meant_for = plan.config.output_dir or folder
     cannot = f"the result of {plan.config.display_name} cannot be written to {meant_for} ({why})"
-    spare = kept_elsewhere(plan.experiment_id, lambda elsewhere: _whole(raws, elsewhere, repository))
+    spare = kept_elsewhere(plan.experiment_id, lambda elsewhere: _whole(plan, raws, elsewhere, repository))
     if spare is not None:
         _remove(folder)
         return Kept(result=spare[1], directory=spare[0], problem=f"{cannot}; it is in {spare[0]}")
@@ -139,12 +140,17 @@ def _written(
     return result, "; ".join(problems) or None
 
 
-def _whole(raws: Sequence[RawProcessResult], folder: Path, repository: ResultsRepository) -> ExperimentResult:
+def _whole(
+    plan: ExperimentPlan, raws: Sequence[RawProcessResult], folder: Path, repository: ResultsRepository
+) -> ExperimentResult:
     result, why = _written(raws, folder, repository)
     if why is not None:
         raise OSError(why)
     for raw in raws:
         write_process_result(raw, folder / STATE_DIR)
+    # Those of a study lie in its own folder, and no result is lost for them.
+    with contextlib.suppress(OSError):
+        keep_prompts([plan.config], folder)
     mark_done(folder)
     return result
 

@@ -14,6 +14,7 @@ from llenergymeasure.orchestration.interruptions import held_back, noted_when_in
 from llenergymeasure.orchestration.keeping import Kept, keep_logs
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
+from llenergymeasure.orchestration.prompts_at_hand import at_hand, keep_prompts
 from llenergymeasure.results.persistence import publish, stamped_name
 
 _log = logging.getLogger(__name__)
@@ -30,22 +31,24 @@ def execute_experiment(config: ExperimentConfig, options: RunOptions | None = No
     """
     options = options or RunOptions()
     kept: Kept | None = None
-    with noted_when_interrupted(lambda: _where(kept)):
-        ((chosen, found),) = examined([config], config.output_dir, options)
+    with noted_when_interrupted(lambda: _where(kept)), contextlib.ExitStack() as stack:
+        ((chosen, found),) = examined(stack.enter_context(at_hand([config])), config.output_dir, options)
         parent, name = output_folder(config.output_dir), stamped_name(chosen.config.display_name, options.now())
-        with contextlib.ExitStack() as stack:
-            at = None if parent is None else stack.enter_context(working_folder(parent, name))
-            plan = planned(chosen, found, options, at)
-            with _log_kept(plan, parent or Path(), name):
-                raws, interruption = measured(plan, options)
-            with held_back():
-                # Where nothing is to be written, nothing is finished either.
-                kept = kept_of(plan, raws, options, lambda folder: publish(folder, parent or Path(), name))
-                if kept.problem is not None:
-                    _log.error("%s", kept.problem)
-            if interruption is not None:
-                raise interruption
-        return kept
+        at = None if parent is None else stack.enter_context(working_folder(parent, name))
+        if at is not None:
+            keep_prompts([config], at, durable=False)
+        plan = planned(chosen, found, options, at)
+        with _log_kept(plan, parent or Path(), name):
+            raws, interruption = measured(plan, options)
+        with held_back():
+            # Where nothing is to be written, nothing is finished either.
+            kept = kept_of(plan, raws, options, lambda folder: publish(folder, parent or Path(), name))
+            if kept.problem is not None:
+                _log.error("%s", kept.problem)
+        if interruption is not None:
+            raise interruption
+    assert kept is not None
+    return kept
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from llenergymeasure.core.prompts.fitting import room_of
 from llenergymeasure.exceptions import ConfigError, PreFlightError
 from llenergymeasure.orchestration.preflight.check import examine
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
+from llenergymeasure.results.verification.verify import reports_of
 from tests.fakes.command import Ran
 from tests.fakes.effort import examples
 from tests.integration.conftest import VOCABULARY, tiny_tokenizer
@@ -255,3 +256,23 @@ def test_no_broken_tokenizer_or_template_ends_in_a_traceback(model: Path, data: 
     with contextlib.suppress(ConfigError, PreFlightError):
         found(model, n=2)
     (model / name).write_text(whole, encoding="utf-8")
+
+
+def test_a_list_of_prompts_is_run_by_a_process_as_a_file_of_them_is(model: Path, tmp_path: Path) -> None:
+    rows = ["the quick brown fox", {"messages": [{"role": "user", "content": "hi"}]}]
+    with_template(model, NO_SYSTEM)
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": r} if isinstance(r, str) else r) for r in rows), encoding="utf-8")
+    given = run_experiment(model=str(model), dataset=rows, n=2, output_dir=tmp_path / "out", **QUICK)
+    read = run_experiment(model=str(model), dataset=str(path), n=2, **QUICK)
+    assert (given.prompts_digest, given.inputs_digest) == (read.prompts_digest, read.inputs_digest)
+    assert given.measurement_config_hash != read.measurement_config_hash
+    (folder,) = (tmp_path / "out").iterdir()
+    (file,) = folder.glob("prompts-*.jsonl")
+    assert [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] == [
+        {"prompt": rows[0]},
+        rows[1],
+    ]
+    (report,) = reports_of(folder)
+    assert [str(finding) for finding in report.findings if finding.kind != "not verifiable"] == []
+    assert not any(finding.name == file.name for finding in report.findings)

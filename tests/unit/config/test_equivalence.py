@@ -348,6 +348,7 @@ MORE_VALUES: dict[str, list[Any]] = {
     "warmup.thermal_settle_max_s": [90],  # the least is under the floor, and refused
     "dataset.path": ["prompts.jsonl"],
     "dataset.hub": ["owner/name"],
+    "dataset.in_memory": [{"n": 2, "sha256": "0f" * 32}],
     "dataset.split": ["test"],
     "dataset.subset": ["one"],
     "dataset.revision": ["main"],

@@ -97,11 +97,17 @@ def test_half_characters_and_endless_numbers_are_refused_wherever_they_stand() -
             made(**{"model": "m", **wrong})
 
 
+SECTIONS = ["lora", "dataset", "decoder", "warmup", "energy", "baseline", "measurement", "phases", "quality", "pytorch"]
+
+
 @pytest.mark.parametrize(
-    "section",
-    ["lora", "dataset", "decoder", "warmup", "energy", "baseline", "measurement", "phases", "quality", "pytorch"],
+    ("section", "value"),
+    [
+        *((section, value) for section in SECTIONS for value in (3, object())),
+        # A list of texts is one of prompts.
+        *((section, ["./dir"]) for section in SECTIONS if section != "dataset"),
+    ],
 )
-@pytest.mark.parametrize("value", [3, ["./dir"], object()])
 def test_a_section_of_another_kind_is_told_in_our_words(section: str, value: object) -> None:
     for make in (
         lambda: made(**{"model": "m", section: value}),

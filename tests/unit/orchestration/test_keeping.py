@@ -71,6 +71,20 @@ def test_a_single_result_goes_to_the_temporary_folder_and_is_said(
     assert why in caplog.text
 
 
+def test_prompts_that_were_given_as_a_list_go_with_a_single_result(
+    bench: Bench, tmp_path: Path, temporary: Path
+) -> None:
+    config = ExperimentConfig.model_validate({"model": "m", "dataset": ["a"], "output_dir": tmp_path / "out"})
+    kept = execute_experiment(config, bench.options(repository=FullDisk(tmp_path / "out")))
+    assert kept.directory is not None
+    assert kept.directory.is_relative_to(temporary)
+    assert config.dataset.in_memory is not None
+    name = config.dataset.in_memory.file_name
+    assert (kept.directory / name).read_bytes() == b'{"prompt": "a"}\n'
+    assert name in json.loads((kept.directory / "DONE").read_text(encoding="utf-8"))
+    assert names_in(tmp_path / "out") == set()
+
+
 def test_a_study_goes_on_and_its_results_are_where_they_fit(bench: Bench, tmp_path: Path, temporary: Path) -> None:
     out = tmp_path / "out"
     study = execute_study(study_of("a", "b", output_dir=out), bench.options(repository=FullDisk(out)))

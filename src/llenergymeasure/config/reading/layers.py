@@ -6,13 +6,15 @@ from typing import Any
 
 from llenergymeasure.config.decoder import DECODER_PRESETS
 from llenergymeasure.config.engines import registry
-from llenergymeasure.config.errors import validated
+from llenergymeasure.config.errors import lines_of, name_of, validated
 from llenergymeasure.config.fields import keys_of
+from llenergymeasure.config.in_memory import ONLY_IN_PYTHON, lists_in
 from llenergymeasure.config.measurement import CONVERGENCE_FIELDS, WarmupConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.reading.merging import merged
 from llenergymeasure.config.reading.sources import Source, environment_source, file_place, nowhere, user_source
 from llenergymeasure.config.reading.yaml_file import ConfigFile, Location
+from llenergymeasure.exceptions import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +49,24 @@ class Layers:
 
     @classmethod
     def around(cls, file: ConfigFile | None, overrides: Overrides) -> "Layers":
-        """The layers of this process: the user's file, the environment and the overrides around a file."""
-        return cls(
+        """The layers of this process: the user's file, the environment and the overrides around a file.
+
+        Raises:
+            ConfigError: one of them has a list of prompts, or cannot be read.
+        """
+        found = cls(
             below=(Source(values=overrides.fallbacks, place=nowhere), user_source()),
             own={} if file is None else file.values,
             place_in_file=nowhere if file is None else file_place(file),
             above=(environment_source(), Source(values=overrides.fields, place=lambda _: overrides.origin)),
             overrides=overrides,
         )
+        lists = [
+            (source.place(at), name_of(at)) for source in found.ordered(found.own) for at in lists_in(source.values)
+        ]
+        if lists:
+            raise ConfigError("\n".join(lines_of([(place, f"{name}: {ONLY_IN_PYTHON}") for place, name in lists])))
+        return found
 
     def experiment(self) -> ExperimentConfig:
         """The experiment that the file is."""

@@ -60,13 +60,19 @@ def kind_of(path: Path) -> str | None:
     return kind if kind in FILE_KINDS and not (packed and kind == ".parquet") else None
 
 
-def jsonl_rows(file: IO[str], column: str | None, where: str) -> Iterator[PromptRow]:
+def jsonl_rows(file: IO[str], column: str | None, where: str, before_number: str = ":") -> Iterator[PromptRow]:
     """The prompts of a file with an object in each line.
+
+    Args:
+        file: the file.
+        column: the key that holds the prompt; None takes ``messages``, else ``prompt``, else ``conversations``.
+        where: what it is called in an error.
+        before_number: what stands between that and the number of a line.
 
     Raises:
         ConfigError: a line is no such object.
     """
-    for number, line in enumerate(lines_of(file, where), 1):
+    for number, line in enumerate(lines_of(file, where, before_number), 1):
         if not line.strip():
             continue
         value = None
@@ -75,7 +81,7 @@ def jsonl_rows(file: IO[str], column: str | None, where: str) -> Iterator[Prompt
             yield prompt_in(value, column)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigError(
-                f"{where}:{number}: expected {_form(column)}, found {line.rstrip()[:80]!r}"
+                f"{where}{before_number}{number}: expected {_form(column)}, found {line.rstrip()[:80]!r}"
                 f"{other_keys(value, column)}{reason(error)}"
             ) from None
 

@@ -52,7 +52,7 @@ def opened_text(path: Path, where: str, newline: str | None = None) -> Iterator[
         raise ConfigError(f"{where}: cannot be unpacked: {first_line(error)}") from None
 
 
-def lines_of(file: IO[str], where: str) -> Iterator[str]:
+def lines_of(file: IO[str], where: str, before_number: str = ":") -> Iterator[str]:
     """The lines of a file with their ends.
 
     Raises:
@@ -62,7 +62,9 @@ def lines_of(file: IO[str], where: str) -> Iterator[str]:
     while line := file.readline(MOST_LINE_CHARACTERS + 1):
         number += 1
         if len(line) > MOST_LINE_CHARACTERS:
-            raise ConfigError(f"{where}:{number}: this line has more than {MOST_LINE_CHARACTERS:,} characters")
+            raise ConfigError(
+                f"{where}{before_number}{number}: this line has more than {MOST_LINE_CHARACTERS:,} characters"
+            )
         yield line
 
 

@@ -12,6 +12,7 @@ from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
 from llenergymeasure.core.prompts.choice import Choice, ChosenRows, chosen_of
 from llenergymeasure.core.prompts.files import jsonl_rows, read_file
 from llenergymeasure.core.prompts.hub import read_hub
+from llenergymeasure.core.prompts.in_memory import read_in_memory
 from llenergymeasure.core.prompts.random import draw_prompts
 from llenergymeasure.core.prompts.rows import PromptRow
 from llenergymeasure.domain.inference import ChatMessage, Prompt
@@ -91,6 +92,8 @@ def read_dataset(dataset: DatasetConfig, choice: Choice | None = None) -> Chosen
         return ChosenRows([], [], 0)
     if dataset.hub is not None:
         chosen = read_hub(dataset, choice)
+    elif dataset.in_memory is not None:
+        chosen = read_in_memory(dataset.in_memory, dataset.column, choice or Choice())
     elif dataset.path is not None:
         chosen = read_file(dataset.path, dataset.column, choice)
     else:

@@ -23,6 +23,7 @@ from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight.check import check_room
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
+from llenergymeasure.orchestration.prompts_at_hand import at_hand, keep_prompts, lying_in
 from llenergymeasure.orchestration.studies.changed import refuse_another_study
 from llenergymeasure.orchestration.studies.damage import damaged
 from llenergymeasure.orchestration.studies.planning import plan_of
@@ -57,8 +58,8 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
             "repeats, and an interval over them would be too narrow; leave it out, or give cycles: 1 and no sentinel"
         )
     with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
-        found = examined(carried_out(config), config.output_dir, options)
-        n_runs = config.n_cycles + (config.execution.sentinel is not None)
+        found = examined(stack.enter_context(at_hand(carried_out(config))), config.output_dir, options)
+        n_runs = config.most_cycles + (config.execution.sentinel is not None)
         check_room([each.config for each, _ in found], [each for _, each in found], n_runs, config.output_dir)
         start, parent = options.now(), output_folder(config.output_dir)
         plan = plan_of(config, [chosen for chosen, _ in found], start)
@@ -72,9 +73,12 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
         if parent is None:
             # Processes of one study share their idle baseline, also when nothing is to be kept.
             path = stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
+            path.chmod(0o700)
         else:
             path = create_directory(parent, stamped_name(config.name, start))
         directory = StudyDirectory(path.absolute())
+        # Before the plan, so that none is without them.
+        keep_prompts(config.experiments, directory.path)
         if parent is not None:
             directory.write(plan, config)
             _log.info("what finishes is kept in %s", path)
@@ -138,7 +142,7 @@ def _go_on(path: Path, options: RunOptions, running: "_Running", *, check_sums: 
     left = {slot.configuration for slot in plan.slots if not directory.found(plan, slot).is_through(retries)}
     _log.info("going on with %s: %s", path, _in_words(directory, plan))
     order = sorted(left)
-    found = examined([_as_given(plan, index) for index in order], path, options)
+    found = examined([lying_in(_as_given(plan, index), directory.path) for index in order], path, options)
     for index, (chosen, _) in zip(order, found, strict=True):
         _refuse_another(plan.configurations[index], chosen)
     of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}

@@ -19,6 +19,7 @@ from llenergymeasure.orchestration.attempt import Had, kept_of, measured, planne
 from llenergymeasure.orchestration.interruptions import held_back
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
+from llenergymeasure.orchestration.prompts_at_hand import lying_in
 from llenergymeasure.orchestration.status import add_to_log
 from llenergymeasure.orchestration.studies.claims import Claim
 from llenergymeasure.results.attempts import FAILURE_FILE
@@ -91,7 +92,8 @@ class Attempts:
 
     def _planned(self, slot: Slot) -> ExperimentPlan:
         configuration = self.plan.configurations[slot.configuration]
-        chosen = Settled(configuration.config(self.plan.execution.of_one), configuration.as_given)
+        config = lying_in(configuration.config(self.plan.execution.of_one), self.directory.path)
+        chosen = Settled(config, configuration.as_given)
         baseline = self.directory.path / BASELINE_FILE
         return planned(chosen, self.examined[slot.configuration], self.options, None, baseline, self.plan.key_of(slot))
 

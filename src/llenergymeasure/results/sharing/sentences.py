@@ -93,6 +93,9 @@ def _dataset(config: dict[str, Any]) -> str:
         return f"the data set {given}" if given else "a data set that is not named"
     if given.get("random") is not None:
         return "random tokens"
+    in_memory = given.get("in_memory")
+    if isinstance(in_memory, dict):
+        return f"a list of {in_memory.get('n')} given in Python (SHA-256 {in_memory.get('sha256')})"
     source = next((given[name] for name in ("path", "hub", "name") if given.get(name)), None)
     return f"the data set {source}" if source else "a data set that is not named"
 

@@ -161,12 +161,35 @@ def _list_files(bundle: Bundle, report: Report) -> None:
 def _name_strangers(bundle: Bundle, report: Report) -> None:
     """Files that no result has, or of processes that this one does not have."""
     n = len(bundle.raws) or 1
+    given = prompts_of(bundle.result.get("effective_config"))
+    if given is not None and given[0] in bundle.files:
+        check_prompts(bundle.files[given[0]], given[1], given[0], report)
     for name in sorted(bundle.files):
         numbered = _NUMBERED.fullmatch(name)
         if numbered is not None and int(numbered[1] or numbered[2]) >= n and bundle.raws:
             report.damaged(name, f"there is no such process: the result is of {n}")
-        elif numbered is None and name not in _KNOWN:
+        elif numbered is None and name not in _KNOWN and (given is None or name != given[0]):
             report.unverifiable(name, "no part of a result is called so")
+
+
+def prompts_of(config: Any) -> tuple[str, str] | None:
+    """What the file of prompts that were given as a list is called, and its SHA-256; None where there were none."""
+    dataset = config.get("dataset") if isinstance(config, dict) else None
+    prompts = dataset.get("in_memory") if isinstance(dataset, dict) else None
+    digest = prompts.get("sha256") if isinstance(prompts, dict) else None
+    if not isinstance(digest, str) or _SUM.fullmatch(digest) is None:
+        return None
+    return f"prompts-{digest[:16]}.jsonl", digest
+
+
+def check_prompts(file: Path, digest: str, called: str, report: Report) -> None:
+    """Hold a file of prompts against the digest that a configuration knows them by."""
+    found = _sum_of(file)
+    if found == digest:
+        report.n_agreed += 1
+    else:
+        why = "there is no such file that can be read" if found is None else f"its SHA-256 is {found}"
+        report.damaged(called, f"{why}, and the prompts that were run have {digest}")
 
 
 def _told(error: OSError, report: Report) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.results.verification.bundle import RESULT, Bundle, as_json
+from llenergymeasure.results.verification.bundle import RESULT, Bundle, as_json, check_prompts, prompts_of
 from llenergymeasure.results.verification.findings import DamageError, Report, first_difference, shown
 
 PLAN, RUNS, _EVENTS = "plan.json", "runs", "events"
@@ -78,6 +78,9 @@ def check_slots(study: Path, attempts: Attempts, report: Report) -> None:
             report.damaged(called, why)
     for name in sorted(of_all.keys() - planned.keys()):
         report.add("differs", _called(runs / name, report), f"{PLAN} has no such slot")
+    given = {prompts_of(each.get("config")) for each in plan.get("configurations", ())}
+    for name, digest in sorted(filter(None, given)):
+        check_prompts(study / name, digest, _called(study / name, report), report)
 
 
 def _with_its_config(plan: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -97,6 +97,10 @@ def test_several_processes_are_named_with_how_they_were_put_together() -> None:
         ({"decoder": {"num_beams": 3}}, "with 3 beams"),
         ({"dataset": "random", "max_output_tokens": 61}, "those of random tokens"),
         ({"dataset": "mine.jsonl"}, "those of the data set mine.jsonl"),
+        (
+            {"dataset": {"name": None, "in_memory": {"n": 3, "sha256": "ab" * 32}}},
+            f"those of a list of 3 given in Python (SHA-256 {'ab' * 32})",
+        ),
     ],
 )  # fmt: skip
 def test_prompts_and_decoding_are_those_of_the_configuration(config: dict[str, Any], said: str) -> None:
