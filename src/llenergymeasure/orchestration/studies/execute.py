@@ -59,8 +59,7 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
         )
     with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
         found = examined(stack.enter_context(at_hand(carried_out(config))), config.output_dir, options)
-        n_runs = config.most_cycles + (config.execution.sentinel is not None)
-        check_room([each.config for each, _ in found], [each for _, each in found], n_runs, config.output_dir)
+        check_room([each.config for each, _ in found], [each for _, each in found], config.most_runs, config.output_dir)
         start, parent = options.now(), output_folder(config.output_dir)
         plan = plan_of(config, [chosen for chosen, _ in found], start)
         if parent is not None:
