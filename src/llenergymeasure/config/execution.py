@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, JsonValue, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number, conflict
+from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number
 
 Order = Literal["blocks", "sequential", "shuffled"]
 # Idle baseline, thermal floor and a gap of minutes are silent too; half an hour of silence is none of them.
@@ -62,9 +62,8 @@ class ExecutionConfig(ConfigModel):
     @classmethod
     def _somebody_watches(cls, limit: float | None, info: ValidationInfo) -> float | None:
         if limit is not None and info.data.get("launcher") == "in_process":
-            name = str(info.field_name)
-            raise conflict(
-                f"{name} cannot go with launcher: in_process, where nobody is left to end it; change one of them", name
+            raise ValueError(
+                "this cannot go with launcher: in_process, where nobody is left to end it; change one of them"
             )
         return limit
 
@@ -168,10 +167,7 @@ class StudyExecutionConfig(ExecutionConfig):
     @classmethod
     def _of_a_pause(cls, gate_c: float | None, info: ValidationInfo) -> float | None:
         if gate_c is not None and not info.data.get("pause_s"):
-            raise conflict(
-                "gate_temperature_c ends a pause early, and pause_s is 0; give the longest pause too",
-                "gate_temperature_c",
-            )
+            raise ValueError("this ends a pause early, and pause_s is 0; give the longest pause too")
         return gate_c
 
     @field_validator("stop")

@@ -174,3 +174,21 @@ def test_cycles_of_a_single_configuration_make_a_study_of_one(llem: Llem, folder
 def test_an_engine_without_the_field_of_an_option_is_named(llem: Llem, model: str) -> None:
     ran = llem("run", "--model", model, "--backend", "pytorch,vllm", "--batch-size", "1,4", "--dry-run", "-v")
     refused(ran, "--batch-size: the engine 'vllm' has no field batch_size")
+
+
+@pytest.mark.parametrize(
+    ("execution", "place"),
+    [
+        ("{gate_temperature_c: 5}", "execution.gate_temperature_c: this ends a pause early"),
+        ("{launcher: in_process, timeout_s: 5}", "execution.timeout_s: this cannot go with launcher: in_process"),
+        ("{launcher: in_process, max_memory_mb: 5}", "execution.max_memory_mb: this cannot go with launcher"),
+    ],
+)
+def test_what_cannot_go_with_another_field_is_told_at_its_own_name(
+    tmp_path: Path, llem: Callable[..., Ran], execution: str, place: str
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(f"model: any\nexecution: {execution}\nsweep: {{precision: [fp32]}}\n", encoding="utf-8")
+    ran = llem("run", str(path), "--dry-run")
+    assert ran.code == 2
+    assert f"{path.name}:2: {place}" in ran.err
