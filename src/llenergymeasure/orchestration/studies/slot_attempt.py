@@ -88,7 +88,7 @@ class Attempts:
 
     def once(self, slot: Slot, claim: Claim) -> ExperimentFailure | SupersededError | None:
         """Run an experiment once; why there is no result of it, None where there is one."""
-        attempt = self.directory.new_attempt(self.plan, slot) if self.keeps else None
+        attempt = self._new_attempt(slot) if self.keeps else None
         n_before = self.work.n_finished
         interruption: KeyboardInterrupt | SystemExit | None = None
         try:
@@ -130,6 +130,18 @@ class Attempts:
             return failure
         return None
 
+    def _new_attempt(self, slot: Slot) -> Path:
+        """The folder of the next attempt; where an interruption comes while it is made there is none."""
+        made: list[Path] = []
+        try:
+            with held_back():
+                made.append(self.directory.new_attempt(self.plan, slot))
+        except (KeyboardInterrupt, SystemExit):
+            for attempt in made:
+                _remove(attempt)
+            raise
+        return made[0]
+
     def _failed(self, slot: Slot, attempt: Path | None, error: Exception) -> ExperimentFailure:
         failure = ExperimentFailure(
             slot=slot.slot,
@@ -161,8 +173,13 @@ class Attempts:
             yield
         except (KeyboardInterrupt, SystemExit) as error:
             if attempt is not None and not is_through():
-                shutil.rmtree(attempt, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    attempt.parent.rmdir()
+                _remove(attempt)
                 error.add_note(f"{self.name_of(slot)}, which was running, was removed")
             raise
+
+
+def _remove(attempt: Path) -> None:
+    """Remove an attempt, and the folder of its slot where it was the only one."""
+    shutil.rmtree(attempt, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        attempt.parent.rmdir()
