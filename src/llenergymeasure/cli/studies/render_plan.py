@@ -36,6 +36,7 @@ class PlannedStudy:
     took_s: Mapping[str, float]
     disk_bytes: float
     output_dir: Path | None
+    n_workers: int = 1
 
 
 def study_plan(found: PlannedStudy) -> str:
@@ -104,12 +105,12 @@ def _time(found: PlannedStudy) -> str:
         return "not known; no study in the output folder has run any of these"
     n_runs = len(found.plan.slots) / len(known)
     pauses_s = found.given.execution.pause_s * max(0, len(found.plan.slots) - 1)
+    n, crew = found.n_workers, "" if found.n_workers == 1 else f" with {found.n_workers} workers"
     if len(times_s) == len(known):
-        return f"about {duration(n_runs * sum(times_s) + pauses_s)}, as earlier runs of the same took"
+        return f"about {duration((n_runs * sum(times_s) + pauses_s) / n)}{crew}, as earlier runs of the same took"
     guess_s = n_runs * len(known) * sum(times_s) / len(times_s) + pauses_s
-    return (
-        f"about {duration(guess_s)}, if the {len(known) - len(times_s)} that were never run take what the others took"
-    )
+    never = len(known) - len(times_s)
+    return f"about {duration(guess_s / n)}{crew}, if the {never} that were never run take what the others took"
 
 
 def _detectable(n_cycles: int) -> str:
