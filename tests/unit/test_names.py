@@ -72,7 +72,7 @@ ORDINALS = {
     "socket",  # of a machine
     "configuration", "block", "repeat",  # of a run of a study
     "reference", "number", "numbers", "outliers", "row_version",  # of the summary of one
-    "pid", "seed", "cycles", "max_cycles", "retries", "stop_after_failures", "equal_to",  # of a study
+    "pid", "seed", "cycles", "max_cycles", "retries", "workers", "stop_after_failures", "equal_to",  # of a study
     "user",  # of a note, as the system numbers them
     "at", "chosen", "found", "excluded_by", "grids", "listed",  # places in the file of a study
     "examined", "results", "value_of",  # by the numbers of configurations and slots

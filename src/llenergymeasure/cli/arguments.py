@@ -43,6 +43,17 @@ def _one_or_several(value: Any, convert: Callable[[str], Any], fail: Callable[[s
     return values[0] if len(values) == 1 else values
 
 
+class WorkerCount(click.types.StringParamType):
+    """How many workers: a whole number, or a word, of which the field says whether it is one."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or the word as it is."""
+        text = super().convert(value, param, ctx)
+        return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else text
+
+
 class UserPath(click.Path):
     """A path that a user gives: ``~`` is put in place, and no file system's limits end in a traceback."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
-from llenergymeasure.cli.arguments import Integers, Texts, UserPath
+from llenergymeasure.cli.arguments import Integers, Texts, UserPath, WorkerCount
 from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
 from llenergymeasure.cli.studies.handing_out import hand_out, hand_out_resumed, hand_out_study
 from llenergymeasure.cli.studies.render_plan import PlannedStudy, study_plan
@@ -24,6 +24,7 @@ from llenergymeasure.config.reading.sources import environment_source
 from llenergymeasure.config.sweep.chosen import carried_out
 from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.core.settling import Settled
+from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
@@ -34,6 +35,7 @@ from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.execute import execute_study
+from llenergymeasure.orchestration.studies.gpus_each import gpus_of_workers, refuse_what_one_gpu_cannot
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.standing import known_run_s
 from llenergymeasure.results.export import ArrivingCsv
@@ -42,7 +44,7 @@ from llenergymeasure.results.export import ArrivingCsv
 _OF_ENGINES = ("batch_size",)
 _OF_EXECUTION = {
     "timeout": "timeout_s",
-    **{name: name for name in ("cycles", "order", "seed", "reference")},
+    **{name: name for name in ("cycles", "order", "seed", "reference", "workers")},
 }
 
 
@@ -62,6 +64,12 @@ _OF_EXECUTION = {
     metavar="FIELD=VALUE,...",
     help="The configuration of a study that the others are compared with, by settings that only it has, such as "
     "precision=fp32,pytorch.batch_size=1.  [default: the first]",
+)
+@click.option(
+    "--workers",
+    type=WorkerCount(),
+    metavar="N|per_gpu",
+    help="Processes that run a study at once, each with a GPU of its own.  [default: 1, with all GPUs]",
 )
 @click.option(
     "-o",
@@ -111,13 +119,14 @@ def run_command(
     _check_export(export_csv)
     resume, check = given.pop("resume", None), given.pop("check")
     if resume is not None or check:
+        workers = given.pop("workers", None)
         beside = [
             *given,
             *(["set"] if settings else []),
             *(["output"] if output else []),
             *(["dry_run"] if dry_run else []),
         ]
-        study = resumed(resume, config, beside, check, RunOptions(log_level=level))
+        study = resumed(resume, config, beside, check, RunOptions(log_level=level), workers)
         return hand_out_resumed(study, export_csv, terms)
     plan = _load(config, given, settings, output)
     experiments = carried_out(plan) if isinstance(plan, StudyConfig) else [plan]
@@ -154,8 +163,13 @@ def _dry_run(plan: ExperimentConfig | StudyConfig, *, verbose: bool) -> int:
         chosen = [settled_before_a_run(each, asking) for each in given]
         experiments = [each.config for each in chosen]
         examined = examine(experiments, plan.output_dir, asking, ask_every_sensor=True)
+    gpus: Sequence[GpuInfo] = ()
+    if isinstance(plan, StudyConfig):
+        gpus = gpus_of_workers(plan.execution.workers)
+        found = list(zip(chosen, examined, strict=True))
+        refuse_what_one_gpu_cannot(gpus, found, plan.execution.workers)
     if isinstance(plan, StudyConfig) and not verbose:
-        streams.show(_study_in_short(plan, chosen, examined))
+        streams.show(_study_in_short(plan, chosen, examined, len(gpus) or 1))
         return 0
     notes = [_notes(each, found) for each, found in zip(chosen, examined, strict=True)]
     streams.show(render.plan(experiments, output_folder(plan.output_dir), notes))
@@ -165,7 +179,9 @@ def _dry_run(plan: ExperimentConfig | StudyConfig, *, verbose: bool) -> int:
     return 0
 
 
-def _study_in_short(config: StudyConfig, chosen: Sequence[Settled], examined: Sequence[ExaminedExperiment]) -> str:
+def _study_in_short(
+    config: StudyConfig, chosen: Sequence[Settled], examined: Sequence[ExaminedExperiment], n_workers: int
+) -> str:
     experiments, folder = [each.config for each in chosen], output_folder(config.output_dir)
     asleep = [[f"{name} changes nothing: {why}" for name, why in each.dormant_fields().items()] for each in experiments]
     return study_plan(
@@ -177,6 +193,7 @@ def _study_in_short(config: StudyConfig, chosen: Sequence[Settled], examined: Se
             took_s={} if folder is None else known_run_s(folder),
             disk_bytes=bytes_of_runs(experiments, examined, config.most_runs),
             output_dir=folder,
+            n_workers=n_workers,
         )
     )
 

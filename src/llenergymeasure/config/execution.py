@@ -1,13 +1,16 @@
 """How experiments are carried out: nothing here changes what is measured, so nothing here is in the hash."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, Strict, TypeAdapter, ValidationError, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number
+from llenergymeasure.exceptions import config_error
 
 Order = Literal["blocks", "sequential", "shuffled"]
+# How many processes work through a study at once on this machine, each with a GPU of its own.
+Workers = Annotated[int, Strict(), Field(ge=1)] | Literal["per_gpu"]
 # Idle baseline, thermal floor and a gap of minutes are silent too; half an hour of silence is none of them.
 STALL_TIMEOUT_S = 1800.0
 
@@ -66,6 +69,21 @@ class ExecutionConfig(ConfigModel):
                 "this cannot go with launcher: in_process, where nobody is left to end it; change one of them"
             )
         return limit
+
+
+_WORKERS: TypeAdapter[Workers] = TypeAdapter(Workers)
+
+
+def checked_workers(value: object) -> Workers:
+    """How many workers a command was asked for.
+
+    Raises:
+        ConfigError: it is no such number.
+    """
+    try:
+        return _WORKERS.validate_python(value)
+    except ValidationError:
+        raise config_error(f"--workers {value}: it takes a whole number from 1 on, or per_gpu") from None
 
 
 class StopConfig(ConfigModel):
@@ -142,6 +160,11 @@ class StudyExecutionConfig(ExecutionConfig):
         ge=1,
         description="Stop the study after so many failures in a row for the same reason; null never does.",
     )
+    workers: Workers = Field(
+        default=1,
+        description="Processes that run the study at once on this machine: 1 is llem itself, with all GPUs that it "
+        "sees; per_gpu is one for each of these, and a number so many, each with one GPU.",
+    )
 
     @field_validator("reference")
     @classmethod
@@ -179,6 +202,17 @@ class StudyExecutionConfig(ExecutionConfig):
                 f"max_cycles {stop.max_cycles} is less than the {cycles} cycles that are run in any case; raise it"
             )
         return stop
+
+    @field_validator("workers")
+    @classmethod
+    def _in_processes(cls, workers: Workers, info: ValidationInfo) -> Workers:
+        if workers != 1 and info.data.get("launcher") == "in_process":
+            raise conflict(
+                f"workers: {workers} starts processes, and launcher: in_process runs everything in this one; leave "
+                "one of them out",
+                "workers",
+            )
+        return workers
 
     @property
     def of_one(self) -> ExecutionConfig:

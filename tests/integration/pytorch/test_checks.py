@@ -12,8 +12,10 @@ from peft import LoraConfig, get_peft_model
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.placement import devices_of
+from llenergymeasure.core.backends.pytorch.processes import process_problems
 from llenergymeasure.domain.warnings import validity_of
 from tests.fakes.model import TINY_LLAMA, TINY_SHAPES, write_description, write_safetensors
 from tests.integration.conftest import save_tiny_llama, tiny_tokenizer
@@ -50,6 +52,17 @@ def without(module: str) -> pytest.MarkDecorator:
 )
 def test_devices_are_those_that_the_map_names(device_map: Any, devices: list[str]) -> None:
     assert devices_of(device_map, GPUS) == tuple(devices)
+
+
+@pytest.mark.parametrize(("device_map", "n_there", "said"), [
+    ("cuda:2", 2, "pytorch.device_map: it names GPU 2, counted from 0, and torch sees 2"),
+    ({"a": 0, "b": "cuda:1"}, 1, "pytorch.device_map: it names GPU 1, counted from 0, and torch sees 1"),
+    ({"a": 0, "b": 1}, 2, None), ("auto", 1, None), ("cuda", 1, None), ({"": "cpu"}, 1, None),
+])  # fmt: skip
+def test_a_gpu_that_is_not_there_is_told(device_map: Any, n_there: int, said: str | None) -> None:
+    config = ExperimentConfig.model_validate({"model": "m", "pytorch": {"device_map": device_map}})
+    found = list(process_problems(config, n_there))
+    assert [line.partition(";")[0] for line in found] == ([] if said is None else [said])
 
 
 DRAFT = {"assistant_model": "draft"}

@@ -38,6 +38,7 @@ class PlannedStudy:
     took_s: Mapping[str, float]
     disk_bytes: float
     output_dir: Path | None
+    n_workers: int = 1
 
 
 def study_plan(found: PlannedStudy) -> str:
@@ -111,11 +112,12 @@ def _time(found: PlannedStudy) -> str:
         return "not known; no study in the output folder has run any of these"
     pauses_s = found.given.execution.pause_s * max(0, len(plan.slots) - 1)
     runs_s = sum(n_runs[place] * took_s for place, took_s in times_s.items())
+    n, crew = found.n_workers, "" if found.n_workers == 1 else f" with {found.n_workers} workers"
     n_unknown = len(known) - len(times_s)
     if not n_unknown:
-        return f"about {duration(runs_s + pauses_s)}, as earlier runs of the same took"
+        return f"about {duration((runs_s + pauses_s) / n)}{crew}, as earlier runs of the same took"
     guess_s = runs_s * len(plan.slots) / sum(n_runs[place] for place in times_s) + pauses_s
-    return f"about {duration(guess_s)}, if the {n_unknown} that were never run take what the others took"
+    return f"about {duration(guess_s / n)}{crew}, if the {n_unknown} that were never run take what the others took"
 
 
 def _detectable(n_cycles: int) -> str:

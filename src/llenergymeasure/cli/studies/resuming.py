@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from llenergymeasure.config.execution import checked_workers
 from llenergymeasure.config.loader import load_study_config
 from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import ConfigError, config_error
@@ -11,8 +13,9 @@ from llenergymeasure.orchestration.studies.execute import resume_study
 
 
 def resumed(
-    directory: Path | None, config: Path | None, beside: Sequence[str], check_sums: bool, options: RunOptions
-) -> StudyResult:
+    directory: Path | None, config: Path | None, beside: Sequence[str], check_sums: bool, options: RunOptions,
+    workers: Any = None,
+) -> StudyResult:  # fmt: skip
     """Go on with a study; a file that is given beside it has to say the same.
 
     Args:
@@ -21,6 +24,7 @@ def resumed(
         beside: other options that were given; all of them would change what is run.
         check_sums: hold what has finished against its sums.
         options: how it is carried out.
+        workers: how many are to run it here, as it was given; None is as planned.
 
     Raises:
         ConfigError: what was given does not go together, or is another study.
@@ -33,4 +37,5 @@ def resumed(
             f"{named} cannot go with --resume: what is run stands in the plan of the study; leave it out"
         )
     given = None if config is None else load_study_config(config)
-    return resume_study(directory, options, check_sums=check_sums, given=given)
+    n = None if workers is None else checked_workers(workers)
+    return resume_study(directory, options, check_sums=check_sums, given=given, workers=n)

@@ -205,6 +205,10 @@ class GpuDriverBase:
         """Those of all GPUs that a process with these variables may use."""
         return VisibleGpus(tuple(gpus))
 
+    def variables_showing(self, uuid: str) -> Mapping[str, str] | None:  # noqa: ARG002 - a default
+        """Variables by which a process sees this GPU and no other; None where there are none."""
+        return None
+
     def power_sensor_of(self, gpu: GpuInfo) -> PowerSensor | None:  # noqa: ARG002 - a default
         """What the sensor behind the power of a described GPU looks at; None where that is not known."""
         return None

@@ -43,6 +43,11 @@ def visible_gpus(environ: Mapping[str, str] | None = None, driver: GpuDriver | N
     return whole.visible(list_gpus(whole), os.environ if environ is None else environ)
 
 
+def variables_showing(uuid: str, driver: GpuDriver | None = None) -> Mapping[str, str] | None:
+    """Variables by which a process sees one GPU and no other; None where the vendor has none."""
+    return whole_driver(driver).variables_showing(uuid)
+
+
 def driver_version(driver: GpuDriver | None = None) -> str | None:
     """Version of the driver; None without one. Default: this machine's."""
     try:

@@ -69,6 +69,10 @@ class NvidiaDriver(GpuDriverBase):
         """The GPUs that CUDA shows."""
         return shown_by_cuda(gpus, environ.get("CUDA_VISIBLE_DEVICES"))
 
+    def variables_showing(self, uuid: str) -> Mapping[str, str]:
+        """The one that CUDA reads."""
+        return {"CUDA_VISIBLE_DEVICES": uuid}
+
     def power_sensor_of(self, gpu: GpuInfo) -> PowerSensor | None:
         """By the card's name and architecture."""
         return power_sensor_of(gpu.name, gpu.architecture)

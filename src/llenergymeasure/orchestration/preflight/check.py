@@ -46,7 +46,7 @@ def check(
         PreFlightError: the machine lacks something; one line for each thing that is wrong.
     """
     found = examine(experiments, output_dir, asking)
-    for line in _named([e.cautions for e in found], experiments):
+    for line in named([e.cautions for e in found], experiments):
         _log.warning("%s", line)
     return found
 
@@ -78,10 +78,10 @@ def examine(
             for config, each in zip(experiments, found, strict=True)
         ]
     of_sensors = [_sensor_lines(config, each) for config, each in zip(experiments, found, strict=True)]
-    config_errors = _named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
-    lacking = _named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
+    config_errors = named([e.config_errors for e in found], experiments) + _once(errors for errors, _ in of_sensors)
+    lacking = named([e.lacking for e in found], experiments) + _once(missing for _, missing in of_sensors)
     of_knobs = [_knob_lines(config, each) for config, each in zip(experiments, found, strict=True)]
-    lacking += _named(of_knobs, experiments)
+    lacking += named(of_knobs, experiments)
     lacking += _output_problems(output_dir, bytes_of_runs(experiments, found, 1))
     if config_errors or lacking:
         raise (PreFlightError if lacking else ConfigError)("\n".join(config_errors + lacking))
@@ -220,7 +220,7 @@ def _once(lines: Iterable[Sequence[str]]) -> list[str]:
     return sorted({line for of_one in lines for line in of_one})
 
 
-def _named(lines: Sequence[Sequence[str]], experiments: Sequence[ExperimentConfig]) -> list[str]:
+def named(lines: Sequence[Sequence[str]], experiments: Sequence[ExperimentConfig]) -> list[str]:
     """Each line once, with the experiments that it is about where it is not about all of them.
 
     Args:

@@ -1,7 +1,8 @@
-"""What code of others prints where it is asked: lines of the log, as many as anybody reads."""
+"""What another process prints, line by line: of code that is asked, lines of the log, as many as anybody reads."""
 
 import logging
 import re
+from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 # A bar of progress writes over itself.
@@ -12,7 +13,9 @@ _MOST_LINES, _MOST_BYTES = 100, 2000
 class Printed:
     """Bytes as they come, told line by line."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+        """``tell`` is given every line; None makes lines of the log, and no more than anybody reads."""
+        self._told = tell or self._told_of_others
         self._rest = b""
         self._n_lines = 0
         self._last = ""
@@ -39,6 +42,9 @@ class Printed:
         if not text:
             return
         self._last = text
+        self._told(text)
+
+    def _told_of_others(self, text: str) -> None:
         self._n_lines += 1
         if self._n_lines <= _MOST_LINES:
             _log.info("printed while it was asked: %s", text)

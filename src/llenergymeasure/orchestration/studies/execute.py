@@ -4,15 +4,17 @@ import contextlib
 import logging
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llenergymeasure._folders import working_folder
 from llenergymeasure._telling import told_values
+from llenergymeasure.config.execution import Workers
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
 from llenergymeasure.config.sweep.chosen import carried_out
 from llenergymeasure.core.settling import Settled
+from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
@@ -25,7 +27,9 @@ from llenergymeasure.orchestration.preflight.check import check_room
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.prompts_at_hand import at_hand, keep_prompts, lying_in
 from llenergymeasure.orchestration.studies.changed import refuse_another_study
+from llenergymeasure.orchestration.studies.crew import Crew
 from llenergymeasure.orchestration.studies.damage import damaged
+from llenergymeasure.orchestration.studies.gpus_each import gpus_of_workers, refuse_what_one_gpu_cannot
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.slot_attempt import Work
 from llenergymeasure.orchestration.studies.standing import unfinished_like
@@ -46,7 +50,7 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
     has notes of what was kept and what was removed.
 
     Raises:
-        ConfigError: several cycles are to share a process.
+        ConfigError: several cycles are to share a process, or several workers nothing or what one GPU cannot run.
         LLEMError: preflight found something wrong; nothing was run.
         OSError: there is no place to begin in.
     """
@@ -58,9 +62,16 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
             "repeats, and an interval over them would be too narrow; leave it out, or give cycles: 1 and no sentinel"
         )
     with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
+        workers, parent = config.execution.workers, output_folder(config.output_dir)
+        running.gpus = gpus_of_workers(workers)
+        if running.gpus and parent is None:
+            raise ConfigError(
+                f"execution.workers: {workers} takes a folder that the workers share; give output_dir, or leave it out"
+            )
         found = examined(stack.enter_context(at_hand(carried_out(config))), config.output_dir, options)
+        refuse_what_one_gpu_cannot(running.gpus, found, workers)
         check_room([each.config for each, _ in found], [each for _, each in found], config.most_runs, config.output_dir)
-        start, parent = options.now(), output_folder(config.output_dir)
+        start = options.now()
         plan = plan_of(config, [chosen for chosen, _ in found], start)
         if parent is not None:
             for other in unfinished_like(plan, parent):
@@ -89,7 +100,12 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
 
 
 def resume_study(
-    path: Path, options: RunOptions | None = None, *, check_sums: bool = False, given: StudyConfig | None = None
+    path: Path,
+    options: RunOptions | None = None,
+    *,
+    check_sums: bool = False,
+    given: StudyConfig | None = None,
+    workers: Workers | None = None,
 ) -> StudyResult:
     """Go on with a study where it stopped, or help those who run it, and give what there is of all of it.
 
@@ -98,6 +114,7 @@ def resume_study(
         options: how it is carried out; what is measured stands in its plan.
         check_sums: hold every file of what has finished against its sum, and not only its name and size.
         given: what the study is held to be; None takes it as it is.
+        workers: how many are to run it here; None is as planned.
 
     Raises:
         ConfigError: there is no study, it is another than the given one, its plan is damaged, or this version would
@@ -110,13 +127,13 @@ def resume_study(
     with noted_when_interrupted(running.word):
         if given is not None:
             refuse_another_study(StudyDirectory(path).plan(), given)
-        _go_on(path, options, running, check_sums=check_sums)
+        _go_on(path, options, running, check_sums=check_sums, workers=workers)
         return running.result(options)
     raise AssertionError("unreachable")
 
 
-def work_on(path: Path, options: RunOptions | None = None) -> Work:
-    """The same for whoever wants no results: what was done here.
+def work_on(path: Path, options: RunOptions | None = None, workers: Workers = 1) -> Work:
+    """The same for whoever wants no results: what was done here, by this process whatever was planned.
 
     Raises:
         LLEMError: as ``resume_study``.
@@ -124,16 +141,25 @@ def work_on(path: Path, options: RunOptions | None = None) -> Work:
     """
     running = _Running()
     with noted_when_interrupted(running.word):
-        _go_on(path, options or RunOptions(), running)
+        _go_on(path, options or RunOptions(), running, workers=workers)
         running.sum_up()
     assert running.work is not None
     return running.work
 
 
-def _go_on(path: Path, options: RunOptions, running: "_Running", *, check_sums: bool = False) -> None:
+def _go_on(
+    path: Path,
+    options: RunOptions,
+    running: "_Running",
+    *,
+    check_sums: bool = False,
+    workers: Workers | None = None,
+) -> None:
     # An engine may change the working directory of this process.
     directory = StudyDirectory(path.absolute())
     plan = directory.plan()
+    workers = plan.execution.workers if workers is None else workers
+    running.gpus = gpus_of_workers(workers)
     for _, attempt, why in damaged(directory, plan, check_sums=check_sums):
         _log.warning("%s had finished and is damaged (%s); it is run again", attempt, why)
         mark_damaged(attempt, why)
@@ -144,6 +170,7 @@ def _go_on(path: Path, options: RunOptions, running: "_Running", *, check_sums: 
     found = examined([lying_in(_as_given(plan, index), directory.path) for index in order], path, options)
     for index, (chosen, _) in zip(order, found, strict=True):
         _refuse_another(plan.configurations[index], chosen)
+    refuse_what_one_gpu_cannot(running.gpus, found, workers)
     of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}
     running.shown = path
     running.through(directory, plan, of_preflight, options)
@@ -177,12 +204,13 @@ def _refuse_another(planned: PlannedConfiguration, chosen: Settled) -> None:
 
 @dataclass
 class _Running:
-    """A study that is being run; ``shown`` is its folder as it was given."""
+    """A study that is being run; ``shown`` is its folder as it was given, ``gpus`` those of workers to be started."""
 
     directory: StudyDirectory | None = None
     shown: Path | None = None
     plan: StudyPlan | None = None
     work: Work | None = None
+    gpus: Sequence[GpuInfo] = ()
 
     def through(
         self,
@@ -200,7 +228,11 @@ class _Running:
         if options.arrivals is not None:
             options.arrivals.planned([told_values(dict(each.values)) for each in plan.configurations])
         try:
-            StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work).run()
+            # Nobody is started for nothing.
+            if self.gpus and of_preflight:
+                self._by_a_crew(directory, plan, options, self.work)
+            else:
+                StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work).run()
         except OSError as error:
             # What was measured is told all the same.
             where = f": {error.filename}" if error.filename else ""
@@ -210,6 +242,19 @@ class _Running:
             with held_back(), contextlib.suppress(OSError):
                 self.sum_up()
             raise
+
+    def _by_a_crew(self, directory: StudyDirectory, plan: StudyPlan, options: RunOptions, work: Work) -> None:
+        there = {slot.slot for slot in plan.slots if directory.found(plan, slot).state is SlotState.FINISHED}
+        try:
+            Crew(directory.path, self.gpus, options.log_level, work).run()
+        finally:
+            if options.arrivals is not None:
+                with held_back():
+                    for slot in plan.slots:
+                        found = directory.found(plan, slot)
+                        if slot.slot not in there and found.state is SlotState.FINISHED and found.attempt is not None:
+                            with contextlib.suppress(ConfigError):
+                                options.arrivals.finished(_loaded(found.attempt, options))
 
     def sum_up(self) -> None:
         """Write the summary of what there is, where the study is kept."""
@@ -252,6 +297,10 @@ def _in_words(directory: StudyDirectory, plan: StudyPlan, work: Work | None = No
     return _Count(n_finished, n_failed, len(plan.slots))
 
 
+def _loaded(attempt: Path, options: RunOptions) -> ExperimentResult:
+    return options.repository.load(attempt / RESULT_FILE).kept_in(attempt)
+
+
 def _result(directory: StudyDirectory | None, plan: StudyPlan, work: Work, options: RunOptions) -> StudyResult:
     """What there is of a study, in the order of its slots."""
     results, failures, problems = list[ExperimentResult](), list[ExperimentFailure](), list(work.problems)
@@ -268,7 +317,7 @@ def _result(directory: StudyDirectory | None, plan: StudyPlan, work: Work, optio
                 failures += [] if (failure := kept_failure(found.attempt)) is None else [failure]
                 continue
             try:
-                results.append(options.repository.load(found.attempt / RESULT_FILE).kept_in(found.attempt))
+                results.append(_loaded(found.attempt, options))
             except ConfigError as error:
                 problems.append(str(error))
     if directory is None:

@@ -135,12 +135,22 @@ class Attempts:
         return None
 
     def _new_attempt(self, slot: Slot) -> Path | None:
-        """A new folder, where results are kept.
+        """A new folder, where results are kept; where an interruption comes while it is made there is none.
 
         Raises:
             OSError: it cannot be made.
         """
-        return self.directory.new_attempt(self.plan, slot) if self.keeps else None
+        if not self.keeps:
+            return None
+        made: list[Path] = []
+        try:
+            with held_back():
+                made.append(self.directory.new_attempt(self.plan, slot))
+        except (KeyboardInterrupt, SystemExit):
+            for attempt in made:
+                _remove(attempt)
+            raise
+        return made[0]
 
     def _keep(self, slot: Slot, plan: ExperimentPlan, attempt: Path | None, raws: Sequence[RawProcessResult]) -> None:
         """Keep what was measured, as a result and a row."""
@@ -190,8 +200,13 @@ class Attempts:
             yield
         except (KeyboardInterrupt, SystemExit) as error:
             if begun.attempt is not None and not is_through():
-                shutil.rmtree(begun.attempt, ignore_errors=True)
-                with contextlib.suppress(OSError):
-                    begun.attempt.parent.rmdir()
+                _remove(begun.attempt)
                 error.add_note(f"{self.name_of(slot)}, which was running, was removed")
             raise
+
+
+def _remove(attempt: Path) -> None:
+    """Remove an attempt, and the folder of its slot where it was the only one."""
+    shutil.rmtree(attempt, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        attempt.parent.rmdir()

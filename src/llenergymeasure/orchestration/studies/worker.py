@@ -99,7 +99,7 @@ class StudyWorker:
                 raise
             if self.work.stopped is None:
                 claims.forget_the_dead()
-            self._events.add("end", stopped=self.work.stopped)
+            self._events.add("end", stopped=self.work.stopped, problems=self.work.problems)
         return self.work
 
     def _pass(self) -> bool:

@@ -34,8 +34,11 @@ def kinds_of(metric: str, run: SlotRow) -> _Kinds:
 
 def machine_of(run: SlotRow) -> str | None:
     """What kind of machine a run was on: figures of two kinds have no mean."""
-    found = run.values["gpus"] or run.values["cpu_model"]
-    return None if found is None else str(found)
+    found, cards = run.values["gpus"] or run.values["cpu_model"], run.circumstances.cards
+    if found is None:
+        return cards or None
+    # Each GPU of a machine may be of another kind, and a run on one of them is not like a run on its neighbour.
+    return f"{cards} of {found}" if cards else str(found)
 
 
 def _collected(several: Iterable[Mapping[str, str]]) -> _Kinds:

@@ -22,6 +22,7 @@ NEEDED = (
     "energy_origin", "n_requests", "n_requests_excluded", "input_tokens", "output_tokens", "latency_counted_from",
     "gpus", "cpu_model", "start_time", "prompts_digest", "inputs_digest", "outputs_digest",
 )  # fmt: skip
+_SEVERAL = 2
 # By what the weights of a run are known.
 _WEIGHTS = ("model_revision", "weights_digest", "adapter_digest", "draft_digest")
 
@@ -34,7 +35,8 @@ class Circumstances:
     versions of those formulas that the metrics rest on, ``counted_by`` the rule of a metric that may have different
     ones, ``bounds_pct`` what the readings leave open of a metric, in percent of it. ``prompts`` and ``inputs`` are the
     digests of what was asked and of the tokens that were read, the latter only where the figures are of all requests;
-    ``weights``, ``engine`` and ``driver`` say what ran it. What is not known is empty.
+    ``weights``, ``engine`` and ``driver`` say what ran it, and ``cards`` on which GPUs where a machine has several
+    kinds of them. What is not known is empty.
     """
 
     sensors: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class Circumstances:
     weights: Mapping[str, str] = field(default_factory=dict)
     engine: str = ""
     driver: str = ""
+    cards: str = ""
 
 
 def circumstances_of(result: ExperimentResult) -> Circumstances:
@@ -68,7 +71,17 @@ def circumstances_of(result: ExperimentResult) -> Circumstances:
         weights={name: value for name in _WEIGHTS if (value := getattr(result, name)) is not None},
         engine=f"{result.model.engine} {result.model.engine_version or 'of unknown version'}",
         driver=result.environment_snapshot.driver_version or "",
+        cards=_cards_of(result),
     )
+
+
+def _cards_of(result: ExperimentResult) -> str:
+    """The GPUs that were used, by name; nothing where a machine has one kind of them, or it is not known which."""
+    there = result.environment_snapshot.gpus
+    if len({gpu.name for gpu in there}) < _SEVERAL:
+        return ""
+    used = {*result.model.devices} or {row.device for row in result.energy_devices if row.kind == "gpu"}
+    return ", ".join(sorted(gpu.name for gpu in there if gpu.uuid in used))
 
 
 def _inputs_of(result: ExperimentResult) -> str:

@@ -33,14 +33,19 @@ class Events:
 def events_in(folder: Path) -> Iterator[dict[str, Any]]:
     """All events of all workers, those of one in their order; torn lines are passed over."""
     for file in sorted(folder.glob("*.jsonl")):
+        yield from events_of(file)
+
+
+def events_of(file: Path) -> Iterator[dict[str, Any]]:
+    """The events of one worker, in their order; none where its file cannot be read."""
+    try:
+        lines = file.read_bytes().split(b"\n")
+    except OSError:
+        return
+    for line in lines:
         try:
-            lines = file.read_bytes().split(b"\n")
-        except OSError:
+            found = json.loads(line)
+        except ValueError:
             continue
-        for line in lines:
-            try:
-                found = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(found, dict):
-                yield found
+        if isinstance(found, dict):
+            yield found

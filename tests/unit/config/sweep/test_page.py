@@ -17,7 +17,7 @@ from tests.unit.config.conftest import WriteConfig
 PAGE = (Path(__file__).parents[4] / "docs" / "studies.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 # Of each block of the page, worked out by hand.
-N_EXPERIMENTS = [6, 6, 5, 4, 5, 2, 12, 1, 4, 2]
+N_EXPERIMENTS = [6, 6, 5, 4, 5, 2, 12, 1, 4, 2, 2]
 
 
 @pytest.mark.parametrize(("number", "n"), [*enumerate(N_EXPERIMENTS)])

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import BackendError, ConfigError, ExperimentError
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
@@ -26,6 +28,7 @@ from llenergymeasure.orchestration.single import execute_experiment
 from llenergymeasure.orchestration.studies.claims import Claims
 from llenergymeasure.orchestration.studies.execute import execute_study, resume_study, work_on
 from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.orchestration.studies.slot_attempt import Attempts, Work
 from llenergymeasure.orchestration.studies.standing import standing_of_study
 from llenergymeasure.results.persistence import result_of
 from llenergymeasure.results.study.directory import StudyDirectory
@@ -530,3 +533,26 @@ def test_what_was_left_to_the_machine_has_to_come_out_as_planned(
     with pytest.raises(ConfigError, match=f"precision: auto was fp16 where this study was planned and is {here} here"):
         resume_study(tmp_path, bench.options())
     assert bench.log == []
+
+
+class InterruptedDirectory(StudyDirectory):
+    """A folder in which Ctrl-C comes while an attempt is made."""
+
+    def new_attempt(self, plan: StudyPlan, slot: Slot) -> Path:
+        attempt = super().new_attempt(plan, slot)
+        signal.raise_signal(signal.SIGINT)
+        return attempt
+
+
+def test_an_attempt_that_is_interrupted_while_it_is_made_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
+    path = executed(bench, of(tmp_path, "a", cycles=1)).output_dir
+    assert path is not None
+    shutil.rmtree(path / "runs")
+    plan = StudyDirectory(path).plan()
+    attempts = Attempts(InterruptedDirectory(path), plan, {}, bench.options(), keeps=True, work=Work())
+    with Claims(path / "claims") as claims, claims.taken("0000") as claim:
+        assert claim is not None
+        with pytest.raises(KeyboardInterrupt):
+            attempts.once(plan.slots[0], claim)
+    assert list((path / "runs").iterdir()) == []
+    assert bench.log == ["run a"]

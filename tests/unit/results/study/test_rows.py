@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.study.rows import RunValue, is_whole, leave_row, row_file, row_of_result, rows, value_in
 from llenergymeasure.results.sums import mark_done
@@ -49,6 +50,28 @@ def test_a_row_has_what_the_run_read_and_what_ran_it(study: Study) -> None:
     found = row_of_result(result.model_copy(update=more), study.plan, slot).circumstances
     assert (found.driver, found.inputs) == ("580.1", "a" * 64)
     assert found.weights == {name: more[name] for name in ("model_revision", "weights_digest", "adapter_digest")}
+
+
+def test_where_a_machine_has_several_kinds_of_gpus_a_row_says_which_were_used(study: Study) -> None:
+    slot = study.plan.slots[0]
+    result = result_of(study.plan, slot, device={"device": "GPU-b"})
+    gpus = [
+        GpuInfo(index=i, uuid=f"GPU-{letter}", name=name)
+        for i, (letter, name) in enumerate(zip("abc", "XYY", strict=True))
+    ]
+
+    def cards(devices: tuple[str, ...], there: list[GpuInfo]) -> str:
+        environment = replace(result.environment_snapshot, gpus=tuple(there))
+        model = replace(result.model, devices=devices)
+        of = result.model_copy(update={"environment_snapshot": environment, "model": model})
+        return row_of_result(of, study.plan, slot).circumstances.cards
+
+    assert cards(("GPU-a",), gpus) == "X"
+    assert cards(("GPU-c", "GPU-a"), gpus) == "X, Y"
+    # Of an engine that does not say where a model lies, the energy does.
+    assert cards((), gpus) == "Y"
+    # Where all are of one kind it makes no difference.
+    assert cards(("GPU-b",), gpus[1:]) == ""
 
 
 @pytest.mark.parametrize("part", [

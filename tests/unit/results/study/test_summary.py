@@ -223,6 +223,20 @@ def test_machines_of_different_kinds_are_rows_of_their_own(summed: Summed) -> No
     assert [row.ratios[JOULES].value for row in found.rows[2:]] == pytest.approx([0.75, 0.5])
 
 
+def test_runs_on_the_two_kinds_of_gpus_of_one_machine_are_not_mixed(summed: Summed) -> None:
+    def behind(row: SlotRow) -> dict[str, Any]:
+        cards = "GPU B" if row.block else "GPU A"
+        return {"values": {"gpus": "GPU A, GPU B"}, "circumstances": {"cards": cards}}
+
+    found = summed(of_batches(1, 4), [[80.0, 40.0, 40.0], [60.0, 20.0, 20.0]], behind=behind)
+    assert [(row.configuration, row.machine, row.n_finished) for row in found.rows] == [
+        (0, "GPU A of GPU A, GPU B", 1), (0, "GPU B of GPU A, GPU B", 2),
+        (1, "GPU A of GPU A, GPU B", 1), (1, "GPU B of GPU A, GPU B", 2),
+    ]  # fmt: skip
+    # 60 / 80 J on the one, 20 / 40 J on the other; over both it would be neither.
+    assert [row.ratios[JOULES].value for row in found.rows[2:]] == pytest.approx([0.75, 0.5])
+
+
 def test_joules_that_nobody_may_cite_are_never_the_best(summed: Summed) -> None:
     def behind(row: SlotRow) -> dict[str, Any]:
         return (

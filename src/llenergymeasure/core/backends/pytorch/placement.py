@@ -25,6 +25,12 @@ def devices_of(device_map: str | Mapping[str, int | str], visible: Sequence[str]
     return tuple(gpu for index, gpu in enumerate(visible) if index in indices)
 
 
+def highest_gpu(device_map: str | Mapping[str, int | str]) -> int | None:
+    """The highest number of a GPU that is named; None where none is, as by a strategy."""
+    named = [device_map] if isinstance(device_map, str) else list(device_map.values())
+    return max((index for device in named if (index := _index(device)) is not None), default=None)
+
+
 def may_leave_the_gpus(section: PyTorchConfig) -> bool:
     """Whether some of a model or its cache may lie on the CPU or on disk."""
     device_map = section.device_map

@@ -7,6 +7,7 @@ from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import section_of
+from llenergymeasure.core.backends.pytorch.placement import highest_gpu
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.process import ProcessEnd
 
@@ -26,10 +27,15 @@ def n_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def process_problems(config: ExperimentConfig) -> Iterator[str]:
-    """What of this machine, or of the adapter, is not made for so many processes."""
+def process_problems(config: ExperimentConfig, n_there: int | None = None) -> Iterator[str]:
+    """What of this machine, or of the adapter, is not made for so many processes or GPUs.
+
+    Args:
+        config: the experiment.
+        n_there: the GPUs of this machine; None are those that torch sees.
+    """
     section = section_of(config)
-    n_there, n_needed = n_gpus(), layout_of(config).n_processes
+    n_there, n_needed = n_gpus() if n_there is None else n_there, layout_of(config).n_processes
     if section.tp_plan is not None and section.tp_size is None and n_there == 0:
         yield (
             "pytorch.tp_plan: without tp_size it takes all visible GPUs, and torch sees none; "
@@ -39,6 +45,12 @@ def process_problems(config: ExperimentConfig) -> Iterator[str]:
         yield (
             "lora.merge: an adapter cannot be folded into weights that pytorch.tp_plan has split over processes; "
             "set lora.merge: false"
+        )
+    highest = None if section.device_map is None else highest_gpu(section.device_map)
+    if highest is not None and 0 < n_there <= highest:
+        yield (
+            f"pytorch.device_map: it names GPU {highest}, counted from 0, and torch sees {n_there}; change it, or let "
+            "CUDA_VISIBLE_DEVICES show more"
         )
     if 0 < n_there < n_needed:
         field = "tp_size" if section.tp_plan is not None else "data_parallel_size"
