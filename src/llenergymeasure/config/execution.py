@@ -207,10 +207,8 @@ class StudyExecutionConfig(ExecutionConfig):
     @classmethod
     def _in_processes(cls, workers: Workers, info: ValidationInfo) -> Workers:
         if workers != 1 and info.data.get("launcher") == "in_process":
-            raise conflict(
-                f"workers: {workers} starts processes, and launcher: in_process runs everything in this one; leave "
-                "one of them out",
-                "workers",
+            raise ValueError(
+                "this starts processes, and launcher: in_process runs everything in this one; leave one of them out"
             )
         return workers
 
