@@ -31,7 +31,7 @@ class RunOptions:
     """How to carry something out; nothing here changes what is measured.
 
     ``log_level`` is from which level on measuring processes tell where they stand; None: nothing. ``arrivals`` is told
-    of each result as soon as it is there.
+    of each result as soon as it is there. ``clock`` is in seconds, as the times of files are.
     """
 
     arrivals: Arrivals | None = None
@@ -41,4 +41,5 @@ class RunOptions:
     repository: ResultsRepository = field(default_factory=JsonRepository)
     preflight: Callable[[Sequence[ExperimentConfig], Path | None, Asking], Sequence[ExaminedExperiment]] = check
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.time
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

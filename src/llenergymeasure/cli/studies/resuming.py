@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure.config.loader import load_study_config
-from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.studies.execute import resume_study
+from llenergymeasure.orchestration.studies.execute import go_on
+from llenergymeasure.orchestration.studies.outcome import StudyOutcome
 
 
 def resumed(
     directory: Path | None, config: Path | None, beside: Sequence[str], check_sums: bool, options: RunOptions
-) -> StudyResult:
+) -> StudyOutcome:
     """Go on with a study; a file that is given beside it has to say the same.
 
     Args:
@@ -33,4 +33,4 @@ def resumed(
             f"{named} cannot go with --resume: what is run stands in the plan of the study; leave it out"
         )
     given = None if config is None else load_study_config(config)
-    return resume_study(directory, options, check_sums=check_sums, given=given)
+    return go_on(directory, options, check_sums=check_sums, given=given)

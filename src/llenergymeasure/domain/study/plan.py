@@ -62,7 +62,9 @@ class PlannedConfiguration:
 class StudyPlan:
     """A whole study, written once before anything is run; whoever runs a part of it reads it.
 
-    ``order`` and ``seed`` say how the order of the slots came about, ``created`` when, in UTC.
+    ``order`` and ``seed`` say how the order of the slots came about, ``created`` when, in UTC. ``working_directory`` is
+    where paths of its configurations are read from, with ``~`` for the home directory; None where none of them named
+    anything there when it was planned.
     """
 
     study_id: str
@@ -74,6 +76,7 @@ class StudyPlan:
     execution: StudyExecutionConfig
     configurations: tuple[PlannedConfiguration, ...]
     slots: tuple[Slot, ...]
+    working_directory: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no plan.

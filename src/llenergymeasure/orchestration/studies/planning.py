@@ -11,13 +11,16 @@ from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan, slots_in_order
 
 
-def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -> StudyPlan:
+def plan_of(
+    config: StudyConfig, chosen: Sequence[Settled], created: datetime, working_directory: str | None = None
+) -> StudyPlan:
     """The plan of a study.
 
     Args:
         config: the study.
         chosen: its experiments, with nothing left to the machine.
         created: when, in UTC.
+        working_directory: where its paths are read from, where that matters.
     """
     configurations = tuple(
         PlannedConfiguration(
@@ -38,6 +41,7 @@ def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -
         execution=config.execution,
         configurations=configurations,
         slots=slots_in_order(len(configurations), config.most_cycles, order, config.execution.seed),
+        working_directory=working_directory,
     )
 
 

@@ -82,7 +82,7 @@ class StudyWorker:
             self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
             self._claims = claims
             self._attempts = Attempts(self.directory, self.plan, self.examined, self.options, self.keeps, self.work)
-            self._summary = SummaryWriter(self.directory, self.plan) if self.keeps else None
+            self._summary = SummaryWriter(self.directory, self.plan, clock=self.options.clock) if self.keeps else None
             self._rule = StopRule(self.plan, self._value)
             uuids = sorted({uuid for each in self.examined.values() for uuid in each.devices or ()})
             self._gap = Gap(self.plan.execution, lambda: standing_of(uuids), self.options.sleep)

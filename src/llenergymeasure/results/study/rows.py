@@ -112,6 +112,23 @@ def leave_row(directory: StudyDirectory, plan: StudyPlan, slot: Slot) -> SlotRow
     return row
 
 
+def row_of_attempt(directory: StudyDirectory, plan: StudyPlan, slot: Slot, attempt: Path) -> SlotRow:
+    """The row of an attempt that has finished; one that is missing, torn or of another attempt is made again.
+
+    Raises:
+        ConfigError: the result cannot be read, or is not the one that was written.
+    """
+    file = row_file(directory, slot)
+    kept = _kept(file)
+    if kept is not None and _is_of(kept, attempt, plan, slot):
+        return kept
+    row = _made(attempt, plan, slot)
+    # It is made again the next time.
+    with contextlib.suppress(OSError):
+        _write(row, file)
+    return row
+
+
 def value_in(directory: StudyDirectory, plan: StudyPlan, slot: Slot, metric: str) -> RunValue | None:
     """A metric of a run that has finished, such as ``tokens_per_second``; None where there is none of it yet."""
     found = directory.found(plan, slot)
@@ -208,7 +225,7 @@ class RowReader:
                 failures[slot.slot] = (self._failure(slot, found.attempt), found.attempt)
                 continue
             try:
-                row = self._row(slot, found.attempt)
+                row = row_of_attempt(self._directory, self._plan, slot, found.attempt)
                 self._rows[slot.slot] = self._in_short(row) if self._only_needed else row
             except ConfigError as error:
                 problems[slot.slot] = str(error)
@@ -258,17 +275,6 @@ class RowReader:
             slot=slot.slot, name=str(values.get("name") or config_hash), measurement_config_hash=config_hash,
             error_type="unknown", message=f"{FAILURE_FILE} cannot be read",
         )  # fmt: skip
-
-    def _row(self, slot: Slot, attempt: Path) -> SlotRow:
-        file = row_file(self._directory, slot)
-        kept = _kept(file)
-        if kept is not None and _is_of(kept, attempt, self._plan, slot):
-            return kept
-        row = _made(attempt, self._plan, slot)
-        # It is made again the next time.
-        with contextlib.suppress(OSError):
-            _write(row, file)
-        return row
 
 
 def _interned(value: Value) -> Value:
