@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -194,6 +194,24 @@ def with_those_kept_here(
     )
 
 
+class _Compact(Mapping[str, _T]):
+    """A mapping without a table of its own, for thousands that have the same names."""
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, places: Mapping[str, int], values: tuple[_T, ...]) -> None:
+        self._places, self._values = places, values
+
+    def __getitem__(self, name: str) -> _T:
+        return self._values[self._places[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 class RowReader:
     """Reads rows as they come; of a run that has finished once, its row is not looked for again."""
 
@@ -209,6 +227,7 @@ class RowReader:
         self._rows: dict[int, SlotRow] = {}
         # What is alike in thousands of rows is kept once.
         self._alike: dict[str, Any] = {}
+        self._places: dict[tuple[str, ...], dict[str, int]] = {}
 
     def read(self) -> StudyRows:
         """What there is by now."""
@@ -235,7 +254,7 @@ class RowReader:
         behind = row.circumstances
         return replace(
             row,
-            values={name: _interned(row.values[name]) for name in NEEDED},
+            values=self._compact({name: _interned(row.values[name]) for name in NEEDED}),
             circumstances=replace(
                 behind,
                 sensors=self._once(behind.sensors),
@@ -243,6 +262,7 @@ class RowReader:
                 devices=self._once(behind.devices),
                 definitions=self._once(behind.definitions),
                 counted_by=self._once(behind.counted_by),
+                bounds_pct=self._compact(behind.bounds_pct),
                 weights=self._once(behind.weights),
                 prompts=sys.intern(behind.prompts),
                 inputs=sys.intern(behind.inputs),
@@ -253,6 +273,13 @@ class RowReader:
             attempt=sys.intern(row.attempt),
             files=_NO_FILES,
         )
+
+    def _compact(self, named: Mapping[str, _T]) -> Mapping[str, _T]:
+        names = tuple(named)
+        places = self._places.get(names)
+        if places is None:
+            places = self._places[names] = {name: place for place, name in enumerate(names)}
+        return _Compact(places, tuple(named.values()))
 
     def _once(self, known: _T) -> _T:
         # What is written alike is of one kind, and equal.
