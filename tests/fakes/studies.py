@@ -1,6 +1,6 @@
 """Studies in a folder, of runs with chosen figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +12,12 @@ from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan, slots_in_order, with_sentinel
-from llenergymeasure.domain.study.result import ExperimentFailure
-from llenergymeasure.results.persistence import save_result
+from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
+from llenergymeasure.domain.study.summary import SlotFailure, StudySummary
+from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR, save_result
 from llenergymeasure.results.study.directory import StudyDirectory, keep_failure
+from llenergymeasure.results.study.rows import StudyRows, with_those_kept_here
+from llenergymeasure.results.study.summary import Summing
 from llenergymeasure.results.sums import mark_done
 from llenergymeasure.testing import fake_process_result
 
@@ -117,3 +120,43 @@ def result_of(
         "requests": (request,), "window_end_s": 10.0 + duration_s, "start_time": start, "end_time": start,
     }  # fmt: skip
     return ExperimentResult.from_processes([raw.model_copy(update={**known, **fields})])
+
+
+def summary_of(study: StudyResult) -> StudySummary:
+    """The summary of results that no plan is known of, so that nothing in it is paired."""
+    places = {config_hash: place for place, config_hash in enumerate(
+        dict.fromkeys(result.measurement_config_hash for result in study.experiments))}  # fmt: skip
+    first = {result.measurement_config_hash: result for result in reversed(study.experiments)}
+    repeats = [0] * len(places)
+    slots = []
+    for number, result in enumerate(study.experiments):
+        place = places[result.measurement_config_hash]
+        slots.append(Slot(slot=number, configuration=place, block=0, repeat=repeats[place]))
+        repeats[place] += 1
+    plan = StudyPlan(
+        study_id="", name=study.name, created=study.start_time, tool_version="", order="shuffled", seed=0,
+        execution=StudyExecutionConfig(),
+        configurations=tuple(
+            PlannedConfiguration(values=first[config_hash].effective_config, config_hash=config_hash)
+            for config_hash in places
+        ),
+        slots=tuple(slots),
+    )  # fmt: skip
+    found = with_those_kept_here(StudyRows(), plan, dict(enumerate(study.experiments)), {})
+    failures = tuple(_summed_failure(failure, places, known_folder=study.output_dir is not None)
+                     for failure in study.failures)  # fmt: skip
+    n_planned = study.n_planned or study.n_experiments
+    summary = Summing(plan).of(found)
+    return replace(summary, n_planned=n_planned, n_failed=len(failures), failures=failures)
+
+
+def _summed_failure(failure: ExperimentFailure, places: Mapping[str, int], *, known_folder: bool) -> SlotFailure:
+    folder = f"{RUNS_DIR}/{failure.slot:04d}-{failure.measurement_config_hash}/attempt-1"
+    return SlotFailure(
+        slot=failure.slot,
+        configuration=places.get(failure.measurement_config_hash, len(places)),
+        name=failure.name,
+        error_type=failure.error_type,
+        message=failure.message,
+        log=f"{folder}/{LOG_FILE}" if known_folder else None,
+    )

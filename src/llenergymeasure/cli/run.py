@@ -34,7 +34,7 @@ from llenergymeasure.orchestration.preflight.check import bytes_of_runs, energy_
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.single import execute_experiment
-from llenergymeasure.orchestration.studies.execute import execute_study
+from llenergymeasure.orchestration.studies.execute import carry_out
 from llenergymeasure.orchestration.studies.gpus_each import gpus_of_workers, refuse_what_one_gpu_cannot
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.standing import known_run_s
@@ -140,7 +140,7 @@ def run_command(
     if isinstance(plan, StudyConfig):
         if plan.left_out and not quiet:
             streams.tell(f"llem: left out: {counted(plan.left_out)}; llem run --dry-run says which, and why")
-        return hand_out_study(execute_study(plan, replace(options, arrivals=csv)), csv, terms)
+        return hand_out_study(carry_out(plan, replace(options, arrivals=csv)), csv, terms)
     kept = execute_experiment(plan, options)
     if csv is not None:
         csv.finished(kept.result)

@@ -34,6 +34,7 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit
 from llenergymeasure.testing import fake_environment, fake_process_result
+from tests.fakes.studies import summary_of
 
 Source = Literal["counter", "integrated", "modelled"]
 
@@ -61,16 +62,15 @@ def line(text: str, label: str) -> str:
 
 def study_of(*outcomes: ExperimentResult | ExperimentFailure, output_dir: Path | None = None) -> str:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    return render_summary.study(
-        StudyResult(
-            name="s",
-            start_time=now,
-            end_time=now,
-            experiments=[o for o in outcomes if isinstance(o, ExperimentResult)],
-            failures=[o for o in outcomes if isinstance(o, ExperimentFailure)],
-            output_dir=output_dir,
-        )
+    study = StudyResult(
+        name="s",
+        start_time=now,
+        end_time=now,
+        experiments=[o for o in outcomes if isinstance(o, ExperimentResult)],
+        failures=[o for o in outcomes if isinstance(o, ExperimentFailure)],
+        output_dir=output_dir,
     )
+    return render_summary.study(summary_of(study), output_dir, stopped=None)
 
 
 def failure(name: str = "broken") -> ExperimentFailure:
@@ -337,10 +337,8 @@ def test_a_study_in_which_all_failed_says_why() -> None:
 
 def test_why_a_study_stopped_stands_beneath_its_table() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    stopped = StudyResult(
-        name="s", start_time=now, end_time=now, experiments=[with_energy()], failures=[], stopped="enough", n_planned=3
-    )
-    lines = render_summary.study(stopped).splitlines()
+    stopped = StudyResult(name="s", start_time=now, end_time=now, experiments=[with_energy()], failures=[], n_planned=3)
+    lines = render_summary.study(summary_of(stopped), None, stopped="enough").splitlines()
     assert lines[-3:] == [
         "1 experiments, 0 failed, 2 of 3 not run",
         "stopped: enough",

@@ -96,3 +96,49 @@ def test_sums_are_checked_only_when_going_on(tmp_path: Path, plain_llem: Llem) -
     assert (code, "--check goes with --resume DIR" in out) == (2, True)
     code, out = told(plain_llem, "run", "--resume", tmp_path)
     assert (code, "this is no folder of a study" in out) == (2, True)
+
+
+def test_no_result_is_read_but_where_it_is_asked_for(tmp_path: Path, plain_llem: Llem) -> None:
+    _, path = ran(tmp_path)
+    for file in path.glob("runs/*/attempt-1/result.json"):
+        # As long as before, so that names and sizes are those that were left.
+        file.write_bytes(bytes(file.stat().st_size))
+    code, out = told(plain_llem, "run", "--resume", path, "-q")
+    assert (code, "2 experiments, 0 failed" in out) == (0, True), out
+    code, out = told(plain_llem, "worker", path, "-q")
+    assert (code, "of all 2 runs 2 have finished and 0 failed" in out) == (0, True), out
+    for asked in (["--export-csv", tmp_path / "a.csv"], ["--intensity", "100"]):
+        code, out = told(plain_llem, "run", "--resume", path, "-q", *asked)
+        assert code == 1
+        lines = [line for line in out.splitlines() if line.startswith("llem: result ")]
+        assert len(lines) == 2, "each is told once"
+        assert all("/result.json: this is no JSON" in line for line in lines)
+        assert "2 experiments, 0 failed" in out
+    assert len((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_footprints_stand_beneath_the_table_also_when_going_on(tmp_path: Path, plain_llem: Llem) -> None:
+    _, path = ran(tmp_path)
+    code, out = told(plain_llem, "run", "--resume", path, "-q", "--intensity", "100")
+    assert code == 0, out
+    assert out.count("none was measured, so it has neither carbon nor cost") == 2
+
+
+def test_columns_of_the_csv_are_those_of_the_plan(tmp_path: Path, plain_llem: Llem) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(FILE), encoding="utf-8")
+    bench = Bench()
+    given = load_study_config(file).model_copy(update={"output_dir": tmp_path / "out"})
+    (path,) = [execute_study(given, bench.options()).output_dir]
+    assert path is not None
+    (second,) = path.glob("runs/0001-*/attempt-1")
+    (second / "DONE").unlink()
+    (second / "failure.json").write_text(
+        '{"slot": 1, "name": "b", "measurement_config_hash": "0", "error_type": "ExperimentError", "message": "no"}',
+        encoding="utf-8",
+    )
+    code, _ = told(plain_llem, "run", "--resume", path, "-q", "--export-csv", tmp_path / "a.csv")
+    assert code == 1
+    header, *rows = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    # One row alone differs from nothing; the plan has two values of it.
+    assert (len(rows), "n" in header.split(",")) == (1, True)

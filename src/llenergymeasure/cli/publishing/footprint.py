@@ -1,6 +1,6 @@
 """``llem footprint``, and its options and lines for other commands that show results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -112,7 +112,7 @@ def footprint_command(folders: tuple[Path, ...], **options: Any) -> int:
     return 0
 
 
-def beneath(results: Sequence[ExperimentResult], terms: FootprintTerms | None) -> str:
+def beneath(results: Iterable[ExperimentResult], terms: FootprintTerms | None) -> str:
     """What stands beneath results where their footprint was asked for, apart from all that was measured."""
     if terms is None:
         return ""

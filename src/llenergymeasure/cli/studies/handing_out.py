@@ -1,13 +1,14 @@
 """What a run ends with: its table on stdout, its CSV, and where the rest lies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from llenergymeasure._telling import in_a_line
+from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.cli import streams
 from llenergymeasure.cli.publishing.footprint import beneath
 from llenergymeasure.cli.studies import render_summary
-from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.orchestration.interruptions import noted_when_interrupted
+from llenergymeasure.orchestration.studies.outcome import StudyOutcome
 from llenergymeasure.results.export import ArrivingCsv
 from llenergymeasure.results.footprint import FootprintTerms
 
@@ -27,18 +28,28 @@ def hand_out(table: str, n_results: int, csv: ArrivingCsv | None, directory: Pat
     return int(bool(problems))
 
 
-def hand_out_study(study: StudyResult, csv: ArrivingCsv | None, terms: FootprintTerms | None) -> int:
-    """The same of a study; 1 also where something in it failed."""
-    table = render_summary.study(study) + beneath(study.experiments, terms)
-    code = hand_out(table, len(study.experiments), csv, study.output_dir)
-    return code or int(bool(study.failures or study.problems or study.stopped))
+def hand_out_study(study: StudyOutcome, csv: ArrivingCsv | None, terms: FootprintTerms | None) -> int:
+    """The same of a study; 1 also where something in it failed. Its results are read where footprints are asked for."""
+    unreadable: list[str] = []
+    table = render_summary.study(study.summary, study.output_dir, study.work.stopped)
+    table += beneath(study.results(unreadable.append), terms)
+    code = hand_out(table, study.n_results, csv, study.output_dir)
+    return max(code, _told(unreadable), int(not study.is_well))
 
 
-def hand_out_resumed(study: StudyResult, export_csv: Path | None, terms: FootprintTerms | None) -> int:
+def hand_out_resumed(study: StudyOutcome, export_csv: Path | None, terms: FootprintTerms | None) -> int:
     """The same of one that went on: its CSV has also what had finished before."""
     csv = None if export_csv is None else ArrivingCsv(export_csv)
+    unreadable: list[str] = []
     if csv is not None:
-        csv.planned([result.effective_config for result in study.experiments])
-        for result in study.experiments:
+        csv.planned([told_values(dict(each.values)) for each in study.plan.configurations])
+        for result in study.results(unreadable.append):
             csv.finished(result)
-    return hand_out_study(study, csv, terms)
+    # What cannot be read is told once.
+    return max(_told(unreadable) if terms is None else 0, hand_out_study(study, csv, terms))
+
+
+def _told(unreadable: Sequence[str]) -> int:
+    for problem in unreadable:
+        streams.tell(in_a_line(f"llem: {problem}"))
+    return int(bool(unreadable))

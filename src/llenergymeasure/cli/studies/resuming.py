@@ -6,16 +6,16 @@ from typing import Any
 
 from llenergymeasure.config.execution import checked_workers
 from llenergymeasure.config.loader import load_study_config
-from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.studies.execute import resume_study
+from llenergymeasure.orchestration.studies.execute import go_on
+from llenergymeasure.orchestration.studies.outcome import StudyOutcome
 
 
 def resumed(
     directory: Path | None, config: Path | None, beside: Sequence[str], check_sums: bool, options: RunOptions,
     workers: Any = None,
-) -> StudyResult:  # fmt: skip
+) -> StudyOutcome:  # fmt: skip
     """Go on with a study; a file that is given beside it has to say the same.
 
     Args:
@@ -38,4 +38,4 @@ def resumed(
         )
     given = None if config is None else load_study_config(config)
     n = None if workers is None else checked_workers(workers)
-    return resume_study(directory, options, check_sums=check_sums, given=given, workers=n)
+    return go_on(directory, options, check_sums=check_sums, given=given, workers=n)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llenergymeasure._paths import is_there
 from llenergymeasure._secrets import MissingVariablesError, put_in_place
 from llenergymeasure.config.base import ConfigModel
 from llenergymeasure.config.names.paths import is_of_paths, names_paths, put_on_disk
@@ -44,6 +45,17 @@ def path_in_use(path: Path, called: str) -> Path:
     if use.problems:
         raise PreFlightError("\n".join(use.problems))
     return found
+
+
+def relative_in(config: ConfigModel) -> list[str]:
+    """Paths of a configuration that are found from the working directory on, and are there; not that of its results.
+
+    Raises:
+        PreFlightError: as ``in_use``.
+    """
+    found = _Relative()
+    found.of_model(in_use(config))
+    return found.names
 
 
 @dataclass
@@ -86,3 +98,16 @@ class _Use:
             return value
         used = put_on_disk(type(value)(text) if isinstance(value, Path) else text, is_path)
         return value if used == value else used
+
+
+@dataclass
+class _Relative(_Use):
+    """Puts nothing in place and keeps which paths are relative."""
+
+    names: list[str] = field(default_factory=list)
+
+    def _of_text(self, value: str | Path, location: str, is_path: bool) -> Any:
+        text = str(value)
+        if is_path and location != "output_dir" and not Path(text).is_absolute() and is_there(text):
+            self.names.append(text)
+        return value

@@ -72,7 +72,9 @@ class StudyPlan:
 
     ``order`` and ``seed`` say how the order of the slots came about, ``created`` when, in UTC. ``reference`` is the
     configuration that the others are compared with, by its place. Where there is a sentinel, it is the last
-    configuration, and in no comparison.
+    configuration, and in no comparison. ``working_directory`` is
+    where paths of its configurations are read from, with ``~`` for the home directory; None where none of them named
+    anything there when it was planned.
     """
 
     study_id: str
@@ -85,6 +87,7 @@ class StudyPlan:
     configurations: tuple[PlannedConfiguration, ...]
     slots: tuple[Slot, ...]
     reference: int = 0
+    working_directory: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no plan.

@@ -4,7 +4,8 @@ import contextlib
 import logging
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan
-from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
+from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.attempt import examined
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
@@ -30,20 +31,42 @@ from llenergymeasure.orchestration.studies.changed import refuse_another_study
 from llenergymeasure.orchestration.studies.crew import Crew
 from llenergymeasure.orchestration.studies.damage import damaged
 from llenergymeasure.orchestration.studies.gpus_each import gpus_of_workers, refuse_what_one_gpu_cannot
+from llenergymeasure.orchestration.studies.outcome import StudyOutcome, summed_up
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.slot_attempt import Work
 from llenergymeasure.orchestration.studies.standing import unfinished_like
+from llenergymeasure.orchestration.studies.where import where_planned, working_directory_of
 from llenergymeasure.orchestration.studies.worker import StudyWorker
 from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
-from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure, mark_damaged
-from llenergymeasure.results.study.rows import StudyRows, with_those_kept_here
-from llenergymeasure.results.study.summary import Summing
+from llenergymeasure.results.study.directory import SlotState, StudyDirectory, mark_damaged
 from llenergymeasure.results.study.writer import SummaryWriter
 
 _log = logging.getLogger(__name__)
 
 
 def execute_study(config: StudyConfig, options: RunOptions | None = None) -> StudyResult:
+    """Plan a study, run all of it, and give it with all its results.
+
+    Raises:
+        LLEMError: as ``carry_out``.
+        OSError: there is no place to begin in.
+    """
+    return carry_out(config, options).loaded()
+
+
+def resume_study(
+    path: Path, options: RunOptions | None = None, *, check_sums: bool = False, given: StudyConfig | None = None
+) -> StudyResult:
+    """Go on with a study where it stopped, and give it with all its results.
+
+    Raises:
+        LLEMError: as ``go_on``.
+        OSError: nothing can be written there.
+    """
+    return go_on(path, options, check_sums=check_sums, given=given).loaded()
+
+
+def carry_out(config: StudyConfig, options: RunOptions | None = None) -> StudyOutcome:
     """Plan a study, and run all of it.
 
     An experiment that fails is recorded and the next one is run, unless ``execution`` says otherwise. An interruption
@@ -72,14 +95,10 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
         refuse_what_one_gpu_cannot(running.gpus, found, workers)
         check_room([each.config for each, _ in found], [each for _, each in found], config.most_runs, config.output_dir)
         start = options.now()
-        plan = plan_of(config, [chosen for chosen, _ in found], start)
+        chosen = [each for each, _ in found]
+        plan = plan_of(config, chosen, start, working_directory_of(each.config for each in chosen))
         if parent is not None:
-            for other in unfinished_like(plan, parent):
-                _log.warning(
-                    "an unfinished study of the same plan is in %s (%d of %d runs finished); this is a new one: go on "
-                    "with that by llem run --resume %s",
-                    other.path, other.n_finished, other.n_planned, shlex.quote(str(other.path)),
-                )  # fmt: skip
+            _name_unfinished(plan, parent)
         if parent is None:
             # Processes of one study share their idle baseline, also when nothing is to be kept.
             path = stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
@@ -88,25 +107,34 @@ def execute_study(config: StudyConfig, options: RunOptions | None = None) -> Stu
             path = create_directory(parent, stamped_name(config.name, start))
         directory = StudyDirectory(path.absolute())
         # Before the plan, so that none is without them.
-        keep_prompts(config.experiments, directory.path)
+        keep_prompts(carried_out(config), directory.path)
         if parent is not None:
             directory.write(plan, config)
             _log.info("what finishes is kept in %s", path)
         of_preflight = {index: each for index, (_, each) in enumerate(found)}
         running.shown = path
         running.through(directory, plan, of_preflight, options, keeps=parent is not None)
-        return running.result(options)
+        return running.outcome(options)
     raise AssertionError("unreachable")
 
 
-def resume_study(
+def _name_unfinished(plan: StudyPlan, parent: Path) -> None:
+    for other in unfinished_like(plan, parent):
+        _log.warning(
+            "an unfinished study of the same plan is in %s (%d of %d runs finished); this is a new one: go on "
+            "with that by llem run --resume %s",
+            other.path, other.n_finished, other.n_planned, shlex.quote(str(other.path)),
+        )  # fmt: skip
+
+
+def go_on(
     path: Path,
     options: RunOptions | None = None,
     *,
     check_sums: bool = False,
     given: StudyConfig | None = None,
     workers: Workers | None = None,
-) -> StudyResult:
+) -> StudyOutcome:
     """Go on with a study where it stopped, or help those who run it, and give what there is of all of it.
 
     Args:
@@ -117,26 +145,24 @@ def resume_study(
         workers: how many are to run it here; None is as planned.
 
     Raises:
-        ConfigError: there is no study, it is another than the given one, its plan is damaged, or this version would
-            run something else.
+        ConfigError: there is no study, it is another than the given one, its plan is damaged, its files cannot be
+            found where it was planned, or this version would run something else.
         LLEMError: preflight found something wrong; nothing was run.
         OSError: nothing can be written there.
     """
     options = options or RunOptions()
     running = _Running()
     with noted_when_interrupted(running.word):
-        if given is not None:
-            refuse_another_study(StudyDirectory(path).plan(), given)
-        _go_on(path, options, running, check_sums=check_sums, workers=workers)
-        return running.result(options)
+        _go_on(path, options, running, check_sums=check_sums, given=given, workers=workers)
+        return running.outcome(options)
     raise AssertionError("unreachable")
 
 
 def work_on(path: Path, options: RunOptions | None = None, workers: Workers = 1) -> Work:
-    """The same for whoever wants no results: what was done here, by this process whatever was planned.
+    """The same for whoever wants no more than what was done here, by this process whatever was planned.
 
     Raises:
-        LLEMError: as ``resume_study``.
+        LLEMError: as ``go_on``.
         OSError: nothing can be written there.
     """
     running = _Running()
@@ -154,26 +180,33 @@ def _go_on(
     *,
     check_sums: bool = False,
     workers: Workers | None = None,
+    given: StudyConfig | None = None,
 ) -> None:
     # An engine may change the working directory of this process.
     directory = StudyDirectory(path.absolute())
     plan = directory.plan()
+    if given is not None:
+        refuse_another_study(plan, given)
     workers = plan.execution.workers if workers is None else workers
     running.gpus = gpus_of_workers(workers)
     for _, attempt, why in damaged(directory, plan, check_sums=check_sums):
         _log.warning("%s had finished and is damaged (%s); it is run again", attempt, why)
         mark_damaged(attempt, why)
+    there = [directory.found(plan, slot) for slot in plan.slots]
     retries = plan.execution.retries
-    left = {slot.configuration for slot in plan.slots if not directory.found(plan, slot).is_through(retries)}
-    _log.info("going on with %s: %s", path, _in_words(directory, plan))
+    left = {slot.configuration for slot, found in zip(plan.slots, there, strict=True) if not found.is_through(retries)}
+    _log.info("going on with %s: %s", path, _Count.of(found.state for found in there))
+    del there
     order = sorted(left)
-    found = examined([lying_in(_as_given(plan, index), directory.path) for index in order], path, options)
-    for index, (chosen, _) in zip(order, found, strict=True):
-        _refuse_another(plan.configurations[index], chosen)
-    refuse_what_one_gpu_cannot(running.gpus, found, workers)
-    of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}
-    running.shown = path
-    running.through(directory, plan, of_preflight, options)
+    # What is through can be shown where its files are not.
+    with where_planned(plan) if order else contextlib.nullcontext():
+        found = examined([lying_in(_as_given(plan, index), directory.path) for index in order], directory.path, options)
+        for index, (chosen, _) in zip(order, found, strict=True):
+            _refuse_another(plan.configurations[index], chosen)
+        refuse_what_one_gpu_cannot(running.gpus, found, workers)
+        of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}
+        running.shown = path
+        running.through(directory, plan, of_preflight, options)
 
 
 def _as_given(plan: StudyPlan, index: int) -> ExperimentConfig:
@@ -261,18 +294,28 @@ class _Running:
         if self.directory is not None and self.plan is not None:
             SummaryWriter(self.directory, self.plan).finish()
 
-    def result(self, options: RunOptions) -> StudyResult:
+    def outcome(self, options: RunOptions) -> StudyOutcome:
         """What there is of the whole study."""
         assert self.plan is not None
         assert self.work is not None
-        found = _result(self.directory, self.plan, self.work, options)
-        return found if self.directory is None else found.model_copy(update={"output_dir": self.shown})
+        summary, problems = summed_up(self.directory, self.plan, self.work)
+        return StudyOutcome(
+            plan=self.plan,
+            work=self.work,
+            summary=summary,
+            problems=problems,
+            repository=options.repository,
+            end_time=options.now(),
+            directory=self.directory,
+            output_dir=None if self.directory is None else self.shown,
+        )
 
     def word(self) -> str:
         """What is kept."""
         if self.directory is None or self.plan is None or self.work is None:
             return "nothing was kept"
-        there = _in_words(self.directory, self.plan, self.work)
+        states = (self.directory.found(self.plan, slot).state for slot in self.plan.slots)
+        there = _Count.of(states, self.work)
         something = "what they left" if there.n_finished or there.n_failed else "only the plan"
         return "; ".join([f"{there}; {something} is kept in {self.shown or self.directory.path}", *self.work.problems])
 
@@ -283,58 +326,18 @@ class _Count:
     n_failed: int
     n_planned: int
 
+    @classmethod
+    def of(cls, states: Iterable[SlotState], work: Work | None = None) -> "_Count":
+        """Of what the folders of all slots have, and what lies nowhere."""
+        n = Counter(states)
+        n_finished = n[SlotState.FINISHED] + (0 if work is None else len(work.results))
+        n_failed = n[SlotState.FAILED] + (0 if work is None else len(work.failures))
+        return cls(n_finished, n_failed, n.total())
+
     def __str__(self) -> str:
         failed = f" and {self.n_failed} had failed" if self.n_failed else ""
         return f"{self.n_finished} of {self.n_planned} experiments had finished{failed}"
 
 
-def _in_words(directory: StudyDirectory, plan: StudyPlan, work: Work | None = None) -> _Count:
-    states = [directory.found(plan, slot).state for slot in plan.slots]
-    n_finished, n_failed = states.count(SlotState.FINISHED), states.count(SlotState.FAILED)
-    if work is not None:
-        n_finished += len(work.results)
-        n_failed += len(work.failures)
-    return _Count(n_finished, n_failed, len(plan.slots))
-
-
 def _loaded(attempt: Path, options: RunOptions) -> ExperimentResult:
     return options.repository.load(attempt / RESULT_FILE).kept_in(attempt)
-
-
-def _result(directory: StudyDirectory | None, plan: StudyPlan, work: Work, options: RunOptions) -> StudyResult:
-    """What there is of a study, in the order of its slots."""
-    results, failures, problems = list[ExperimentResult](), list[ExperimentFailure](), list(work.problems)
-    for slot in plan.slots:
-        if slot.slot in work.results:
-            results.append(work.results[slot.slot])
-        elif slot.slot in work.failures:
-            failures.append(work.failures[slot.slot])
-        elif directory is not None:
-            found = directory.found(plan, slot)
-            if found.attempt is None:
-                continue
-            if found.state is SlotState.FAILED:
-                failures += [] if (failure := kept_failure(found.attempt)) is None else [failure]
-                continue
-            try:
-                results.append(_loaded(found.attempt, options))
-            except ConfigError as error:
-                problems.append(str(error))
-    if directory is None:
-        summary = Summing(plan).of(with_those_kept_here(StudyRows(), plan, work.results, work.failures))
-    else:
-        writer = SummaryWriter(directory, plan)
-        summary = writer.finish(work.results, work.failures)
-        problems += [] if writer.problem is None else [writer.problem]
-    return StudyResult(
-        name=plan.name,
-        start_time=plan.created,
-        end_time=options.now(),
-        experiments=results,
-        failures=failures,
-        problems=problems,
-        stopped=work.stopped,
-        n_planned=len(plan.slots),
-        output_dir=None if directory is None else directory.path,
-        summary=summary,
-    )

@@ -11,13 +11,16 @@ from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.study.plan import PlannedConfiguration, StudyPlan, slots_in_order, with_sentinel
 
 
-def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -> StudyPlan:
+def plan_of(
+    config: StudyConfig, chosen: Sequence[Settled], created: datetime, working_directory: str | None = None
+) -> StudyPlan:
     """The plan of a study.
 
     Args:
         config: the study.
         chosen: what it carries out (``config.sweep.chosen``), the sentinel last, with nothing left to the machine.
         created: when, in UTC.
+        working_directory: where its paths are read from, where that matters.
     """
     configurations = tuple(
         PlannedConfiguration(
@@ -40,4 +43,5 @@ def plan_of(config: StudyConfig, chosen: Sequence[Settled], created: datetime) -
         configurations=configurations,
         slots=slots if execution.sentinel is None else with_sentinel(slots, n),
         reference=reference_of(config),
+        working_directory=working_directory,
     )

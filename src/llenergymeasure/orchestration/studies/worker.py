@@ -84,7 +84,9 @@ class StudyWorker:
             self._claims = claims
             self._attempts = Attempts(self.directory, self.plan, self.examined, self.options, self.keeps, self.work,
                                       self._devices_had)  # fmt: skip
-            self._summary = SummaryWriter(self.directory, self.plan) if self.keeps else None
+            self._summary = (
+                SummaryWriter(self.directory, self.plan, clock=self.options.file_clock) if self.keeps else None
+            )
             self._rule = StopRule(self.plan, self._value)
             self._gap = Gap(self.plan.execution, References(self._events), self.options.standing, self.options.sleep,
                             self.options.clock)  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from llenergymeasure._secrets import values_to_hide
 from llenergymeasure._telling import told
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import config_error, first_line
@@ -108,19 +109,19 @@ def frame_of(table: "pa.Table", library: str | None = None) -> Any:
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
     """[n] rows as lines of CSV; absent is an empty cell, and no text is taken for a formula by a spreadsheet."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([csv_cell(value) for value in row] for row in rows)
+    text, secrets = io.StringIO(newline=""), values_to_hide()
+    csv.writer(text).writerows([csv_cell(value, secrets) for value in row] for row in rows)
     return text.getvalue()
 
 
-def csv_cell(value: Any) -> Any:
+def csv_cell(value: Any, secrets: Sequence[tuple[str, str]]) -> Any:
     """A value as a spreadsheet may open it: a text that would be a formula there begins with a single quote.
 
     As OWASP advises (https://owasp.org/www-community/attacks/CSV_Injection); numbers stay numbers.
     """
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return value
-    text = told(setting_text(value) or "")
+    text = told(setting_text(value) or "", secrets)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 

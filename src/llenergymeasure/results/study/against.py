@@ -1,5 +1,6 @@
 """Configurations of a study against one of them."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Side:
     machine: str | None
     runs: tuple[SlotRow, ...]
 
-    @property
+    @functools.cached_property
     def which(self) -> _Runs:
         """Which runs these are: two sides of which it is equal have the same figures."""
         return tuple((run.slot, run.done) for run in self.runs)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -112,6 +112,23 @@ def leave_row(directory: StudyDirectory, plan: StudyPlan, slot: Slot) -> SlotRow
     return row
 
 
+def row_of_attempt(directory: StudyDirectory, plan: StudyPlan, slot: Slot, attempt: Path) -> SlotRow:
+    """The row of an attempt that has finished; one that is missing, torn or of another attempt is made again.
+
+    Raises:
+        ConfigError: the result cannot be read, or is not the one that was written.
+    """
+    file = row_file(directory, slot)
+    kept = _kept(file)
+    if kept is not None and _is_of(kept, attempt, plan, slot):
+        return kept
+    row = _made(attempt, plan, slot)
+    # It is made again the next time.
+    with contextlib.suppress(OSError):
+        _write(row, file)
+    return row
+
+
 def value_in(directory: StudyDirectory, plan: StudyPlan, slot: Slot, metric: str) -> RunValue | None:
     """A metric of a run that has finished, such as ``tokens_per_second``; None where there is none of it yet."""
     found = directory.found(plan, slot)
@@ -177,6 +194,24 @@ def with_those_kept_here(
     )
 
 
+class _Compact(Mapping[str, _T]):
+    """A mapping without a table of its own, for thousands that have the same names."""
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, places: Mapping[str, int], values: tuple[_T, ...]) -> None:
+        self._places, self._values = places, values
+
+    def __getitem__(self, name: str) -> _T:
+        return self._values[self._places[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 class RowReader:
     """Reads rows as they come; of a run that has finished once, its row is not looked for again."""
 
@@ -192,6 +227,7 @@ class RowReader:
         self._rows: dict[int, SlotRow] = {}
         # What is alike in thousands of rows is kept once.
         self._alike: dict[str, Any] = {}
+        self._places: dict[tuple[str, ...], dict[str, int]] = {}
 
     def read(self) -> StudyRows:
         """What there is by now."""
@@ -208,7 +244,7 @@ class RowReader:
                 failures[slot.slot] = (self._failure(slot, found.attempt), found.attempt)
                 continue
             try:
-                row = self._row(slot, found.attempt)
+                row = row_of_attempt(self._directory, self._plan, slot, found.attempt)
                 self._rows[slot.slot] = self._in_short(row) if self._only_needed else row
             except ConfigError as error:
                 problems[slot.slot] = str(error)
@@ -218,7 +254,7 @@ class RowReader:
         behind = row.circumstances
         return replace(
             row,
-            values={name: _interned(row.values[name]) for name in NEEDED},
+            values=self._compact({name: _interned(row.values[name]) for name in NEEDED}),
             circumstances=replace(
                 behind,
                 sensors=self._once(behind.sensors),
@@ -226,6 +262,7 @@ class RowReader:
                 devices=self._once(behind.devices),
                 definitions=self._once(behind.definitions),
                 counted_by=self._once(behind.counted_by),
+                bounds_pct=self._compact(behind.bounds_pct),
                 weights=self._once(behind.weights),
                 prompts=sys.intern(behind.prompts),
                 inputs=sys.intern(behind.inputs),
@@ -237,6 +274,13 @@ class RowReader:
             attempt=sys.intern(row.attempt),
             files=_NO_FILES,
         )
+
+    def _compact(self, named: Mapping[str, _T]) -> Mapping[str, _T]:
+        names = tuple(named)
+        places = self._places.get(names)
+        if places is None:
+            places = self._places[names] = {name: place for place, name in enumerate(names)}
+        return _Compact(places, tuple(named.values()))
 
     def _once(self, known: _T) -> _T:
         # What is written alike is of one kind, and equal.
@@ -259,17 +303,6 @@ class RowReader:
             slot=slot.slot, name=str(values.get("name") or config_hash), measurement_config_hash=config_hash,
             error_type="unknown", message=f"{FAILURE_FILE} cannot be read",
         )  # fmt: skip
-
-    def _row(self, slot: Slot, attempt: Path) -> SlotRow:
-        file = row_file(self._directory, slot)
-        kept = _kept(file)
-        if kept is not None and _is_of(kept, attempt, self._plan, slot):
-            return kept
-        row = _made(attempt, self._plan, slot)
-        # It is made again the next time.
-        with contextlib.suppress(OSError):
-            _write(row, file)
-        return row
 
 
 def _interned(value: Value) -> Value:

@@ -6,9 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.config.execution import StudyExecutionConfig
-from llenergymeasure.domain.study.plan import PlannedConfiguration, Slot, StudyPlan
-from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
+from llenergymeasure.domain.study.plan import StudyPlan
 from llenergymeasure.domain.study.summary import (
     DriftSummary,
     MetricSummary,
@@ -19,9 +17,8 @@ from llenergymeasure.domain.study.summary import (
     SummaryRow,
 )
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.attempts import attempts_in, to_be_read
 from llenergymeasure.results.comparing.metrics import METRICS
-from llenergymeasure.results.persistence import LOG_FILE, RUNS_DIR
+from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.ratios import NO_SAMPLE
 from llenergymeasure.results.rows.settings import differing, flat_settings
 from llenergymeasure.results.statistics import LEAST_RUNS, Drift, drift, outliers, summary
@@ -31,7 +28,7 @@ from llenergymeasure.results.study.alike import kinds_in, machine_of, unlike, va
 from llenergymeasure.results.study.circumstances import SUMMED_UP
 from llenergymeasure.results.study.fronts import marks, why_no_best
 from llenergymeasure.results.study.notes import notes_of, output_letters, validity_in, warnings_in
-from llenergymeasure.results.study.rows import SlotRow, StudyRows, with_those_kept_here
+from llenergymeasure.results.study.rows import SlotRow, StudyRows
 
 # What drifts and what is far off is looked for in these; among many figures one would always seem to.
 _WATCHED = ("energy_per_output_token_j", "tokens_per_second")
@@ -257,49 +254,6 @@ class Summing:
         return drift(
             [value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known]
         )
-
-
-def summary_of(study: StudyResult) -> StudySummary:
-    """The summary that a study has, or else one of its results, without a plan: nothing in it is paired."""
-    if study.summary is not None:
-        return study.summary
-    places = {config_hash: place for place, config_hash in enumerate(
-        dict.fromkeys(result.measurement_config_hash for result in study.experiments))}  # fmt: skip
-    first = {result.measurement_config_hash: result for result in reversed(study.experiments)}
-    repeats = [0] * len(places)
-    slots = []
-    for number, result in enumerate(study.experiments):
-        place = places[result.measurement_config_hash]
-        slots.append(Slot(slot=number, configuration=place, block=0, repeat=repeats[place]))
-        repeats[place] += 1
-    plan = StudyPlan(
-        study_id="", name=study.name, created=study.start_time, tool_version="", order="shuffled", seed=0,
-        execution=StudyExecutionConfig(),
-        configurations=tuple(
-            PlannedConfiguration(values=first[config_hash].effective_config, config_hash=config_hash)
-            for config_hash in places
-        ),
-        slots=tuple(slots),
-    )  # fmt: skip
-    found = with_those_kept_here(StudyRows(), plan, dict(enumerate(study.experiments)), {})
-    failures = tuple(_failure_of(failure, places, study.output_dir) for failure in study.failures)
-    n_planned = study.n_planned or study.n_experiments
-    summary = Summing(plan).of(found)
-    return replace(summary, n_planned=n_planned, n_failed=len(failures), failures=failures)
-
-
-def _failure_of(failure: ExperimentFailure, places: Mapping[str, int], folder: Path | None) -> SlotFailure:
-    run = f"{RUNS_DIR}/{failure.slot:04d}-{failure.measurement_config_hash}"
-    # Of several attempts that which counts; without a folder there is none.
-    attempt = None if folder is None else to_be_read(attempts_in(folder / run))
-    return SlotFailure(
-        slot=failure.slot,
-        configuration=places.get(failure.measurement_config_hash, len(places)),
-        name=failure.name,
-        error_type=failure.error_type,
-        message=failure.message,
-        log=None if attempt is None else f"{run}/{attempt.name}/{LOG_FILE}",
-    )
 
 
 def name_of(values: Mapping[str, Any]) -> str:

@@ -4,19 +4,17 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.domain.study.summary import StudySummary
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.study.rows import SlotRow, StudyRows, row_of_result
-from llenergymeasure.results.study.summary import Summing, summary_of
-from tests.fakes.studies import START, Study, failure_of, of_batches, plan_of, result_of
+from llenergymeasure.results.study.summary import Summing
+from tests.fakes.studies import START, failure_of, of_batches, plan_of, result_of
 
 Summed = Callable[..., StudySummary]
 JOULES = "energy_per_output_token_j"
@@ -286,20 +284,3 @@ def test_what_is_summed_up_again_is_what_is_summed_up_once(summed: Summed) -> No
     for n in range(len(all_rows) + 1):
         some = StudyRows(rows=dict(list(all_rows.items())[:n]))
         assert summing.of(some) == Summing(plan).of(some)
-
-
-def test_a_study_without_a_summary_knows_the_log_of_the_attempt_that_counts(tmp_path: Path) -> None:
-    # Such as one that somebody put together: the second attempt was the last to leave word.
-    study = Study.of(tmp_path / "s", of_batches(1, 4))
-    first, second = study.plan.slots
-    study.fail(first)
-    study.fail(first)
-    found = StudyResult(
-        name="s", start_time=START, end_time=START, experiments=[result_of(study.plan, second)],
-        failures=[failure_of(study.plan, first)], output_dir=study.directory.path,
-    )  # fmt: skip
-    (failure,) = summary_of(found).failures
-    assert failure.log == f"runs/{study.plan.folder_of(first)}/attempt-2/log.txt"
-    # What lies in no folder has none.
-    for folder in (None, tmp_path / "elsewhere"):
-        assert summary_of(found.model_copy(update={"output_dir": folder})).failures[0].log is None
