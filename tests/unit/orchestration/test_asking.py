@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_code_that_ends_the_process_is_a_line_of_preflight(tmp_path: Path, trust
 
 def test_code_that_does_not_end_is_waited_for_no_longer_than_stated(tmp_path: Path) -> None:
     config = trusting(tmp_path / "model", "import time\ntime.sleep(100000)\n")
-    about = {"config": config.model_dump_json(exclude_unset=True), "visible": "{}"}
+    about: dict[str, Any] = {"config": config.model_dump_json(exclude_unset=True), "visible": "{}"}
     with Asking(limit_s=0.5) as asking, pytest.raises(ForeignExitError, match=r"it gave no answer within 0\.5 s"):
         asking.ask("examine", config.execution, alone=True, **about)
 
