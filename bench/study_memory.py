@@ -1,9 +1,9 @@
-"""How much memory a worker has after 500, 1,000, 2,500 and 5,000 runs of a study.
+"""How much memory a worker has after 500, 1,000, 2,500 and 4,999 of 5,000 runs of a study, and at its end.
 
 ``python bench/study_memory.py``. The runs are instant fakes; all that a worker does around them is real: claims, files,
 rows and the summary, for which a minute passes in every hundred runs. A study of few configurations and one whose every
-run is another each have a process of their own. Exit code 1: from 1,000 runs on memory grows by more than four
-kilobytes a run.
+run is another each have a process of their own. At its end a study is summed up once more from all its rows, which is a
+line of its own. Exit code 1: from 1,000 runs on memory grows by more than four kilobytes a run, the end apart.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).parent.parent
-_LOOKS = (500, 1000, 2500, 5000)
+_LOOKS = (500, 1000, 2500, 4999)
+_RUNS = 5000
 _FIRST = 1000
-_CONFIGURATIONS = (10, 5000)
+_CONFIGURATIONS = (10, _RUNS)
 _MOST_BYTES_PER_RUN = 4096
 # A minute passes once in so many runs.
 _RUNS_PER_MINUTE = 100
@@ -33,11 +34,12 @@ def main() -> int:
 
     args = _arguments()
     rows = [row for n in args.configurations for row in _in_a_process_of_its_own(n, args.runs)]
-    kept = all(row["bytes_per_run"] <= _MOST_BYTES_PER_RUN for row in rows if row["bytes_per_run"] is not None)
+    grown = [row["bytes_per_run"] for row in rows if row["bytes_per_run"] is not None and not row["at_the_end"]]
+    kept = bool(grown) and all(each <= _MOST_BYTES_PER_RUN for each in grown)
     result = {
         "bench": "study_memory",
         "what": f"resident memory of a worker after so many runs, and its growth per run since {_FIRST}",
-        "promise": f"at most {_MOST_BYTES_PER_RUN} bytes per run",
+        "promise": f"at most {_MOST_BYTES_PER_RUN} bytes per run, the end apart",
         "kept": kept,
         "rows": rows,
         "machine": machine(),
@@ -70,7 +72,7 @@ def _measured(n_configurations: int, n_runs: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     process = psutil.Process()
 
-    def look(n: int) -> None:
+    def look(n: int, *, at_the_end: bool = False) -> None:
         gc.collect()
         resident = process.memory_info().rss
         first = next((row for row in rows if row["runs"] == _FIRST), None)
@@ -78,6 +80,7 @@ def _measured(n_configurations: int, n_runs: int) -> list[dict[str, Any]]:
         rows.append({
             "configurations": n_configurations,
             "runs": n,
+            "at_the_end": at_the_end,
             "resident_bytes": resident,
             "bytes_per_run": None if grown is None else round(grown),
             "seconds": round(time.perf_counter() - began_s, 1),
@@ -115,13 +118,13 @@ def _measured(n_configurations: int, n_runs: int) -> list[dict[str, Any]]:
         outcome = carry_out(study, options)
         assert outcome.is_well, outcome.problems
         assert outcome.n_results == n_runs
-        look(n_runs)
+        look(n_runs, at_the_end=True)
     return rows
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=_LOOKS[-1], help="How many runs each study has.")
+    parser.add_argument("--runs", type=int, default=_RUNS, help="How many runs each study has.")
     parser.add_argument("--configurations", type=int, nargs="+", default=_CONFIGURATIONS, help="Of each study.")
     parser.add_argument("--save", action="store_true", help="Write the result to bench/results.")
     return parser.parse_args()
