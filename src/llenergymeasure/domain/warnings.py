@@ -183,6 +183,13 @@ FLAGS: Mapping[str, Flag] = {
     "warmup_not_converged": Flag("latencies never became steady in warm-up", _DOUBT),
     "warmup_failed": Flag("no run of the warm-up succeeded, so the engine was measured cold", _DOUBT),
     "compiled_in_window": Flag("torch compiled in the window, which is no inference", _DOUBT),
+    "prompt_cache_used": Flag(
+        "tokens of prompts were taken from an engine's cache, as `llamacpp.cache_prompt` allows, and not computed"
+    ),
+    "tokens_untold": Flag(
+        "llama.cpp did not tell all token ids of an answer that ends, or has a token that ends, inside of a character; "
+        "tokens are counted and timed, and the digest of such an answer is not that of another engine"
+    ),
     "window_not_reached": Flag("the run was too short for the window that was to be measured", _DOUBT),
     "steady_state_not_reached": Flag("throughput never became steady", _DOUBT),
     "requests_failed": Flag("some requests failed, no more than one or 1 % of them; their rows say why"),

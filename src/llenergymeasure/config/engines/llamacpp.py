@@ -58,7 +58,9 @@ class LlamaCppConfig(EngineSection):
     )
     no_kv_offload: Flag | None = Field(default=None, description="Keep the cache in CPU memory.")
     cache_prompt: Flag | None = Field(
-        default=None, description="Keep the cache of a prompt for the next that begins alike; null is on."
+        default=None,
+        description="Keep the cache of a prompt for the next that begins alike; null is off here, so that every "
+        "prompt is computed.",
     )
     n_cache_reuse: Integer | None = Field(
         default=None, ge=0, description="Least run of tokens reused by shifting the cache; null is 0, which does not."
@@ -241,6 +243,7 @@ class LlamaCppConfig(EngineSection):
     }
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "strict_cpu": ("cpumask",),
+        **dict.fromkeys(("n_cache_reuse", "cache_ram_mib", "cache_idle_slots"), ("cache_prompt",)),
         "main_gpu": ("split_mode=none|row",),
         **{
             f"yarn_{name}": ("rope_scaling_type=yarn",)
@@ -290,6 +293,23 @@ class LlamaCppConfig(EngineSection):
         **dict.fromkeys(("embedding", "pooling_type", "attention_type"), "asks for something else than generated text"),
         **dict.fromkeys(("no_perf", "stream", "timings_per_token"), "is set here, since requests are timed by it"),
         **dict.fromkeys(("port", "hostnames", "api_keys", "api_prefix"), "is how requests get to the engine"),
+        **dict.fromkeys(
+            (
+                "ssl_file_key",
+                "ssl_file_cert",
+                "reuse_port",
+                "n_threads_http",
+                "timeout_read",
+                "timeout_write",
+                "server_base",
+                "models_dir",
+                "models_preset",
+                "models_preset_hf",
+            ),
+            "is how requests get to the engine",
+        ),
+        **dict.fromkeys(("ui", "endpoint_slots", "verbosity"), "is set here, so that nothing is served but requests"),
+        **dict.fromkeys(("no_alloc", "check"), "loads nothing that could be measured"),
         "sleep_idle_seconds": "unloads the model while idling is measured",
         "path_prompt_cache": "keeps prompts from one run to the next, which then do less work",
     }

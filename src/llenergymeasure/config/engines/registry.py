@@ -33,6 +33,7 @@ ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
 # is the class attribute ``section``, as in other distributions.
 _OWN: dict[str, str] = {
     "pytorch": "llenergymeasure.core.backends.pytorch:PyTorchBackend",
+    "llamacpp": "llenergymeasure.core.backends.llamacpp:LlamaCppBackend",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.
