@@ -200,12 +200,11 @@ def _study_in_short(
 
 def _notes(chosen: Settled, found: ExaminedExperiment) -> list[str]:
     config = chosen.config
-    given = [f"{name}: {text} is {getattr(config, name)} here" for name, text in chosen.as_given.items()]
     processes = [f"processes: {found.layout.in_words}, started by llem"] if found.layout.n_processes > 1 else []
     memory = [] if found.memory is None else render.memory_lines(found.memory)
     dormant = [f"dormant: {name} changes nothing: {why}" for name, why in config.dormant_fields().items()]
     return [
-        *given,
+        *chosen.in_words,
         *processes,
         *([] if found.prompts is None else [found.prompts.in_words]),
         energy_line(config, found),

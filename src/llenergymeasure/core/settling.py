@@ -9,17 +9,33 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
+from llenergymeasure.core.checkpoint.source import is_gguf
 from llenergymeasure.exceptions import BackendError, LLEMError, PreFlightError, contained
 
 _Answer = TypeVar("_Answer")
+# The engine that runs GGUF files as they are.
+_OF_GGUF = "llamacpp"
 
 
 @dataclass(frozen=True)
 class Settled:
-    """A configuration in which nothing is ``auto``, and how the fields were given that had been."""
+    """A configuration in which nothing is ``auto``, and how the fields were given that had been.
+
+    ``why_engine`` says why this engine was chosen; None where it was named.
+    """
 
     config: ExperimentConfig
     as_given: Mapping[str, str]
+    why_engine: str | None = None
+
+    @property
+    def in_words(self) -> tuple[str, ...]:
+        """What each field that was left to the machine is here."""
+        return tuple(
+            f"{name}: {text} is {getattr(self.config, name)} here"
+            + (f", because {self.why_engine}" if name == "backend" and self.why_engine else "")
+            for name, text in self.as_given.items()
+        )
 
 
 class AskedHere:
@@ -80,12 +96,12 @@ def settled(config: ExperimentConfig, engine: EngineBase | None = None, answers:
     """
     if config.is_settled:
         return Settled(config, {})
-    asked = answers or AskedHere(engine)
+    asked, why = answers or AskedHere(engine), None
     name, section = config.backend, registry.section_class(config.backend) or EngineSection
     if engine is not None:
         name, section = engine.name, engine.section
     elif config.backend == registry.AUTO:
-        name = _first_installed(config, asked)
+        name, why = _chosen_engine(config, asked)
         section = registry.section_class(name) or EngineSection
     values = config.model_dump(exclude_unset=True)
     as_given = {}
@@ -93,29 +109,40 @@ def settled(config: ExperimentConfig, engine: EngineBase | None = None, answers:
         as_given["backend"] = registry.AUTO
         others = config.section_names() - {name}
         values = {field: value for field, value in values.items() if field not in others} | {"backend": name}
-    if config.precision == registry.AUTO:
+    # The chosen engine may leave open itself what was not written.
+    if _checked(values).precision == registry.AUTO:
         as_given["precision"] = registry.AUTO
         # What it is asked about has to be a configuration of its own.
-        values["precision"] = section.default_precision
+        default = section.default_precision
+        values["precision"] = section.precisions[0] if default == registry.AUTO else default
         values["precision"] = asked.native_precision(_checked(values))
-    return Settled(_checked(values), as_given)
+    return Settled(_checked(values), as_given, why)
 
 
 def _checked(values: Mapping[str, Any]) -> ExperimentConfig:
     return ExperimentConfig.model_validate(values)
 
 
-def _first_installed(config: ExperimentConfig, asked: AskedHere) -> str:
-    """The first engine that is installed; of those that have a section, where some do."""
+def _chosen_engine(config: ExperimentConfig, asked: AskedHere) -> tuple[str, str]:
+    """The first engine that is installed, and why it is that; of those that have a section, where some do.
+
+    A GGUF file is llama.cpp's own form: other engines make it dense first.
+    """
     with_a_section = [name for name in config.section_names() if config.gives(name)]
+    names = [name for name in engine_names() if not with_a_section or name in with_a_section]
+    suits = _OF_GGUF if is_gguf(config.model) else None
     reasons = []
-    for name in [name for name in engine_names() if not with_a_section or name in with_a_section]:
+    for name in sorted(names, key=lambda name: name != suits):
         try:
             problem = asked.installation_problem(name)
         except LLEMError as error:
             problem = str(error)
         if problem is None:
-            return name
+            if name == suits:
+                return name, "the model is a GGUF file"
+            return name, "it is the only one with a section" if len(
+                with_a_section
+            ) == 1 else "it is the first installed"
         reasons.append(problem)
     among = f" with a section ({', '.join(sorted(with_a_section))})" if with_a_section else ""
     raise PreFlightError(

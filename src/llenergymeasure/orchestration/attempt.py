@@ -1,5 +1,6 @@
 """One experiment, from what preflight found of it to its result and files: what a single one and a study's share."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, left_whole
 from llenergymeasure.orchestration.processes.launchers import create_launcher
 
+_log = logging.getLogger(__name__)
+
 
 def examined(
     experiments: Sequence[ExperimentConfig], output_dir: Path | None, options: RunOptions
@@ -29,6 +32,8 @@ def examined(
     with Asking() as asking:
         chosen = [settled_before_a_run(each, asking) for each in experiments]
         found = options.preflight([each.config for each in chosen], output_dir, asking)
+    for line in dict.fromkeys(line for each in chosen for line in each.in_words):
+        _log.info("%s", line)
     return list(zip(chosen, found, strict=True))
 
 

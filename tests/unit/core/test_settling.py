@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
-from llenergymeasure.core.settling import settled
+from llenergymeasure.core.settling import AskedHere, settled
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError, ConfigError, PreFlightError
 from llenergymeasure.testing import FakeClock, FakeEngine, FakeModel
@@ -101,3 +101,49 @@ def test_how_it_was_given_is_handed_over() -> None:
     plan = ExperimentPlan.of(config(), as_given={"precision": "auto"})
     kind = TypeAdapter(ExperimentPlan)
     assert kind.validate_json(kind.dump_json(plan)) == plan
+
+
+class Asked(AskedHere):
+    """Engines of which some are installed, and what they compute natively."""
+
+    def __init__(self, *installed: str, native: str = "bf16") -> None:
+        super().__init__()
+        self._installed, self._native = installed, native
+
+    def installation_problem(self, name: str) -> str | None:
+        return None if name in self._installed else f"{name} is not there"
+
+    def native_precision(self, config: ExperimentConfig) -> str:
+        return self._native
+
+
+@pytest.mark.parametrize(
+    ("model", "installed", "chosen", "why"),
+    [
+        ("./model.gguf", ("pytorch", "llamacpp"), "llamacpp", "the model is a GGUF file"),
+        ("./model.gguf", ("pytorch",), "pytorch", "it is the first installed"),
+        ("a/model", ("pytorch", "llamacpp"), "pytorch", "it is the first installed"),
+        ("a/model", ("llamacpp",), "llamacpp", "it is the first installed"),
+    ],
+)
+def test_a_file_of_llama_cpp_is_its_own_and_all_else_the_first_installed(
+    model: str, installed: tuple[str, ...], chosen: str, why: str
+) -> None:
+    found = settled(config(model=model, backend="auto"), answers=Asked(*installed))
+    assert (found.config.backend, found.why_engine) == (chosen, why)
+    assert f"backend: auto is {chosen} here, because {why}" in found.in_words
+
+
+def test_a_section_says_more_than_the_kind_of_file() -> None:
+    given = config(model="./model.gguf", backend="auto", pytorch={"batch_size": 2})
+    found = settled(given, answers=Asked("pytorch", "llamacpp"))
+    assert (found.config.backend, found.why_engine) == ("pytorch", "it is the only one with a section")
+
+
+def test_an_engine_may_leave_open_what_was_not_written() -> None:
+    # llama.cpp converts nothing, so that the file says it.
+    for given in (config(backend="llamacpp"), config(model="m.gguf", backend="auto")):
+        found = settled(given, answers=Asked("llamacpp", native="fp16"))
+        assert found.config.precision == "fp16"
+        assert found.config.is_settled
+        assert found.as_given["precision"] == "auto"

@@ -218,6 +218,8 @@ class LlamaCppConfig(EngineSection):
 
     # A GGUF file holds any of the three (ggml_type); see above for what `precision` means here.
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
+    # What the file holds: llama.cpp converts nothing.
+    default_precision: ClassVar[str] = "auto"
     # There are no beams, DRY is another thing than n-grams that may not repeat, and no minimum can be set.
     lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset(
         {

@@ -31,6 +31,8 @@ _BUILD = re.compile(r"(?:^|\| )(\w+) : ")
 # sun_path of a Unix socket has 108 bytes, the last of them zero.
 _MOST_PATH_BYTES = 107
 _SOCKET = "llama.sock"
+# In which llama.cpp has its activations, whatever the weights are.
+_ACTIVATIONS = "fp32"
 
 
 class LlamaCppBackend(EngineBase):
@@ -61,9 +63,9 @@ class LlamaCppBackend(EngineBase):
     def native_precision(self, config: ExperimentConfig) -> str:
         """What the file holds; fp32, in which llama.cpp has its activations, of a quantised one."""
         try:
-            return read_header(file_of(config.model)).precision or "fp32"
+            return read_header(file_of(config.model)).precision or _ACTIVATIONS
         except BackendError:
-            return self.section.default_precision
+            return _ACTIVATIONS
 
     def environment(self) -> dict[str, str]:
         """The build, and the instructions and devices that it was built for and found."""
