@@ -17,6 +17,7 @@ from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.device import DeviceConfig
 from llenergymeasure.config.engines import (
     ENGINE_SECTIONS,
+    CTranslate2Config,
     EngineSection,
     LlamaCppConfig,
     PyTorchConfig,
@@ -158,6 +159,7 @@ class ExperimentConfig(TakesSections):
     vllm: VLLMConfig | None = Field(default=None, description="Settings of the vLLM engine.")
     tensorrt: TensorRTConfig | None = Field(default=None, description="Settings of the TensorRT-LLM engine.")
     llamacpp: LlamaCppConfig | None = Field(default=None, description="Settings of the llama.cpp engine.")
+    ctranslate2: CTranslate2Config | None = Field(default=None, description="Settings of the CTranslate2 engine.")
 
     @field_validator("dataset", mode="before", json_schema_input_type=str | DatasetConfig)
     @classmethod

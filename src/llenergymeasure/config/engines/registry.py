@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.base import nearest
+from llenergymeasure.config.engines.ctranslate2 import CTranslate2Config
 from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
 from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.section import EngineSection
@@ -28,11 +29,13 @@ ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
     "vllm": VLLMConfig,
     "tensorrt": TensorRTConfig,
     "llamacpp": LlamaCppConfig,
+    "ctranslate2": CTranslate2Config,
 }
 # The engines of this package, best first, written as entry points are. A new one is a file and a line here; its section
 # is the class attribute ``section``, as in other distributions.
 _OWN: dict[str, str] = {
     "pytorch": "llenergymeasure.core.backends.pytorch:PyTorchBackend",
+    "ctranslate2": "llenergymeasure.core.backends.ctranslate2:CTranslate2Backend",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.
