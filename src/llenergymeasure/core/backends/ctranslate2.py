@@ -140,12 +140,17 @@ class CTranslate2Model(ConvertedModel):
         """One ``generate_batch``; its callback says when each token was there, and ends a row at its limit."""
         ids: list[list[int]] = [[] for _ in prompts]
         times_s: list[list[float]] = [[] for _ in prompts]
+        steps_s: dict[int, float] = {}
+        # Parts of a batch have steps of the same numbers.
+        whole = self._section.max_batch_size is None
 
         def seen(step: Any) -> bool:
             row = step.batch_id
             ids[row].append(step.token_id)
-            times_s[row].append(time.monotonic())
-            return len(ids[row]) >= limits[row]
+            # It is called for one row after the other; tokens of a step were there together.
+            now_s = time.monotonic()
+            times_s[row].append(steps_s.setdefault(step.step, now_s) if whole else now_s)
+            return bool(len(ids[row]) >= limits[row])
 
         self._drew = self._samples
         names = [[self._names[token] for token in prompt] for prompt in prompts]

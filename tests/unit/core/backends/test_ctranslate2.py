@@ -125,6 +125,10 @@ def test_tokens_go_in_by_name_and_each_row_ends_at_its_own_limit(
     assert [o.output_ids for o in outputs] == [((11, 12, 13, 14),), ((5, 6, 7),), ((21,),)]
     assert [o.finish_reason for o in outputs] == ["length", "stop", "length"]
     assert [len(o.token_times_s) for o in outputs] == [4, 3, 1]
+    # Tokens of one step were there at one moment, and count as one observation.
+    assert outputs[0].token_times_s[:3] == outputs[1].token_times_s
+    assert outputs[0].token_times_s[0] == outputs[2].token_times_s[0]
+    assert len({*outputs[0].token_times_s}) == 4
     assert outputs[1].output_digest == tokens_digest([5, 6, 7])
     assert outputs[1].end_s == outputs[1].token_times_s[-1]
 
