@@ -20,6 +20,7 @@ from llenergymeasure.config.engines import (
     CTranslate2Config,
     EngineSection,
     LlamaCppConfig,
+    OnnxRuntimeConfig,
     PyTorchConfig,
     TensorRTConfig,
     VLLMConfig,
@@ -160,6 +161,7 @@ class ExperimentConfig(TakesSections):
     tensorrt: TensorRTConfig | None = Field(default=None, description="Settings of the TensorRT-LLM engine.")
     llamacpp: LlamaCppConfig | None = Field(default=None, description="Settings of the llama.cpp engine.")
     ctranslate2: CTranslate2Config | None = Field(default=None, description="Settings of the CTranslate2 engine.")
+    onnxruntime: OnnxRuntimeConfig | None = Field(default=None, description="Settings of the ONNX Runtime engine.")
 
     @field_validator("dataset", mode="before", json_schema_input_type=str | DatasetConfig)
     @classmethod

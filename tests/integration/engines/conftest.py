@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends import EngineBase
+from llenergymeasure.core.backends import EngineBase, LoadedModelBase
+from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from tests.integration.conftest import greedy_by_hand, save_tiny_llama
@@ -75,7 +76,7 @@ def generated(
     done = list[RequestOutput]()
     assert engine.problems(config) == []
     with engine.load(ExperimentPlan.of(config)) as model:
-        model.seed(1)
+        with_defaults(model, LoadedModelBase).seed(1)
         model.run(requests, engine.load_of(config), done.append)
     return sorted(done, key=lambda output: output.index)
 

@@ -78,7 +78,7 @@ def test_parts_of_a_batch_and_int8_weights_run(tiny_llama: Path) -> None:
 def test_it_is_converted_once_and_can_be_named(tiny_llama: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine, config = CTranslate2Backend(), config_of(tiny_llama)
     with caplog.at_level(logging.INFO), engine.load(ExperimentPlan.of(config)) as first:
-        converted = first._origin.opened  # type: ignore[attr-defined]
+        converted = first._origin.opened
     caplog.clear()
     with caplog.at_level(logging.INFO), engine.load(ExperimentPlan.of(config)) as again:
         assert again.identity() == first.identity()
@@ -93,7 +93,7 @@ def test_it_is_converted_once_and_can_be_named(tiny_llama: Path, caplog: pytest.
 
 def test_a_folder_of_another_vocabulary_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
     with CTranslate2Backend().load(ExperimentPlan.of(config_of(tiny_llama))) as model:
-        converted = model._origin.opened  # type: ignore[attr-defined]
+        converted = model._origin.opened
     for name in ("model.bin", "config.json"):
         (tmp_path / name).write_bytes((converted / name).read_bytes())
     (tmp_path / "vocabulary.json").write_text('["a", "b"]')

@@ -2,6 +2,7 @@
 
 from llenergymeasure.config.engines.ctranslate2 import CTranslate2Config
 from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
+from llenergymeasure.config.engines.onnxruntime import OnnxRuntimeConfig
 from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.registry import ENGINE_SECTIONS
 from llenergymeasure.config.engines.section import EngineSection
@@ -13,6 +14,7 @@ __all__ = [
     "CTranslate2Config",
     "EngineSection",
     "LlamaCppConfig",
+    "OnnxRuntimeConfig",
     "PyTorchConfig",
     "TensorRTConfig",
     "VLLMConfig",

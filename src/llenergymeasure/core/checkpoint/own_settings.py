@@ -20,12 +20,10 @@ _OF_SAMPLING = ("min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
 class OwnSettings:
     """What tokens end an answer, how the model samples, and which other settings it brings, as "name: value".
 
-    ``pad_token_id`` is one that prompts do not end with: an end token, where the model has one.
     ``top_k`` is 0 and ``top_p`` 1.0 where nothing is left out.
     """
 
     end_token_ids: frozenset[int]
-    pad_token_id: int
     temperature: float
     top_k: int
     top_p: float
@@ -72,10 +70,8 @@ def read_own_settings(checkpoint: Checkpoint, description: Any, *, do_sample: bo
         value = getattr(settings, name, None)
         return defaults.get(name) if value is None else value
 
-    end_token_ids = frozenset(ends if isinstance(ends, list | tuple) else [] if ends is None else [ends])
     return OwnSettings(
-        end_token_ids=end_token_ids,
-        pad_token_id=min(end_token_ids, default=0),
+        end_token_ids=frozenset(ends if isinstance(ends, list | tuple) else [] if ends is None else [ends]),
         temperature=float(of("temperature") or 1.0),
         top_k=int(of("top_k") or 0),
         top_p=float(of("top_p") or 1.0),
