@@ -59,7 +59,7 @@ FIELD_TERMS = {"cycles", "num_return_sequences", "num_beams", "no_repeat_ngram_s
 # Numbers that count nothing: the name of a place, an identity, or a set of bits.
 ORDINALS = {
     "index", "batch", "slot", "token_ids", "throttle_reasons", "fail_at_batch", "parameters", "architecture",
-    "running_pids", "compute_capability", "special_token_ids", "first_token_id", "schema_revision",
+    "running_pids", "compute_capability", "special_token_ids", "first_token_id", "end_token_ids", "schema_revision",
     "definitions", "since",  # versions of formulas, and the revisions they came in
     # Of a case or a simulation that engines are tried with: prompts, and requests by their index.
     "prompts", "answer_to", "ending", "too_long", "failing", "ends_after",

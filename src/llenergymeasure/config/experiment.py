@@ -25,8 +25,10 @@ from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.device import DeviceConfig
 from llenergymeasure.config.engines import (
     ENGINE_SECTIONS,
+    CTranslate2Config,
     EngineSection,
     LlamaCppConfig,
+    OnnxRuntimeConfig,
     PyTorchConfig,
     TensorRTConfig,
     VLLMConfig,
@@ -167,6 +169,8 @@ class ExperimentConfig(TakesSections):
     vllm: VLLMConfig | None = Field(default=None, description="Settings of the vLLM engine.")
     tensorrt: TensorRTConfig | None = Field(default=None, description="Settings of the TensorRT-LLM engine.")
     llamacpp: LlamaCppConfig | None = Field(default=None, description="Settings of the llama.cpp engine.")
+    ctranslate2: CTranslate2Config | None = Field(default=None, description="Settings of the CTranslate2 engine.")
+    onnxruntime: OnnxRuntimeConfig | None = Field(default=None, description="Settings of the ONNX Runtime engine.")
 
     @model_validator(mode="wrap")
     @classmethod

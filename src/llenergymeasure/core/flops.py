@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from llenergymeasure.core.checkpoint.architecture import active_weights, skeleton, weights_and_shape
-from llenergymeasure.domain.metrics import Confidence, FlopsResult
+from llenergymeasure.domain.metrics import Confidence, FlopsResult, NumberFormat
 from llenergymeasure.domain.model_flops import ModelShape, PhaseFlops, cached_flops, total_of
 
 _FLOPS_PER_PARAMETER = 2
@@ -73,3 +73,26 @@ def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResul
     """A result with what [n] sequences took in its terms."""
     total = total_of(phases)
     return replace(result, prefill=total.prefill, decode=total.decode)
+
+
+def described_flops(
+    description: Any, sequences: Sequence[tuple[int, int]], number_format: NumberFormat | None
+) -> FlopsResult | None:
+    """FLOPs of a model of which only the transformers configuration is at hand, run with a cache.
+
+    Args:
+        description: the configuration.
+        sequences: [n] tokens read and tokens produced of each.
+        number_format: what matrices are multiplied in.
+
+    Returns:
+        As ``estimate_flops_palm`` over all sequences; None for an architecture that transformers cannot build.
+    """
+    architecture = skeleton(description)
+    if architecture is None:
+        return None
+    result, shape = rule_and_shape(architecture, sum(n_read + n_made for n_read, n_made in sequences))
+    result = replace(result, number_format=number_format)
+    if shape is None or not sequences:
+        return result
+    return with_phases(result, [cached_flops(shape, n_read, n_made) for n_read, n_made in sequences])

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.config.base import nearest
+from llenergymeasure.config.engines.ctranslate2 import CTranslate2Config
 from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
+from llenergymeasure.config.engines.onnxruntime import OnnxRuntimeConfig
 from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.section import EngineSection
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
@@ -28,12 +30,16 @@ ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
     "vllm": VLLMConfig,
     "tensorrt": TensorRTConfig,
     "llamacpp": LlamaCppConfig,
+    "ctranslate2": CTranslate2Config,
+    "onnxruntime": OnnxRuntimeConfig,
 }
 # The engines of this package, best first, written as entry points are. A new one is a file and a line here; its section
 # is the class attribute ``section``, as in other distributions.
 _OWN: dict[str, str] = {
     "pytorch": "llenergymeasure.core.backends.pytorch:PyTorchBackend",
     "llamacpp": "llenergymeasure.core.backends.llamacpp:LlamaCppBackend",
+    "ctranslate2": "llenergymeasure.core.backends.ctranslate2:CTranslate2Backend",
+    "onnxruntime": "llenergymeasure.core.backends.onnxruntime:OnnxRuntimeBackend",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.

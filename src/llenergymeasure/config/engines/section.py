@@ -12,8 +12,8 @@ class EngineSection(ConfigModel):
 
     Beside its fields a section says what its engine can do:
 
-    - ``precisions``: the values of ``precision`` that it has, and ``default_precision``, where none was written, of which
-      ``auto`` leaves it to the engine's ``native_precision``;
+    - ``precisions``: the values of ``precision`` that it has, and ``default_precision``, where none was written,
+      of which ``auto`` leaves it to the engine's ``native_precision``;
     - ``lacks_decoder_fields``: fields of ``decoder`` that it has no equivalent of;
     - ``library_names``: ``{name in the engine's own interface: field here that sets it}``, so that
       ``passthrough_kwargs`` cannot set one thing twice; its own fields need not be listed;

@@ -11,6 +11,34 @@ _log = logging.getLogger(__name__)
 # answer that is late each has another error.
 _NO_WAY = ("ConnectError", "ConnectionError", "ProxyError", "SSLError")
 
+# A checkpoint as transformers reads it: descriptions and tokenizer, without what lies in folders inside.
+_BESIDE_WEIGHTS = ("*.json", "*.model", "*.txt", "*.jinja")
+_IN_FOLDERS = "*/*"
+
+
+def fetched_folder(location: str, revision: str | None = None) -> Path:
+    """The folder of a checkpoint's files, fetched from the hub where it is none here.
+
+    Args:
+        location: directory or hub id.
+        revision: branch, tag or commit; None is the main branch.
+
+    Raises:
+        OSError: it cannot be fetched; the hub's library has errors of its own for the reasons, which derive from it.
+    """
+    if Path(location).is_dir():
+        return Path(location)
+    from huggingface_hub import snapshot_download
+
+    def with_weights(pattern: str) -> Path:
+        wanted = [*_BESIDE_WEIGHTS, pattern]
+        return Path(
+            snapshot_download(location, revision=revision, allow_patterns=wanted, ignore_patterns=[_IN_FOLDERS])
+        )
+
+    folder = with_weights("*.safetensors")
+    return folder if any(folder.glob("*.safetensors")) else with_weights("*.bin")
+
 
 @contextlib.contextmanager
 def asked_if_it_answers(*names: str | None, patience_s: float = 10.0) -> Iterator[None]:

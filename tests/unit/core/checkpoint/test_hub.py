@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.core.checkpoint.hub import asked_if_it_answers
+from llenergymeasure.core.checkpoint.hub import asked_if_it_answers, fetched_folder
 
 pytestmark = pytest.mark.pytorch
 
@@ -76,3 +76,22 @@ def test_what_lies_here_needs_no_hub(endpoint: HTTPServer, tmp_path: Path) -> No
     endpoint.server_close()
     with asked_if_it_answers(str(tmp_path), None):
         assert not is_offline()
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+def test_a_checkpoint_is_found_where_the_hubs_library_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    from huggingface_hub import constants
+
+    commit, repository = "0123456789abcdef" * 2 + "01234567", tmp_path / "models--owner--name"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (snapshot / weights).write_bytes(b"weights")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert fetched_folder("owner/name") == snapshot
+    assert fetched_folder(str(tmp_path)) == tmp_path
