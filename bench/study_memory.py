@@ -113,7 +113,7 @@ def _measured(n_configurations: int, n_runs: int) -> list[dict[str, Any]]:
             launcher=launcher,
             preflight=lambda configs, _, __: [ExaminedExperiment() for _ in configs],
             sleep=lambda _: None,
-            file_clock=lambda: start_s + 61.0 * (launcher.n // _RUNS_PER_MINUTE),
+            file_time_s=lambda: start_s + 61.0 * (launcher.n // _RUNS_PER_MINUTE),
         )
         outcome = carry_out(study, options)
         assert outcome.is_well, outcome.problems

@@ -124,7 +124,7 @@ def test_a_last_line_without_its_end_is_not_read_yet(driver: Driver) -> None:
     assert seen == [100_000, 100_000, 250_000]
 
 
-def test_what_is_appended_within_one_tick_of_the_file_clock_is_seen(driver: Driver) -> None:
+def test_what_is_appended_within_one_tick_of_the_file_time_s_is_seen(driver: Driver) -> None:
     client = driver.start(started_ago(10, constant(100, sensors=PERFECT)))
     assert client.value("nvmlDeviceGetPowerUsage", 0) == 100_000
     before = driver.path.stat()

@@ -34,7 +34,7 @@ class RunOptions:
 
     ``log_level`` is from which level on measuring processes tell where they stand; None: nothing. ``arrivals`` is told
     of each result as soon as it is there. ``look`` finds who else uses devices, ``standing`` how warm GPUs are. Clocks
-    give seconds: ``clock`` is monotonic, ``file_clock`` as the times of files are, ``now`` is UTC.
+    give seconds: ``clock`` is monotonic, ``file_time_s`` as the times of files are, ``now`` is UTC.
     """
 
     arrivals: Arrivals | None = None
@@ -47,5 +47,5 @@ class RunOptions:
     standing: Read = standing_of
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
-    file_clock: Callable[[], float] = time.time
+    file_time_s: Callable[[], float] = time.time
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -128,6 +128,15 @@ def test_the_list_of_engines_says_where_it_lives(elsewhere: Path, llem: Callable
 
 
 @pytest.mark.usefixtures("toy")
+def test_a_broken_file_of_the_user_stops_nothing_from_python_and_is_told(
+    write_user_file: WriteUserFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_user_file("engines: [\n")
+    assert interpreter_of("toy") is OWN
+    assert f"for what names others cannot be read: {path}:" in caplog.text
+
+
+@pytest.mark.usefixtures("toy")
 def test_a_variable_wins_over_the_file(write_user_file: WriteUserFile, monkeypatch: pytest.MonkeyPatch) -> None:
     write_user_file("engines: {toy: {python: /from/file}, vllm: {python: ~/vllm/bin/python}}\n")
     assert engine_pythons({}) == {"toy": Path("/from/file"), "vllm": Path.home() / "vllm/bin/python"}

@@ -7,6 +7,7 @@ understood by no other.
 
 import functools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -14,11 +15,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
 from llenergymeasure.config.reading.sources import engine_pythons
-from llenergymeasure.exceptions import PreFlightError
+from llenergymeasure.exceptions import ConfigError, PreFlightError, first_line
 from llenergymeasure.orchestration.processes.process_group import safe_environment
+
+_log = logging.getLogger(__name__)
 
 # An interpreter that has only to import a package of few lines, on a disk far away.
 _LIMIT_S = 60.0
@@ -54,8 +59,7 @@ OWN = Interpreter(sys.executable, is_own=True)
 
 def has_its_own(engine: str) -> bool:
     """Whether the user's file names another Python for an engine; nothing is started."""
-    python = engine_pythons().get(engine)
-    return python is not None and not _is_this(python)
+    return _named(engine) is not None
 
 
 def interpreter_of(engine: str) -> Interpreter:
@@ -64,13 +68,28 @@ def interpreter_of(engine: str) -> Interpreter:
     Raises:
         PreFlightError: the one that the user's file names cannot be run, or has not this package in this version.
     """
-    python = engine_pythons().get(engine)
-    if python is None or _is_this(python):
+    python = _named(engine)
+    if python is None:
         return OWN
     problem = _problem(str(python))
     if problem is not None:
         raise PreFlightError(f"engines.{engine}.python: {python}: {problem}")
     return Interpreter(str(python))
+
+
+def _named(engine: str) -> Path | None:
+    """Another Python than this one, by the user's file; a file that cannot be read names none, which is said once."""
+    try:
+        python = engine_pythons().get(engine)
+    except (ConfigError, ValidationError) as error:
+        _say_once(first_line(error))
+        return None
+    return None if python is None or _is_this(python) else python
+
+
+@functools.cache
+def _say_once(why: str) -> None:
+    _log.warning("every engine is run by this Python, for what names others cannot be read: %s", why)
 
 
 def _is_this(python: Path) -> bool:

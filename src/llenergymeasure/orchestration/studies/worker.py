@@ -85,7 +85,7 @@ class StudyWorker:
             self._attempts = Attempts(self.directory, self.plan, self.examined, self.options, self.keeps, self.work,
                                       self._devices_had)  # fmt: skip
             self._summary = (
-                SummaryWriter(self.directory, self.plan, clock=self.options.file_clock) if self.keeps else None
+                SummaryWriter(self.directory, self.plan, clock=self.options.file_time_s) if self.keeps else None
             )
             self._rule = StopRule(self.plan, self._value)
             self._gap = Gap(self.plan.execution, References(self._events), self.options.standing, self.options.sleep,
