@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-all test-unit check format bench docs clean
+.PHONY: help demo test test-all test-engines test-unit check format bench docs clean
 
 help:
 	@echo "make demo        set up and measure a real model on this machine"
 	@echo "make test        set up and run the default tests"
 	@echo "make test-all    the same with all examples of properties, and what is slow"
+	@echo "make test-engines  llama.cpp, CTranslate2 and ONNX Runtime for real, in an environment beside that of make test"
 	@echo "make test-unit   the unit tests alone, with the base install in an environment of their own"
 	@echo "make check       format, lint, types, import layers, docs in step with the code"
 	@echo "make format      put the code into the house format"
@@ -26,6 +27,10 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev
 	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not gpu and not engine'
+
+# In turns: an engine's threads take both of two cores.
+test-engines: $(VENV)/.engines
+	$(VENV)/engines/bin/python -m pytest -m engine tests/integration/engines tests/integration/llamacpp
 
 test-unit: $(VENV)/.unit
 	$(VENV)/unit/bin/python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder
@@ -68,6 +73,16 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "adding what the tests need to $(VENV)"
 	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,dev]'
+	@touch $@
+
+# What the tests need comes from the environment beside it, by a path, so that only the engines are installed.
+$(VENV)/.engines: $(VENV)/.dev
+	@echo "adding engines in $(VENV)/engines"
+	@$(BIN)/python -m venv $(VENV)/engines
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	  "$$($(VENV)/engines/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	@$(VENV)/engines/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[llamacpp,ctranslate2,onnxruntime]'
 	@touch $@
 
 $(VENV)/.unit: $(BIN)/python pyproject.toml constraints.txt
