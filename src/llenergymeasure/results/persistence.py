@@ -20,7 +20,7 @@ from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.domain.meaning.fields import FORMULAS
 from llenergymeasure.domain.result import SCHEMA_REVISION, ExperimentResult
 from llenergymeasure.exceptions import ConfigError, config_error
-from llenergymeasure.results.attempts import attempt_number, to_be_read
+from llenergymeasure.results.attempts import DAMAGED_FILE, attempt_number, to_be_read
 from llenergymeasure.results.sums import Sums, has_sums, problems_with
 
 _log = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ def _result_file(path: Path) -> Path:
     # Of a folder that cannot be looked into this is an error, and not a folder without any.
     attempts = {number: child for child in path.iterdir() if (number := attempt_number(child.name)) is not None}
     if (attempt := to_be_read(attempts)) is not None:
+        if (attempt / DAMAGED_FILE).exists():
+            raise _refused(attempt, f"it was found damaged when its study went on, and counts no more ({DAMAGED_FILE})")
         return attempt / RESULT_FILE
     if (path / RUNS_DIR).is_dir():
         raise _refused(path, f"this is a study; name one of the folders in {path / RUNS_DIR}")

@@ -137,6 +137,16 @@ def test_a_broken_file_of_the_user_stops_nothing_from_python_and_is_told(
 
 
 @pytest.mark.usefixtures("toy")
+def test_all_runs_of_a_process_are_made_by_the_python_that_was_named_first(
+    elsewhere: Path, write_user_file: WriteUserFile
+) -> None:
+    assert interpreter_of("toy").python == str(elsewhere)
+    # Such as by somebody who edits the file while a study goes on.
+    write_user_file("engines: [\n")
+    assert interpreter_of("toy").python == str(elsewhere)
+
+
+@pytest.mark.usefixtures("toy")
 def test_a_variable_wins_over_the_file(write_user_file: WriteUserFile, monkeypatch: pytest.MonkeyPatch) -> None:
     write_user_file("engines: {toy: {python: /from/file}, vllm: {python: ~/vllm/bin/python}}\n")
     assert engine_pythons({}) == {"toy": Path("/from/file"), "vllm": Path.home() / "vllm/bin/python"}

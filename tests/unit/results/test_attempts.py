@@ -90,6 +90,8 @@ def test_one_that_is_known_to_be_damaged_is_no_result(make: Make, slot: Path) ->
     assert "requests.parquet is gone" in skipped[0].reason
     with pytest.raises(ConfigError, match="found damaged"):
         list(results_in(slot.parent.parent))
+    with pytest.raises(ConfigError, match=r"attempt-1: it was found damaged when its study went on"):
+        result_file(slot)
 
 
 @pytest.mark.parametrize("name", ["attempt-", "attempt-1.partial", "attempt-x", "attempt", "1"])

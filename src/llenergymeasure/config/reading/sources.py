@@ -20,6 +20,8 @@ PREFIX = "LLEM_"
 _SEPARATOR = "__"
 # What the user's file and variables may have beside the fields of an experiment.
 _FOOTPRINT, _ENGINES = "footprint", "engines"
+# With which variables begin that name the Python of an engine.
+ENGINE_VARIABLES = f"{PREFIX}ENGINES{_SEPARATOR}"
 _INTENSITIES = ("intensity_g_per_kwh", "country")
 
 

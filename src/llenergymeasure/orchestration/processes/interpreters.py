@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
-from llenergymeasure.config.reading.sources import engine_pythons
+from llenergymeasure.config.reading.sources import ENGINE_VARIABLES, engine_pythons, user_file_path
 from llenergymeasure.exceptions import ConfigError, PreFlightError, first_line
 from llenergymeasure.orchestration.processes.process_group import safe_environment
 
@@ -79,17 +79,20 @@ def interpreter_of(engine: str) -> Interpreter:
 
 def _named(engine: str) -> Path | None:
     """Another Python than this one, by the user's file; a file that cannot be read names none, which is said once."""
-    try:
-        python = engine_pythons().get(engine)
-    except (ConfigError, ValidationError) as error:
-        _say_once(first_line(error))
-        return None
+    said = tuple(sorted(item for item in os.environ.items() if item[0].startswith(ENGINE_VARIABLES)))
+    python = _all_named(user_file_path(), said).get(engine)
     return None if python is None or _is_this(python) else python
 
 
 @functools.cache
-def _say_once(why: str) -> None:
-    _log.warning("every engine is run by this Python, for what names others cannot be read: %s", why)
+def _all_named(file: Path, variables: tuple[tuple[str, str], ...]) -> Mapping[str, Path]:  # noqa: ARG001 - they are read below
+    """What file and variables said when they were first asked for: all runs of a study are made by one Python."""
+    try:
+        return engine_pythons()
+    except (ConfigError, ValidationError) as error:
+        why = first_line(error)
+        _log.warning("every engine is run by this Python, for what names others cannot be read: %s", why)
+        return {}
 
 
 def _is_this(python: Path) -> bool:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from llenergymeasure._machine_folder import FOLDER_VARIABLE
 from llenergymeasure._paths import expanded, shortened
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import relative_in
@@ -27,6 +28,15 @@ def working_directory_of(configs: Iterable[ExperimentConfig]) -> str | None:
     return shortened(str(Path.cwd())) if any(relative_in(config) for config in configs) else None
 
 
+def _hold_variables() -> None:
+    """Let variables that name folders go on to mean those that they mean here, in all that is started too."""
+    for name in (FOLDER_VARIABLE, "PYTHONPATH"):
+        given = os.environ.get(name)
+        if given:
+            places = [str(Path(place).absolute()) if place else place for place in given.split(os.pathsep)]
+            os.environ[name] = os.pathsep.join(places)
+
+
 @contextlib.contextmanager
 def where_planned(plan: StudyPlan) -> Iterator[None]:
     """Be in the working directory in which a study was planned, where its paths depend on it.
@@ -42,6 +52,7 @@ def where_planned(plan: StudyPlan) -> Iterator[None]:
         return
     there = expanded(plan.working_directory)
     before = Path.cwd()
+    _hold_variables()
     try:
         os.chdir(there)
     except OSError as error:

@@ -7,9 +7,18 @@ from pathlib import Path
 
 from llenergymeasure.results.verification.bundle import DONE, RESULT, STATE
 from llenergymeasure.results.verification.findings import Report
-from llenergymeasure.results.verification.slots import PLAN, RUNS, Attempts, check_names, check_slots, is_attempt
+from llenergymeasure.results.verification.slots import (
+    PLAN,
+    RUNS,
+    Attempts,
+    check_names,
+    check_slots,
+    is_attempt,
+    is_run_again,
+)
 
 _STUDY, _FAILURE, _UNFINISHED = "study.yaml", "failure.json", "result.unfinished.json"
+_DAMAGED = "DAMAGED"
 
 
 @dataclass
@@ -66,6 +75,11 @@ def _walk(top: Path, places: Places) -> None:
 def _look_at(folder: Path, folders: Sequence[str], names: Sequence[str], places: Places) -> None:
     """Whether a folder is that of a result, and what in it is a link."""
     top = places.report.folder
+    if _DAMAGED in names and is_run_again(folder):
+        places.without.append(folder)
+        places.explained.append(folder)
+        places.report.unverifiable(_called(folder, top), _RUN_AGAIN)
+        return
     if {RESULT, DONE} & {*folders, *names}:
         places.results.append(folder)
         return
@@ -95,6 +109,7 @@ _EXPLAINED = {
     _FAILURE: "it failed, and there is no result",
     _UNFINISHED: f"{_UNFINISHED}: not all of it could be written, so there is nothing to hold it against",
 }
+_RUN_AGAIN = f"{_DAMAGED}: it was found damaged when its study went on, and run again in a later attempt"
 _EMPTY = "it is empty, and what begins there leaves a log at once, so its files were taken away"
 _WHY = "it is still running, was ended, or somebody has taken the result away"
 

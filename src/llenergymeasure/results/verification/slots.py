@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.results.verification.bundle import RESULT, Bundle, as_json, check_prompts, prompts_of
+from llenergymeasure.results.verification.bundle import DONE, RESULT, Bundle, as_json, check_prompts, prompts_of
 from llenergymeasure.results.verification.findings import DamageError, Report, first_difference, shown
 
 PLAN, RUNS, _EVENTS = "plan.json", "runs", "events"
 _SLOT = re.compile(r"(\d{4,})-(.+)", re.DOTALL)
-_ATTEMPT = re.compile(r"attempt-\d+")
+_ATTEMPT = re.compile(r"attempt-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,16 @@ class Attempts:
 def is_attempt(folder: Path) -> bool:
     """Whether a folder is called as that of an attempt."""
     return _ATTEMPT.fullmatch(folder.name) is not None
+
+
+def is_run_again(attempt: Path) -> bool:
+    """Whether a later attempt at the same run has finished."""
+    number = _ATTEMPT.fullmatch(attempt.name)
+    if number is None:
+        return False
+    # A path may be given from within.
+    others = (each for each in attempt.absolute().parent.iterdir() if (each / DONE).is_file())
+    return any(int(found[1]) > int(number[1]) for each in others if (found := _ATTEMPT.fullmatch(each.name)))
 
 
 def check_names(results: Iterable[Path], report: Report) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -132,3 +133,15 @@ def test_a_folder_is_kept_only_where_something_in_it_is_named(
     (folder,) = (tmp_path / "out").iterdir()
     kept = StudyDirectory(folder).plan().working_directory
     assert kept == (None if given == "a/model" else "~/here")
+
+
+def test_variables_that_name_folders_mean_the_same_ones(
+    bench: Bench, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Path.cwd()
+    monkeypatch.setenv("LLENERGYMEASURE_LOCKS", "locks")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["mine", "/theirs"]))
+    go_on(begun, options(bench, Reading()))
+    assert os.environ["LLENERGYMEASURE_LOCKS"] == str(here / "locks")
+    assert os.environ["PYTHONPATH"] == os.pathsep.join([str(here / "mine"), "/theirs"])
+    assert not (here.parent / "a" / "locks").exists()

@@ -187,3 +187,14 @@ def test_the_name_of_a_folder_begins_no_line(study: Path) -> None:
     lines = [line for report in reports_of(other) for line in in_lines(report)]
     assert all(line.isprintable() for line in lines)
     assert all("9 figures\\nb: agrees/runs/000" in line for line in lines)
+
+
+def test_one_that_was_found_damaged_counts_no_more_where_it_was_run_again(study: Path) -> None:
+    damaged = attempt(study)
+    (damaged / "requests.parquet").unlink()
+    (damaged / "DAMAGED").write_text("a file of it is gone\n")
+    # On its own it is what it was: no mark takes a damage away.
+    assert not told(study)[0]
+    shutil.copytree(attempt(study, SLOTS[0]), damaged.with_name("attempt-2"))
+    said = "DAMAGED: it was found damaged when its study went on, and run again in a later attempt"
+    assert told(study) == (True, [f"not verifiable: runs/{SLOTS[1]}/attempt-1: {said}"])
