@@ -9,6 +9,8 @@ from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number
 from llenergymeasure.exceptions import config_error
 
 Order = Literal["blocks", "sequential", "shuffled"]
+# The name of what ``execution.sentinel`` runs; no other experiment of blocks has it, so that results tell it by this.
+SENTINEL = "sentinel"
 # How many processes work through a study at once on this machine, each with a GPU of its own.
 Workers = Annotated[int, Strict(), Field(ge=1)] | Literal["per_gpu"]
 # Idle baseline, thermal floor and a gap of minutes are silent too; half an hour of silence is none of them.

@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, field_validator, model_validator
 
 from llenergymeasure.config.base import ConfigModel
-from llenergymeasure.config.execution import ExecutionConfig, Order, StudyExecutionConfig
+from llenergymeasure.config.execution import SENTINEL, ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.experiment import ExperimentConfig
 from llenergymeasure.config.in_memory import taken_in_study
 from llenergymeasure.config.sweep.left_out import LeftOut
@@ -53,6 +53,16 @@ class StudyConfig(ConfigModel):
             if experiment.execution != _AS_EVER:
                 raise ValueError(f"experiment {number} has an execution of its own; give the study one instead")
         return experiments
+
+    @model_validator(mode="after")
+    def _none_like_the_sentinel(self) -> Self:
+        called_so = [number for number, experiment in enumerate(self.experiments) if experiment.name == SENTINEL]
+        if called_so and self.order == "blocks":
+            raise ValueError(
+                f"experiment {called_so[0]} has the name {SENTINEL}, which in a study of blocks is that of the runs of "
+                "execution.sentinel alone; give it another name"
+            )
+        return self
 
     @property
     def carried_out(self) -> list[ExperimentConfig]:

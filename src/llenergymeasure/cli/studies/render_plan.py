@@ -9,8 +9,8 @@ from tabulate import tabulate
 
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.cli.text import NONE
+from llenergymeasure.config.execution import SENTINEL
 from llenergymeasure.config.models import StudyConfig
-from llenergymeasure.config.sweep.chosen import SENTINEL
 from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.domain.in_figures import duration
 from llenergymeasure.domain.study.plan import StudyPlan

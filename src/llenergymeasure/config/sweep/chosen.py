@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llenergymeasure.config.errors import name_of, validated
+from llenergymeasure.config.execution import SENTINEL
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
 from llenergymeasure.config.reading.layers import sections_elsewhere
 from llenergymeasure.config.reading.merging import merged
@@ -18,7 +19,6 @@ from llenergymeasure.exceptions import ConfigError
 # As a file has them, or as text: a comma stands between two settings, and may stand in the value of one.
 Settings = str | Mapping[str, Any]
 
-SENTINEL = "sentinel"
 _BETWEEN = re.compile(r",(?=\s*[\w.]+\s*=)")
 _NO_SETTINGS = ("name", "output_dir")
 _MOST_SHOWN = 6

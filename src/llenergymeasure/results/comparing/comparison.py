@@ -8,7 +8,7 @@ from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.exceptions import ComparisonRefusedError, config_error
-from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, objections
+from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, gpu_uuids_of, objections, where_of
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 from llenergymeasure.results.ratios import MARGIN, NO_SAMPLE, Judgement, Ratio, exact, judged, paired, unpaired
@@ -93,7 +93,7 @@ def compare(
         groups: two or more.
         margin: what is too little to matter, a fraction.
         block_of: the block that a run was in; runs of one block are then compared with each other alone. None is
-            that of its study, where all runs of both groups are of blocks of the same one.
+            that of its study, where all runs of both groups are of blocks of the same one, and on the same card.
         anyway: compare what is refused otherwise, and say so in ``cautions``, or in ``notes`` of a metric.
 
     Raises:
@@ -107,12 +107,7 @@ def compare(
     refused = objections(groups)
     if refused and not anyway:
         raise ComparisonRefusedError("; ".join([*refused, "give --anyway (anyway=True) to compare them all the same"]))
-    pairs = [
-        _pairs(groups[0], group, block_of or _of_its_study)
-        if block_of is not None or _ran_in_the_same_blocks(groups[0], group)
-        else None
-        for group in groups[1:]
-    ]
+    pairs = [_paired_runs(groups[0], group, block_of) for group in groups[1:]]
     rows = [_row(metric, groups, pairs, margin, anyway) for metric in METRICS.values()]
     return Comparison(
         groups=tuple(groups),
@@ -146,6 +141,20 @@ def _ran_in_the_same_blocks(first: Group, other: Group) -> bool:
     studies = {result.run_key.study_id for group in (first, other) for result in group.results if result.run_key}
     is_whole = None not in ours and None not in theirs and len(studies) == 1
     return is_whole and len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)
+
+
+def _paired_runs(first: Group, other: Group, block_of: BlockOf | None) -> _Pairs | None:
+    """Places of the runs that are compared with each other; None where they are in no pairs."""
+    if block_of is not None:
+        return _pairs(first, other, block_of)
+    if not _ran_in_the_same_blocks(first, other):
+        return None
+    # A block that another worker of its study went on with is on two cards.
+    return [
+        (ours, theirs)
+        for ours, theirs in _pairs(first, other, _of_its_study)
+        if not where_of(first.results[ours]).is_apart_from(where_of(other.results[theirs]))
+    ]
 
 
 def _pairs(first: Group, other: Group, block_of: BlockOf) -> _Pairs:
@@ -290,7 +299,8 @@ def _paired(first: _Side, other: _Side, pairs: _Pairs) -> Ratio | str:
     figures = [(first.figures[a], other.figures[b]) for a, b in pairs]
     known = [(ours, theirs) for ours, theirs in figures if ours is not None and theirs is not None]
     if not known:
-        return "no block has a run of both"
+        several = len(_devices(first.group) | _devices(other.group)) > 1
+        return "no block has a run of both" + (" on the same card" if several else "")
     return paired([theirs for _, theirs in known], [ours for ours, _ in known])
 
 
@@ -364,9 +374,14 @@ def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
     """A warning where a metric changed with time, whatever the configuration."""
     # Another definition looks like a drift.
     alike = [group for group in groups if _unlike(metric, group.results) is None]
-    read = [(number, result, metric.read(result)) for number, group in enumerate(alike) for result in group.results]
-    known = [(number, result.start_time.timestamp(), value) for number, result, value in read if value and value > 0]
-    found = drift([value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known])
+    # So does another card of the same kind.
+    read = [
+        ((number, gpu_uuids_of(result), devices_of(result)), result, metric.read(result))
+        for number, group in enumerate(alike)
+        for result in group.results
+    ]
+    known = [(kind, result.start_time.timestamp(), value) for kind, result, value in read if value and value > 0]
+    found = drift([value for *_, value in known], [time_s for _, time_s, _ in known], [kind for kind, *_ in known])
     if found is None or not found.warns:
         return None
     return (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
@@ -61,6 +61,41 @@ def devices_of(result: ExperimentResult) -> tuple[str, ...]:
     model = result.environment_snapshot.cpu_model or "unknown processor"
     counted = counted_devices(result.energy_devices)
     return tuple(sorted(d.device if d.kind == "gpu" else f"{d.device} of {model}" for d in counted))
+
+
+class Where(NamedTuple):
+    """On which cards a run was: the GPUs that it used, and the devices behind its energy with what read them."""
+
+    gpu_uuids: tuple[str, ...]
+    devices: tuple[str, ...]
+    sensors: tuple[str, ...]
+
+    def is_apart_from(self, other: "Where") -> bool:
+        """Whether the two were on different cards, so that what these differ by is in a ratio of the two.
+
+        One GPU and two of which it is one are not apart, nor are a processor and a GPU: configurations may be of that.
+        Devices that different sensors read are different ones anyway.
+        """
+        are_read_alike = self.sensors == other.sensors
+        return _have_nothing_of_each_other(self.gpu_uuids, other.gpu_uuids) or (
+            are_read_alike and _have_nothing_of_each_other(self.devices, other.devices)
+        )
+
+
+def _have_nothing_of_each_other(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether neither has all of the other; of nothing this is never so."""
+    return not (set(some) <= set(others) or set(others) <= set(some))
+
+
+def where_of(result: ExperimentResult) -> Where:
+    """On which cards a result was measured."""
+    return Where(gpu_uuids_of(result), devices_of(result), sensors_of(result))
+
+
+def gpu_uuids_of(result: ExperimentResult) -> tuple[str, ...]:
+    """The GPUs that were used, or that were read where the engine does not tell; nothing of a CPU."""
+    used = {*result.model.devices} or {row.device for row in result.energy_devices if row.kind == "gpu"}
+    return tuple(sorted(used))
 
 
 def objections(groups: Sequence[Group]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.sentinel import is_of_a_sentinel
 from llenergymeasure.exceptions import config_error
 
 
@@ -12,7 +13,8 @@ class Group:
     """Repeats of one configuration: [n] results, each of a launch of its own, and what each is called.
 
     Raises:
-        ConfigError: there is no result, one is there twice, or they are of several configurations.
+        ConfigError: there is no result, one is there twice, they are of several configurations, or some of them only
+            are of the sentinel of a study.
     """
 
     label: str
@@ -33,6 +35,12 @@ class Group:
             raise config_error(
                 f"{self.label}: there are {len(hashes)} configurations in it ({', '.join(hashes)}); "
                 "only runs of the same one are repeats"
+            )
+        n_of_sentinels = sum(map(is_of_a_sentinel, self.results))
+        if n_of_sentinels not in (0, len(self.results)):
+            raise config_error(
+                f"{self.label}: {n_of_sentinels} of its {len(self.results)} runs are of the sentinel of their study, "
+                "and no repeats of the others; leave them out"
             )
 
 

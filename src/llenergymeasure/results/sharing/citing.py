@@ -9,10 +9,11 @@ from datetime import datetime
 from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
 from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.sentinel import is_of_a_sentinel
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.repeats import Configuration, span
 from llenergymeasure.results.sharing.sentences import OF_A_RUN, OF_A_SETUP
-from llenergymeasure.results.statistics import LEAST_RUNS
+from llenergymeasure.results.statistics import LEAST_RUNS, runs
 
 # As in CITATION.cff, which a test holds against them.
 TOOL = "LLenergyMeasure"
@@ -86,10 +87,11 @@ def methods_of_one(result: ExperimentResult) -> str:
 
 
 class _Study:
-    """What the results of a study have in common, and what not; no result is kept."""
+    """What the results of a study have in common, and what not; no result is kept, and the sentinel is in no figure."""
 
     def __init__(self) -> None:
         self._n = 0
+        self._n_of_sentinel = 0
         self._windows_s: list[float] = []
         self._idle_w: list[float] = []
         self._idle_loaded_w: list[float] = []
@@ -98,6 +100,9 @@ class _Study:
         self._configurations: dict[str, Configuration] = {}
 
     def add(self, result: ExperimentResult) -> None:
+        if is_of_a_sentinel(result):
+            self._n_of_sentinel += 1
+            return
         self._n += 1
         self._windows_s.append(result.duration_sec)
         self._idle_w += [] if result.baseline_power_w is None else [result.baseline_power_w]
@@ -107,7 +112,14 @@ class _Study:
         self._configurations.setdefault(result.measurement_config_hash, Configuration(result.name)).add(result)
 
     def told(self, bundle: Bundle, start: datetime, end: datetime) -> str:
+        if not self._configurations:
+            return f"A study of which only the sentinel has results: {runs(self._n_of_sentinel)}."
         paragraph = [self._intro(bundle, start, end)]
+        if self._n_of_sentinel:
+            paragraph.append(
+                f"A sentinel was run beside them, to tell what changed with time ({runs(self._n_of_sentinel)}); it is "
+                "in no figure here."
+            )
         for said in self._said:
             for sentence, names in said.items():
                 # A sentence says of itself where it does not hold for all.

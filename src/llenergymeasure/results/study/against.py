@@ -100,11 +100,17 @@ def _ratio(metric: str, reference: Side, other: Side, *, in_blocks: bool) -> Rat
 
 
 def _paired(metric: str, reference: Side, other: Side) -> Ratio | str:
-    of_block = {run.block: value_in(run, metric) for run in reference.runs}
-    pairs = [(value_in(run, metric), of_block.get(run.block)) for run in other.runs]
+    """Over the runs of each block; not of one whose runs were on different cards, where another worker went on."""
+    of_block = {run.block: run for run in reference.runs}
+    blocks = [(theirs, of_block[theirs.block]) for theirs in other.runs if theirs.block in of_block]
+    pairs = [
+        (value_in(theirs, metric), value_in(ours, metric))
+        for theirs, ours in blocks
+        if not theirs.circumstances.where.is_apart_from(ours.circumstances.where)
+    ]
     known = [(theirs, ours) for theirs, ours in pairs if theirs is not None and ours is not None]
     if not known:
-        return "no block has a run of both"
+        return "no block has a run of both" + (" on the same card" if len(pairs) < len(blocks) else "")
     return paired([theirs for theirs, _ in known], [ours for _, ours in known])
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.result import ExperimentResult
-from llenergymeasure.results.comparing.facts import devices_of, scopes_of, sensors_of
+from llenergymeasure.results.comparing.facts import Where, devices_of, gpu_uuids_of, scopes_of, sensors_of
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 
 # What is summed up of the runs of a study, in the order of the columns. A metric more is a name more.
@@ -36,7 +36,7 @@ class Circumstances:
     ones, ``bounds_pct`` what the readings leave open of a metric, in percent of it. ``prompts`` and ``inputs`` are the
     digests of what was asked and of the tokens that were read, the latter only where the figures are of all requests;
     ``weights``, ``engine`` and ``driver`` say what ran it, and ``cards`` on which GPUs where a machine has several
-    kinds of them. What is not known is empty.
+    kinds of them. ``gpu_uuids`` are the GPUs that were used, with or without energy. What is not known is empty.
     """
 
     sensors: tuple[str, ...] = ()
@@ -51,6 +51,12 @@ class Circumstances:
     engine: str = ""
     driver: str = ""
     cards: str = ""
+    gpu_uuids: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> Where:
+        """On which cards it was."""
+        return Where(self.gpu_uuids, self.devices, self.sensors)
 
 
 def circumstances_of(result: ExperimentResult) -> Circumstances:
@@ -72,6 +78,7 @@ def circumstances_of(result: ExperimentResult) -> Circumstances:
         engine=f"{result.model.engine} {result.model.engine_version or 'of unknown version'}",
         driver=result.environment_snapshot.driver_version or "",
         cards=_cards_of(result),
+        gpu_uuids=gpu_uuids_of(result),
     )
 
 
@@ -80,7 +87,7 @@ def _cards_of(result: ExperimentResult) -> str:
     there = result.environment_snapshot.gpus
     if len({gpu.name for gpu in there}) < _SEVERAL:
         return ""
-    used = {*result.model.devices} or {row.device for row in result.energy_devices if row.kind == "gpu"}
+    used = gpu_uuids_of(result)
     return ", ".join(sorted(gpu.name for gpu in there if gpu.uuid in used))
 
 

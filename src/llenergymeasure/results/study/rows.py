@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 ROWS_DIR = "rows"
 # Counts up when something in a row gets another meaning; a row of another version is made again.
-ROW_VERSION = 3
+ROW_VERSION = 4
 _COLUMNS = frozenset(column.name for column in (*SETTINGS, *FIGURES))
 # A row has some ten kilobytes.
 _MOST_BYTES = 2**20
@@ -269,6 +269,7 @@ class RowReader:
                 engine=sys.intern(behind.engine),
                 driver=sys.intern(behind.driver),
                 cards=sys.intern(behind.cards),
+                gpu_uuids=self._once(behind.gpu_uuids),
             ),
             config_hash=sys.intern(row.config_hash),
             attempt=sys.intern(row.attempt),

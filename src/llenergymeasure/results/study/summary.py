@@ -190,7 +190,11 @@ class Summing:
             return DriftSummary(n=known.n, why_none=f"{in_runs(known.n)}, and a drift takes {LEAST_RUNS}")
         found = self._drift(metric, [side])
         if found is None:
-            return DriftSummary(n=known.n, why_none="all runs were at one time")
+            n_cards = len({_cards_of(run) for run in side.runs if value_in(run, metric) is not None})
+            # Each card has a mean of its own.
+            least = LEAST_RUNS + n_cards - 1
+            too_few = f"{in_runs(known.n)} on {n_cards} different cards, and a drift takes {least} on as many"
+            return DriftSummary(n=known.n, why_none=too_few if known.n < least else "all runs were at one time")
         return DriftSummary(**asdict(found), warns=found.warns)
 
     def _compared(self, rows: Sequence[SummaryRow], sides: Sequence[Side]) -> list[SummaryRow]:
@@ -247,13 +251,15 @@ class Summing:
         )
 
     def _drift(self, metric: str, sides: Sequence[Side]) -> Drift | None:
-        # Another definition looks like a drift.
+        # Another definition looks like a drift, and so does another card of the same kind.
         alike = [side for side in sides if self._figures(side).metrics[metric].value is not None]
-        read = [(number, run, value_in(run, metric)) for number, side in enumerate(alike) for run in side.runs]
-        known = [(number, _time_s(run), value) for number, run, value in read if value is not None]
-        return drift(
-            [value for *_, value in known], [time_s for _, time_s, _ in known], [number for number, *_ in known]
-        )
+        read = [
+            ((number, _cards_of(run)), run, value_in(run, metric))
+            for number, side in enumerate(alike)
+            for run in side.runs
+        ]
+        known = [(kind, _time_s(run), value) for kind, run, value in read if value is not None]
+        return drift([value for *_, value in known], [time_s for _, time_s, _ in known], [kind for kind, *_ in known])
 
 
 def name_of(values: Mapping[str, Any]) -> str:
@@ -308,3 +314,8 @@ def _ends(name: str, runs: Sequence[SlotRow]) -> tuple[int, int] | None:
 
 def _time_s(run: SlotRow) -> float:
     return datetime.fromisoformat(str(run.values["start_time"])).timestamp()
+
+
+def _cards_of(run: SlotRow) -> tuple[tuple[str, ...], ...]:
+    """On which cards a run was, with the devices behind its energy."""
+    return run.circumstances.gpu_uuids, run.circumstances.devices

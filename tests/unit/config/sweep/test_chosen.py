@@ -178,3 +178,12 @@ def test_a_list_that_is_run_as_it_stands_has_no_blocks() -> None:
         study_config({**listed, "execution": {"sentinel": True}})
     assert sentinel_of(study_config({**listed, "execution": {"sentinel": True, "order": "blocks"}})) is not None
     assert sentinel_of(study_config({**listed, "execution": {"sentinel": True, "cycles": 2}})) is not None
+
+
+@pytest.mark.parametrize("execution", [{"cycles": 2}, {"order": "blocks"}, {"cycles": 2, "sentinel": True}])
+def test_no_other_experiment_of_blocks_is_called_like_the_sentinel(execution: dict[str, Any]) -> None:
+    # By this name alone a result is known to be the sentinel's.
+    given = {"execution": execution, "experiments": [{"model": "m"}, {"model": "m", "n": 2, "name": "sentinel"}]}
+    with pytest.raises(ValidationError, match="experiment 1 has the name sentinel, which in a study of blocks"):
+        study_config(given)
+    study_config({**given, "execution": {"order": "sequential"}})

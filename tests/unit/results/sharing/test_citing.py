@@ -11,6 +11,7 @@ from llenergymeasure._version import __version__
 from llenergymeasure.domain.metrics import EnergyBreakdown
 from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.domain.study.run_key import RunKey
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.sharing.bundle import Bundle
@@ -250,6 +251,39 @@ def test_three_runs_of_a_kind_have_a_mean_with_its_interval(tmp_path: Path) -> N
         "What stands below for 3 runs or more of one kind is their geometric mean with its 95 % interval" in paragraph
     )
     assert "Over all configurations" not in paragraph
+
+
+def of_a_sentinel(per_token_j: float, slot: int) -> ExperimentResult:
+    key = RunKey(study_id="s", slot=slot, block=slot, repeat=slot, order="blocks")
+    return of_joules(counted, per_token_j, name="sentinel", run_key=key, idle_loaded_power_w=99.0, duration_sec=9.0)
+
+
+def test_runs_of_a_sentinel_like_the_reference_are_in_none_of_its_figures(tmp_path: Path) -> None:
+    # The first and the last of a study are those of the sentinel.
+    runs = [of_joules(counted, joules) for joules in (19.0, 20.0, 21.0)]
+    folder = study(tmp_path / "s", of_a_sentinel(5.0, 0), *runs, of_a_sentinel(95.0, 4), n_planned=6)
+    paragraph, line = text_of(folder).splitlines()
+    assert paragraph.startswith("A study of 1 configuration with 3 runs, 3 of each, from 2026-03-04 05:06 to ")
+    assert "; 1 more of the plan have no result. A sentinel was run beside them, to tell what changed with time (2 "\
+        "runs); it is in no figure here." in paragraph  # fmt: skip
+    assert "of one window, of 2 s." in paragraph
+    assert "with the model loaded 17.5 W." in paragraph
+    # As without it: (19 x 20 x 21)^(1/3), see above.
+    of = f"- a run ({runs[0].measurement_config_hash}), 3 runs: 19.98 J per output token (mean of 3 runs, 95 % interval"
+    assert line.startswith(of)
+
+
+def test_a_study_of_a_sentinel_alone_has_no_figures(tmp_path: Path) -> None:
+    folder = study(tmp_path / "s", of_a_sentinel(5.0, 0), of_a_sentinel(6.0, 1), n_failed=1)
+    assert text_of(folder) == "A study of which only the sentinel has results: 2 runs."
+
+
+def test_what_is_called_sentinel_and_is_of_no_blocks_is_a_configuration(tmp_path: Path) -> None:
+    for order in ("sequential", None):
+        key = None if order is None else RunKey(study_id="s", slot=0, block=0, repeat=0, order="sequential")
+        text = text_of(study(tmp_path / str(order), of_joules(counted, 5.0, name="sentinel", run_key=key)))
+        assert "1 configuration with 1 run" in text
+        assert "beside them" not in text
 
 
 def test_over_configurations_figures_of_one_kind_have_a_range(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.study.circumstances import Circumstances
 from llenergymeasure.results.study.rows import RunValue, is_whole, leave_row, row_file, row_of_result, rows, value_in
 from llenergymeasure.results.sums import mark_done
 from tests.fakes.studies import Study, of_batches, result_of
@@ -60,11 +61,14 @@ def test_where_a_machine_has_several_kinds_of_gpus_a_row_says_which_were_used(st
         for i, (letter, name) in enumerate(zip("abc", "XYY", strict=True))
     ]
 
-    def cards(devices: tuple[str, ...], there: list[GpuInfo]) -> str:
+    def behind(devices: tuple[str, ...], there: list[GpuInfo]) -> Circumstances:
         environment = replace(result.environment_snapshot, gpus=tuple(there))
         model = replace(result.model, devices=devices)
         of = result.model_copy(update={"environment_snapshot": environment, "model": model})
-        return row_of_result(of, study.plan, slot).circumstances.cards
+        return row_of_result(of, study.plan, slot).circumstances
+
+    def cards(devices: tuple[str, ...], there: list[GpuInfo]) -> str:
+        return behind(devices, there).cards
 
     assert cards(("GPU-a",), gpus) == "X"
     assert cards(("GPU-c", "GPU-a"), gpus) == "X, Y"
@@ -72,6 +76,9 @@ def test_where_a_machine_has_several_kinds_of_gpus_a_row_says_which_were_used(st
     assert cards((), gpus) == "Y"
     # Where all are of one kind it makes no difference.
     assert cards(("GPU-b",), gpus[1:]) == ""
+    # By their numbers they are known all the same.
+    assert behind(("GPU-c", "GPU-b"), gpus[1:]).gpu_uuids == ("GPU-b", "GPU-c")
+    assert behind((), gpus[1:]).gpu_uuids == ("GPU-b",)
 
 
 @pytest.mark.parametrize("part", [

@@ -10,7 +10,7 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.study.plan import StudyPlan
-from llenergymeasure.domain.study.summary import StudySummary
+from llenergymeasure.domain.study.summary import DriftSummary, StudySummary
 from llenergymeasure.results.study.rows import SlotRow, StudyRows, row_of_result
 from llenergymeasure.results.study.shown import markdown, text
 from llenergymeasure.results.study.summary import Summing
@@ -144,3 +144,28 @@ def test_the_files_have_rows_of_configurations_only_and_come_back_the_same(tmp_p
     assert [row[f"{JOULES}_ratio"] for row in table] == [pytest.approx(2), None]
     assert found.sentinels[0].drifts[JOULES].n == 3
     assert SAID.splitlines()[0] in (study.directory.path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_what_two_cards_differ_by_is_no_drift() -> None:
+    # Of five runs in twelve hours the first three were on one card, the others on one that takes a tenth more.
+    plan = plan_of(CONFIGS, 4, sentinel=SENTINEL)
+    cards = ["GPU-0", "GPU-0", "GPU-0", "GPU-1", "GPU-1"]
+
+    def drift_of(totals_j: Sequence[float]) -> DriftSummary:
+        rows = {
+            slot.slot: row_of_result(
+                result_of(plan, slot, totals_j[slot.repeat], device={"device": cards[slot.repeat]}), plan, slot
+            )
+            for slot in plan.slots
+            if slot.sentinel and slot.repeat < len(totals_j)
+        }
+        return Summing(plan).of(StudyRows(rows=rows)).sentinels[0].drifts[JOULES]
+
+    found = drift_of([80.0, 80.0, 80.0, 88.0, 88.0])
+    assert (found.n, found.change_pct, found.p, found.warns) == (5, 0.0, 1.0, False)
+    # A drift on each of them is one still: a hundredth in logarithms in three hours makes four in twelve.
+    rising = drift_of([80 * math.exp(x / 100) * (1.1 if x > 2 else 1.0) for x in range(5)])
+    assert rising.change_pct == pytest.approx(100 * math.expm1(0.04), rel=1e-6)
+    assert drift_of([80.0, 80.0, 80.0, 88.0]).n == 4
+    cards[2] = "GPU-1"
+    assert drift_of([80.0, 80.0, 88.0]).why_none == "3 runs on 2 different cards, and a drift takes 4 on as many"

@@ -284,3 +284,54 @@ def test_what_is_summed_up_again_is_what_is_summed_up_once(summed: Summed) -> No
     for n in range(len(all_rows) + 1):
         some = StudyRows(rows=dict(list(all_rows.items())[:n]))
         assert summing.of(some) == Summing(plan).of(some)
+
+
+# What the second configuration is above the first in each block, in logarithms.
+ABOVE = (0.10, 0.11, 0.12)
+
+
+def on_card(number: Callable[[SlotRow], int], **other: Any) -> Callable[[SlotRow], dict[str, Any]]:
+    """The card that each run was on."""
+    return lambda row: {"circumstances": {"devices": (uuid := f"GPU-{number(row)}",), "gpu_uuids": (uuid,), **other}}
+
+
+@pytest.mark.parametrize("other", [{}, {"gpu_uuids": ()}, {"gpu_uuids": ("GPU-0", "GPU-1")}, {"devices": ()}])
+def test_a_block_on_two_cards_is_no_pair(summed: Summed, other: dict[str, Any]) -> None:
+    # Of the last block the second run was made by another worker, on a card that takes a third more.
+    totals_j = [[80.0] * 4, [80 * math.exp(d) for d in (*ABOVE, 0.5)]]
+    found = summed(of_batches(1, 4), totals_j, behind=on_card(lambda row: row.configuration * row.block // 3, **other))
+    for metric in (JOULES, "tokens_per_second"):
+        assert found.rows[1].ratios[metric].n == (3, 3)
+        assert (
+            "runs without a partner in their block, which are not in the ratio: 2" in found.rows[1].ratios[metric].notes
+        )
+    ratio = found.rows[1].ratios[JOULES]
+    assert (ratio.method, ratio.verdict) == ("paired", "different")
+    assert ratio.value == pytest.approx(math.exp(0.11))
+    assert ratio.low == pytest.approx(math.exp(0.11 - 0.02484), rel=1e-5)
+
+
+def test_where_every_block_is_on_two_cards_there_is_no_ratio(summed: Summed) -> None:
+    found = summed(of_batches(1, 4), [[80.0] * 3, [88.0] * 3], behind=on_card(lambda row: row.configuration))
+    assert found.rows[1].ratios[JOULES].reason == "no block has a run of both on the same card"
+
+
+@pytest.mark.parametrize("second", [("GPU-0", "GPU-1"), ()])
+def test_configurations_of_one_card_and_of_two_or_none_are_pairs(summed: Summed, second: tuple[str, ...]) -> None:
+    def behind(row: SlotRow) -> dict[str, Any]:
+        uuids = second if row.configuration else ("GPU-0",)
+        sensors = ("nvml (counter)",) if uuids else ("rapl (counter)",)
+        return {"circumstances": {"devices": uuids or ("package-0 of a CPU",), "gpu_uuids": uuids, "sensors": sensors}}
+
+    found = summed(of_batches(1, 4), [[80.0] * 3, [88.0] * 3], behind=behind)
+    assert found.rows[1].ratios["tokens_per_second"].n == (3, 3)
+
+
+def test_what_two_cards_differ_by_is_no_change_with_time(summed: Summed) -> None:
+    # Each card gives the same each time, and the second, which did the second half, takes a tenth more.
+    totals_j = [[80.0] * 3 + [88.0] * 3, [40.0] * 3 + [44.0] * 3]
+    told = [
+        any("whatever was run" in caution for caution in summed(of_batches(1, 4), totals_j, behind=behind).cautions)
+        for behind in (on_card(lambda _: 0), on_card(lambda row: row.block // 3))
+    ]
+    assert told == [True, False]
