@@ -171,7 +171,13 @@ class ConvertedModel(LoadedModelBase):
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
         """2 N per token of the requests that ended, and what they took with a cache, by the checkpoint's shape."""
         sequences = [(r.input_tokens, r.output_tokens) for r in output.requests if r.succeeded]
-        return described_flops(self._origin.description, sequences, self.number_format())
+        return described_flops(
+            self._origin.description, sequences, self.number_format(), scores_prompts=self.scores_prompts()
+        )
+
+    def scores_prompts(self) -> bool:
+        """Whether the output head runs on every token of a prompt, and not on its last alone."""
+        return False
 
     def peak_memory_mb(self) -> float | None:
         """The process's largest resident set on a CPU; None on a GPU, whose allocator says nothing."""

@@ -163,12 +163,34 @@ class OnnxRuntimeModel(ConvertedModel):
         """By one pass of the model over all tokens."""
         import numpy
 
-        generator = self._generator(1, len(token_ids), 1)
+        # The last token is read by nobody, and one more than the context would be refused.
+        read, told = token_ids[:-1], token_ids[1:]
+        logits = self._logits(read) if read else []
+        if len(logits) < len(read):
+            raise BackendError(
+                f"{self._origin.opened} scores no token of a prompt but the last; build it without prune_lm_head"
+            )
+        scores = list[float]()
+        # Row by row: a copy of all of them would be as large as they are.
+        for row, token in zip(logits, told, strict=True):
+            shifted = row.astype(numpy.float64) - float(row.max())
+            scores.append(float(shifted[token] - numpy.log(numpy.exp(shifted).sum())))
+        return scores
+
+    def _logits(self, token_ids: Sequence[int]) -> Any:
+        """Logits [tokens, vocabulary] of one pass over a prompt: of each token, or of the last alone."""
+        import numpy
+
+        parameters = self._library.GeneratorParams(self._model)
+        parameters.set_search_options(batch_size=1, max_length=len(token_ids), do_sample=False)
+        generator = self._library.Generator(self._model, parameters)
         generator.append_tokens(numpy.array(list(token_ids), dtype=numpy.int32))
-        logits = numpy.asarray(generator.get_output("logits"), dtype=numpy.float64)[0, : len(token_ids) - 1]
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        scores = shifted - numpy.log(numpy.exp(shifted).sum(axis=-1, keepdims=True))
-        return [float(row[token]) for row, token in zip(scores, token_ids[1:], strict=True)]
+        return numpy.asarray(generator.get_output("logits"))[0]
+
+    def scores_prompts(self) -> bool:
+        """As seen in a pass over two tokens: models are built either way."""
+        prompt = [0, 0]
+        return len(self._logits(prompt)) == len(prompt)
 
     def number_format(self) -> NumberFormat | None:
         """fp32; None where weights are quantised and multiplied as integers, and for a folder that may hold such."""

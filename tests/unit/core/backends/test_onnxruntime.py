@@ -11,7 +11,7 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.onnxruntime import OnnxRuntimeBackend
-from llenergymeasure.domain.inference import Request, RequestOutput
+from llenergymeasure.domain.inference import InferenceOutput, Request, RequestOutput, tokens_digest
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
@@ -44,6 +44,7 @@ class FakeGenerator:
         self.ends = model.config.ends
 
     def append_tokens(self, tokens: Any) -> None:
+        assert tokens.shape[-1] <= self.options["max_length"]
         assert tokens.dtype == numpy.int32
         assert tokens.ndim == (2 if self.options["batch_size"] > 1 else 1)
         rows = numpy.atleast_2d(tokens).tolist()
@@ -68,7 +69,7 @@ class FakeGenerator:
     def get_output(self, name: str) -> Any:
         """Logits [1, tokens, vocabulary] that double the odds from each token to the next."""
         assert name == "logits"
-        n = len(self.library.appended[-1][0])
+        n = 1 if self.library.is_pruned else len(self.library.appended[-1][0])
         return numpy.tile(numpy.arange(N_TOKENS, dtype=numpy.float32) * numpy.log(2), (1, n, 1))
 
 
@@ -93,6 +94,7 @@ class FakeLibrary:
         self.parameters: list[FakeParameters] = []
         self.configs: list[FakeConfig] = []
         self.fails: Exception | None = None
+        self.is_pruned = False
 
     def Model(self, config: FakeConfig) -> Any:  # noqa: N802
         self.configs.append(config)
@@ -103,6 +105,9 @@ class FakeLibrary:
         return self.parameters[-1]
 
     def Generator(self, model: Any, parameters: FakeParameters) -> FakeGenerator:  # noqa: N802
+        n_tokens = parameters.options["max_length"]
+        if n_tokens > N_CONTEXT:
+            raise RuntimeError(f"max_length ({n_tokens}) cannot be greater than model context_length ({N_CONTEXT})")
         return FakeGenerator(self, model, parameters)
 
 
@@ -245,6 +250,39 @@ def test_log_probabilities_are_of_each_token_after_those_before(
         found = model.token_log_probs([1, 39, 38])
     # Odds 2^39 and 2^38 of 2^40 - 1.
     assert found == pytest.approx([numpy.log(2**39 / (2**40 - 1)), numpy.log(2**38 / (2**40 - 1))])
+
+
+def test_log_probabilities_are_had_of_a_full_context(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    with OnnxRuntimeBackend(lambda: library).load(ExperimentPlan.of(config_of(folders))) as model:
+        found = model.token_log_probs([39] * N_CONTEXT)
+        assert model.token_log_probs([39]) == []
+    # The last token is read by nobody.
+    assert library.appended == [[[39] * (N_CONTEXT - 1)]]
+    assert found == pytest.approx([numpy.log(2**39 / (2**40 - 1))] * (N_CONTEXT - 1))
+
+
+@pytest.mark.parametrize(("is_pruned", "n_prompt_scores"), [(False, 3), (True, 1)])
+def test_the_head_is_counted_as_often_as_it_runs(
+    library: FakeLibrary, folders: tuple[Path, Path], is_pruned: bool, n_prompt_scores: int
+) -> None:
+    library.is_pruned = is_pruned
+    output = RequestOutput(
+        index=0, input_tokens=3, output_tokens=4, finish_reason="length", output_digest=tokens_digest([1, 2, 3, 4])
+    )
+    with OnnxRuntimeBackend(lambda: library).load(ExperimentPlan.of(config_of(folders))) as model:
+        flops = model.flops(InferenceOutput(requests=(output,)))
+    assert flops is not None and flops.prefill is not None and flops.decode is not None
+    # A head of 16 x 40, two operations each: on the prompt's tokens, and on three of the four said.
+    assert (flops.prefill.head, flops.decode.head) == (2 * 16 * 40 * n_prompt_scores, 2 * 16 * 40 * 3)
+
+
+def test_a_pruned_head_tells_no_log_probabilities(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    library.is_pruned = True
+    with (
+        OnnxRuntimeBackend(lambda: library).load(ExperimentPlan.of(config_of(folders))) as model,
+        pytest.raises(BackendError, match="scores no token of a prompt but the last; build it without prune_lm_head"),
+    ):
+        model.token_log_probs([1, 2, 3])
 
 
 def test_it_says_what_it_is(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
