@@ -52,6 +52,9 @@ from llenergymeasure.exceptions import BackendError, ExperimentError, LLEMError,
 
 _log = logging.getLogger(__name__)
 
+# CUDA's words, those of ONNX Runtime's allocators, and those of C++.
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
@@ -116,8 +119,10 @@ class ConvertedModel(LoadedModelBase):
     def _answered(self, batch: Sequence[Request]) -> list[RequestOutput]:
         """What a batch gave; where the library refuses it, each of its requests has failed."""
         sent_s = time.monotonic()
-        n_widest = max(len(request.token_ids) for request in batch)
-        refused = [self.refusal(request, n_widest) for request in batch]
+        alone = [self.refusal(request, len(request.token_ids)) for request in batch]
+        # Those that fit by themselves; one that does not is not run, and makes none wider.
+        n_widest = max((len(r.token_ids) for r, why in zip(batch, alone, strict=True) if why is None), default=0)
+        refused = [why or self.refusal(request, n_widest) for request, why in zip(batch, alone, strict=True)]
         fine = [request for request, why in zip(batch, refused, strict=True) if why is None]
         reason, answers = None, list[Answer]()
         try:
@@ -125,7 +130,7 @@ class ConvertedModel(LoadedModelBase):
                 prompts, limits = [r.token_ids for r in fine], [r.max_output_tokens for r in fine]
                 answers = list(self.generate(prompts, limits))
         except (MemoryError, RuntimeError, ValueError, TypeError) as error:
-            if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
                 raise ExperimentError(
                     f"out of memory at batch size {len(batch)}: {first_line(error)}; lower batch_size or the token "
                     "limits"

@@ -70,7 +70,7 @@ class OnnxRuntimeBackend(ConvertedEngine):
         """The model in memory.
 
         Raises:
-            BackendError: it has fewer tokens than the checkpoint.
+            BackendError: it has fewer tokens than the checkpoint, or does not run on the CPU.
         """
         return OnnxRuntimeModel(origin, self._library())
 
@@ -96,7 +96,15 @@ class OnnxRuntimeModel(ConvertedModel):
         over = {_ENDS: first, "pad_token_id": _FILLING, "decoder": {"session_options": session}}
         config.overlay(json.dumps({"model": over}))
         config.overlay(json.dumps({"model": {_ENDS: others}}))
-        return self._library.Model(config)
+        # A folder that was built for a GPU names it, and would run where no energy is measured.
+        config.clear_providers()
+        model = self._library.Model(config)
+        if str(model.device_type).upper() != "CPU":
+            raise BackendError(
+                f"{origin.opened} runs on {model.device_type}, and this engine measures models on the CPU; build it "
+                "for the CPU (-e cpu)"
+            )
+        return model
 
     def refusal(self, request: Request, n_widest: int) -> str | None:
         """Beside unknown tokens: what the model has no room for."""
@@ -127,7 +135,8 @@ class OnnxRuntimeModel(ConvertedModel):
             tokens, time_s = generator.get_next_tokens(), time.monotonic()
             for row in sorted(alive):
                 if tokens[row] == _FILLING:
-                    raise RuntimeError(f"it took token {ids[row][-1]} for an end, which is none here")
+                    token = ids[row][-1] if ids[row] else prompts[row][-1]
+                    raise RuntimeError(f"it took token {token} for an end, which is none here")
                 ids[row].append(int(tokens[row]))
                 times_s[row].append(time_s)
                 if ids[row][-1] in ends or len(ids[row]) >= limits[row]:

@@ -134,11 +134,11 @@ def test_tokens_go_in_by_name_and_each_row_ends_at_its_own_limit(
 
 
 def test_settings_go_under_the_librarys_names(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
-    section = {"batch_size": 2, "intra_threads": 3, "inter_threads": 2, "max_batch_size": 64, "batch_type": "tokens"}
+    section = {"batch_size": 2, "intra_threads": 3, "inter_threads": 1, "max_batch_size": 64, "batch_type": "tokens"}
     decoder = {"ignore_eos": True, "min_output_tokens": 5, "do_sample": True, "temperature": 0.5, "top_p": 0.9}
     ran(library, config_of(folders, section, decoder=decoder), [([3, 4], 6)])
     (opened,) = library.opened
-    assert opened == {"device": "cpu", "compute_type": "float32", "intra_threads": 3, "inter_threads": 2}
+    assert opened == {"device": "cpu", "compute_type": "float32", "intra_threads": 3, "inter_threads": 1}
     options = library.asked[0][1]
     assert (options["max_batch_size"], options["batch_type"]) == (64, "tokens")
     # An empty list and not None, which would be the model's own end token.
@@ -161,7 +161,10 @@ def test_a_seed_takes_effect_where_tokens_were_drawn_before(library: FakeLibrary
         assert library.asked[-1][1]["sampling_topk"] == 1
         model.seed(3)
         assert len(library.opened) == 2
-    assert library.seeds == [1, 2, 3]
+        # The library takes this one as none.
+        model.seed(2**32 - 1)
+        model.seed(2**32 - 2)
+    assert library.seeds == [1, 2, 3, 0, 2**32 - 2]
 
 
 def test_a_batch_that_is_refused_fails_and_memory_that_is_out_ends_all(
@@ -170,9 +173,14 @@ def test_a_batch_that_is_refused_fails_and_memory_that_is_out_ends_all(
     library.fails = RuntimeError("No position encodings are defined for positions >= 16")
     outputs = ran(library, config_of(folders), [([1], 2), ([2], 2)])
     assert [(o.finish_reason, o.error) for o in outputs] == [("error", str(library.fails))] * 2
-    library.fails = MemoryError("std::bad_alloc")
-    with pytest.raises(ExperimentError, match="out of memory at batch size 1"):
-        ran(library, config_of(folders), [([1], 2)])
+    for fails in (
+        MemoryError("full"),
+        RuntimeError("CUDA failed with error out of memory"),
+        RuntimeError("std::bad_alloc"),
+    ):
+        library.fails = fails
+        with pytest.raises(ExperimentError, match=r"out of memory at batch size 1: .*; lower batch_size or the token"):
+            ran(library, config_of(folders), [([1], 2)])
 
 
 def test_a_token_that_the_model_has_not_fails_alone(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
@@ -209,6 +217,11 @@ def test_it_says_what_it_is(library: FakeLibrary, folders: tuple[Path, Path]) ->
         ({}, {"precision": "bf16"}, "precision: bf16 is not what CTranslate2 computes on this CPU, which has float32"),
         ({"compute_type": "int16"}, {}, "ctranslate2.compute_type: int16 is not what CTranslate2 computes"),
         ({"compute_type": "int8_float16"}, {}, "computes in fp16, and precision is fp32; set precision: fp16"),
+        (
+            {"inter_threads": 2, "max_batch_size": 4},
+            {"decoder": {"do_sample": True}},
+            "ctranslate2.inter_threads: 2: each of its threads draws the same from random_seed",
+        ),
         ({}, {"lora": {"path": "adapter"}}, "lora: the ctranslate2 engine has no adapters"),
         ({}, {"passthrough_kwargs": {"colour": 1}}, "passthrough_kwargs.colour: the ctranslate2 engine has no such"),
         ({"model_path": "nowhere"}, {}, "ctranslate2.model_path: there is no model.bin and no vocabulary.json in"),
@@ -262,6 +275,16 @@ def test_the_gpu_is_known_before(
 def test_auto_is_what_the_device_computes(folders: tuple[Path, Path], offered: tuple[str, ...], precision: str) -> None:
     engine = CTranslate2Backend(lambda: FakeLibrary(offered=offered))
     assert engine.native_precision(config_of(folders)) == precision
+
+
+@pytest.mark.parametrize(
+    ("compute_type", "precision"),
+    [("int8_float32", "fp32"), ("int16", "fp32"), ("int8_float16", "fp16"), ("int8_bfloat16", "bf16")],
+)
+def test_auto_is_what_quantised_weights_go_with(folders: tuple[Path, Path], compute_type: str, precision: str) -> None:
+    engine = CTranslate2Backend(lambda: FakeLibrary(offered=("float32", "float16", "bfloat16", compute_type)))
+    config = config_of(folders, {"compute_type": compute_type}, precision="auto")
+    assert engine.native_precision(config) == precision
 
 
 @pytest.mark.parametrize("name", ["num_beams", "repetition_penalty", "min_p", "no_repeat_ngram_size"])

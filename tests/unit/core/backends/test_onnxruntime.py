@@ -14,7 +14,7 @@ from llenergymeasure.core.backends.onnxruntime import OnnxRuntimeBackend
 from llenergymeasure.domain.inference import InferenceOutput, Request, RequestOutput, tokens_digest
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.exceptions import BackendError
+from llenergymeasure.exceptions import BackendError, ExperimentError
 
 pytestmark = pytest.mark.pytorch  # transformers reads the checkpoint's description
 
@@ -27,6 +27,12 @@ class FakeConfig:
     def __init__(self, path: str) -> None:
         self.path, self.overlaid = path, dict[str, Any]()
         self.ends = [3, 4]  # of the file
+        described = json.loads((Path(path) / "genai_config.json").read_text("utf-8"))["model"]
+        self.providers = [*described.get("providers", [])]
+
+    def clear_providers(self) -> None:
+        """Leaves the CPU."""
+        self.providers = []
 
     def overlay(self, text: str) -> None:
         """As seen: a number takes the place of what there is, a list is added."""
@@ -51,7 +57,7 @@ class FakeGenerator:
         self.library.appended.append(rows)
         pad = self.overlaid["pad_token_id"]
         self.last = [next((t for t in reversed(row) if t != pad), pad) for row in rows]
-        self.ended = [False] * len(rows)
+        self.ended = [self.library.fills_at_once] * len(rows)
 
     def generate_next_token(self) -> None:
         if self.library.fails is not None:
@@ -87,6 +93,7 @@ class FakeLibrary:
     """The module ``onnxruntime_genai``."""
 
     __version__ = "0.18.0"
+    fills_at_once = False
     Config = FakeConfig
 
     def __init__(self) -> None:
@@ -95,10 +102,12 @@ class FakeLibrary:
         self.configs: list[FakeConfig] = []
         self.fails: Exception | None = None
         self.is_pruned = False
+        self.device_type = "CPU"
 
     def Model(self, config: FakeConfig) -> Any:  # noqa: N802
         self.configs.append(config)
-        return SimpleNamespace(config=config, type="llama", device_type="CPU")
+        device = "CUDA" if config.providers else self.device_type
+        return SimpleNamespace(config=config, type="llama", device_type=device)
 
     def GeneratorParams(self, model: Any) -> FakeParameters:  # noqa: N802
         self.parameters.append(FakeParameters())
@@ -206,6 +215,9 @@ def test_each_batch_draws_from_a_seed_of_its_own_and_a_seed_begins_anew(
     ("requests", "reasons", "error"),
     [
         ([([41], 2), ([10], 2)], ["error", "length"], "token 41 of the prompt is none of the model's 40"),
+        # The first fits by itself no more than beside others, and leaves those its room: 5 + 27 are 32.
+        ([(range(40), 1), ([10], 31)], ["error", "length"], "of up to 40 tokens and 1 new ones are more than the 32"),
+        ([([10], 28), (range(1, 6), 27)], ["error", "stop"], "of up to 5 tokens and 28 new ones are more than the 32"),
         ([(range(1, 6), 28), ([10], 2)], ["error", "length"], "of up to 5 tokens and 28 new ones are more than the 32"),
     ],
 )
@@ -235,6 +247,33 @@ def test_an_answer_that_the_library_ends_by_itself_has_failed(library: FakeLibra
     assert [(o.finish_reason, o.error) for o in outputs] == [
         ("error", "it took token 39 for an end, which is none here")
     ]
+
+
+def test_one_that_ends_before_its_first_token_has_failed(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    library.fills_at_once = True
+    outputs = ran(library, config_of(folders), [([5], 3)])
+    assert [(o.finish_reason, o.error) for o in outputs] == [
+        ("error", "it took token 5 for an end, which is none here")
+    ]
+
+
+def test_a_folder_that_was_built_for_a_gpu_runs_on_the_cpu_or_not_at_all(
+    library: FakeLibrary, folders: tuple[Path, Path]
+) -> None:
+    described = {"vocab_size": N_TOKENS, "context_length": N_CONTEXT, "providers": ["cuda"]}
+    (folders[1] / "genai_config.json").write_text(json.dumps({"model": described}))
+    plan = ExperimentPlan.of(config_of(folders))
+    with OnnxRuntimeBackend(lambda: library).load(plan) as model:
+        assert model.describe().parameters["device"] == "CPU"
+    library.device_type = "CUDA"
+    with pytest.raises(BackendError, match="runs on CUDA, and this engine measures models on the CPU; build it for"):
+        OnnxRuntimeBackend(lambda: library).load(plan).__enter__()
+
+
+def test_memory_that_is_out_ends_all(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    library.fails = RuntimeError("Failed to allocate memory for requested buffer of size 8589934592")
+    with pytest.raises(ExperimentError, match=r"out of memory at batch size 1: .*; lower batch_size or the token"):
+        ran(library, config_of(folders), [([1], 2)])
 
 
 def test_a_batch_that_the_library_refuses_has_failed(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
@@ -271,7 +310,9 @@ def test_the_head_is_counted_as_often_as_it_runs(
     )
     with OnnxRuntimeBackend(lambda: library).load(ExperimentPlan.of(config_of(folders))) as model:
         flops = model.flops(InferenceOutput(requests=(output,)))
-    assert flops is not None and flops.prefill is not None and flops.decode is not None
+    assert flops is not None
+    assert flops.prefill is not None
+    assert flops.decode is not None
     # A head of 16 x 40, two operations each: on the prompt's tokens, and on three of the four said.
     assert (flops.prefill.head, flops.decode.head) == (2 * 16 * 40 * n_prompt_scores, 2 * 16 * 40 * 3)
 
