@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines.from_checkpoint import FromCheckpoint
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
-from llenergymeasure.core.backends.pytorch.preflight.files import file_problems
+from llenergymeasure.core.backends.pytorch.preflight.files import stored_file_problems
 from llenergymeasure.core.backends.pytorch.preflight.model_description import described, not_to_be_measured
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.hub import asked_if_it_answers, fetched_folder
@@ -269,9 +269,25 @@ class ConvertedEngine(EngineBase):
             )
             if description is not None:
                 found += not_to_be_measured(config.model, description, trusted=False)
-                found += file_problems(config, description)
-        no_room = conversion_problem(config.model)
+                found += self._checkpoint_problems(config, description)
+        no_room = conversion_problem(config.model) if self._converts(config) else None
         return [*found, *([] if no_room is None else [no_room]), *self.own_problems(config)]
+
+    def _converts(self, config: ExperimentConfig) -> bool:
+        """Whether the model's own weights are read, and not those of a folder in the engine's format."""
+        return self.settings(config).model_path is None
+
+    def _checkpoint_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:
+        stored = getattr(description, "quantization_config", None)
+        if stored is not None:
+            method = stored.get("quant_method") if isinstance(stored, dict) else None
+            yield (
+                f"model {config.model!r} is quantised already ({method or 'its config.json has quantization_config'}), "
+                f"and the {self.name} engine would take it for a dense one; give the dense model"
+            )
+            return
+        advice = f"; add them, or set {self.name}.model_path" if self._converts(config) else None
+        yield from stored_file_problems(config, description, self.settings(config).revision, advice)
 
     def _not_offered(self, config: ExperimentConfig) -> Iterator[str]:
         if config.lora is not None:
@@ -286,10 +302,19 @@ class ConvertedEngine(EngineBase):
             )
         elif config.model not in PACKAGED_MODELS and is_gguf(config.model):
             yield f"model {config.model!r} is a GGUF file; the {self.name} engine converts directories and hub models"
+        elif self._converts(config):
+            yield from self._adapter_beside(config, Path(config.model))
         named = self.settings(config).model_path
         missing = [] if named is None else [name for name in self.needed_files if not (named / name).is_file()]
         if missing:
             yield f"{self.name}.model_path: there is no {' and no '.join(missing)} in {named}"
+
+    def _adapter_beside(self, config: ExperimentConfig, folder: Path) -> Iterator[str]:
+        if (folder / "adapter_config.json").is_file():
+            yield (
+                f"model {config.model!r} has an adapter (adapter_config.json), and the {self.name} engine has none; "
+                "merge it into the weights, or remove that file"
+            )
 
     @contextlib.contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[ConvertedModel]:
@@ -314,12 +339,15 @@ class ConvertedEngine(EngineBase):
             gc.collect()
 
     def _origin(self, config: ExperimentConfig) -> Origin:
-        settings, source = self.settings(config), resolve_model(config.model)
+        settings, converts = self.settings(config), self._converts(config)
+        source = resolve_model(config.model) if converts else describe_source(config.model)
         checkpoint = Checkpoint(source=source, revision=settings.revision)
         description = read_description(checkpoint)
-        folder = fetched_folder(source.location, settings.revision)
         own = read_own_settings(checkpoint, description, do_sample=config.decoder.do_sample).under(config.decoder)
-        if settings.model_path is None:
+        if converts:
+            folder = fetched_folder(source.location, settings.revision)
+            for problem in self._adapter_beside(config, folder):
+                raise BackendError(problem)
             files = files_of(config.model, source, folder)
             opened = self.convert(config, folder, files, description)
         else:

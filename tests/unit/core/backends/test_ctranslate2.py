@@ -1,6 +1,7 @@
 """The CTranslate2 engine over a recorded shape of ctranslate2 4.8.5: what it is told, and what is made of its steps."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -239,6 +240,107 @@ def test_a_folder_in_its_own_format_is_not_the_model(library: FakeLibrary, folde
     config = config_of((folders[1], folders[1]))
     (problem,) = CTranslate2Backend(lambda: library).problems(config)
     assert "is in ctranslate2's own format; give it as ctranslate2.model_path" in problem
+
+
+def converting(folder: Path, **fields: Any) -> ExperimentConfig:
+    return ExperimentConfig.model_validate({"model": str(folder), "backend": "ctranslate2", **fields})
+
+
+def test_a_model_that_is_converted_needs_its_weights_and_one_beside_a_folder_needs_none(
+    library: FakeLibrary, folders: tuple[Path, Path]
+) -> None:
+    engine, drawn = CTranslate2Backend(lambda: library), {"dataset": {"random": {"input_tokens": 4}}}
+    assert engine.problems(config_of(folders, **drawn)) == []
+    (problem,) = engine.problems(converting(folders[0], **drawn))
+    assert "has no weights to read" in problem
+    assert problem.endswith("; add them, or set ctranslate2.model_path")
+
+
+def test_an_adapter_beside_the_weights_is_refused(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    (folders[0] / "adapter_config.json").write_text("{}")
+    (problem,) = CTranslate2Backend(lambda: library).problems(converting(folders[0]))
+    assert "has an adapter (adapter_config.json), and the ctranslate2 engine has none; merge it" in problem
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_checkpoint_that_is_quantised_is_refused(
+    library: FakeLibrary, folders: tuple[Path, Path], named: bool
+) -> None:
+    path = folders[0] / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": {"quant_method": "awq"}}))
+    config = config_of(folders) if named else converting(folders[0])
+    (problem,) = CTranslate2Backend(lambda: library).problems(config)
+    assert "is quantised already (awq), and the ctranslate2 engine would take it for a dense one; give the" in problem
+
+
+def in_hub_cache(folder: Path, cache: Path, revision: str, commit: str) -> None:
+    """A checkpoint of the hub's model ``owner/name``, as its library keeps one of a revision."""
+    kept = cache / "models--owner--name"
+    (kept / "refs").mkdir(parents=True, exist_ok=True)
+    (kept / "refs" / revision).write_text(commit)
+    shutil.copytree(folder, kept / "snapshots" / commit)
+
+
+@pytest.fixture
+def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The cache of the hub's library, and no way to the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def test_damage_is_looked_for_in_the_engines_own_revision(
+    library: FakeLibrary, folders: tuple[Path, Path], hub_cache: Path
+) -> None:
+    in_hub_cache(folders[0], hub_cache, "main", "a" * 40)
+    (folders[0] / "model.safetensors").write_bytes(b"cut off")
+    in_hub_cache(folders[0], hub_cache, "v1", "b" * 40)
+    engine, given = CTranslate2Backend(lambda: library), {"model": "owner/name", "backend": "ctranslate2"}
+    assert engine.problems(ExperimentConfig.model_validate(given)) == []
+    (problem,) = engine.problems(ExperimentConfig.model_validate({**given, "ctranslate2": {"revision": "v1"}}))
+    assert "no weights: " in problem
+    assert "b" * 40 in problem
+
+
+def test_no_weights_of_a_hub_model_are_fetched_beside_a_folder(
+    library: FakeLibrary, folders: tuple[Path, Path], hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: object, **__: object) -> None:
+        raise AssertionError("it was fetched")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    in_hub_cache(folders[0], hub_cache, "main", "a" * 40)
+    config = config_of((Path("owner/name"), folders[1]))
+    with CTranslate2Backend(lambda: library).load(ExperimentPlan.of(config)) as model:
+        assert model.identity().weights_digest is not None
+    with pytest.raises(BackendError, match="it was fetched"):
+        CTranslate2Backend(lambda: library).load(ExperimentPlan.of(converting(Path("owner/name")))).__enter__()
+
+
+@pytest.mark.slow  # its tokenizer is read from the GGUF file
+def test_a_packaged_model_is_not_converted_beside_a_folder(
+    library: FakeLibrary, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    library.names = [f"<{i}>" for i in range(49_152)]
+    (folders[1] / "vocabulary.json").write_text(json.dumps(library.names))
+    config = config_of((Path("smollm2-135m"), folders[1]))
+    engine = CTranslate2Backend(lambda: library)
+    assert engine.problems(config) == []
+    with engine.load(ExperimentPlan.of(config)) as model:
+        # The end of its turn, as its file says.
+        model.run([Request(index=0, token_ids=(1,), max_output_tokens=4)], Load.in_batches(1), lambda _: None)
+    assert library.asked[0][1]["end_token"] == [2]
+    assert not (tmp_path / "cache" / "llenergymeasure" / "models").exists()
+
+
+def test_an_adapter_in_a_hub_model_is_refused_when_it_is_there(
+    library: FakeLibrary, folders: tuple[Path, Path], hub_cache: Path
+) -> None:
+    (folders[0] / "adapter_config.json").write_text("{}")
+    in_hub_cache(folders[0], hub_cache, "main", "a" * 40)
+    with pytest.raises(BackendError, match=r"has an adapter .*; merge it into the weights"):
+        CTranslate2Backend(lambda: library).load(ExperimentPlan.of(converting(Path("owner/name")))).__enter__()
 
 
 @pytest.mark.parametrize(
