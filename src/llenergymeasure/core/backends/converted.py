@@ -239,6 +239,10 @@ class ConvertedEngine(EngineBase):
         """The checkpoint in the engine's own format."""
 
     @abstractmethod
+    def made_by(self, config: ExperimentConfig) -> dict[str, str]:
+        """What a conversion is known by beside the checkpoint: engine, settings, versions of all that takes part."""
+
+    @abstractmethod
     def open(self, origin: Origin) -> ConvertedModel:
         """The converted model, in memory."""
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines.ctranslate2 import CTranslate2Config
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.converted import Answer, ConvertedEngine, ConvertedModel, Origin
-from llenergymeasure.core.checkpoint.conversions import kept_conversion
+from llenergymeasure.core.checkpoint.conversions import kept_conversion, versions_of
 from llenergymeasure.core.checkpoint.identity import Files
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.inference import ModelDescription
@@ -101,8 +101,13 @@ class CTranslate2Backend(ConvertedEngine):
 
     def convert(self, config: ExperimentConfig, folder: Path, files: Files, description: Any) -> Path:
         """As the weights are stored: CTranslate2 makes another format of them on loading."""
-        how = {"engine": self.name, "ctranslate2": str(self._library().__version__)}
+        how = self.made_by(config)
         return kept_conversion(config.model, folder, files, how, lambda target: _convert(folder, target, description))
+
+    def made_by(self, config: ExperimentConfig) -> dict[str, str]:  # noqa: ARG002 - the base class's signature
+        """The converter, and transformers, which reads the checkpoint for it."""
+        version = str(self._library().__version__)
+        return {"engine": self.name, "ctranslate2": version, **versions_of("transformers", "torch")}
 
     def open(self, origin: Origin) -> "CTranslate2Model":
         """The model on its device.

@@ -1,6 +1,5 @@
 """The ONNX Runtime GenAI engine: transformers checkpoints that its own builder has made ONNX models of, on the CPU."""
 
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines.onnxruntime import OnnxRuntimeConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.converted import Answer, ConvertedEngine, ConvertedModel, Origin
-from llenergymeasure.core.checkpoint.conversions import kept_conversion
+from llenergymeasure.core.checkpoint.conversions import kept_conversion, versions_of
 from llenergymeasure.core.checkpoint.identity import Files
 from llenergymeasure.domain.inference import ModelDescription, Request
 from llenergymeasure.domain.metrics import NumberFormat
@@ -62,9 +61,14 @@ class OnnxRuntimeBackend(ConvertedEngine):
 
     def convert(self, config: ExperimentConfig, folder: Path, files: Files, description: Any) -> Path:  # noqa: ARG002
         """In fp32, or with weights as ``quantization`` says."""
+        how = self.made_by(config)
+        return kept_conversion(config.model, folder, files, how, lambda target: _build(folder, target, how["weights"]))
+
+    def made_by(self, config: ExperimentConfig) -> dict[str, str]:
+        """The builder, what it reads and writes with, and the format of the weights."""
         weights = self.settings(config).quantization or config.precision
-        how = {"engine": self.name, "onnxruntime-genai": str(self._library().__version__), "weights": weights}
-        return kept_conversion(config.model, folder, files, how, lambda target: _build(folder, target, weights))
+        own = {"engine": self.name, "onnxruntime-genai": str(self._library().__version__), "weights": weights}
+        return own | versions_of("transformers", "torch", "onnx_ir", "onnxruntime")
 
     def open(self, origin: Origin) -> "OnnxRuntimeModel":
         """The model in memory.
@@ -213,9 +217,10 @@ class OnnxRuntimeModel(ConvertedModel):
         """Versions and settings as ONNX Runtime was given them."""
         settings, decoder, section = self._origin.settings, self._origin.config.decoder, self._section
         sampling = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
+        version = versions_of("onnxruntime").get("onnxruntime", "unknown")
         return ModelDescription(
             engine="onnxruntime",
-            engine_version=f"onnxruntime-genai {self._library.__version__}, onnxruntime {_version('onnxruntime')}",
+            engine_version=f"onnxruntime-genai {self._library.__version__}, onnxruntime {version}",
             n_parameters=self.n_parameters(),
             parameters={
                 "architecture": str(self._model.type),
@@ -230,13 +235,6 @@ class OnnxRuntimeModel(ConvertedModel):
             dense_from=self.dense_from(),
             quantization=section.quantization,
         )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _n_context(origin: Origin) -> int:

@@ -1,5 +1,6 @@
 """The CTranslate2 engine over a recorded shape of ctranslate2 4.8.5: what it is told, and what is made of its steps."""
 
+import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -240,6 +241,12 @@ def test_a_folder_in_its_own_format_is_not_the_model(library: FakeLibrary, folde
     config = config_of((folders[1], folders[1]))
     (problem,) = CTranslate2Backend(lambda: library).problems(config)
     assert "is in ctranslate2's own format; give it as ctranslate2.model_path" in problem
+
+
+def test_another_transformers_makes_another_conversion(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    made_by = CTranslate2Backend(lambda: library).made_by(config_of(folders))
+    versions = {name: importlib.metadata.version(name) for name in ("transformers", "torch")}
+    assert made_by == {"engine": "ctranslate2", "ctranslate2": "4.8.5", **versions}
 
 
 def converting(folder: Path, **fields: Any) -> ExperimentConfig:

@@ -1,5 +1,6 @@
 """The ONNX Runtime engine over a recorded shape of onnxruntime-genai 0.18.0: what it is told and makes of it."""
 
+import importlib.metadata
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -335,6 +336,13 @@ def test_it_says_what_it_is(library: FakeLibrary, folders: tuple[Path, Path]) ->
     assert described.engine_version.startswith("onnxruntime-genai 0.18.0, onnxruntime ")
     assert described.devices == ()
     assert identity.weights_digest is not None
+
+
+def test_another_transformers_makes_another_conversion(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    made_by = OnnxRuntimeBackend(lambda: library).made_by(config_of(folders))
+    own = {"engine": "onnxruntime", "onnxruntime-genai": "0.18.0", "weights": "fp32"}
+    versions = {name: importlib.metadata.version(name) for name in ("transformers", "torch")}
+    assert made_by.items() >= {**own, **versions}.items()
 
 
 def test_quantised_weights_are_not_of_a_folder_that_is_named(folders: tuple[Path, Path]) -> None:
