@@ -265,7 +265,7 @@ def test_a_folder_that_was_built_for_a_gpu_runs_on_the_cpu_or_not_at_all(
     (folders[1] / "genai_config.json").write_text(json.dumps({"model": described}))
     plan = ExperimentPlan.of(config_of(folders))
     with OnnxRuntimeBackend(lambda: library).load(plan) as model:
-        assert model.describe().parameters["device"] == "CPU"
+        assert (model.describe().parameters or {})["device"] == "CPU"
     library.device_type = "CUDA"
     with pytest.raises(BackendError, match="runs on CUDA, and this engine measures models on the CPU; build it for"):
         OnnxRuntimeBackend(lambda: library).load(plan).__enter__()
