@@ -76,7 +76,11 @@ def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResul
 
 
 def described_flops(
-    description: Any, sequences: Sequence[tuple[int, int]], number_format: NumberFormat | None
+    description: Any,
+    sequences: Sequence[tuple[int, int]],
+    number_format: NumberFormat | None,
+    *,
+    scores_prompts: bool = False,
 ) -> FlopsResult | None:
     """FLOPs of a model of which only the transformers configuration is at hand, run with a cache.
 
@@ -84,6 +88,7 @@ def described_flops(
         description: the configuration.
         sequences: [n] tokens read and tokens produced of each.
         number_format: what matrices are multiplied in.
+        scores_prompts: whether the output head runs on every token of a prompt, and not on its last alone.
 
     Returns:
         As ``estimate_flops_palm`` over all sequences; None for an architecture that transformers cannot build.
@@ -95,4 +100,5 @@ def described_flops(
     result = replace(result, number_format=number_format)
     if shape is None or not sequences:
         return result
-    return with_phases(result, [cached_flops(shape, n_read, n_made) for n_read, n_made in sequences])
+    phases = [cached_flops(shape, n_read, n_made, scores_prompt=scores_prompts) for n_read, n_made in sequences]
+    return with_phases(result, phases)

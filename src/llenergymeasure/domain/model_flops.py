@@ -57,16 +57,19 @@ class PhaseFlops:
     decode: FlopsTerms
 
 
-def cached_flops(shape: ModelShape, n_input_tokens: int, n_output_tokens: int) -> PhaseFlops:
+def cached_flops(
+    shape: ModelShape, n_input_tokens: int, n_output_tokens: int, *, scores_prompt: bool = False
+) -> PhaseFlops:
     """One sequence with a key-value cache.
 
     The last token of the prompt gives the first output token, and each output token but the last, which is never
-    read, gives the next; the head runs once for each.
+    read, gives the next; the head runs once for each. With ``scores_prompt`` it runs on every token of the prompt.
     """
+    n_scored = n_input_tokens if scores_prompt else 1
     n_steps = max(n_output_tokens - 1, 0)
     n_read = n_input_tokens + n_steps
     return PhaseFlops(
-        prefill=_terms(shape, n_input_tokens, 1, lambda layer: layer.n_pairs(n_input_tokens)),
+        prefill=_terms(shape, n_input_tokens, n_scored, lambda layer: layer.n_pairs(n_input_tokens)),
         decode=_terms(shape, n_steps, n_steps, lambda layer: layer.n_pairs(n_read) - layer.n_pairs(n_input_tokens)),
     )
 

@@ -1,6 +1,8 @@
 """ONNX Runtime GenAI for real: the suite for engines, and the tokens of transformers."""
 
+import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -85,6 +87,23 @@ def test_it_is_built_once_and_can_be_named(tiny_llama: Path, caplog: pytest.LogC
         assert model.identity().weights_digest not in (None, first.identity().weights_digest)
     (problem,) = engine.problems(config_of(built))
     assert "onnxruntime.model_path" in problem
+
+
+def test_a_folder_for_a_gpu_runs_on_the_cpu_and_scores_all_tokens_of_its_prompts(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    with OnnxRuntimeBackend().load(ExperimentPlan.of(config_of(tiny_llama))) as model:
+        shutil.copytree(model._origin.opened, tmp_path / "built")
+    path = tmp_path / "built" / "genai_config.json"
+    described = json.loads(path.read_text())
+    described["model"]["decoder"]["session_options"]["provider_options"] = [{"cuda": {}}]
+    path.write_text(json.dumps(described))
+    n_context = described["model"]["context_length"]
+    config = config_of(tiny_llama, onnxruntime={"model_path": str(tmp_path / "built")})
+    with OnnxRuntimeBackend().load(ExperimentPlan.of(config)) as model:
+        assert (model.describe().parameters or {})["device"] == "CPU"
+        assert model.scores_prompts()
+        assert len(model.token_log_probs([5 + i % 300 for i in range(n_context)]) or []) == n_context - 1
 
 
 def test_int4_weights_run_and_say_so(tiny_llama: Path) -> None:

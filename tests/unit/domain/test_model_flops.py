@@ -29,6 +29,13 @@ def test_a_prompt_is_read_once_and_every_token_but_the_last_is_read_after_it() -
     assert phases.prefill.total == 8000 + 528 + 100
 
 
+def test_a_head_that_scores_prompts_runs_on_each_of_their_tokens() -> None:
+    phases = cached_flops(SHAPE, 4, 3, scores_prompt=True)
+    # 4 + 3 - 1 times: 4 for the prompt, and 2 for the first two of three tokens.
+    assert (phases.prefill.head, phases.decode.head) == (2 * 50 * 4, 2 * 50 * 2)
+    assert phases.prefill.linear == cached_flops(SHAPE, 4, 3).prefill.linear
+
+
 @pytest.mark.parametrize("n_output", [0, 1])
 def test_one_token_takes_no_decoding(n_output: int) -> None:
     nothing = FlopsTerms(linear=0, attention=0, head=0)

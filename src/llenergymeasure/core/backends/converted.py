@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines.from_checkpoint import FromCheckpoint
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
-from llenergymeasure.core.backends.pytorch.preflight.files import file_problems
+from llenergymeasure.core.backends.pytorch.preflight.files import stored_file_problems
 from llenergymeasure.core.backends.pytorch.preflight.model_description import described, not_to_be_measured
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.hub import asked_if_it_answers, fetched_folder
@@ -51,6 +51,9 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import BackendError, ExperimentError, LLEMError, first_line
 
 _log = logging.getLogger(__name__)
+
+# CUDA's words, those of ONNX Runtime's allocators, and those of C++.
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +119,10 @@ class ConvertedModel(LoadedModelBase):
     def _answered(self, batch: Sequence[Request]) -> list[RequestOutput]:
         """What a batch gave; where the library refuses it, each of its requests has failed."""
         sent_s = time.monotonic()
-        n_widest = max(len(request.token_ids) for request in batch)
-        refused = [self.refusal(request, n_widest) for request in batch]
+        alone = [self.refusal(request, len(request.token_ids)) for request in batch]
+        # Those that fit by themselves; one that does not is not run, and makes none wider.
+        n_widest = max((len(r.token_ids) for r, why in zip(batch, alone, strict=True) if why is None), default=0)
+        refused = [why or self.refusal(request, n_widest) for request, why in zip(batch, alone, strict=True)]
         fine = [request for request, why in zip(batch, refused, strict=True) if why is None]
         reason, answers = None, list[Answer]()
         try:
@@ -125,7 +130,7 @@ class ConvertedModel(LoadedModelBase):
                 prompts, limits = [r.token_ids for r in fine], [r.max_output_tokens for r in fine]
                 answers = list(self.generate(prompts, limits))
         except (MemoryError, RuntimeError, ValueError, TypeError) as error:
-            if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
                 raise ExperimentError(
                     f"out of memory at batch size {len(batch)}: {first_line(error)}; lower batch_size or the token "
                     "limits"
@@ -171,7 +176,13 @@ class ConvertedModel(LoadedModelBase):
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
         """2 N per token of the requests that ended, and what they took with a cache, by the checkpoint's shape."""
         sequences = [(r.input_tokens, r.output_tokens) for r in output.requests if r.succeeded]
-        return described_flops(self._origin.description, sequences, self.number_format())
+        return described_flops(
+            self._origin.description, sequences, self.number_format(), scores_prompts=self.scores_prompts()
+        )
+
+    def scores_prompts(self) -> bool:
+        """Whether the output head runs on every token of a prompt, and not on its last alone."""
+        return False
 
     def peak_memory_mb(self) -> float | None:
         """The process's largest resident set on a CPU; None on a GPU, whose allocator says nothing."""
@@ -228,6 +239,10 @@ class ConvertedEngine(EngineBase):
         """The checkpoint in the engine's own format."""
 
     @abstractmethod
+    def made_by(self, config: ExperimentConfig) -> dict[str, str]:
+        """What a conversion is known by beside the checkpoint: engine, settings, versions of all that takes part."""
+
+    @abstractmethod
     def open(self, origin: Origin) -> ConvertedModel:
         """The converted model, in memory."""
 
@@ -258,9 +273,25 @@ class ConvertedEngine(EngineBase):
             )
             if description is not None:
                 found += not_to_be_measured(config.model, description, trusted=False)
-                found += file_problems(config, description)
-        no_room = conversion_problem(config.model)
+                found += self._checkpoint_problems(config, description)
+        no_room = conversion_problem(config.model) if self._converts(config) else None
         return [*found, *([] if no_room is None else [no_room]), *self.own_problems(config)]
+
+    def _converts(self, config: ExperimentConfig) -> bool:
+        """Whether the model's own weights are read, and not those of a folder in the engine's format."""
+        return self.settings(config).model_path is None
+
+    def _checkpoint_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:
+        stored = getattr(description, "quantization_config", None)
+        if stored is not None:
+            method = stored.get("quant_method") if isinstance(stored, dict) else None
+            yield (
+                f"model {config.model!r} is quantised already ({method or 'its config.json has quantization_config'}), "
+                f"and the {self.name} engine would take it for a dense one; give the dense model"
+            )
+            return
+        advice = f"; add them, or set {self.name}.model_path" if self._converts(config) else None
+        yield from stored_file_problems(config, description, self.settings(config).revision, advice)
 
     def _not_offered(self, config: ExperimentConfig) -> Iterator[str]:
         if config.lora is not None:
@@ -275,10 +306,19 @@ class ConvertedEngine(EngineBase):
             )
         elif config.model not in PACKAGED_MODELS and is_gguf(config.model):
             yield f"model {config.model!r} is a GGUF file; the {self.name} engine converts directories and hub models"
+        elif self._converts(config):
+            yield from self._adapter_beside(config, Path(config.model))
         named = self.settings(config).model_path
         missing = [] if named is None else [name for name in self.needed_files if not (named / name).is_file()]
         if missing:
             yield f"{self.name}.model_path: there is no {' and no '.join(missing)} in {named}"
+
+    def _adapter_beside(self, config: ExperimentConfig, folder: Path) -> Iterator[str]:
+        if (folder / "adapter_config.json").is_file():
+            yield (
+                f"model {config.model!r} has an adapter (adapter_config.json), and the {self.name} engine has none; "
+                "merge it into the weights, or remove that file"
+            )
 
     @contextlib.contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[ConvertedModel]:
@@ -303,12 +343,15 @@ class ConvertedEngine(EngineBase):
             gc.collect()
 
     def _origin(self, config: ExperimentConfig) -> Origin:
-        settings, source = self.settings(config), resolve_model(config.model)
+        settings, converts = self.settings(config), self._converts(config)
+        source = resolve_model(config.model) if converts else describe_source(config.model)
         checkpoint = Checkpoint(source=source, revision=settings.revision)
         description = read_description(checkpoint)
-        folder = fetched_folder(source.location, settings.revision)
         own = read_own_settings(checkpoint, description, do_sample=config.decoder.do_sample).under(config.decoder)
-        if settings.model_path is None:
+        if converts:
+            folder = fetched_folder(source.location, settings.revision)
+            for problem in self._adapter_beside(config, folder):
+                raise BackendError(problem)
             files = files_of(config.model, source, folder)
             opened = self.convert(config, folder, files, description)
         else:

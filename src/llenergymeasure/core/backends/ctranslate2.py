@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines.ctranslate2 import CTranslate2Config
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.converted import Answer, ConvertedEngine, ConvertedModel, Origin
-from llenergymeasure.core.checkpoint.conversions import kept_conversion
+from llenergymeasure.core.checkpoint.conversions import kept_conversion, versions_of
 from llenergymeasure.core.checkpoint.identity import Files
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.inference import ModelDescription
@@ -24,6 +24,7 @@ _FORMATS: dict[str, NumberFormat] = {"float32": "fp32", "float16": "fp16", "bflo
 # What activations are beside quantised weights.
 _PRECISION_BESIDE = {"int8_float32": "fp32", "int8_float16": "fp16", "int8_bfloat16": "bf16", "int16": "fp32"}
 _WEIGHTS, _VOCABULARY = "model.bin", "vocabulary.json"
+_UNSEEDED = 2**32 - 1  # this seed is CTranslate2's word for none
 _GREEDY, _ALL = 1, 0  # sampling_topk of 1 takes the likeliest token, of 0 leaves none out
 
 
@@ -58,6 +59,11 @@ class CTranslate2Backend(ConvertedEngine):
         if (section.device_index or 0) >= max(n_gpus, 1):
             yield f"ctranslate2.device_index: {section.device_index}: CTranslate2 sees {n_gpus} GPUs, counted from 0"
             return
+        if config.decoder.do_sample and (section.inter_threads or 1) > 1:
+            yield (
+                f"ctranslate2.inter_threads: {section.inter_threads}: each of its threads draws the same from "
+                "random_seed, and which has which part of a batch is chance; set it to 1, or decoder.do_sample: false"
+            )
         beside = _PRECISION_BESIDE.get(section.compute_type or "", config.precision)
         if beside != config.precision:
             yield (
@@ -75,8 +81,10 @@ class CTranslate2Backend(ConvertedEngine):
             )
 
     def native_precision(self, config: ExperimentConfig) -> str:
-        """bf16 where the device computes it, else fp16 on a GPU that does, else fp32."""
+        """What ``compute_type`` goes with; else bf16 where the device computes it, fp16 on a GPU that does, or fp32."""
         device, section = self._device(config), self.settings(config)
+        if section.compute_type is not None:
+            return _PRECISION_BESIDE[section.compute_type]
         offered = self._library().get_supported_compute_types(device, section.device_index or 0)
         return next((name for name in ("bf16", "fp16") if _COMPUTE_TYPES[name] in offered), "fp32")
 
@@ -93,8 +101,13 @@ class CTranslate2Backend(ConvertedEngine):
 
     def convert(self, config: ExperimentConfig, folder: Path, files: Files, description: Any) -> Path:
         """As the weights are stored: CTranslate2 makes another format of them on loading."""
-        how = {"engine": self.name, "ctranslate2": str(self._library().__version__)}
+        how = self.made_by(config)
         return kept_conversion(config.model, folder, files, how, lambda target: _convert(folder, target, description))
+
+    def made_by(self, config: ExperimentConfig) -> dict[str, str]:  # noqa: ARG002 - the base class's signature
+        """The converter, and transformers, which reads the checkpoint for it."""
+        version = str(self._library().__version__)
+        return {"engine": self.name, "ctranslate2": version, **versions_of("transformers", "torch")}
 
     def open(self, origin: Origin) -> "CTranslate2Model":
         """The model on its device.
@@ -182,7 +195,7 @@ class CTranslate2Model(ConvertedModel):
         Each thread of CTranslate2 takes the seed when it draws for the first time and never again, so where tokens
         are drawn the model is loaded anew; a token is generated without drawing, so that the window finds it warm.
         """
-        self._library.set_random_seed(random_seed)
+        self._library.set_random_seed(random_seed % _UNSEEDED)
         if not self._drew:
             return
         self._generator = None

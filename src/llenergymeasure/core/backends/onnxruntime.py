@@ -1,6 +1,5 @@
 """The ONNX Runtime GenAI engine: transformers checkpoints that its own builder has made ONNX models of, on the CPU."""
 
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines.onnxruntime import OnnxRuntimeConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.converted import Answer, ConvertedEngine, ConvertedModel, Origin
-from llenergymeasure.core.checkpoint.conversions import kept_conversion
+from llenergymeasure.core.checkpoint.conversions import kept_conversion, versions_of
 from llenergymeasure.core.checkpoint.identity import Files
 from llenergymeasure.domain.inference import ModelDescription, Request
 from llenergymeasure.domain.metrics import NumberFormat
@@ -62,15 +61,20 @@ class OnnxRuntimeBackend(ConvertedEngine):
 
     def convert(self, config: ExperimentConfig, folder: Path, files: Files, description: Any) -> Path:  # noqa: ARG002
         """In fp32, or with weights as ``quantization`` says."""
+        how = self.made_by(config)
+        return kept_conversion(config.model, folder, files, how, lambda target: _build(folder, target, how["weights"]))
+
+    def made_by(self, config: ExperimentConfig) -> dict[str, str]:
+        """The builder, what it reads and writes with, and the format of the weights."""
         weights = self.settings(config).quantization or config.precision
-        how = {"engine": self.name, "onnxruntime-genai": str(self._library().__version__), "weights": weights}
-        return kept_conversion(config.model, folder, files, how, lambda target: _build(folder, target, weights))
+        own = {"engine": self.name, "onnxruntime-genai": str(self._library().__version__), "weights": weights}
+        return own | versions_of("transformers", "torch", "onnx_ir", "onnxruntime")
 
     def open(self, origin: Origin) -> "OnnxRuntimeModel":
         """The model in memory.
 
         Raises:
-            BackendError: it has fewer tokens than the checkpoint.
+            BackendError: it has fewer tokens than the checkpoint, or does not run on the CPU.
         """
         return OnnxRuntimeModel(origin, self._library())
 
@@ -96,7 +100,15 @@ class OnnxRuntimeModel(ConvertedModel):
         over = {_ENDS: first, "pad_token_id": _FILLING, "decoder": {"session_options": session}}
         config.overlay(json.dumps({"model": over}))
         config.overlay(json.dumps({"model": {_ENDS: others}}))
-        return self._library.Model(config)
+        # A folder that was built for a GPU names it, and would run where no energy is measured.
+        config.clear_providers()
+        model = self._library.Model(config)
+        if str(model.device_type).upper() != "CPU":
+            raise BackendError(
+                f"{origin.opened} runs on {model.device_type}, and this engine measures models on the CPU; build it "
+                "for the CPU (-e cpu)"
+            )
+        return model
 
     def refusal(self, request: Request, n_widest: int) -> str | None:
         """Beside unknown tokens: what the model has no room for."""
@@ -127,7 +139,8 @@ class OnnxRuntimeModel(ConvertedModel):
             tokens, time_s = generator.get_next_tokens(), time.monotonic()
             for row in sorted(alive):
                 if tokens[row] == _FILLING:
-                    raise RuntimeError(f"it took token {ids[row][-1]} for an end, which is none here")
+                    token = ids[row][-1] if ids[row] else prompts[row][-1]
+                    raise RuntimeError(f"it took token {token} for an end, which is none here")
                 ids[row].append(int(tokens[row]))
                 times_s[row].append(time_s)
                 if ids[row][-1] in ends or len(ids[row]) >= limits[row]:
@@ -163,12 +176,34 @@ class OnnxRuntimeModel(ConvertedModel):
         """By one pass of the model over all tokens."""
         import numpy
 
-        generator = self._generator(1, len(token_ids), 1)
+        # The last token is read by nobody, and one more than the context would be refused.
+        read, told = token_ids[:-1], token_ids[1:]
+        logits = self._logits(read) if read else []
+        if len(logits) < len(read):
+            raise BackendError(
+                f"{self._origin.opened} scores no token of a prompt but the last; build it without prune_lm_head"
+            )
+        scores = list[float]()
+        # Row by row: a copy of all of them would be as large as they are.
+        for row, token in zip(logits, told, strict=True):
+            shifted = row.astype(numpy.float64) - float(row.max())
+            scores.append(float(shifted[token] - numpy.log(numpy.exp(shifted).sum())))
+        return scores
+
+    def _logits(self, token_ids: Sequence[int]) -> Any:
+        """Logits [tokens, vocabulary] of one pass over a prompt: of each token, or of the last alone."""
+        import numpy
+
+        parameters = self._library.GeneratorParams(self._model)
+        parameters.set_search_options(batch_size=1, max_length=len(token_ids), do_sample=False)
+        generator = self._library.Generator(self._model, parameters)
         generator.append_tokens(numpy.array(list(token_ids), dtype=numpy.int32))
-        logits = numpy.asarray(generator.get_output("logits"), dtype=numpy.float64)[0, : len(token_ids) - 1]
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        scores = shifted - numpy.log(numpy.exp(shifted).sum(axis=-1, keepdims=True))
-        return [float(row[token]) for row, token in zip(scores, token_ids[1:], strict=True)]
+        return numpy.asarray(generator.get_output("logits"))[0]
+
+    def scores_prompts(self) -> bool:
+        """As seen in a pass over two tokens: models are built either way."""
+        prompt = [0, 0]
+        return len(self._logits(prompt)) == len(prompt)
 
     def number_format(self) -> NumberFormat | None:
         """fp32; None where weights are quantised and multiplied as integers, and for a folder that may hold such."""
@@ -182,9 +217,10 @@ class OnnxRuntimeModel(ConvertedModel):
         """Versions and settings as ONNX Runtime was given them."""
         settings, decoder, section = self._origin.settings, self._origin.config.decoder, self._section
         sampling = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
+        version = versions_of("onnxruntime").get("onnxruntime", "unknown")
         return ModelDescription(
             engine="onnxruntime",
-            engine_version=f"onnxruntime-genai {self._library.__version__}, onnxruntime {_version('onnxruntime')}",
+            engine_version=f"onnxruntime-genai {self._library.__version__}, onnxruntime {version}",
             n_parameters=self.n_parameters(),
             parameters={
                 "architecture": str(self._model.type),
@@ -199,13 +235,6 @@ class OnnxRuntimeModel(ConvertedModel):
             dense_from=self.dense_from(),
             quantization=section.quantization,
         )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _n_context(origin: Origin) -> int:

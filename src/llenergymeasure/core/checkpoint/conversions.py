@@ -1,6 +1,9 @@
 """Models in an engine's own format, made from a checkpoint once and kept."""
 
+import contextlib
+import errno
 import hashlib
+import importlib.metadata
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -17,6 +20,9 @@ _log = logging.getLogger(__name__)
 # What a conversion reads beside weights.
 _DESCRIPTIONS = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 _INSIDE = "model"
+# As long as workers wait for each other: a large model takes more than minutes, and one that dies frees its lock.
+_PATIENCE_S = 7200.0
+_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 def kept_conversion(
@@ -25,6 +31,7 @@ def kept_conversion(
     files: Mapping[str, Path],
     how: Mapping[str, str],
     make: Callable[[Path], None],
+    patience_s: float = _PATIENCE_S,
 ) -> Path:
     """The folder of a model in an engine's own format, made where there is none.
 
@@ -37,6 +44,7 @@ def kept_conversion(
         files: the weights that it is made from, by name.
         how: what converts it: engine, versions, settings; ``engine`` must be among them.
         make: fills a folder that does not exist yet.
+        patience_s: how long to wait for another process that is making it.
 
     Raises:
         BackendError: it cannot be made.
@@ -44,13 +52,24 @@ def kept_conversion(
     engine, root = how["engine"], _cache_dir()
     try:
         target = root / f"{engine}-{_key(folder, files, how)}"
-        return kept_folder(target, lambda partial: _made(name, engine, partial / _INSIDE, make)) / _INSIDE
+        kept = kept_folder(target, lambda partial: _made(name, engine, partial / _INSIDE, make), patience_s)
+        return kept / _INSIDE
     except TimeoutError as error:
-        raise BackendError(f"model {name!r}: {error}; end that process, or remove {root}") from None
+        raise BackendError(f"model {name!r}: {error}; wait for it, or end that process") from None
     except OSError as error:
-        raise BackendError(f"model {name!r} could not be converted into {root}: {error}") from error
+        advice = "; set XDG_CACHE_HOME" if error.errno in _NO_PLACE else ""
+        raise BackendError(f"model {name!r} could not be converted into {root}: {error}{advice}") from error
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
         raise BackendError(f"model {name!r} could not be converted for {engine}: {first_line(error)}") from error
+
+
+def versions_of(*distributions: str) -> dict[str, str]:
+    """Installed versions of what takes part in a conversion; one that is not installed is left out."""
+    found = dict[str, str]()
+    for name in distributions:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _made(name: str, engine: str, target: Path, make: Callable[[Path], None]) -> None:

@@ -45,37 +45,38 @@ def whole_folder(target: Path) -> Path | None:
     return next((place for place in places if folder_damage(place) is None), None)
 
 
-def kept_folder(target: Path, make: Callable[[Path], None]) -> Path:
+def kept_folder(target: Path, make: Callable[[Path], None], patience_s: float = _PATIENCE_S) -> Path:
     """The folder, made where there is none or where it is damaged.
 
     Args:
         target: where it is kept. A damaged one that cannot be replaced is made in the temporary directory instead.
         make: fills a new folder.
+        patience_s: how long to wait for another process that is making it.
 
     Returns:
         Where it is.
 
     Raises:
-        TimeoutError: another process has been making it for ten minutes.
+        TimeoutError: another process has been making it all that time.
         OSError: it cannot be written.
     """
     found = whole_folder(target)
     if found is not None:
         return found
     try:
-        return _made(target, make)
+        return _made(target, make, patience_s)
     except OSError as error:
         if isinstance(error, TimeoutError) or not target.exists():
             raise
         beside = _beside(target)
         _log.warning("%s cannot be replaced (%s); it is made in %s instead", target, error, beside.parent)
         _claim(beside.parent)
-        return _made(beside, make)
+        return _made(beside, make, patience_s)
 
 
-def _made(target: Path, make: Callable[[Path], None]) -> Path:
+def _made(target: Path, make: Callable[[Path], None], patience_s: float) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target):
+    with _alone(target, patience_s):
         problem = folder_damage(target)
         if problem is None:  # another process has made it meanwhile
             return target
@@ -137,16 +138,16 @@ def _wrong_inside(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def _alone(target: Path, patience_s: float) -> Iterator[None]:
     """Nobody else makes it meanwhile; where nothing can be locked, several may."""
     lock = target.with_name(f".{target.name}.lock")
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(locked(lock, _WORTH_A_WORD_S))
         if held is False:
             _log.info("waiting for another process to make %s", target.name)
-            held = stack.enter_context(locked(lock, _PATIENCE_S))
+            held = stack.enter_context(locked(lock, patience_s))
         if held is False:
-            raise TimeoutError(f"another process has been making it for {_PATIENCE_S / 60:.0f} minutes")
+            raise TimeoutError(f"another process has been making it for {patience_s / 60:.0f} minutes")
         yield
 
 

@@ -1,6 +1,8 @@
 """The CTranslate2 engine over a recorded shape of ctranslate2 4.8.5: what it is told, and what is made of its steps."""
 
+import importlib.metadata
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,11 +136,11 @@ def test_tokens_go_in_by_name_and_each_row_ends_at_its_own_limit(
 
 
 def test_settings_go_under_the_librarys_names(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
-    section = {"batch_size": 2, "intra_threads": 3, "inter_threads": 2, "max_batch_size": 64, "batch_type": "tokens"}
+    section = {"batch_size": 2, "intra_threads": 3, "inter_threads": 1, "max_batch_size": 64, "batch_type": "tokens"}
     decoder = {"ignore_eos": True, "min_output_tokens": 5, "do_sample": True, "temperature": 0.5, "top_p": 0.9}
     ran(library, config_of(folders, section, decoder=decoder), [([3, 4], 6)])
     (opened,) = library.opened
-    assert opened == {"device": "cpu", "compute_type": "float32", "intra_threads": 3, "inter_threads": 2}
+    assert opened == {"device": "cpu", "compute_type": "float32", "intra_threads": 3, "inter_threads": 1}
     options = library.asked[0][1]
     assert (options["max_batch_size"], options["batch_type"]) == (64, "tokens")
     # An empty list and not None, which would be the model's own end token.
@@ -161,7 +163,10 @@ def test_a_seed_takes_effect_where_tokens_were_drawn_before(library: FakeLibrary
         assert library.asked[-1][1]["sampling_topk"] == 1
         model.seed(3)
         assert len(library.opened) == 2
-    assert library.seeds == [1, 2, 3]
+        # The library takes this one as none.
+        model.seed(2**32 - 1)
+        model.seed(2**32 - 2)
+    assert library.seeds == [1, 2, 3, 0, 2**32 - 2]
 
 
 def test_a_batch_that_is_refused_fails_and_memory_that_is_out_ends_all(
@@ -170,9 +175,14 @@ def test_a_batch_that_is_refused_fails_and_memory_that_is_out_ends_all(
     library.fails = RuntimeError("No position encodings are defined for positions >= 16")
     outputs = ran(library, config_of(folders), [([1], 2), ([2], 2)])
     assert [(o.finish_reason, o.error) for o in outputs] == [("error", str(library.fails))] * 2
-    library.fails = MemoryError("std::bad_alloc")
-    with pytest.raises(ExperimentError, match="out of memory at batch size 1"):
-        ran(library, config_of(folders), [([1], 2)])
+    for fails in (
+        MemoryError("full"),
+        RuntimeError("CUDA failed with error out of memory"),
+        RuntimeError("std::bad_alloc"),
+    ):
+        library.fails = fails
+        with pytest.raises(ExperimentError, match=r"out of memory at batch size 1: .*; lower batch_size or the token"):
+            ran(library, config_of(folders), [([1], 2)])
 
 
 def test_a_token_that_the_model_has_not_fails_alone(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
@@ -209,6 +219,11 @@ def test_it_says_what_it_is(library: FakeLibrary, folders: tuple[Path, Path]) ->
         ({}, {"precision": "bf16"}, "precision: bf16 is not what CTranslate2 computes on this CPU, which has float32"),
         ({"compute_type": "int16"}, {}, "ctranslate2.compute_type: int16 is not what CTranslate2 computes"),
         ({"compute_type": "int8_float16"}, {}, "computes in fp16, and precision is fp32; set precision: fp16"),
+        (
+            {"inter_threads": 2, "max_batch_size": 4},
+            {"decoder": {"do_sample": True}},
+            "ctranslate2.inter_threads: 2: each of its threads draws the same from random_seed",
+        ),
         ({}, {"lora": {"path": "adapter"}}, "lora: the ctranslate2 engine has no adapters"),
         ({}, {"passthrough_kwargs": {"colour": 1}}, "passthrough_kwargs.colour: the ctranslate2 engine has no such"),
         ({"model_path": "nowhere"}, {}, "ctranslate2.model_path: there is no model.bin and no vocabulary.json in"),
@@ -226,6 +241,113 @@ def test_a_folder_in_its_own_format_is_not_the_model(library: FakeLibrary, folde
     config = config_of((folders[1], folders[1]))
     (problem,) = CTranslate2Backend(lambda: library).problems(config)
     assert "is in ctranslate2's own format; give it as ctranslate2.model_path" in problem
+
+
+def test_another_transformers_makes_another_conversion(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    made_by = CTranslate2Backend(lambda: library).made_by(config_of(folders))
+    versions = {name: importlib.metadata.version(name) for name in ("transformers", "torch")}
+    assert made_by == {"engine": "ctranslate2", "ctranslate2": "4.8.5", **versions}
+
+
+def converting(folder: Path, **fields: Any) -> ExperimentConfig:
+    return ExperimentConfig.model_validate({"model": str(folder), "backend": "ctranslate2", **fields})
+
+
+def test_a_model_that_is_converted_needs_its_weights_and_one_beside_a_folder_needs_none(
+    library: FakeLibrary, folders: tuple[Path, Path]
+) -> None:
+    engine, drawn = CTranslate2Backend(lambda: library), {"dataset": {"random": {"input_tokens": 4}}}
+    assert engine.problems(config_of(folders, **drawn)) == []
+    (problem,) = engine.problems(converting(folders[0], **drawn))
+    assert "has no weights to read" in problem
+    assert problem.endswith("; add them, or set ctranslate2.model_path")
+
+
+def test_an_adapter_beside_the_weights_is_refused(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    (folders[0] / "adapter_config.json").write_text("{}")
+    (problem,) = CTranslate2Backend(lambda: library).problems(converting(folders[0]))
+    assert "has an adapter (adapter_config.json), and the ctranslate2 engine has none; merge it" in problem
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_checkpoint_that_is_quantised_is_refused(
+    library: FakeLibrary, folders: tuple[Path, Path], named: bool
+) -> None:
+    path = folders[0] / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": {"quant_method": "awq"}}))
+    config = config_of(folders) if named else converting(folders[0])
+    (problem,) = CTranslate2Backend(lambda: library).problems(config)
+    assert "is quantised already (awq), and the ctranslate2 engine would take it for a dense one; give the" in problem
+
+
+def in_hub_cache(folder: Path, cache: Path, revision: str, commit: str) -> None:
+    """A checkpoint of the hub's model ``owner/name``, as its library keeps one of a revision."""
+    kept = cache / "models--owner--name"
+    (kept / "refs").mkdir(parents=True, exist_ok=True)
+    (kept / "refs" / revision).write_text(commit)
+    shutil.copytree(folder, kept / "snapshots" / commit)
+
+
+@pytest.fixture
+def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The cache of the hub's library, and no way to the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def test_damage_is_looked_for_in_the_engines_own_revision(
+    library: FakeLibrary, folders: tuple[Path, Path], hub_cache: Path
+) -> None:
+    in_hub_cache(folders[0], hub_cache, "main", "a" * 40)
+    (folders[0] / "model.safetensors").write_bytes(b"cut off")
+    in_hub_cache(folders[0], hub_cache, "v1", "b" * 40)
+    engine, given = CTranslate2Backend(lambda: library), {"model": "owner/name", "backend": "ctranslate2"}
+    assert engine.problems(ExperimentConfig.model_validate(given)) == []
+    (problem,) = engine.problems(ExperimentConfig.model_validate({**given, "ctranslate2": {"revision": "v1"}}))
+    assert "no weights: " in problem
+    assert "b" * 40 in problem
+
+
+def test_no_weights_of_a_hub_model_are_fetched_beside_a_folder(
+    library: FakeLibrary, folders: tuple[Path, Path], hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: object, **__: object) -> None:
+        raise AssertionError("it was fetched")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    in_hub_cache(folders[0], hub_cache, "main", "a" * 40)
+    config = config_of((Path("owner/name"), folders[1]))
+    with CTranslate2Backend(lambda: library).load(ExperimentPlan.of(config)) as model:
+        assert model.identity().weights_digest is not None
+    with pytest.raises(BackendError, match="it was fetched"):
+        CTranslate2Backend(lambda: library).load(ExperimentPlan.of(converting(Path("owner/name")))).__enter__()
+
+
+@pytest.mark.slow  # its tokenizer is read from the GGUF file
+def test_a_packaged_model_is_not_converted_beside_a_folder(
+    library: FakeLibrary, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    library.names = [f"<{i}>" for i in range(49_152)]
+    (folders[1] / "vocabulary.json").write_text(json.dumps(library.names))
+    config = config_of((Path("smollm2-135m"), folders[1]))
+    engine = CTranslate2Backend(lambda: library)
+    assert engine.problems(config) == []
+    with engine.load(ExperimentPlan.of(config)) as model:
+        # The end of its turn, as its file says.
+        model.run([Request(index=0, token_ids=(1,), max_output_tokens=4)], Load.in_batches(1), lambda _: None)
+    assert library.asked[0][1]["end_token"] == [2]
+    assert not (tmp_path / "cache" / "llenergymeasure" / "models").exists()
+
+
+def test_an_adapter_in_a_hub_model_is_refused_when_it_is_there(
+    library: FakeLibrary, folders: tuple[Path, Path], hub_cache: Path
+) -> None:
+    (folders[0] / "adapter_config.json").write_text("{}")
+    in_hub_cache(folders[0], hub_cache, "main", "a" * 40)
+    with pytest.raises(BackendError, match=r"has an adapter .*; merge it into the weights"):
+        CTranslate2Backend(lambda: library).load(ExperimentPlan.of(converting(Path("owner/name")))).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -262,6 +384,16 @@ def test_the_gpu_is_known_before(
 def test_auto_is_what_the_device_computes(folders: tuple[Path, Path], offered: tuple[str, ...], precision: str) -> None:
     engine = CTranslate2Backend(lambda: FakeLibrary(offered=offered))
     assert engine.native_precision(config_of(folders)) == precision
+
+
+@pytest.mark.parametrize(
+    ("compute_type", "precision"),
+    [("int8_float32", "fp32"), ("int16", "fp32"), ("int8_float16", "fp16"), ("int8_bfloat16", "bf16")],
+)
+def test_auto_is_what_quantised_weights_go_with(folders: tuple[Path, Path], compute_type: str, precision: str) -> None:
+    engine = CTranslate2Backend(lambda: FakeLibrary(offered=("float32", "float16", "bfloat16", compute_type)))
+    config = config_of(folders, {"compute_type": compute_type}, precision="auto")
+    assert engine.native_precision(config) == precision
 
 
 @pytest.mark.parametrize("name", ["num_beams", "repetition_penalty", "min_p", "no_repeat_ngram_size"])

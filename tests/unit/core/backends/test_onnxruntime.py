@@ -1,5 +1,6 @@
 """The ONNX Runtime engine over a recorded shape of onnxruntime-genai 0.18.0: what it is told and makes of it."""
 
+import importlib.metadata
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.onnxruntime import OnnxRuntimeBackend
-from llenergymeasure.domain.inference import Request, RequestOutput
+from llenergymeasure.domain.inference import InferenceOutput, Request, RequestOutput, tokens_digest
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.exceptions import BackendError
+from llenergymeasure.exceptions import BackendError, ExperimentError
 
 pytestmark = pytest.mark.pytorch  # transformers reads the checkpoint's description
 
@@ -27,6 +28,12 @@ class FakeConfig:
     def __init__(self, path: str) -> None:
         self.path, self.overlaid = path, dict[str, Any]()
         self.ends = [3, 4]  # of the file
+        described = json.loads((Path(path) / "genai_config.json").read_text("utf-8"))["model"]
+        self.providers = [*described.get("providers", [])]
+
+    def clear_providers(self) -> None:
+        """Leaves the CPU."""
+        self.providers = []
 
     def overlay(self, text: str) -> None:
         """As seen: a number takes the place of what there is, a list is added."""
@@ -44,13 +51,14 @@ class FakeGenerator:
         self.ends = model.config.ends
 
     def append_tokens(self, tokens: Any) -> None:
+        assert tokens.shape[-1] <= self.options["max_length"]
         assert tokens.dtype == numpy.int32
         assert tokens.ndim == (2 if self.options["batch_size"] > 1 else 1)
         rows = numpy.atleast_2d(tokens).tolist()
         self.library.appended.append(rows)
         pad = self.overlaid["pad_token_id"]
         self.last = [next((t for t in reversed(row) if t != pad), pad) for row in rows]
-        self.ended = [False] * len(rows)
+        self.ended = [self.library.fills_at_once] * len(rows)
 
     def generate_next_token(self) -> None:
         if self.library.fails is not None:
@@ -68,7 +76,7 @@ class FakeGenerator:
     def get_output(self, name: str) -> Any:
         """Logits [1, tokens, vocabulary] that double the odds from each token to the next."""
         assert name == "logits"
-        n = len(self.library.appended[-1][0])
+        n = 1 if self.library.is_pruned else len(self.library.appended[-1][0])
         return numpy.tile(numpy.arange(N_TOKENS, dtype=numpy.float32) * numpy.log(2), (1, n, 1))
 
 
@@ -86,6 +94,7 @@ class FakeLibrary:
     """The module ``onnxruntime_genai``."""
 
     __version__ = "0.18.0"
+    fills_at_once = False
     Config = FakeConfig
 
     def __init__(self) -> None:
@@ -93,16 +102,22 @@ class FakeLibrary:
         self.parameters: list[FakeParameters] = []
         self.configs: list[FakeConfig] = []
         self.fails: Exception | None = None
+        self.is_pruned = False
+        self.device_type = "CPU"
 
     def Model(self, config: FakeConfig) -> Any:  # noqa: N802
         self.configs.append(config)
-        return SimpleNamespace(config=config, type="llama", device_type="CPU")
+        device = "CUDA" if config.providers else self.device_type
+        return SimpleNamespace(config=config, type="llama", device_type=device)
 
     def GeneratorParams(self, model: Any) -> FakeParameters:  # noqa: N802
         self.parameters.append(FakeParameters())
         return self.parameters[-1]
 
     def Generator(self, model: Any, parameters: FakeParameters) -> FakeGenerator:  # noqa: N802
+        n_tokens = parameters.options["max_length"]
+        if n_tokens > N_CONTEXT:
+            raise RuntimeError(f"max_length ({n_tokens}) cannot be greater than model context_length ({N_CONTEXT})")
         return FakeGenerator(self, model, parameters)
 
 
@@ -201,6 +216,9 @@ def test_each_batch_draws_from_a_seed_of_its_own_and_a_seed_begins_anew(
     ("requests", "reasons", "error"),
     [
         ([([41], 2), ([10], 2)], ["error", "length"], "token 41 of the prompt is none of the model's 40"),
+        # The first fits by itself no more than beside others, and leaves those its room: 5 + 27 are 32.
+        ([(range(40), 1), ([10], 31)], ["error", "length"], "of up to 40 tokens and 1 new ones are more than the 32"),
+        ([([10], 28), (range(1, 6), 27)], ["error", "stop"], "of up to 5 tokens and 28 new ones are more than the 32"),
         ([(range(1, 6), 28), ([10], 2)], ["error", "length"], "of up to 5 tokens and 28 new ones are more than the 32"),
     ],
 )
@@ -232,6 +250,33 @@ def test_an_answer_that_the_library_ends_by_itself_has_failed(library: FakeLibra
     ]
 
 
+def test_one_that_ends_before_its_first_token_has_failed(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    library.fills_at_once = True
+    outputs = ran(library, config_of(folders), [([5], 3)])
+    assert [(o.finish_reason, o.error) for o in outputs] == [
+        ("error", "it took token 5 for an end, which is none here")
+    ]
+
+
+def test_a_folder_that_was_built_for_a_gpu_runs_on_the_cpu_or_not_at_all(
+    library: FakeLibrary, folders: tuple[Path, Path]
+) -> None:
+    described = {"vocab_size": N_TOKENS, "context_length": N_CONTEXT, "providers": ["cuda"]}
+    (folders[1] / "genai_config.json").write_text(json.dumps({"model": described}))
+    plan = ExperimentPlan.of(config_of(folders))
+    with OnnxRuntimeBackend(lambda: library).load(plan) as model:
+        assert (model.describe().parameters or {})["device"] == "CPU"
+    library.device_type = "CUDA"
+    with pytest.raises(BackendError, match="runs on CUDA, and this engine measures models on the CPU; build it for"):
+        OnnxRuntimeBackend(lambda: library).load(plan).__enter__()
+
+
+def test_memory_that_is_out_ends_all(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    library.fails = RuntimeError("Failed to allocate memory for requested buffer of size 8589934592")
+    with pytest.raises(ExperimentError, match=r"out of memory at batch size 1: .*; lower batch_size or the token"):
+        ran(library, config_of(folders), [([1], 2)])
+
+
 def test_a_batch_that_the_library_refuses_has_failed(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
     library.fails = RuntimeError("no kernel")
     outputs = ran(library, config_of(folders), [([1], 2), ([2], 2)])
@@ -247,6 +292,41 @@ def test_log_probabilities_are_of_each_token_after_those_before(
     assert found == pytest.approx([numpy.log(2**39 / (2**40 - 1)), numpy.log(2**38 / (2**40 - 1))])
 
 
+def test_log_probabilities_are_had_of_a_full_context(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    with OnnxRuntimeBackend(lambda: library).load(ExperimentPlan.of(config_of(folders))) as model:
+        found = model.token_log_probs([39] * N_CONTEXT)
+        assert model.token_log_probs([39]) == []
+    # The last token is read by nobody.
+    assert library.appended == [[[39] * (N_CONTEXT - 1)]]
+    assert found == pytest.approx([numpy.log(2**39 / (2**40 - 1))] * (N_CONTEXT - 1))
+
+
+@pytest.mark.parametrize(("is_pruned", "n_prompt_scores"), [(False, 3), (True, 1)])
+def test_the_head_is_counted_as_often_as_it_runs(
+    library: FakeLibrary, folders: tuple[Path, Path], is_pruned: bool, n_prompt_scores: int
+) -> None:
+    library.is_pruned = is_pruned
+    output = RequestOutput(
+        index=0, input_tokens=3, output_tokens=4, finish_reason="length", output_digest=tokens_digest([1, 2, 3, 4])
+    )
+    with OnnxRuntimeBackend(lambda: library).load(ExperimentPlan.of(config_of(folders))) as model:
+        flops = model.flops(InferenceOutput(requests=(output,)))
+    assert flops is not None
+    assert flops.prefill is not None
+    assert flops.decode is not None
+    # A head of 16 x 40, two operations each: on the prompt's tokens, and on three of the four said.
+    assert (flops.prefill.head, flops.decode.head) == (2 * 16 * 40 * n_prompt_scores, 2 * 16 * 40 * 3)
+
+
+def test_a_pruned_head_tells_no_log_probabilities(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    library.is_pruned = True
+    with (
+        OnnxRuntimeBackend(lambda: library).load(ExperimentPlan.of(config_of(folders))) as model,
+        pytest.raises(BackendError, match="scores no token of a prompt but the last; build it without prune_lm_head"),
+    ):
+        model.token_log_probs([1, 2, 3])
+
+
 def test_it_says_what_it_is(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
     with OnnxRuntimeBackend(lambda: library).load(ExperimentPlan.of(config_of(folders))) as model:
         described, identity = model.describe(), model.identity()
@@ -256,6 +336,13 @@ def test_it_says_what_it_is(library: FakeLibrary, folders: tuple[Path, Path]) ->
     assert described.engine_version.startswith("onnxruntime-genai 0.18.0, onnxruntime ")
     assert described.devices == ()
     assert identity.weights_digest is not None
+
+
+def test_another_transformers_makes_another_conversion(library: FakeLibrary, folders: tuple[Path, Path]) -> None:
+    made_by = OnnxRuntimeBackend(lambda: library).made_by(config_of(folders))
+    own = {"engine": "onnxruntime", "onnxruntime-genai": "0.18.0", "weights": "fp32"}
+    versions = {name: importlib.metadata.version(name) for name in ("transformers", "torch")}
+    assert made_by.items() >= {**own, **versions}.items()
 
 
 def test_quantised_weights_are_not_of_a_folder_that_is_named(folders: tuple[Path, Path]) -> None:

@@ -1,12 +1,14 @@
 """Conversions are made once, and again only of what has changed."""
 
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from llenergymeasure.core.checkpoint.conversions import kept_conversion
+from llenergymeasure._locks import locked
+from llenergymeasure.core.checkpoint.conversions import kept_conversion, versions_of
 from llenergymeasure.exceptions import BackendError
 
 HOW = {"engine": "toy", "toy": "1.0"}
@@ -63,7 +65,9 @@ def test_one_that_was_damaged_is_made_again(checkpoint: Path) -> None:
     ("error", "told"),
     [
         (ValueError("no such architecture\nmore"), "could not be converted for toy: no such architecture"),
-        (OSError("disk full"), "could not be converted into .*conversions: disk full"),
+        (OSError("disk full"), "could not be converted into .*conversions: disk full$"),
+        (OSError(errno.ENOSPC, "No space left"), "could not be converted into .*No space left; set XDG_CACHE_HOME$"),
+        (OSError(errno.EROFS, "Read-only"), "could not be converted into .*Read-only; set XDG_CACHE_HOME$"),
     ],
 )
 def test_what_fails_is_told_and_leaves_nothing(checkpoint: Path, error: Exception, told: str) -> None:
@@ -74,3 +78,16 @@ def test_what_fails_is_told_and_leaves_nothing(checkpoint: Path, error: Exceptio
     with pytest.raises(BackendError, match=told):
         converted(checkpoint, make=fail)
     assert (converted(checkpoint) / "model.bin").is_file()
+
+
+def test_one_that_another_process_makes_is_waited_for(checkpoint: Path) -> None:
+    made = converted(checkpoint).parent
+    (made / "model" / "model.bin").unlink()
+    files = {"model.safetensors": checkpoint / "model.safetensors"}
+    told = r"another process has been making it for 0 minutes; wait for it, or end that process$"
+    with locked(made.with_name(f".{made.name}.lock")), pytest.raises(BackendError, match=told):
+        kept_conversion("some-model", checkpoint, files, HOW, never, patience_s=0.1)
+
+
+def test_versions_are_those_that_are_installed() -> None:
+    assert versions_of("pytest", "no-such-distribution") == {"pytest": pytest.__version__}

@@ -32,20 +32,22 @@ def file_problems(config: ExperimentConfig, description: Any) -> Iterator[str]:
         config: the experiment.
         description: the model's transformers configuration.
     """
-    section = section_of(config)
-    source = describe_source(config.model)
-    if config.model in PACKAGED_MODELS or source.gguf_file is not None:
-        return
-    folder = Path(source.location, section.subfolder or "")
-    choice = _choice_of(config, description)
-    if not folder.is_dir():
-        where = _place_of(config)
-        yield from () if section.random_weights else _cached_problems(source, where, description, choice)
-        return
-    if not section.random_weights:
-        yield from _weights_problems(folder, description, choice, "; add them, or set pytorch.random_weights: true")
-    if config.dataset.random is None and not has_tokenizer(folder):
-        yield no_tokenizer(folder)
+    advice = None if section_of(config).random_weights else "; add them, or set pytorch.random_weights: true"
+    yield from _problems_of(config, description, _place_of(config), _choice_of(config, description), advice)
+
+
+def stored_file_problems(
+    config: ExperimentConfig, description: Any, revision: str | None, advice: str | None
+) -> Iterator[str]:
+    """As ``file_problems``, for an engine that takes a checkpoint as it is stored.
+
+    Args:
+        config: the experiment.
+        description: the model's transformers configuration.
+        revision: branch, tag or commit of a model of the hub; None is the main branch.
+        advice: what to do where there are no weights; None where they are not read.
+    """
+    return _problems_of(config, description, (None, revision, None), _Choice(), advice)
 
 
 def draft_file_problems(config: ExperimentConfig, description: Any) -> Iterator[str]:
@@ -91,6 +93,26 @@ def _few(names: tuple[str, ...]) -> str:
     """The first few of them, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - as many as are listed
     return ", ".join(names[:3]) + more
+
+
+def _problems_of(
+    config: ExperimentConfig,
+    description: Any,
+    place: tuple[str | None, str | None, str | None],
+    choice: "_Choice",
+    advice: str | None,
+) -> Iterator[str]:
+    source = describe_source(config.model)
+    if config.model in PACKAGED_MODELS or source.gguf_file is not None:
+        return
+    folder = Path(source.location, place[0] or "")
+    if not folder.is_dir():
+        yield from () if advice is None else _cached_problems(source, place, description, choice)
+        return
+    if advice is not None:
+        yield from _weights_problems(folder, description, choice, advice)
+    if config.dataset.random is None and not has_tokenizer(folder):
+        yield no_tokenizer(folder)
 
 
 def _choice_of(config: ExperimentConfig, description: Any) -> "_Choice":
