@@ -238,7 +238,8 @@ class LlamaCppConfig(EngineSection):
     mirostat_tau: Number | None = Field(default=None, gt=0, description="Entropy aimed at; null is 5.")
     mirostat_eta: Number | None = Field(default=None, gt=0, le=1, description="Learning rate; null is 0.1.")
 
-    # A GGUF file holds any of the three (ggml_type); see above for what `precision` means here.
+    # A GGUF file holds any of the three (ggml_type); see above for what `precision` means here. The first is what
+    # `auto` is for a quantised file: llama.cpp has its activations in fp32.
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
     # What the file holds: llama.cpp converts nothing.
     default_precision: ClassVar[str] = "auto"

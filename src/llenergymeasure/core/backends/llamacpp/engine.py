@@ -31,8 +31,6 @@ _BUILD = re.compile(r"(?:^|\| )(\w+) : ")
 # sun_path of a Unix socket has 108 bytes, the last of them zero.
 _MOST_PATH_BYTES = 107
 _SOCKET = "llama.sock"
-# In which llama.cpp has its activations, whatever the weights are.
-_ACTIVATIONS = "fp32"
 
 
 class LlamaCppBackend(EngineBase):
@@ -61,11 +59,11 @@ class LlamaCppBackend(EngineBase):
             return [str(error)]
 
     def native_precision(self, config: ExperimentConfig) -> str:
-        """What the file holds; fp32, in which llama.cpp has its activations, of a quantised one."""
+        """What the file holds; a quantised one, and one that cannot be read, goes with what ``config`` says."""
         try:
-            return read_header(file_of(config.model)).precision or _ACTIVATIONS
+            return read_header(file_of(config.model)).precision or config.precision
         except BackendError:
-            return _ACTIVATIONS
+            return config.precision
 
     def environment(self) -> dict[str, str]:
         """The build, and the instructions and devices that it was built for and found."""
