@@ -36,7 +36,7 @@ def save_tiny_gguf(folder: Path, target: Path, sampling: Mapping[str, str | int]
     _add_tokenizer(writer, tokenizer, config)
     for name, value in sampling.items():
         add = writer.add_string if isinstance(value, str) else writer.add_int32
-        add(f"general.sampling.{name}", value)  # type: ignore[operator]
+        add(f"general.sampling.{name}", value)
     for name, weights in model.state_dict().items():
         told = _name(name)
         if told is not None:

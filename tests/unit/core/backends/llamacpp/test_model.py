@@ -215,7 +215,7 @@ def test_nothing_stays_when_it_is_released() -> None:
         assert ran(model, requests(1))
     for thread in set(threading.enumerate()) - before:
         thread.join(5.0)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.pytorch
