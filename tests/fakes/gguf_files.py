@@ -1,17 +1,19 @@
 """GGUF files for tests: a tiny Llama's weights as llama.cpp has them, and a packaged model made dense."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 
-def save_tiny_gguf(folder: Path, target: Path) -> Path:
+def save_tiny_gguf(folder: Path, target: Path, sampling: Mapping[str, str | int] = {}) -> Path:
     """A GGUF file of fp32 weights, of a Llama that lies in a folder as transformers saves it.
 
     Args:
         folder: its ``config.json``, ``tokenizer.json`` and weights.
         target: the file.
+        sampling: how the file wants to be sampled, by the last words of ``general.sampling``.
     """
     import gguf
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -32,6 +34,9 @@ def save_tiny_gguf(folder: Path, target: Path) -> Path:
     writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
     writer.add_vocab_size(config.vocab_size)
     _add_tokenizer(writer, tokenizer, config)
+    for name, value in sampling.items():
+        add = writer.add_string if isinstance(value, str) else writer.add_int32
+        add(f"general.sampling.{name}", value)
     for name, weights in model.state_dict().items():
         told = _name(name)
         if told is not None:

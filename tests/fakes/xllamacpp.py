@@ -48,16 +48,20 @@ def _default(value: Any, enumerations: dict[str, Any]) -> Any:
 
 
 def fake_library(answer: Answer | None = None, *, system: str = SYSTEM) -> Any:
-    """A module whose servers stream what ``answer`` gives, by default the tokens of the prompt, backwards."""
+    """A module whose servers stream what ``answer`` gives, by default the tokens of the prompt, backwards.
+
+    ``at_work`` holds what its slot says when it is asked, one after the other; it is at rest after that.
+    """
     recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
     enumerations = {name: enum.IntEnum(name, members) for name, members in recorded["enumerations"].items()}
     library = SimpleNamespace(
         CommonParams=lambda: Shaped(recorded["CommonParams"], enumerations),
         get_system_info=lambda: system,
         bodies=[],
+        at_work=[],
         **enumerations,
     )
-    library.Server = lambda params: FakeServer(params, answer or backwards, library.bodies)
+    library.Server = lambda params: FakeServer(params, answer or backwards, library)
     return library
 
 
@@ -89,20 +93,19 @@ def last_frame(n_predicted: int, n_read: int, **more: Any) -> dict[str, Any]:
 class FakeServer:
     """Listens on the socket that its parameters name, until nobody holds it any more."""
 
-    def __init__(self, params: Any, answer: Answer, bodies: list[dict[str, Any]]) -> None:
+    def __init__(self, params: Any, answer: Answer, library: Any) -> None:
         (path,) = params.hostnames
-        self._params, self._answer, self._bodies = params, answer, bodies
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(path)
         self._listening.listen(64)
-        threading.Thread(target=_serve, args=(self._listening, params, answer, bodies), daemon=True).start()
+        threading.Thread(target=_serve, args=(self._listening, params, answer, library), daemon=True).start()
 
     def __del__(self) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
 
-def _serve(listening: socket.socket, params: Any, answer: Answer, bodies: list[dict[str, Any]]) -> None:
+def _serve(listening: socket.socket, params: Any, answer: Answer, library: Any) -> None:
     while True:
         try:
             connection, _ = listening.accept()
@@ -111,12 +114,10 @@ def _serve(listening: socket.socket, params: Any, answer: Answer, bodies: list[d
         with connection, contextlib.suppress(OSError):
             place, body = _asked(connection)
             if place == "/completion":
-                bodies.append(body)
+                library.bodies.append(body)
                 connection.sendall(b"".join(_streamed(answer(body))))
             else:
-                connection.sendall(
-                    _plain(200, _properties(params) if place == "/props" else [{"is_processing": False}])
-                )
+                connection.sendall(_plain(200, _properties(params) if place == "/props" else _slots(library)))
 
 
 def _asked(connection: socket.socket) -> tuple[str, dict[str, Any]]:
@@ -144,6 +145,10 @@ def _streamed(events: list[dict[str, Any]]) -> Iterator[bytes]:
 def _plain(status: int, content: Any) -> bytes:
     body = json.dumps(content).encode()
     return f"HTTP/1.1 {status} OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def _slots(library: Any) -> list[dict[str, Any]]:
+    return [{"is_processing": library.at_work.pop(0) if library.at_work else False}]
 
 
 def _properties(params: Any) -> dict[str, Any]:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
+from llenergymeasure.config.base import VALUE_ERROR
 from llenergymeasure.config.engines import EngineSection, registry
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
@@ -103,12 +106,8 @@ def settled(config: ExperimentConfig, engine: EngineBase | None = None, answers:
     elif config.backend == registry.AUTO:
         name, why = _chosen_engine(config, asked)
         section = registry.section_class(name) or EngineSection
-    values = config.model_dump(exclude_unset=True)
-    as_given = {}
-    if config.backend == registry.AUTO:
-        as_given["backend"] = registry.AUTO
-        others = config.section_names() - {name}
-        values = {field: value for field, value in values.items() if field not in others} | {"backend": name}
+    as_given = {"backend": registry.AUTO} if config.backend == registry.AUTO else {}
+    values = _under(config, name) if as_given else config.model_dump(exclude_unset=True)
     # The chosen engine may leave open itself what was not written.
     if _checked(values).precision == registry.AUTO:
         as_given["precision"] = registry.AUTO
@@ -123,28 +122,67 @@ def _checked(values: Mapping[str, Any]) -> ExperimentConfig:
     return ExperimentConfig.model_validate(values)
 
 
+def _under(config: ExperimentConfig, name: str) -> dict[str, Any]:
+    """The fields that were written, of an engine and without the sections of others."""
+    others = config.section_names() - {name}
+    values = config.model_dump(exclude_unset=True)
+    return {field: value for field, value in values.items() if field not in others} | {"backend": name}
+
+
 def _chosen_engine(config: ExperimentConfig, asked: AskedHere) -> tuple[str, str]:
     """The first engine that is installed, and why it is that; of those that have a section, where some do.
 
-    A GGUF file is llama.cpp's own form: other engines make it dense first.
+    A GGUF file is llama.cpp's own form: other engines make it dense first. Where it could not run the experiment, it
+    is as if it came last.
     """
     with_a_section = [name for name in config.section_names() if config.gives(name)]
     names = [name for name in engine_names() if not with_a_section or name in with_a_section]
-    suits = _OF_GGUF if is_gguf(config.model) else None
+    suits = _OF_GGUF if is_gguf(_model_in_use(config)) else None
+    why = "it is the only one with a section" if len(with_a_section) == 1 else "it is the first installed"
+    left_for_last: str | None = None
     reasons = []
     for name in sorted(names, key=lambda name: name != suits):
         try:
             problem = asked.installation_problem(name)
         except LLEMError as error:
             problem = str(error)
-        if problem is None:
-            if name == suits:
-                return name, "the model is a GGUF file"
-            return name, "it is the only one with a section" if len(
-                with_a_section
-            ) == 1 else "it is the first installed"
-        reasons.append(problem)
+        if problem is not None:
+            reasons.append(problem)
+        elif name != suits:
+            return name, why if left_for_last is None else f"{left_for_last}, and {why}"
+        elif (left_for_last := _not_of_llama_cpp(config, asked)) is None:
+            return name, "the model is a GGUF file"
+    if left_for_last is not None:
+        return _OF_GGUF, why
     among = f" with a section ({', '.join(sorted(with_a_section))})" if with_a_section else ""
     raise PreFlightError(
         f"backend: auto: no engine{among} can be run here: {'; '.join(reasons) or 'none of them is known to run'}"
     )
+
+
+def _model_in_use(config: ExperimentConfig) -> str:
+    """The model with variables put in place; as it is written where one is not set, which is told before a run."""
+    try:
+        return in_use(config).model
+    except PreFlightError:
+        return config.model
+
+
+def _not_of_llama_cpp(config: ExperimentConfig, asked: AskedHere) -> str | None:
+    """Why llama.cpp could not run an experiment with a GGUF file that another engine may; None if it could."""
+    if config.lora is not None:
+        return "llamacpp takes no lora"
+    try:
+        candidate = _checked(_under(config, _OF_GGUF))
+    except ValidationError as error:
+        return f"llamacpp does not go with the rest ({error.errors()[0]['msg'].removeprefix(VALUE_ERROR)})"
+    if candidate.precision == registry.AUTO:
+        return None
+    try:
+        held = asked.native_precision(candidate)
+    except LLEMError:
+        # What is wrong with the file or a variable is told before a run.
+        return None
+    if held == candidate.precision:
+        return None
+    return f"llamacpp converts nothing and the file holds {held}, not {candidate.precision}"

@@ -92,7 +92,7 @@ def test_a_text_with_characters_of_many_bytes_is_told_whole() -> None:
     """Faces are three tokens each, of which the server tells the last: the others are found by what they spell."""
     bias = {"logit_bias": [[token, 30.0] for token in (10813, 242, 218)]}
     fields = {"model": "smollm2-135m", "backend": "llamacpp", "llamacpp": {"n_ctx": 256, "n_threads": 1}}
-    lengths = {"max_input_tokens": 32, "max_output_tokens": 6}
+    lengths = {"precision": "fp32", "max_input_tokens": 32, "max_output_tokens": 6}
     config = ExperimentConfig.model_validate({**fields, **lengths, "passthrough_kwargs": bias})
     with LlamaCppBackend().load(ExperimentPlan.of(config)) as loaded:
         for limit, ids in ((6, ((10813, 242, 218) * 2,)), (5, ())):

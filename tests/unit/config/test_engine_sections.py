@@ -252,6 +252,20 @@ def test_values_at_the_edge_are_kept(section: Section, fields: dict[str, Any]) -
             "flash_attn_type",
             "cache_type_v: q4_0",
         ),
+        *(
+            (LlamaCppConfig, {name: value, "samplers": "top_n_sigma;top_k"}, "samplers", f"leaves {name}: {value}")
+            for name, value in (
+                ("penalty_last_n", 32),
+                ("penalty_freq", 0.5),
+                ("penalty_present", 0.5),
+                ("dry_multiplier", 0.8),
+                ("typ_p", 0.9),
+                ("xtc_probability", 0.5),
+                ("dynatemp_range", 0.5),
+                ("adaptive_target", 0.5),
+                ("min_keep", 2),
+            )
+        ),
     ],
 )
 def test_a_conflict_is_reported_at_the_later_field_and_names_the_other(
@@ -276,6 +290,9 @@ def test_a_conflict_is_reported_at_the_later_field_and_names_the_other(
         (LlamaCppConfig, {"cache_type_v": "bf16", "flash_attn_type": "disabled"}),
         (LlamaCppConfig, {"cache_type_v": "q8_0", "flash_attn_type": "enabled"}),
         (LlamaCppConfig, {"speculative_type": "draft_simple", "draft_model": "d.gguf", "draft_n_max": 8}),
+        (LlamaCppConfig, {"adaptive_target": 0.5, "min_keep": 2, "samplers": "min_p;adaptive_p"}),
+        (LlamaCppConfig, {"penalty_freq": 0.5, "dry_multiplier": 0.8, "samplers": "dry;penalties"}),
+        (LlamaCppConfig, {"penalty_freq": 0, "typ_p": 1, "samplers": "top_k"}),
     ],
 )
 def test_what_goes_together_is_accepted_and_awake(section: Section, fields: dict[str, Any]) -> None:
@@ -342,6 +359,15 @@ def test_fields_that_change_nothing_say_what_they_need(
         (TensorRTConfig(decoding_type="NGram"), {"num_beams": 2}, ["decoding_type", "decoder.num_beams"]),
         (TensorRTConfig(decoding_type="Eagle3"), {"min_output_tokens": 8}, ["Eagle3", "decoder.min_output_tokens"]),
         (LlamaCppConfig(mirostat=1), {"do_sample": True, "top_k": 5}, ["mirostat", "decoder.top_k"]),
+        *(
+            (LlamaCppConfig(samplers="typ_p;xtc"), {"do_sample": True, name: value}, [f"decoder.{name}: {value}"])
+            for name, value in (("temperature", 0.5), ("top_k", 5), ("top_p", 0.9), ("min_p", 0.1))
+        ),
+        (
+            LlamaCppConfig(samplers="top_k"),
+            {"do_sample": True, "repetition_penalty": 1.5},
+            ["add penalties, or remove decoder.repetition_penalty"],
+        ),
     ],
 )
 def test_a_clash_with_the_decoder_names_both(
@@ -360,6 +386,9 @@ def test_a_clash_with_the_decoder_names_both(
         (TensorRTConfig(decoding_type="NGram"), {"min_output_tokens": 8}),
         (TensorRTConfig(), {"num_beams": 2, "length_penalty": 0.5}),
         (LlamaCppConfig(mirostat=2), {"do_sample": True, "temperature": 0.5}),
+        (LlamaCppConfig(samplers="top_k"), {"temperature": 0.5, "top_p": 0.9, "repetition_penalty": 1.5}),
+        (LlamaCppConfig(samplers="temperature"), {"preset": "creative", "top_p": 1, "min_p": 0}),
+        (LlamaCppConfig(samplers="penalties;top_k;temperature"), {"do_sample": True, "top_k": 5, "temperature": 2}),
     ],
 )
 def test_other_decoders_go_with_the_section(section: EngineSection, decoder: dict[str, Any]) -> None:
@@ -370,6 +399,7 @@ def test_fields_of_sampling_and_of_beams_sleep_under_a_greedy_decoder() -> None:
     needs_sampling = "it needs decoder.do_sample"
     greedy = DecoderConfig()
     assert LlamaCppConfig(mirostat=2).asleep_under(greedy) == {"mirostat": needs_sampling}
+    assert LlamaCppConfig(samplers="top_k").asleep_under(greedy) == {"samplers": needs_sampling}
     assert LlamaCppConfig(penalty_present=0.5).asleep_under(greedy) == {}
     assert TensorRTConfig(top_p_decay=0.9, beam_search_diversity_rate=1).asleep_under(greedy) == {
         "top_p_decay": needs_sampling,

@@ -147,3 +147,47 @@ def test_an_engine_may_leave_open_what_was_not_written() -> None:
         assert found.config.precision == "fp16"
         assert found.config.is_settled
         assert found.as_given["precision"] == "auto"
+
+
+def test_a_file_that_a_variable_names_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, answers = config(model="${THE_MODEL}", backend="auto"), Asked("pytorch", "llamacpp")
+    monkeypatch.setenv("THE_MODEL", "/models/m.gguf")
+    found = settled(given, answers=answers)
+    assert (found.config.backend, found.config.model) == ("llamacpp", "${THE_MODEL}")
+    # Of one that is not set preflight tells, as under any engine.
+    monkeypatch.delenv("THE_MODEL")
+    assert settled(given, answers=answers).config.backend == "pytorch"
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"lora": {"path": "adapter"}}, "llamacpp takes no lora"),
+        (
+            {"precision": "bf16"},
+            "llamacpp converts nothing and the file holds fp32, not bf16",
+        ),
+        (
+            {"decoder": {"num_beams": 2}},
+            "llamacpp does not go with the rest (num_beams cannot go with backend: llamacpp, which has nothing like "
+            "it; remove it, or change the backend)",
+        ),
+    ],
+)
+def test_llama_cpp_is_not_chosen_for_what_it_would_refuse(fields: dict[str, object], why: str) -> None:
+    given = config(model="./model.gguf", backend="auto", **fields)
+    found = settled(given, answers=Asked("pytorch", "llamacpp", native="fp32"))
+    assert (found.config.backend, found.why_engine) == ("pytorch", f"{why}, and it is the first installed")
+
+
+@pytest.mark.parametrize("fields", [{"precision": "fp32"}, {"precision": "auto"}, {}])
+def test_it_is_chosen_where_its_precision_is_the_files_or_was_left_to_it(fields: dict[str, object]) -> None:
+    given = config(model="./model.gguf", backend="auto", **fields)
+    found = settled(given, answers=Asked("pytorch", "llamacpp", native="fp32"))
+    assert (found.config.backend, found.config.precision) == ("llamacpp", "fp32")
+
+
+def test_where_there_is_no_other_it_is_chosen_and_refuses_itself() -> None:
+    given = config(model="./model.gguf", backend="auto", precision="bf16")
+    found = settled(given, answers=Asked("llamacpp", native="fp32"))
+    assert (found.config.backend, found.why_engine) == ("llamacpp", "it is the first installed")

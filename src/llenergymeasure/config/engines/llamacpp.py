@@ -7,11 +7,12 @@ of ``speculative`` behind ``draft_``, ``ngram_`` or ``ngram_mod_``. Choices are 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from llenergymeasure.config.base import Flag, Integer, Number
+from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines.section import EngineSection
 
 _Quantised = Literal["q8_0", "q5_0", "q5_1", "q4_0", "q4_1", "iq4_nl"]
@@ -24,6 +25,26 @@ _SAMPLER = r"(penalties|dry|top_n_sigma|top_k|typ_p|top_p|min_p|xtc|temperature|
 _MODEL_DRAFT = "speculative_type=draft_simple|draft_eagle3|draft_mtp|draft_dflash|draft_dspark"
 _NGRAM_DRAFT = "speculative_type=ngram_simple|ngram_map_k|ngram_map_k4v"
 _MIROSTAT = "mirostat takes the place of all other samplers; remove one of them"
+
+# Members of llama.cpp's chain of samplers that read a field; where none of them is in the chain the field does nothing.
+_READ_BY: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("penalty_last_n", "penalty_freq", "penalty_present"), ("penalties",)),
+    "dry_multiplier": ("dry",),
+    "typ_p": ("typ_p",),
+    "xtc_probability": ("xtc",),
+    "dynatemp_range": ("temperature",),
+    "adaptive_target": ("adaptive_p",),
+    "min_keep": ("typ_p", "top_p", "min_p", "xtc"),
+}
+_READ_BY_OF_DECODER: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("temperature", "top_k", "top_p", "min_p")},
+    "repetition_penalty": ("penalties",),
+}
+# Values that ask for nothing, and so need no sampler.
+_NEUTRAL: Mapping[str, float] = {
+    **dict.fromkeys(("temperature", "top_p", "typ_p", "repetition_penalty"), 1),
+    **dict.fromkeys(("top_k", "min_p", "penalty_freq", "penalty_present"), 0),
+}
 
 
 class LlamaCppConfig(EngineSection):
@@ -207,7 +228,8 @@ class LlamaCppConfig(EngineSection):
     samplers: str | None = Field(
         default=None,
         pattern=rf"^{_SAMPLER}(;{_SAMPLER})*$",
-        description="Samplers in their order, such as 'top_k;temperature'; null is llama.cpp's order.",
+        description="Samplers in their order, with those of all fields set, such as 'top_k;temperature'; null is "
+        "llama.cpp's.",
     )
     backend_sampling: Flag | None = Field(default=None, description="Choose tokens on the GPU; null is off.")
     mirostat: Integer | None = Field(
@@ -216,7 +238,8 @@ class LlamaCppConfig(EngineSection):
     mirostat_tau: Number | None = Field(default=None, gt=0, description="Entropy aimed at; null is 5.")
     mirostat_eta: Number | None = Field(default=None, gt=0, le=1, description="Learning rate; null is 0.1.")
 
-    # A GGUF file holds any of the three (ggml_type); see above for what `precision` means here.
+    # A GGUF file holds any of the three (ggml_type); see above for what `precision` means here. The first is what
+    # `auto` is for a quantised file: llama.cpp has its activations in fp32.
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
     # What the file holds: llama.cpp converts nothing.
     default_precision: ClassVar[str] = "auto"
@@ -269,7 +292,8 @@ class LlamaCppConfig(EngineSection):
         "mirostat": dict.fromkeys(("top_k", "top_p", "min_p", "repetition_penalty"), _MIROSTAT)
     }
     decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
-        ("typ_p", "xtc_probability", "dynatemp_range", "adaptive_target", "mirostat", "min_keep"), ("do_sample",)
+        ("typ_p", "xtc_probability", "dynatemp_range", "adaptive_target", "mirostat", "min_keep", "samplers"),
+        ("do_sample",),
     )
     library_names: ClassVar[Mapping[str, str]] = {
         "seed": "random_seed",
@@ -323,3 +347,30 @@ class LlamaCppConfig(EngineSection):
         if flash == "disabled" and values not in (None, "f32", "f16", "bf16"):
             raise ValueError(f"flash_attn_type: disabled cannot go with cache_type_v: {values}; change one of them")
         return flash
+
+    @field_validator("samplers")
+    @classmethod
+    def _with_those_of_what_is_set(cls, samplers: str | None, info: ValidationInfo) -> str | None:
+        lacking = _unread(samplers, _READ_BY, info.data)
+        if lacking:
+            raise ValueError("; also, ".join(lacking))
+        return samplers
+
+    def clashes_with(self, decoder: DecoderConfig) -> list[tuple[str, str]]:
+        """As of any section, and what of the decoder no sampler of ``samplers`` would read."""
+        # Greedy requests have a chain of their own.
+        lacking = _unread(self.samplers, _READ_BY_OF_DECODER, vars(decoder), "decoder.") if decoder.do_sample else []
+        return [*super().clashes_with(decoder), *(("samplers", text) for text in lacking)]
+
+
+def _unread(
+    samplers: str | None, read_by: Mapping[str, tuple[str, ...]], values: Mapping[str, Any], where: str = ""
+) -> list[str]:
+    """What to say of each field that is set, and that no sampler of a chain reads; ``where`` stands before its name."""
+    chain = () if samplers is None else samplers.split(";")
+    return [
+        f"samplers: {samplers} leaves {where}{name}: {values[name]} without effect; add {' or '.join(members)}, or "
+        f"remove {where}{name}"
+        for name, members in read_by.items()
+        if chain and values.get(name) not in (None, _NEUTRAL.get(name)) and not set(members) & set(chain)
+    ]

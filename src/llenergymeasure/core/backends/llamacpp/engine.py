@@ -4,10 +4,7 @@ import contextlib
 import gc
 import logging
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from llenergymeasure.config.engines import LlamaCppConfig
@@ -18,6 +15,7 @@ from llenergymeasure.core.backends.llamacpp.file import file_of, read_header
 from llenergymeasure.core.backends.llamacpp.memory import estimate
 from llenergymeasure.core.backends.llamacpp.model import LlamaCppModel, engine_version
 from llenergymeasure.core.backends.llamacpp.parameters import common_params, section_of
+from llenergymeasure.core.backends.llamacpp.socket_place import place_of_socket
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -28,11 +26,6 @@ _log = logging.getLogger(__name__)
 # ggml's names of backends that run on GPUs, as they stand before what each was built for.
 _GPU_BUILDS = ("CUDA", "ROCm", "Vulkan", "SYCL", "Metal")
 _BUILD = re.compile(r"(?:^|\| )(\w+) : ")
-# sun_path of a Unix socket has 108 bytes, the last of them zero.
-_MOST_PATH_BYTES = 107
-_SOCKET = "llama.sock"
-# In which llama.cpp has its activations, whatever the weights are.
-_ACTIVATIONS = "fp32"
 
 
 class LlamaCppBackend(EngineBase):
@@ -61,11 +54,11 @@ class LlamaCppBackend(EngineBase):
             return [str(error)]
 
     def native_precision(self, config: ExperimentConfig) -> str:
-        """What the file holds; fp32, in which llama.cpp has its activations, of a quantised one."""
+        """What the file holds; a quantised one, and one that cannot be read, goes with what ``config`` says."""
         try:
-            return read_header(file_of(config.model)).precision or _ACTIVATIONS
+            return read_header(file_of(config.model)).precision or config.precision
         except BackendError:
-            return _ACTIVATIONS
+            return config.precision
 
     def environment(self) -> dict[str, str]:
         """The build, and the instructions and devices that it was built for and found."""
@@ -99,9 +92,9 @@ class LlamaCppBackend(EngineBase):
         config, library = plan.config, self._library()
         path = file_of(config.model)
         header = read_header(path)
-        with _private_folder() as folder:
+        with place_of_socket() as socket:
             try:
-                params = common_params(library, config, path, str(folder / _SOCKET))
+                params = common_params(library, config, path, str(socket))
                 server = library.Server(params)
                 model = LlamaCppModel(server, params, config, path, header)
             except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
@@ -115,16 +108,3 @@ class LlamaCppBackend(EngineBase):
             finally:
                 model.release()
                 gc.collect()
-
-
-@contextlib.contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder that only this user can enter, with a path that a socket can have."""
-    folder = Path(tempfile.mkdtemp(prefix="llem-"))
-    if len(str(folder / _SOCKET).encode()) > _MOST_PATH_BYTES:
-        folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="llem-", dir="/tmp"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

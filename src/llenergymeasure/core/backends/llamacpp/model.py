@@ -30,9 +30,12 @@ _FORMATS: dict[str | None, NumberFormat] = {"fp32": "fp32", "fp16": "fp16", "bf1
 _RESOLVED = (
     "n_parallel", "n_batch", "n_ubatch", "n_gpu_layers", "cont_batching", "kv_unified", "cache_prompt", "no_kv_offload",
 )  # fmt: skip
+# What is told of drawing, with the sampler that reads it.
+_DRAWING = {"temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "typical_p": "typ_p"}
 _ENUMERATED = ("cache_type_k", "cache_type_v", "flash_attn_type", "split_mode", "load_mode")
 # How long a cancelled request may keep its slot: the server looks once a second whether somebody still listens.
 _SETTLES_S = 10.0
+_LOOKS_AGAIN_S = 0.02
 
 
 class LlamaCppModel(LoadedModelBase):
@@ -48,14 +51,19 @@ class LlamaCppModel(LoadedModelBase):
         self._properties = self._way.get("/props")
         # Answered by the loop of its scheduler: one that has not begun yet could not be ended, and would be waited for.
         self._way.get("/slots")
-        self._was_cancelled = False
         self.devices: tuple[str, ...] = ()
         self._counts_peak = reset_resident_peak()
 
     def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
-        """Serve requests as the load says, at most one for each slot at a time."""
+        """Serve requests as the load says, at most one for each slot at a time.
+
+        Of requests that were cancelled llama.cpp learns a little later: until it has, it computes, and that is nobody's
+        but theirs. So one that was cancelled, whose window is closed, returns when no slot is at work any more.
+        """
         Run(self._way, self._speller, self._counts, self.capacity()).serve(requests, load, on_done)
-        self._was_cancelled = load.cancelled()
+        ends_s = time.monotonic() + _SETTLES_S
+        while load.cancelled() and time.monotonic() < ends_s and self._is_at_work():
+            time.sleep(_LOOKS_AGAIN_S)
 
     def capacity(self) -> int:
         """Its slots."""
@@ -65,12 +73,6 @@ class LlamaCppModel(LoadedModelBase):
         """Each request draws from a seed of its own, which follows from this and its index."""
         self._random_seed = random_seed
         self._counts = Counts()
-
-    def synchronize(self) -> None:
-        """Wait until no slot is at work: of a run that was cancelled llama.cpp learns a little later."""
-        ends_s = time.monotonic() + _SETTLES_S
-        while self._was_cancelled and time.monotonic() < ends_s:
-            self._was_cancelled = self._is_at_work()
 
     def _is_at_work(self) -> bool:
         try:
@@ -139,8 +141,10 @@ class LlamaCppModel(LoadedModelBase):
     def _parameters(self) -> dict[str, Any]:
         params, defaults = self._params, self._properties["default_generation_settings"]
         chosen = {**defaults["params"], **decoding(self._config)}
-        greedy = chosen["temperature"] == 0
-        shown = ("top_k", "top_p", "min_p", "typical_p")
+        # Mirostat has a temperature and nothing else of the chain.
+        chain = ("temperature",) if chosen["mirostat"] else chosen["samplers"]
+        greedy = not self._config.decoder.do_sample or ("temperature" in chain and chosen["temperature"] == 0)
+        used = () if greedy else chain
         return {
             "architecture": self._header.architecture,
             "n_ctx_slot": defaults["n_ctx"],
@@ -149,8 +153,7 @@ class LlamaCppModel(LoadedModelBase):
             **{name: getattr(params, name) for name in _RESOLVED},
             **{name: _word(getattr(params, name)) for name in _ENUMERATED},
             "do_sample": not greedy,
-            "temperature": None if greedy else chosen["temperature"],
-            **{name: None if greedy else chosen.get(name) for name in shown},
+            **{name: chosen.get(name) if member in used else None for name, member in _DRAWING.items()},
             **{name: chosen.get(name) for name in ("repeat_penalty", "repeat_last_n", "mirostat", "ignore_eos")},
             "samplers": ";".join(chosen.get("samplers") or ()),
             "speculative": section_of(self._config).speculative_type,

@@ -41,6 +41,8 @@ OF_DRAFTS = ("speculative_type", "draft_model", "draft_n_threads", "draft_cache_
 _FILE_MAY_SET = (
     "penalty_last_n", "xtc_probability", "xtc_threshold", "mirostat", "mirostat_tau", "mirostat_eta", "samplers",
 )  # fmt: skip
+# llama.cpp's order of samplers, where neither a request nor a model's file has one.
+OWN_CHAIN = ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")
 # What a request has beside what fields of ours set; passed through as they are.
 OF_REQUESTS = ("dry_sequence_breakers", "grammar", "json_schema", "logit_bias", "top_n_sigma")
 # Attributes that stand for something that a file of settings cannot say.
@@ -108,25 +110,45 @@ def request_body(config: ExperimentConfig, request: Request, random_seed: int) -
 
 def decoding(config: ExperimentConfig) -> dict[str, Any]:
     """The experiment's decoder by llama.cpp's names of what a request has; what is null is left to llama.cpp."""
-    decoder = config.decoder
-    given: Mapping[str, Any] = {
-        # llama.cpp's own temperature is 0.8, and a file may have one.
-        "temperature": decoder.temperature if decoder.do_sample else 0.0,
-        "top_k": decoder.top_k if decoder.do_sample else None,
-        "top_p": decoder.top_p if decoder.do_sample else None,
-        "min_p": decoder.min_p if decoder.do_sample else None,
-        "repeat_penalty": decoder.repetition_penalty,
-        "ignore_eos": decoder.ignore_eos,
+    decoder, section = config.decoder, section_of(config)
+    of_all = {"repeat_penalty": decoder.repetition_penalty, "ignore_eos": decoder.ignore_eos}
+    chosen: Mapping[str, Any] = {
+        "temperature": decoder.temperature,
+        "top_k": decoder.top_k,
+        "top_p": decoder.top_p,
+        "min_p": decoder.min_p,
+        # A file may have one, and it would take the place of the chain.
+        "mirostat": section.mirostat or 0,
+        "samplers": chain_of(config),
     }
-    return {name: value for name, value in given.items() if value is not None}
+    if not decoder.do_sample:
+        # llama.cpp ends every chain by drawing a token: only where one is left is that the likeliest. A temperature of
+        # 0 would not do by itself, since it counts for nothing in a chain without it, or with `dynatemp_range`.
+        chosen = {"temperature": 0.0, "top_k": 1, "mirostat": 0, "samplers": chain_of(config)}
+    return {name: value for name, value in {**of_all, **chosen}.items() if value is not None}
+
+
+def chain_of(config: ExperimentConfig) -> list[str]:
+    """The samplers of a request in their order, so that none that a file names goes before them."""
+    section = section_of(config)
+    if not config.decoder.do_sample:
+        return ["penalties", *(["dry"] if section.dry_multiplier is not None else []), "top_k"]
+    if section.samplers is not None:
+        return section.samplers.split(";")
+    # llama.cpp takes it at the end in place of drawing, and only where it is named.
+    return [*OWN_CHAIN, *(["adaptive_p"] if section.adaptive_target is not None else [])]
 
 
 def unknown_passthrough(library: Any, config: ExperimentConfig) -> list[str]:
-    """A line for each key of ``passthrough_kwargs`` that llama.cpp does not know, or whose value it does not take."""
+    """A line for each key of ``passthrough_kwargs`` that llama.cpp does not know or read, or whose value is not its."""
     params = library.CommonParams()
     known = [name for name in dir(params) if not name.startswith("_") and name not in _NESTED]
-    lines = []
+    lines, samplers = [], section_of(config).samplers
     for name, value in config.passthrough_kwargs.items():
+        if name == "top_n_sigma" and config.decoder.do_sample and name not in chain_of(config):
+            lines.append(
+                f"passthrough_kwargs.{name}: llamacpp.samplers: {samplers} has no {name}, which reads it; add it there"
+            )
         if name in OF_REQUESTS:
             continue
         if name not in known:

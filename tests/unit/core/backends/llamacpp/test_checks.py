@@ -209,6 +209,25 @@ class TestFile:
         config = ExperimentConfig.model_validate({"model": str(file), "backend": "llamacpp"})
         assert LlamaCppBackend(fake_library).native_precision(config) == "fp32"
 
+    @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+    def test_a_quantised_one_goes_with_any(self, precision: str, tmp_path: Path) -> None:
+        import gguf
+        import numpy as np
+
+        path = tmp_path / "small.gguf"
+        writer = gguf.GGUFWriter(path, "llama")
+        kind = gguf.GGMLQuantizationType.Q8_0
+        weights = gguf.quantize(np.ones((4, 32), np.float32), kind)
+        writer.add_tensor("blk.0.ffn_up.weight", weights, raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        fields = {"model": str(path), "backend": "llamacpp", "precision": precision}
+        config = ExperimentConfig.model_validate(fields)
+        assert LlamaCppBackend(fake_library).native_precision(config) == precision
+        assert not [line for line in problems(path, precision=precision) if line.startswith("precision")]
+
     @pytest.mark.parametrize(
         ("section", "fields", "words"),
         [

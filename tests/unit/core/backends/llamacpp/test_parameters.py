@@ -12,6 +12,8 @@ from llenergymeasure.domain.inference import Request
 from tests.fakes.xllamacpp import fake_library
 
 FILE = Path("model.gguf")
+# COMMON_SAMPLER_TYPE_* in common_params_sampling of llama.cpp b11549.
+IN_ORDER = ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"]
 
 
 def config_of(section: dict[str, Any] | None = None, **fields: Any) -> ExperimentConfig:
@@ -94,10 +96,10 @@ def test_a_files_own_samplers_do_not_go_before_the_users() -> None:
     # The bits of common_params_sampling_config: samplers 1, penalty_last_n 1 << 7, by b11549's header.
     library = fake_library()
     bits = library.common_params_sampling_config
-    params = told({"samplers": "top_k;temperature", "penalty_last_n": -1}, decoder={"do_sample": True})
+    params = told({"samplers": "penalties;temperature", "penalty_last_n": -1}, decoder={"do_sample": True})
     wanted = bits.COMMON_PARAMS_SAMPLING_CONFIG_SAMPLERS | bits.COMMON_PARAMS_SAMPLING_CONFIG_PENALTY_LAST_N
     assert params.sampling.user_sampling_config == wanted
-    assert (params.sampling.samplers, params.sampling.penalty_last_n) == ("top_k;temperature", -1)
+    assert (params.sampling.samplers, params.sampling.penalty_last_n) == ("penalties;temperature", -1)
 
 
 def test_drafts() -> None:
@@ -117,7 +119,7 @@ def test_drafts() -> None:
 def test_a_greedy_request_has_no_temperature_whatever_the_file_says() -> None:
     found = body(decoder={"repetition_penalty": 1.1, "ignore_eos": True})
     assert (found["temperature"], found["repeat_penalty"], found["ignore_eos"]) == (0.0, 1.1, True)
-    assert not {"top_k", "top_p", "min_p"} & set(found)
+    assert not {"top_p", "min_p"} & set(found)
     assert (found["prompt"], found["n_predict"]) == ([5, 6, 7], 9)
     assert found["stream"]
     assert found["return_tokens"]
@@ -127,6 +129,41 @@ def test_a_sampled_request_has_what_was_given() -> None:
     found = body(decoder={"do_sample": True, "temperature": 0.5, "top_k": 0})
     assert (found["temperature"], found["top_k"]) == (0.5, 0)
     assert "top_p" not in found
+
+
+@pytest.mark.parametrize(
+    ("section", "chain"),
+    [
+        ({}, ["penalties", "top_k"]),
+        ({"samplers": "top_p;temperature", "dynatemp_range": 3.0}, ["penalties", "top_k"]),
+        ({"mirostat": 1}, ["penalties", "top_k"]),
+        ({"dry_multiplier": 0.8}, ["penalties", "dry", "top_k"]),
+    ],
+)
+def test_of_a_greedy_request_one_token_is_left_whatever_the_chain(section: dict[str, Any], chain: list[str]) -> None:
+    found = body(section=section)
+    assert (found["samplers"], found["top_k"], found["mirostat"]) == (chain, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("section", "chain"),
+    [
+        ({}, IN_ORDER),
+        ({"adaptive_target": 0.5}, [*IN_ORDER, "adaptive_p"]),
+        ({"samplers": "temperature;top_k"}, ["temperature", "top_k"]),
+    ],
+)
+def test_a_sampled_request_names_its_chain(section: dict[str, Any], chain: list[str]) -> None:
+    assert body(section=section, decoder={"do_sample": True})["samplers"] == chain
+
+
+def test_mirostat_is_off_unless_it_was_asked_for() -> None:
+    sampled = {"do_sample": True}
+    assert [body(section={"mirostat": m}, decoder=sampled)["mirostat"] for m in (None, 1, 2)] == [0, 1, 2]
+
+
+def test_the_chain_is_llama_cpps_own() -> None:
+    assert ";".join(parameters.OWN_CHAIN) == fake_library().CommonParams().sampling.samplers
 
 
 def test_each_request_has_a_seed_of_its_own_and_never_llama_cpps() -> None:
@@ -142,6 +179,16 @@ def test_what_is_passed_through_is_set_or_sent() -> None:
     assert told(passthrough_kwargs=passed).check_tensors is True
     assert body(passthrough_kwargs=passed)["logit_bias"] == [[2, -1.0]]
     assert "check_tensors" not in body(passthrough_kwargs=passed)
+
+
+def test_a_width_that_no_sampler_reads_is_told() -> None:
+    passed = {"decoder": {"do_sample": True}, "passthrough_kwargs": {"top_n_sigma": 1.5}}
+    (line,) = parameters.unknown_passthrough(fake_library(), config_of({"samplers": "top_k"}, **passed))
+    assert line == (
+        "passthrough_kwargs.top_n_sigma: llamacpp.samplers: top_k has no top_n_sigma, which reads it; add it there"
+    )
+    for section in ({}, {"samplers": "top_n_sigma"}):
+        assert parameters.unknown_passthrough(fake_library(), config_of(section, **passed)) == []
 
 
 def test_what_llama_cpp_does_not_know_is_told() -> None:
