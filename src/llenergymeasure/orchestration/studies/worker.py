@@ -143,7 +143,8 @@ class StudyWorker:
         # Also of a study that is written: what its folder could not take is only here.
         if slot.slot in self._through or slot.slot in self.work.results or slot.slot in self.work.failures:
             return False
-        if not self._rule.is_needed(slot):
+        # What was found damaged since this one began is for whoever found it.
+        if slot.configuration not in self.examined or not self._rule.is_needed(slot):
             return False
         if not self.keeps:
             return True
