@@ -165,7 +165,7 @@ def work_on(path: Path, options: RunOptions | None = None, workers: Workers = 1)
         LLEMError: as ``go_on``.
         OSError: nothing can be written there.
     """
-    running = _Running()
+    running = _Running(is_shared=True)
     with noted_when_interrupted(running.word):
         _go_on(path, options or RunOptions(), running, workers=workers)
         running.sum_up()
@@ -241,13 +241,18 @@ def _refuse_another(planned: PlannedConfiguration, chosen: Settled) -> None:
 
 @dataclass
 class _Running:
-    """A study that is being run; ``shown`` is its folder as it was given, ``gpus`` those of workers to be started."""
+    """A study that is being run.
+
+    ``shown`` is its folder as it was given, ``gpus`` are those of workers to be started, ``is_shared`` says whether
+    others run it too, whatever was planned.
+    """
 
     directory: StudyDirectory | None = None
     shown: Path | None = None
     plan: StudyPlan | None = None
     work: Work | None = None
     gpus: Sequence[GpuInfo] = ()
+    is_shared: bool = False
 
     def through(
         self,
@@ -269,7 +274,8 @@ class _Running:
             if self.gpus and of_preflight:
                 self._by_a_crew(directory, plan, options, self.work)
             else:
-                StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work).run()
+                shared = self.is_shared or plan.execution.workers != 1
+                StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work, shared=shared).run()
         except OSError as error:
             # What was measured is told all the same.
             where = f": {error.filename}" if error.filename else ""

@@ -44,7 +44,8 @@ class Work:
     """What one worker did, as it goes on.
 
     ``results`` and ``failures`` are kept here where no files keep them, by their slots: of a study that is not to be
-    written, or of what its folder could not take. ``stopped`` says why it ended early.
+    written, or of what its folder could not take. ``stopped`` says why it ended early, and ``only_here`` whether that
+    is no reason for others to end.
     """
 
     n_finished: int = 0
@@ -53,6 +54,7 @@ class Work:
     failures: dict[int, ExperimentFailure] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     stopped: str | None = None
+    only_here: bool = False
 
     def trouble(self, problem: str) -> None:
         """Something could not be written where it belongs."""
