@@ -74,6 +74,15 @@ def test_a_changed_file_is_refused_with_the_difference(
     assert said in out
 
 
+def test_how_many_workers_there_are_makes_no_other_study(tmp_path: Path, plain_llem: Llem) -> None:
+    file, path = ran(tmp_path)
+    changed = {**FILE, "execution": {"cycles": 1, "order": "sequential", "workers": "per_gpu"}}
+    file.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    code, out = told(plain_llem, "run", str(file), "--resume", path, "-q")
+    assert code == 0, out
+    assert "2 experiments, 0 failed" in out
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -1,5 +1,6 @@
 """Whether a file still says what a study was planned from."""
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -11,19 +12,25 @@ from llenergymeasure.exceptions import config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.studies.planning import plan_of
+from llenergymeasure.orchestration.studies.where import where_planned
 from llenergymeasure.results.rows.settings import flat_settings, same
 
 _MOST_SHOWN = 10
+# What is compared by the runs that there are, or may be others where a study is gone on with.
+_NOT_COMPARED = ("cycles", "order", "workers")
 
 
 def refuse_another_study(plan: StudyPlan, given: StudyConfig) -> None:
     """Raise unless a study runs what its plan has.
 
     Raises:
-        ConfigError: it does not; the differences are told.
+        ConfigError: it does not; the differences are told. Or its files cannot be found where it was planned.
     """
-    with Asking() as asking:
-        chosen = [settled_before_a_run(each, asking) for each in carried_out(given)]
+    experiments = carried_out(given)
+    # Of what is left to the machine it looks into files.
+    leaves_something = not all(each.is_settled for each in experiments)
+    with where_planned(plan) if leaves_something else contextlib.nullcontext(), Asking() as asking:
+        chosen = [settled_before_a_run(each, asking) for each in experiments]
     now = plan_of(given, chosen, datetime.now(UTC))
     lines = list(_differences(plan, now))
     if not lines and now.digest == plan.digest:
@@ -52,5 +59,5 @@ def _differences(plan: StudyPlan, now: StudyPlan) -> Iterator[str]:
         yield f"order {plan.order} in the folder, {now.order} in the file"
     before_it, in_it = (each.execution.model_dump(mode="json") for each in (plan, now))
     for name, value in before_it.items():
-        if name not in ("cycles", "order") and not same(value, in_it[name]):
+        if name not in _NOT_COMPARED and not same(value, in_it[name]):
             yield f"execution.{name} {value!r} in the folder, {in_it[name]!r} in the file"

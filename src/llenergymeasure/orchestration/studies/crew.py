@@ -65,15 +65,14 @@ class Crew:
     work: Work = field(default_factory=Work)
     _running: list[_Member] = field(default_factory=list)
     _lost: list[str] = field(default_factory=list)
+    _gave_up: list[str] = field(default_factory=list)
     _is_over: bool = False
 
     def run(self) -> Work:
         """Have all of the study run; where no worker is left that does, ``work`` says why.
 
-        An interruption ends them all: each removes what it was running, and keeps what was through.
-
-        Raises:
-            OSError: a worker cannot be started.
+        Where one gives up, as on a broken GPU, or cannot be started, the others go on. An interruption ends them all:
+        each removes what it was running, and keeps what was through.
         """
         self._before = set(self._event_files())
         listed = ", ".join(f"{gpu.index} {gpu.name}" for gpu in self.gpus)
@@ -81,7 +80,11 @@ class Crew:
         with selectors.DefaultSelector() as self._selector, contextlib.ExitStack() as started:
             try:
                 for gpu in self.gpus:
-                    self._running.append(started.enter_context(self._started(gpu)))
+                    try:
+                        self._running.append(started.enter_context(self._started(gpu)))
+                    except OSError as error:
+                        self._gave_up.append(f"GPU {gpu.index}: no worker can be started: {error.strerror or error}")
+                        _log.error("%s", self._gave_up[-1])
                 while self._running and self.work.stopped is None:
                     self._pass(None)
                 self._end()
@@ -148,7 +151,11 @@ class Crew:
         self.work.n_failed += kinds.count("failed")
         if member.end is not None:
             self.work.problems += [f"{member.called}: {each}" for each in member.end.get("problems") or ()]
-            self.work.stopped = self.work.stopped or member.end.get("stopped")
+            stopped = member.end.get("stopped")
+            if stopped is not None and member.end.get("only_here"):
+                self._gave_up.append(f"{member.called}: {stopped}")
+            else:
+                self.work.stopped = self.work.stopped or stopped
         elif member.process.returncode:
             how = f"the worker on {member.called} {ending(member.process.returncode)}"
             self._lost.append(how)
@@ -166,8 +173,11 @@ class Crew:
             self._pass(left_s)
 
     def _look_at_what_is_left(self) -> None:
-        if self._lost and self.work.stopped is None and standing_of_study(self.path).state != "finished":
-            self.work.stopped = f"no worker is left: {'; '.join(self._lost)}"
+        gone = [*self._lost, *self._gave_up]
+        if gone and self.work.stopped is None and standing_of_study(self.path).state != "finished":
+            self.work.stopped = f"no worker is left: {'; '.join(gone)}"
+        else:
+            self.work.problems += self._gave_up
 
     def _event_files(self) -> list[Path]:
         return sorted((self.path / EVENTS_DIR).glob("*.jsonl"))

@@ -34,7 +34,7 @@ from llenergymeasure.orchestration.studies.gpus_each import gpus_of_workers, ref
 from llenergymeasure.orchestration.studies.outcome import StudyOutcome, summed_up
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.slot_attempt import Work
-from llenergymeasure.orchestration.studies.standing import unfinished_like
+from llenergymeasure.orchestration.studies.standing import rule_of, unfinished_like
 from llenergymeasure.orchestration.studies.where import where_planned, working_directory_of
 from llenergymeasure.orchestration.studies.worker import StudyWorker
 from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
@@ -165,7 +165,7 @@ def work_on(path: Path, options: RunOptions | None = None, workers: Workers = 1)
         LLEMError: as ``go_on``.
         OSError: nothing can be written there.
     """
-    running = _Running()
+    running = _Running(is_shared=True)
     with noted_when_interrupted(running.word):
         _go_on(path, options or RunOptions(), running, workers=workers)
         running.sum_up()
@@ -188,17 +188,12 @@ def _go_on(
     if given is not None:
         refuse_another_study(plan, given)
     workers = plan.execution.workers if workers is None else workers
-    running.gpus = gpus_of_workers(workers)
     for _, attempt, why in damaged(directory, plan, check_sums=check_sums):
         _log.warning("%s had finished and is damaged (%s); it is run again", attempt, why)
         mark_damaged(attempt, why)
-    there = [directory.found(plan, slot) for slot in plan.slots]
-    retries = plan.execution.retries
-    left = {slot.configuration for slot, found in zip(plan.slots, there, strict=True) if not found.is_through(retries)}
-    _log.info("going on with %s: %s", path, _Count.of(found.state for found in there))
-    del there
-    order = sorted(left)
-    # What is through can be shown where its files are not.
+    order = _left(directory, plan, path)
+    # What is through can be shown where its files and GPUs are not.
+    running.gpus = gpus_of_workers(workers) if order else ()
     with where_planned(plan) if order else contextlib.nullcontext():
         found = examined([lying_in(_as_given(plan, index), directory.path) for index in order], directory.path, options)
         for index, (chosen, _) in zip(order, found, strict=True):
@@ -207,6 +202,15 @@ def _go_on(
         of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}
         running.shown = path
         running.through(directory, plan, of_preflight, options)
+
+
+def _left(directory: StudyDirectory, plan: StudyPlan, path: Path) -> list[int]:
+    """The configurations of which a run is to be made still; where the study stands is told."""
+    there = [directory.found(plan, slot) for slot in plan.slots]
+    _log.info("going on with %s: %s", path, _Count.of(found.state for found in there))
+    retries, rule = plan.execution.retries, rule_of(directory, plan)
+    open_slots = (slot for slot, found in zip(plan.slots, there, strict=True) if not found.is_through(retries))
+    return sorted({slot.configuration for slot in open_slots if rule.is_needed(slot)})
 
 
 def _as_given(plan: StudyPlan, index: int) -> ExperimentConfig:
@@ -237,13 +241,18 @@ def _refuse_another(planned: PlannedConfiguration, chosen: Settled) -> None:
 
 @dataclass
 class _Running:
-    """A study that is being run; ``shown`` is its folder as it was given, ``gpus`` those of workers to be started."""
+    """A study that is being run.
+
+    ``shown`` is its folder as it was given, ``gpus`` are those of workers to be started, ``is_shared`` says whether
+    others run it too, whatever was planned.
+    """
 
     directory: StudyDirectory | None = None
     shown: Path | None = None
     plan: StudyPlan | None = None
     work: Work | None = None
     gpus: Sequence[GpuInfo] = ()
+    is_shared: bool = False
 
     def through(
         self,
@@ -265,7 +274,8 @@ class _Running:
             if self.gpus and of_preflight:
                 self._by_a_crew(directory, plan, options, self.work)
             else:
-                StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work).run()
+                shared = self.is_shared or plan.execution.workers != 1
+                StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work, shared=shared).run()
         except OSError as error:
             # What was measured is told all the same.
             where = f": {error.filename}" if error.filename else ""

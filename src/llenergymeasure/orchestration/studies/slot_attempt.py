@@ -22,7 +22,7 @@ from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.prompts_at_hand import lying_in
 from llenergymeasure.orchestration.status import add_to_log
 from llenergymeasure.orchestration.studies.claims import Claim
-from llenergymeasure.results.attempts import FAILURE_FILE
+from llenergymeasure.results.attempts import FAILURE_FILE, attempt_name, attempts_in
 from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.study.directory import BASELINE_FILE, StudyDirectory, keep_failure
 from llenergymeasure.results.study.rows import leave_row
@@ -34,13 +34,18 @@ _log = logging.getLogger(__name__)
 class SupersededError(ExperimentError):
     """Another worker took over what this one was doing."""
 
+    def __init__(self) -> None:
+        """Every one says the same."""
+        super().__init__("another worker took over while this one stood still")
+
 
 @dataclass
 class Work:
     """What one worker did, as it goes on.
 
     ``results`` and ``failures`` are kept here where no files keep them, by their slots: of a study that is not to be
-    written, or of what its folder could not take. ``stopped`` says why it ended early.
+    written, or of what its folder could not take. ``stopped`` says why it ended early, and ``only_here`` whether that
+    is no reason for others to end.
     """
 
     n_finished: int = 0
@@ -49,6 +54,7 @@ class Work:
     failures: dict[int, ExperimentFailure] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     stopped: str | None = None
+    only_here: bool = False
 
     def trouble(self, problem: str) -> None:
         """Something could not be written where it belongs."""
@@ -98,7 +104,11 @@ class Attempts:
         return planned(chosen, self.examined[slot.configuration], self.options, None, baseline, self.plan.key_of(slot))
 
     def once(self, slot: Slot, claim: Claim) -> ExperimentFailure | SupersededError | None:
-        """Run an experiment once; why there is no result of it, None where there is one."""
+        """Run an experiment once; why there is no result of it, None where there is one.
+
+        Raises:
+            OSError: the folder takes no attempt; nothing was run.
+        """
         begun = _Begun()
         n_before = self.work.n_finished
         interruption: KeyboardInterrupt | SystemExit | None = None
@@ -108,30 +118,23 @@ class Attempts:
 
                 def begin(had: Had) -> ExperimentPlan:
                     self.devices_had(slot, claim, plan, had)
+                    # Before it, one may have waited for hours, or stood still.
+                    _refuse_superseded(claim)
                     # What only waits for its devices leaves nothing.
                     begun.attempt = self._new_attempt(slot)
                     begun.plan = replace(plan, output_dir=begun.attempt and begun.attempt.absolute())
                     return begun.plan
 
                 raws, interruption = measured(plan, self.options, begin)
-                if claim.is_superseded():
-                    raise SupersededError("another worker took over while this one stood still")
+                _refuse_superseded(claim)
                 self._keep(slot, begun.plan or plan, begun.attempt, raws)
                 if interruption is not None:
                     raise interruption
-        except SupersededError as error:
-            _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
-            if begun.attempt is not None:
-                shutil.rmtree(begun.attempt, ignore_errors=True)
-            if interruption is not None:
-                raise interruption from None
-            return error
         except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
-            _log.debug("its traceback", exc_info=error)
-            failure = self._failed(slot, begun.attempt or self._new_attempt(slot), error)
+            why = self._dropped(slot, claim, begun, error) or self._failed(slot, begun, error)
             if interruption is not None:
                 raise interruption from None
-            return failure
+            return why
         return None
 
     def _new_attempt(self, slot: Slot) -> Path | None:
@@ -143,9 +146,19 @@ class Attempts:
         if not self.keeps:
             return None
         made: list[Path] = []
+        folder = self.directory.folder(self.plan, slot)
+        before = attempts_in(folder)
         try:
             with held_back():
                 made.append(self.directory.new_attempt(self.plan, slot))
+        except OSError:
+            # It may be there, and not be on the disk. Others make theirs after it, and what has files stays.
+            new = attempts_in(folder).keys() - before.keys()
+            with contextlib.suppress(OSError):
+                for number in sorted(new)[:1]:
+                    (folder / attempt_name(number)).rmdir()
+                folder.rmdir()
+            raise
         except (KeyboardInterrupt, SystemExit):
             for attempt in made:
                 _remove(attempt)
@@ -171,7 +184,29 @@ class Attempts:
                 with contextlib.suppress(ConfigError, OSError):
                     leave_row(self.directory, self.plan, slot)
 
-    def _failed(self, slot: Slot, attempt: Path | None, error: Exception) -> ExperimentFailure:
+    def _dropped(self, slot: Slot, claim: Claim, begun: _Begun, error: Exception) -> SupersededError | None:
+        """What was done where another worker took over; None where none did."""
+        if not isinstance(error, SupersededError):
+            if not claim.is_superseded():
+                return None
+            _log.debug("it had failed: its traceback", exc_info=error)
+            error = SupersededError()
+        _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
+        if begun.attempt is not None:
+            shutil.rmtree(begun.attempt, ignore_errors=True)
+        return error
+
+    def _failed(self, slot: Slot, begun: _Begun, error: Exception) -> ExperimentFailure:
+        """Leave word of why an attempt gave no result.
+
+        Raises:
+            OSError: it could not be begun.
+        """
+        if begun.plan is None and isinstance(error, OSError):
+            # The folder takes no attempt: nothing was run that could have failed.
+            raise error
+        _log.debug("its traceback", exc_info=error)
+        attempt = begun.attempt or self._new_attempt(slot)
         failure = ExperimentFailure(
             slot=slot.slot,
             name=told(self.name_of(slot)),
@@ -203,6 +238,16 @@ class Attempts:
                 _remove(begun.attempt)
                 error.add_note(f"{self.name_of(slot)}, which was running, was removed")
             raise
+
+
+def _refuse_superseded(claim: Claim) -> None:
+    """Raise where a claim is another worker's by now.
+
+    Raises:
+        SupersededError: it is.
+    """
+    if claim.is_superseded():
+        raise SupersededError
 
 
 def _remove(attempt: Path) -> None:

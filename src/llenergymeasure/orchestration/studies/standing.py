@@ -79,8 +79,7 @@ def standing_of_study(path: Path) -> StudyStanding:
     plan = directory.plan()
     failed, running, interrupted = list[tuple[Slot, ExperimentFailure | None, Path]](), list[tuple[Slot, Worker]](), []
     n_finished = n_to_do = n_not_needed = 0
-    stop = plan.execution.stop
-    rule = StopRule(plan, lambda slot: None if stop is None else value_in(directory, plan, slot, stop.metric))
+    rule = rule_of(directory, plan)
     for slot in plan.slots:
         found = directory.found(plan, slot)
         holder = None
@@ -109,6 +108,12 @@ def standing_of_study(path: Path) -> StudyStanding:
         n_not_needed=n_not_needed,
         run_s=_run_s(path / EVENTS_DIR),
     )
+
+
+def rule_of(directory: StudyDirectory, plan: StudyPlan) -> StopRule:
+    """Which runs of a study are needed, by what its folder has."""
+    stop = plan.execution.stop
+    return StopRule(plan, lambda slot: None if stop is None else value_in(directory, plan, slot, stop.metric))
 
 
 def studies_in(path: Path) -> Iterator[Path]:

@@ -59,6 +59,7 @@ class StudyWorker:
         options: how it is carried out.
         keeps: whether results stay in the folder; otherwise they are only given.
         work: is told what was done, also where it ends with an interruption.
+        shared: whether others may run it at the same time, who know only what is in the folder.
     """
 
     directory: StudyDirectory
@@ -67,6 +68,7 @@ class StudyWorker:
     options: RunOptions
     keeps: bool = True
     work: Work = field(default_factory=Work)
+    shared: bool = False
     _in_a_row: _Series = field(default_factory=_Series)
     _through: set[int] = field(default_factory=set)
 
@@ -101,7 +103,8 @@ class StudyWorker:
                 raise
             if self.work.stopped is None:
                 claims.forget_the_dead()
-            self._events.add("end", stopped=self.work.stopped, problems=self.work.problems)
+            self._events.add("end", stopped=self.work.stopped, only_here=self.work.only_here,
+                             problems=self.work.problems)  # fmt: skip
         return self.work
 
     def _pass(self) -> bool:
@@ -143,7 +146,8 @@ class StudyWorker:
         # Also of a study that is written: what its folder could not take is only here.
         if slot.slot in self._through or slot.slot in self.work.results or slot.slot in self.work.failures:
             return False
-        if not self._rule.is_needed(slot):
+        # What was found damaged since this one began is for whoever found it.
+        if slot.configuration not in self.examined or not self._rule.is_needed(slot):
             return False
         if not self.keeps:
             return True
@@ -185,19 +189,31 @@ class StudyWorker:
         if failure is None or isinstance(failure, SupersededError):
             self._events.add("finished" if failure is None else "dropped", slot=slot.slot, claim=claim.number)
             self._in_a_row.add(None)
+            self._stop_where_it_is_only_here(slot)
             return
         self._events.add("failed", slot=slot.slot, claim=claim.number, why=failure.error_type)
         _log.error("experiment %d of %d failed: %s", slot.slot + 1, len(self.plan.slots), failure.message)
         if self._is_left(slot):
             return  # it is tried again
         n, most = self._in_a_row.add(failure), execution.stop_after_failures
+        self._stop_where_it_is_only_here(slot)
+        if self.work.stopped is not None:
+            return
         if execution.on_failure == "stop":
             self.work.stopped = "an experiment failed, and execution.on_failure is stop"
         elif most is not None and n >= most:
+            # It may be the GPU that is broken, and others have another.
+            self.work.only_here = True
             self.work.stopped = (
                 f"{n} experiments in a row failed for the same reason ({failure.error_type}), and "
                 f"execution.stop_after_failures is {most}"
             )
+            _log.error("stopped: %s", self.work.stopped)
+
+    def _stop_where_it_is_only_here(self, slot: Slot) -> None:
+        """What the folder did not take others would run again."""
+        if self.keeps and self.shared and (slot.slot in self.work.results or slot.slot in self.work.failures):
+            self.work.stopped = "the folder of the study takes nothing any more"
             _log.error("stopped: %s", self.work.stopped)
 
     def _devices_had(self, slot: Slot, claim: Claim, plan: ExperimentPlan, had: Had) -> None:

@@ -1,0 +1,108 @@
+"""What a worker leaves that stood still for too long, and what one leaves whose folder takes no attempt."""
+
+import contextlib
+import errno
+from pathlib import Path
+
+import pytest
+
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.process import RawProcessResult
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
+from llenergymeasure.exceptions import BackendError
+from llenergymeasure.orchestration.device_locks import held
+from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
+from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.execute import resume_study
+from llenergymeasure.orchestration.studies.slot_attempt import Attempts, Work
+from llenergymeasure.results.study.directory import StudyDirectory
+from llenergymeasure.testing import FakeLauncher, fake_process_result
+from tests.unit.orchestration.conftest import Bench
+from tests.unit.orchestration.studies.test_worker import executed, interrupted_after, names_of, of
+
+
+def taken_over(folder: Path, name: str = "0000") -> None:
+    """Another worker took over, and gave it back: the claim of the one that stood still is gone."""
+    (claim,) = folder.glob(f"*/claims/{name}.*")
+    claim.unlink()
+
+
+def test_who_was_superseded_while_it_waited_measures_nothing(bench: Bench, tmp_path: Path) -> None:
+    def sleep(seconds: float) -> None:
+        bench.log.append(f"sleep {seconds:g}")
+        if "run a" in bench.log and bench.log.count("sleep 3") == 1:
+            taken_over(tmp_path, "0001")
+
+    study = executed(bench, of(tmp_path, "ab", pause_s=3), sleep=sleep)
+    # What it rested for is dropped, and nobody else had run it.
+    assert bench.log == ["run a", "sleep 3", "sleep 3", "run b"]
+    assert names_of(study) == "ab"
+    assert [path.name for path in sorted(tmp_path.glob("*/runs/*/*"))] == ["attempt-1", "attempt-1"]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_was_superseded_leaves_no_failure(bench: Bench, tmp_path: Path, waits: bool) -> None:
+    """Of what another runs by now, neither where it failed nor where it never had the devices."""
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        bench.log.append("run")
+        if bench.log == ["run"]:
+            taken_over(tmp_path)
+            raise BackendError("it had stood still")
+        return fake_process_result(plan)
+
+    def sleep(seconds: float) -> None:
+        bench.clock.sleep(seconds)
+        if len(bench.log) == 7:
+            taken_over(tmp_path)
+        elif len(bench.log) == 8:
+            theirs.close()
+
+    with contextlib.ExitStack() as theirs:
+        if waits:
+            theirs.enter_context(held(["host"], "another study"))
+        launcher = bench.launcher if waits else FakeLauncher(run)
+        study = executed(bench, of(tmp_path, "a", wait_for_devices_s=7), launcher=launcher, sleep=sleep)
+    assert study.failures == []
+    assert names_of(study) == "a"
+    assert list(tmp_path.glob("*/runs/*/*/failure.json")) == []
+    assert bench.log == ([*["sleep 1"] * 8, "run a"] if waits else ["run", "run"])
+
+
+class Unmade(StudyDirectory):
+    """A folder that takes no attempt at first, and then does."""
+
+    def new_attempt(self, plan: StudyPlan, slot: Slot) -> Path:
+        folder = self.folder(plan, slot)
+        if folder.exists():
+            return super().new_attempt(plan, slot)
+        folder.mkdir(parents=True)
+        raise OSError(errno.EIO, "Input/output error", "runs")
+
+
+class Unflushed(Unmade):
+    """A folder that takes an attempt, and at first cannot put it on the disk."""
+
+    def new_attempt(self, plan: StudyPlan, slot: Slot) -> Path:
+        folder = self.folder(plan, slot)
+        if folder.exists():
+            return super().new_attempt(plan, slot)
+        StudyDirectory.new_attempt(self, plan, slot)
+        raise OSError(errno.EIO, "Input/output error", "runs")
+
+
+@pytest.mark.parametrize("kind", [Unmade, Unflushed])
+def test_an_attempt_that_the_folder_does_not_take_is_no_failure(
+    bench: Bench, tmp_path: Path, kind: type[StudyDirectory]
+) -> None:
+    path = interrupted_after(bench, tmp_path, 0, of(tmp_path, "a"))
+    plan, work = StudyDirectory(path).plan(), Work()
+    attempts = Attempts(kind(path), plan, {0: ExaminedExperiment()}, bench.options(), keeps=True, work=work)
+    with Claims(path / "claims") as claims, claims.taken("0000") as claim:
+        assert claim is not None
+        with pytest.raises(OSError, match="Input/output error"):
+            attempts.once(plan.slots[0], claim)
+    assert (work.n_failed, work.failures, list(path.glob("runs/*"))) == (0, {}, [])
+    # It can be gone on with.
+    assert names_of(resume_study(path, bench.options())) == "a"
+    assert bench.log == ["run a"]
