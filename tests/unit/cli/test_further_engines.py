@@ -103,7 +103,8 @@ def test_what_is_left_to_the_machine_is_shown_and_kept_in_the_result(
     auto = ("--backend", "auto", "--set", "toy.n_tokens=5", "--precision", "auto")
     ran = llem("run", *COMMON, *auto, "--dry-run")
     assert (ran.code, ran.err) == (0, "")
-    assert "# backend: auto is toy here\n# precision: auto is fp16 here\n" in ran.out
+    why = "because it is the only one with a section"
+    assert f"# backend: auto is toy here, {why}\n# precision: auto is fp16 here\n" in ran.out
     assert llem("run", *COMMON, *auto, "--quiet").code == 0
     [path] = folder.glob("results/any-toy-fp16_*/result.json")
     result = json.loads(path.read_text(encoding="utf-8"))

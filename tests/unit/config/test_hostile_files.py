@@ -364,7 +364,8 @@ def test_every_valid_value_of_every_field_comes_back_and_is_admitted_by_the_sche
     write_config: WriteConfig, engine: str
 ) -> None:
     documents = packed(engine)
-    given = {name for document in documents for name in document[engine]}
+    # A small section has fewer values than there are documents.
+    given = {name for document in documents for name in document.get(engine, {})}
     assert given == {name.partition(".")[2] for name in OF_ENGINE[engine] if VALUES[name]}
     for document in documents:
         content = yaml.safe_dump(document)
