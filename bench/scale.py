@@ -35,7 +35,7 @@ from llenergymeasure.results.rows.table import ResultTable
 from llenergymeasure.results.sums import DONE_FILE
 from llenergymeasure.testing import fake_process_result
 
-# Of the issue that this was written for.
+# What the table may take, in times of what json.loads takes.
 MOST_RATIO = 3.0
 _N_PACKAGES = 150
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32)

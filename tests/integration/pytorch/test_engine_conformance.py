@@ -10,21 +10,14 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.testing.engine_conformance import ENGINE_CHECKS, EngineCase, NotApplicable
-from tests.integration.conftest import greedy_by_hand, save_tiny_llama
+from tests.integration.conftest import greedy_by_hand, save_ending_llama
 
 PROMPTS = [[5 + (7 * i + 3 * k) % 300 for k in range(2 + i)] for i in range(8)]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, int]:
-    """A tiny model, the end token it says within six tokens to some prompt, and that prompt's place."""
-    free = save_tiny_llama(tmp_path_factory.mktemp("free"))
-    for place, ids in enumerate(PROMPTS):
-        said = greedy_by_hand(free, list(ids), 6, set())
-        for token in said[1:5]:
-            if said.index(token) >= 1:
-                return save_tiny_llama(tmp_path_factory.mktemp("ending"), eos_token_id=token), token, place
-    raise AssertionError("no prompt of the test is answered with two different tokens")
+    return save_ending_llama(tmp_path_factory, PROMPTS)
 
 
 @functools.cache

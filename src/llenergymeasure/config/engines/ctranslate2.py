@@ -75,18 +75,6 @@ class CTranslate2Config(FromCheckpoint):
         default=None, description="FlashAttention 2 on a GPU, where it was built in. *Not yet run on hardware.*"
     )
 
-    default_precision: ClassVar[str] = "fp32"
-    lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset(
-        {
-            "min_p",
-            "repetition_penalty",
-            "no_repeat_ngram_size",
-            "num_beams",
-            "length_penalty",
-            "early_stopping",
-            "num_return_sequences",
-        }
-    )
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "device_index": {"device=cpu": "it is that of a GPU; remove one of them"},
         "flash_attention": {"device=cpu": "it is of GPUs; remove one of them"},

@@ -1,6 +1,7 @@
 """What the sections of engines have in common that run a transformers checkpoint in a format of their own."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -19,4 +20,19 @@ class FromCheckpoint(EngineSection):
         default=None,
         description="Folder of a model in the engine's own format, made from `model`, which then only says what the "
         "tokens and the architecture are; null converts `model`, once, into the cache.",
+    )
+
+    # Not every machine computes bf16 natively, and what is converted is kept.
+    default_precision: ClassVar[str] = "fp32"
+    # Each answers a batch greedily or by sampling, a token at a time; beams and penalties are refused with reasons.
+    lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset(
+        {
+            "min_p",
+            "repetition_penalty",
+            "no_repeat_ngram_size",
+            "num_beams",
+            "length_penalty",
+            "early_stopping",
+            "num_return_sequences",
+        }
     )

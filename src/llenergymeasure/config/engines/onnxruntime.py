@@ -46,18 +46,6 @@ class OnnxRuntimeConfig(FromCheckpoint):
     )
 
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
-    default_precision: ClassVar[str] = "fp32"
-    lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset(
-        {
-            "min_p",
-            "repetition_penalty",
-            "no_repeat_ngram_size",
-            "num_beams",
-            "length_penalty",
-            "early_stopping",
-            "num_return_sequences",
-        }
-    )
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "quantization": {"model_path": "the folder holds what was built already; remove one of them"}
     }
