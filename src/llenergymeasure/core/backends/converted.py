@@ -16,12 +16,11 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines.from_checkpoint import FromCheckpoint
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
-from llenergymeasure.core.backends.pytorch.preflight.files import stored_file_problems
-from llenergymeasure.core.backends.pytorch.preflight.model_description import described, not_to_be_measured
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.hub import asked_if_it_answers, fetched_folder
 from llenergymeasure.core.checkpoint.identity import Files, Parts, files_of, identity_of
 from llenergymeasure.core.checkpoint.own_settings import OwnSettings, read_own_settings
+from llenergymeasure.core.checkpoint.readable import described, not_to_be_measured
 from llenergymeasure.core.checkpoint.source import (
     PACKAGED_MODELS,
     Checkpoint,
@@ -34,6 +33,7 @@ from llenergymeasure.core.checkpoint.source import (
     resolve_model,
 )
 from llenergymeasure.core.checkpoint.tokenizer import read_description
+from llenergymeasure.core.checkpoint.weight_problems import stored_file_problems
 from llenergymeasure.core.flops import described_flops
 from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
 from llenergymeasure.domain.inference import (

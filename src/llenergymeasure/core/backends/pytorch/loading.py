@@ -1,7 +1,6 @@
 """What ``from_pretrained`` is told, and what it loaded."""
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import known_names, section_of, unknown_passthrough
 from llenergymeasure.core.backends.pytorch.processes import layout_of
+from llenergymeasure.core.checkpoint.fit import no_weights_for, not_in_the_files
 from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
 from llenergymeasure.core.checkpoint.tokenizer import read_description
 from llenergymeasure.exceptions import BackendError
@@ -105,37 +105,6 @@ def check_loaded(name: str, info: Mapping[str, Any]) -> None:
     """
     if random := not_in_the_files(info):
         raise BackendError(f"model {name!r} {no_weights_for(random)}")
-
-
-def not_in_the_files(info: Mapping[str, Any]) -> list[str]:
-    """Names of weights that would be random numbers, by what ``from_pretrained`` says of its loading."""
-    mismatched: Iterable[Any] = info.get("mismatched_keys") or ()
-    return sorted({*(info.get("missing_keys") or ()), *(str(key[0]) for key in mismatched)})
-
-
-def no_weights_for(names: Sequence[str]) -> str:
-    """What to say of weights that no file has in the shape that is wanted; at least one."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - as many as are listed
-    return (
-        f"has no weights in its files for {', '.join(names[:3])}{more}, which would be random numbers; check that the "
-        "files are whole and that its config.json and passthrough_kwargs fit them"
-    )
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Without reports, warnings and bars of transformers, where what it says is told in our words."""
-    from transformers.utils import logging
-
-    before, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if had_bar:
-            logging.enable_progress_bar()
 
 
 def loading_arguments(config: ExperimentConfig, source: ModelSource) -> dict[str, Any]:

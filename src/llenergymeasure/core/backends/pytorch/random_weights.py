@@ -9,9 +9,9 @@ from llenergymeasure.core.backends.pytorch.loading import (
     checkpoint_of,
     has_cuda,
     loading_arguments,
-    quietly,
     torch_dtype,
 )
+from llenergymeasure.core.checkpoint.quiet import quietly
 from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.exceptions import BackendError
 

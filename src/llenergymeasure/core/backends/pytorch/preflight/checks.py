@@ -17,11 +17,11 @@ from llenergymeasure.core.backends.pytorch.loading import (
 )
 from llenergymeasure.core.backends.pytorch.preflight.adapter_fit import adapter_problems
 from llenergymeasure.core.backends.pytorch.preflight.files import draft_file_problems, file_problems
-from llenergymeasure.core.backends.pytorch.preflight.model_description import described, not_to_be_measured
 from llenergymeasure.core.backends.pytorch.preflight.quantised import is_installed, quantisation_problems
 from llenergymeasure.core.backends.pytorch.preflight.refused_settings import refused_settings
 from llenergymeasure.core.backends.pytorch.processes import process_problems, unshareable
 from llenergymeasure.core.backends.pytorch.random_weights import GGUF_IS_WEIGHTS, not_drawn, quantised_description
+from llenergymeasure.core.checkpoint.readable import described, not_to_be_measured
 from llenergymeasure.core.checkpoint.source import (
     conversion_problem,
     describe_source,

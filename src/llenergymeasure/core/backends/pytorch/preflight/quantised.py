@@ -5,7 +5,8 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
-from llenergymeasure.core.backends.pytorch.loading import has_cuda, quietly
+from llenergymeasure.core.backends.pytorch.loading import has_cuda
+from llenergymeasure.core.checkpoint.quiet import quietly
 from llenergymeasure.exceptions import first_line
 
 _BITSANDBYTES = "bitsandbytes"  # transformers knows it by its two widths

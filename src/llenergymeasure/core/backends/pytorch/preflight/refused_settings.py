@@ -6,8 +6,9 @@ from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.pytorch.generation import generation_config, reset_own_settings, section_of
-from llenergymeasure.core.backends.pytorch.loading import checkpoint_of, quietly
+from llenergymeasure.core.backends.pytorch.loading import checkpoint_of
 from llenergymeasure.core.checkpoint.architecture import skeleton
+from llenergymeasure.core.checkpoint.quiet import quietly
 from llenergymeasure.core.checkpoint.source import describe_source
 from llenergymeasure.core.checkpoint.task import runs_own_code
 from llenergymeasure.core.checkpoint.tokenizer import read_generation_settings

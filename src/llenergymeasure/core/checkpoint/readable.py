@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from llenergymeasure.core.backends.pytorch.loading import quietly
 from llenergymeasure.core.checkpoint.architecture import built_without_weights
 from llenergymeasure.core.checkpoint.description import too_small
+from llenergymeasure.core.checkpoint.quiet import quietly
 from llenergymeasure.core.checkpoint.source import is_gguf
 from llenergymeasure.core.checkpoint.task import encoder_decoder, not_causal, runs_own_code
 from llenergymeasure.exceptions import BackendError, contained, first_line

@@ -3,13 +3,13 @@
 import copy
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llenergymeasure.core.backends.pytorch.loading import not_in_the_files, quietly
 from llenergymeasure.core.checkpoint.architecture import skeleton
+from llenergymeasure.core.checkpoint.quiet import quietly
 from llenergymeasure.core.checkpoint.weights import Shapes, shapes_of
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,21 @@ def fit_of(description: Any, files: Mapping[str, Path]) -> Fit:
     # Names that transformers knows to be of no use are not among them.
     left_out = tuple(sorted(map(str, info.get("unexpected_keys") or ())))
     return Fit(tuple(not_in_the_files(info)), left_out, _whole_layers(left_out, shapes))
+
+
+def not_in_the_files(info: Mapping[str, Any]) -> list[str]:
+    """Names of weights that would be random numbers, by what ``from_pretrained`` says of its loading."""
+    mismatched: Iterable[Any] = info.get("mismatched_keys") or ()
+    return sorted({*(info.get("missing_keys") or ()), *(str(key[0]) for key in mismatched)})
+
+
+def no_weights_for(names: Sequence[str]) -> str:
+    """What to say of weights that no file has in the shape that is wanted; at least one."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - as many as are listed
+    return (
+        f"has no weights in its files for {', '.join(names[:3])}{more}, which would be random numbers; check that the "
+        "files are whole and that its config.json and passthrough_kwargs fit them"
+    )
 
 
 def _whole_layers(left_out: Collection[str], names: Collection[str]) -> tuple[str, ...]:
