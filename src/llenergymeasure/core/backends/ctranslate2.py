@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from llenergymeasure.config.engines.ctranslate2 import CTranslate2Config
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.converted import Answer, ConvertedEngine, ConvertedModel, Origin
+from llenergymeasure.core.backends.converted import Answer, ConvertedEngine, ConvertedModel
+from llenergymeasure.core.backends.from_checkpoint import Origin
 from llenergymeasure.core.checkpoint.conversions import kept_conversion, versions_of
 from llenergymeasure.core.checkpoint.identity import Files
 from llenergymeasure.core.gpu.machine import visible_gpus

@@ -16,12 +16,13 @@ _BESIDE_WEIGHTS = ("*.json", "*.model", "*.txt", "*.jinja")
 _IN_FOLDERS = "*/*"
 
 
-def fetched_folder(location: str, revision: str | None = None) -> Path:
+def fetched_folder(location: str, revision: str | None = None, *, weights: bool = True) -> Path:
     """The folder of a checkpoint's files, fetched from the hub where it is none here.
 
     Args:
         location: directory or hub id.
         revision: branch, tag or commit; None is the main branch.
+        weights: whether its weights are wanted, too.
 
     Raises:
         OSError: it cannot be fetched; the hub's library has errors of its own for the reasons, which derive from it.
@@ -30,12 +31,14 @@ def fetched_folder(location: str, revision: str | None = None) -> Path:
         return Path(location)
     from huggingface_hub import snapshot_download
 
-    def with_weights(pattern: str) -> Path:
-        wanted = [*_BESIDE_WEIGHTS, pattern]
+    def with_weights(*patterns: str) -> Path:
+        wanted = [*_BESIDE_WEIGHTS, *patterns]
         return Path(
             snapshot_download(location, revision=revision, allow_patterns=wanted, ignore_patterns=[_IN_FOLDERS])
         )
 
+    if not weights:
+        return with_weights()
     folder = with_weights("*.safetensors")
     return folder if any(folder.glob("*.safetensors")) else with_weights("*.bin")
 

@@ -227,7 +227,7 @@ def test_it_says_what_it_is(library: FakeLibrary, folders: tuple[Path, Path]) ->
         ({}, {"lora": {"path": "adapter"}}, "lora: the ctranslate2 engine has no adapters"),
         ({}, {"passthrough_kwargs": {"colour": 1}}, "passthrough_kwargs.colour: the ctranslate2 engine has no such"),
         ({"model_path": "nowhere"}, {}, "ctranslate2.model_path: there is no model.bin and no vocabulary.json in"),
-        ({}, {"model": "some.gguf"}, "model 'some.gguf' is a GGUF file; the ctranslate2 engine converts directories"),
+        ({}, {"model": "some.gguf"}, "model 'some.gguf' is a GGUF file; the ctranslate2 engine takes directories"),
     ],
 )
 def test_what_cannot_be_is_told_before(

@@ -11,11 +11,10 @@ from typing import Any
 
 from llenergymeasure.core.backends.llamacpp.spelling import Speller
 from llenergymeasure.core.backends.llamacpp.stream import AnswerStream
-from llenergymeasure.domain.inference import FinishReason, Request, RequestOutput, tokens_digest
+from llenergymeasure.core.backends.outputs import UNTOLD, answered, failed
+from llenergymeasure.domain.inference import FinishReason, Request, RequestOutput
 from llenergymeasure.domain.load import Load
 
-# Stands in a digest for a token that was not told; no vocabulary has it.
-UNTOLD = -1
 # How soon a run that waits sees that it was cancelled.
 _PATIENCE_S = 0.05
 _MOST_BYTES = 1 << 20
@@ -111,7 +110,7 @@ class Run:
                 for each in opened:
                     each.connection.close()
         for each in opened:
-            on_done(self._output(each, "cancelled", time.monotonic()))
+            on_done(_answer(each, "cancelled", time.monotonic()))
 
     def _begin(
         self, request: Request, due_s: float | None, opened: list[_Open], selector: selectors.BaseSelector
@@ -121,7 +120,8 @@ class Run:
         try:
             connection = self._server.asked("POST", "/completion", body)
         except OSError as error:
-            self._on_done(_failed(request, due_s, sent_s, f"llama.cpp does not answer: {error}"))
+            why = f"llama.cpp does not answer: {error}"
+            self._on_done(failed(request, why, sent_s=sent_s, due_s=due_s))
             return
         connection.setblocking(False)
         each = _Open(request=request, connection=connection, sent_s=sent_s, due_s=due_s)
@@ -159,56 +159,29 @@ class Run:
             each.last = event
 
     def _ended(self, each: _Open) -> RequestOutput:
-        now_s = time.monotonic()
         request, last = each.request, each.last
         if each.stream.problem is not None or last is None:
             why = each.stream.problem or "llama.cpp ended the connection before the answer"
-            return _failed(request, each.due_s, each.sent_s, why)
+            return failed(request, why, sent_s=each.sent_s, due_s=each.due_s)
         if last["tokens_evaluated"] != len(request.token_ids):
             read = f"llama.cpp read {last['tokens_evaluated']} tokens of {len(request.token_ids)}"
-            return _failed(request, each.due_s, each.sent_s, read)
+            return failed(request, read, sent_s=each.sent_s, due_s=each.due_s)
         ended_itself = last["stop_type"] == "eos"
         if not ended_itself and len(each.ids) < request.max_output_tokens:
             short = (
                 f"its slot was full after {len(each.ids)} of {request.max_output_tokens} tokens; raise llamacpp.n_ctx"
             )
-            return _failed(request, each.due_s, each.sent_s, short)
+            return failed(request, short, sent_s=each.sent_s, due_s=each.due_s)
         self._counts.n_requests += 1
         self._counts.n_cached += last.get("timings", {}).get("cache_n", 0)
         self._counts.n_untold_requests += UNTOLD in each.ids
-        return self._output(each, "stop" if ended_itself else "length", each.times_s[-1] if each.times_s else now_s)
-
-    def _output(self, each: _Open, finish_reason: FinishReason, end_s: float) -> RequestOutput:
-        ids = tuple(each.ids)
-        return RequestOutput(
-            index=each.request.index,
-            input_tokens=len(each.request.token_ids),
-            output_tokens=len(ids),
-            finish_reason=finish_reason,
-            output_digest=tokens_digest(ids),
-            input_digest=tokens_digest(each.request.token_ids),
-            due_s=each.due_s,
-            sent_s=each.sent_s,
-            first_token_s=each.times_s[0] if each.times_s else None,
-            token_times_s=tuple(each.times_s),
-            end_s=end_s,
-            # Tokens that nobody knows are no answer.
-            output_ids=() if UNTOLD in ids else (ids,),
-        )
+        return _answer(each, "stop" if ended_itself else "length")
 
 
-def _failed(request: Request, due_s: float | None, sent_s: float, why: str) -> RequestOutput:
-    return RequestOutput(
-        index=request.index,
-        input_tokens=len(request.token_ids),
-        output_tokens=0,
-        finish_reason="error",
-        output_digest="",
-        input_digest=tokens_digest(request.token_ids),
-        due_s=due_s,
-        sent_s=sent_s,
-        end_s=time.monotonic(),
-        error=why,
+def _answer(each: _Open, finish_reason: FinishReason, end_s: float | None = None) -> RequestOutput:
+    """What is there of an answer; with its last token it ends, where nothing else is said."""
+    return answered(
+        each.request, each.ids, each.times_s, finish_reason, sent_s=each.sent_s, due_s=each.due_s, end_s=end_s
     )
 
 
