@@ -1,10 +1,17 @@
-"""The tiny model and its answers are those that the other engines are held against."""
+"""A tiny model that vLLM's attention on a CPU can run."""
+
+from pathlib import Path
 
 import pytest
 
-from tests.integration.engines.conftest import ending_llama
+from tests.integration.conftest import save_ending_llama
+from tests.integration.engines.conftest import PROMPTS
 
-__all__ = ["ending_llama"]
+
+@pytest.fixture(scope="module")
+def ending_llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, int]:
+    """With heads of 32: vLLM has no attention for fewer."""
+    return save_ending_llama(tmp_path_factory, PROMPTS, hidden_size=128)
 
 
 @pytest.fixture(autouse=True)

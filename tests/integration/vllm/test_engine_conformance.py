@@ -14,7 +14,8 @@ from llenergymeasure.core.backends.vllm import VLLMBackend
 from llenergymeasure.testing.engine_conformance import ENGINE_CHECKS, EngineCase, NotApplicable
 from tests.integration.engines.conftest import PROMPTS, by_hand
 
-pytestmark = pytest.mark.engine
+# Warnings of vLLM and of what it loads are not ours.
+pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("default")]
 
 pytest.importorskip("vllm")
 

@@ -14,7 +14,8 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError
 from tests.integration.engines.conftest import answers_of
 
-pytestmark = pytest.mark.engine
+# Warnings of vLLM and of what it loads are not ours.
+pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("default")]
 
 pytest.importorskip("vllm")
 
@@ -48,6 +49,8 @@ def test_it_says_what_transformers_says_and_leaves_nothing() -> None:
         (*_, worker) = (p for p in psutil.Process().children(recursive=True) if p.pid not in before[0])
         threading.Timer(1.0, worker.kill).start()
         long = [Request(index=i, token_ids=tuple(ids), max_output_tokens=900) for i, ids in enumerate(prompts)]
-        with pytest.raises(ExperimentError, match=r"vLLM's engine ended in the middle of a run .*the last that it"):
+        with pytest.raises(
+            ExperimentError, match=r"vLLM's engine ended in the middle of a run; the last that it wrote"
+        ):
             model.run(long, Load.all_at_once(), done.append)
     assert left_behind() == before

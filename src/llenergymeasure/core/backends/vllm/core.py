@@ -31,6 +31,7 @@ class Core:
         self._library, self.journal = library, Journal()
         self.started = Started()
         self._engine: Any = None
+        self._why: str | None = None
         try:
             with self.journal.taking(), contained():
                 self._engine = library.LLMEngine.from_engine_args(library.EngineArgs(**arguments))
@@ -39,7 +40,6 @@ class Core:
             if not isinstance(error, Exception):
                 raise
             raise BackendError(f"vLLM could not load it: {self._why or first_line(error)}") from error
-        self._why = None
 
     @property
     def config(self) -> Any:
@@ -84,7 +84,10 @@ class Core:
             with contained():
                 given: Sequence[Any] = self._engine.step()
         except Exception as error:
-            raise self._died(first_line(error)) from error
+            # One that has died in its own process says that it did; why is in what it wrote.
+            if type(error).__name__ != "EngineDeadError":
+                raise ExperimentError(f"vLLM's engine failed in the middle of a run: {first_line(error)}") from error
+            raise self._died() from error
         return given
 
     def abort(self, names: Sequence[str]) -> None:
@@ -135,9 +138,9 @@ class Core:
 
     def _must_live(self) -> None:
         if getattr(getattr(self._engine.engine_core, "resources", None), "engine_dead", False):
-            raise self._died("its process has ended")
+            raise self._died()
 
-    def _died(self, why: str) -> ExperimentError:
+    def _died(self) -> ExperimentError:
         said = self.journal.cause() or self.journal.tail()
         told = f"; the last that it wrote: {said}" if said else ", and it wrote nothing before"
-        return ExperimentError(f"vLLM's engine ended in the middle of a run ({why}){told}")
+        return ExperimentError(f"vLLM's engine ended in the middle of a run{told}")

@@ -72,7 +72,7 @@ def _children() -> list[psutil.Process]:
 
 
 def _tracker() -> Any:
-    return resource_tracker._resource_tracker  # type: ignore[attr-defined]
+    return resource_tracker._resource_tracker
 
 
 def _tracker_pid() -> int | None:
