@@ -106,13 +106,14 @@ def greedy_by_hand(directory: Path, ids: list[int], steps: int, end_ids: set[int
 
 
 def save_ending_llama(
-    tmp_path_factory: pytest.TempPathFactory, prompts: Sequence[Sequence[int]]
+    tmp_path_factory: pytest.TempPathFactory, prompts: Sequence[Sequence[int]], *, hidden_size: int = 64
 ) -> tuple[Path, int, int]:
     """A tiny model, the end token it says within six tokens to some prompt, and that prompt's place."""
-    free = save_tiny_llama(tmp_path_factory.mktemp("free"))
+    free = save_tiny_llama(tmp_path_factory.mktemp("free"), hidden_size=hidden_size)
     for place, ids in enumerate(prompts):
         said = greedy_by_hand(free, list(ids), 6, set())
         for token in said[1:5]:
             if said.index(token) >= 1:
-                return save_tiny_llama(tmp_path_factory.mktemp("ending"), eos_token_id=token), token, place
+                folder = tmp_path_factory.mktemp("ending")
+                return save_tiny_llama(folder, eos_token_id=token, hidden_size=hidden_size), token, place
     raise AssertionError("no prompt of the test is answered with two different tokens")

@@ -69,8 +69,8 @@ def test_an_engine_is_chosen_among_those_with_a_section(toy: None) -> None:
 
 
 def test_sections_of_others_are_left_out(toy: None) -> None:
-    # vllm can be configured and not yet run.
-    found = settled(config(backend="auto", toy={"n_tokens": 2}, vllm={"max_num_seqs": 3}))
+    # tensorrt can be configured and not yet run.
+    found = settled(config(backend="auto", toy={"n_tokens": 2}, tensorrt={"max_batch_size": 3}))
     assert found.config == config(backend="toy", toy={"n_tokens": 2})
 
 
@@ -81,9 +81,9 @@ def test_where_none_is_installed_each_says_why(install: Install) -> None:
     ):
         settled(config(backend="auto", toy={}))
     with pytest.raises(
-        PreFlightError, match=r"no engine with a section \(vllm\) can be run here: none of them is known"
+        PreFlightError, match=r"no engine with a section \(tensorrt\) can be run here: none of them is known"
     ):
-        settled(config(backend="auto", vllm={}))
+        settled(config(backend="auto", tensorrt={}))
 
 
 def test_what_does_not_go_with_the_choice_is_an_error(toy: None) -> None:

@@ -266,9 +266,9 @@ def _opened(path: Path, into: list[int]) -> bool:
 
 
 def test_the_real_worker_gets_the_plan_reports_and_logs(tmp_path: Path) -> None:
-    config = ExperimentConfig(model="a/model", backend="vllm")
+    config = ExperimentConfig(model="a/model", backend="tensorrt")
     plan = ExperimentPlan.of(config, output_dir=tmp_path)
-    with pytest.raises(ConfigError, match="the engine 'vllm' can be configured"):
+    with pytest.raises(ConfigError, match="the engine 'tensorrt' can be configured"):
         SubprocessLauncher().launch(plan)
     assert (tmp_path / "log.txt").exists()
 

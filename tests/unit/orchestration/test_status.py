@@ -53,7 +53,7 @@ def test_parts_of_a_plan_tell_once() -> None:
 def test_a_measuring_process_tells_as_much_as_was_asked_and_leaves_its_error_to_whoever_started_it(
     capfd: pytest.CaptureFixture[str], level: int | None
 ) -> None:
-    config = ExperimentConfig.model_validate({"model": "a/model", "backend": "vllm"})
-    with pytest.raises(ConfigError, match="vllm"):
+    config = ExperimentConfig.model_validate({"model": "a/model", "backend": "tensorrt"})
+    with pytest.raises(ConfigError, match="tensorrt"):
         SubprocessLauncher().launch(plan_of(config=config, log_level=level))
     assert ("Traceback" in capfd.readouterr().err) == (level == logging.DEBUG)

@@ -37,6 +37,7 @@ ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
 # is the class attribute ``section``, as in other distributions.
 _OWN: dict[str, str] = {
     "pytorch": "llenergymeasure.core.backends.pytorch:PyTorchBackend",
+    "vllm": "llenergymeasure.core.backends.vllm:VLLMBackend",
     "llamacpp": "llenergymeasure.core.backends.llamacpp:LlamaCppBackend",
     "ctranslate2": "llenergymeasure.core.backends.ctranslate2:CTranslate2Backend",
     "onnxruntime": "llenergymeasure.core.backends.onnxruntime:OnnxRuntimeBackend",

@@ -113,7 +113,8 @@ class VLLMConfig(EngineSection):
     block_size: Integer | None = Field(default=None, ge=1, description="Tokens in a block; null suits the backend.")
     kv_cache_dtype: CacheDtype | None = Field(default=None, description="Format of the KV cache; null is precision.")
     enable_prefix_caching: Flag | None = Field(
-        default=None, description="Keep the cache of prompts for others that begin alike; null is on."
+        default=None,
+        description="Keep the cache of prompts for others that begin alike; null is off, unlike vLLM's own.",
     )
     prefix_caching_hash_algo: Literal["sha256", "sha256_cbor", "xxhash", "xxhash_cbor"] | None = Field(
         default=None, description="Hash that prefixes are found by; null is sha256."

@@ -1,0 +1,91 @@
+"""What vLLM starts beside this process, and how all of it is ended: processes, Python's tracker of them, sockets."""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import tempfile
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
+
+# Where vLLM puts the files of its sockets; one that is killed leaves them there.
+_SOCKETS = "VLLM_RPC_BASE_PATH"
+_PATIENCE_S = 5.0
+
+
+class Started:
+    """Made before vLLM is loaded, it knows what came since."""
+
+    def __init__(self) -> None:
+        self._before = {process.pid for process in _children()}
+        self._tracker_ran = _tracker_pid() is not None
+        self._folder = Path(tempfile.mkdtemp(prefix="llem-vllm-"))
+        self._sockets_before = os.environ.get(_SOCKETS)
+        os.environ[_SOCKETS] = str(self._folder)
+
+    def processes(self) -> list[psutil.Process]:
+        """Those that vLLM has started and that still are, Python's tracker not among them."""
+        tracker = _tracker_pid()
+        return [process for process in _children() if process.pid not in self._before and process.pid != tracker]
+
+    def count_peaks(self) -> bool:
+        """Let the kernel count the largest resident sets of these processes and this one from now on."""
+        return min([reset_resident_peak(folder) for folder in self._folders()], default=False)
+
+    def peak_mb(self) -> float | None:
+        """What they held at most since then, each counted by itself, so no less than all at once; None if unknown."""
+        peaks = [resident_peak_mb(folder) for folder in self._folders()]
+        known = [peak for peak in peaks if peak is not None]
+        return sum(known) if len(known) == len(peaks) else None
+
+    def end(self) -> None:
+        """End and reap them, those that were asked already too, and give back what a killed one left behind."""
+        processes = self.processes()
+        _, alive = psutil.wait_procs(processes, timeout=_PATIENCE_S)
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, timeout=_PATIENCE_S)
+        # Reaps those that Python's own module started and nobody waited for.
+        multiprocessing.active_children()
+        if not self._tracker_ran:
+            _stop_tracker()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._sockets_before is None:
+            os.environ.pop(_SOCKETS, None)
+        else:
+            os.environ[_SOCKETS] = self._sockets_before
+
+    def _folders(self) -> list[Path]:
+        return [Path("/proc/self"), *(Path("/proc") / str(process.pid) for process in self.processes())]
+
+
+def _children() -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process().children(recursive=True)
+    return []
+
+
+def _tracker() -> Any:
+    return resource_tracker._resource_tracker
+
+
+def _tracker_pid() -> int | None:
+    pid: int | None = getattr(_tracker(), "_pid", None)
+    return pid
+
+
+def _stop_tracker() -> None:
+    """End Python's tracker, which removes semaphores and shared memory of killed processes when it ends.
+
+    The standard library has no public name for it; one without this one keeps it until this process ends.
+    """
+    stop = getattr(_tracker(), "_stop", None)
+    if stop is not None and _tracker_pid() is not None:
+        with contextlib.suppress(OSError):
+            stop()

@@ -1,0 +1,111 @@
+"""What vLLM is told of an experiment: its arguments, nested as it nests them, and each request's own."""
+
+from typing import Any
+
+import pytest
+
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.vllm.checks import problems_of
+from llenergymeasure.core.backends.vllm.configuration import engine_version, n_ranks, resolved
+from llenergymeasure.core.backends.vllm.parameters import engine_arguments, n_gpus, sampling_arguments
+from llenergymeasure.core.checkpoint.own_settings import OwnSettings
+from llenergymeasure.domain.inference import Request
+from tests.fakes.vllm_library import FakeEngine, FakeVllm
+
+OWN = OwnSettings(end_token_ids=frozenset({7, 2}), temperature=0.6, top_k=20, top_p=0.9)
+REQUEST = Request(index=3, token_ids=(1, 2), max_output_tokens=5)
+
+
+def config_of(section: dict[str, Any] | None = None, **fields: Any) -> ExperimentConfig:
+    given = {"model": "m", "backend": "vllm", "precision": "fp32", **fields}
+    return ExperimentConfig.model_validate({**given, **({} if section is None else {"vllm": section})})
+
+
+def test_what_was_not_written_is_left_to_vllm_but_for_the_cache_of_prompts() -> None:
+    assert engine_arguments(config_of(), "/folder") == {
+        "model": "/folder",
+        "dtype": "float32",
+        "seed": 42,
+        "enable_prefix_caching": False,
+        "skip_tokenizer_init": True,
+        "disable_log_stats": True,
+        "generation_config": "vllm",
+        "trust_remote_code": False,
+    }
+
+
+def test_what_vllm_nests_is_nested() -> None:
+    section = {
+        "enable_prefix_caching": True,
+        "max_num_seqs": 8,
+        "revision": "main",
+        "compilation_mode": 3,
+        "fuse_norm_quant": True,
+        "attention_backend": "FLASH_ATTN",
+        "spec_method": "ngram",
+        "spec_tokens": 4,
+        "prompt_lookup_max": 3,
+        "presence_penalty": 0.5,
+    }
+    given = engine_arguments(config_of(section), "/folder")
+    assert given["compilation_config"] == {"mode": 3, "pass_config": {"fuse_norm_quant": True}}
+    assert given["attention_config"] == {"backend": "FLASH_ATTN"}
+    assert given["speculative_config"] == {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 3}
+    assert (given["enable_prefix_caching"], given["max_num_seqs"]) == (True, 8)
+    assert not {"revision", "presence_penalty", "spec_method", "compilation_mode"} & given.keys()
+
+
+def test_greedy_answers_end_by_the_models_own_tokens() -> None:
+    assert sampling_arguments(config_of({"presence_penalty": 0.5}), REQUEST, 1, OWN) == {
+        "n": 1,
+        "max_tokens": 5,
+        "min_tokens": 0,
+        "stop_token_ids": [2, 7],
+        "ignore_eos": True,
+        "detokenize": False,
+        "presence_penalty": 0.5,
+        "temperature": 0.0,
+    }
+
+
+def test_drawing_goes_by_the_settings_in_effect_and_a_seed_of_each_request() -> None:
+    config = config_of(decoder={"do_sample": True, "min_p": 0.1, "min_output_tokens": 9})
+    first = sampling_arguments(config, REQUEST, 1, OWN)
+    assert (first["temperature"], first["top_k"], first["top_p"], first["min_p"]) == (0.6, 20, 0.9, 0.1)
+    # No more than its own limit.
+    assert first["min_tokens"] == 5
+    other = Request(index=4, token_ids=(1, 2), max_output_tokens=5)
+    seeds = {sampling_arguments(config, r, seed, OWN)["seed"] for r in (REQUEST, other) for seed in (1, 2)}
+    assert len(seeds) == 4
+    assert first["seed"] == sampling_arguments(config, REQUEST, 1, OWN)["seed"]
+    # vLLM counts up from it for further answers.
+    assert min(abs(a - b) for a in seeds for b in seeds if a != b) > 1000
+
+
+def test_gpus_of_all_ranks() -> None:
+    assert n_gpus(config_of()) == 1
+    assert n_gpus(config_of({"tensor_parallel_size": 2, "pipeline_parallel_size": 3})) == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"lora": {"path": "./adapter"}}, "lora: "),
+        ({"section": {"data_parallel_size": 2}}, "vllm.data_parallel_size: 2: "),
+        (
+            {"section": {"max_model_len": 100}, "max_input_tokens": 80, "max_output_tokens": 30},
+            "max_input_tokens 80 and max_output_tokens 30 need 110 tokens for a request, and vllm.max_model_len is 100",
+        ),
+    ],
+)
+def test_what_vllm_could_not_do_is_told_before_it_loads(fields: dict[str, Any], said: str) -> None:
+    assert any(problem.startswith(said) for problem in problems_of(config_of(**fields)))
+
+
+def test_the_resolved_configuration_is_flat_and_plain() -> None:
+    config = FakeEngine(None, FakeVllm()).vllm_config
+    told = resolved(config)
+    assert (told["max_num_seqs"], told["max_model_len"], told["speculative_method"]) == (4, 64, None)
+    assert all(value is None or isinstance(value, bool | int | float | str) for value in told.values())
+    assert n_ranks(config) == 1
+    assert engine_version() is None or engine_version().startswith("vllm")  # type: ignore[union-attr]
