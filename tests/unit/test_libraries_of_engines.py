@@ -18,7 +18,9 @@ LIBRARIES = {
 ELSEWHERE = {
     "core/checkpoint/architecture.py": {"torch", "transformers"},
     "core/checkpoint/files.py": {"huggingface_hub"},
+    "core/checkpoint/fit.py": {"torch"},
     "core/checkpoint/hub.py": {"huggingface_hub"},
+    "core/checkpoint/quiet.py": {"transformers"},
     "core/checkpoint/source.py": {"huggingface_hub", "torch", "transformers"},
     "core/checkpoint/task.py": {"transformers"},
     "core/checkpoint/tokenizer.py": {"transformers"},
