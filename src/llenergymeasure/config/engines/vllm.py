@@ -41,6 +41,16 @@ _DraftHead = Literal["eagle", "eagle3", "mtp", "medusa", "mlp_speculator", "dfla
 SpeculativeMethod = Literal["draft_model", _DraftHead, "ngram", "ngram_gpu", "suffix"]
 GraphSizes = Annotated[list[Annotated[Integer, Field(ge=1)]], Field(min_length=1)]
 
+_OF_SEVERAL_ENGINES = (
+    "kv_transfer_config", "ec_transfer_config", "weight_transfer_config", "nnodes", "node_rank", "data_parallel_rank",
+    "data_parallel_start_rank", "data_parallel_size_local", "data_parallel_address", "data_parallel_rpc_port",
+    "data_parallel_backend", "data_parallel_hybrid_lb", "data_parallel_external_lb", "data_parallel_multi_port_external_lb",
+)  # fmt: skip
+_OTHER_MODEL = ("hf_overrides", "hf_config_path", "model_class_overrides", "diffusion_config")
+_OTHER_WORK = (
+    "worker_extension_cls", "additional_config", "watermark_config", "kv_events_config", "enable_sleep_mode",
+    "enable_trace_replay", "collect_detailed_traces", "enable_layerwise_nvtx_tracing", "otlp_traces_endpoint",
+)  # fmt: skip
 _EAGER = {"enforce_eager": "it rules out graphs and compilation; remove one of them"}
 _DRAFTED = ("spec_method", "spec_model")
 
@@ -300,5 +310,8 @@ class VLLMConfig(EngineSection):
         **dict.fromkeys(("max_num_queued_reqs", "max_num_queued_tokens"), "turns requests away"),
         **dict.fromkeys(("scheduler_cls", "worker_cls", "logits_processors"), "runs other code in the measured loop"),
         **dict.fromkeys(("use_tqdm", "profiler_config"), "does work of its own in the measured loop"),
-        **dict.fromkeys(("kv_transfer_config", "nnodes", "node_rank", "data_parallel_rank"), "needs several engines"),
+        **dict.fromkeys(_OF_SEVERAL_ENGINES, "needs several engines"),
+        "device_ids": "may take other GPUs than those that are measured; set CUDA_VISIBLE_DEVICES instead",
+        **dict.fromkeys(_OTHER_MODEL, "may make another model of it than the one that is told and counted"),
+        **dict.fromkeys(_OTHER_WORK, "does something else than answering in the measured processes"),
     }

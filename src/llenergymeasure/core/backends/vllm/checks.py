@@ -5,11 +5,15 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.vllm.configuration import runs_on_cpu
 from llenergymeasure.core.backends.vllm.parameters import n_gpus, section_of
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.warnings import MeasurementWarning
+
+# Of ``SamplingParams``.
+_LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.01, 2.0
 
 
 def problems_of(config: ExperimentConfig) -> Iterator[str]:
@@ -29,15 +33,52 @@ def problems_of(config: ExperimentConfig) -> Iterator[str]:
             f"max_input_tokens {config.max_input_tokens} and max_output_tokens {config.max_output_tokens} need "
             f"{needed} tokens for a request, and vllm.max_model_len is {section.max_model_len}; lower them, or raise it"
         )
+    yield from _of_steps(section)
+    yield from _temperature(config)
     known = _engine_arguments()
     for name in config.passthrough_kwargs:
         if known and name not in known:
-            yield f"passthrough_kwargs.{name}: EngineArgs of vLLM has no such argument; remove it"
+            yield (
+                f"passthrough_kwargs.{name}: EngineArgs of vLLM has no such argument, and nothing else is passed "
+                "through; remove it"
+            )
 
 
 def cautions_of(config: ExperimentConfig) -> Iterator[MeasurementWarning]:  # noqa: ARG001 - the seam's signature
     """What will run and not as one would think."""
     yield from ()
+
+
+def _of_steps(section: VLLMConfig) -> Iterator[str]:
+    """Sizes of a step that ``SchedulerConfig`` (vLLM 0.32, config/scheduler.py) refuses beside each other."""
+    n_tokens = section.max_num_batched_tokens
+    if n_tokens is None:
+        return
+    if section.max_num_seqs is not None and n_tokens < section.max_num_seqs:
+        yield (
+            f"vllm.max_num_batched_tokens: {n_tokens} is less than vllm.max_num_seqs, {section.max_num_seqs}, and each "
+            "request has a token in a step; raise it, or lower max_num_seqs"
+        )
+    length = section.max_model_len
+    if section.enable_chunked_prefill is False and length is not None and n_tokens < length:
+        yield (
+            f"vllm.max_num_batched_tokens: {n_tokens} is less than vllm.max_model_len, {length}, and without chunked "
+            "prefill a prompt must fit into one step; raise it, or remove enable_chunked_prefill: false"
+        )
+
+
+def _temperature(config: ExperimentConfig) -> Iterator[str]:
+    """``SamplingParams`` (vLLM 0.32) lifts what is near zero without a word, and refuses what is high."""
+    temperature = config.decoder.temperature
+    if not config.decoder.do_sample or temperature is None:
+        return
+    if 0 < temperature < _LEAST_TEMPERATURE:
+        yield (
+            f"decoder.temperature: {temperature:g}: vLLM would take {_LEAST_TEMPERATURE:g} instead; raise it to that, "
+            "or set decoder.do_sample: false"
+        )
+    if temperature > _MOST_TEMPERATURE:
+        yield f"decoder.temperature: {temperature:g}: vLLM takes at most {_MOST_TEMPERATURE:g}; lower it"
 
 
 def _devices(config: ExperimentConfig) -> Iterator[str]:

@@ -96,10 +96,48 @@ def test_gpus_of_all_ranks() -> None:
             {"section": {"max_model_len": 100}, "max_input_tokens": 80, "max_output_tokens": 30},
             "max_input_tokens 80 and max_output_tokens 30 need 110 tokens for a request, and vllm.max_model_len is 100",
         ),
+        (
+            {"section": {"max_num_batched_tokens": 8, "max_num_seqs": 16}},
+            "vllm.max_num_batched_tokens: 8 is less than vllm.max_num_seqs, 16, ",
+        ),
+        (
+            {
+                "section": {"max_num_batched_tokens": 99, "max_model_len": 100, "enable_chunked_prefill": False},
+                "max_input_tokens": 8,
+                "max_output_tokens": 8,
+            },
+            "vllm.max_num_batched_tokens: 99 is less than vllm.max_model_len, 100, ",
+        ),
+        (
+            {"decoder": {"do_sample": True, "temperature": 0.009}},
+            "decoder.temperature: 0.009: vLLM would take 0.01 instead; ",
+        ),
+        ({"decoder": {"do_sample": True, "temperature": 2.01}}, "decoder.temperature: 2.01: vLLM takes at most 2; "),
     ],
 )
 def test_what_vllm_could_not_do_is_told_before_it_loads(fields: dict[str, Any], said: str) -> None:
     assert any(problem.startswith(said) for problem in problems_of(config_of(**fields)))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"section": {"max_num_batched_tokens": 16, "max_num_seqs": 16}},
+        # In chunks a prompt takes as many steps as it needs.
+        {"section": {"max_num_batched_tokens": 99, "max_model_len": 4096}},
+        {"decoder": {"do_sample": True, "temperature": 0.01}},
+        {"decoder": {"do_sample": True, "temperature": 2}},
+    ],
+)
+def test_what_is_just_within_its_edges_is_none_of_its_problems(fields: dict[str, Any]) -> None:
+    about = ("vllm.max_num_batched_tokens", "decoder.temperature")
+    assert not [problem for problem in problems_of(config_of(**fields)) if problem.startswith(about)]
+
+
+@pytest.mark.parametrize("name", ["device_ids", "hf_overrides", "model_class_overrides", "data_parallel_backend"])
+def test_what_would_measure_other_devices_or_another_model_is_not_passed_through(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} may not be passed through"):
+        config_of(passthrough_kwargs={name: "x"})
 
 
 def test_the_resolved_configuration_is_flat_and_plain() -> None:
