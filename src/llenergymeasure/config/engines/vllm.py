@@ -44,7 +44,8 @@ GraphSizes = Annotated[list[Annotated[Integer, Field(ge=1)]], Field(min_length=1
 _OF_SEVERAL_ENGINES = (
     "kv_transfer_config", "ec_transfer_config", "weight_transfer_config", "nnodes", "node_rank", "data_parallel_rank",
     "data_parallel_start_rank", "data_parallel_size_local", "data_parallel_address", "data_parallel_rpc_port",
-    "data_parallel_backend", "data_parallel_hybrid_lb", "data_parallel_external_lb", "data_parallel_multi_port_external_lb",
+    "data_parallel_backend", "data_parallel_hybrid_lb", "data_parallel_external_lb",
+    "data_parallel_multi_port_external_lb",
 )  # fmt: skip
 _OTHER_MODEL = ("hf_overrides", "hf_config_path", "model_class_overrides", "diffusion_config")
 _OTHER_WORK = (
