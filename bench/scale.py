@@ -13,7 +13,6 @@ has a process of its own, whose peak of memory is then that way's. Prints JSON.
 import argparse
 import hashlib
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from bench.peaks import measured_here
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.environment import EnvironmentSnapshot, GpuInfo
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
@@ -101,16 +102,6 @@ _WAYS: dict[str, Callable[[Path], int]] = {
     "table": _table,
     "whole": _whole,
 }
-
-
-def _measured_here(way: str, folder: Path) -> dict[str, float]:
-    """Seconds of processor time that a way takes, and the peak of this process's memory in MB."""
-    start_s = time.process_time()
-    n = _WAYS[way](folder)
-    cpu_s = time.process_time() - start_s
-    # Not that of getrusage, which begins with the peak of the process that started this one.
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    return {"n": n, "cpu_s": cpu_s, "peak_mb": int(found[1]) / 1000 if found else 0.0}
 
 
 def _side_by_side(folder: Path) -> dict[str, float]:
@@ -192,7 +183,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way is not None:
-        print(json.dumps(_measured_here(given.way, given.folder)))
+        print(json.dumps(measured_here(lambda: _WAYS[given.way](given.folder))))
         return
     print(json.dumps(measured(given.sizes, given.rounds), indent=2))
 
