@@ -23,7 +23,7 @@ from typing import Any
 
 _ROOT = Path(__file__).parent.parent
 # In times of what reading the files takes; of the time per result of the smaller size; in bytes for each more.
-MOST_RATIO = 10.0
+MOST_RATIO = 3.0
 MOST_GROWTH = 1.2
 MOST_KB_PER_RESULT = 4.0
 
