@@ -32,6 +32,7 @@ def _made(folder: Path) -> Path:
     """A result of a short run of the packaged model."""
     command = [
         sys.executable, "-m", "llenergymeasure", "run", "--model", "smollm2-135m", "-n", "4",
+        "--precision", "fp32",
         "--set", "max_output_tokens=16", "-o", str(folder),
     ]  # fmt: skip
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
