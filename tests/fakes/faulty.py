@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -60,6 +60,17 @@ def living(folder: Path) -> list[psutil.Process]:
                 found.append(process)
         except psutil.Error:
             continue
+    return found
+
+
+def in_words(processes: Sequence[psutil.Process]) -> list[str]:
+    """What each process is, and what it is at; for whoever finds it where none should be."""
+    found = []
+    for process in processes:
+        try:
+            found.append(f"{process.pid} ({process.status()}): {' '.join(process.cmdline())}")
+        except psutil.Error:
+            found.append(f"{process.pid}, which has ended meanwhile")
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory
 from tests.fakes.effort import PATIENCE_S, examples
-from tests.fakes.faulty import LLEM, environment, finished, living, study
+from tests.fakes.faulty import LLEM, environment, finished, in_words, living, study
 
 N_KILLS = examples(100, by_default=10)
 N_SLOTS = 4
@@ -47,7 +47,8 @@ def wait_for_nobody(folder: Path) -> None:
     end_s = time.monotonic() + _SOON_S
     while living(folder) and time.monotonic() < end_s:
         time.sleep(0.05)
-    assert living(folder) == []
+    left = living(folder)
+    assert left == [], in_words(left)
 
 
 def check_whole(path: Path) -> None:
