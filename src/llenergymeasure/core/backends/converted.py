@@ -136,6 +136,10 @@ class ConvertedEngine(CheckpointEngine):
         """Whether the model's own weights are read, and not those of a folder in the engine's format."""
         return self.settings(config).model_path is None
 
+    def opens_checkpoint(self, config: ExperimentConfig) -> bool:
+        """Not where a folder in the engine's own format was named."""
+        return self.reads_weights(config)
+
     def instead_of_weights(self, config: ExperimentConfig) -> str:  # noqa: ARG002 - the same for all
         """A folder that is converted already."""
         return f"; add them, or set {self.name}.model_path"

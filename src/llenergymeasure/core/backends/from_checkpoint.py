@@ -116,7 +116,7 @@ class CheckpointModel(LoadedModelBase):
 
 
 class CheckpointEngine(EngineBase):
-    """An engine that loads a checkpoint; ``open``, ``own_problems`` and ``not_offered`` are still to be written."""
+    """An engine that loads a checkpoint; ``open`` and ``own_problems`` are still to be written."""
 
     # Whether checkpoints that are quantised already are recognised; else they are refused.
     takes_quantised: ClassVar[bool] = False
@@ -148,6 +148,10 @@ class CheckpointEngine(EngineBase):
         """Whether the checkpoint's own weights are read, and neither drawn nor taken from elsewhere."""
         return True
 
+    def opens_checkpoint(self, config: ExperimentConfig) -> bool:  # noqa: ARG002 - a default
+        """Whether the folder of the checkpoint is opened, so that a packaged model's has to be made; weights or not."""
+        return True
+
     def instead_of_weights(self, config: ExperimentConfig) -> str:  # noqa: ARG002 - a default
         """What to do where the checkpoint has no weights."""
         return "; add them"
@@ -176,7 +180,7 @@ class CheckpointEngine(EngineBase):
             if description is not None:
                 found += not_to_be_measured(config.model, description, trusted=self.trusted(config))
                 found += self._checkpoint_problems(config, description)
-        no_room = conversion_problem(config.model)
+        no_room = conversion_problem(config.model) if self.opens_checkpoint(config) else None
         return [*found, *([] if no_room is None else [no_room]), *self.own_problems(config)]
 
     def _checkpoint_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:

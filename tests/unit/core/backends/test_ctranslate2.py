@@ -12,6 +12,7 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.ctranslate2 import CTranslate2Backend
+from llenergymeasure.core.checkpoint.source import packaged_file
 from llenergymeasure.domain.inference import InferenceOutput, Request, RequestOutput, tokens_digest
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -411,3 +412,21 @@ def test_own_settings_that_are_not_followed_are_told(library: FakeLibrary, folde
         assert "repetition_penalty: 1.3, which was not followed" in str(warning)
         model.run([Request(index=0, token_ids=(8,), max_output_tokens=4)], Load.in_batches(1), lambda _: None)
     assert library.asked[0][1]["end_token"] == [END, 9]
+
+
+def test_a_packaged_model_needs_room_only_where_it_is_converted(
+    library: FakeLibrary, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if packaged_file("smollm2-135m") is None:
+        pytest.skip("the package with the model is not installed")
+    # A file system without a free byte.
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/cache")
+
+    def room(section: dict[str, Any]) -> list[str]:
+        config = ExperimentConfig.model_validate(
+            {"model": "smollm2-135m", "backend": "ctranslate2", "ctranslate2": section}
+        )
+        return [line for line in CTranslate2Backend(lambda: library).problems(config) if "has to be converted" in line]
+
+    assert len(room({})) == 1
+    assert room({"model_path": str(folders[1])}) == []
