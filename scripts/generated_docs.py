@@ -21,6 +21,8 @@ from llenergymeasure.config.introspection import (
     field_descriptions,
     field_kinds,
 )
+from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.backends.unproven import NOT_YET_RUN
 from llenergymeasure.domain.meaning.base import Meaning
 from llenergymeasure.domain.meaning.fields import FIELDS
 from llenergymeasure.domain.meaning.schema import classes_in, classes_of, places_of, result_schema
@@ -72,6 +74,7 @@ ENGINE_TABLE = """| field | default | allowed | what it does |
 |---|---|---|---|
 """
 NOT_RUN = "*Can be configured and checked; this version cannot run this engine yet.*\n\n"
+UNPROVEN = f"*{NOT_YET_RUN.capitalize()}: the engine was tested against a recorded shape of its library's API.*\n\n"
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=", "max_length": "length <="}
 
 
@@ -103,6 +106,8 @@ def parameters_page() -> str:
         parts.append(f"\n## {engine}\n\n")
         if engine not in registry.own_names():
             parts.append(NOT_RUN)
+        elif not get_backend(engine).hardware_proven:
+            parts.append(UNPROVEN)
         # The first paragraph describes the class to programmers, as its name does.
         parts += [f"{_unwrapped(p)}\n\n" for p in (inspect.getdoc(section) or "").split("\n\n")[1:]]
         parts.append("`null` leaves the choice to the engine.\n\n" + ENGINE_TABLE)

@@ -12,6 +12,7 @@ from llenergymeasure.cli.text import LABEL, environment_line, wrapped
 from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
 from llenergymeasure.config.sensors import own_names
+from llenergymeasure.core.backends.unproven import NOT_YET_RUN
 from llenergymeasure.core.energy_backends import SensorStatus
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
@@ -60,7 +61,9 @@ def machine(
     for engine in engines:
         where = "" if engine.python is None else f" (in an environment of its own: {told(engine.python)})"
         usable = (on_cpu if engine.uses_gpus is False else "usable") + where
-        lines.append(_status("engine " + engine.name, engine.problem, usable))
+        unproven = "" if engine.proven else f"; {NOT_YET_RUN}"
+        problem = None if engine.problem is None else engine.problem + unproven
+        lines.append(_status("engine " + engine.name, problem, usable + unproven))
     for sensor in sensors:
         kind = "modelled, not sensed" if sensor.modelled else "sensed"
         # What this package's own say of a problem is complete.

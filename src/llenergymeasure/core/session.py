@@ -14,6 +14,7 @@ from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core import session_answers as answers
 from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
+from llenergymeasure.core.backends.unproven import unproven
 from llenergymeasure.core.device_check import Watched, watch_the_model
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
@@ -109,6 +110,7 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
     named, plan = plan.config, replace(plan, config=in_use(plan.config))
     with StateMachine(instruments.on_state) as state:
         environment = answers.snapshot(engine, instruments, warnings)
+        warnings.extend(unproven(engine))
         warnings.extend(answers.said("engine_cautions", lambda: engine.cautions(plan.config), warnings))
         instruments.peers.wait("idle")
         baseline = steps.idle_baseline(plan, instruments, warnings)

@@ -194,6 +194,10 @@ FLAGS: Mapping[str, Flag] = {
     "steady_state_not_reached": Flag("throughput never became steady", _DOUBT),
     "requests_failed": Flag("some requests failed, no more than one or 1 % of them; their rows say why"),
     "requests_failed_above_share": Flag("over 1 % of the requests failed, under arrivals at their own times", _NOT),
+    "engine_unproven": Flag(
+        "the engine was tested against a recorded shape of its library's API only, and is not yet run on hardware",
+        _DOUBT,
+    ),
     "random_weights": Flag("the weights were drawn and not read; power depends on the values multiplied", _DOUBT),
     "weights_left_out": Flag(
         "the files have tensors that the model of config.json has no place for, such as those of a whole layer", _DOUBT

@@ -72,12 +72,13 @@ class Looking:
             return engine_status(name, visible)
         try:
             by = interpreter_of(name)
-            problem, uses_gpus = self._asking.ask("engine", self._execution, by=by, name=name, visible=list(visible))
+            found = self._asking.ask("engine", self._execution, by=by, name=name, visible=list(visible))
+            problem, uses_gpus, proven = found
         except PreFlightError as error:
             return Availability(name, str(error))
         except (LLEMError, ForeignExitError) as error:
             return Availability(name, f"{registry.in_words(name)} cannot be asked: {first_line(error)}")
-        return Availability(name, problem, uses_gpus, python=None if by.is_own else by.python)
+        return Availability(name, problem, uses_gpus, python=None if by.is_own else by.python, proven=proven)
 
     def sensor(self, name: str, devices: Sequence[str] | None) -> SensorStatus:
         """As ``core.energy_backends.probe_sensors``; of one from elsewhere the problem has the advice, too."""

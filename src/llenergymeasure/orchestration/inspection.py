@@ -15,13 +15,15 @@ from llenergymeasure.exceptions import LLEMError, contained
 class Availability:
     """Something by name, and why it cannot be used; None if it can.
 
-    ``uses_gpus`` is None where that says nothing, ``python`` the one of an engine that lives in another environment.
+    ``uses_gpus`` is None where that says nothing, ``python`` the one of an engine that lives in another environment;
+    ``proven`` is whether an engine was ever run on hardware.
     """
 
     name: str
     problem: str | None
     uses_gpus: bool | None = None
     python: str | None = None
+    proven: bool = True
 
 
 def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
@@ -32,15 +34,15 @@ def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
     try:
         engine = get_backend(name)
         with contained():
-            problem = engine.installation_problem()
+            problem, proven = engine.installation_problem(), bool(engine.hardware_proven)
             if problem is not None or not visible:
-                return Availability(name, problem)
+                return Availability(name, problem, proven=proven)
             uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
     except LLEMError as error:
         return Availability(name, str(error))
     except Exception as error:  # noqa: BLE001 - another distribution's engine raises what it will
         return Availability(name, failed_when_asked(name, error))
-    return Availability(name, None, uses_gpus)
+    return Availability(name, None, uses_gpus, proven=proven)
 
 
 def library_loggers(engines: Iterable[str]) -> list[str]:

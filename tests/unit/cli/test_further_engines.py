@@ -49,6 +49,20 @@ def test_each_is_a_line_and_a_broken_one_takes_no_other_down(
     assert "engine pytorch" in ran.out
 
 
+def test_one_that_nobody_has_run_yet_is_told_in_the_list_before_a_run_and_in_results(
+    install: Install, llem: Callable[..., Ran], tmp_path: Path
+) -> None:
+    new = TOY.replace('"toy"', '"new"').replace("    section =", "    hardware_proven = False\n    section =")
+    install({"llem_new": new}, {"new": "llem_new:ToyEngine"}, "llem-new")
+    assert line_of(llem("config"), "engine new") == "engine new usable; not yet run on hardware"
+    told = "engine_unproven: the engine 'new' of llem-new 1.0 is not yet run on hardware"
+    assert told in llem("run", "--dry-run", "--backend", "new", *COMMON).out
+    assert llem("run", "--backend", "new", *COMMON, "-o", str(tmp_path)).code == 0
+    (path,) = tmp_path.rglob("result.json")
+    result = json.loads(path.read_text("utf-8"))
+    assert [text for text in result["measurement_warnings"] if text.startswith(told)]
+
+
 def test_the_schema_for_editors_has_its_section(toy: None, llem: Callable[..., Ran]) -> None:
     schema = json.loads(llem("config", "--schema").out)
     assert "toy" in schema["properties"]

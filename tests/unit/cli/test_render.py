@@ -351,7 +351,7 @@ def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
     text = render.machine(
         replace(fake_environment(), gpus=gpus),
         visible=VisibleGpus(gpus[:1]),
-        engines=[Availability("one", None), Availability("two", "is missing; install it")],
+        engines=[Availability("one", None), Availability("two", "is missing; install it", proven=False)],
         sensors=[],
         models=[Availability("small", None)],
         verbose=True,
@@ -359,7 +359,7 @@ def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
     assert line(text, "GPU 0").endswith("Fake GPU, 80 GB, GPU-0")
     assert line(text, "GPU 1").endswith("hidden by CUDA_VISIBLE_DEVICES")
     assert line(text, "engine one").endswith(" usable")
-    assert line(text, "engine two").endswith("not usable: is missing; install it")
+    assert line(text, "engine two").endswith("not usable: is missing; install it; not yet run on hardware")
     assert line(text, "energy auto").endswith("none: results will have no energy")
     assert line(text, "package ").endswith("torch 0.0")
     bare = render.machine(fake_environment(), visible=VisibleGpus(), engines=[], sensors=[], models=[], verbose=False)

@@ -25,7 +25,7 @@ from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.telemetry import PowerThermalSample
-from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.warnings import MeasurementWarning, validity_of
 from llenergymeasure.exceptions import ConfigError, ExperimentError, PreFlightError
 from llenergymeasure.protocols import EnergyBackend
 from llenergymeasure.testing import (
@@ -74,6 +74,7 @@ class Bench:
     layout: ProcessLayout = field(default_factory=ProcessLayout)
     process_index: int = 0
     to_caution: tuple[MeasurementWarning, ...] = ()
+    engine: type[FakeEngine] = FakeEngine
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(log=self.log)
@@ -119,7 +120,7 @@ class Bench:
             peers=LoggingPeers(self.log) if self.layout.n_processes > 1 else Alone(),
             **{"tokenise": self.tokenise, **more},
         )
-        return run_session(plan, FakeEngine(self.model, to_caution=self.to_caution), instruments)
+        return run_session(plan, self.engine(self.model, to_caution=self.to_caution), instruments)
 
 
 def config(n: int = 4, n_warmup: int = 1, **fields: object) -> ExperimentConfig:
@@ -150,6 +151,16 @@ def test_what_others_take_of_the_processors_in_the_window_is_told() -> None:
 def test_what_the_engine_cautions_against_stands_in_the_result() -> None:
     caution = MeasurementWarning("slow_precision", "it is emulated", "use another")
     assert caution in Bench(to_caution=(caution,)).run(config()).measurement_warnings
+
+
+def test_an_engine_that_nobody_has_run_yet_makes_a_figure_questionable() -> None:
+    class Unproven(FakeEngine):
+        hardware_proven = False
+
+    said = [w.flag for w in Bench(engine=Unproven).run(config()).measurement_warnings]
+    assert "engine_unproven" in said
+    assert validity_of(["engine_unproven"]).verdict == "questionable"
+    assert "engine_unproven" not in [w.flag for w in Bench().run(config()).measurement_warnings]
 
 
 def test_the_whole_order_with_the_default_floor_and_nobody_waiting() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import failed_when_asked, get_backend
 from llenergymeasure.core.backends.base import EngineBase
+from llenergymeasure.core.backends.unproven import unproven
 from llenergymeasure.core.checkpoint.source import describe_source, is_here
 from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
 from llenergymeasure.core.gpu.base import VisibleGpus
@@ -72,6 +73,7 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
     lacking = (*engine.problems(config), *_tokenising_lacks(config, engine))
     memory = memory_fit(engine.estimate_memory(config), devices, layout.n_processes, visible)
     cautions = [
+        *unproven(engine),
         *MeasurementWarning.all_of(engine.cautions(config)),
         *([] if memory.caution is None else [memory.caution]),
     ]

@@ -74,10 +74,10 @@ class _Questions:
         self._keep_quiet(config.backend)
         return AskedHere().native_precision(config)
 
-    def engine(self, about: Mapping[str, Any]) -> tuple[str | None, bool | None]:
+    def engine(self, about: Mapping[str, Any]) -> tuple[str | None, bool | None, bool]:
         self._keep_quiet(about["name"])
         status = engine_status(about["name"], about["visible"])
-        return status.problem, status.uses_gpus
+        return status.problem, status.uses_gpus, status.proven
 
     def sensor(self, about: Mapping[str, Any]) -> tuple[str | None, bool, str]:
         devices = about["devices"]
