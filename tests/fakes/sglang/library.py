@@ -144,7 +144,7 @@ class FakeManager:
     def abort_request(self, *positional: Any, **named: Any) -> None:
         rid = _bound(SHAPE["tokenizer_manager"]["abort_request"], positional, named)["rid"]
         self.engine.log.append("abort")
-        if rid in self.states:
+        if rid in self.states and not self.engine.dead:
             self.states.pop(rid).tell({"type": "abort", "message": "Abort in waiting queue"})
 
     async def begin(self, asked: dict[str, Any]) -> Any:

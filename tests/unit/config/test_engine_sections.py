@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
 from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.engines.sglang import SGLangConfig
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
 from llenergymeasure.config.engines.vllm import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
 
 Section = type[EngineSection]
-SECTIONS: list[Section] = [VLLMConfig, TensorRTConfig, LlamaCppConfig]
+SECTIONS: list[Section] = [VLLMConfig, TensorRTConfig, LlamaCppConfig, SGLangConfig]
 BOUNDS = (annotated_types.Ge, annotated_types.Gt, annotated_types.Le, annotated_types.Lt)
 each_section = pytest.mark.parametrize("section", SECTIONS)
 
@@ -120,6 +121,15 @@ def test_a_name_of_the_library_is_a_field_or_mapped_or_refused_but_never_two_of_
         (TensorRTConfig, "nvfp4_gemm_allowed_backends", []),
         (TensorRTConfig, "top_p_decay", 0),
         (TensorRTConfig, "beam_search_diversity_rate", -1),
+        (SGLangConfig, "tp_size", 0),
+        (SGLangConfig, "tp_size", True),
+        (SGLangConfig, "mem_fraction_static", 1),
+        (SGLangConfig, "chunked_prefill_size", -2),
+        (SGLangConfig, "kv_cache_dtype", "int8"),
+        (SGLangConfig, "moe_dense_tp_size", 2),
+        (SGLangConfig, "cuda_graph_bs_decode", []),
+        (SGLangConfig, "speculative_algorithm", "DFLASH"),
+        (SGLangConfig, "presence_penalty", 2.1),
         (LlamaCppConfig, "n_ctx", 0),
         (LlamaCppConfig, "n_gpu_layers", -3),
         (LlamaCppConfig, "n_gpu_layers", "all"),
@@ -163,6 +173,7 @@ def test_a_value_outside_of_the_edges_is_refused_by_the_name_of_its_field(
         (VLLMConfig, {"moe_backend": "flashinfer_b12x", "linear_backend": "machete", "quantization": "awq_marlin"}),
         (TensorRTConfig, {"free_gpu_memory_fraction": 0, "max_attention_window": [1], "batch_wait_timeout_ms": 0}),
         (TensorRTConfig, {"moe_backend": "MEGAMOE_CUTEDSL", "kv_cache_dtype": "nvfp4", "top_p_decay": 1}),
+        (SGLangConfig, {"mem_fraction_static": 0.99, "chunked_prefill_size": -1, "frequency_penalty": -2}),
         (LlamaCppConfig, {"n_gpu_layers": -2, "n_threads": 512, "poll": 100, "cpumask": "0xff", "cache_ram_mib": -1}),
         (LlamaCppConfig, {"cache_type_k": "q8_0", "cache_type_v": "bf16", "tensor_split": [0, 1.5]}),
         (LlamaCppConfig, {"tensor_buft_overrides": "exps=CPU,ffn=CPU", "samplers": "penalties;top_k;temperature"}),
@@ -178,6 +189,20 @@ def test_values_at_the_edge_are_kept(section: Section, fields: dict[str, Any]) -
     ("section", "fields", "field", "other"),
     [
         (VLLMConfig, {"gpu_memory_utilization": 0.5, "kv_cache_memory_bytes": 9}, "kv_cache_memory_bytes", "gpu_mem"),
+        (SGLangConfig, {"attn_dp_size": 2, "dp_size": 2}, "attn_dp_size", "dp_size: 2"),
+        (SGLangConfig, {"pp_size": 2, "speculative_algorithm": "EAGLE"}, "speculative_algorithm", "pp_size: 2"),
+        (
+            SGLangConfig,
+            {"disable_radix_cache": True, "enable_hierarchical_cache": True},
+            "enable_hierarchical_cache",
+            "disable_radix_cache: true",
+        ),
+        (
+            SGLangConfig,
+            {"attention_backend": "flashmla", "enable_deterministic_inference": True},
+            "enable_deterministic_inference",
+            "attention_backend: flashmla",
+        ),
         (VLLMConfig, {"cpu_offload_gb": 1, "offload_group_size": 8}, "offload_group_size", "cpu_offload_gb: 1"),
         (VLLMConfig, {"enforce_eager": True, "cudagraph_mode": "FULL"}, "cudagraph_mode", "enforce_eager: true"),
         (VLLMConfig, {"enforce_eager": True, "compilation_mode": 3}, "compilation_mode", "enforce_eager: true"),

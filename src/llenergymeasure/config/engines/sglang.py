@@ -31,6 +31,9 @@ AllToAll = Literal["none", "deepep", "deepep_v2", "mooncake", "nixl", "mori", "f
 _FlashInferGemm = Literal["flashinfer_trtllm", "flashinfer_cutlass", "flashinfer_cutedsl"]
 GraphBackend = Literal["full", "breakable", "disabled"]
 
+_CHANGED_BY_BATCHES = (
+    "attention_backend=torch_native|flex_attention|flashmla|hpc_ops|trtllm_mla|cutedsl_mla|trtllm_mha|aiter|wave"
+)
 _NO_GRAPH = {"disable_cuda_graph": "there are no graphs then; remove one of them"}
 _NO_CACHE = {"disable_radix_cache=true": "no prefix is kept then; remove one of them"}
 _KEPT = ("disable_radix_cache=false",)
@@ -251,6 +254,10 @@ class SGLangConfig(EngineSection):
         **dict.fromkeys(("cuda_graph_max_bs_prefill", "disable_cuda_graph_padding", "cuda_graph_bs_decode"), _NO_GRAPH),
         "cuda_graph_max_bs_decode": _NO_GRAPH,
         "cuda_graph_bs_prefill": _NO_GRAPH,
+        "enable_deterministic_inference": {
+            _CHANGED_BY_BATCHES: "SGLang has it with triton, fa3, fa4 and flashinfer; set one of them",
+            "sampling_backend=flashinfer": "SGLang would draw with pytorch instead; remove one of them",
+        },
         "enable_torch_compile": {"disable_cuda_graph_padding": "each batch size would be compiled; remove one of them"},
         "speculative_algorithm": {
             "pp_size": "drafts cannot be checked in stages; remove one of them",
@@ -281,6 +288,7 @@ class SGLangConfig(EngineSection):
         **dict.fromkeys(("speculative_ngram_max_bfs_breadth", "speculative_ngram_max_trie_depth"), _BY_NGRAMS),
         "speculative_ngram_match_type": _BY_NGRAMS,
     }
+    decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = {"sampling_backend": ("do_sample",)}
     library_names: ClassVar[Mapping[str, str]] = {
         "model_path": "model",
         "dtype": "precision",

@@ -67,6 +67,11 @@ def _beside_each_other(section: SGLangConfig) -> Iterator[str]:
         yield f"sglang.chunked_prefill_size: {chunk} is no multiple of page_size {page}; give one"
     if chunk == 0:
         yield "sglang.chunked_prefill_size: 0 is no size; -1 takes prompts whole"
+    if section.enable_hierarchical_cache and section.disable_radix_cache is not False:
+        yield (
+            "sglang.enable_hierarchical_cache: no prompts are kept, and SGLang refuses it then; set "
+            "disable_radix_cache: false, or remove it"
+        )
     if section.schedule_policy in ("lpm", "dfs-weight") and section.disable_radix_cache is not False:
         yield (
             f"sglang.schedule_policy: {section.schedule_policy} goes by kept prompts, and none are; set "

@@ -43,7 +43,7 @@ class Core:
         self._engine: Any = None
         self._why: str | None = None
         self._processes: list[psutil.Process] = []
-        self._looked_s = 0.0
+        self._looked_s, self._is_dead = 0.0, False
         try:
             with self.journal.taking(), contained(), self._kept.loading(self.started.folder):
                 self._engine = library.Engine(**arguments, custom_sigquit_handler=quits.note)
@@ -78,7 +78,12 @@ class Core:
         return told
 
     def abort(self, names: Sequence[str]) -> None:
-        """Have requests ended; each tells so where it is waited for."""
+        """Have requests ended; each tells so where it is waited for.
+
+        Raises:
+            ExperimentError: the engine has died, and none will.
+        """
+        self.must_live()
         for name in names:
             self._engine.tokenizer_manager.abort_request(rid=name)
 
@@ -106,10 +111,10 @@ class Core:
             ExperimentError: one has died, with the last that it wrote.
         """
         now_s = time.monotonic()
-        if not quits.came() and now_s - self._looked_s < _LOOKS_S:
-            return
-        self._looked_s = now_s
-        if quits.came() or not all(map(_lives, self._processes)):
+        if quits.came() or now_s - self._looked_s >= _LOOKS_S:
+            self._looked_s = now_s
+            self._is_dead = self._is_dead or quits.came() or not all(map(_lives, self._processes))
+        if self._is_dead:
             said = self.journal.cause() or self.journal.tail()
             told = f"; the last that it wrote: {said}" if said else ", and it wrote nothing before"
             raise ExperimentError(f"SGLang's engine ended in the middle of a run{told}")
@@ -124,9 +129,11 @@ class Core:
             with contextlib.suppress(Exception), contained(), self.journal.taking():
                 if self._engine is not None:
                     stopped = self._leave()
+                self._engine = None
+                # Sockets of a loop that is closed complain when they go.
+                gc.collect()
         finally:
             self._engine = None
-            gc.collect()
             self.started.end(patience_s=0.0)
             self._kept.put_back(quit_too=stopped)
             self._why = self.journal.cause()

@@ -160,7 +160,9 @@ def test_a_scheduler_that_is_killed_fails_the_experiment_with_what_it_wrote(core
     began_s = time.monotonic()
     with pytest.raises(ExperimentError, match=r"SGLang's engine ended .* wrote: torch\.OutOfMemoryError: CUDA out of"):
         served(core, requests_of(2000, first=100), Load.all_at_once())
+    # A dead engine aborts nothing, and is not waited for.
     assert time.monotonic() - began_s < 5
+    assert "abort" not in engine_of(library).log
 
 
 def test_what_waits_for_a_dead_scheduler_does_not_wait_for_ever(core: Core, library: FakeSGLang) -> None:

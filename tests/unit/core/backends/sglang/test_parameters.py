@@ -139,6 +139,7 @@ def test_gpus_of_all_ranks() -> None:
         ({"sglang": {"tp_size": 4, "attn_dp_size": 3}}, "attn_dp_size: 3 groups do not divide tp_size 4"),
         ({"sglang": {"chunked_prefill_size": 100, "page_size": 64}}, "100 is no multiple of page_size 64"),
         ({"sglang": {"chunked_prefill_size": 0}}, "chunked_prefill_size: 0 is no size"),
+        ({"sglang": {"enable_hierarchical_cache": True}}, "enable_hierarchical_cache: no prompts are kept"),
         ({"sglang": {"schedule_policy": "lpm"}}, "schedule_policy: lpm goes by kept prompts"),
         ({"decoder": {"do_sample": True, "temperature": 1e-7}}, "decoder.temperature: 1e-07: SGLang would take the"),
         ({"decoder": {"repetition_penalty": 2.5}}, "decoder.repetition_penalty: 2.5: SGLang takes at most 2"),
