@@ -215,7 +215,7 @@ class State:
             await self.event.wait()
             self.event.clear()
             finish = self.finish
-            about = {
+            about: dict[str, Any] = {
                 "id": self.rid, "finish_reason": finish, "prompt_tokens": len(self.ids), "weight_version": "default",
                 "num_retractions": 0, "reasoning_tokens": 0, "completion_tokens": len(self.told),
                 "cached_tokens": self.n_cached,

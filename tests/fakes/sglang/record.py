@@ -73,9 +73,11 @@ def _fields(tree: ast.Module, choices: dict[str, Any]) -> Iterator[tuple[str, di
     for node in (part for kind in tree.body if isinstance(kind, ast.ClassDef) for part in kind.body):
         if not isinstance(node, ast.AnnAssign):
             continue
-        told, about = node.annotation, None
-        if isinstance(told, ast.Subscript) and ast.unparse(told.value) == "A" and isinstance(told.slice, ast.Tuple):
-            told, about = told.slice.elts[0], told.slice.elts[1]
+        whole = node.annotation
+        told: ast.expr = whole
+        about: ast.expr | None = None
+        if isinstance(whole, ast.Subscript) and ast.unparse(whole.value) == "A" and isinstance(whole.slice, ast.Tuple):
+            told, about = whole.slice.elts[0], whole.slice.elts[1]
         keywords = {k.arg: k.value for k in about.keywords} if isinstance(about, ast.Call) else {}
         field: dict[str, Any] = {"type": ast.unparse(told)}
         if node.value is not None:
@@ -107,7 +109,7 @@ def _told_of_a_request(manager: ast.ClassDef) -> list[str]:
             told = list(node.value.keys) if isinstance(node.value, ast.Dict) else []
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "meta_info.update":
             told = list(node.args[0].keys) if isinstance(node.args[0], ast.Dict) else []
-        keys |= {part.value: None for part in told if isinstance(part, ast.Constant)}
+        keys |= {str(part.value): None for part in told if isinstance(part, ast.Constant)}
     return list(keys)
 
 

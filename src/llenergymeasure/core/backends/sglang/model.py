@@ -35,7 +35,7 @@ class SGLangModel(ScheduledModel):
         Raises:
             ExperimentError: the engine has died.
         """
-        serving = Serving(core=self._core, sampling=self._sampling, ends=self._origin.settings.end_token_ids)
+        serving = Serving(self._core, self._sampling, self._origin.settings.end_token_ids)
         StreamedRun(serving, self._counts, self.unanswerable).serve(requests, load, on_done)
 
     def capacity(self) -> int | None:

@@ -1,8 +1,6 @@
 """Requests as ``StreamedRun`` gives them to SGLang, and what it tells of them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.core.backends.sglang.core import Core
@@ -10,25 +8,27 @@ from llenergymeasure.core.backends.streamed import Piece
 from llenergymeasure.domain.inference import Request
 
 
-@dataclass(frozen=True, kw_only=True)
 class Serving:
-    """Implements ``StreamingEngine``: ``sampling`` gives a request's parameters, ``ends`` are tokens that end one."""
+    """Implements ``StreamingEngine`` over SGLang."""
 
-    core: Core
-    sampling: Callable[[Request], dict[str, Any]]
-    ends: Set[int]
-    name: str = "SGLang"
-    room: str = "sglang.context_length or sglang.mem_fraction_static"
+    name = "SGLang"
+    room = "sglang.context_length or sglang.mem_fraction_static"
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The one that the engine was made with."""
-        return self.core.loop
+    def __init__(self, core: Core, sampling: Callable[[Request], dict[str, Any]], ends: Set[int]) -> None:
+        """Serve requests.
+
+        Args:
+            core: SGLang.
+            sampling: a request's sampling parameters.
+            ends: tokens that end an answer.
+        """
+        self._core, self._sampling, self._ends = core, sampling, ends
+        self.loop = core.loop
 
     async def stream(self, request_name: str, request: Request) -> AsyncIterator[Iterable[Piece]]:
         """New tokens of each time that SGLang tells all of them."""
         n_told = 0
-        async for told in self.core.answers(request_name, request.token_ids, self.sampling(request)):
+        async for told in self._core.answers(request_name, request.token_ids, self._sampling(request)):
             about = told["meta_info"]
             # A list that goes on growing.
             new = list(told["output_ids"][n_told:])
@@ -39,7 +39,7 @@ class Serving:
 
     async def abort(self, request_names: Sequence[str]) -> None:
         """Have requests ended."""
-        self.core.abort(request_names)
+        self._core.abort(request_names)
 
     def must_live(self) -> None:
         """Look whether the engine is alive.
@@ -47,7 +47,7 @@ class Serving:
         Raises:
             ExperimentError: it has died.
         """
-        self.core.must_live()
+        self._core.must_live()
 
     def _reason(self, about: dict[str, Any], n_told: int) -> str | None:
         """Why an answer ended, where it has, in a word that is no other than ``stop`` or ``length`` unless at fault."""
@@ -60,6 +60,6 @@ class Serving:
             return f"{kind}: {message}" if message else kind
         if n_counted != n_told:
             return f"{n_counted} tokens were counted, and {n_told} told"
-        if kind == "stop" and why.get("matched") not in self.ends:
+        if kind == "stop" and why.get("matched") not in self._ends:
             return f"stopped at {why.get('matched')!r}, which ends no answer"
         return kind

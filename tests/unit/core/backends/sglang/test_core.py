@@ -71,7 +71,7 @@ def served(
     ends: frozenset[int] = frozenset({END}),
 ) -> dict[int, RequestOutput]:
     done: list[RequestOutput] = []
-    StreamedRun(Serving(core=core, sampling=sampling, ends=ends), counts or Counts()).serve(requests, load, done.append)
+    StreamedRun(Serving(core, sampling, ends), counts or Counts()).serve(requests, load, done.append)
     return {output.index: output for output in done}
 
 
