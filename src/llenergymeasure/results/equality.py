@@ -40,6 +40,8 @@ def why_they_may_differ(first: ExperimentResult, second: ExperimentResult, found
     if decoding_of(first.effective_config) != decoding_of(second.effective_config):
         return "other decoding"
     weights, of_other = ([getattr(run, name) for name in WEIGHTS] for run in runs)
+    if any(run.model.weights is not None for run in runs):
+        return "weights that were drawn"
     if None in (weights[0], of_other[0]):
         return "it is not known which weights they read"
     if found.n_inputs_by_length:

@@ -146,11 +146,15 @@ class Saying:
         return self._open[1]
 
 
-def note_of(said: EqualTokens) -> list[str]:
-    """What has to be known of a row."""
+def notes_of_tokens(number: int, said: EqualTokens) -> list[str]:
+    """What has to be known of what the row with a number said."""
     notes = []
     if said.verdict == "something else":
-        notes.append(f"says something else than row {said.row}, of the same weights in {EXACT}")
+        notes.append(
+            f"says something else than row {said.row}, of the same weights in {EXACT}"
+            if said.row != number
+            else f"its runs say different things, of the same weights in {EXACT}"
+        )
     if said.n_left_out:
         notes.append(f"requests that were not answered in it and in row {said.row}, and whose tokens are not compared: "
                      f"{said.n_left_out}")  # fmt: skip

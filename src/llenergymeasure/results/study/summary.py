@@ -29,7 +29,7 @@ from llenergymeasure.results.study.circumstances import SUMMED_UP
 from llenergymeasure.results.study.fronts import marks, why_no_best
 from llenergymeasure.results.study.notes import notes_of, output_letters, validity_in, warnings_in
 from llenergymeasure.results.study.rows import SlotRow, StudyRows
-from llenergymeasure.results.study.saying import FolderOf, Saying, note_of
+from llenergymeasure.results.study.saying import FolderOf, Saying, notes_of_tokens
 
 # What drifts and what is far off is looked for in these; among many figures one would always seem to.
 _WATCHED = ("energy_per_output_token_j", "tokens_per_second")
@@ -54,9 +54,7 @@ class _Figures:
 class Summing:
     """Sums up a study, again and again while it is run."""
 
-    def __init__(
-        self, plan: StudyPlan, reference: int | None = None, folder_of: FolderOf | None = None
-    ) -> None:  # fmt: skip
+    def __init__(self, plan: StudyPlan, reference: int | None = None, folder_of: FolderOf | None = None) -> None:
         """Take what is planned.
 
         Args:
@@ -103,7 +101,7 @@ class Summing:
             n_failed[side.configuration] = 0
         rows = self._compared(rows, sides)
         rows = [
-            replace(row, equal_tokens=said, notes=(*note_of(said), *row.notes))
+            replace(row, equal_tokens=said, notes=(*notes_of_tokens(row.number, said), *row.notes))
             for row, said in zip(rows, self._saying.of(sides), strict=True)
         ]
         # A row without a mean is held against no other.

@@ -201,6 +201,7 @@ def test_of_two_models_each_is_held_against_its_own(tmp_path: Path) -> None:
         ({}, {"flops_result": FlopsResult(value=1.0, method="x", confidence="high", number_format="tf32")}, "tf32"),
         ({}, {"model": {"devices": ("GPU-0",)}}, "number format not known"),
         ({}, {"model": {"quantization": "bitsandbytes"}}, "quantised: bitsandbytes"),
+        ({}, {"model": {"weights": "random, seed 42"}, "weights": None}, "weights that were drawn"),
     ],
 )
 def test_what_may_differ_is_not_marked(
@@ -276,6 +277,7 @@ def test_a_row_that_is_alone_is_held_against_itself_only_where_its_runs_differ(t
     assert told(study) == [EqualTokens()]
     say(study, 0, *OTHER, repeat=1)
     assert told(study) == [EqualTokens(share=0.75, row=1, verdict="something else")]
+    assert "its runs say different things, of the same weights in fp32" in summed(study).rows[0].notes
 
 
 def test_requests_that_were_not_answered_are_left_out_and_told(tmp_path: Path) -> None:
