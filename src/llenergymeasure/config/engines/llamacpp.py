@@ -24,6 +24,8 @@ _SAMPLER = r"(penalties|dry|top_n_sigma|top_k|typ_p|top_p|min_p|xtc|temperature|
 
 _MODEL_DRAFT = "speculative_type=draft_simple|draft_eagle3|draft_mtp|draft_dflash|draft_dspark"
 _NGRAM_DRAFT = "speculative_type=ngram_simple|ngram_map_k|ngram_map_k4v"
+# Null is f16 too, with which files of F32 weights said what other engines said.
+_CACHED_IN_FEWER_BITS = "f16|bf16|q8_0|q5_0|q5_1|q4_0|q4_1|iq4_nl"
 _MIROSTAT = "mirostat takes the place of all other samplers; remove one of them"
 
 # Members of llama.cpp's chain of samplers that read a field; where none of them is in the chain the field does nothing.
@@ -243,6 +245,10 @@ class LlamaCppConfig(EngineSection):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
     # What the file holds: llama.cpp converts nothing.
     default_precision: ClassVar[str] = "auto"
+    alters_answers: ClassVar[tuple[str, ...]] = (
+        f"cache_type_k={_CACHED_IN_FEWER_BITS}", f"cache_type_v={_CACHED_IN_FEWER_BITS}", "n_cache_reuse",
+        "rope_scaling_type", "rope_freq_base", "rope_freq_scale", "penalty_freq", "penalty_present", "dry_multiplier",
+    )  # fmt: skip
     # There are no beams, DRY is another thing than n-grams that may not repeat, and no minimum can be set.
     lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset(
         {
