@@ -60,8 +60,7 @@ class LlamaCppConfig(EngineSection):
     # The file.
     dequantize: Flag | None = Field(
         default=None,
-        description="Make a quantised file's weights dense, in `precision`, once, in the cache, as other engines have "
-        "them; null runs the file as it is.",
+        description="Make a quantised file's weights dense, in `precision`, once; null runs the file as it is.",
     )
 
     # Room for requests.

@@ -119,11 +119,11 @@ def _tensor(name: str, weights: Any, n_heads: Mapping[str, int]) -> DenseTensor:
         array: Values = weights.float().numpy()
         return interleaved(array, n_heads[own]) if own in n_heads else array
 
-    return DenseTensor(name=f"{written}.{kind}", shape=tuple(weights.shape), values=values)
+    return DenseTensor(name=f"{written}.{kind}", n_along=tuple(weights.shape), values=values)
 
 
 def _dense(name: str, array: Values) -> DenseTensor:
-    return DenseTensor(name=name, shape=array.shape, values=lambda: array)
+    return DenseTensor(name=name, n_along=array.shape, values=lambda: array)
 
 
 def _rope(description: Any) -> Mapping[str, Any]:

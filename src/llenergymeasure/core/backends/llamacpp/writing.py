@@ -18,16 +18,16 @@ _FILES = {"fp32": "ALL_F32", "fp16": "MOSTLY_F16", "bf16": "MOSTLY_BF16"}
 
 @dataclass(frozen=True, kw_only=True)
 class DenseTensor:
-    """A tensor of a file to be: ``shape`` has rows first, and ``values`` gives it in fp32 when its turn comes."""
+    """A tensor of a file to be: ``n_along`` are its rows, and so on; ``values`` gives it in fp32 when its turn comes."""
 
     name: str
-    shape: tuple[int, ...]
+    n_along: tuple[int, ...]
     values: Callable[[], Values]
 
     @property
     def is_matrix(self) -> bool:
         """Whether it has the precision of the file; what has one dimension is always fp32, as llama.cpp needs it."""
-        return len(self.shape) > 1
+        return len(self.n_along) > 1
 
 
 def save(
@@ -53,8 +53,8 @@ def save(
         writer.add_file_type(gguf.LlamaFileType[_FILES[precision]])
         kinds = [gguf.GGMLQuantizationType[MATRICES[precision] if t.is_matrix else "F32"] for t in tensors]
         for tensor, kind in zip(tensors, kinds, strict=True):
-            n_bytes = math.prod(tensor.shape) * gguf.GGML_QUANT_SIZES[kind][1]
-            writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), n_bytes, raw_dtype=kind)
+            n_bytes = math.prod(tensor.n_along) * gguf.GGML_QUANT_SIZES[kind][1]
+            writer.add_tensor_info(tensor.name, tensor.n_along, np.dtype(np.float32), n_bytes, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
@@ -95,15 +95,15 @@ def _made_dense(tensor: Any) -> DenseTensor:
         return np.asarray(gguf.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
 
     # ggml has the dimension first that is last in memory.
-    shape = tuple(int(n) for n in reversed(tensor.shape))
-    return DenseTensor(name=tensor.name, shape=shape, values=values)
+    n_along = tuple(int(n) for n in reversed(tensor.shape))
+    return DenseTensor(name=tensor.name, n_along=n_along, values=values)
 
 
 def _in(kind: Any, tensor: DenseTensor) -> NDArray[Any]:
     """The values as they lie in a file; fp32 is not copied."""
     import gguf
 
-    values = tensor.values().reshape(tensor.shape)
+    values = tensor.values().reshape(tensor.n_along)
     if kind == gguf.GGMLQuantizationType.F32:
         return np.ascontiguousarray(values)
     if kind == gguf.GGMLQuantizationType.F16 and float(np.abs(values).max(initial=0)) > float(np.finfo(np.float16).max):

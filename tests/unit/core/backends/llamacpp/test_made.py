@@ -48,8 +48,8 @@ def contents(path: Path) -> dict[str, tuple[str, Any]]:
 def save_one(target: Path, values: list[list[float]], precision: str) -> Path:
     array = np.array(values, np.float32)
     tensors = [
-        DenseTensor(name="output.weight", shape=array.shape, values=lambda: array),
-        DenseTensor(name="output_norm.weight", shape=array[0].shape, values=lambda: array[0]),
+        DenseTensor(name="output.weight", n_along=array.shape, values=lambda: array),
+        DenseTensor(name="output_norm.weight", n_along=array[0].shape, values=lambda: array[0]),
     ]
     save(target, "llama", lambda writer: writer.add_block_count(0), tensors, precision)
     return target
