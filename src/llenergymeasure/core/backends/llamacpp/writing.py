@@ -18,7 +18,7 @@ _FILES = {"fp32": "ALL_F32", "fp16": "MOSTLY_F16", "bf16": "MOSTLY_BF16"}
 
 @dataclass(frozen=True, kw_only=True)
 class DenseTensor:
-    """A tensor of a file to be: ``n_along`` are its rows, and so on; ``values`` gives it in fp32 when its turn comes."""
+    """A tensor of a file to be: ``n_along`` begins with its rows, ``values`` gives it in fp32 when its turn comes."""
 
     name: str
     n_along: tuple[int, ...]
