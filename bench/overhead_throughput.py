@@ -16,6 +16,7 @@ import torch
 
 from bench.pairs import judged, ratios_of
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.model import PyTorchModel
 from llenergymeasure.core.gpu.machine import visible_gpus
@@ -28,16 +29,20 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 
 
-class LoadedEngine(PyTorchBackend):
-    """An engine whose model is in memory already."""
+class LoadedEngine:
+    """An engine, but for its model, which is in memory already and outlives the session."""
 
-    def __init__(self, model: PyTorchModel) -> None:
-        self._loaded = model
+    def __init__(self, engine: Any, model: Any) -> None:
+        self._engine, self._model = engine, model
+
+    def __getattr__(self, name: str) -> Any:
+        """As the engine answers."""
+        return getattr(self._engine, name)
 
     @contextmanager
-    def load(self, plan: ExperimentPlan) -> Iterator[PyTorchModel]:  # noqa: ARG002 - the seam's signature
-        """The model, which outlives the session."""
-        yield self._loaded
+    def load(self, plan: ExperimentPlan) -> Iterator[Any]:  # noqa: ARG002 - the seam's signature
+        """The model."""
+        yield self._model
 
 
 def batches_of(config: ExperimentConfig) -> list[tuple[Request, ...]]:
@@ -74,15 +79,15 @@ def run(config: ExperimentConfig, n_pairs: int) -> list[float]:
 
 
 @contextmanager
-def measuring(config: ExperimentConfig) -> Iterator[tuple[PyTorchModel, Callable[[], RawProcessResult]]]:
-    """A loaded model, and a function that measures the experiment with it."""
-    plan = ExperimentPlan.of(config)
-    plan = replace(plan, devices=PyTorchBackend().select_devices(config, visible_gpus().uuids))
-    with PyTorchBackend().load(plan) as model:
+def measuring(config: ExperimentConfig) -> Iterator[tuple[Any, Callable[[], RawProcessResult]]]:
+    """A loaded model of the experiment's engine, and a function that measures the experiment with it."""
+    plan, engine = ExperimentPlan.of(config), get_backend(config.backend)
+    plan = replace(plan, devices=engine.select_devices(config, visible_gpus().uuids))
+    with engine.load(plan) as model:
         # The floor would let a GPU cool down before one side and not before the other.
         instruments = replace(build_instruments(plan), sleep=lambda _: None)
-        engine = LoadedEngine(model)
-        yield model, lambda: run_session(plan, engine, instruments)
+        loaded: Any = LoadedEngine(engine, model)
+        yield model, lambda: run_session(plan, loaded, instruments)
 
 
 def experiment(args: argparse.Namespace) -> ExperimentConfig:

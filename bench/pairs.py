@@ -3,13 +3,33 @@
 import argparse
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import scipy.stats
 
-LEAST_PAIRS = 30
-LEAST_MEDIAN = 0.99
-LEAST_LIMIT = 0.98
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """How many ratios there have to be, their least median, and the least lower end of its interval; None is any."""
+
+    least_pairs: int = 30
+    least_median: float | None = 0.99
+    least_limit: float | None = 0.98
+
+    def in_words(self) -> str:
+        """In one line."""
+        median = "" if self.least_median is None else f", median at least {self.least_median}"
+        limit = (
+            "" if self.least_limit is None else f", and {self.least_limit} the lower end of the median's 95 % interval"
+        )
+        return f"{self.least_pairs} pairs or more{median}{limit}"
+
+
+# Of a median alone.
+ALONE = Promise(least_limit=None)
+# Of a package beside the bare loop of an engine.
+OF_ENGINES = Promise(least_pairs=10, least_median=None, least_limit=0.97)
 
 
 def add_work(parser: argparse.ArgumentParser) -> None:
@@ -52,21 +72,16 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return (ordered[k - 1], ordered[-k]) if k > 0 else None
 
 
-def judged(ratios: Sequence[float], *, least_limit: float | None = LEAST_LIMIT) -> dict[str, Any]:
-    """The ratios with their median, its interval, and whether they keep what is promised.
-
-    Args:
-        ratios: [n] ratios.
-        least_limit: least lower end of the median's interval; None promises the median alone.
-    """
+def judged(ratios: Sequence[float], promise: Promise = Promise()) -> dict[str, Any]:
+    """The [n] ratios with their median, its interval, and whether they keep what is promised."""
     median, interval = statistics.median(ratios), median_interval(ratios)
-    kept = len(ratios) >= LEAST_PAIRS and median >= LEAST_MEDIAN
-    promise = f"{LEAST_PAIRS} pairs or more, median at least {LEAST_MEDIAN}"
-    if least_limit is not None:
-        promise += f", and {least_limit} the lower end of its 95 % interval"
-        kept = kept and interval is not None and interval[0] >= least_limit
+    kept = len(ratios) >= promise.least_pairs
+    if promise.least_median is not None:
+        kept = kept and median >= promise.least_median
+    if promise.least_limit is not None:
+        kept = kept and interval is not None and interval[0] >= promise.least_limit
     return {
-        "promise": promise,
+        "promise": promise.in_words(),
         "kept": kept,
         "n_pairs": len(ratios),
         "median_ratio": round(median, 4),

@@ -1,8 +1,9 @@
 """Tokens per second that ``llem`` reports, over those of a loop written by hand with transformers alone.
 
 ``python bench/throughput.py``, also part of ``make bench``. The loop has a model, a tokenizer and a padding of its own
-and knows nothing of the package, so it also shows whether the package counts what was produced. Exit code 1: a promise
-is not kept, or the two did not produce the same number of tokens.
+and knows nothing of the package, so it also shows whether the package counts what was produced. With ``--engine`` the
+loop is one of that engine's own library (``throughput_engines.py``). Exit code 1: a promise is not kept, or the two did
+not produce the same number of tokens.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def hand_written(location: str, texts: list[str], batch_size: int, n_tokens: int
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The ratios, and whether both sides counted the same tokens."""
     from bench.overhead_throughput import batches_of, experiment, measuring
-    from bench.pairs import judged, ratios_of
+    from bench.pairs import ALONE, judged, ratios_of
     from llenergymeasure.core.backends.pytorch import PyTorchBackend
     from llenergymeasure.core.checkpoint.source import resolve_model
     from llenergymeasure.core.checkpoint.tokenizer import load_tokenizer
@@ -85,7 +86,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             raw = measured()
             return raw.counts.output_tokens / raw.duration_sec
 
-        found = judged(ratios_of(ours, theirs, args.pairs), least_limit=None)
+        found = judged(ratios_of(ours, theirs, args.pairs), ALONE)
     return {
         "what": "output tokens per second that the package reports / hand-written loop with a model of its own",
         "model": args.model,
@@ -132,6 +133,8 @@ def main() -> int:
     from bench.results_file import machine, save
 
     args = _arguments()
+    if args.engine is not None:
+        return _of_engine(args)
     result: dict[str, Any] = {"bench": "throughput", "hand_written": measure(args)}
     if args.optimum_python is not None:
         result["optimum_benchmark"] = optimum_benchmark(args)
@@ -142,11 +145,29 @@ def main() -> int:
     return 0 if result["hand_written"]["kept"] else 1
 
 
+def _of_engine(args: argparse.Namespace) -> int:
+    from bench import throughput_engines
+    from bench.results_file import machine, save
+
+    if args.engine not in throughput_engines.BARE:
+        raise SystemExit(
+            f"--engine: {args.engine!r} has no bare loop here; those of {', '.join(throughput_engines.BARE)}"
+        )
+    found = throughput_engines.measure(args)
+    result = {"bench": "throughput", "bare_loop": found, "machine": machine()}
+    print(json.dumps(result, indent=2))
+    if args.save:
+        where = "gpu" if result["machine"]["gpus"] else "cpu"
+        print(f"written: {save(f'throughput-{args.engine}-{where}', result)}")
+    return 0 if found["kept"] else 1
+
+
 def _arguments() -> argparse.Namespace:
     from bench.pairs import add_work
 
     parser = argparse.ArgumentParser(description=__doc__)
     add_work(parser)
+    parser.add_argument("--engine", help="put this engine beside a bare loop of its library, in fp32")
     parser.add_argument(
         "--optimum-python", type=Path, help="Python of an environment with optimum-benchmark and transformers<5"
     )

@@ -1,10 +1,12 @@
-"""GGUF files for tests: a tiny Llama's weights as llama.cpp has them, and a packaged model made dense."""
+"""Tiny checkpoints of Llama for tests, and GGUF files of such, written in another way than the package does it."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+N_WORDS = 320
 
 
 def save_tiny_gguf(folder: Path, target: Path, sampling: Mapping[str, str | int] = {}) -> Path:
@@ -48,25 +50,37 @@ def save_tiny_gguf(folder: Path, target: Path, sampling: Mapping[str, str | int]
     return target
 
 
-def save_dense_gguf(source: Path, target: Path) -> Path:
-    """A quantised GGUF file with the same weights in fp32."""
-    import gguf
+def save_llama(folder: Path, **settings: Any) -> Path:
+    """A tiny Llama whose every weight is random, norms and biases too, and large enough to be seen in its answers."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, str(reader.fields["general.architecture"].contents()))
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
-            continue
-        kinds = [gguf.GGUFValueType(kind) for kind in field.types]
-        writer.add_key_value(name, field.contents(), kinds[0], kinds[-1] if len(kinds) > 1 else None)
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return target
+    plain: dict[str, Any] = {
+        "vocab_size": N_WORDS, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "bos_token_id": 0,
+        "eos_token_id": 1, "initializer_range": 0.5, "rms_norm_eps": 1e-3,
+    }  # fmt: skip
+    torch.manual_seed(5)
+    model = LlamaForCausalLM(LlamaConfig(**{**plain, **settings}))
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if weights.dim() == 1:
+                weights.uniform_(0.5, 1.5) if "norm" in name else weights.uniform_(-1.0, 1.0)
+    model.save_pretrained(folder)
+    save_words(folder)
+    return folder
+
+
+def save_words(folder: Path) -> None:
+    """Of words, so that no answer ends inside of a character: llama.cpp's server does not tell such ones."""
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = {"<s>": 0, "</s>": 1, **{f"word{i}": i for i in range(2, N_WORDS)}}
+    tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+    fast.save_pretrained(folder)
 
 
 def _add_tokenizer(writer: Any, tokenizer: Any, config: Any) -> None:
@@ -88,7 +102,8 @@ def _add_tokenizer(writer: Any, tokenizer: Any, config: Any) -> None:
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(config.eos_token_id)
-    writer.add_chat_template(tokenizer.chat_template)
+    if tokenizer.chat_template is not None:
+        writer.add_chat_template(tokenizer.chat_template)
 
 
 _NAMES = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import nvmlsim
-from bench.pairs import judged, median_interval, ratios_of
+from bench.pairs import ALONE, OF_ENGINES, Promise, judged, median_interval, ratios_of
 from bench.read_rates import by_read_rate
 from bench.simulated_nvml import SimulatedClock, SimulatedNvml
 from nvmlsim import Counter, Gpu, Scenario, Trace
@@ -121,8 +121,22 @@ def test_pairs_are_judged_by_their_median_and_the_interval_of_it() -> None:
     assert found["kept"]
     assert not judged(values[:29])["kept"]
     assert not judged([v - 0.02 for v in values])["kept"]
-    assert judged([v - 0.02 for v in values], least_limit=None)["kept"]
+    assert judged([v - 0.02 for v in values], ALONE)["kept"]
     assert median_interval(values[:5]) is None
+
+
+def test_engines_promise_the_lower_end_of_ten_pairs() -> None:
+    # Of ten values the second from either end: P(Binomial(10, 1/2) < 2) = 0.0107.
+    values = [0.5, 0.97, *[0.98] * 7, 5.0]
+    found = judged(values, OF_ENGINES)
+    assert found["median_ratio_95_interval"] == [0.97, 0.98]
+    assert found["kept"]
+    assert found["promise"] == "10 pairs or more, and 0.97 the lower end of the median's 95 % interval"
+    assert not judged(values[1:], OF_ENGINES)["kept"]
+    assert not judged([0.5, 0.9699, *values[2:]], OF_ENGINES)["kept"]
+    assert Promise().in_words() == (
+        "30 pairs or more, median at least 0.99, and 0.98 the lower end of the median's 95 % interval"
+    )
 
 
 def test_the_sides_of_a_pair_take_turns_in_going_first() -> None:

@@ -16,6 +16,7 @@ from llenergymeasure.results.comparing.limits import Limit, exit_code, held_to
 from llenergymeasure.results.comparing.reading import read_groups
 from llenergymeasure.results.comparing.written import as_written
 from llenergymeasure.results.differences import differing_settings
+from llenergymeasure.results.equality import why_they_may_differ
 from llenergymeasure.results.outputs import compare_runs
 
 _TWO = 2
@@ -95,7 +96,9 @@ def _text(found: Comparison, markdown: bool) -> str:
     first, second = (group.results[0] for group in found.groups)
     settings = differing_settings(first, second)
     try:
-        tokens = render.comparison(compare_runs(first, second), settings, (first.validity, second.validity))
+        outputs = compare_runs(first, second)
+        why = why_they_may_differ(first, second, outputs)
+        tokens = render.comparison(outputs, settings, (first.validity, second.validity), why)
     except ConfigError as error:
         tokens = render.not_compared(settings, str(error))
     return f"{render_comparison.comparison(found, with_settings=False)}\n\n{tokens}"

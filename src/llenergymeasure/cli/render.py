@@ -17,6 +17,7 @@ from llenergymeasure.core.energy_backends import SensorStatus
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
+from llenergymeasure.domain.in_figures import share_pct
 from llenergymeasure.domain.warnings import Verdict, in_words
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit, parts_of
@@ -106,11 +107,14 @@ def defaults(origins: Sequence[FieldOrigin]) -> str:
 
 
 def comparison(
-    found: OutputComparison, settings: Sequence[SettingDifference], validity: tuple[Verdict, Verdict]
+    found: OutputComparison,
+    settings: Sequence[SettingDifference],
+    validity: tuple[Verdict, Verdict],
+    why_they_may_differ: str | None,
 ) -> str:
     """What two runs differ in, whether they said the same, and where they first did not; and what their joules are."""
-    share = f"{found.n_equal_tokens} of {found.n_tokens} ({100 * found.equal_token_share:.2f} %)"
-    left_out = f"; {found.n_left_out} more are in one of the runs only" if found.n_left_out else ""
+    share = f"{found.n_equal_tokens} of {found.n_tokens} ({share_pct(found.equal_token_share)})"
+    left_out = f"; {found.n_left_out} more were not answered in both" if found.n_left_out else ""
     lines = [
         f"{'requests':<{LABEL}}{found.n_identical} of {found.n_requests} have identical outputs{left_out}",
         f"{'tokens':<{LABEL}}{share} are equal up to the first difference of their answer",
@@ -126,6 +130,10 @@ def comparison(
     lines += [f"{'':<{LABEL}}and {more} more"] if more > 0 else []
     if found.differences:
         lines.append(f"{'':<{LABEL}}requests, answers and tokens are counted from 0")
+    if not found.identical:
+        expected = "to be expected: the same weights in fp32"
+        need_not = f"not to be expected: {why_they_may_differ}"
+        lines.append(wrapped("equality", expected if why_they_may_differ is None else need_not))
     energies = " and ".join(dict.fromkeys(map(in_words, validity)))
     lines.append(f"{'energy':<{LABEL}}{energies}{' in both' if validity[0] == validity[1] else ', in this order'}")
     return "\n".join([*lines, f"{'outputs':<{LABEL}}{'identical' if found.identical else 'NOT identical'}"])

@@ -16,6 +16,7 @@ from llenergymeasure.results.persistence import load_result
 from llenergymeasure.results.sharing.opening import bundle_in, is_archive
 from llenergymeasure.results.study.directory import PLAN_FILE, STUDY_FILE, StudyDirectory
 from llenergymeasure.results.study.rows import rows
+from llenergymeasure.results.study.saying import folders_in
 from llenergymeasure.results.study.shown import text
 from llenergymeasure.results.study.summary import Summing
 
@@ -43,7 +44,8 @@ def show_command(result: Path, reference: str | None, **options: Any) -> int:
         directory = StudyDirectory(result)
         plan = directory.plan()
         place = None if reference is None else the_one(reference, [c.values for c in plan.compared], "--reference")
-        show(text(Summing(plan, place).of(rows(directory, plan)), str(result)))
+        summing = Summing(plan, place, folders_in(directory, plan))
+        show(text(summing.of(rows(directory, plan)), str(result)))
         return 0
     if reference is not None:
         raise config_error(f"--reference {reference}: {result} is no folder of a study, so there is nothing to compare")

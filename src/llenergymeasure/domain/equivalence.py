@@ -26,7 +26,7 @@ class OutputComparison:
     """The outputs of two runs of the same prompts.
 
     Of each answer the tokens before its first difference are equal: what follows one is another text.
-    ``n_tokens`` counts, answer by answer, the longer of the two. ``n_left_out`` requests are in one of the runs only.
+    ``n_tokens`` counts, answer by answer, the longer of the two. ``n_left_out`` requests were not answered in both.
     Of ``n_inputs_by_length`` requests no more is known than that both read equally many tokens.
     """
 
@@ -72,7 +72,7 @@ def compare_outputs(first: Mapping[int, Answers], second: Mapping[int, Answers])
             )
         for answer, (ours, theirs) in enumerate(zip(first[index], second[index], strict=True)):
             longest = max(len(ours), len(theirs))
-            position = next(_differing(ours, theirs), longest)
+            position = longest if ours == theirs else next(_differing(ours, theirs), longest)
             n_tokens += longest
             n_equal += position
             if position < longest:

@@ -20,6 +20,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if _THOUSAND <= abs(value) < _HUGE else f"{value:,.4g}"
 
 
+def share_pct(share: float) -> str:
+    """A share from 0 to 1 as percent with two decimals; what is not all of it is never called that."""
+    return f"{100 * share if share == 1 else min(100 * share, 99.99):.2f} %"
+
+
 def letter(place: int) -> str:
     """A to Z, then AA, AB and so on."""
     more, own = divmod(place, len(ascii_uppercase))

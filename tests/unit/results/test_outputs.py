@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.domain.inference import RequestOutput
+from llenergymeasure.domain.inference import FinishReason, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import Sidecars
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.outputs import compare_runs, read_outputs
+from llenergymeasure.results.outputs import SavedRun, compare_runs, read_outputs
 from llenergymeasure.results.persistence import save_result
+from llenergymeasure.results.sums import mark_done
 from llenergymeasure.results.tables import write_outputs_parquet, write_requests_parquet
 from llenergymeasure.testing import fake_process_result
 from tests.fakes.requests import answered
@@ -33,13 +35,18 @@ def run_with(
     n_excluded: int = 0,
     start: int = 0,
     read: Mapping[int, Sequence[int] | int] = MappingProxyType({}),
+    lost: Mapping[int, FinishReason] = MappingProxyType({}),
     config: ExperimentConfig | None = None,
 ) -> Path:
     """A saved run whose requests, from ``start`` on, gave these answers; the last request is the first of the file.
 
     ``read`` has the tokens that a request read, or how many where nobody told which; of the others it was one, 0.
+    ``lost`` says how requests ended that did not end by themselves.
     """
-    rows = [_row(index, answers, read.get(index, (0,))) for index, answers in enumerate(requests, start)]
+    rows = [
+        replace(_row(index, answers, read.get(index, (0,))), finish_reason=lost.get(index, "length"))
+        for index, answers in enumerate(requests, start)
+    ]
     folder.mkdir(parents=True)
     if name is not None:
         write_outputs_parquet(rows[::-1], folder / name)
@@ -49,6 +56,11 @@ def run_with(
     raw = raw.model_copy(update={"requests": tuple(rows), "n_requests_excluded": n_excluded, "prompts_digest": prompts})
     save_result(ExperimentResult.from_processes([raw], Sidecars(requests=table, outputs=name)), folder)
     return folder
+
+
+def in_lists(run: Path) -> dict[int, list[list[int]]]:
+    """The tokens of a run in lists of Python's own."""
+    return {index: [list(ids) for ids in answers] for index, answers in read_outputs(run).items()}
 
 
 def _row(index: int, answers: tuple[tuple[int, ...], ...], read: Sequence[int] | int) -> RequestOutput:
@@ -64,7 +76,7 @@ def test_the_table_has_a_row_for_each_answer_in_the_order_of_requests(tmp_path: 
         {"index": 0, "answer": 1, "token_ids": [3]},
         {"index": 1, "answer": 0, "token_ids": [4]},
     ]
-    assert read_outputs(run) == {0: [[1, 2], [3]], 1: [[4]]}
+    assert in_lists(run) == {0: [[1, 2], [3]], 1: [[4]]}
 
 
 def test_two_runs_are_compared_by_their_folders_or_files(tmp_path: Path) -> None:
@@ -114,6 +126,31 @@ def test_parts_are_compared_by_what_their_common_requests_read(tmp_path: Path) -
     late = run_with(tmp_path / "b", ((2,),), ((3,),), n_excluded=3, start=3, read=read)
     found = compare_runs(early, late)
     assert (found.n_requests, found.identical, found.n_left_out, found.n_inputs_by_length) == (1, True, 2, 0)
+
+
+def test_requests_that_failed_or_were_cancelled_are_left_out(tmp_path: Path) -> None:
+    whole = run_with(tmp_path / "a", ((1, 2),), ((3, 4),), ((5, 6),))
+    # One was cut off after its first token, one failed before.
+    part = run_with(tmp_path / "b", ((1, 9),), ((3,),), (), lost={1: "cancelled", 2: "error"})
+    for found in (compare_runs(whole, part), compare_runs(part, whole)):
+        assert (found.n_requests, found.n_equal_tokens, found.n_tokens, found.n_left_out) == (1, 1, 2, 2)
+    longer = run_with(tmp_path / "c", ((1, 2),), ((3, 4),), ((5, 6),), ((7,),))
+    with pytest.raises(ConfigError, match="request 3 is in one of the runs only"):
+        compare_runs(longer, part)
+    nothing = run_with(tmp_path / "d", (), (), (), lost=dict.fromkeys(range(3), "error"))
+    with pytest.raises(ConfigError, match="there is no request that both answered"):
+        compare_runs(whole, nothing)
+
+
+def test_a_strict_reader_takes_no_other_table_than_was_written(tmp_path: Path) -> None:
+    one, other = run_with(tmp_path / "a", ((1,),)), run_with(tmp_path / "b", ((1,),))
+    for run in (one, other):
+        mark_done(run)
+    assert compare_runs(SavedRun(one, strict=True), SavedRun(other, strict=True)).identical
+    write_outputs_parquet([answered(0, ((1, 2),))], other / "o")
+    assert not compare_runs(one, other).identical
+    with pytest.raises(ConfigError, match=r"b/o: it is not the file that was written"):
+        compare_runs(SavedRun(one, strict=True), SavedRun(other, strict=True))
 
 
 def test_common_requests_that_read_other_tokens_are_refused_whatever_the_totals(tmp_path: Path) -> None:
@@ -189,6 +226,7 @@ def test_a_table_that_is_no_file_beside_the_result_is_told(tmp_path: Path, field
         ("o", {"index": [0]}, "no column token_ids"),
         ("r", {"index": [0], "input_tokens": [1.5]}, "column input_tokens has values of type double"),
         ("r", {"index": [0], "input_tokens": [1], "input_digest": [5]}, "column input_digest has values of type int64"),
+        ("r", {"index": [0], "input_tokens": [1], "finish_reason": [5]}, "finish_reason has values of type int64"),
     ],
 )
 def test_a_table_of_another_kind_is_told(tmp_path: Path, file: str, columns: dict[str, list[Any]], said: str) -> None:

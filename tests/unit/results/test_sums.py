@@ -21,6 +21,7 @@ from llenergymeasure.results.persistence import load_result, save_result
 from llenergymeasure.results.reading import results_in, rows_in
 from llenergymeasure.results.sums import finish_rewriting, has_sums, mark_done, problem_of, problems_with, rewrite
 from tests.fakes.effort import examples
+from tests.unit.results.test_outputs import in_lists
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_the_disk_has_every_file_before_the_sums_get_their_name(run: Path, monke
 
 def test_a_whole_result_is_read_without_a_word(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     load_result(run)
-    assert read_outputs(run) == {0: [[7, 8]]}
+    assert in_lists(run) == {0: [[7, 8]]}
     assert caplog.text == ""
     assert has_sums(run / "result.json")
 
@@ -107,7 +108,7 @@ def test_an_edited_result_is_named(run: Path, caplog: pytest.LogCaptureFixture) 
 def test_a_table_of_other_tokens_is_named_where_it_is_read(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = run / "outputs.parquet"
     pq.write_table(pa.table({"index": [0], "answer": [0], "token_ids": [[7, 9]]}), table)
-    assert read_outputs(run) == {0: [[7, 9]]}
+    assert in_lists(run) == {0: [[7, 9]]}
     assert f"{table}: it is not the file that was written" in caplog.text
 
 

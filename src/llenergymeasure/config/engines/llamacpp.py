@@ -24,6 +24,8 @@ _SAMPLER = r"(penalties|dry|top_n_sigma|top_k|typ_p|top_p|min_p|xtc|temperature|
 
 _MODEL_DRAFT = "speculative_type=draft_simple|draft_eagle3|draft_mtp|draft_dflash|draft_dspark"
 _NGRAM_DRAFT = "speculative_type=ngram_simple|ngram_map_k|ngram_map_k4v"
+# Null is f16 too, with which files of F32 weights said what other engines said.
+_CACHED_IN_FEWER_BITS = "f16|bf16|q8_0|q5_0|q5_1|q4_0|q4_1|iq4_nl"
 _MIROSTAT = "mirostat takes the place of all other samplers; remove one of them"
 
 # Members of llama.cpp's chain of samplers that read a field; where none of them is in the chain the field does nothing.
@@ -52,9 +54,16 @@ class LlamaCppConfig(EngineSection):
 
     llama.cpp computes with the weights as the GGUF file has them, and converts activations to suit. So ``precision``
     converts nothing: it says what the file must hold. A file of F32, F16 or BF16 weights must agree with it, or is
-    refused; about a quantised file it says nothing, and the result names the file's own format. The KV cache has
-    its own fields.
+    refused; about a quantised file it says nothing, and the result names the file's own format. Of a checkpoint's
+    directory, and under ``dequantize``, a file is made, and its weights are in ``precision``. The KV cache has its own
+    fields.
     """
+
+    # The file.
+    dequantize: Flag | None = Field(
+        default=None,
+        description="Make a quantised file's weights dense, in `precision`, once; null runs the file as it is.",
+    )
 
     # Room for requests.
     n_ctx: Integer | None = Field(
@@ -241,8 +250,12 @@ class LlamaCppConfig(EngineSection):
     # A GGUF file holds any of the three (ggml_type); see above for what `precision` means here. The first is what
     # `auto` is for a quantised file: llama.cpp has its activations in fp32.
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
-    # What the file holds: llama.cpp converts nothing.
+    # What the file holds; of one that is made here fp32, which loses nothing.
     default_precision: ClassVar[str] = "auto"
+    alters_answers: ClassVar[tuple[str, ...]] = (
+        f"cache_type_k={_CACHED_IN_FEWER_BITS}", f"cache_type_v={_CACHED_IN_FEWER_BITS}", "n_cache_reuse",
+        "rope_scaling_type", "rope_freq_base", "rope_freq_scale", "penalty_freq", "penalty_present", "dry_multiplier",
+    )  # fmt: skip
     # There are no beams, DRY is another thing than n-grams that may not repeat, and no minimum can be set.
     lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset(
         {

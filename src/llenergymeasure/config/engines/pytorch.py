@@ -253,6 +253,11 @@ class PyTorchConfig(EngineSection):
 
     one_is_off: ClassVar[frozenset[str]] = frozenset({"batch_size", "data_parallel_size"})
     seeded: ClassVar[frozenset[str]] = frozenset({"random_weights"})
+    alters_answers: ClassVar[tuple[str, ...]] = (
+        "cache_implementation=quantized", "float32_matmul_precision=high|medium", "assistant_ensemble_weight",
+        "encoder_repetition_penalty", "guidance_scale", "exponential_decay_length_penalty", "suppress_tokens",
+        "begin_suppress_tokens", "bad_words_ids", "forced_eos_token_id",
+    )  # fmt: skip
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "data_parallel_size": {"device_map": "each process has one GPU, or the CPU, to itself; remove one of them"},
         "random_weights": {"variant": _NOT_READ, "use_safetensors=true|false": _NOT_READ},

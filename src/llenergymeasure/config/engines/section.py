@@ -1,7 +1,7 @@
 """What all engine sections have in common."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from llenergymeasure.config.base import ConfigModel, in_words
 from llenergymeasure.config.decoder import DecoderConfig
@@ -20,7 +20,9 @@ class EngineSection(ConfigModel):
     - ``refused_names``: ``{name in the engine's own interface: why it may not be passed through}``;
     - ``seeded``: fields that draw from ``random_seed`` when they are on;
     - ``decoder_conflicts`` and ``decoder_needs``: as ``conflicts`` and ``needs``, with fields of ``decoder``
-      on the other side.
+      on the other side;
+    - ``alters_answers``: fields, or values of them, with which a greedy answer in fp32 need not be that of other
+      engines: they change scores, stretch positions, or keep something in fewer bits.
     """
 
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
@@ -31,6 +33,7 @@ class EngineSection(ConfigModel):
     seeded: ClassVar[frozenset[str]] = frozenset()
     decoder_conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    alters_answers: ClassVar[tuple[str, ...]] = ()
 
     @property
     def n_shares(self) -> int:
@@ -46,6 +49,13 @@ class EngineSection(ConfigModel):
             for condition, way_out in others.items()
             if decoder.is_on(condition)
         ]
+
+    @classmethod
+    def altering(cls, values: Mapping[str, Any]) -> list[str]:
+        """Those of ``alters_answers`` that are on in a section of plain values, with the value where that decides."""
+        known = [(condition, condition.partition("=")[0]) for condition in cls.alters_answers]
+        return [f"{name} {values[name]}" if "=" in condition else name
+                for condition, name in known if cls._is_on(condition, values.get(name))]  # fmt: skip
 
     def asleep_under(self, decoder: DecoderConfig) -> dict[str, str]:
         """Fields that were set but change nothing under this decoder, each with what it would need."""

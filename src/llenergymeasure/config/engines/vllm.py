@@ -252,6 +252,10 @@ class VLLMConfig(EngineSection):
         {"no_repeat_ngram_size", "num_beams", "length_penalty", "early_stopping"}
     )
     one_is_off: ClassVar[frozenset[str]] = frozenset({"tensor_parallel_size"})
+    alters_answers: ClassVar[tuple[str, ...]] = (
+        "kv_cache_dtype", "mamba_cache_dtype=float16|bfloat16", "mamba_ssm_cache_dtype=float16|bfloat16",
+        "presence_penalty", "frequency_penalty",
+    )  # fmt: skip
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "kv_cache_memory_bytes": {"gpu_memory_utilization": "it takes the place of the share; remove one of them"},
         "prefix_caching_hash_algo": {"enable_prefix_caching=false": "no prefix is kept then; remove one of them"},

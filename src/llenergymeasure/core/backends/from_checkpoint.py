@@ -62,6 +62,26 @@ class Origin:
         return int(self.description.get_text_config().vocab_size)
 
 
+def quantised_already(engine: str, model: str, description: Any) -> Iterator[str]:
+    """That a checkpoint is quantised, which an engine would not see."""
+    stored = getattr(description, "quantization_config", None)
+    if stored is not None:
+        method = stored.get("quant_method") if isinstance(stored, dict) else None
+        yield (
+            f"model {model!r} is quantised already ({method or 'its config.json has quantization_config'}), "
+            f"and the {engine} engine would take it for a dense one; give the dense model"
+        )
+
+
+def adapter_beside(engine: str, model: str, folder: Path) -> Iterator[str]:
+    """That a folder has an adapter, which transformers would apply without being asked."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        yield (
+            f"model {model!r} has an adapter (adapter_config.json), and the {engine} engine has none; "
+            "merge it into the weights, or remove that file"
+        )
+
+
 class CheckpointModel(LoadedModelBase):
     """A model of a checkpoint; ``run`` and ``describe`` are still to be written."""
 
@@ -134,7 +154,7 @@ class CheckpointEngine(EngineBase):
         if config.model not in PACKAGED_MODELS and is_gguf(config.model):
             yield f"model {config.model!r} is a GGUF file; the {self.name} engine takes directories and hub models"
         elif self.reads_weights(config):
-            yield from self.adapter_beside(config, Path(config.model))
+            yield from adapter_beside(self.name, config.model, Path(config.model))
 
     def settings(self, config: ExperimentConfig) -> Any:
         """The engine's section, with its defaults when it was left out."""
@@ -184,24 +204,11 @@ class CheckpointEngine(EngineBase):
         return [*found, *([] if no_room is None else [no_room]), *self.own_problems(config)]
 
     def _checkpoint_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:
-        stored = getattr(description, "quantization_config", None)
-        if stored is not None and not self.takes_quantised:
-            method = stored.get("quant_method") if isinstance(stored, dict) else None
-            yield (
-                f"model {config.model!r} is quantised already ({method or 'its config.json has quantization_config'}), "
-                f"and the {self.name} engine would take it for a dense one; give the dense model"
-            )
-            return
-        advice = self.instead_of_weights(config) if self.reads_weights(config) else None
-        yield from stored_file_problems(config, description, self.checkpoint(config).revision, advice)
-
-    def adapter_beside(self, config: ExperimentConfig, folder: Path) -> Iterator[str]:
-        """That a folder has an adapter, which transformers would apply without being asked."""
-        if (folder / ADAPTER_CONFIG).is_file():
-            yield (
-                f"model {config.model!r} has an adapter (adapter_config.json), and the {self.name} engine has none; "
-                "merge it into the weights, or remove that file"
-            )
+        quantised = [] if self.takes_quantised else [*quantised_already(self.name, config.model, description)]
+        yield from quantised
+        if not quantised:
+            advice = self.instead_of_weights(config) if self.reads_weights(config) else None
+            yield from stored_file_problems(config, description, self.checkpoint(config).revision, advice)
 
     @contextlib.contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[CheckpointModel]:
@@ -241,7 +248,7 @@ class CheckpointEngine(EngineBase):
         reads, source = self.reads_weights(config), resolve_model(config.model)
         description, own = self.read(config, source)
         folder = fetched_folder(source.location, self.checkpoint(config).revision, weights=reads)
-        for problem in self.adapter_beside(config, folder) if reads else ():
+        for problem in adapter_beside(self.name, config.model, folder) if reads else ():
             raise BackendError(problem)
         return Origin(
             config=config,

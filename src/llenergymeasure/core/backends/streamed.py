@@ -37,10 +37,20 @@ class Piece:
 class StreamingEngine(Protocol):
     """What an engine that streams its answers gives to ``StreamedRun``."""
 
-    name: str
-    loop: asyncio.AbstractEventLoop
-    # Of the section: what gives answers more room.
-    room: str
+    @property
+    def name(self) -> str:
+        """Its name, for messages."""
+        ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it lives on."""
+        ...
+
+    @property
+    def room(self) -> str:
+        """The setting that gives answers more room."""
+        ...
 
     def stream(self, request_name: str, request: Request) -> AsyncIterator[Iterable[Piece]]:
         """Give a request to the engine, and take its pieces as they come; what it refuses is raised."""

@@ -47,6 +47,23 @@ class RatioSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EqualTokens:
+    """What a configuration said, against the row of the table with the number ``row``.
+
+    ``share`` are its tokens that the other has too, each answer up to its first difference, over all of them, 0 to 1;
+    where its runs said different things, the least of them. Of runs that are not ``equal``, ``something else`` was said
+    where equality is to be expected: the same weights and inputs, in fp32, greedily. Elsewhere they ``may differ``, and
+    ``reason`` says why, or why there is no share. ``n_left_out`` requests were not answered in both.
+    """
+
+    share: float | None = None
+    row: int | None = None
+    verdict: Literal["equal", "something else", "may differ"] | None = None
+    reason: str | None = None
+    n_left_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class SummaryRow:
     """A configuration, on one kind of machine.
 
@@ -55,9 +72,10 @@ class SummaryRow:
     configuration, wherever it is run. So is ``n_failed``, which the first row of a configuration has, and the others 0:
     nobody knows on which kind of machine a run failed. ``metrics`` and ``ratios`` are by the names of metrics.
     ``n_requests`` and ``output_tokens`` are the least and the most of a run. ``outputs`` are letters: equal ones are
-    equal tokens for the same input. ``validity`` is the worst of the runs, ``n_warned`` how many of them
-    have each flag, ``notes`` what has to be known of the row. ``best`` names the metrics of which no row has a
-    better mean, ``fronts`` those against which nothing is better in joules per output token and in them.
+    equal tokens for the same input, and ``equal_tokens`` says how many are. ``validity`` is the worst of the runs,
+    ``n_warned`` how many of them have each flag, ``notes`` what has to be known of the row. ``best`` names the metrics
+    of which no row has a better mean, ``fronts`` those against which nothing is better in joules per output token and
+    in them.
     """
 
     number: int
@@ -80,6 +98,7 @@ class SummaryRow:
     validity_flags: tuple[str, ...] = ()
     n_warned: Mapping[str, int] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
+    equal_tokens: EqualTokens = EqualTokens()
     notes: tuple[str, ...] = ()
     best: tuple[str, ...] = ()
     fronts: tuple[str, ...] = ()

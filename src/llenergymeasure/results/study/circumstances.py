@@ -20,7 +20,7 @@ OF_JOULES = frozenset(name for name in SUMMED_UP if "energy" in name)
 NEEDED = (
     *SUMMED_UP, "measurement_methodology", "validity", "validity_flags", "warnings", "sensor_accuracy_pct",
     "energy_origin", "n_requests", "n_requests_excluded", "input_tokens", "output_tokens", "latency_counted_from",
-    "gpus", "cpu_model", "start_time", "prompts_digest", "inputs_digest", "outputs_digest",
+    "gpus", "cpu_model", "start_time", "prompts_digest", "inputs_digest", "outputs_digest", "quantization",
 )  # fmt: skip
 _SEVERAL = 2
 # By what the weights of a run are known.

@@ -13,6 +13,7 @@ from llenergymeasure.results.statistics import LEAST_RUNS, MOST_DRIFT_PCT
 from llenergymeasure.results.study.against import COMPARED
 from llenergymeasure.results.study.circumstances import OF_JOULES
 from llenergymeasure.results.study.fronts import JOULES
+from llenergymeasure.results.study.tokens import PERCENT, about_equal_tokens
 
 LABELS = {
     JOULES: "J/out tok",
@@ -75,6 +76,7 @@ def remarks(summary: StudySummary, notes: Notes) -> list[Remark]:
         *_about_the_energy(summary.rows, with_origin=not notes.origins_differ),
         *(Remark("every row" if len(summary.rows) > 1 else "note", note) for note in notes.of_all),
         *_about_the_outputs(summary.rows),
+        *(Remark(PERCENT, said) for said in about_equal_tokens(summary.rows)),
         *_about_the_work(summary.rows),
         *_about_the_latency(summary),
         *_about_the_intervals(summary.rows),

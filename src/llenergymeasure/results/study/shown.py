@@ -13,6 +13,7 @@ from llenergymeasure.domain.study.summary import MetricSummary, StudySummary, Su
 from llenergymeasure.results.rows.frames import setting_text
 from llenergymeasure.results.study.fronts import JOULES
 from llenergymeasure.results.study.remarks import LABELS, Notes, Remark, failures, remarks, totals
+from llenergymeasure.results.study.tokens import output_of, tells_outputs
 
 WIDTH = 100
 _INDENT = " " * 8
@@ -133,8 +134,8 @@ def _columns(summary: StudySummary, notes: Notes, *, with_settings: bool = True)
         for header, name in (("requests", "n_requests"), ("out tok", "output_tokens"))
         if len({getattr(row, name) for row in rows if row.n_finished}) > 1
     ]
-    if len({row.outputs for row in rows if row.n_finished}) > 1:
-        columns.append(_Column(header="output", cell=lambda row: "/".join(row.outputs) or NONE, side="left"))
+    if tells_outputs(rows):
+        columns.append(_Column(header="output", cell=lambda row: output_of(row, rows), side="left"))
     if any(row.metrics["perplexity"].n for row in rows):
         columns.append(_plain_column("perplexity", rows))
     if any(notes.marks(row) for row in rows):

@@ -29,6 +29,7 @@ from llenergymeasure.results.study.circumstances import SUMMED_UP
 from llenergymeasure.results.study.fronts import marks, why_no_best
 from llenergymeasure.results.study.notes import notes_of, output_letters, validity_in, warnings_in
 from llenergymeasure.results.study.rows import SlotRow, StudyRows
+from llenergymeasure.results.study.saying import FolderOf, Saying, notes_of_tokens
 
 # What drifts and what is far off is looked for in these; among many figures one would always seem to.
 _WATCHED = ("energy_per_output_token_j", "tokens_per_second")
@@ -53,12 +54,13 @@ class _Figures:
 class Summing:
     """Sums up a study, again and again while it is run."""
 
-    def __init__(self, plan: StudyPlan, reference: int | None = None) -> None:
+    def __init__(self, plan: StudyPlan, reference: int | None = None, folder_of: FolderOf | None = None) -> None:
         """Take what is planned.
 
         Args:
             plan: the study.
             reference: the configuration that the others are held against, by its place in the plan; None is the plan's.
+            folder_of: where the tables of a run lie, for what it said; None where runs lie in no folder.
 
         Raises:
             ConfigError: there is no such configuration.
@@ -68,6 +70,7 @@ class Summing:
             raise ConfigError(f"reference {reference}: there are {n} configurations, counted from 0")
         self._plan, self._reference = plan, reference
         self._comparing = Comparing(in_blocks=plan.order == "blocks")
+        self._saying = Saying(plan, reference, folder_of)
         # Of sides whose runs are the same as the last time nothing is worked out again.
         self._known: dict[tuple[int, str | None], tuple[Side, _Figures]] = {}
         names = differing(each.values for each in plan.compared)
@@ -97,6 +100,10 @@ class Summing:
             # Of the rows of one configuration the first has its failures, so that each is counted once.
             n_failed[side.configuration] = 0
         rows = self._compared(rows, sides)
+        rows = [
+            replace(row, equal_tokens=said, notes=(*notes_of_tokens(row.number, said), *row.notes))
+            for row, said in zip(rows, self._saying.of(sides), strict=True)
+        ]
         # A row without a mean is held against no other.
         kinds = {
             metric: [own.kinds[metric] for own in map(self._figures, sides) if own.metrics[metric].value is not None]

@@ -12,6 +12,7 @@ from llenergymeasure.domain.study.summary import StudySummary
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.files import CSV_FILE, write_summary
 from llenergymeasure.results.study.rows import RowReader, with_those_kept_here
+from llenergymeasure.results.study.saying import folders_in
 from llenergymeasure.results.study.summary import Summing
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class SummaryWriter:
         """
         self._directory, self._plan, self._clock = directory, plan, clock
         self._patience_s = patience_s
-        self._summing = Summing(plan, reference)
+        self._summing = Summing(plan, reference, folders_in(directory, plan))
         self._reader = RowReader(directory, plan, only_needed=True)
         self._least_s, self._tried_s = LEAST_S, float("-inf")
         self.problem: str | None = None

@@ -7,10 +7,18 @@ from typing import Any
 
 from llenergymeasure.config.engines import LlamaCppConfig
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.from_checkpoint import adapter_beside, quantised_already
 from llenergymeasure.core.backends.llamacpp.file import GgufFile, file_of, read_header
+from llenergymeasure.core.backends.llamacpp.llama import llama_problems
+from llenergymeasure.core.backends.llamacpp.opened import checkpoint_of, header_for, is_checkpoint
 from llenergymeasure.core.backends.llamacpp.parameters import n_slots, section_of, unknown_passthrough
+from llenergymeasure.core.checkpoint.readable import described, not_to_be_measured
+from llenergymeasure.core.checkpoint.source import model_problem
+from llenergymeasure.core.checkpoint.tokenizer import has_tokenizer, read_description
+from llenergymeasure.core.checkpoint.weight_problems import stored_file_problems
 from llenergymeasure.exceptions import BackendError, contained, first_line
 
+_OTHERWISE = "convert it with convert_hf_to_gguf.py of llama.cpp and give the GGUF file, or use another engine"
 # LLAMA_MAX_SEQ of llama-cparams.h.
 _MOST_SLOTS = 256
 
@@ -41,10 +49,12 @@ def problems_of(config: ExperimentConfig, library: Any, n_gpus: int) -> Iterator
     """
     section = section_of(config)
     try:
-        file = read_header(file_of(config.model))
+        unreadable = [*_model(config)]
+        file = None if unreadable else header_for(config)
     except BackendError as error:
-        yield str(error)
-    else:
+        unreadable, file = [str(error)], None
+    yield from unreadable
+    if file is not None:
         yield from _precision(config, file)
         yield from _room(config, section, file)
     if config.lora is not None:
@@ -61,6 +71,34 @@ def problems_of(config: ExperimentConfig, library: Any, n_gpus: int) -> Iterator
         )
     yield from _drafts(section)
     yield from unknown_passthrough(library, config)
+
+
+def _model(config: ExperimentConfig) -> Iterator[str]:
+    """What keeps a file from being made, where one has to be."""
+    dense = section_of(config).dequantize
+    if is_checkpoint(config.model):
+        if dense:
+            yield f"llamacpp.dequantize: {config.model!r} is a checkpoint's directory, and dense; remove it"
+        yield from _checkpoint(config)
+    elif dense and read_header(file_of(config.model)).precision is not None:
+        yield f"llamacpp.dequantize: {config.model} holds dense weights; remove it"
+
+
+def _checkpoint(config: ExperimentConfig) -> Iterator[str]:
+    model, checkpoint = config.model, checkpoint_of(config.model)
+    beside = [*adapter_beside("llamacpp", model, Path(model))]
+    description, found = described(model, model_problem(model), lambda: read_description(checkpoint))
+    if description is None or beside:
+        yield from (*beside, *found)
+        return
+    found = not_to_be_measured(model, description, trusted=False)
+    found += quantised_already("llamacpp", model, description)
+    found += [f"model {model!r} {line}; {_OTHERWISE}" for line in llama_problems(description)]
+    yield from found
+    if not found:
+        yield from stored_file_problems(config, description, None, "; add them")
+        if not has_tokenizer(Path(model)):
+            yield f"model directory {model} has no tokenizer, and llama.cpp loads no file without a vocabulary; add it"
 
 
 def room_of_a_slot(section: LlamaCppConfig, file: GgufFile) -> int | None:

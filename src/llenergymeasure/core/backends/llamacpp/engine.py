@@ -11,9 +11,9 @@ from llenergymeasure.config.engines import LlamaCppConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase
 from llenergymeasure.core.backends.llamacpp.checks import imported, problems_of
-from llenergymeasure.core.backends.llamacpp.file import file_of, read_header
 from llenergymeasure.core.backends.llamacpp.memory import estimate
 from llenergymeasure.core.backends.llamacpp.model import LlamaCppModel, engine_version
+from llenergymeasure.core.backends.llamacpp.opened import header_for, opened
 from llenergymeasure.core.backends.llamacpp.parameters import common_params, section_of
 from llenergymeasure.core.backends.llamacpp.socket_place import place_of_socket
 from llenergymeasure.core.gpu.machine import visible_gpus
@@ -54,9 +54,9 @@ class LlamaCppBackend(EngineBase):
             return [str(error)]
 
     def native_precision(self, config: ExperimentConfig) -> str:
-        """What the file holds; a quantised one, and one that cannot be read, goes with what ``config`` says."""
+        """What the file holds; one that is quantised, made here or cannot be read goes with what ``config`` says."""
         try:
-            return read_header(file_of(config.model)).precision or config.precision
+            return header_for(config).precision or config.precision
         except BackendError:
             return config.precision
 
@@ -70,7 +70,7 @@ class LlamaCppBackend(EngineBase):
     def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
         """Weights and cache by the file's header; None where there is none."""
         try:
-            return estimate(read_header(file_of(config.model)), section_of(config))
+            return estimate(header_for(config), section_of(config))
         except Exception as error:  # noqa: BLE001 - an estimate that cannot be had is no error
             _log.debug("the memory of %s is not known: %s", config.model, error)
             return None
@@ -84,19 +84,18 @@ class LlamaCppBackend(EngineBase):
 
     @contextlib.contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[LlamaCppModel]:
-        """Load the file; on leaving, the server's threads, its socket and the weights are gone.
+        """Load the file, which may have to be made first; on leaving, threads, socket and weights are gone.
 
         Raises:
-            BackendError: llama.cpp cannot load it.
+            BackendError: it cannot be had, or llama.cpp cannot load it.
         """
         config, library = plan.config, self._library()
-        path = file_of(config.model)
-        header = read_header(path)
+        file = opened(config)
         with place_of_socket() as socket:
             try:
-                params = common_params(library, config, path, str(socket))
+                params = common_params(library, config, file.path, str(socket))
                 server = library.Server(params)
-                model = LlamaCppModel(server, params, config, path, header)
+                model = LlamaCppModel(server, params, config, file)
             except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
                 raise BackendError(
                     f"model {config.model!r} could not be loaded: {first_line(error)} (the log has what llama.cpp said)"

@@ -18,9 +18,7 @@ from llenergymeasure.exceptions import BackendError, contained, first_line
 FLOAT_TYPES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16"}
 # As llama.cpp's gguf-split names the parts of a model.
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
-_CONVERT = (
-    "convert it with convert_hf_to_gguf.py of llama.cpp and give the path of the GGUF file, or use backend: pytorch"
-)
+_CONVERT = "give a GGUF file, or the directory of a checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +86,6 @@ def file_of(model: str) -> Path:
             raise BackendError(f"model {model!r} comes in a package that is not installed; {install}")
         return packaged
     path = Path(model)
-    if path.is_dir():
-        raise BackendError(f"model {model!r} is a directory, and llama.cpp reads a single GGUF file; {_CONVERT}")
     if path.is_file():
         if is_gguf(model):
             return path
@@ -98,8 +94,8 @@ def file_of(model: str) -> Path:
     if is_gguf(model) or model.startswith((".", "/", "~")):
         raise BackendError(f"model {model!r}: there is no such GGUF file")
     raise BackendError(
-        f"model {model!r} is no file here, and llama.cpp reads a single GGUF file; download one and give its path, or "
-        "use backend: pytorch, which loads models of the hub by name"
+        f"model {model!r} is no file or directory here, and llama.cpp fetches none; download a GGUF file or the "
+        "checkpoint and give its path, or use backend: pytorch, which loads models of the hub by name"
     )
 
 

@@ -4,19 +4,18 @@ import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import LoadedModelBase
-from llenergymeasure.core.backends.llamacpp.file import GgufFile, parts_of
+from llenergymeasure.core.backends.llamacpp.opened import Opened
 from llenergymeasure.core.backends.llamacpp.parameters import decoding, n_slots, request_body, section_of
 from llenergymeasure.core.backends.llamacpp.scheduling import Counts, Run, Server
 from llenergymeasure.core.backends.llamacpp.spelling import Speller
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.digest import weights_digest
 from llenergymeasure.core.checkpoint.files import commit_of
-from llenergymeasure.core.checkpoint.source import gguf_description
+from llenergymeasure.core.checkpoint.tokenizer import read_description
 from llenergymeasure.core.flops import rule_and_shape, with_phases
 from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
 from llenergymeasure.domain.inference import InferenceOutput, ModelDescription, ModelIdentity, Request, RequestOutput
@@ -41,12 +40,12 @@ _LOOKS_AGAIN_S = 0.02
 class LlamaCppModel(LoadedModelBase):
     """Implements ``LoadedModel`` over a server of ``xllamacpp`` in this process."""
 
-    def __init__(self, server: Any, params: Any, config: ExperimentConfig, path: Path, header: GgufFile) -> None:
+    def __init__(self, server: Any, params: Any, config: ExperimentConfig, file: Opened) -> None:
         self._server, self._params, self._config = server, params, config
-        self._path, self._header = path, header
+        self._file, self._header = file, file.header
         self._random_seed = config.random_seed
         self._counts = Counts()
-        self._speller = Speller(header.vocabulary)
+        self._speller = Speller(file.header.vocabulary)
         self._way = Server(path=params.hostnames[0], body_of=self._body)
         self._properties = self._way.get("/props")
         # Answered by the loop of its scheduler: one that has not begun yet could not be ended, and would be waited for.
@@ -104,7 +103,7 @@ class LlamaCppModel(LoadedModelBase):
 
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
         """2 N per token of the model's dense shape, and what was run term by term; None for an unknown architecture."""
-        architecture = skeleton(gguf_description(self._path))
+        architecture = skeleton(read_description(self._file.checkpoint))
         if architecture is None:
             return None
         result, shape = rule_and_shape(architecture, output.input_tokens + output.output_tokens)
@@ -135,6 +134,7 @@ class LlamaCppModel(LoadedModelBase):
             devices=self.devices,
             n_parameters=self._header.n_parameters,
             parameters=self._parameters(),
+            dense_from=self._file.dense_from,
             quantization=self._header.in_words if self._header.precision is None else None,
         )
 
@@ -160,12 +160,12 @@ class LlamaCppModel(LoadedModelBase):
         }
 
     def identity(self) -> ModelIdentity:
-        """Digests of the file, with its other parts, and of the draft's."""
+        """Digests of the files that were named, and of the draft's; not of what was made of them here."""
         draft = section_of(self._config).draft_model
         try:
             return ModelIdentity(
-                revision=commit_of(self._path.parent),
-                weights_digest=weights_digest(parts_of(self._path)),
+                revision=commit_of(self._file.checkpoint.folder),
+                weights_digest=weights_digest(self._file.files),
                 draft_digest=None if draft is None else weights_digest({draft.name: draft}),
             )
         except (OSError, RuntimeError, BackendError) as error:

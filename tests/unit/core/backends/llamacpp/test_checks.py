@@ -64,11 +64,14 @@ def test_what_is_no_gguf_file_is_refused_with_the_way_out(tmp_path: Path) -> Non
     (tmp_path / "w.safetensors").write_bytes(b"\x00" * 64)
     (tmp_path / "cut.gguf").write_bytes(b"GGU")
     for model, words in (
-        (tmp_path / "folder", "is a directory, and llama.cpp reads a single GGUF file; convert it with"),
-        (tmp_path / "w.safetensors", "is not a GGUF file"),
+        (tmp_path / "folder", "folder has no config.json in it"),
+        (
+            tmp_path / "w.safetensors",
+            "w.safetensors is not a GGUF file (it begins otherwise); give a GGUF file, or the",
+        ),
         (tmp_path / "cut.gguf", "does not begin with GGUF"),
         (tmp_path / "none.gguf", "there is no such GGUF file"),
-        ("someone/model", "is no file here, and llama.cpp reads a single GGUF file; download one"),
+        ("someone/model", "is no file or directory here, and llama.cpp fetches none; download a GGUF file or"),
     ):
         (line,) = problems(model)
         assert words in line, line

@@ -13,9 +13,12 @@ import pytest
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.llamacpp.file import GgufFile, Vocabulary
 from llenergymeasure.core.backends.llamacpp.model import LlamaCppModel
+from llenergymeasure.core.backends.llamacpp.opened import Opened
 from llenergymeasure.core.backends.llamacpp.parameters import common_params
+from llenergymeasure.core.checkpoint.source import Checkpoint, ModelSource
 from llenergymeasure.domain.inference import InferenceOutput, Request, RequestOutput, tokens_digest
 from llenergymeasure.domain.load import Load
+from llenergymeasure.exceptions import BackendError
 from tests.fakes.xllamacpp import Answer, fake_library, frames, last_frame
 
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -37,7 +40,10 @@ def loaded(answer: Answer | None = None, **fields: Any) -> Iterator[tuple[LlamaC
     # A socket's path has 107 bytes, and a test's own folder may be longer.
     with tempfile.TemporaryDirectory(prefix="llem-") as folder:
         params = common_params(library, config, Path("m.gguf"), f"{folder}/s.sock")
-        model = LlamaCppModel(library.Server(params), params, config, Path("m.gguf"), HEADER)
+        files = {"m.gguf": Path("m.gguf")}
+        checkpoint = Checkpoint(source=ModelSource(location=".", gguf_file="m.gguf"))
+        file = Opened(path=Path("m.gguf"), header=HEADER, checkpoint=checkpoint, files=files)
+        model = LlamaCppModel(library.Server(params), params, config, file)
         try:
             yield model, library
         finally:
@@ -221,5 +227,5 @@ def test_nothing_stays_when_it_is_released() -> None:
 @pytest.mark.pytorch
 def test_of_an_unknown_architecture_flops_are_not_known(tmp_path: Path) -> None:
     output = InferenceOutput(requests=())
-    with loaded() as (model, _), pytest.raises(OSError, match=r"m\.gguf"):
+    with loaded() as (model, _), pytest.raises(BackendError, match=r"m\.gguf"):
         model.flops(output)
