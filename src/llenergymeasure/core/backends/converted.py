@@ -96,7 +96,7 @@ class ConvertedModel(CheckpointModel):
     def _output(self, request: Request, answer: Answer, sent_s: float) -> RequestOutput:
         ids = answer.token_ids
         ended = bool(ids) and ids[-1] in self._origin.settings.end_token_ids
-        return answered(request, ids, answer.times_s, "stop" if ended else "length", sent_s=sent_s)
+        return answered(request, [ids], [answer.times_s], "stop" if ended else "length", sent_s=sent_s)
 
     def peak_memory_mb(self) -> float | None:
         """The process's largest resident set on a CPU; None on a GPU, whose allocator says nothing."""

@@ -85,7 +85,7 @@ class CheckpointModel(LoadedModelBase):
 
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
         """2 N per token of the requests that ended, and what they took with a cache, by the checkpoint's shape."""
-        sequences = [(r.input_tokens, r.output_tokens) for r in output.requests if r.succeeded]
+        sequences = [(r.input_tokens, n) for r in output.requests if r.succeeded for n in r.answer_lengths]
         return described_flops(
             self._origin.description, sequences, self.number_format(), scores_prompts=self.scores_prompts()
         )

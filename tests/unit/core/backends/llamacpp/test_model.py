@@ -106,7 +106,7 @@ def test_tokens_that_nobody_knows_are_counted_and_are_no_answer() -> None:
         ([{"status": 400, "error": {"message": "request (9 tokens) exceeds the available context size"}}], "exceeds"),
         ([{"error": {"message": "Compute error."}}], "Compute error."),
         ([*frames([[7]])], "ended the connection before the answer"),
-        ([*frames([[7]]), last_frame(1, 2)], "its slot was full after 1 of 4 tokens; raise llamacpp.n_ctx"),
+        ([*frames([[7]]), last_frame(1, 2)], "there was no room for more after 1 of 4 tokens; raise llamacpp.n_ctx"),
         ([*frames([[7]]), last_frame(1, 3, stop_type="eos")], "read 3 tokens of 2"),
         ([{"content": "a", "stop": False}], "cannot be read"),
     ],

@@ -10,9 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
+from llenergymeasure.core.backends.in_flight import Counts
 from llenergymeasure.core.backends.vllm.core import Core
 from llenergymeasure.core.backends.vllm.journal import Journal
-from llenergymeasure.core.backends.vllm.scheduling import Counts, Run, scored
+from llenergymeasure.core.backends.vllm.scheduling import Run, scored
 from llenergymeasure.domain.inference import Request, RequestOutput, tokens_digest
 from llenergymeasure.domain.load import Load
 from llenergymeasure.exceptions import BackendError, ExperimentError

@@ -1,0 +1,102 @@
+"""What models share whose engine has a scheduler, a cache of prompts and drafts of its own."""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from llenergymeasure.core.backends.from_checkpoint import CheckpointModel, Origin
+from llenergymeasure.core.backends.in_flight import Counts
+from llenergymeasure.domain.inference import InferenceOutput
+from llenergymeasure.domain.metrics import FlopsResult, NumberFormat
+from llenergymeasure.domain.warnings import MeasurementWarning
+
+_FORMATS: dict[str, NumberFormat] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
+
+
+class ScheduledModel(CheckpointModel):
+    """A model of a checkpoint behind its engine's scheduler; ``run`` and ``describe`` are still to be written."""
+
+    # Of the section: what turns the cache of prompts off, and what has weights drawn.
+    no_prompt_cache: ClassVar[str]
+    dummy_weights: ClassVar[str]
+
+    def __init__(self, origin: Origin) -> None:
+        super().__init__(origin)
+        self._random_seed = origin.config.random_seed
+        self._counts = Counts()
+
+    @abstractmethod
+    def forget_prompts(self) -> None:
+        """Empty the cache of prompts, where there is one."""
+
+    @abstractmethod
+    def quantization(self) -> str | None:
+        """How the weights are quantised, in the engine's word; None where they are not."""
+
+    @abstractmethod
+    def drafts(self) -> bool:
+        """Whether tokens are drafted, by a model or otherwise."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the weights were drawn and not read."""
+        return self._origin.files is None
+
+    def seed(self, random_seed: int) -> None:
+        """Each request draws from a seed of its own, which follows from this; kept prompts are forgotten."""
+        self._random_seed = random_seed
+        self._counts = Counts()
+        # Warm-up has read the same prompts.
+        self.forget_prompts()
+
+    def number_format(self) -> NumberFormat | None:
+        """That of the weights; None for quantised ones."""
+        return None if self.quantization() else _FORMATS.get(self._origin.config.precision)
+
+    def flops(self, output: InferenceOutput) -> FlopsResult | None:
+        """2 N per token of the requests that ended, and what they took with a cache, by the checkpoint's shape."""
+        result, left_out = super().flops(output), self._left_out()
+        if result is None or left_out is None:
+            return result
+        return replace(result, method=f"{result.method}; {left_out}", confidence="low", prefill=None, decode=None)
+
+    def warnings(self) -> list[MeasurementWarning]:
+        """Settings that were not followed, what was taken from the cache, and weights that are none."""
+        found = super().warnings()
+        if self._counts.n_cached:
+            found.append(
+                MeasurementWarning(
+                    "prompt_cache_used",
+                    f"{self._counts.n_cached} tokens of prompts were taken from the cache and not computed",
+                    f"set {self.no_prompt_cache} to have every prompt read",
+                )
+            )
+        return [*found, self._weights_were_drawn()] if self.is_random else found
+
+    def described(self) -> dict[str, Any]:
+        """What ``describe`` says of decoding."""
+        settings, decoder = self._origin.settings, self._origin.config.decoder
+        sampling = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
+        return {
+            "do_sample": decoder.do_sample,
+            **(sampling if decoder.do_sample else dict.fromkeys(sampling)),
+            "max_new_tokens": self._origin.config.max_output_tokens,
+        }
+
+    def weights(self) -> str | None:
+        """How the weights were drawn; None where they were read."""
+        return f"random, seed {self._origin.config.random_seed}" if self.is_random else None
+
+    def _left_out(self) -> str | None:
+        if self.drafts():
+            return "drafted tokens not counted"
+        return "tokens from the prompt cache counted as if they were computed" if self._counts.n_cached else None
+
+    def _weights_were_drawn(self) -> MeasurementWarning:
+        return MeasurementWarning(
+            "random_weights",
+            f"the weights were drawn and not read ({self.dummy_weights}), so tokens are noise: answers end by chance "
+            "(set decoder.ignore_eos, or use dataset.random), experts are chosen at random, and a GPU's power depends "
+            "on the values it multiplies",
+            "say so wherever the figures are cited",
+        )
