@@ -6,13 +6,23 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from llenergymeasure.core.backends.vllm.journal import Journal
-from llenergymeasure.core.backends.vllm.started import Started
+from llenergymeasure.core.backends.journal import Journal
+from llenergymeasure.core.backends.started import Started
 from llenergymeasure.exceptions import BackendError, ExperimentError, contained, first_line
 
 # How soon it shows that the engine's process has died.
 _LOOKS_S = 0.25
 _SETTLES_S = 10.0
+# Where it puts the files of its sockets.
+_SOCKETS = "VLLM_RPC_BASE_PATH"
+# Says that a process failed, and not why.
+_SAYS_NOTHING = (
+    "Engine core initialization failed",
+    "EngineCore encountered an issue",
+    "WorkerProc initialization",
+    "Error: cancelled",
+)
+_DIED = r"Worker proc .+ died unexpectedly.*"
 
 
 class RefusedError(Exception):
@@ -28,8 +38,8 @@ class Core:
         Raises:
             BackendError: vLLM cannot load it, with what it wrote.
         """
-        self._library, self.journal = library, Journal()
-        self.started = Started()
+        self._library, self.journal = library, Journal(_SAYS_NOTHING, also=_DIED)
+        self.started = Started("vllm", _SOCKETS)
         self._engine: Any = None
         self._why: str | None = None
         try:

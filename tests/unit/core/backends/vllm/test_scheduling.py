@@ -12,7 +12,6 @@ import pytest
 
 from llenergymeasure.core.backends.in_flight import Counts
 from llenergymeasure.core.backends.vllm.core import Core
-from llenergymeasure.core.backends.vllm.journal import Journal
 from llenergymeasure.core.backends.vllm.scheduling import Run, scored
 from llenergymeasure.domain.inference import Request, RequestOutput, tokens_digest
 from llenergymeasure.domain.load import Load
@@ -184,13 +183,12 @@ def test_what_an_engine_wrote_last_is_told_when_it_dies() -> None:
     core.close()
 
 
-def test_a_worker_that_was_killed_is_told_before_what_follows_from_it() -> None:
-    journal = Journal()
+def test_a_worker_that_was_killed_is_told_before_what_follows_from_it(core: Core) -> None:
+    journal = core.journal
     with journal.taking():
         os.write(2, b"Worker proc VllmWorker-0 died unexpectedly, shutting down executor.\n")
         os.write(2, b"(EngineCore pid=9) Traceback\n(EngineCore pid=9) RuntimeError: cancelled\n")
     assert journal.cause() == "Worker proc VllmWorker-0 died unexpectedly, shutting down executor."
-    journal.close()
 
 
 def test_loading_that_fails_tells_why_and_leaves_nothing() -> None:

@@ -1,32 +1,33 @@
-"""What vLLM and its processes write while they load and run: kept apart, so that its end can be told of a failure."""
+"""What an engine and its processes write while they load and run: kept apart, so that a failure can be told by it."""
 
 import contextlib
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from llenergymeasure._telling import in_a_line
 
 # Nobody reads more of it in one error.
 _MOST_BYTES, _N_LINES, _MOST_SHOWN = 64_000, 4, 400
-# As Python writes an error at the end of a traceback, behind vLLM's own mark of the process.
-_ERROR = re.compile(r"(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception|Exit)\b: .+|Worker proc .+ died unexpectedly.*)$")
-# Says that a process failed, and not why.
-_SAYS_NOTHING = (
-    "Engine core initialization failed",
-    "EngineCore encountered an issue",
-    "WorkerProc initialization",
-    "Error: cancelled",
-)
+# As Python writes an error at the end of a traceback, maybe behind the engine's own mark of the process.
+_ERROR = r"(?:\w+\.)*\w*(?:Error|Exception|Exit)\b: .+"
 _OUTPUTS = (1, 2)
 
 
 class Journal:
     """A file without a name. Processes that are started in ``taking`` write to it as long as they live."""
 
-    def __init__(self) -> None:
+    def __init__(self, says_nothing: Sequence[str] = (), *, also: str | None = None) -> None:
+        """Begin one.
+
+        Args:
+            says_nothing: words of errors that say that a process failed, and not why.
+            also: pattern of what tells a cause without being an error of Python's.
+        """
+        self._says_nothing = says_nothing
+        self._error = re.compile(rf"(?:^|\s)({'|'.join(filter(None, (_ERROR, also)))})$")
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
 
     @contextlib.contextmanager
@@ -47,8 +48,8 @@ class Journal:
 
     def cause(self) -> str | None:
         """The last error that was written which says why; None where there is none."""
-        found = [match[1] for line in self._lines() if (match := _ERROR.search(line)) is not None]
-        told = [error for error in found if not any(words in error for words in _SAYS_NOTHING)]
+        found = [match[1] for line in self._lines() if (match := self._error.search(line)) is not None]
+        told = [error for error in found if not any(words in error for words in self._says_nothing)]
         return in_a_line(told[-1])[:_MOST_SHOWN] if told else None
 
     def tail(self) -> str:

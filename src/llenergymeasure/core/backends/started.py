@@ -1,4 +1,4 @@
-"""What vLLM starts beside this process, and how all of it is ended: processes, Python's tracker of them, sockets."""
+"""What an engine starts beside this process, and how all of it is ended: processes, Python's tracker, sockets."""
 
 import contextlib
 import multiprocessing
@@ -13,23 +13,29 @@ import psutil
 
 from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
 
-# Where vLLM puts the files of its sockets; one that is killed leaves them there.
-_SOCKETS = "VLLM_RPC_BASE_PATH"
 _PATIENCE_S = 5.0
 
 
 class Started:
-    """Made before vLLM is loaded, it knows what came since."""
+    """Made before an engine is loaded, it knows what came since; in ``folder`` a killed one may leave its sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str, sockets: str | None = None) -> None:
+        """Begin.
+
+        Args:
+            engine: its name.
+            sockets: the variable that says where it puts the files of its sockets; None where there is none.
+        """
         self._before = {process.pid for process in _children()}
         self._tracker_ran = _tracker_pid() is not None
-        self._folder = Path(tempfile.mkdtemp(prefix="llem-vllm-"))
-        self._sockets_before = os.environ.get(_SOCKETS)
-        os.environ[_SOCKETS] = str(self._folder)
+        self.folder = Path(tempfile.mkdtemp(prefix=f"llem-{engine}-"))
+        self._sockets = sockets
+        if sockets is not None:
+            self._sockets_before = os.environ.get(sockets)
+            os.environ[sockets] = str(self.folder)
 
     def processes(self) -> list[psutil.Process]:
-        """Those that vLLM has started and that still are, Python's tracker not among them."""
+        """Those that were started since and that still are, Python's tracker not among them."""
         tracker = _tracker_pid()
         return [process for process in _children() if process.pid not in self._before and process.pid != tracker]
 
@@ -43,10 +49,14 @@ class Started:
         known = [peak for peak in peaks if peak is not None]
         return sum(known) if len(known) == len(peaks) else None
 
-    def end(self) -> None:
-        """End and reap them, those that were asked already too, and give back what a killed one left behind."""
+    def end(self, patience_s: float = _PATIENCE_S) -> None:
+        """End and reap them, and give back what a killed one left behind.
+
+        Args:
+            patience_s: how long those have that were asked to end already.
+        """
         processes = self.processes()
-        _, alive = psutil.wait_procs(processes, timeout=_PATIENCE_S)
+        _, alive = psutil.wait_procs(processes, timeout=patience_s)
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -55,11 +65,11 @@ class Started:
         multiprocessing.active_children()
         if not self._tracker_ran:
             _stop_tracker()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        if self._sockets_before is None:
-            os.environ.pop(_SOCKETS, None)
-        else:
-            os.environ[_SOCKETS] = self._sockets_before
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._sockets is not None and self._sockets_before is None:
+            os.environ.pop(self._sockets, None)
+        elif self._sockets is not None and self._sockets_before is not None:
+            os.environ[self._sockets] = self._sockets_before
 
     def _folders(self) -> list[Path]:
         return [Path("/proc/self"), *(Path("/proc") / str(process.pid) for process in self.processes())]
