@@ -41,6 +41,7 @@ _OWN: dict[str, str] = {
     "llamacpp": "llenergymeasure.core.backends.llamacpp:LlamaCppBackend",
     "ctranslate2": "llenergymeasure.core.backends.ctranslate2:CTranslate2Backend",
     "onnxruntime": "llenergymeasure.core.backends.onnxruntime:OnnxRuntimeBackend",
+    "tensorrt": "llenergymeasure.core.backends.tensorrt:TensorRTBackend",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.
