@@ -30,6 +30,7 @@ from llenergymeasure.config.engines import (
     LlamaCppConfig,
     OnnxRuntimeConfig,
     PyTorchConfig,
+    SGLangConfig,
     TensorRTConfig,
     VLLMConfig,
     registry,
@@ -167,6 +168,7 @@ class ExperimentConfig(TakesSections):
     )
     pytorch: PyTorchConfig | None = Field(default=None, description="Settings of the PyTorch engine.")
     vllm: VLLMConfig | None = Field(default=None, description="Settings of the vLLM engine.")
+    sglang: SGLangConfig | None = Field(default=None, description="Settings of the SGLang engine.")
     tensorrt: TensorRTConfig | None = Field(default=None, description="Settings of the TensorRT-LLM engine.")
     llamacpp: LlamaCppConfig | None = Field(default=None, description="Settings of the llama.cpp engine.")
     ctranslate2: CTranslate2Config | None = Field(default=None, description="Settings of the CTranslate2 engine.")

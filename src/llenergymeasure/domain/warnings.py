@@ -198,8 +198,10 @@ FLAGS: Mapping[str, Flag] = {
         "the engine was tested against a recorded shape of its library's API only, and is not yet run on hardware",
         _DOUBT,
     ),
-    "seed_not_followed": Flag("the engine draws tokens from a generator of its own, whatever `random_seed` is"),
     "random_weights": Flag("the weights were drawn and not read; power depends on the values multiplied", _DOUBT),
+    "sampling_not_seeded": Flag(
+        "an engine draws from a generator of its own, so that the same seed may give other answers"
+    ),
     "weights_left_out": Flag(
         "the files have tensors that the model of config.json has no place for, such as those of a whole layer", _DOUBT
     ),

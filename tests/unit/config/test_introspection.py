@@ -98,7 +98,10 @@ def test_every_field_of_every_section_is_described_once() -> None:
         ("dataset.order", {"choices": ["shuffled", "as_is", "grouped"]}),
         ("dataset.random.input_tokens.sigma", {"gt": 0, "le": 10}),
         ("decoder.do_sample", {}),
-        ("backend", {"choices": ["pytorch", "vllm", "tensorrt", "llamacpp", "ctranslate2", "onnxruntime", "auto"]}),
+        (
+            "backend",
+            {"choices": ["pytorch", "vllm", "tensorrt", "llamacpp", "ctranslate2", "onnxruntime", "sglang", "auto"]},
+        ),
     ],
 )
 def test_constraints_are_those_of_the_field(name: str, rules: dict[str, Any]) -> None:
@@ -128,7 +131,8 @@ def test_every_test_value_is_valid_and_comes_back_as_it_was_given(name: str) -> 
 def test_test_values_cover_choices_and_both_switch_positions() -> None:
     values = VALUES
     assert set(values["precision"]) == {"fp32", "fp16", "bf16", "auto"}
-    assert set(values["backend"]) == {"pytorch", "vllm", "tensorrt", "llamacpp", "ctranslate2", "onnxruntime", "auto"}
+    engines = {"pytorch", "vllm", "tensorrt", "llamacpp", "ctranslate2", "onnxruntime", "sglang"}
+    assert set(values["backend"]) == {*engines, "auto"}
     assert set(values["energy.backend"]) >= {"auto", "zeus", "nvml", "rapl", "codecarbon", None}
     assert set(values["decoder.do_sample"]) == {True, False}
     assert 1 in values["n"]

@@ -15,6 +15,7 @@ from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
 from llenergymeasure.config.engines.onnxruntime import OnnxRuntimeConfig
 from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.engines.sglang import SGLangConfig
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
 from llenergymeasure.config.engines.vllm import VLLMConfig
 from llenergymeasure.config.entry_points import EntryPoint, brought, entry_points, passed_over
@@ -24,7 +25,7 @@ ENTRY_POINTS = "llenergymeasure.engines"
 # Stands for the first installed engine.
 AUTO = "auto"
 
-# Sections that are fields of an experiment, by the name of the engine. Some can be configured and not yet run.
+# Sections that are fields of an experiment, by the name of the engine.
 ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
     "pytorch": PyTorchConfig,
     "vllm": VLLMConfig,
@@ -32,6 +33,7 @@ ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
     "llamacpp": LlamaCppConfig,
     "ctranslate2": CTranslate2Config,
     "onnxruntime": OnnxRuntimeConfig,
+    "sglang": SGLangConfig,
 }
 # The engines of this package, best first, written as entry points are. A new one is a file and a line here; its section
 # is the class attribute ``section``, as in other distributions.
@@ -41,6 +43,7 @@ _OWN: dict[str, str] = {
     "llamacpp": "llenergymeasure.core.backends.llamacpp:LlamaCppBackend",
     "ctranslate2": "llenergymeasure.core.backends.ctranslate2:CTranslate2Backend",
     "onnxruntime": "llenergymeasure.core.backends.onnxruntime:OnnxRuntimeBackend",
+    "sglang": "llenergymeasure.core.backends.sglang:SGLangBackend",
     "tensorrt": "llenergymeasure.core.backends.tensorrt:TensorRTBackend",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

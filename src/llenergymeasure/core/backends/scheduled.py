@@ -1,5 +1,6 @@
 """What models share whose engine has a scheduler, a cache of prompts and drafts of its own."""
 
+import hashlib
 from abc import abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -11,6 +12,11 @@ from llenergymeasure.domain.metrics import FlopsResult, NumberFormat
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 _FORMATS: dict[str, NumberFormat] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
+
+
+def seed_of(random_seed: int, index: int) -> int:
+    """A request's own seed, 56 bits and far from those of others: engines count up from it for further answers."""
+    return int.from_bytes(hashlib.sha256(f"{random_seed}/{index}".encode()).digest()[:7])
 
 
 class ScheduledModel(CheckpointModel):

@@ -48,7 +48,7 @@ def cautions_of(config: ExperimentConfig) -> Iterator[MeasurementWarning]:
     """What will run and not as one would think."""
     if config.decoder.do_sample:
         yield MeasurementWarning(
-            "seed_not_followed",
+            "sampling_not_seeded",
             "TensorRT-LLM's sampler on PyTorch draws from a generator with a seed of its own, so that the tokens of a "
             "request depend on all that was drawn before, and not on random_seed",
             "decode greedily where the tokens have to be the same in every run",

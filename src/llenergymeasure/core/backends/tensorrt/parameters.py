@@ -1,10 +1,10 @@
 """The section ``tensorrt`` and the rest of an experiment as TensorRT-LLM is told them (names of 1.2.1)."""
 
-import hashlib
 from typing import Any
 
 from llenergymeasure.config.engines import TensorRTConfig
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.scheduled import seed_of
 from llenergymeasure.core.checkpoint.own_settings import OwnSettings
 from llenergymeasure.domain.inference import Request
 
@@ -116,7 +116,7 @@ def sampling_arguments(
         "temperature": settings.temperature,
         "top_k": settings.top_k,
         "top_p": settings.top_p,
-        "seed": int.from_bytes(hashlib.sha256(f"{random_seed}/{request.index}".encode()).digest()[:7]),
+        "seed": seed_of(random_seed, request.index),
     }
     return {
         "n": config.decoder.num_return_sequences,

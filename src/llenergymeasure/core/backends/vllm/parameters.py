@@ -1,10 +1,10 @@
 """The section ``vllm`` and the rest of an experiment as vLLM is told them (names of vLLM 0.32)."""
 
-import hashlib
 from typing import Any
 
 from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.scheduled import seed_of
 from llenergymeasure.core.checkpoint.own_settings import OwnSettings
 from llenergymeasure.domain.inference import Request
 
@@ -114,7 +114,7 @@ def sampling_arguments(
         "top_k": settings.top_k,
         "top_p": settings.top_p,
         "min_p": decoder.min_p or 0.0,
-        "seed": _seed_of(random_seed, request.index),
+        "seed": seed_of(random_seed, request.index),
     }
     return {
         **{name: value for name, value in given.items() if value is not None},
@@ -127,11 +127,6 @@ def sampling_arguments(
         "detokenize": False,
         **(drawing if decoder.do_sample else {"temperature": 0.0}),
     }
-
-
-def _seed_of(random_seed: int, index: int) -> int:
-    """Seeds far from each other: vLLM counts up from a request's to have those of its further answers."""
-    return int.from_bytes(hashlib.sha256(f"{random_seed}/{index}".encode()).digest()[:7])
 
 
 def _renamed(written: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def test_what_is_just_within_its_edges_is_none_of_its_problems(fields: dict[str,
 
 def test_that_draws_do_not_follow_the_seed_is_told() -> None:
     (caution,) = cautions_of(config_of(decoder={"do_sample": True}))
-    assert caution.flag == "seed_not_followed"
+    assert caution.flag == "sampling_not_seeded"
     assert list(cautions_of(config_of())) == []
 
 

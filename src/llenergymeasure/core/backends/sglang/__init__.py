@@ -1,0 +1,5 @@
+"""The SGLang engine."""
+
+from llenergymeasure.core.backends.sglang.engine import SGLangBackend
+
+__all__ = ["SGLangBackend"]
