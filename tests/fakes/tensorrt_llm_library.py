@@ -36,9 +36,9 @@ class _Strict(BaseModel):
 
 
 def _enums() -> dict[str, Any]:
-    kinds = {"LoadFormat": enum.Enum}
+    kinds: dict[str, Any] = {"LoadFormat": enum.Enum}
     return {
-        name: kinds.get(name, enum.StrEnum)(name, {member: member for member in members})  # type: ignore[operator]
+        name: kinds.get(name, enum.StrEnum)(name, {member: member for member in members})
         for name, members in SHAPE["enums"].items()
     }
 

@@ -74,8 +74,8 @@ def test_what_it_loaded_is_described_and_prompts_of_before_are_not_found_again(f
             "random, drawn by TensorRT-LLM",
             4,
         )
-        assert described.parameters["enable_block_reuse"] is True
-        assert described.parameters["load_format"] == "DUMMY"
+        parameters = described.parameters or {}
+        assert (parameters["enable_block_reuse"], parameters["load_format"]) == (True, "DUMMY")
         assert described.quantization is None
         salts = [model._core.salt]  # type: ignore[attr-defined]
         model.seed(1)
