@@ -107,5 +107,6 @@ def _engine_arguments() -> frozenset[str]:
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name == "EngineArgs":
                 named = [part.target for part in node.body if isinstance(part, ast.AnnAssign)]
-                return frozenset(target.id for target in named if isinstance(target, ast.Name))
+                names = (target.id for target in named if isinstance(target, ast.Name))
+                return frozenset(name for name in names if not name.startswith("_"))
     return frozenset()

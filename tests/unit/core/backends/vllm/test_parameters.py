@@ -1,5 +1,7 @@
 """What vLLM is told of an experiment: its arguments, nested as it nests them, and each request's own."""
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,6 +134,25 @@ def test_what_vllm_could_not_do_is_told_before_it_loads(fields: dict[str, Any], 
 def test_what_is_just_within_its_edges_is_none_of_its_problems(fields: dict[str, Any]) -> None:
     about = ("vllm.max_num_batched_tokens", "decoder.temperature")
     assert not [problem for problem in problems_of(config_of(**fields)) if problem.startswith(about)]
+
+
+def test_only_arguments_of_the_installed_vllm_are_passed_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "vllm" / "engine" / "arg_utils.py"
+    source.parent.mkdir(parents=True)
+    (tmp_path / "vllm" / "__init__.py").touch()
+    source.write_text(
+        "class EngineArgs:\n    model: str = ''\n    download_dir: str\n    _api_process_count: int = 1\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    given = {"download_dir": "x", "downlod_dir": "x", "_api_process_count": 2}
+    told = [line for line in problems_of(config_of(passthrough_kwargs=given)) if line.startswith("passthrough")]
+    assert [line.partition(":")[0] for line in told] == [
+        "passthrough_kwargs.downlod_dir",
+        "passthrough_kwargs._api_process_count",
+    ]
 
 
 @pytest.mark.parametrize("name", ["device_ids", "hf_overrides", "model_class_overrides", "data_parallel_backend"])
