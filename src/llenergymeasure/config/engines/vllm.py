@@ -7,7 +7,7 @@ and ``SpeculativeConfig``, where ``draft_`` stands before what concerns the draf
 """
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -43,6 +43,9 @@ _DeepEp = Literal["deepep_high_throughput", "deepep_low_latency", "deepep_v2"]
 _OtherAllToAll = Literal["allgather_reducescatter", "flashinfer_nvlink_one_sided", "flashinfer_nvlink_two_sided"]
 _DraftHead = Literal["eagle", "eagle3", "mtp", "medusa", "mlp_speculator", "dflash", "dspark"]
 SpeculativeMethod = Literal["draft_model", _DraftHead, "ngram", "ngram_gpu", "suffix"]
+# Ranks that vLLM makes room for; it has one of 1, too.
+LoraRank = Literal[8, 16, 32, 64, 128, 256, 320, 512]
+LORA_RANKS: tuple[int, ...] = get_args(LoraRank)
 GraphSizes = Annotated[list[Annotated[Integer, Field(ge=1)]], Field(min_length=1)]
 
 _EAGER = {"enforce_eager": "it rules out graphs and compilation; remove one of them"}
@@ -235,8 +238,9 @@ class VLLMConfig(EngineSection):
     suffix_decoding_min_token_prob: Number | None = Field(default=None, ge=0, le=1, description="Least likely draft.")
 
     # The adapter of `lora`.
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] | None = Field(
-        default=None, description="Rank that room is made for; null is 16."
+    max_lora_rank: LoraRank | None = Field(
+        default=None,
+        description="Rank that room is made for; null is the adapter's own, or the next one that there is.",
     )
     fully_sharded_loras: Flag | None = Field(default=None, description="Split both halves of an adapter over ranks.")
 
@@ -251,6 +255,7 @@ class VLLMConfig(EngineSection):
         {"no_repeat_ngram_size", "num_beams", "length_penalty", "early_stopping"}
     )
     one_is_off: ClassVar[frozenset[str]] = frozenset({"tensor_parallel_size"})
+    of_adapters: ClassVar[frozenset[str]] = frozenset({"max_lora_rank", "fully_sharded_loras"})
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "kv_cache_memory_bytes": {"gpu_memory_utilization": "it takes the place of the share; remove one of them"},
         "prefix_caching_hash_algo": {"enable_prefix_caching=false": "no prefix is kept then; remove one of them"},
@@ -264,7 +269,7 @@ class VLLMConfig(EngineSection):
         "spec_model": {"spec_method=ngram|ngram_gpu|suffix": "it drafts without a model; remove one of them"},
     }
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "disable_custom_all_reduce": ("tensor_parallel_size",),
+        **dict.fromkeys(("disable_custom_all_reduce", "fully_sharded_loras"), ("tensor_parallel_size",)),
         **dict.fromkeys(("expert_placement_strategy", "all2all_backend", "enable_eplb"), ("enable_expert_parallel",)),
         "num_redundant_experts": ("enable_eplb",),
         **dict.fromkeys(("dbo_decode_token_threshold", "dbo_prefill_token_threshold"), ("enable_dbo",)),

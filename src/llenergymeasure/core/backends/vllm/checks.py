@@ -19,8 +19,6 @@ _LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.01, 2.0
 def problems_of(config: ExperimentConfig) -> Iterator[str]:
     """What does not fit, one line each."""
     section = section_of(config)
-    if config.lora is not None:
-        yield "lora: the vllm engine is given no adapters here yet; merge it into the model, or use backend: pytorch"
     if (section.data_parallel_size or 1) > 1:
         yield (
             f"vllm.data_parallel_size: {section.data_parallel_size}: vLLM's offline engine cannot share requests out; "

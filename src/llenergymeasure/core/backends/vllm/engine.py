@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.from_checkpoint import CheckpointEngine, Origin
+from llenergymeasure.core.backends.vllm.adapter import adapter_problems
 from llenergymeasure.core.backends.vllm.checks import cautions_of, problems_of
 from llenergymeasure.core.backends.vllm.configuration import engine_version, runs_on_cpu
 from llenergymeasure.core.backends.vllm.core import Core
@@ -48,6 +49,10 @@ class VLLMBackend(CheckpointEngine):
         """What vLLM refuses, as far as it can be known before it loads."""
         yield from problems_of(config)
 
+    def described_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:
+        """What vLLM refuses of this model, or runs as another one."""
+        yield from adapter_problems(config, description)
+
     def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
         """What will run and not as one would think."""
         return list(cautions_of(config))
@@ -71,8 +76,12 @@ class VLLMBackend(CheckpointEngine):
         Raises:
             BackendError: vLLM cannot load it.
         """
-        core = Core(self._library(), engine_arguments(origin.config, str(origin.opened)))
+        adapter = origin.adapter
+        rank = None if adapter is None else adapter.rank
+        core = Core(self._library(), engine_arguments(origin.config, str(origin.opened), rank))
         try:
+            if adapter is not None:
+                core.put_on(adapter.folder)
             return VLLMModel(origin, core)
         except BaseException:
             core.close()

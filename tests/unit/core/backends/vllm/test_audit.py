@@ -66,13 +66,14 @@ def test_every_reason_is_a_sentence_and_stands_in_one_list() -> None:
 def told_of(field: str, value: Any) -> dict[str, Any]:
     """What vLLM's two classes are told of an experiment in which this alone is set."""
     given: dict[str, Any] = {"model": "m", "backend": "vllm", "precision": "fp32", "vllm": {field: value}}
-    config = ExperimentConfig.model_validate(given)
+    config = ExperimentConfig.model_validate({**given, "lora": {"path": "adapter"}})
     request = Request(index=0, token_ids=(1,), max_output_tokens=5)
     own = OwnSettings(end_token_ids=frozenset({2}), temperature=1.0, top_k=0, top_p=1.0)
-    return {**sampling_arguments(config, request, 1, own), **engine_arguments(config, "/folder")}
+    # With an adapter of a rank that no room is made for by itself.
+    return {**sampling_arguments(config, request, 1, own), **engine_arguments(config, "/folder", 600)}
 
 
-# The folder that is told is that of the revision already; adapters have tests of their own.
+# The folder that is told is that of the revision already.
 OWN_WAYS = {"revision", "tokenizer_revision"}
 
 

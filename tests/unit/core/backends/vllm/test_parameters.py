@@ -36,6 +36,28 @@ def test_what_was_not_written_is_left_to_vllm_but_for_the_cache_of_prompts() -> 
     }
 
 
+@pytest.mark.parametrize(("rank", "room"), [(1, 8), (8, 8), (9, 16), (129, 256), (512, 512)])
+def test_room_is_made_for_the_rank_of_the_adapter(rank: int, room: int) -> None:
+    config = config_of(lora={"path": "a", "merge": False})
+    given = engine_arguments(config, "/folder", rank)
+    assert (given["enable_lora"], given["max_lora_rank"]) == (True, room)
+    written = config_of({"max_lora_rank": 64, "fully_sharded_loras": True}, lora={"path": "a", "merge": False})
+    given = engine_arguments(written, "/folder", rank)
+    assert (given["max_lora_rank"], given["fully_sharded_loras"]) == (64, True)
+
+
+def test_without_an_adapter_its_settings_change_nothing() -> None:
+    section = {"max_lora_rank": 64, "fully_sharded_loras": True, "tensor_parallel_size": 2}
+    config = config_of(section)
+    assert not {"enable_lora", "max_lora_rank", "fully_sharded_loras"} & engine_arguments(config, "/folder").keys()
+    assert config.dormant_fields() == {
+        "vllm.max_lora_rank": "it needs lora",
+        "vllm.fully_sharded_loras": "it needs lora",
+    }
+    assert config.equivalent_to(config_of({"tensor_parallel_size": 2}))
+    assert not config_of(section, lora={"path": "a", "merge": False}).dormant_fields()
+
+
 def test_what_vllm_nests_is_nested() -> None:
     section = {
         "enable_prefix_caching": True,
@@ -92,7 +114,6 @@ def test_gpus_of_all_ranks() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"lora": {"path": "./adapter"}}, "lora: "),
         ({"section": {"data_parallel_size": 2}}, "vllm.data_parallel_size: 2: "),
         (
             {"section": {"max_model_len": 100}, "max_input_tokens": 80, "max_output_tokens": 30},
