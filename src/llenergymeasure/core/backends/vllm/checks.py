@@ -9,6 +9,8 @@ from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.vllm.configuration import runs_on_cpu
 from llenergymeasure.core.backends.vllm.parameters import n_gpus, section_of
+from llenergymeasure.core.backends.vllm.quantised import build_problems
+from llenergymeasure.core.environment import cpu_flags
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -84,6 +86,7 @@ def _devices(config: ExperimentConfig) -> Iterator[str]:
     if runs_on_cpu():
         if n_wanted > 1:
             yield f"vllm: {n_wanted} GPUs are asked for, and the vLLM that is installed is made for CPUs; ask for one"
+        yield from build_problems(config, cpu_flags())
         return
     n_visible = len(visible_gpus().uuids)
     if n_visible < n_wanted:

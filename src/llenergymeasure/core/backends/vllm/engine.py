@@ -14,6 +14,7 @@ from llenergymeasure.core.backends.vllm.configuration import engine_version, run
 from llenergymeasure.core.backends.vllm.core import Core
 from llenergymeasure.core.backends.vllm.model import VLLMModel
 from llenergymeasure.core.backends.vllm.parameters import engine_arguments, n_gpus, section_of
+from llenergymeasure.core.backends.vllm.quantised import quantisation_problems
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import BackendError, contained, first_line
 
@@ -52,6 +53,7 @@ class VLLMBackend(CheckpointEngine):
     def described_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:
         """What vLLM refuses of this model, or runs as another one."""
         yield from adapter_problems(config, description)
+        yield from quantisation_problems(config, description, on_cpu=runs_on_cpu())
 
     def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
         """What will run and not as one would think."""
