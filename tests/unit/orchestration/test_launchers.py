@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, WarmupConfig
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, Shown
 from llenergymeasure.exceptions import (
     BackendError,
     ConfigError,
@@ -283,7 +283,7 @@ def test_the_plan_survives_being_handed_over(plan: ExperimentPlan, prepared: Pat
         experiment_id=plan.experiment_id,
         config_hash=plan.config_hash,
         baseline_cache=tmp_path / "baseline.json",
-        show_progress=True,
+        shown=Shown(kind="lines", n=3, of=20, later_s=12.5),
         devices=("GPU-1",),
     )
     SubprocessLauncher(leaving(prepared, f'cp "$1"/plan.json {kept}')).launch(full)
