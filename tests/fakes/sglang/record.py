@@ -14,6 +14,7 @@ from typing import Any
 
 _METHODS = ("generate", "async_generate", "flush_cache", "shutdown", "get_all_child_pids", "get_server_info")
 _OF_THE_MANAGER = ("abort_request", "auto_create_handle_loop")
+_OF_ITS_CONTROL = ("flush_cache", "get_internal_state")
 
 
 def shape(package: Path, wheel: Path) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def shape(package: Path, wheel: Path) -> dict[str, Any]:
     ]
     engine = _class(_tree(package / "srt/entrypoints/engine.py"), "Engine")
     manager = _class(_tree(package / "srt/managers/tokenizer_manager.py"), "TokenizerManager")
+    control = _class(_tree(package / "srt/managers/tokenizer_control_mixin.py"), "TokenizerControlMixin")
     sampling = _class(_tree(package / "srt/sampling/sampling_params.py"), "SamplingParams")
     public = next(
         i for i, node in enumerate(sampling.body) if getattr(node, "target", None) and _name(node) == "stop_strs"
@@ -43,7 +45,10 @@ def shape(package: Path, wheel: Path) -> dict[str, Any]:
             if isinstance(node, ast.AnnAssign)
         },
         "engine": {name: _signature(engine, name) for name in _METHODS},
-        "tokenizer_manager": {name: _signature(manager, name) for name in _OF_THE_MANAGER},
+        "tokenizer_manager": {
+            **{name: _signature(manager, name) for name in _OF_THE_MANAGER},
+            **{name: _signature(control, name) for name in _OF_ITS_CONTROL},
+        },
         "meta_info": _told_of_a_request(manager),
     }
 

@@ -20,6 +20,7 @@ from llenergymeasure.exceptions import BackendError, ExperimentError, contained,
 _Result = TypeVar("_Result")
 # How soon it shows that one of its processes has died.
 _LOOKS_S = 0.25
+_SETTLES_S = 10.0
 # Says that a process failed, and not why.
 _SAYS_NOTHING = ("scheduler died during initialization", "Initialization failed", "Error: cancelled")
 
@@ -93,7 +94,8 @@ class Core:
         Raises:
             ExperimentError: it was not emptied, or the engine has died.
         """
-        if not self.awaited(self._engine.tokenizer_manager.flush_cache()).success:
+        # Its scheduler is at work a little longer than it tells, and empties nothing meanwhile.
+        if not self.awaited(self._engine.tokenizer_manager.flush_cache(timeout_s=_SETTLES_S)).success:
             raise ExperimentError("SGLang did not empty its cache of prompts; run it again")
 
     def awaited(self, work: Coroutine[Any, Any, _Result]) -> _Result:

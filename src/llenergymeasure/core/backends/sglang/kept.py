@@ -20,7 +20,8 @@ class Kept:
     """Made before SGLang is imported, in the main thread."""
 
     def __init__(self) -> None:
-        self._environment = dict(os.environ)
+        # Variables that loading changed, as they were.
+        self._environment: dict[str, str | None] = {}
         self._method = multiprocessing.get_start_method(allow_none=True)
         self._policy = asyncio.get_event_loop_policy()
         self._handlers = {number: signal.getsignal(number) for number in _HANDLED}
@@ -30,7 +31,7 @@ class Kept:
     def loading(self, sockets: Path) -> Iterator[None]:
         """Keep the root logger's handlers, which SGLang would close, and have the files of its sockets in a folder."""
         root, before = logging.getLogger(), tempfile.tempdir
-        level, handlers = root.level, list(root.handlers)
+        level, handlers, environment = root.level, list(root.handlers), dict(os.environ)
         for handler in handlers:
             root.removeHandler(handler)
         tempfile.tempdir = str(sockets)
@@ -38,6 +39,9 @@ class Kept:
             yield
         finally:
             tempfile.tempdir = before
+            names = {*environment, *os.environ}
+            changed = (name for name in names if environment.get(name) != os.environ.get(name))
+            self._environment = {name: environment.get(name) for name in changed}
             for handler in list(root.handlers):
                 root.removeHandler(handler)
             for handler in handlers:
@@ -60,9 +64,11 @@ class Kept:
         self._restore(signal.SIGTERM)
         if quit_too:
             self._restore(signal.SIGQUIT)
-        for name in os.environ.keys() - self._environment.keys():
-            del os.environ[name]
-        os.environ.update(self._environment)
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         multiprocessing.set_start_method(self._method, force=True)
         asyncio.set_event_loop_policy(self._policy)
 

@@ -188,7 +188,7 @@ def process_wide() -> dict[str, Any]:
     }
 
 
-def test_it_leaves_the_process_as_it_was(library: FakeSGLang) -> None:
+def test_it_leaves_the_process_as_it_was(library: FakeSGLang, monkeypatch: pytest.MonkeyPatch) -> None:
     before = process_wide()
     other = psutil.Popen(["sleep", "60"])
     core = Core(library, ARGUMENTS)
@@ -200,6 +200,10 @@ def test_it_leaves_the_process_as_it_was(library: FakeSGLang) -> None:
     assert during["signals"][0] == before["signals"][0]
     served(core, requests_of(2), Load.all_at_once())
     engine = engine_of(library)
+    assert os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] == "8"
+    # What others set meanwhile stays.
+    monkeypatch.setenv("SET_BY_OTHERS", "1")
+    before["environment"]["SET_BY_OTHERS"] = "1"
     assert Path(engine.socket).parent == core.started.folder
     core.close()
     # What somebody else has started lives on: its own shutdown would have killed it.
