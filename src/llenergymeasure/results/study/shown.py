@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
+from llenergymeasure._secrets import values_to_hide
 from llenergymeasure._telling import in_a_line, told
 from llenergymeasure.domain.in_figures import NONE, number, seconds
 from llenergymeasure.domain.study.summary import MetricSummary, StudySummary, SummaryRow
@@ -189,9 +190,11 @@ def _count(ends: tuple[int, int] | None) -> str:
 
 
 def _setting_column(name: str, header: str) -> _Column:
+    secrets = values_to_hide()
+
     def cell(row: SummaryRow) -> str:
         value = row.settings[name]
-        return NONE if value is None else in_a_line(told(setting_text(value) or ""))
+        return NONE if value is None else in_a_line(told(setting_text(value) or "", secrets))
 
     return _Column(header=header, cell=cell, side="left")
 
