@@ -154,7 +154,7 @@ def _of_engine(args: argparse.Namespace) -> int:
             f"--engine: {args.engine!r} has no bare loop here; those of {', '.join(throughput_engines.BARE)}"
         )
     found = throughput_engines.measure(args)
-    result = {"bench": "throughput", "bare_loop": found, "machine": machine()}
+    result: dict[str, Any] = {"bench": "throughput", "bare_loop": found, "machine": machine()}
     print(json.dumps(result, indent=2))
     if args.save:
         where = "gpu" if result["machine"]["gpus"] else "cpu"

@@ -73,7 +73,6 @@ SHARED_TABLE = """| field | default | allowed | engines | what it does |
 ENGINE_TABLE = """| field | default | allowed | what it does |
 |---|---|---|---|
 """
-NOT_RUN = "*Can be configured and checked; this version cannot run this engine yet.*\n\n"
 UNPROVEN = f"*{NOT_YET_RUN.capitalize()}: the engine was tested against a recorded shape of its library's API.*\n\n"
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=", "max_length": "length <="}
 
@@ -104,9 +103,7 @@ def parameters_page() -> str:
     ]
     for engine, section in registry.own_sections().items():
         parts.append(f"\n## {engine}\n\n")
-        if engine not in registry.own_names():
-            parts.append(NOT_RUN)
-        elif not get_backend(engine).hardware_proven:
+        if not get_backend(engine).hardware_proven:
             parts.append(UNPROVEN)
         # The first paragraph describes the class to programmers, as its name does.
         parts += [f"{_unwrapped(p)}\n\n" for p in (inspect.getdoc(section) or "").split("\n\n")[1:]]

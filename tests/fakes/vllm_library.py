@@ -16,6 +16,7 @@ class FakeVllm:
     what loading raises.
     """
 
+    lora = SimpleNamespace(request=SimpleNamespace(LoRARequest=lambda name, number, path: (name, number, path)))
     sampling_params = SimpleNamespace(RequestOutputKind=SimpleNamespace(DELTA="delta"))
 
     def __init__(self, room: int = 64, *, apart: bool = False, fails: Exception | None = None) -> None:
@@ -59,10 +60,17 @@ class FakeEngine:
         """As when its process is killed: nothing comes any more."""
         self.engine_core.resources.engine_dead = True
 
-    def add_request(self, name: str, prompt: Any, params: Any) -> None:
+    def add_lora(self, request: tuple[str, int, str]) -> bool:
+        if request[2].endswith("broken"):
+            raise ValueError("vLLM does not yet support DoRA.")
+        self.log.append(f"adapter {request[2]}")
+        return True
+
+    def add_request(self, name: str, prompt: Any, params: Any, lora_request: Any = None) -> None:
         if len(prompt.prompt_token_ids) >= self.room:
             raise ValueError(f"the prompt has {len(prompt.prompt_token_ids)} tokens, and the most is {self.room}")
-        self.log.append(f"add {name.partition('-')[2]}")
+        on_top = "" if lora_request is None else f" with {lora_request[0]}"
+        self.log.append(f"add {name.partition('-')[2]}{on_top}")
         self.requests[name] = SimpleNamespace(ids=list(prompt.prompt_token_ids), params=params, n_said=0)
 
     def has_unfinished_requests(self) -> bool:

@@ -16,6 +16,7 @@ LIBRARIES = {
 }  # fmt: skip
 # Beside the rooms of engines: what a model is without an engine, the hub's datasets, and torch's word on CUDA.
 ELSEWHERE = {
+    "core/checkpoint/adapter.py": {"peft", "torch", "transformers"},
     "core/checkpoint/architecture.py": {"torch", "transformers"},
     "core/checkpoint/files.py": {"huggingface_hub"},
     "core/checkpoint/fit.py": {"torch"},
@@ -27,6 +28,7 @@ ELSEWHERE = {
     "core/checkpoint/uses.py": {"torch"},
     "core/checkpoint/weights.py": {"safetensors", "torch"},
     "core/environment.py": {"torch"},
+    "core/memory/shape.py": {"torch", "transformers"},
     "core/prompts/hub.py": {"datasets"},
 }
 # What engines share.

@@ -71,7 +71,7 @@ ORDINALS = {
     "cost",  # in the currency of the terms
     "socket",  # of a machine
     "configuration", "block", "repeat",  # of a run of a study
-    "reference", "number", "numbers", "outliers", "row_version",  # of the summary of one
+    "reference", "number", "numbers", "outliers", "row_version", "share",  # of the summary of one
     "pid", "seed", "cycles", "max_cycles", "retries", "workers", "stop_after_failures", "equal_to",  # of a study
     "user",  # of a note, as the system numbers them
     "at", "chosen", "found", "excluded_by", "grids", "listed",  # places in the file of a study

@@ -1,9 +1,7 @@
 """``llem run``."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from llenergymeasure.config.sweep.chosen import carried_out
 from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.exceptions import config_error
+from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.inspection import library_loggers
 from llenergymeasure.orchestration.options import RunOptions
@@ -39,6 +37,12 @@ from llenergymeasure.orchestration.studies.gpus_each import gpus_of_workers, ref
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.standing import known_run_s
 from llenergymeasure.results.export import ArrivingCsv
+
+_NOTHING_TO_RUN = """nothing to run: give a CONFIG file, or at least --model
+  llem run --model smollm2-135m                      measures the packaged model, some minutes on a laptop
+  llem run --model smollm2-135m --batch-size 1,4,16  a study: all combinations, five runs each, one table
+  llem run --dry-run experiment.yaml                 checks a file and runs nothing; examples/ has some
+  llem run --help                                    has every option, docs/parameters.md every field"""
 
 # Options that are fields of an engine's section, and those that say how to carry out, with the field of each.
 _OF_ENGINES = ("batch_size",)
@@ -126,7 +130,9 @@ def run_command(
             *(["output"] if output else []),
             *(["dry_run"] if dry_run else []),
         ]
-        study = resumed(resume, config, beside, check, RunOptions(log_level=level), workers)
+        with streams.progress(quiet=quiet) as progress:
+            options = RunOptions(log_level=level, progress=progress)
+            study = resumed(resume, config, beside, check, options, workers)
         return hand_out_resumed(study, export_csv, terms)
     plan = _load(config, given, settings, output)
     experiments = carried_out(plan) if isinstance(plan, StudyConfig) else [plan]
@@ -135,13 +141,15 @@ def run_command(
     logs.quiet_libraries(library_loggers(here))
     if dry_run:
         return _dry_run(plan, verbose=verbose)
-    options = RunOptions(show_progress=not quiet and sys.stderr.isatty(), log_level=level)
     csv = None if export_csv is None else ArrivingCsv(export_csv)
     if isinstance(plan, StudyConfig):
         if plan.left_out and not quiet:
             streams.tell(f"llem: left out: {counted(plan.left_out)}; llem run --dry-run says which, and why")
-        return hand_out_study(carry_out(plan, replace(options, arrivals=csv)), csv, terms)
-    kept = execute_experiment(plan, options)
+        with streams.progress(quiet=quiet) as progress:
+            study = carry_out(plan, RunOptions(log_level=level, progress=progress, arrivals=csv))
+        return hand_out_study(study, csv, terms)
+    with streams.progress(quiet=quiet) as progress:
+        kept = execute_experiment(plan, RunOptions(log_level=level, progress=progress))
     if csv is not None:
         csv.finished(kept.result)
     table = render_result.experiment(kept.result, kept.directory) + beneath([kept.result], terms)
@@ -230,7 +238,7 @@ def _load(
     if output is not None:
         fields["output_dir"] = output
     if path is None and "model" not in {**environment_source().values, **fields, **axes, **fields_set, **axes_set}:
-        raise config_error("nothing to run: give a CONFIG file, or at least --model (try --model smollm2-135m)")
+        raise ConfigError(_NOTHING_TO_RUN)
     return load_config(
         path,
         Overrides(

@@ -3,11 +3,16 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from llenergymeasure._stderr import use_patient_stderr
 from llenergymeasure._telling import told, visible
+
+if TYPE_CHECKING:
+    from llenergymeasure.core.progress import Progress
 
 _STANDARD = (0, 1, 2)
 
@@ -68,6 +73,17 @@ def tell(line: str) -> None:
     """Print a line on stderr, where there is anybody to read it."""
     with contextlib.suppress(OSError, ValueError):
         show(line, err=True)
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool) -> Iterator["Progress"]:
+    """How far a run is, shown on stderr while the body runs, unless quiet."""
+    # Imported here because only what takes long needs it.
+    from llenergymeasure.core.progress.shown import showing, shown_as
+    from llenergymeasure.domain.plan import Shown
+
+    with showing(None if quiet else Shown(kind=shown_as(sys.stderr))) as shown:
+        yield shown
 
 
 def abandon(descriptor: int) -> None:

@@ -329,6 +329,8 @@ class ExperimentConfig(TakesSections):
         """Dormant fields with the reason and their default."""
         for name, part in self.sections():
             asleep = part.asleep_under(self.decoder) if isinstance(part, EngineSection) else {}
+            if isinstance(part, EngineSection) and self.lora is None:
+                asleep |= {field: "it needs lora" for field in part.of_adapters if part.is_on(field)}
             if self.energy.backend is None:
                 asleep |= dict.fromkeys(
                     _IDLE_FIELDS.get(name, ()), "it needs a sensor of energy, energy.backend is null"

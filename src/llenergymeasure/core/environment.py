@@ -120,11 +120,16 @@ def _nvcc_version(command: str) -> str | None:
 
 def native_formats(cpuinfo: Path = _CPUINFO) -> frozenset[str] | None:
     """Those of ``fp32``, ``fp16`` and ``bf16`` that are not emulated; None where the system does not say."""
+    flags = cpu_flags(cpuinfo)
+    if flags is None:
+        return None
+    return frozenset({"fp32"} | {name for name, any_of in _INSTRUCTIONS.items() if flags & any_of})
+
+
+def cpu_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str] | None:
+    """What the first processor has, in the kernel's words; None where it does not say."""
     try:
         listed = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
     except OSError:
         return None
-    if listed is None:
-        return None
-    flags = set(listed[1].split())
-    return frozenset({"fp32"} | {name for name, any_of in _INSTRUCTIONS.items() if flags & any_of})
+    return None if listed is None else frozenset(listed[1].split())

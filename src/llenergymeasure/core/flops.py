@@ -76,29 +76,33 @@ def with_phases(result: FlopsResult, phases: Sequence[PhaseFlops]) -> FlopsResul
 
 
 def described_flops(
-    description: Any,
+    architecture: Any,
     sequences: Sequence[tuple[int, int]],
     number_format: NumberFormat | None,
     *,
     scores_prompts: bool = False,
-) -> FlopsResult | None:
-    """FLOPs of a model of which only the transformers configuration is at hand, run with a cache.
+    beside: tuple[int, int] = (0, 0),
+) -> FlopsResult:
+    """FLOPs of a model of which only the architecture is at hand, run with a cache.
 
     Args:
-        description: the configuration.
+        architecture: the model without weights, as ``skeleton`` makes it of a transformers configuration.
         sequences: [n] tokens read and tokens produced of each.
         number_format: what matrices are multiplied in.
         scores_prompts: whether the output head runs on every token of a prompt, and not on its last alone.
+        beside: weights of an adapter beside the layers, and beside the output head; in the terms, not in 2 N.
 
     Returns:
-        As ``estimate_flops_palm`` over all sequences; None for an architecture that transformers cannot build.
+        As ``estimate_flops_palm`` over all sequences.
     """
-    architecture = skeleton(description)
-    if architecture is None:
-        return None
     result, shape = rule_and_shape(architecture, sum(n_read + n_made for n_read, n_made in sequences))
     result = replace(result, number_format=number_format)
     if shape is None or not sequences:
         return result
+    shape = replace(
+        shape,
+        n_linear_weights=shape.n_linear_weights + beside[0],
+        n_head_weights=shape.n_head_weights + beside[1],
+    )
     phases = [cached_flops(shape, n_read, n_made, scores_prompt=scores_prompts) for n_read, n_made in sequences]
     return with_phases(result, phases)

@@ -21,6 +21,7 @@ from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.machine_load import CpuTimes, cpu_times
 from llenergymeasure.core.peers import Alone, Peers
 from llenergymeasure.core.power_thermal import PowerThermalSampler
+from llenergymeasure.core.progress import Progress
 from llenergymeasure.core.prompts.tokenise import Prepare, tokenised
 from llenergymeasure.core.quality.text import TokeniseText, text_tokens
 from llenergymeasure.core.state import ExperimentState
@@ -57,7 +58,8 @@ class Instruments:
     ``driver`` is that of the GPUs, None this machine's.
     ``idle_gpus`` are the names of GPUs that could have been used where none is, ``peers`` the other processes of
     the experiment, ``tokenise`` makes requests of prompts and ``tokenise_text`` tokens of a text, ``aside`` begins a
-    call beside the run. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
+    call beside the run. ``progress`` is told how far it is. Both clocks give seconds: ``clock`` is monotonic, ``now``
+    is UTC.
     """
 
     energy: EnergyBackend | None
@@ -80,7 +82,7 @@ class Instruments:
     aside: Callable[[Callable[[], None]], "Future[None]"] = in_a_thread
     driver: GpuDriver | None = None
     idle_gpus: tuple[str, ...] = ()
-    show_progress: bool = False
+    progress: Progress = field(default_factory=Progress)
     on_state: Callable[[ExperimentState], None] | None = None
     on_measured: Callable[[RawProcessResult], None] | None = None
 
@@ -96,6 +98,7 @@ def build_instruments(
     visible: VisibleGpus | None = None,
     driver: GpuDriver | None = None,
     on_state: Callable[[ExperimentState], None] | None = None,
+    progress: Progress | None = None,
 ) -> Instruments:
     """The instruments of this machine for the devices of a plan.
 
@@ -104,6 +107,7 @@ def build_instruments(
         visible: the GPUs that could have been chosen, or why none can be measured: no energy is tracked then.
         driver: that of the GPUs; default this machine's.
         on_state: is told of every change of state.
+        progress: is told how far it is; None tells nobody.
 
     Raises:
         ConfigError: the configuration names a sensor that is not usable.
@@ -135,6 +139,6 @@ def build_instruments(
         baselines=BaselineStore(plan.baseline_cache) if plan.baseline_cache else SESSION_BASELINES,
         driver=driver,
         idle_gpus=() if plan.devices else tuple(gpu.name for gpu in visible.gpus),
-        show_progress=plan.show_progress,
+        progress=progress or Progress(),
         on_state=on_state,
     )

@@ -121,6 +121,10 @@ class PowerThermalSampler:
         """Samples so far, oldest first."""
         return [] if self._recording is None else self._recording.recorder.samples()
 
+    def last_power_w(self) -> dict[str, float]:
+        """The newest power of each GPU that told one, by its name; without a copy of all samples."""
+        return {} if self._recording is None else self._recording.recorder.last_power_w()
+
     def counter_reads(self, uuid: str) -> list[CounterRead]:
         """Reads so far of the energy counter of a watched GPU, oldest first."""
         return [] if self._recording is None else self._recording.recorder.counter_reads(uuid)

@@ -16,6 +16,7 @@ from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.backends.unproven import unproven
 from llenergymeasure.core.device_check import Watched, watch_the_model
+from llenergymeasure.core.energy_backends.base import SensorBase
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.core.gpu.machine import driver_held, visible_gpus
 from llenergymeasure.core.idling.slices import Level
@@ -23,6 +24,8 @@ from llenergymeasure.core.instruments import Instruments, build_instruments
 from llenergymeasure.core.knobs.restoring import restore_left
 from llenergymeasure.core.knobs.step import KnobsSet, knobs_set
 from llenergymeasure.core.peers import POLL_BESIDE_S, Alone, Peers
+from llenergymeasure.core.progress import Progress
+from llenergymeasure.core.progress.power import watts_of
 from llenergymeasure.core.prompts.fitting import beyond_context
 from llenergymeasure.core.quality.scoring import Scorer
 from llenergymeasure.core.settling import settled
@@ -50,6 +53,7 @@ def measure(
     on_state: Callable[[ExperimentState], None] | None = None,
     peers: Peers | None = None,
     on_measured: Callable[[RawProcessResult], None] | None = None,
+    progress: Progress | None = None,
 ) -> RawProcessResult:
     """Measure a plan, or this process's part of it, with the instruments of this machine.
 
@@ -59,6 +63,7 @@ def measure(
         on_state: is told of every change of state.
         peers: the other processes of the plan; None where it has one.
         on_measured: is given the result before the engine unloads, which may be the end of this process.
+        progress: is told how far it is; None tells nobody.
 
     Raises:
         ConfigError: the experiment needs other processes, which somebody has to start.
@@ -70,7 +75,7 @@ def measure(
             "run_study and llem run start as many as are needed"
         )
     with driver_held():
-        instruments = build_instruments(plan, visible=visible_gpus(), on_state=on_state)
+        instruments = build_instruments(plan, visible=visible_gpus(), on_state=on_state, progress=progress)
         return run_session(plan, backend, replace(instruments, peers=peers or Alone(), on_measured=on_measured))
 
 
@@ -116,8 +121,10 @@ def run_session(plan: ExperimentPlan, backend: InferenceBackend, instruments: In
         baseline = steps.idle_baseline(plan, instruments, warnings)
         instruments.peers.wait("load", POLL_BESIDE_S)
         leaving = list[MeasurementWarning]()
-        with knobs_set(plan, instruments, environment) as knobs, _loaded(plan, engine, leaving) as model:
-            prepared = steps.prepared_work(plan, engine, model, instruments, warnings)
+        loaded = _loaded(plan, engine, leaving, instruments.progress)
+        with knobs_set(plan, instruments, environment) as knobs, loaded as model:
+            with instruments.progress.phase("preparing prompts"):
+                prepared = steps.prepared_work(plan, engine, model, instruments, warnings)
             description = answers.described(model, prepared.template_use)
             identity = answers.identify(model, description, warnings)
             watched = watch_the_model(plan, description, instruments, baseline)
@@ -193,12 +200,14 @@ def _measured(
 
 
 @contextmanager
-def _loaded(plan: ExperimentPlan, engine: EngineBase, warnings: list[MeasurementWarning]) -> Iterator[LoadedModelBase]:
+def _loaded(
+    plan: ExperimentPlan, engine: EngineBase, warnings: list[MeasurementWarning], progress: Progress
+) -> Iterator[LoadedModelBase]:
     """The model, loaded. An engine that fails while it unloads costs nothing that was measured."""
     _log.info("loading %s with %s", plan.config.model, plan.config.backend)
     stack = ExitStack()
     try:
-        with contained():
+        with contained(), progress.phase(f"loading with {plan.config.backend}"):
             model = with_defaults(stack.enter_context(engine.load(plan)), LoadedModelBase)
     except LLEMError:
         raise
@@ -228,9 +237,12 @@ def _loaded(plan: ExperimentPlan, engine: EngineBase, warnings: list[Measurement
 def _telemetry(instruments: Instruments, warnings: list[MeasurementWarning]) -> Iterator[None]:
     """The sampler, running from before the thermal floor on and stopped on every way out."""
     answers.or_unavailable("telemetry", instruments.sampler.start, warnings)
+    sensor = None if instruments.energy is None else with_defaults(instruments.energy, SensorBase)
+    instruments.progress.watts(watts_of(instruments.sampler, sensor))
     try:
         yield
     finally:
+        instruments.progress.watts(None)
         answers.or_unavailable("telemetry", instruments.sampler.stop, warnings)
 
 

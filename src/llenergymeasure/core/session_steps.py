@@ -68,16 +68,17 @@ def idle_baseline(
     baseline = None
     if settings.enabled and instruments.senses_energy:
         _log.info("measuring the idle baseline for %g s", settings.duration_seconds)
-        baseline = measure_baseline_power(
-            duration_sec=settings.duration_seconds,
-            energy=instruments.baseline_energy or instruments.energy,
-            devices=plan.devices,
-            cache_ttl_sec=settings.cache_ttl_sec,
-            store=instruments.baselines,
-            sleep=instruments.sleep,
-            now=lambda: instruments.now().timestamp(),
-            warn=warnings.append,
-        )
+        with instruments.progress.phase("idle baseline", for_s=settings.duration_seconds):
+            baseline = measure_baseline_power(
+                duration_sec=settings.duration_seconds,
+                energy=instruments.baseline_energy or instruments.energy,
+                devices=plan.devices,
+                cache_ttl_sec=settings.cache_ttl_sec,
+                store=instruments.baselines,
+                sleep=instruments.sleep,
+                now=lambda: instruments.now().timestamp(),
+                warn=warnings.append,
+            )
     if baseline is None and settings.required:
         raise ExperimentError(
             "baseline.required is true, but no idle baseline could be measured: "
@@ -158,15 +159,31 @@ def warm_up(
     settings = plan.config.warmup
     if settings.enabled:
         _log.info("warming up")
-    run_one = unit_runner(work, instruments.clock)
+    run_unit, progress = unit_runner(work, instruments.clock), instruments.progress
+
+    def run_one() -> float:
+        milliseconds = run_unit()
+        progress.later(_idles_s(plan, instruments) + work.expected_s(milliseconds / 1000))
+        return milliseconds
+
     in_step = InStep(run_one, instruments.peers) if plan.layout.parallelism == "tensor" else None
-    result = warmup_until_converged(in_step or run_one, settings, show_progress=instruments.show_progress)
+    result = warmup_until_converged(in_step or run_one, settings, progress=progress)
+    if warmup_s := result.latencies_ms[-1:]:
+        progress.later(work.expected_s(warmup_s[0] / 1000))
     if in_step is not None and in_step.failure is not None:
         raise ExperimentError(f"warm-up failed: {in_step.failure}") from in_step.failure
     warning = warmup_warning(result)
     if warning is not None:
         warnings.append(warning)
     return result
+
+
+def _idles_s(plan: ExperimentPlan, instruments: Instruments) -> float:
+    """How long is idled after warm-up, at the most."""
+    if not instruments.senses_energy:
+        return 0.0
+    settings = plan.config.warmup
+    return settings.thermal_settle_max_s or settings.thermal_floor_seconds
 
 
 def thermal_floor(
@@ -180,7 +197,8 @@ def thermal_floor(
         return warmup, None
     settings = plan.config.warmup
     _log.info("thermal floor: idling for %g s with the model loaded", settings.thermal_floor_seconds)
-    with IdleMeter(instruments.energy, settings.thermal_floor_seconds, instruments.sleep) as meter:
+    shown = instruments.progress.phase("thermal floor", for_s=_idles_s(plan, instruments))
+    with IdleMeter(instruments.energy, settings.thermal_floor_seconds, instruments.sleep) as meter, shown:
         wait = _wait_out_the_floor(plan, instruments, meter.sleep)
     idling = idling_of([only_gpus(measurement, plan.devices) for measurement in meter.measurements])
     if idling is None:

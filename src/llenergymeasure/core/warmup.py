@@ -2,14 +2,17 @@
 
 import logging
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from tqdm import tqdm
-
 from llenergymeasure.config.models import WarmupConfig
+from llenergymeasure.core.progress import Progress
+from llenergymeasure.core.progress.shown import ShownProgress, shown_as
 from llenergymeasure.domain.metrics import WarmupResult
+from llenergymeasure.domain.plan import Shown
 from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 from llenergymeasure.exceptions import contained
 
@@ -41,7 +44,11 @@ def create_warmup_inference_fn(
 
 
 def warmup_until_converged(
-    run_single_inference: Callable[[], float], config: WarmupConfig, *, show_progress: bool = True
+    run_single_inference: Callable[[], float],
+    config: WarmupConfig,
+    *,
+    show_progress: bool = True,
+    progress: Progress | None = None,
 ) -> WarmupResult:
     """Warm up for a fixed count, or until latencies are steady.
 
@@ -49,6 +56,7 @@ def warmup_until_converged(
         run_single_inference: runs once and returns milliseconds; an exception skips that run.
         config: counts and thresholds.
         show_progress: show the coefficient of variation against its target on stderr.
+        progress: is told of it instead; None is one of its own.
 
     Returns:
         What happened; ``converged`` is False when latencies never became steady, or no run succeeded.
@@ -59,7 +67,12 @@ def warmup_until_converged(
     latencies: list[float] = []
     converged = not config.convergence_detection
     done = 0
-    with tqdm(total=most, desc="warm-up", disable=not show_progress, leave=False, mininterval=0.5) as bar:
+    shown_here = ShownProgress(Shown(kind=shown_as(sys.stderr))) if show_progress and progress is None else None
+    told = progress or shown_here or Progress()
+    with (
+        shown_here or nullcontext(),
+        told.phase("warming up", n=most, unit="runs at most" if least < most else "runs") as shown,
+    ):
         while done < most:
             done += 1
             try:
@@ -68,9 +81,9 @@ def warmup_until_converged(
             except Exception as error:  # noqa: BLE001 - engines raise whatever their libraries raise
                 _log.warning("warm-up prompt %d failed and is skipped: %s", done, error)
             cv = cv_of_last(latencies, config.window_size)
-            if cv is not None:
-                bar.set_postfix_str(f"CV {cv:.3f}, target {config.cv_threshold:g}", refresh=False)
-            bar.update()
+            if cv is not None and config.convergence_detection:
+                shown.note(f"CV {cv:.3f}, target {config.cv_threshold:g}")
+            shown.done()
             if config.convergence_detection and len(latencies) >= least and cv is not None and cv < config.cv_threshold:
                 converged = True
                 break

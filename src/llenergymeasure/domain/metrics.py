@@ -176,6 +176,7 @@ class MemoryEstimate:
     overhead_mb: float | None
     unknown: tuple[str, ...] = ()
     may_spill: bool = False
+    advice: str | None = None
 
     @property
     def certain_mb(self) -> float:

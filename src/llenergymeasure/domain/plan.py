@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from pydantic import SerializeAsAny
 
@@ -36,6 +37,23 @@ class ProcessLayout:
         return "1 process" if self.n_processes == 1 else f"{self.n_processes} processes ({self.parallelism} parallel)"
 
 
+ShownAs = Literal["bar", "lines"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """How the process of a run shows how far it is.
+
+    ``kind`` is a bar that writes over itself, or a line now and then. In a study the run is the ``n``-th of so many,
+    and the runs after it take ``later_s`` seconds; None where that is not known. ``of`` is 0 outside of a study.
+    """
+
+    kind: ShownAs
+    n: int = 0
+    of: int = 0
+    later_s: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExperimentPlan:
     """One experiment, ready to launch.
@@ -45,7 +63,8 @@ class ExperimentPlan:
     processes of one study share their idle baseline. ``process_index`` is the place in the layout of the
     process that has the plan. ``as_given`` are the fields that were left to the machine, as they were written.
     ``execution`` says how it is carried out, ``log_level`` from which level on its process tells the user where it
-    stands (None: nothing). ``run_key`` is its place in a study, None of a single experiment.
+    stands, and ``shown`` how it shows how far it is (None: nothing). ``run_key`` is its place in a
+    study, None of a single experiment.
     """
 
     config: SerializeAsAny[ExperimentConfig]
@@ -54,7 +73,7 @@ class ExperimentPlan:
     devices: tuple[str, ...] = ()
     output_dir: Path | None = None
     baseline_cache: Path | None = None
-    show_progress: bool = False
+    shown: Shown | None = None
     layout: ProcessLayout = ProcessLayout()
     process_index: int = 0
     as_given: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +94,7 @@ class ExperimentPlan:
             self,
             process_index=index,
             devices=self.devices[index : index + 1] if own else self.devices,
-            show_progress=self.show_progress and index == 0,
+            shown=self.shown if index == 0 else None,
             log_level=self.log_level if index == 0 else None,
         )
 
@@ -94,7 +113,7 @@ class ExperimentPlan:
         devices: Sequence[str] = (),
         output_dir: Path | None = None,
         baseline_cache: Path | None = None,
-        show_progress: bool = False,
+        shown: Shown | None = None,
         as_given: Mapping[str, str] | None = None,
     ) -> "ExperimentPlan":
         """A plan for ``config`` with a new id.
@@ -110,6 +129,6 @@ class ExperimentPlan:
             devices=tuple(devices),
             output_dir=output_dir,
             baseline_cache=baseline_cache,
-            show_progress=show_progress,
+            shown=shown,
             as_given=as_given or {},
         )

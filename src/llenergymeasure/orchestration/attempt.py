@@ -29,7 +29,8 @@ def examined(
     experiments: Sequence[ExperimentConfig], output_dir: Path | None, options: RunOptions
 ) -> list[tuple[Settled, ExaminedExperiment]]:
     """Experiments with what is ``auto`` chosen, and what preflight found of each; engines are asked in one process."""
-    with Asking() as asking:
+    _log.info("checking what is to be run, and this machine")
+    with options.progress.phase("checking"), Asking() as asking:
         chosen = [settled_before_a_run(each, asking) for each in experiments]
         found = options.preflight([each.config for each in chosen], output_dir, asking)
     for line in dict.fromkeys(line for each in chosen for line in each.in_words):
@@ -53,7 +54,7 @@ def planned(
         # An engine may change the working directory of its process.
         output_dir=None if output_dir is None else output_dir.absolute(),
         baseline_cache=None if baseline_cache is None else baseline_cache.absolute(),
-        show_progress=options.show_progress,
+        shown=options.progress.handed_on(),
         as_given=chosen.as_given,
     )
     return replace(plan, execution=chosen.config.execution, log_level=options.log_level, run_key=run_key)
@@ -93,9 +94,12 @@ def measured(
     """
     launcher = options.launcher or create_launcher(plan.execution.launcher, plan.layout)
     try:
+        options.progress.begin("waiting for the devices")
         with _devices_had(plan, options) as had:
             if begin is not None:
                 plan = begin(had)
+            # From here on the process of the run shows how far it is.
+            options.progress.end()
             return launcher.launch(plan), None
     except (KeyboardInterrupt, SystemExit) as interruption:
         raws = left_whole(plan)
@@ -103,6 +107,7 @@ def measured(
             raise
         return raws, interruption
     finally:
+        options.progress.end()
         restore_left()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.progress import Progress
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.orchestration.foreign_load import Look, others_on
 from llenergymeasure.orchestration.preflight.check import check
@@ -33,12 +34,13 @@ class RunOptions:
     """How to carry something out; nothing here changes what is measured.
 
     ``log_level`` is from which level on measuring processes tell where they stand; None: nothing. ``arrivals`` is told
-    of each result as soon as it is there. ``look`` finds who else uses devices, ``standing`` how warm GPUs are. Clocks
-    give seconds: ``clock`` is monotonic, ``file_time_s`` as the times of files are, ``now`` is UTC.
+    of each result as soon as it is there, ``progress`` of how far everything is. ``look`` finds who else uses devices,
+    ``standing`` how warm GPUs are. Clocks give seconds: ``clock`` is monotonic, ``file_time_s`` as
+    the times of files are, ``now`` is UTC.
     """
 
     arrivals: Arrivals | None = None
-    show_progress: bool = False
+    progress: Progress = field(default_factory=Progress)
     log_level: int | None = None
     launcher: Launcher | None = None
     repository: ResultsRepository = field(default_factory=JsonRepository)

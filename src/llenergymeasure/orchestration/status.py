@@ -5,17 +5,28 @@ import logging
 import logging.handlers
 import sys
 from pathlib import Path
+from typing import Any
 
 from llenergymeasure._telling import TellingFormatter
+from llenergymeasure.core.progress.shown import beside_progress
 
 
 def status_handler(level: int) -> logging.Handler:
     """Lines of this level or above on stderr; where each comes from, too, where everything is to be seen."""
-    handler = logging.StreamHandler()
+    handler = _StatusHandler()
     handler.setLevel(level)
     detailed = level <= logging.DEBUG
     handler.setFormatter(TellingFormatter("%(levelname)s %(name)s: %(message)s" if detailed else "llem: %(message)s"))
     return handler
+
+
+class _StatusHandler(logging.StreamHandler[Any]):
+    """Writes its lines where no bar is in their way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        with beside_progress():
+            super().emit(record)
 
 
 def file_handler(path: Path) -> logging.Handler:

@@ -138,11 +138,9 @@ def test_a_name_of_the_library_is_a_field_or_mapped_or_refused_but_never_two_of_
         (TensorRTConfig, "batch_wait_timeout_ms", -1),
         (TensorRTConfig, "batch_wait_max_tokens_ratio", 1.5),
         (TensorRTConfig, "attn_backend", "trtllm"),
-        (TensorRTConfig, "decoding_type", "Eagle"),
-        (TensorRTConfig, "acceptance_rate_threshold", 1.1),
+        (TensorRTConfig, "decoding_type", "Eagle3"),
+        (TensorRTConfig, "acceptance_length_threshold", -0.1),
         (TensorRTConfig, "nvfp4_gemm_allowed_backends", []),
-        (TensorRTConfig, "top_p_decay", 0),
-        (TensorRTConfig, "beam_search_diversity_rate", -1),
         (SGLangConfig, "tp_size", 0),
         (SGLangConfig, "tp_size", True),
         (SGLangConfig, "mem_fraction_static", 1),
@@ -152,6 +150,8 @@ def test_a_name_of_the_library_is_a_field_or_mapped_or_refused_but_never_two_of_
         (SGLangConfig, "cuda_graph_bs_decode", []),
         (SGLangConfig, "speculative_algorithm", "DFLASH"),
         (SGLangConfig, "presence_penalty", 2.1),
+        (TensorRTConfig, "kv_cache_dtype", "nvfp4"),
+        (TensorRTConfig, "moe_backend", "AUTO"),
         (LlamaCppConfig, "n_ctx", 0),
         (LlamaCppConfig, "n_gpu_layers", -3),
         (LlamaCppConfig, "n_gpu_layers", "all"),
@@ -194,8 +194,8 @@ def test_a_value_outside_of_the_edges_is_refused_by_the_name_of_its_field(
         (VLLMConfig, {"cudagraph_capture_sizes": [1, 8], "kv_cache_dtype": "fp8", "attention_backend": "FLASHINFER"}),
         (VLLMConfig, {"moe_backend": "flashinfer_b12x", "linear_backend": "machete", "quantization": "awq_marlin"}),
         (TensorRTConfig, {"free_gpu_memory_fraction": 0, "max_attention_window": [1], "batch_wait_timeout_ms": 0}),
-        (TensorRTConfig, {"moe_backend": "MEGAMOE_CUTEDSL", "kv_cache_dtype": "nvfp4", "top_p_decay": 1}),
         (SGLangConfig, {"mem_fraction_static": 0.99, "chunked_prefill_size": -1, "frequency_penalty": -2}),
+        (TensorRTConfig, {"moe_backend": "WIDEEP", "kv_cache_dtype": "fp8", "acceptance_length_threshold": 0}),
         (LlamaCppConfig, {"n_gpu_layers": -2, "n_threads": 512, "poll": 100, "cpumask": "0xff", "cache_ram_mib": -1}),
         (LlamaCppConfig, {"cache_type_k": "q8_0", "cache_type_v": "bf16", "tensor_split": [0, 1.5]}),
         (LlamaCppConfig, {"tensor_buft_overrides": "exps=CPU,ffn=CPU", "samplers": "penalties;top_k;temperature"}),
@@ -265,25 +265,7 @@ def test_values_at_the_edge_are_kept(section: Section, fields: dict[str, Any]) -
             "cuda_graph_max_batch_size",
             "cuda_graph_batch_sizes: [4]",
         ),
-        (
-            TensorRTConfig,
-            {"prefill_cuda_graph_backend": "breakable", "torch_compile": True},
-            "torch_compile",
-            "prefill_cuda_graph_backend: breakable",
-        ),
-        (
-            TensorRTConfig,
-            {"disable_overlap_scheduler": True, "enable_early_first_token_response": True},
-            "enable_early_first_token_response",
-            "disable_overlap_scheduler: true",
-        ),
-        (TensorRTConfig, {"decoding_type": "SA", "speculative_model": "m"}, "speculative_model", "decoding_type: SA"),
-        (
-            TensorRTConfig,
-            {"decoding_type": "NGram", "use_rejection_sampling": True},
-            "use_rejection_sampling",
-            "decoding_type: NGram",
-        ),
+        (TensorRTConfig, {"decoding_type": "MTP", "speculative_model": "m"}, "speculative_model", "decoding_type: MTP"),
         (LlamaCppConfig, {"cache_prompt": False, "n_cache_reuse": 64}, "n_cache_reuse", "cache_prompt: false"),
         (LlamaCppConfig, {"split_mode": "none", "tensor_split": [1.0]}, "tensor_split", "split_mode: none"),
         (
@@ -331,8 +313,8 @@ def test_a_conflict_is_reported_at_the_later_field_and_names_the_other(
         (VLLMConfig, {"enable_prefix_caching": True, "prefix_caching_hash_algo": "xxhash"}),
         (VLLMConfig, {"spec_method": "eagle3", "spec_model": "m", "spec_tokens": 3}),
         (TensorRTConfig, {"cuda_graph": True, "cuda_graph_batch_sizes": [1, 2]}),
-        (TensorRTConfig, {"prefill_cuda_graph_backend": "piecewise", "torch_compile": True}),
-        (TensorRTConfig, {"decoding_type": "Eagle3", "speculative_model": "m", "use_rejection_sampling": True}),
+        (TensorRTConfig, {"torch_compile": True, "torch_compile_enable_piecewise_cuda_graph": True}),
+        (TensorRTConfig, {"decoding_type": "Eagle", "speculative_model": "m", "acceptance_window": 3}),
         (LlamaCppConfig, {"split_mode": "row", "tensor_split": [1.0, 1.0], "main_gpu": 1}),
         (LlamaCppConfig, {"cache_type_v": "bf16", "flash_attn_type": "disabled"}),
         (LlamaCppConfig, {"cache_type_v": "q8_0", "flash_attn_type": "enabled"}),
@@ -368,18 +350,18 @@ def test_what_goes_together_is_accepted_and_awake(section: Section, fields: dict
             {"enable_eplb": True, "num_redundant_experts": 2},
             {"enable_eplb": "it needs enable_expert_parallel", "num_redundant_experts": "it needs enable_eplb"},
         ),
-        (TensorRTConfig, {"cp_type": "HELIX"}, {"cp_type": "it needs context_parallel_size"}),
+        (TensorRTConfig, {"enable_partial_reuse": True}, {"enable_partial_reuse": "it needs enable_block_reuse"}),
         (
             TensorRTConfig,
-            {"decoding_type": "SA", "is_keep_all": True},
+            {"decoding_type": "MTP", "is_keep_all": True},
             {"is_keep_all": "it needs decoding_type: NGram"},
         ),
         (
             TensorRTConfig,
             {"torch_compile": False, "torch_compile_enable_inductor": True},
-            {"torch_compile_enable_inductor": "it needs torch_compile or prefill_cuda_graph_backend: piecewise"},
+            {"torch_compile_enable_inductor": "it needs torch_compile"},
         ),
-        (TensorRTConfig, {"decoding_type": "MTP", "use_dynamic_tree": True, "dynamic_tree_max_topk": 4}, {}),
+        (TensorRTConfig, {"decoding_type": "MTP", "max_draft_len": 1, "acceptance_window": 4}, {}),
         (LlamaCppConfig, {"strict_cpu": True}, {"strict_cpu": "it needs cpumask"}),
         (
             LlamaCppConfig,
@@ -403,8 +385,7 @@ def test_fields_that_change_nothing_say_what_they_need(
     ("section", "decoder", "clashes"),
     [
         (VLLMConfig(spec_method="ngram"), {"do_sample": True, "min_p": 0.1}, ["spec_method", "decoder.min_p"]),
-        (TensorRTConfig(decoding_type="NGram"), {"num_beams": 2}, ["decoding_type", "decoder.num_beams"]),
-        (TensorRTConfig(decoding_type="Eagle3"), {"min_output_tokens": 8}, ["Eagle3", "decoder.min_output_tokens"]),
+        (TensorRTConfig(decoding_type="NGram"), {"do_sample": True}, ["decoding_type", "decoder.do_sample"]),
         (LlamaCppConfig(mirostat=1), {"do_sample": True, "top_k": 5}, ["mirostat", "decoder.top_k"]),
         *(
             (LlamaCppConfig(samplers="typ_p;xtc"), {"do_sample": True, name: value}, [f"decoder.{name}: {value}"])
@@ -430,8 +411,8 @@ def test_a_clash_with_the_decoder_names_both(
     [
         (VLLMConfig(), {"do_sample": True, "min_p": 0.1}),
         (VLLMConfig(spec_method="ngram"), {"do_sample": True, "top_p": 0.9}),
-        (TensorRTConfig(decoding_type="NGram"), {"min_output_tokens": 8}),
-        (TensorRTConfig(), {"num_beams": 2, "length_penalty": 0.5}),
+        (TensorRTConfig(decoding_type="NGram"), {"temperature": 0.5}),
+        (TensorRTConfig(), {"do_sample": True, "top_k": 5}),
         (LlamaCppConfig(mirostat=2), {"do_sample": True, "temperature": 0.5}),
         (LlamaCppConfig(samplers="top_k"), {"temperature": 0.5, "top_p": 0.9, "repetition_penalty": 1.5}),
         (LlamaCppConfig(samplers="temperature"), {"preset": "creative", "top_p": 1, "min_p": 0}),
@@ -442,16 +423,12 @@ def test_other_decoders_go_with_the_section(section: EngineSection, decoder: dic
     assert section.clashes_with(DecoderConfig.model_validate(decoder)) == []
 
 
-def test_fields_of_sampling_and_of_beams_sleep_under_a_greedy_decoder() -> None:
+def test_fields_of_sampling_sleep_under_a_greedy_decoder() -> None:
     needs_sampling = "it needs decoder.do_sample"
     greedy = DecoderConfig()
     assert LlamaCppConfig(mirostat=2).asleep_under(greedy) == {"mirostat": needs_sampling}
     assert LlamaCppConfig(samplers="top_k").asleep_under(greedy) == {"samplers": needs_sampling}
     assert LlamaCppConfig(penalty_present=0.5).asleep_under(greedy) == {}
-    assert TensorRTConfig(top_p_decay=0.9, beam_search_diversity_rate=1).asleep_under(greedy) == {
-        "top_p_decay": needs_sampling,
-        "beam_search_diversity_rate": "it needs decoder.num_beams",
-    }
     assert LlamaCppConfig(mirostat=2).asleep_under(DecoderConfig(do_sample=True)) == {}
 
 
@@ -463,7 +440,19 @@ def test_fields_of_sampling_and_of_beams_sleep_under_a_greedy_decoder() -> None:
             ("fp32", "fp16", "bf16"),
             {"no_repeat_ngram_size", "num_beams", "length_penalty", "early_stopping"},
         ),
-        (TensorRTConfig, ("fp16", "bf16"), set()),
+        (
+            TensorRTConfig,
+            ("fp16", "bf16"),
+            {
+                "min_p",
+                "repetition_penalty",
+                "no_repeat_ngram_size",
+                "min_output_tokens",
+                "num_beams",
+                "length_penalty",
+                "early_stopping",
+            },
+        ),
         (
             LlamaCppConfig,
             ("fp32", "fp16", "bf16"),
@@ -491,7 +480,7 @@ def test_what_each_engine_has(section: Section, precisions: tuple[str, ...], lac
         (VLLMConfig, "max_tokens", "max_output_tokens"),
         (VLLMConfig, "min_tokens", "decoder.min_output_tokens"),
         (TensorRTConfig, "max_input_len", "max_input_tokens"),
-        (TensorRTConfig, "max_beam_width", "decoder.num_beams"),
+        (TensorRTConfig, "n", "decoder.num_return_sequences"),
         (LlamaCppConfig, "n_predict", "max_output_tokens"),
         (LlamaCppConfig, "temp", "decoder.temperature"),
         (LlamaCppConfig, "penalty_repeat", "decoder.repetition_penalty"),

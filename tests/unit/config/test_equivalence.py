@@ -141,7 +141,6 @@ CHAINS = [
     ("llamacpp", {"dynatemp_range": 0.5, "dynatemp_exponent": 2.0}),
     ("llamacpp", {"adaptive_target": 0.5, "adaptive_decay": 0.5}),
     ("llamacpp", {"mirostat": 1, "mirostat_tau": 3.0, "mirostat_eta": 0.2}),
-    ("tensorrt", {"top_p_decay": 0.5, "top_p_min": 0.2}),
 ]
 
 REQUIRED = {"required": True}

@@ -212,7 +212,16 @@ def test_an_engine_of_ours_goes_before_another_of_its_name(install: Install) -> 
     found = registry.find("pytorch")
     assert found is not None
     assert found.origin == ""
-    assert registry.names() == ("pytorch", "vllm", "llamacpp", "ctranslate2", "onnxruntime", "sglang", "toy")
+    assert registry.names() == (
+        "pytorch",
+        "vllm",
+        "llamacpp",
+        "ctranslate2",
+        "onnxruntime",
+        "sglang",
+        "tensorrt",
+        "toy",
+    )
 
 
 def test_a_flag_goes_to_every_engine_that_auto_may_become(write_config: WriteConfig) -> None:

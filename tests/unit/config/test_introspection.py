@@ -145,7 +145,7 @@ def test_fields_of_a_section_are_for_its_engine_and_decoding_for_those_that_have
     assert support["n"] is None
     assert support["decoder.temperature"] is None
     # vLLM and llama.cpp have no beam search.
-    assert support["decoder.num_beams"] == ("pytorch", "tensorrt")
+    assert support["decoder.num_beams"] == ("pytorch",)
     limited = {name for name, engines in support.items() if engines is not None and not name.startswith("decoder.")}
     assert limited == {name for name in FIELDS if name.split(".")[0] in ENGINE_SECTIONS}
 

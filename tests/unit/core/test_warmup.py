@@ -1,6 +1,8 @@
 """Warm-up in fixed and in convergence mode."""
 
+import io
 import itertools
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from llenergymeasure.config.models import WarmupConfig
+from llenergymeasure.core.progress import Progress
 from llenergymeasure.core.warmup import create_warmup_inference_fn, warmup_until_converged, warmup_warning
 from llenergymeasure.core.window.work import Work, unit_runner
 from llenergymeasure.domain.inference import Request
@@ -131,11 +134,41 @@ def test_a_warm_up_of_which_nothing_succeeded_has_not_converged() -> None:
 
 
 @pytest.mark.parametrize("show", [True, False])
-def test_progress_goes_to_stderr_when_it_is_wanted(show: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_to_a_terminal_when_it_is_wanted(show: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
     warmup_until_converged(_returning([1.0, 1.0]), WarmupConfig(n_warmup=2), show_progress=show)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert ("warm-up" in err) == show
+    assert ("warming up" in terminal.getvalue()) == show
+
+
+def test_each_run_is_told_with_its_variation_against_the_target() -> None:
+    class Heard(Progress):
+        def __init__(self) -> None:
+            self.said: list[object] = []
+
+        def begin(self, phase: str, *, n: int | None = None, unit: str = "", for_s: float | None = None) -> None:
+            self.said.append((phase, n, unit))
+
+        def done(self, n: int = 1, n_tokens: int = 0) -> None:
+            self.said.append(n)
+
+        def note(self, text: str) -> None:
+            self.said.append(text)
+
+        def end(self) -> None:
+            self.said.append("end")
+
+    heard = Heard()
+    config = WarmupConfig(
+        n_warmup=1, convergence_detection=True, window_size=3, min_prompts=3, max_warmup_prompts=9, cv_threshold=0.05
+    )
+    warmup_until_converged(_returning([100.0, 100.0, 100.0]), config, progress=heard)
+    assert heard.said == [("warming up", 9, "runs at most"), 1, 1, "CV 0.000, target 0.05", 1, "end"]
 
 
 def test_a_run_takes_the_next_unit_and_lasts_until_the_device_is_done(clock: FakeClock) -> None:

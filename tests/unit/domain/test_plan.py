@@ -7,7 +7,7 @@ import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.inference import Prompt
-from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout, Shown
 
 
 def test_every_plan_has_an_id_of_its_own_and_the_hash_of_its_configuration() -> None:
@@ -20,11 +20,11 @@ def test_every_plan_has_an_id_of_its_own_and_the_hash_of_its_configuration() -> 
 
 def test_a_plan_writes_nothing_and_names_no_device_until_it_is_told_to() -> None:
     plan = ExperimentPlan.of(ExperimentConfig(model="m"))
-    assert (plan.output_dir, plan.baseline_cache, plan.devices, plan.show_progress) == (None, None, (), False)
+    assert (plan.output_dir, plan.baseline_cache, plan.devices, plan.shown) == (None, None, (), None)
     told = ExperimentPlan.of(
-        ExperimentConfig(model="m"), output_dir=Path("o"), baseline_cache=Path("b"), show_progress=True
+        ExperimentConfig(model="m"), output_dir=Path("o"), baseline_cache=Path("b"), shown=Shown(kind="bar")
     )
-    assert (told.output_dir, told.baseline_cache, told.show_progress) == (Path("o"), Path("b"), True)
+    assert (told.output_dir, told.baseline_cache, told.shown) == (Path("o"), Path("b"), Shown(kind="bar"))
 
 
 def test_a_plan_cannot_be_changed() -> None:
@@ -60,12 +60,15 @@ def test_only_processes_that_share_the_prompts_draw_other_numbers() -> None:
 
 def test_a_process_has_its_own_gpu_where_there_is_one_for_each() -> None:
     plan = ExperimentPlan.of(
-        ExperimentConfig(model="m"), layout=ProcessLayout.of(2, "data"), devices=("GPU-a", "GPU-b"), show_progress=True
+        ExperimentConfig(model="m"),
+        layout=ProcessLayout.of(2, "data"),
+        devices=("GPU-a", "GPU-b"),
+        shown=Shown(kind="bar"),
     )
     first, second = plan.part(0), plan.part(1)
     assert (first.devices, second.devices) == (("GPU-a",), ("GPU-b",))
     assert (first.process_index, second.process_index) == (0, 1)
-    assert (first.show_progress, second.show_progress) == (True, False)
+    assert (first.shown, second.shown) == (Shown(kind="bar"), None)
     assert first.experiment_id == second.experiment_id == plan.experiment_id
     alone = ExperimentPlan.of(ExperimentConfig(model="m"), devices=("GPU-a", "GPU-b")).part(0)
     assert alone.devices == ("GPU-a", "GPU-b")

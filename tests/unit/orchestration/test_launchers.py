@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from llenergymeasure.config.models import ExecutionConfig, ExperimentConfig, WarmupConfig
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, Shown
 from llenergymeasure.exceptions import (
     BackendError,
     ConfigError,
@@ -266,9 +266,10 @@ def _opened(path: Path, into: list[int]) -> bool:
 
 
 def test_the_real_worker_gets_the_plan_reports_and_logs(tmp_path: Path) -> None:
-    config = ExperimentConfig(model="a/model", backend="tensorrt")
+    # Neither its library nor the file is there.
+    config = ExperimentConfig(model="./no-such.gguf", backend="llamacpp", precision="bf16")
     plan = ExperimentPlan.of(config, output_dir=tmp_path)
-    with pytest.raises(ConfigError, match="the engine 'tensorrt' can be configured"):
+    with pytest.raises(BackendError, match=r"xllamacpp|no-such"):
         SubprocessLauncher().launch(plan)
     assert (tmp_path / "log.txt").exists()
 
@@ -282,7 +283,7 @@ def test_the_plan_survives_being_handed_over(plan: ExperimentPlan, prepared: Pat
         experiment_id=plan.experiment_id,
         config_hash=plan.config_hash,
         baseline_cache=tmp_path / "baseline.json",
-        show_progress=True,
+        shown=Shown(kind="lines", n=3, of=20, later_s=12.5),
         devices=("GPU-1",),
     )
     SubprocessLauncher(leaving(prepared, f'cp "$1"/plan.json {kept}')).launch(full)

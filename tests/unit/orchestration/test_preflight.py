@@ -58,7 +58,6 @@ def test_nothing_wrong_says_nothing_and_makes_no_folder(model: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"backend": "tensorrt"}, ["'tensorrt'", "cannot run it yet"]),
         ({"dataset": "./no-such.jsonl"}, ["no-such.jsonl", "cannot be read"]),
         ({"quality": "./no-such.txt"}, ["quality.text no-such.txt", "cannot be read"]),
         ({"dataset": "./prompts.xml"}, ["'.xml'", "use .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt"]),
@@ -125,12 +124,12 @@ def test_all_that_is_wrong_with_one_experiment_is_said_at_once(tmp_path: Path) -
 def test_an_error_in_one_experiment_does_not_hide_what_the_next_one_lacks(model: str) -> None:
     kind, lines = problems_of(
         here(model="./first-missing"),
-        here(model=model, backend="tensorrt"),
+        here(model=model, dataset="./no-such.jsonl"),
         here(model="./second-missing"),
     )
     assert kind is PreFlightError
     text = "\n".join(lines)
-    assert all(words in text for words in ("first-missing", "'tensorrt'", "second-missing"))
+    assert all(words in text for words in ("first-missing", "no-such.jsonl", "second-missing"))
 
 
 def test_the_same_problem_is_said_once() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import BackendError
 from llenergymeasure.orchestration.processes.launchers import SubprocessLauncher
 from llenergymeasure.orchestration.status import HeldLines, file_handler
 from tests.unit.orchestration.conftest import plan_of
@@ -53,7 +53,7 @@ def test_parts_of_a_plan_tell_once() -> None:
 def test_a_measuring_process_tells_as_much_as_was_asked_and_leaves_its_error_to_whoever_started_it(
     capfd: pytest.CaptureFixture[str], level: int | None
 ) -> None:
-    config = ExperimentConfig.model_validate({"model": "a/model", "backend": "tensorrt"})
-    with pytest.raises(ConfigError, match="tensorrt"):
+    config = ExperimentConfig(model="./no-such.gguf", backend="llamacpp", precision="bf16")
+    with pytest.raises(BackendError, match=r"xllamacpp|no-such"):
         SubprocessLauncher().launch(plan_of(config=config, log_level=level))
     assert ("Traceback" in capfd.readouterr().err) == (level == logging.DEBUG)

@@ -7,7 +7,7 @@ import click
 
 from llenergymeasure.cli import logs
 from llenergymeasure.cli.arguments import UserPath, WorkerCount
-from llenergymeasure.cli.streams import show, tell
+from llenergymeasure.cli.streams import progress, show, tell
 from llenergymeasure.config.execution import checked_workers
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.studies.execute import work_on
@@ -32,8 +32,9 @@ def worker_command(directory: Path, workers: Any, quiet: bool, verbose: bool) ->
     see it: each takes whole blocks, and what one that died has left is taken over. On a machine with several GPUs
     --workers per_gpu starts one for each. Exit code 1 if a run failed.
     """
-    options = RunOptions(log_level=logs.configure(quiet=quiet, verbose=verbose))
-    work = work_on(directory, options, checked_workers(workers))
+    level = logs.configure(quiet=quiet, verbose=verbose)
+    with progress(quiet=quiet) as shown:
+        work = work_on(directory, RunOptions(log_level=level, progress=shown), checked_workers(workers))
     standing = standing_of_study(directory)
     show(
         f"{work.n_finished} finished and {work.n_failed} failed here; of all {standing.n_planned} runs "

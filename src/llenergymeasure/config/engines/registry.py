@@ -25,7 +25,7 @@ ENTRY_POINTS = "llenergymeasure.engines"
 # Stands for the first installed engine.
 AUTO = "auto"
 
-# Sections that are fields of an experiment, by the name of the engine. Some can be configured and not yet run.
+# Sections that are fields of an experiment, by the name of the engine.
 ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
     "pytorch": PyTorchConfig,
     "vllm": VLLMConfig,
@@ -44,6 +44,7 @@ _OWN: dict[str, str] = {
     "ctranslate2": "llenergymeasure.core.backends.ctranslate2:CTranslate2Backend",
     "onnxruntime": "llenergymeasure.core.backends.onnxruntime:OnnxRuntimeBackend",
     "sglang": "llenergymeasure.core.backends.sglang:SGLangBackend",
+    "tensorrt": "llenergymeasure.core.backends.tensorrt:TensorRTBackend",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.

@@ -18,6 +18,7 @@ class EngineSection(ConfigModel):
     - ``library_names``: ``{name in the engine's own interface: field here that sets it}``, so that
       ``passthrough_kwargs`` cannot set one thing twice; its own fields need not be listed;
     - ``refused_names``: ``{name in the engine's own interface: why it may not be passed through}``;
+    - ``of_adapters``: fields that change nothing without ``lora``;
     - ``seeded``: fields that draw from ``random_seed`` when they are on;
     - ``decoder_conflicts`` and ``decoder_needs``: as ``conflicts`` and ``needs``, with fields of ``decoder``
       on the other side;
@@ -30,6 +31,7 @@ class EngineSection(ConfigModel):
     lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset()
     library_names: ClassVar[Mapping[str, str]] = {}
     refused_names: ClassVar[Mapping[str, str]] = {}
+    of_adapters: ClassVar[frozenset[str]] = frozenset()
     seeded: ClassVar[frozenset[str]] = frozenset()
     decoder_conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}

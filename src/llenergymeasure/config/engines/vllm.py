@@ -2,22 +2,26 @@
 
 Names and choices as read in vLLM 0.32.0. What vLLM nests is flat here under its inner name: members of
 ``CompilationConfig`` (``compilation_mode`` is its ``mode``), ``PassConfig``, ``AttentionConfig``, ``EPLBConfig``
-and ``SpeculativeConfig``, where ``draft_`` stands before what concerns the draft model only.
+and ``SpeculativeConfig``, where ``draft_`` stands before what concerns the draft model only. What is no field stands in
+``vllm_left_out`` with the reason; a test holds both against the installed release.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from llenergymeasure.config.base import Flag, Integer, Number
 from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.engines.vllm_left_out import SET_HERE, UNSAFE
 from llenergymeasure.config.names.paths import PathText
 
 # Backends made for one model or one kind of layer are left out: the model selects them itself.
 _CudaAttention = Literal["FLASH_ATTN", "TRITON_ATTN", "FLASHINFER", "FLEX_ATTENTION", "TURBOQUANT", "ULTRAQUANT"]
 _OtherAttention = Literal["B12X", "CPU_ATTN", "ROCM_ATTN", "ROCM_AITER_FA", "ROCM_AITER_UNIFIED_ATTN"]
-_LatentAttention = Literal["FLASH_ATTN_MLA", "FLASHINFER_MLA", "FLASHMLA", "CUTLASS_MLA", "TRITON_MLA", "CPU_MLA"]
+_LatentAttention = Literal[
+    "FLASH_ATTN_MLA", "FLASHINFER_MLA", "FLASHMLA", "CUTLASS_MLA", "TRITON_MLA", "CPU_MLA", "AMX_MLA"
+]
 AttentionBackend = Literal[_CudaAttention, _OtherAttention, _LatentAttention, "TOKENSPEED_MLA", "ROCM_AITER_MLA"]
 
 _CacheOf16Or8Bits = Literal["float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "fp8_per_token_head"]
@@ -39,19 +43,11 @@ _DeepEp = Literal["deepep_high_throughput", "deepep_low_latency", "deepep_v2"]
 _OtherAllToAll = Literal["allgather_reducescatter", "flashinfer_nvlink_one_sided", "flashinfer_nvlink_two_sided"]
 _DraftHead = Literal["eagle", "eagle3", "mtp", "medusa", "mlp_speculator", "dflash", "dspark"]
 SpeculativeMethod = Literal["draft_model", _DraftHead, "ngram", "ngram_gpu", "suffix"]
+# Ranks that vLLM makes room for; it has one of 1, too.
+LoraRank = Literal[8, 16, 32, 64, 128, 256, 320, 512]
+LORA_RANKS: tuple[int, ...] = get_args(LoraRank)
 GraphSizes = Annotated[list[Annotated[Integer, Field(ge=1)]], Field(min_length=1)]
 
-_OF_SEVERAL_ENGINES = (
-    "kv_transfer_config", "ec_transfer_config", "weight_transfer_config", "nnodes", "node_rank", "data_parallel_rank",
-    "data_parallel_start_rank", "data_parallel_size_local", "data_parallel_address", "data_parallel_rpc_port",
-    "data_parallel_backend", "data_parallel_hybrid_lb", "data_parallel_external_lb",
-    "data_parallel_multi_port_external_lb",
-)  # fmt: skip
-_OTHER_MODEL = ("hf_overrides", "hf_config_path", "model_class_overrides", "diffusion_config")
-_OTHER_WORK = (
-    "worker_extension_cls", "additional_config", "watermark_config", "kv_events_config", "enable_sleep_mode",
-    "enable_trace_replay", "collect_detailed_traces", "enable_layerwise_nvtx_tracing", "otlp_traces_endpoint",
-)  # fmt: skip
 _EAGER = {"enforce_eager": "it rules out graphs and compilation; remove one of them"}
 _DRAFTED = ("spec_method", "spec_model")
 
@@ -123,6 +119,9 @@ class VLLMConfig(EngineSection):
     )
     block_size: Integer | None = Field(default=None, ge=1, description="Tokens in a block; null suits the backend.")
     kv_cache_dtype: CacheDtype | None = Field(default=None, description="Format of the KV cache; null is precision.")
+    kv_cache_dtype_skip_layers: Annotated[list[str], Field(min_length=1)] | None = Field(
+        default=None, description="Layers whose cache stays in precision: their numbers, or a kind as sliding_window."
+    )
     enable_prefix_caching: Flag | None = Field(
         default=None,
         description="Keep the cache of prompts for others that begin alike; null is off, unlike vLLM's own.",
@@ -153,6 +152,9 @@ class VLLMConfig(EngineSection):
 
     # Which requests run together.
     max_num_seqs: Integer | None = Field(default=None, ge=1, description="Most requests in one step.")
+    max_num_active_seqs: Integer | None = Field(
+        default=None, ge=1, description="Most requests that run, of those that buffers and graphs are made for."
+    )
     max_num_batched_tokens: Integer | None = Field(default=None, ge=1, description="Most tokens in one step.")
     enable_chunked_prefill: Flag | None = Field(default=None, description="Let a prompt take several steps.")
     long_prefill_token_threshold: Integer | None = Field(
@@ -236,8 +238,9 @@ class VLLMConfig(EngineSection):
     suffix_decoding_min_token_prob: Number | None = Field(default=None, ge=0, le=1, description="Least likely draft.")
 
     # The adapter of `lora`.
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] | None = Field(
-        default=None, description="Rank that room is made for; null is 16."
+    max_lora_rank: LoraRank | None = Field(
+        default=None,
+        description="Rank that room is made for; null is the adapter's own, or the next one that there is.",
     )
     fully_sharded_loras: Flag | None = Field(default=None, description="Split both halves of an adapter over ranks.")
 
@@ -256,6 +259,7 @@ class VLLMConfig(EngineSection):
         "kv_cache_dtype", "mamba_cache_dtype=float16|bfloat16", "mamba_ssm_cache_dtype=float16|bfloat16",
         "presence_penalty", "frequency_penalty",
     )  # fmt: skip
+    of_adapters: ClassVar[frozenset[str]] = frozenset({"max_lora_rank", "fully_sharded_loras"})
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "kv_cache_memory_bytes": {"gpu_memory_utilization": "it takes the place of the share; remove one of them"},
         "prefix_caching_hash_algo": {"enable_prefix_caching=false": "no prefix is kept then; remove one of them"},
@@ -269,12 +273,13 @@ class VLLMConfig(EngineSection):
         "spec_model": {"spec_method=ngram|ngram_gpu|suffix": "it drafts without a model; remove one of them"},
     }
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "disable_custom_all_reduce": ("tensor_parallel_size",),
+        **dict.fromkeys(("disable_custom_all_reduce", "fully_sharded_loras"), ("tensor_parallel_size",)),
         **dict.fromkeys(("expert_placement_strategy", "all2all_backend", "enable_eplb"), ("enable_expert_parallel",)),
         "num_redundant_experts": ("enable_eplb",),
         **dict.fromkeys(("dbo_decode_token_threshold", "dbo_prefill_token_threshold"), ("enable_dbo",)),
         **dict.fromkeys(("offload_num_in_group", "offload_prefetch_step"), ("offload_group_size",)),
         "kv_offloading_backend": ("kv_offloading_size",),
+        "kv_cache_dtype_skip_layers": ("kv_cache_dtype",),
         "quantization_ignore": ("quantization",),
         **dict.fromkeys(("spec_tokens", "rejection_sample_method"), _DRAFTED),
         **dict.fromkeys(("draft_revision", "draft_tensor_parallel_size", "parallel_drafting"), ("spec_model",)),
@@ -302,21 +307,4 @@ class VLLMConfig(EngineSection):
         "eplb_config": "vllm.num_redundant_experts",
         "quantization_config": "vllm.quantization or quantization_ignore",
     }
-    refused_names: ClassVar[Mapping[str, str]] = {
-        "best_of": "discards answers whose tokens were paid for; set decoder.num_return_sequences instead",
-        **dict.fromkeys(("stop", "stop_token_ids"), "ends answers early and cuts their text, but not their tokens"),
-        "repetition_detection": "ends answers early, so that engines could not be compared",
-        "trace_decode_token_ids": "replaces what the model says",
-        "truncate_prompt_tokens": "changes the prompt after its tokens were counted",
-        "output_kind": "is how tokens reach the timer",
-        "disable_log_stats": "is set here, since requests are timed by it",
-        **dict.fromkeys(("tokenizer", "skip_tokenizer_init"), "takes away the tokenizer that tokens are counted by"),
-        **dict.fromkeys(("runner", "convert", "pooler_config"), "asks for something else than generated text"),
-        **dict.fromkeys(("max_num_queued_reqs", "max_num_queued_tokens"), "turns requests away"),
-        **dict.fromkeys(("scheduler_cls", "worker_cls", "logits_processors"), "runs other code in the measured loop"),
-        **dict.fromkeys(("use_tqdm", "profiler_config"), "does work of its own in the measured loop"),
-        **dict.fromkeys(_OF_SEVERAL_ENGINES, "needs several engines"),
-        "device_ids": "may take other GPUs than those that are measured; set CUDA_VISIBLE_DEVICES instead",
-        **dict.fromkeys(_OTHER_MODEL, "may make another model of it than the one that is told and counted"),
-        **dict.fromkeys(_OTHER_WORK, "does something else than answering in the measured processes"),
-    }
+    refused_names: ClassVar[Mapping[str, str]] = {**SET_HERE, **UNSAFE}

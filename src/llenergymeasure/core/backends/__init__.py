@@ -5,7 +5,7 @@
 
 import logging
 
-from llenergymeasure.config.engines import ENGINE_SECTIONS, registry
+from llenergymeasure.config.engines import registry
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
 from llenergymeasure.core.foreign import with_defaults
 from llenergymeasure.exceptions import BackendError, ConfigError, contained, in_one_line
@@ -24,15 +24,10 @@ def get_backend(name: str) -> EngineBase:
     """The engine of this name, with the defaults for what it does not write; whether it is installed, it says itself.
 
     Raises:
-        ConfigError: no such engine, or one that can be configured and not yet run.
+        ConfigError: no such engine.
         BackendError: an engine of another distribution that cannot be loaded.
     """
     found = registry.find(name)
-    if found is None and name in ENGINE_SECTIONS:
-        raise ConfigError(
-            f"backend: the engine {name!r} can be configured, but this version cannot run it yet; "
-            f"it runs: {', '.join(engine_names())}"
-        )
     if found is None:
         raise ConfigError(f"backend: no engine is called {name!r}; {registry.nearest_engine(name)}")
     if found.problem is not None:

@@ -8,12 +8,13 @@ import contextlib
 import gc
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
+from llenergymeasure.core.checkpoint.adapter import Adapter, read_adapter
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.hub import asked_if_it_answers, fetched_folder
 from llenergymeasure.core.checkpoint.identity import Files, Parts, files_of, identity_of
@@ -45,7 +46,7 @@ class Origin:
     """What a model is made of: the checkpoint ``folder`` and its ``files`` of weights, as an experiment names them.
 
     ``files`` is None where the weights are drawn and not read. ``opened`` is the folder that the engine is told to
-    open, and ``settings`` how the model decodes in this experiment.
+    open, and ``settings`` how the model decodes in this experiment. ``adapter`` is what runs beside the weights.
     """
 
     config: ExperimentConfig
@@ -55,6 +56,7 @@ class Origin:
     description: Any
     settings: OwnSettings
     opened: Path
+    adapter: Adapter | None = None
 
     @property
     def n_tokens_known(self) -> int:
@@ -106,9 +108,17 @@ class CheckpointModel(LoadedModelBase):
     def flops(self, output: InferenceOutput) -> FlopsResult | None:
         """2 N per token of the requests that ended, and what they took with a cache, by the checkpoint's shape."""
         sequences = [(r.input_tokens, n) for r in output.requests if r.succeeded for n in r.answer_lengths]
-        return described_flops(
-            self._origin.description, sequences, self.number_format(), scores_prompts=self.scores_prompts()
+        architecture, adapter = skeleton(self._origin.description), self._origin.adapter
+        if architecture is None:
+            return None
+        beside = (0, 0) if adapter is None else adapter.weights_beside(architecture)
+        result = described_flops(
+            architecture, sequences, self.number_format(), scores_prompts=self.scores_prompts(), beside=beside or (0, 0)
         )
+        if beside is not None:
+            return result
+        method = f"{result.method}; the adapter's own work not counted"
+        return replace(result, method=method, confidence="low", prefill=None, decode=None)
 
     def scores_prompts(self) -> bool:
         """Whether the output head runs on every token of a prompt, and not on its last alone."""
@@ -116,9 +126,13 @@ class CheckpointModel(LoadedModelBase):
 
     def identity(self) -> ModelIdentity:
         """Commit and digest of the checkpoint; of a folder that was named in the engine's own format, its digest."""
-        origin, files = self._origin, self._origin.files
+        origin, files, adapter = self._origin, self._origin.files, self._origin.adapter
         return identity_of(
-            Parts(folder=lambda: origin.folder, weights=None if files is None else lambda _: files or {})
+            Parts(
+                folder=lambda: origin.folder,
+                weights=None if files is None else lambda _: files or {},
+                adapter=None if adapter is None else lambda: adapter.folder,
+            )
         )
 
     def warnings(self) -> list[MeasurementWarning]:
@@ -126,9 +140,12 @@ class CheckpointModel(LoadedModelBase):
         return self._origin.settings.warnings()
 
     def n_parameters(self) -> int | None:
-        """Those of the checkpoint's architecture."""
-        architecture = skeleton(self._origin.description)
-        return None if architecture is None else sum(int(p.numel()) for p in architecture.parameters())
+        """Those of the checkpoint's architecture, and of an adapter beside it."""
+        architecture, adapter = skeleton(self._origin.description), self._origin.adapter
+        added = 0 if adapter is None else adapter.n_parameters
+        if architecture is None or added is None:
+            return None
+        return sum(int(p.numel()) for p in architecture.parameters()) + added
 
     def dense_from(self) -> str | None:
         """The GGUF file that a packaged model's weights were made from."""
@@ -193,15 +210,20 @@ class CheckpointEngine(EngineBase):
         found = [*self.not_offered(config)]
         if found:
             return found
-        with asked_if_it_answers(None if config.model in PACKAGED_MODELS else config.model):
+        with asked_if_it_answers(*_names_of(config)):
             description, found = described(
                 config.model, model_problem(config.model), lambda: read_description(self.checkpoint(config))
             )
             if description is not None:
                 found += not_to_be_measured(config.model, description, trusted=self.trusted(config))
                 found += self._checkpoint_problems(config, description)
+                found += self.described_problems(config, description)
         no_room = conversion_problem(config.model) if self.opens_checkpoint(config) else None
         return [*found, *([] if no_room is None else [no_room]), *self.own_problems(config)]
+
+    def described_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:  # noqa: ARG002 - a default
+        """What the library cannot do with a model of this description, one line each."""
+        yield from ()
 
     def _checkpoint_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:
         quantised = [] if self.takes_quantised else [*quantised_already(self.name, config.model, description)]
@@ -219,7 +241,7 @@ class CheckpointEngine(EngineBase):
         """
         config = plan.config
         try:
-            with asked_if_it_answers(None if config.model in PACKAGED_MODELS else config.model):
+            with asked_if_it_answers(*_names_of(config)):
                 model = self.open(self.origin_of(config))
         except LLEMError:
             raise
@@ -258,4 +280,11 @@ class CheckpointEngine(EngineBase):
             description=description,
             settings=own,
             opened=folder,
+            adapter=None if config.lora is None else read_adapter(fetched_folder(config.lora.path)),
         )
+
+
+def _names_of(config: ExperimentConfig) -> tuple[str | None, ...]:
+    """The model and its adapter, as the hub would know them."""
+    model = None if config.model in PACKAGED_MODELS else config.model
+    return model, None if config.lora is None else config.lora.path

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ _PATIENCE_S = 5.0
 class Started:
     """Made before an engine is loaded, it knows what came since; in ``folder`` a killed one may leave its sockets."""
 
-    def __init__(self, engine: str, sockets: str | None = None) -> None:
+    def __init__(self, engine: str, sockets: str | None = None, spared: Collection[str] = ()) -> None:
         """Begin.
 
         Args:
             engine: its name.
             sockets: the variable that says where it puts the files of its sockets; None where there is none.
+            spared: names of programs that have to end with this process and not before, such as MPI's daemon.
         """
+        self._spared = spared
         self._before = {process.pid for process in _children()}
         self._tracker_ran = _tracker_pid() is not None
         self.folder = Path(tempfile.mkdtemp(prefix=f"llem-{engine}-"))
@@ -35,9 +38,9 @@ class Started:
             os.environ[sockets] = str(self.folder)
 
     def processes(self) -> list[psutil.Process]:
-        """Those that were started since and that still are, Python's tracker not among them."""
-        tracker = _tracker_pid()
-        return [process for process in _children() if process.pid not in self._before and process.pid != tracker]
+        """Those that were started since and that still are, Python's tracker and spared ones not among them."""
+        others = self._before | {_tracker_pid()}
+        return [process for process in _children() if process.pid not in others and _name(process) not in self._spared]
 
     def count_peaks(self) -> bool:
         """Let the kernel count the largest resident sets of these processes and this one from now on."""
@@ -79,6 +82,12 @@ def _children() -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         return psutil.Process().children(recursive=True)
     return []
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return str(process.name())
+    return ""
 
 
 def _tracker() -> Any:

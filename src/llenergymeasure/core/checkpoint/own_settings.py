@@ -61,7 +61,7 @@ def read_own_settings(checkpoint: Checkpoint, description: Any, *, do_sample: bo
         do_sample: whether tokens are drawn; without that settings of sampling change nothing.
     """
     settings = read_generation_settings(checkpoint, description)
-    defaults = settings._get_default_generation_params()
+    defaults = defaults_of(settings)
     ends = settings.eos_token_id
     if ends is None:
         ends = load_tokenizer(checkpoint).eos_token_id
@@ -81,6 +81,15 @@ def read_own_settings(checkpoint: Checkpoint, description: Any, *, do_sample: bo
             if _matters(name, value, defaults.get(name), do_sample=do_sample)
         ),
     )
+
+
+def defaults_of(settings: Any) -> dict[str, Any]:
+    """What transformers takes where a generation configuration says nothing.
+
+    Version 4, which TensorRT-LLM 1.2 wants, has it in a configuration that says nothing.
+    """
+    told: dict[str, Any] = getattr(settings, "_get_default_generation_params", type(settings)().to_dict)()
+    return told
 
 
 def _matters(name: str, value: object, default: object, *, do_sample: bool) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -98,6 +98,10 @@ class SensorBase:
     def end_now(self, tracker: Any) -> Any:
         """The same window, ended now; what is read from here on only completes it. By default it ends when stopped."""
         return tracker
+
+    def power_now(self) -> Callable[[], Mapping[str, float]] | None:
+        """What reads the watts of now, by device, for whoever watches; None where it does not read power by itself."""
+        return None
 
     def stop_tracking(self, tracker: Any) -> EnergyMeasurement:
         """End the window; never raises."""

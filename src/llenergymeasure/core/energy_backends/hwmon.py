@@ -1,12 +1,13 @@
 """CPU energy of NVIDIA Grace from power meters under /sys/class/hwmon; not yet run on hardware."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure.core.energy_backends.base import SensorBase
-from llenergymeasure.core.energy_backends.hwmon_rail import RailCourse, rails
+from llenergymeasure.core.energy_backends.hwmon_rail import Rail, RailCourse, rails
 from llenergymeasure.core.energy_backends.watching import Watch, WatchedWindow, energy_of_told_rows
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -58,6 +59,11 @@ class HwmonBackend(SensorBase):
         watch.start()
         return _Window(self._clock(), watch)
 
+    def power_now(self) -> Callable[[], Mapping[str, float]]:
+        """What each socket's meter says."""
+        sockets = [rail for rail in rails(self._root) if not rail.is_module]
+        return lambda: _watts(sockets)
+
     def begin_now(self, tracker: _Window) -> _Window:
         """The same window, beginning now: power at its start is between two readings."""
         return replace(tracker, start_s=self._clock())
@@ -102,6 +108,15 @@ def _problem(row: DeviceEnergy, course: RailCourse) -> str:
 def _stuck(row: DeviceEnergy, stuck_w: float) -> MeasurementWarning:
     text = f"{row.device} read {stuck_w:g} W again and again for 10 s or more, and nothing stands beside it"
     return MeasurementWarning("power_may_be_stuck", text, device=row.device)
+
+
+def _watts(sockets: Sequence[Rail]) -> dict[str, float]:
+    """What meters say now, without those that cannot be read."""
+    found = {}
+    for rail in sockets:
+        with contextlib.suppress(OSError, ValueError):
+            found[rail.device] = rail.read_w()
+    return found
 
 
 def _row(course: RailCourse, start_s: float, end_s: float) -> DeviceEnergy:

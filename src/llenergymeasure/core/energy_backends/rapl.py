@@ -1,14 +1,15 @@
 """CPU energy from the RAPL counters that Linux shows under /sys/class/powercap."""
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from llenergymeasure.core.energy_backends.base import SensorBase
 from llenergymeasure.core.energy_backends.powercap import ROOT, Zone, zones
 from llenergymeasure.core.energy_backends.powercap_course import UPDATE_PERIOD_S, Course
-from llenergymeasure.core.energy_backends.watching import Watch, WatchedWindow, energy_of_told_rows
+from llenergymeasure.core.energy_backends.watching import Watch, WatchedWindow, between_reads, energy_of_told_rows
 from llenergymeasure.domain.metrics import SCOPE_OF_KIND, DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -92,6 +93,11 @@ class RAPLBackend(SensorBase):
         )
         return replace(measured, trace=tuple(course.trace(self.name, tracker.start_s, end_s) for course in courses))
 
+    def power_now(self) -> Callable[[], Mapping[str, float]]:
+        """The mean power of each package since it was read last."""
+        packages = [zone for zone in zones(self._root) if zone.kind == "cpu"]
+        return between_reads(lambda: _joules(packages), self._clock)
+
     def _begun(self, found: Sequence[Zone]) -> _Window:
         """A window that begins when every counter has been read; no round of one is missed in it."""
         rounds_s = [zone.range_uj / 1e6 / zone.ceiling_w for zone in found if zone.range_uj is not None]
@@ -103,6 +109,15 @@ class RAPLBackend(SensorBase):
     @property
     def _nothing_here(self) -> str:
         return f"there are no CPU package counters under {self._root}"
+
+
+def _joules(packages: Sequence[Zone]) -> dict[str, float]:
+    """What counters say now, without those that cannot be read."""
+    found = {}
+    for zone in packages:
+        with contextlib.suppress(OSError, ValueError):
+            found[zone.label] = zone.read_uj() / 1e6
+    return found
 
 
 def _distinct(courses: Sequence[Course]) -> tuple[list[Course], list[tuple[Course, Course]]]:

@@ -1,7 +1,8 @@
 """Readings that are looked at again and again over a window, and what their rows come to."""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -90,3 +91,26 @@ def energy_of_told_rows(
         if problem and row not in counted
     ]
     return energy_of_rows(rows, duration_sec, samples, "; ".join(lost) or without_rows, (*beside, *warnings))
+
+
+def between_reads(
+    read_j: Callable[[], Mapping[str, float]], clock: Callable[[], float] = time.monotonic
+) -> Callable[[], Mapping[str, float]]:
+    """The mean power since it was asked last, of counters of joules; none of one that went back.
+
+    Args:
+        read_j: what the counters of devices say, those that cannot be read left out.
+        clock: monotonic seconds.
+    """
+    before_s, before = clock(), read_j()
+
+    def power() -> Mapping[str, float]:
+        nonlocal before_s, before
+        now_s, now = clock(), read_j()
+        if now_s <= before_s:
+            return {}
+        found = {name: (now[name] - before[name]) / (now_s - before_s) for name in now if name in before}
+        before_s, before = now_s, now
+        return {name: watts for name, watts in found.items() if watts >= 0}
+
+    return power

@@ -65,6 +65,7 @@ class GpuRecorder:
         self._together = together
         self._samples: list[PowerThermalSample] = []
         self._reads: dict[str, list[CounterRead]] = {device.uuid: [] for device in devices}
+        self._last_power_w: dict[str, float] = {}
         self._lock = Lock()
         self._closed = False
 
@@ -73,6 +74,11 @@ class GpuRecorder:
         with self._lock:
             # Those of several GPUs may have been kept in another order than they were taken.
             return sorted(self._samples, key=lambda sample: sample.timestamp)
+
+    def last_power_w(self) -> dict[str, float]:
+        """The newest power of each GPU that told one, such as "GPU 0"."""
+        with self._lock:
+            return dict(self._last_power_w)
 
     def counter_reads(self, uuid: str) -> list[CounterRead]:
         """A copy of the reads of a GPU's energy counter so far, oldest first."""
@@ -159,6 +165,8 @@ class GpuRecorder:
             self.n_steps += 1
             if not self._closed:
                 self._samples.append(reading)
+                if reading.power_w is not None:
+                    self._last_power_w[f"GPU {reading.gpu_index}"] = reading.power_w
 
     def _read_counter(self, device: GpuDeviceBase) -> float | None:
         read = read_counter(device, self._clock)

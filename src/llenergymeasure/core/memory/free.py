@@ -9,6 +9,7 @@ from llenergymeasure.domain.environment import GpuInfo
 
 _PROC = Path("/proc/self")
 _CGROUPS = Path("/sys/fs/cgroup")
+_NODES = Path("/sys/devices/system/node")
 _KIB = 1024
 _GPU_NOT_SAID = "the driver does not say how much memory is in use"
 
@@ -56,6 +57,14 @@ def free_host_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> FreeMemory
         return FreeMemory(where="of this machine's memory", free_mb=host_mb, swap_mb=swap_mb)
     # Swap of a group has limits of its own, which are mostly none: it is not counted on.
     return FreeMemory(where="of what this container or job may use", free_mb=allowed_mb)
+
+
+def host_total_mb(proc: Path = _PROC, cgroups: Path = _CGROUPS, nodes: Path = _NODES) -> float | None:
+    """All memory of the machine in MB; None where it is of several nodes, or a control group allows less of it."""
+    import psutil
+
+    is_split = len(list(nodes.glob("node[0-9]*"))) > 1
+    return None if is_split or cgroup_free_mb(proc, cgroups) is not None else psutil.virtual_memory().total / 1e6
 
 
 def free_gpu_memory(gpus: Sequence[GpuInfo]) -> FreeMemory:

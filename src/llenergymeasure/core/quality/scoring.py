@@ -50,7 +50,7 @@ class Scorer:
             self.instruments.on_measured(_with(raw, replace(of_text, why_not="the process ended before it was known")))
         _log.info("scoring the tokens of a text: %s", of_text.text)
         try:
-            with contained():
+            with contained(), self.instruments.progress.phase("scoring a text"):
                 return _with(raw, self._scored(asked, of_text))
         except Exception as error:  # noqa: BLE001 - engines and tokenizers raise whatever their libraries raise
             return _with(raw, replace(of_text, why_not=in_one_line(error)))

@@ -34,10 +34,13 @@ def measure_phases(
     prefill = full.only([replace(request, max_output_tokens=1) for request in unit] for unit in full.units)
     _log.info("measuring %d pairs of windows for prefill and decode", settings.n_pairs)
     pairs = []
-    for number in range(settings.n_pairs):
-        order = (prefill, full) if number % 2 == 0 else (full, prefill)
-        first, second = (_window(plan, each, instruments) for each in order)
-        pairs.append((first, second) if number % 2 == 0 else (second, first))
+    instruments.progress.later(None if plan.config.quality is not None else 0.0)
+    with instruments.progress.phase("prefill and decode", n=settings.n_pairs, unit="pairs") as shown:
+        for number in range(settings.n_pairs):
+            order = (prefill, full) if number % 2 == 0 else (full, prefill)
+            first, second = (_window(plan, each, instruments) for each in order)
+            pairs.append((first, second) if number % 2 == 0 else (second, first))
+            shown.done()
     found = phases_of(pairs, len(full.requests))
     windows = [window for pair in pairs for window in pair]
     return found, [*_warnings(found, settings), *_of_the_windows(windows)]

@@ -5,9 +5,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import NoReturn
-
-from tqdm import tqdm
 
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.window.dither import Dither, dither_warnings
@@ -36,8 +33,11 @@ def measured_run(
         ExperimentError: inference failed, or too many requests did.
     """
     part = measured_part(plan.config.measurement, work.units, instruments.clock)
-    with _progress(work, instruments) as bar:
-        run = _Run(plan, work, part, instruments, bar)
+    # What comes behind the window is not known to be short.
+    asked_more = plan.config.phases.enabled or plan.config.quality is not None
+    instruments.progress.later(None if asked_more else 0.0)
+    with instruments.progress.phase("measuring", n=len(work.requests), unit="requests"):
+        run = _Run(plan, work, part, instruments)
         window = run.to_its_end()
     _check_failures(run.done, work, warnings)
     warnings.extend(dither_warnings(plan, work.load))
@@ -53,9 +53,7 @@ class _Run:
     sensors are started and stopped beside the run.
     """
 
-    def __init__(
-        self, plan: ExperimentPlan, work: Work, part: MeasuredPart, instruments: Instruments, bar: "tqdm[NoReturn]"
-    ) -> None:
+    def __init__(self, plan: ExperimentPlan, work: Work, part: MeasuredPart, instruments: Instruments) -> None:
         self._told = Told(
             work.requests,
             lambda: self._cancelled,
@@ -63,7 +61,7 @@ class _Run:
             plan.config.decoder.num_return_sequences,
         )
         self.done: list[RequestOutput] = []
-        self._plan, self._work, self._part, self._instruments, self._bar = plan, work, part, instruments, bar
+        self._plan, self._work, self._part, self._instruments = plan, work, part, instruments
         self._clock = instruments.clock
         self._meter = WindowMeter(instruments)
         self._dither = Dither.of(plan, work.load, instruments)
@@ -102,7 +100,7 @@ class _Run:
         if work.load.has_pauses and self._meter.is_open:
             output = replace(output, batch=self._n_units - self._n_units_before)
         self.done.append(output)
-        self._bar.update(1)
+        self._instruments.progress.done(1, output.output_tokens)
         self._unit.append(output)
         unit_is_over = len(self._unit) == len(work.units[min(self._n_units, len(work.units) - 1)])
         if unit_is_over:
@@ -235,14 +233,3 @@ def _check_failures(done: list[RequestOutput], work: Work, warnings: list[Measur
         )
         return
     warnings.append(MeasurementWarning("requests_failed", said, "see their rows in requests.parquet"))
-
-
-def _progress(work: Work, instruments: Instruments) -> "tqdm[NoReturn]":
-    return tqdm(
-        total=len(work.requests),
-        desc="measuring",
-        unit="req",
-        disable=not instruments.show_progress,
-        leave=False,
-        mininterval=0.5,
-    )

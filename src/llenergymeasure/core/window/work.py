@@ -49,6 +49,10 @@ class Work:
         """All requests, in their order."""
         return tuple(itertools.chain.from_iterable(self.units))
 
+    def expected_s(self, unit_s: float) -> float:
+        """About how long all of it takes, where a unit takes ``unit_s``."""
+        return max(self.load.due_s) + unit_s if self.load.due_s else len(self.units) * unit_s
+
     def only(self, units: Iterable[Sequence[Request]]) -> "Work":
         """The same with other units."""
         return replace(self, units=tuple(map(tuple, units)))

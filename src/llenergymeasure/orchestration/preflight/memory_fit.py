@@ -36,7 +36,7 @@ class MemoryFit:
         cache = "unknown" if estimate.kv_cache_mb is None else f"{estimate.kv_cache_mb:,.0f}"
         return (
             f"not enough memory: weights and KV cache alone take {estimate.certain_mb:,.0f} MB{self.for_each} (weights "
-            f"{estimate.weights_mb:,.0f}, KV cache {cache}), and {self._there_is()}; {_ADVICE}"
+            f"{estimate.weights_mb:,.0f}, KV cache {cache}), and {self._there_is()}; {estimate.advice or _ADVICE}"
         )
 
     @property
@@ -53,7 +53,7 @@ class MemoryFit:
             "memory_tight",
             f"up to {needed_mb:,.0f} MB are needed{self.for_each} ({parts_of(estimate)}), and "
             f"{self._there_is()}{elsewhere}",
-            f"{_ADVICE}",
+            estimate.advice or _ADVICE,
         )
 
     @property

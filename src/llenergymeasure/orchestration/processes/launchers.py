@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.progress.shown import showing
 from llenergymeasure.core.session import measure
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
@@ -41,11 +42,11 @@ class InProcessLauncher:
         """
         backend = get_backend(plan.config.backend)
         if plan.output_dir is None:
-            with _ended_by_signals_only():
-                return [measure(plan, backend)]
+            with _ended_by_signals_only(), showing(plan.shown) as progress:
+                return [measure(plan, backend, progress=progress)]
         state_dir = plan.output_dir / STATE_DIR
-        with _ended_by_signals_only():
-            raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir))
+        with _ended_by_signals_only(), showing(plan.shown) as progress:
+            raw = measure(plan, backend, on_state=lambda state: write_state(state, state_dir), progress=progress)
         try:
             write_process_result(raw, state_dir)
         except OSError as error:  # it is at hand, and the result has it all

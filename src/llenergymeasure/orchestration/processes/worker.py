@@ -14,6 +14,7 @@ from llenergymeasure._stderr import use_patient_stderr
 from llenergymeasure._telling import visible
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.peers import FilePeers
+from llenergymeasure.core.progress.shown import showing
 from llenergymeasure.core.session import measure
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -56,7 +57,9 @@ def main(state_dir: Path) -> int:
                 hand_back(raw, plan, state_dir)
                 left.append(raw)
 
-        leave(measure(plan, backend, on_state, peers, leave))
+        with showing(plan.shown) as progress:
+            progress.begin(f"starting {plan.config.backend}")
+            leave(measure(plan, backend, on_state, peers, leave, progress))
     except LLEMError as error:
         return _report(state_dir, index, error)
     except BaseException as error:  # noqa: BLE001 - the last line of this process: everything is reported

@@ -2,8 +2,10 @@
 
 import logging
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
@@ -30,6 +32,8 @@ _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"\d+")
 # How often a worker with nothing to do looks whether those who have the rest are still alive.
 _POLL_S, _MOST_POLL_S = 2.0, 30.0
+# So many of the last runs say how long the next will take.
+_TOLD_BY = 20
 
 
 @dataclass
@@ -71,6 +75,7 @@ class StudyWorker:
     shared: bool = False
     _in_a_row: _Series = field(default_factory=_Series)
     _through: set[int] = field(default_factory=set)
+    _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD_BY))
 
     def run(self) -> Work:
         """Run all that nobody else runs; returns when every slot is through, or the study stops.
@@ -182,8 +187,11 @@ class StudyWorker:
         """Run an attempt, and note what came of it."""
         execution = self.plan.execution
         name = self._attempts.name_of(slot)
-        _log.info("experiment %d of %d: %s", slot.slot + 1, len(self.plan.slots), name)
+        n, began_s = len(self.plan.slots), self.options.clock()
+        _log.info("experiment %d of %d: %s", slot.slot + 1, n, name)
+        self.options.progress.at_run(slot.slot + 1, n, self._later_s(slot))
         failure = self._attempts.once(slot, claim)
+        self._took_s.append(self.options.clock() - began_s)
         if self._summary is not None:
             self._summary.written_if_due()
         if failure is None or isinstance(failure, SupersededError):
@@ -210,6 +218,12 @@ class StudyWorker:
             )
             _log.error("stopped: %s", self.work.stopped)
 
+    def _later_s(self, slot: Slot) -> float | None:
+        """How long the runs after this one will take, if they take as long as those before; None where nobody knows."""
+        if self.shared or not self._took_s:
+            return None
+        return (len(self.plan.slots) - slot.slot - 1) * median(self._took_s)
+
     def _stop_where_it_is_only_here(self, slot: Slot) -> None:
         """What the folder did not take others would run again."""
         if self.keeps and self.shared and (slot.slot in self.work.results or slot.slot in self.work.failures):
@@ -220,6 +234,8 @@ class StudyWorker:
         """Rest, with the devices of a run held, so that whoever measures them rests after whoever did."""
         if had.quiet is not None:
             self._events.add("quiet", slot=slot.slot, found=had.quiet.in_words)
+        pause_s = self.plan.execution.pause_s
+        self.options.progress.begin("resting", for_s=pause_s or None)
         ended = self._gap.rest(plan.devices, after_others=had.after_others, has_others=had.has_others)
         if ended is not None:
             _log.info("%s", ended)

@@ -326,12 +326,13 @@ def test_what_is_wrong_is_told_in_its_line(write_config: WriteConfig, text: str,
 
 
 def test_where_no_combination_can_be_a_few_reasons_are_told(write_config: WriteConfig) -> None:
-    # TensorRT-LLM has no fp32 and llama.cpp no beams: each for a reason of its own.
-    text = "model: m\nprecision: fp32\ndecoder: {num_beams: 2}\nsweep:\n  backend: [tensorrt, llamacpp]\n"
+    # TensorRT-LLM has no fp32 and llama.cpp one answer: each for a reason of its own.
+    decoder = "{do_sample: true, num_return_sequences: 2}"
+    text = f"model: m\nprecision: fp32\ndecoder: {decoder}\nsweep:\n  backend: [tensorrt, llamacpp]\n"
     lines = wrong(text, write_config)
     assert lines[0] == "4: sweep: none of the 2 combinations can be"
     assert lines[1].startswith("2: precision: precision fp32 cannot go with backend: tensorrt, ")
-    assert lines[2].startswith("3: decoder.num_beams: num_beams cannot go with backend: llamacpp, ")
+    assert lines[2].startswith("3: decoder.num_return_sequences: num_return_sequences cannot go with backend: llamacpp")
     assert len(lines) == 3
 
 

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 from llenergymeasure.config.workload import LoRAConfig
+from llenergymeasure.core.checkpoint.adapter import check_fit, description_of, no_lora
 from llenergymeasure.exceptions import BackendError
 
 
@@ -25,40 +26,9 @@ def with_adapter(model: Any, lora: LoRAConfig) -> tuple[Any, str]:
     # Loading it once more is how peft says what did not fit.
     result = adapted.load_adapter(lora.path, "default", autocast_adapter_dtype=lora.merge)
     check_fit(lora.path, list(result.missing_keys), [key for key in result.unexpected_keys if "lora_" in key])
-    described = _described(adapted.peft_config["default"], lora)
+    settings = adapted.peft_config["default"]
+    described = description_of(_kind_of(settings), vars(settings), merged=lora.merge)
     return (adapted.merge_and_unload() if lora.merge else adapted), described
-
-
-def no_lora(path: str, kind: str | None) -> str:
-    """Why an adapter of another kind, by peft's name for it, cannot be measured."""
-    return (
-        f"lora.path: {path} is an adapter of type {kind}, and only LoRA is measured: what another kind adds to prompts "
-        "and layers is not counted; give a LoRA adapter"
-    )
-
-
-def check_fit(path: str, missing: list[str], left_over: list[str]) -> None:
-    """Refuse an adapter whose names and the model's do not meet.
-
-    Raises:
-        BackendError: layers have no weights, or weights no layer.
-    """
-    for keys, what in ((missing, "has no weights for"), (left_over, "has weights that fit nothing in the model:")):
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise BackendError(f"lora.path {path}: the adapter {what} {keys[0]}{more}; give one made for this model")
-
-
-def _described(settings: Any, lora: LoRAConfig) -> str:
-    facts = [
-        _kind_of(settings),
-        *(
-            f"{ours} {getattr(settings, name)}"
-            for name, ours in (("r", "rank"), ("lora_alpha", "alpha"))
-            if hasattr(settings, name)
-        ),
-    ]
-    return ", ".join([*facts, "merged" if lora.merge else "not merged"])
 
 
 def _kind_of(settings: Any) -> str:

@@ -13,17 +13,14 @@ from llenergymeasure.core.backends.pytorch.loading import (
     has_cuda,
     read_draft_description,
     read_model_description,
-    torch_dtype,
     weight_bits,
 )
 from llenergymeasure.core.backends.pytorch.memory_terms import (
-    BYTES_PER_VALUE,
     SCORES_BEAMS,
     SCORES_GREEDY,
     SCORES_PROCESSED,
     SCORES_SAMPLED,
     SCORES_SORTED,
-    LayerCache,
     Widths,
     Work,
     estimate,
@@ -35,11 +32,11 @@ from llenergymeasure.core.backends.pytorch.processes import layout_of
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.files import adapter_files, adapter_folder
 from llenergymeasure.core.checkpoint.source import describe_source
+from llenergymeasure.core.memory.shape import BYTES_PER_VALUE, LayerCache, probe_cache, quantised_weights
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.exceptions import first_line
 
-_PROBE_TOKENS = 8
 _STATIC = ("static", "offloaded_static")
 # Bits of a scale, and of a zero point, of a group of quantised values, in the precision of the rest.
 _GROUP_BITS = 32
@@ -101,7 +98,7 @@ def _estimate_one(config: ExperimentConfig, description: Any, *, on_gpu: bool, i
         return None
     bits = _bits(section, description, is_draft=is_draft)
     is_stored = getattr(description, "quantization_config", None) is not None
-    n_quantised = 0 if bits is None else _n_quantised(model, with_experts=is_stored)
+    n_quantised = 0 if bits is None else quantised_weights(model, with_experts=is_stored)
     size = BYTES_PER_VALUE[config.precision]
     weights = _weights_bytes(model, size, n_quantised, bits or 0)
     unknown = []
@@ -120,38 +117,6 @@ def _estimate_one(config: ExperimentConfig, description: Any, *, on_gpu: bool, i
         unknown.append(_PACKED_ON_CPU)
         found = replace(found, overhead_mb=None)
     return replace(found, unknown=tuple(unknown))
-
-
-def probe_cache(model: Any, precision: str) -> list[LayerCache]:
-    """What each layer really keeps, seen by reading a few tokens on tensors without memory.
-
-    So latent attention, shared layers, windows and recurrent states are counted as this transformers keeps them.
-
-    Args:
-        model: the architecture on torch's meta device.
-        precision: number format of its weights.
-
-    Raises:
-        ValueError: it keeps a cache of its own kind.
-        Exception: whatever its forward pass raises there.
-    """
-    import torch
-    from transformers import DynamicCache
-
-    if not model._supports_default_dynamic_cache():
-        raise ValueError("it keeps a cache of its own kind")
-    text = model.config.get_text_config(decoder=True)
-    cache: Any = DynamicCache(config=text)
-    # The one kernel for mixtures of experts whose shapes do not depend on the routing, and that loops over nothing.
-    model.config._experts_implementation = text._experts_implementation = "batched_mm"
-    name = "cache_params" if "mamba" in type(model).__name__.lower() else "past_key_values"
-    ids = torch.zeros(1, _PROBE_TOKENS, dtype=torch.long, device="meta")
-    with torch.no_grad(), torch.device("meta"):
-        model.to(torch_dtype(precision))(input_ids=ids, use_cache=True, **{name: cache})
-    layers = [_layer_cache(layer) for layer in cache.layers]
-    if not any(layer.n_bytes_per_token or layer.n_fixed_bytes for layer in layers):
-        raise ValueError("it left the cache empty")
-    return layers
 
 
 def widths_of(model: Any) -> Widths | None:
@@ -175,21 +140,6 @@ def widths_of(model: Any) -> Widths | None:
         )
     except Exception:  # noqa: BLE001 - some configurations raise errors of their own for what differs by layer
         return None
-
-
-def _layer_cache(layer: Any) -> LayerCache:
-    grows = [getattr(layer, name, None) for name in ("keys", "values", "indexer_keys")]
-    states = [getattr(layer, name, None) or {} for name in ("conv_states", "recurrent_states")]
-    per_token = sum(_bytes(tensor) / tensor.shape[-2] for tensor in grows if tensor is not None and tensor.numel())
-    fixed = sum(_bytes(tensor) for kind in states for tensor in kind.values() if tensor is not None)
-    window = getattr(layer, "sliding_window", None)
-    return LayerCache(
-        n_bytes_per_token=per_token, n_window_tokens=None if window is None else int(window), n_fixed_bytes=fixed
-    )
-
-
-def _bytes(tensor: Any) -> int:
-    return int(tensor.numel() * tensor.element_size())
 
 
 def _quantised(layer: LayerCache, section: PyTorchConfig, size: int) -> LayerCache:
@@ -279,21 +229,6 @@ def _stored_bits(stored: Any) -> float | None:
 def _weights_bytes(model: Any, size: int, n_quantised: int, bits: float) -> float:
     n_parameters = sum(int(parameter.numel()) for parameter in model.parameters())
     return (n_parameters - n_quantised) * size + n_quantised * bits / 8
-
-
-def _n_quantised(model: Any, *, with_experts: bool) -> int:
-    """Weights of linear layers, the output head apart, and of experts, which only checkpoints come quantised with."""
-    import torch
-
-    head = model.get_output_embeddings()
-    linear = sum(
-        int(module.weight.numel())
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
-    )
-    # Experts lie in one tensor for each matrix: [expert, out, in].
-    experts = sum(int(p.numel()) for p in model.parameters() if p.dim() == 3)  # noqa: PLR2004
-    return linear + (experts if with_experts else 0)
 
 
 def _adapter_mb(lora: LoRAConfig | None) -> float | None:

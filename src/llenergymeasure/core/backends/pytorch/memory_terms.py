@@ -8,9 +8,9 @@ tensors below. ``tests/integration/estimates/test_memory_growth.py`` holds the w
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llenergymeasure.core.memory.shape import LayerCache
 from llenergymeasure.domain.metrics import MemoryEstimate
 
-BYTES_PER_VALUE = {"fp32": 4, "fp16": 2, "bf16": 2}
 _SCORE_BYTES = 4  # scores of tokens, and the softmax of eager attention, are fp32 whatever the precision
 # Tensors alive at once in a decoder block: its caller's input and the embeddings, its own input, the normed one;
 # the activated gate, the other half, their product. In attention: keys and queries before and after rotation, values.
@@ -27,28 +27,6 @@ _HOLES_PER_CACHE, _HOLES_PER_BLOCK, _HOLES_PER_SCORES = 0.5, 5, 1.5
 _CPU_LIBRARIES_MB = 80.0
 # A CUDA context with the kernels of torch and cuBLAS, and segments that torch's allocator cannot fill; assumed.
 _CUDA_CONTEXT_MB, _CUDA_SLACK = 500.0, 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerCache:
-    """What one layer keeps of one sequence.
-
-    ``n_window_tokens`` is the most tokens it keeps, ``n_fixed_bytes`` a state that does not grow, and
-    ``n_whole_bytes_per_token`` what a token takes before it is quantised, where it is.
-    """
-
-    n_bytes_per_token: float
-    n_window_tokens: int | None = None
-    n_fixed_bytes: float = 0.0
-    n_whole_bytes_per_token: float | None = None
-
-    def bytes_for(self, n_tokens: int) -> float:
-        """With so many tokens in it."""
-        return self.n_fixed_bytes + self.n_bytes_per_token * n_tokens
-
-    def kept_of(self, n_tokens: int) -> int:
-        """How many of so many tokens it keeps."""
-        return n_tokens if self.n_window_tokens is None else min(n_tokens, self.n_window_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)

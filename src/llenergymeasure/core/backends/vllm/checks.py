@@ -9,6 +9,8 @@ from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.vllm.configuration import runs_on_cpu
 from llenergymeasure.core.backends.vllm.parameters import n_gpus, section_of
+from llenergymeasure.core.backends.vllm.quantised import build_problems
+from llenergymeasure.core.environment import cpu_flags
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.warnings import MeasurementWarning
 
@@ -19,8 +21,6 @@ _LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.01, 2.0
 def problems_of(config: ExperimentConfig) -> Iterator[str]:
     """What does not fit, one line each."""
     section = section_of(config)
-    if config.lora is not None:
-        yield "lora: the vllm engine is given no adapters here yet; merge it into the model, or use backend: pytorch"
     if (section.data_parallel_size or 1) > 1:
         yield (
             f"vllm.data_parallel_size: {section.data_parallel_size}: vLLM's offline engine cannot share requests out; "
@@ -86,6 +86,7 @@ def _devices(config: ExperimentConfig) -> Iterator[str]:
     if runs_on_cpu():
         if n_wanted > 1:
             yield f"vllm: {n_wanted} GPUs are asked for, and the vLLM that is installed is made for CPUs; ask for one"
+        yield from build_problems(config, cpu_flags())
         return
     n_visible = len(visible_gpus().uuids)
     if n_visible < n_wanted:
@@ -107,5 +108,6 @@ def _engine_arguments() -> frozenset[str]:
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.name == "EngineArgs":
                 named = [part.target for part in node.body if isinstance(part, ast.AnnAssign)]
-                return frozenset(target.id for target in named if isinstance(target, ast.Name))
+                names = (target.id for target in named if isinstance(target, ast.Name))
+                return frozenset(name for name in names if not name.startswith("_"))
     return frozenset()

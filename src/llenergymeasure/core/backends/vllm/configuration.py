@@ -23,6 +23,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "compilation_config": ("mode", "cudagraph_mode", "max_cudagraph_capture_size"),
     "attention_config": ("backend",),
     "speculative_config": ("method", "num_speculative_tokens"),
+    "lora_config": ("max_lora_rank", "fully_sharded_loras", "lora_dtype"),
 }  # fmt: skip
 # Names that say nothing by themselves.
 _NAMED = {

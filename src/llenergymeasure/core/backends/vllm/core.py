@@ -4,6 +4,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from llenergymeasure.core.backends.journal import Journal
@@ -41,6 +42,7 @@ class Core:
         self._library, self.journal = library, Journal(_SAYS_NOTHING, also=_DIED)
         self.started = Started("vllm", _SOCKETS)
         self._engine: Any = None
+        self._adapter: Any = None
         self._why: str | None = None
         try:
             with self.journal.taking(), contained():
@@ -61,6 +63,21 @@ class Core:
         """Whether the model runs in a process of its own."""
         return self._answers is not None
 
+    def put_on(self, folder: Path) -> None:
+        """Load an adapter, which every request runs with from now on.
+
+        Raises:
+            BackendError: vLLM does not take it.
+        """
+        try:
+            with self.journal.taking(), contained():
+                self._adapter = self._library.lora.request.LoRARequest("adapter", 1, str(folder))
+                taken = self._engine.add_lora(self._adapter)
+        except Exception as error:
+            raise BackendError(f"lora.path: vLLM does not take the adapter: {first_line(error)}") from error
+        if not taken:
+            raise BackendError("lora.path: vLLM does not take the adapter, and does not say why")
+
     def add(self, name: str, token_ids: Sequence[int], sampling: dict[str, Any]) -> None:
         """Give a request to the scheduler.
 
@@ -73,7 +90,8 @@ class Core:
             with contained():
                 new_ones = self._library.sampling_params.RequestOutputKind.DELTA
                 params = self._library.SamplingParams(**{**sampling, "output_kind": new_ones})
-                self._engine.add_request(name, self._library.TokensPrompt(prompt_token_ids=list(token_ids)), params)
+                prompt = self._library.TokensPrompt(prompt_token_ids=list(token_ids))
+                self._engine.add_request(name, prompt, params, lora_request=self._adapter)
         except Exception as error:
             self._must_live()
             raise RefusedError(first_line(error)) from error

@@ -1,6 +1,8 @@
 """The vLLM engine: transformers checkpoints, offline, in vLLM's own engine process."""
 
+import contextlib
 import importlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -8,13 +10,23 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.from_checkpoint import CheckpointEngine, Origin
+from llenergymeasure.core.backends.vllm.adapter import adapter_problems
 from llenergymeasure.core.backends.vllm.checks import cautions_of, problems_of
 from llenergymeasure.core.backends.vllm.configuration import engine_version, runs_on_cpu
 from llenergymeasure.core.backends.vllm.core import Core
+from llenergymeasure.core.backends.vllm.memory import Place, estimate, room_problems, space_in
 from llenergymeasure.core.backends.vllm.model import VLLMModel
 from llenergymeasure.core.backends.vllm.parameters import engine_arguments, n_gpus, section_of
+from llenergymeasure.core.backends.vllm.quantised import quantisation_problems
+from llenergymeasure.core.checkpoint.architecture import skeleton
+from llenergymeasure.core.checkpoint.tokenizer import read_description
+from llenergymeasure.core.gpu.machine import visible_gpus
+from llenergymeasure.core.memory.free import host_total_mb
+from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import BackendError, contained, first_line
+
+_log = logging.getLogger(__name__)
 
 # What bears on figures, and no key among it.
 _TOLD = ("VLLM_CPU_", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_USE_", "VLLM_ATTENTION", "OMP_NUM_THREADS")
@@ -48,6 +60,24 @@ class VLLMBackend(CheckpointEngine):
         """What vLLM refuses, as far as it can be known before it loads."""
         yield from problems_of(config)
 
+    def described_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:
+        """What vLLM refuses of this model, or runs as another one."""
+        yield from adapter_problems(config, description)
+        yield from quantisation_problems(config, description, on_cpu=runs_on_cpu())
+        model = skeleton(description, trust_remote_code=self.trusted(config))
+        if model is not None and section_of(config).max_model_len is not None:
+            with contextlib.suppress(OSError, ValueError):  # weights that are not here
+                yield from room_problems(config, model, _place_of(config))
+
+    def estimate_memory(self, config: ExperimentConfig) -> MemoryEstimate | None:
+        """Weights and cache, by vLLM's own rule; None of a model whose description tells nothing."""
+        try:
+            model = skeleton(read_description(self.checkpoint(config)), trust_remote_code=self.trusted(config))
+            return None if model is None else estimate(config, model, _place_of(config))
+        except Exception as error:  # noqa: BLE001 - an estimate that cannot be had is no error
+            _log.debug("the memory of %s is not known: %s", config.model, first_line(error))
+            return None
+
     def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
         """What will run and not as one would think."""
         return list(cautions_of(config))
@@ -71,8 +101,12 @@ class VLLMBackend(CheckpointEngine):
         Raises:
             BackendError: vLLM cannot load it.
         """
-        core = Core(self._library(), engine_arguments(origin.config, str(origin.opened)))
+        adapter = origin.adapter
+        rank = None if adapter is None else adapter.rank
+        core = Core(self._library(), engine_arguments(origin.config, str(origin.opened), rank))
         try:
+            if adapter is not None:
+                core.put_on(adapter.folder)
             return VLLMModel(origin, core)
         except BaseException:
             core.close()
@@ -87,3 +121,10 @@ class VLLMBackend(CheckpointEngine):
                 return importlib.import_module("vllm")
         except Exception as error:
             raise BackendError(f"vllm cannot be imported: {first_line(error)}; install it anew") from error
+
+
+def _place_of(config: ExperimentConfig) -> Place:
+    if runs_on_cpu():
+        return Place(total_mb=(host_total_mb(),), on_cpu=True, space_gib=space_in(os.environ))
+    gpus = visible_gpus().gpus[: n_gpus(config)]
+    return Place(total_mb=tuple(gpu.memory_total_mb for gpu in gpus), on_cpu=False)

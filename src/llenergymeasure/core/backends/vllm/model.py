@@ -80,6 +80,7 @@ class VLLMModel(ScheduledModel):
             weights=self.weights(),
             dense_from=None if self.is_random else self.dense_from(),
             quantization=self.quantization(),
+            adapter=None if self._origin.adapter is None else self._origin.adapter.described(merged=False),
         )
 
     def release(self) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from llenergymeasure.config.engines import VLLMConfig
+from llenergymeasure.config.engines.vllm import LORA_RANKS
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.scheduled import seed_of
 from llenergymeasure.core.checkpoint.own_settings import OwnSettings
@@ -57,12 +58,13 @@ def n_gpus(config: ExperimentConfig) -> int:
     return found
 
 
-def engine_arguments(config: ExperimentConfig, location: str) -> dict[str, Any]:
+def engine_arguments(config: ExperimentConfig, location: str, adapter_rank: int | None = None) -> dict[str, Any]:
     """Keyword arguments of ``vllm.EngineArgs``; what was not written is left to vLLM.
 
     Args:
         config: the experiment.
         location: folder of the checkpoint.
+        adapter_rank: of the adapter that will run beside it; None where there is none.
     """
     section = section_of(config)
     written = {name: value for name, value in section.model_dump().items() if value is not None}
@@ -74,8 +76,10 @@ def engine_arguments(config: ExperimentConfig, location: str) -> dict[str, Any]:
     nested["attention_config"] = _renamed(written, _ATTENTION)
     nested["speculative_config"] = _renamed(written, _DRAFTING)
     # The folder is already that of the revision.
-    for name in ("revision", "tokenizer_revision"):
+    for name in ("revision", "tokenizer_revision", *(VLLMConfig.of_adapters if adapter_rank is None else ())):
         flat.pop(name, None)
+    if adapter_rank is not None:
+        flat = {"enable_lora": True, "max_lora_rank": room_for(adapter_rank), **flat}
     return {
         "enable_prefix_caching": False,
         **flat,
@@ -90,6 +94,11 @@ def engine_arguments(config: ExperimentConfig, location: str) -> dict[str, Any]:
         "generation_config": "vllm",
         **config.passthrough_kwargs,
     }
+
+
+def room_for(adapter_rank: int) -> int | None:
+    """The least rank that vLLM makes room for and that an adapter's fits into; None where there is none."""
+    return next((rank for rank in LORA_RANKS if rank >= adapter_rank), None)
 
 
 def sampling_arguments(

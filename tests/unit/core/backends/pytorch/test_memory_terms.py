@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from llenergymeasure.core.backends.pytorch.memory_terms import (
-    LayerCache,
     Widths,
     Work,
     block_bytes,
@@ -14,6 +13,7 @@ from llenergymeasure.core.backends.pytorch.memory_terms import (
     step_bytes,
     sum_of,
 )
+from llenergymeasure.core.memory.shape import LayerCache
 from llenergymeasure.domain.metrics import MemoryEstimate
 
 # 4 heads of 8 with 2 for keys and values, bf16: a key and a value of 16 numbers each, 2 bytes.

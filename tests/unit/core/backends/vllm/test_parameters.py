@@ -1,5 +1,7 @@
 """What vLLM is told of an experiment: its arguments, nested as it nests them, and each request's own."""
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +34,28 @@ def test_what_was_not_written_is_left_to_vllm_but_for_the_cache_of_prompts() -> 
         "generation_config": "vllm",
         "trust_remote_code": False,
     }
+
+
+@pytest.mark.parametrize(("rank", "room"), [(1, 8), (8, 8), (9, 16), (129, 256), (512, 512)])
+def test_room_is_made_for_the_rank_of_the_adapter(rank: int, room: int) -> None:
+    config = config_of(lora={"path": "a", "merge": False})
+    given = engine_arguments(config, "/folder", rank)
+    assert (given["enable_lora"], given["max_lora_rank"]) == (True, room)
+    written = config_of({"max_lora_rank": 64, "fully_sharded_loras": True}, lora={"path": "a", "merge": False})
+    given = engine_arguments(written, "/folder", rank)
+    assert (given["max_lora_rank"], given["fully_sharded_loras"]) == (64, True)
+
+
+def test_without_an_adapter_its_settings_change_nothing() -> None:
+    section = {"max_lora_rank": 64, "fully_sharded_loras": True, "tensor_parallel_size": 2}
+    config = config_of(section)
+    assert not {"enable_lora", "max_lora_rank", "fully_sharded_loras"} & engine_arguments(config, "/folder").keys()
+    assert config.dormant_fields() == {
+        "vllm.max_lora_rank": "it needs lora",
+        "vllm.fully_sharded_loras": "it needs lora",
+    }
+    assert config.equivalent_to(config_of({"tensor_parallel_size": 2}))
+    assert not config_of(section, lora={"path": "a", "merge": False}).dormant_fields()
 
 
 def test_what_vllm_nests_is_nested() -> None:
@@ -90,7 +114,6 @@ def test_gpus_of_all_ranks() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"lora": {"path": "./adapter"}}, "lora: "),
         ({"section": {"data_parallel_size": 2}}, "vllm.data_parallel_size: 2: "),
         (
             {"section": {"max_model_len": 100}, "max_input_tokens": 80, "max_output_tokens": 30},
@@ -132,6 +155,25 @@ def test_what_vllm_could_not_do_is_told_before_it_loads(fields: dict[str, Any], 
 def test_what_is_just_within_its_edges_is_none_of_its_problems(fields: dict[str, Any]) -> None:
     about = ("vllm.max_num_batched_tokens", "decoder.temperature")
     assert not [problem for problem in problems_of(config_of(**fields)) if problem.startswith(about)]
+
+
+def test_only_arguments_of_the_installed_vllm_are_passed_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "vllm" / "engine" / "arg_utils.py"
+    source.parent.mkdir(parents=True)
+    (tmp_path / "vllm" / "__init__.py").touch()
+    source.write_text(
+        "class EngineArgs:\n    model: str = ''\n    download_dir: str\n    _api_process_count: int = 1\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    given = {"download_dir": "x", "downlod_dir": "x", "_api_process_count": 2}
+    told = [line for line in problems_of(config_of(passthrough_kwargs=given)) if line.startswith("passthrough")]
+    assert [line.partition(":")[0] for line in told] == [
+        "passthrough_kwargs.downlod_dir",
+        "passthrough_kwargs._api_process_count",
+    ]
 
 
 @pytest.mark.parametrize("name", ["device_ids", "hf_overrides", "model_class_overrides", "data_parallel_backend"])

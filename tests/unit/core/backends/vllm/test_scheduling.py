@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -136,6 +137,17 @@ def test_further_answers_are_counted_and_timed_together(core: Core) -> None:
     assert output.output_ids == ((13, 14), (14, 15))
     assert (output.output_tokens, len(output.token_times_s)) == (4, 2)
     assert output.output_digest == tokens_digest([13, 14], [14, 15])
+
+
+def test_every_request_runs_with_the_adapter(core: Core, library: FakeVllm) -> None:
+    core.put_on(Path("/adapter"))
+    served(core, requests_of(1, 1), Load.all_at_once())
+    assert engine_of(library).log == ["adapter /adapter", "add 0 with adapter", "add 1 with adapter"]
+
+
+def test_an_adapter_that_vllm_refuses_is_told_with_its_reason(core: Core) -> None:
+    with pytest.raises(BackendError, match=r"lora\.path: vLLM does not take the adapter: vLLM does not yet support"):
+        core.put_on(Path("/broken"))
 
 
 def test_cached_tokens_are_counted() -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from llenergymeasure.config.engines import PyTorchConfig
@@ -15,18 +14,17 @@ from llenergymeasure.core.backends.pytorch.loading import (
     read_draft_description,
     read_model_description,
 )
-from llenergymeasure.core.backends.pytorch.preflight.adapter_fit import adapter_problems
 from llenergymeasure.core.backends.pytorch.preflight.files import draft_file_problems, file_problems
 from llenergymeasure.core.backends.pytorch.preflight.quantised import is_installed, quantisation_problems
 from llenergymeasure.core.backends.pytorch.preflight.refused_settings import refused_settings
 from llenergymeasure.core.backends.pytorch.processes import process_problems, unshareable
 from llenergymeasure.core.backends.pytorch.random_weights import GGUF_IS_WEIGHTS, not_drawn, quantised_description
+from llenergymeasure.core.checkpoint.adapter import adapter_problems, place_problem
 from llenergymeasure.core.checkpoint.readable import described, not_to_be_measured
 from llenergymeasure.core.checkpoint.source import (
     conversion_problem,
     describe_source,
     is_gguf,
-    looks_like_path,
     model_problem,
 )
 
@@ -55,8 +53,7 @@ def problems_of(config: ExperimentConfig) -> list[str]:
     problems += [f"pytorch.assistant_model: {problem}" for problem in draft_problems]
     found = [*problems, *missing_parts(config), *_conversion_problems(config)]
     found += _never_steady(config)
-    if not _adapter_problems(config):
-        found += adapter_problems(config, description)
+    found += adapter_problems(config.lora, description, trust_remote_code=trusted)
     if description is not None:
         found += unknown_passthrough(config, description)
         found += not_to_be_measured(config.model, description, trusted=trusted) or _of_a_model(config, description)
@@ -115,7 +112,8 @@ def missing_parts(config: ExperimentConfig) -> list[str]:
         )
     if is_gguf(config.model) and section.random_weights:
         found.append(f"pytorch.random_weights: {GGUF_IS_WEIGHTS}")
-    return [*found, *_unknown_compiler(section), *_adapter_problems(config)]
+    no_adapter = place_problem(config.lora)
+    return [*found, *_unknown_compiler(section), *([] if no_adapter is None else [no_adapter])]
 
 
 def _packages(config: ExperimentConfig, section: PyTorchConfig) -> Iterator[tuple[str, str, str]]:
@@ -162,18 +160,6 @@ def _unknown_compiler(section: PyTorchConfig) -> list[str]:
     if section.compile_backend in known:
         return []
     return [f"pytorch.compile_backend: torch has none called {section.compile_backend!r}; it has {', '.join(known)}"]
-
-
-def _adapter_problems(config: ExperimentConfig) -> list[str]:
-    if config.lora is None:
-        return []
-    path = Path(config.lora.path)
-    if path.is_dir():
-        has_it = (path / "adapter_config.json").is_file()
-        return [] if has_it else [f"lora.path: directory {path} has no adapter_config.json in it"]
-    if path.exists() or looks_like_path(config.lora.path):
-        return [f"lora.path: there is no directory {path}; give an adapter's directory or hub id"]
-    return []
 
 
 def _unlike_the_model(config: ExperimentConfig, description: Any) -> list[str]:
