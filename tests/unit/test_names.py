@@ -76,6 +76,7 @@ ORDINALS = {
     "user",  # of a note, as the system numbers them
     "at", "chosen", "found", "excluded_by", "grids", "listed",  # places in the file of a study
     "examined", "results", "value_of",  # by the numbers of configurations and slots
+    "ids", "tokens", "reasons",  # of answers as they come: of tokens, and by the places of the answers
 }  # fmt: skip
 
 
