@@ -1,6 +1,6 @@
 """The settings of a run by their dotted names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # Where a result lies and what it is called changes nothing in it.
@@ -27,6 +27,21 @@ def _flatten(section: Mapping[str, Any], prefix: str, into: dict[str, Any]) -> N
 def same(ours: object, theirs: object) -> bool:
     """Whether two settings are the same; in Python true would be 1."""
     return ours == theirs and isinstance(ours, bool) == isinstance(theirs, bool)
+
+
+def telling(names: Iterable[str], flat: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of some settings that tell [n] configurations apart, which ``flat`` has by their dotted names.
+
+    Configurations of two engines differ in every field of their sections. One that is the same wherever its engine runs
+    says no more than the engine's name does.
+    """
+
+    def tells(name: str) -> bool:
+        engine = name.partition(".")[0]
+        values = [config.get(name) for config in flat if config.get("backend") == engine]
+        return not values or any(not same(values[0], other) for other in values)
+
+    return [name for name in names if tells(name)]
 
 
 def differing(configs: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ from llenergymeasure._telling import in_a_line, told
 from llenergymeasure.domain.in_figures import NONE, number, seconds
 from llenergymeasure.domain.study.summary import MetricSummary, StudySummary, SummaryRow
 from llenergymeasure.results.rows.frames import setting_text
+from llenergymeasure.results.rows.settings import telling
 from llenergymeasure.results.study.fronts import JOULES
 from llenergymeasure.results.study.remarks import LABELS, Notes, Remark, failures, remarks, totals
 
@@ -143,7 +144,7 @@ def _columns(summary: StudySummary, notes: Notes, *, with_settings: bool = True)
 
 
 def _setting_columns(rows: Sequence[SummaryRow]) -> list[_Column]:
-    names = list(rows[0].settings) if rows else []
+    names = telling(rows[0].settings, [row.settings for row in rows]) if rows else []
     ends = [name.rpartition(".")[2] for name in names]
     columns = [
         _setting_column(name, end if ends.count(end) == 1 else name) for name, end in zip(names, ends, strict=True)
