@@ -157,6 +157,29 @@ def test_long_settings_stand_beneath(tmp_path: Path) -> None:
     assert any(line.startswith("1: model an-organisation/long-") for line in lines)
 
 
+def test_of_engines_is_shown_what_tells_their_rows_apart(tmp_path: Path) -> None:
+    """Every field of a section is in the rows of one engine; one that nobody set says nothing."""
+    common = {"model": "a/model", "precision": "fp32"}
+    ours = [{"backend": "pytorch", "pytorch": {"batch_size": n, "num_threads": 2}} for n in (1, 4)]
+    configs = [ExperimentConfig.model_validate({**common, **own}) for own in ours]
+    theirs = {"backend": "vllm", "vllm": {"max_num_seqs": 4, "enforce_eager": True}}
+    configs.append(ExperimentConfig.model_validate({**common, **theirs}))
+    study = Study.of(tmp_path / "s", configs)
+    study.finish_all([80.0], [70.0], [60.0])
+    summary = Summing(study.plan).of(rows(study.directory, study.plan))
+    lines = text(summary).splitlines()
+    assert re.split(r"\s{2,}", lines[0])[:3] == ["#", "backend", "batch_size"]
+    assert [re.split(r"\s{2,}", line)[:3] for line in lines[2:5]] == [
+        ["1", "pytorch", "1"], ["2", "pytorch", "4"], ["3", "vllm", "-"],
+    ]  # fmt: skip
+    said = markdown(summary)
+    # Alike in all rows of its engine, and no default: it may be why they differ from the others.
+    assert "num_threads" in said
+    assert "random_weights" not in said
+    # The files of the summary have them all.
+    assert summary.rows[2].settings["vllm.max_num_seqs"] == 4
+
+
 def test_a_name_can_neither_begin_a_line_nor_break_the_table(tmp_path: Path) -> None:
     configs = [ExperimentConfig(model="m", name=name, n=n) for n, name in ((1, "good\nresults: forged"), (2, "|bad"))]
     study = Study.of(tmp_path / "s", configs)
