@@ -56,6 +56,8 @@ class FakeSGLang:
     ) -> None:
         self.answer, self.scores, self.ends, self.fails = answer, scores, set(ends), fails
         self.engine: FakeEngine | None = None
+        # Tokens that it counts and does not tell.
+        self.n_lost = 0
 
     def Engine(self, **arguments: Any) -> "FakeEngine":  # noqa: N802 - its name
         self.engine = FakeEngine(self, arguments)
@@ -165,6 +167,7 @@ class FakeManager:
         if len(ids) + sampling["max_new_tokens"] > self.engine.room:
             raise ValueError(f"Requested token count exceeds the model's maximum context length of {self.engine.room}")
         state = State(asked["rid"], ids, list(self.engine.library.answer(ids, sampling)), sampling)
+        state.n_lost = self.engine.library.n_lost
         state.most = min(sampling["max_new_tokens"], self.engine.room - 1 - len(ids) - 1)
         state.ends = set() if sampling["ignore_eos"] else {*sampling["stop_token_ids"], *self.ends()}
         is_kept = not self.engine.arguments["disable_radix_cache"] and tuple(ids) in self.kept
@@ -200,7 +203,7 @@ class State:
 
     def __init__(self, rid: str, ids: Sequence[int], answer: list[int], sampling: dict[str, Any]) -> None:
         self.rid, self.ids, self.answer, self.sampling = rid, ids, answer, sampling
-        self.most, self.n_cached, self.ends = 0, 0, set[int]()
+        self.most, self.n_cached, self.n_lost, self.ends = 0, 0, 0, set[int]()
         self.told, self.rows = list[int](), list[Any]()
         self.finish: dict[str, Any] | None = None
         self.event = asyncio.Event()
@@ -227,7 +230,7 @@ class State:
             finish = self.finish
             about: dict[str, Any] = {
                 "id": self.rid, "finish_reason": finish, "prompt_tokens": len(self.ids), "weight_version": "default",
-                "num_retractions": 0, "reasoning_tokens": 0, "completion_tokens": len(self.told),
+                "num_retractions": 0, "reasoning_tokens": 0, "completion_tokens": len(self.told) + self.n_lost,
                 "cached_tokens": self.n_cached,
             }  # fmt: skip
             assert set(about) <= set(SHAPE["meta_info"])

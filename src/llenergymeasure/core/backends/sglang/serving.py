@@ -30,11 +30,11 @@ class Serving:
         n_told = 0
         async for told in self._core.answers(request_name, request.token_ids, self._sampling(request)):
             about = told["meta_info"]
-            # A list that goes on growing.
-            new = list(told["output_ids"][n_told:])
-            n_told += len(new)
+            # A list that goes on growing; what is new is copied.
+            ids = told["output_ids"]
+            new, n_told = list(ids[n_told:]), len(ids)
             yield [
-                Piece(tokens=new, reason=self._reason(about, n_told), n_cached=int(about.get("cached_tokens") or 0)),
+                Piece(tokens=new, reason=self._reason(about, ids), n_cached=int(about.get("cached_tokens") or 0)),
             ]
 
     async def abort(self, request_names: Sequence[str]) -> None:
@@ -49,7 +49,7 @@ class Serving:
         """
         self._core.must_live()
 
-    def _reason(self, about: dict[str, Any], n_told: int) -> str | None:
+    def _reason(self, about: dict[str, Any], ids: Sequence[int]) -> str | None:
         """Why an answer ended, where it has, in a word that is no other than ``stop`` or ``length`` unless at fault."""
         why = about.get("finish_reason")
         if why is None:
@@ -58,8 +58,8 @@ class Serving:
         if kind not in ("stop", "length"):
             message = why.get("message")
             return f"{kind}: {message}" if message else kind
-        if n_counted != n_told:
-            return f"{n_counted} tokens were counted, and {n_told} told"
-        if kind == "stop" and why.get("matched") not in self._ends:
+        if n_counted != len(ids):
+            return f"{n_counted} tokens were counted, and {len(ids)} told"
+        if kind == "stop" and self._ends.isdisjoint(ids[-1:]):
             return f"stopped at {why.get('matched')!r}, which ends no answer"
         return kind

@@ -126,6 +126,12 @@ def test_an_end_that_is_none_of_the_models_is_a_failure_and_no_answer(core: Core
     assert done[1].error == "SGLang gave it up (stopped at 24, which ends no answer)"
 
 
+def test_tokens_that_are_counted_and_not_told_make_no_answer(core: Core, library: FakeSGLang) -> None:
+    library.n_lost = 1
+    (output,) = served(core, requests_of(3), Load.all_at_once()).values()
+    assert output.error == "SGLang gave it up (4 tokens were counted, and 3 told)"
+
+
 def test_a_cancelled_load_aborts_what_is_in_flight(core: Core, library: FakeSGLang) -> None:
     began_s = time.monotonic()
     load = Load(kind="concurrency", n_at_once=2, cancelled=lambda: time.monotonic() > began_s + 0.1)
