@@ -186,6 +186,17 @@ FLAGS: Mapping[str, Flag] = {
     "prompt_cache_used": Flag(
         "tokens of prompts were taken from an engine's cache, as `llamacpp.cache_prompt` allows, and not computed"
     ),
+    "prompt_cache_on": Flag(
+        "an engine was told to keep prompts for others that begin alike, as by `vllm.enable_prefix_caching`"
+    ),
+    "prompts_in_pieces": Flag("prompts may be longer than what an engine reads of one in a step"),
+    "answers_end_by_chance": Flag("the weights are drawn and not read, and the end token ends an answer"),
+    "requests_queue": Flag("an engine is given more requests at once than it was told to run at a time"),
+    "tokens_in_groups": Flag(
+        "an engine tells several tokens at a time, because they are drafted or held back, so that the time between "
+        "tokens is that of groups"
+    ),
+    "not_as_deployed": Flag("an engine runs without what makes it fast where it serves, such as compilation"),
     "tokens_untold": Flag(
         "llama.cpp did not tell all token ids of an answer that ends, or has a token that ends, inside of a character; "
         "tokens are counted and timed, and the digest of such an answer is not that of another engine"

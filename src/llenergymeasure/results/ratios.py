@@ -38,7 +38,7 @@ _MOST_SHIFT = 35.0
 _MOST_CV = 10.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ratio:
     """How many times the second the first is, of geometric means, with the ends of its 95 % interval.
 
@@ -58,7 +58,7 @@ class Ratio:
     why_no_interval: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
     """What a ratio says. ``p`` is against no difference, by Holm over the family; None where there is no interval.
 

@@ -25,7 +25,7 @@ _NOTHING = 1e-12
 _MOST_LOG = math.log(np.finfo(float).max)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LogMean:
     """A mean of logarithms, or the difference of two: its standard error, and the degrees of freedom of Student's t."""
 
@@ -51,7 +51,7 @@ class LogMean:
         return float(2 * special.stdtr(self.df, -abs(self.centre) / self.error))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """Runs of one configuration.
 

@@ -18,7 +18,7 @@ from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit
 from llenergymeasure.results.ratios import detectable_factor
 from llenergymeasure.results.rows.frames import setting_text
-from llenergymeasure.results.rows.settings import differing, flat_settings
+from llenergymeasure.results.rows.settings import differing, flat_settings, telling
 from llenergymeasure.results.statistics import LEAST_RUNS
 
 _NOT_SHOWN = frozenset({"output_dir"})
@@ -45,7 +45,7 @@ def study_plan(found: PlannedStudy) -> str:
     """The lines; cautions stand beneath, each once, by number."""
     plan = found.plan
     settings = [flat_settings(told_values(dict(each.values))) for each in plan.configurations]
-    names = [name for name in differing(settings) if name not in _NOT_SHOWN]
+    names = [name for name in telling(differing(settings), settings) if name not in _NOT_SHOWN]
     said = {line: number for number, line in enumerate(dict.fromkeys(line for each in found.notes for line in each), 1)}
     rows = [
         [

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSummary:
     """A metric over the runs of a configuration.
 
@@ -26,7 +26,7 @@ class MetricSummary:
     outliers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RatioSummary:
     """A metric of a configuration over that of the reference, with the ends of its 95 % interval.
 
@@ -46,7 +46,7 @@ class RatioSummary:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EqualTokens:
     """What a configuration said, against the row of the table with the number ``row``.
 
@@ -63,7 +63,7 @@ class EqualTokens:
     n_left_out: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SummaryRow:
     """A configuration, on one kind of machine.
 

@@ -1,6 +1,7 @@
 """Tables of results as pyarrow, pandas and polars have them, and as files."""
 
 import csv
+import functools
 import importlib
 import importlib.util
 import io
@@ -110,7 +111,11 @@ def frame_of(table: "pa.Table", library: str | None = None) -> Any:
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
     """[n] rows as lines of CSV; absent is an empty cell, and no text is taken for a formula by a spreadsheet."""
     text, secrets = io.StringIO(newline=""), values_to_hide()
-    csv.writer(text).writerows([csv_cell(value, secrets) for value in row] for row in rows)
+    # Thousands of rows have the same texts, and to look for secrets in one takes longer than to write it.
+    of_text = functools.lru_cache(maxsize=1024)(functools.partial(csv_cell, secrets=secrets))
+    csv.writer(text).writerows(
+        [of_text(value) if type(value) is str else csv_cell(value, secrets) for value in row] for row in rows
+    )
     return text.getvalue()
 
 

@@ -1,7 +1,9 @@
 """The settings of a run by their dotted names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from llenergymeasure.config.engines import ENGINE_SECTIONS
 
 # Where a result lies and what it is called changes nothing in it.
 NO_SETTINGS = ("name", "output_dir")
@@ -42,3 +44,25 @@ def differing(configs: Iterable[Mapping[str, Any]]) -> list[str]:
         for name in dict.fromkeys([*base, *flat]):
             names[name] = names.get(name, False) or not same(base.get(name), flat.get(name))
     return [name for name, differs in names.items() if differs]
+
+
+def telling(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names without fields of an engine that differ only because other engines have no such field.
+
+    These are of an engine's section, and have their default wherever that engine is used.
+
+    Args:
+        names: dotted names of settings that differ.
+        configs: [n] configurations by these names; a setting that is not there is not set.
+    """
+    return [name for name in names if not _is_a_default(name, configs)]
+
+
+def _is_a_default(name: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    engine, _, field = name.partition(".")
+    section = ENGINE_SECTIONS.get(engine)
+    if section is None or field not in section.model_fields:
+        return False
+    default = section.model_fields[field].default
+    used = [config for config in configs if config.get("backend") == engine]
+    return bool(used) and all(same(config.get(name), default) for config in used)

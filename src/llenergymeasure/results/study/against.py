@@ -1,34 +1,44 @@
 """Configurations of a study against one of them."""
 
-import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from llenergymeasure.domain.study.summary import RatioSummary
 from llenergymeasure.results.ratios import Judgement, Ratio, judged, paired, unpaired
 from llenergymeasure.results.study.alike import kinds_in, unlike, value_in
+from llenergymeasure.results.study.compact import Named
 from llenergymeasure.results.study.rows import SlotRow
 
 # What is compared; each is a family of its own, as in ``llem compare``.
 COMPARED = ("energy_per_output_token_j", "tokens_per_second", "ttft_p50_s")
+_PLACES = {metric: place for place, metric in enumerate(COMPARED)}
+# The slot of each run, and what it left.
+WhichRuns = tuple[int | str, ...]
 
 
-_Runs = tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
-    """The runs of a configuration on one kind of machine."""
+    """The runs of a configuration on one kind of machine.
+
+    ``which`` says which runs these are: two sides of which it is equal have the same figures.
+    """
 
     configuration: int
     machine: str | None
     runs: tuple[SlotRow, ...]
+    which: WhichRuns = field(init=False)
 
-    @functools.cached_property
-    def which(self) -> _Runs:
-        """Which runs these are: two sides of which it is equal have the same figures."""
-        return tuple((run.slot, run.done) for run in self.runs)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "which", tuple(part for run in self.runs for part in (run.slot, run.done)))
+
+
+class _Known(NamedTuple):
+    reference: WhichRuns
+    other: WhichRuns
+    ratios: tuple[Ratio | str, ...]
 
 
 class Comparing:
@@ -41,18 +51,30 @@ class Comparing:
             in_blocks: whether runs of one block are pairs; else Welch's t is taken.
         """
         self._in_blocks = in_blocks
-        self._known: dict[tuple[str, int, str | None], tuple[tuple[_Runs, _Runs], Ratio | str]] = {}
+        self._known: dict[tuple[int, str | None], _Known] = {}
+        # What thousands of ratios have alike is there once.
+        self._n: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def against(self, metric: str, references: Sequence[Side], others: Sequence[Side]) -> list[RatioSummary]:
-        """A metric of [n] rows over that of the reference on the same machine, as one family held to Holm's procedure.
+    def against(self, references: Sequence[Side], others: Sequence[Side]) -> list[Mapping[str, RatioSummary]]:
+        """Metrics of [n] rows over those of the reference on the same machine.
+
+        All rows of a metric are one family, which is held to Holm's procedure.
 
         Args:
-            metric: its name.
             references: the rows of the reference, one for each kind of machine that it was run on.
             others: the rows that are compared.
         """
         of_machine = {side.machine: side for side in references}
-        ratios = [self._ratio(metric, of_machine.get(side.machine), side) for side in others]
+        ratios = [self._ratios(of_machine.get(side.machine), side) for side in others]
+        columns = [
+            self._column(metric, of_machine, others, [of[place] for of in ratios])
+            for place, metric in enumerate(COMPARED)
+        ]
+        return [Named(_PLACES, of) for of in zip(*columns, strict=True)]
+
+    def _column(
+        self, metric: str, of_machine: Mapping[str | None, Side], others: Sequence[Side], ratios: Sequence[Ratio | str]
+    ) -> list[RatioSummary]:
         judgements = iter(judged([ratio for ratio in ratios if isinstance(ratio, Ratio)], plans=False))
         return [
             RatioSummary(reason=ratio)
@@ -61,15 +83,24 @@ class Comparing:
             for ratio, side in zip(ratios, others, strict=True)
         ]
 
-    def _ratio(self, metric: str, reference: Side | None, other: Side) -> Ratio | str:
-        """The other's runs over the reference's, or why there is no such ratio."""
+    def _ratios(self, reference: Side | None, other: Side) -> tuple[Ratio | str, ...]:
+        """The other's runs over the reference's, or why there is no such ratio, metric by metric."""
         if reference is None:
-            return "the reference has no run on this machine"
-        key, of = (metric, other.configuration, other.machine), (reference.which, other.which)
+            return ("the reference has no run on this machine",) * len(COMPARED)
+        key = (other.configuration, other.machine)
         known = self._known.get(key)
-        if known is None or known[0] != of:
-            known = self._known[key] = (of, _ratio(metric, reference, other, in_blocks=self._in_blocks))
-        return known[1]
+        if known is None or (known.reference, known.other) != (reference.which, other.which):
+            found = (_ratio(metric, reference, other, in_blocks=self._in_blocks) for metric in COMPARED)
+            known = _Known(reference.which, other.which, tuple(map(self._in_short, found)))
+            self._known[key] = known
+        return known.ratios
+
+    def _in_short(self, ratio: Ratio | str) -> Ratio | str:
+        if isinstance(ratio, str):
+            return sys.intern(ratio)
+        why = ratio.why_no_interval
+        n = self._n.setdefault(ratio.n, ratio.n)
+        return replace(ratio, n=n, why_no_interval=None if why is None else sys.intern(why))
 
 
 def _summed_up(ratio: Ratio, said: Judgement, notes: tuple[str, ...]) -> RatioSummary:

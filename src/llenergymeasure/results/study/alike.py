@@ -81,7 +81,7 @@ def _told(digests: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {digest[:_TOLD]}" for name, digest in sorted(digests.items()))
 
 
-def unlike(several: Sequence[_Kinds]) -> str | None:
+def unlike(several: Iterable[_Kinds]) -> str | None:
     """Why a metric is not the same thing in all of these; None where it is."""
     all_of: dict[str, set[str]] = {}
     for kinds in several:

@@ -1,6 +1,7 @@
 """A summary as files: a row for each configuration, with every figure of it."""
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from llenergymeasure.results.study.shown import markdown
 PARQUET_FILE, CSV_FILE, MARKDOWN_FILE = "summary.parquet", "summary.csv", "summary.md"
 _KNOWN = {column.name: column for column in FIXED}
 _SETTINGS = frozenset(column.name for column in SETTINGS)
+# So many rows are written at a time.
+_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +27,16 @@ class _Column:
 
     name: str
     kind: Kind | None
-    read: Callable[[SummaryRow], Any]
     unit: str = ""
     label: str = ""
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns beside each other: ``read`` gives a value for each, what they have in common being looked up once."""
+
+    columns: Sequence[_Column]
+    read: Callable[[SummaryRow], Sequence[Any]]
 
 
 def write_summary(summary: StudySummary, folder: Path) -> None:
@@ -35,27 +45,39 @@ def write_summary(summary: StudySummary, folder: Path) -> None:
     Raises:
         OSError: one cannot be written.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = as_arrow(summary)
     with written_atomically(folder / PARQUET_FILE, durable=False) as aside:
-        pq.write_table(table, aside)
+        pq.write_table(as_arrow(summary), aside)
+    # What it took is kept by pyarrow otherwise, and the next one is minutes away.
+    pa.default_memory_pool().release_unused()
     write_atomically(folder / MARKDOWN_FILE, markdown(summary), durable=False)
-    write_atomically(folder / CSV_FILE, as_csv(summary), durable=False)
+    # Some rows at a time: the text of thousands is larger than they are.
+    with (
+        written_atomically(folder / CSV_FILE, durable=False) as aside,
+        aside.open("w", encoding="utf-8", newline="") as file,
+    ):
+        file.writelines(_csv_parts(summary))
 
 
 def as_rows(summary: StudySummary) -> list[dict[str, Any]]:
     """The rows of the files as data."""
-    columns = _columns(summary)
-    return [{column.name: column.read(row) for column in columns} for row in summary.rows]
+    parts = _columns(summary)
+    names = [column.name for part in parts for column in part.columns]
+    return [dict(zip(names, _values(parts, row), strict=True)) for row in summary.rows]
 
 
 def as_csv(summary: StudySummary) -> str:
     """The rows as CSV, the names of columns in its first line; absent is an empty cell."""
-    columns = _columns(summary)
-    return csv_lines([[column.name for column in columns]]) + csv_lines(
-        [column.read(row) for column in columns] for row in summary.rows
-    )
+    return "".join(_csv_parts(summary))
+
+
+def _csv_parts(summary: StudySummary) -> Iterator[str]:
+    parts = _columns(summary)
+    yield csv_lines([[column.name for part in parts for column in part.columns]])
+    for first in range(0, len(summary.rows), _AT_A_TIME):
+        yield csv_lines(_values(parts, row) for row in summary.rows[first : first + _AT_A_TIME])
 
 
 def as_arrow(summary: StudySummary) -> Any:
@@ -64,17 +86,22 @@ def as_arrow(summary: StudySummary) -> Any:
 
     types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
     fields, arrays = [], []
-    for column in _columns(summary):
-        values = [column.read(row) for row in summary.rows]
-        kind, values = typed(values) if column.kind is None else (types[column.kind], values)
-        metadata = {"label": column.label or column.name, "unit": column.unit}
-        fields.append(pa.field(column.name, kind, metadata=metadata))
-        arrays.append(pa.array(values, kind))
+    for part in _columns(summary):
+        read = [part.read(row) for row in summary.rows]
+        for place, column in enumerate(part.columns):
+            values = [of[place] for of in read]
+            kind, values = typed(values) if column.kind is None else (types[column.kind], values)
+            metadata = {"label": column.label or column.name, "unit": column.unit}
+            fields.append(pa.field(column.name, kind, metadata=metadata))
+            arrays.append(pa.array(values, kind))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _columns(summary: StudySummary) -> list[_Column]:
-    settings = list(summary.rows[0].settings) if summary.rows else []
+def _values(parts: Sequence[_Columns], row: SummaryRow) -> list[Any]:
+    return [value for part in parts for value in part.read(row)]
+
+
+def _columns(summary: StudySummary) -> list[_Columns]:
     failures: dict[int, list[str]] = {}
     for failure in summary.failures:
         said = f"slot {failure.slot}: {failure.error_type}: {failure.message}"
@@ -82,101 +109,94 @@ def _columns(summary: StudySummary) -> list[_Column]:
     # As their number they stand once, in the first row of the configuration.
     first = {row.configuration: row.number for row in reversed(summary.rows)}
     of_row = {first[configuration]: said for configuration, said in failures.items() if configuration in first}
-    # As in tables of results a setting is known by another name where a figure has its own.
-    names = {name: f"effective_config.{name}" if name in _KNOWN.keys() - _SETTINGS else name for name in settings}
     return [
-        *_about_the_row(),
-        *(
-            _Column(name=names[name], kind=None, read=lambda row, name=name: row.settings[name])  # type: ignore[misc]
-            for name in settings
+        _about_the_row(),
+        _settings(list(summary.rows[0].settings) if summary.rows else []),
+        *map(_of_a_metric, SUMMED_UP),
+        *map(_of_a_ratio, COMPARED),
+        _about_the_figures(),
+        _Columns([_Column(name="failures", kind="text")], lambda row: [_joined(of_row.get(row.number, ()))]),
+    ]
+
+
+def _about_the_row() -> _Columns:
+    kinds: tuple[tuple[str, Kind], ...] = (
+        ("row", "integer"), ("name", "text"), ("configuration", "integer"), ("measurement_config_hash", "text"),
+        ("machine", "text"), ("n_planned", "integer"), ("n_finished", "integer"), ("n_failed", "integer"),
+        ("n_requests_least", "integer"), ("n_requests_most", "integer"),
+        ("output_tokens_least", "integer"), ("output_tokens_most", "integer"),
+    )  # fmt: skip
+    none = (None, None)
+    return _Columns(
+        [_Column(name=name, kind=kind) for name, kind in kinds],
+        lambda row: (
+            row.number, row.name, row.configuration, row.config_hash, row.machine, row.n_planned, row.n_finished,
+            row.n_failed, *(row.n_requests or none), *(row.output_tokens or none),
         ),
-        *(column for metric in SUMMED_UP for column in _of_a_metric(metric)),
-        *(column for metric in COMPARED for column in _of_a_ratio(metric)),
-        *_about_the_figures(),
-        _Column(name="failures", kind="text", read=lambda row: _joined(of_row.get(row.number, ()))),
-    ]
+    )  # fmt: skip
 
 
-def _about_the_row() -> list[_Column]:
-    return [
-        _Column(name="row", kind="integer", read=lambda row: row.number),
-        _Column(name="name", kind="text", read=lambda row: row.name),
-        _Column(name="configuration", kind="integer", read=lambda row: row.configuration),
-        _Column(name="measurement_config_hash", kind="text", read=lambda row: row.config_hash),
-        _Column(name="machine", kind="text", read=lambda row: row.machine),
-        _Column(name="n_planned", kind="integer", read=lambda row: row.n_planned),
-        _Column(name="n_finished", kind="integer", read=lambda row: row.n_finished),
-        _Column(name="n_failed", kind="integer", read=lambda row: row.n_failed),
-        *_ends("n_requests", lambda row: row.n_requests),
-        *_ends("output_tokens", lambda row: row.output_tokens),
-    ]
+def _settings(names: Sequence[str]) -> _Columns:
+    # As in tables of results a setting is known by another name where a figure has its own.
+    taken = _KNOWN.keys() - _SETTINGS
+    return _Columns(
+        [_Column(name=f"effective_config.{name}" if name in taken else name, kind=None) for name in names],
+        lambda row: [row.settings[name] for name in names],
+    )
 
 
-def _ends(name: str, read: Callable[[SummaryRow], tuple[int, int] | None]) -> list[_Column]:
-    """The least and the most of a count of a run."""
-
-    def end(place: int) -> Callable[[SummaryRow], int | None]:
-        return lambda row: None if (ends := read(row)) is None else ends[place]
-
-    return [
-        _Column(name=f"{name}_{which}", kind="integer", read=end(place))
-        for place, which in enumerate(("least", "most"))
-    ]
-
-
-def _of_a_metric(metric: str) -> list[_Column]:
+def _of_a_metric(metric: str) -> _Columns:
     """A mean, its interval, how much the runs scatter, and what repeats do not take away."""
     known = _KNOWN[metric]
-
-    def of(part: str) -> Callable[[SummaryRow], Any]:
-        return lambda row: getattr(row.metrics[metric], part)
-
     columns = [
-        _Column(name=metric, kind="number", read=of("value"), unit=known.unit, label=known.label),
-        _Column(name=f"{metric}_low", kind="number", read=of("low"), unit=known.unit, label=f"{known.label}, low"),
-        _Column(name=f"{metric}_high", kind="number", read=of("high"), unit=known.unit, label=f"{known.label}, high"),
-        _Column(name=f"{metric}_cv", kind="number", read=of("cv"), label=f"{known.label}, CV"),
-        _Column(name=f"{metric}_n", kind="integer", read=of("n"), label=f"{known.label}, runs"),
+        _Column(name=metric, kind="number", unit=known.unit, label=known.label),
+        _Column(name=f"{metric}_low", kind="number", unit=known.unit, label=f"{known.label}, low"),
+        _Column(name=f"{metric}_high", kind="number", unit=known.unit, label=f"{known.label}, high"),
+        _Column(name=f"{metric}_cv", kind="number", label=f"{known.label}, CV"),
+        _Column(name=f"{metric}_n", kind="integer", label=f"{known.label}, runs"),
     ]
+    parts = ["value", "low", "high", "cv", "n"]
     if metric in OF_JOULES:
         label = f"{known.label}, left open by readings"
-        columns.append(_Column(name=f"{metric}_bound_pct", kind="number", read=of("bound_pct"), unit="%", label=label))
-    return columns
+        columns.append(_Column(name=f"{metric}_bound_pct", kind="number", unit="%", label=label))
+        parts.append("bound_pct")
+    read = operator.attrgetter(*parts)
+    return _Columns(columns, lambda row: read(row.metrics[metric]))
 
 
-def _of_a_ratio(metric: str) -> list[_Column]:
+def _of_a_ratio(metric: str) -> _Columns:
     """A metric over that of the reference."""
     parts: tuple[tuple[str, Kind], ...] = (
         ("value", "number"), ("low", "number"), ("high", "number"), ("p", "number"), ("method", "text"),
         ("verdict", "text"), ("reason", "text"),
     )  # fmt: skip
-
-    def of(part: str) -> Callable[[SummaryRow], Any]:
-        return lambda row: getattr(row.ratios[metric], part) if metric in row.ratios else None
-
     names = {"value": "ratio", "p": "p_holm"}
-    return [
-        _Column(name=f"{metric}_{names.get(part, f'ratio_{part}')}", kind=kind, read=of(part)) for part, kind in parts
-    ]
+    read, none = operator.attrgetter(*(part for part, _ in parts)), (None,) * len(parts)
+    return _Columns(
+        [_Column(name=f"{metric}_{names.get(part, f'ratio_{part}')}", kind=kind) for part, kind in parts],
+        lambda row: read(row.ratios[metric]) if metric in row.ratios else none,
+    )
 
 
-def _about_the_figures() -> list[_Column]:
-    return [
-        _Column(name="sensor_accuracy_pct", kind="number", read=lambda row: row.sensor_accuracy_pct, unit="%"),
-        _Column(name="energy_origin", kind="text", read=lambda row: row.energy_origin or None),
-        _Column(name="validity", kind="text", read=lambda row: row.validity),
-        _Column(name="validity_flags", kind="text", read=lambda row: _joined(row.validity_flags)),
-        _Column(name="warnings", kind="text",
-                read=lambda row: _joined(f"{flag} ({n})" for flag, n in row.n_warned.items())),
-        _Column(name="outputs", kind="text", read=lambda row: _joined(row.outputs)),
-        _Column(name="equal_token_share", kind="number", read=lambda row: row.equal_tokens.share),
-        _Column(name="equal_token_row", kind="integer", read=lambda row: row.equal_tokens.row),
-        _Column(name="equal_token_verdict", kind="text", read=lambda row: row.equal_tokens.verdict),
-        _Column(name="equal_token_reason", kind="text", read=lambda row: row.equal_tokens.reason),
-        _Column(name="best", kind="text", read=lambda row: _joined(row.best)),
-        _Column(name="pareto", kind="text", read=lambda row: _joined(row.fronts)),
-        _Column(name="notes", kind="text", read=lambda row: _joined(row.notes)),
-    ]  # fmt: skip
+def _about_the_figures() -> _Columns:
+    before, after = ("energy_origin", "validity", "validity_flags", "warnings", "outputs"), ("best", "pareto", "notes")
+    return _Columns(
+        [
+            _Column(name="sensor_accuracy_pct", kind="number", unit="%"),
+            *(_Column(name=name, kind="text") for name in before),
+            _Column(name="equal_token_share", kind="number"),
+            _Column(name="equal_token_row", kind="integer"),
+            _Column(name="equal_token_verdict", kind="text"),
+            _Column(name="equal_token_reason", kind="text"),
+            *(_Column(name=name, kind="text") for name in after),
+        ],
+        lambda row: (
+            row.sensor_accuracy_pct, row.energy_origin or None, row.validity, _joined(row.validity_flags),
+            _joined(f"{flag} ({n})" for flag, n in row.n_warned.items()), _joined(row.outputs),
+            row.equal_tokens.share, row.equal_tokens.row, row.equal_tokens.verdict, row.equal_tokens.reason,
+            _joined(row.best), _joined(row.fronts), _joined(row.notes),
+        ),
+    )  # fmt: skip
 
 
 def _joined(texts: Any) -> str | None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from llenergymeasure.domain.study.summary import SummaryRow
-from llenergymeasure.results.study.alike import unlike
 from llenergymeasure.results.study.circumstances import OF_JOULES
 
 JOULES = "energy_per_output_token_j"
@@ -11,7 +10,7 @@ JOULES = "energy_per_output_token_j"
 BETTER = {JOULES: 1, "tokens_per_second": -1, "ttft_p50_s": 1}
 # What joules per output token are held against.
 AGAINST = ("tokens_per_second", "ttft_p50_s")
-_Kinds = Mapping[str, Sequence[dict[str, frozenset[str]]]]
+_WhyUnlike = Mapping[str, str | None]
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -30,16 +29,18 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return sorted(front)
 
 
-def marks(rows: Sequence[SummaryRow], kinds: _Kinds) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[str, ...]]]:
+def marks(
+    rows: Sequence[SummaryRow], why_unlike: _WhyUnlike
+) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[str, ...]]]:
     """By number of row, the metrics that it is best in, and those of which it is on the front.
 
     Args:
         rows: the configurations.
-        kinds: of each metric, what it is in each of the rows; what is not the same thing in all has no best.
+        why_unlike: of each metric, why it is not the same thing in all rows and has no best; None where it is.
     """
     best: dict[int, tuple[str, ...]] = {}
     fronts: dict[int, tuple[str, ...]] = {}
-    alike = [metric for metric in BETTER if unlike(kinds[metric]) is None]
+    alike = [metric for metric in BETTER if why_unlike[metric] is None]
     for metric in alike:
         known = _known(rows, metric)
         # Where all are alike none is the best.
@@ -57,13 +58,13 @@ def marks(rows: Sequence[SummaryRow], kinds: _Kinds) -> tuple[dict[int, tuple[st
     return best, fronts
 
 
-def why_no_best(rows: Sequence[SummaryRow], kinds: _Kinds) -> list[str]:
+def why_no_best(rows: Sequence[SummaryRow], why_unlike: _WhyUnlike) -> list[str]:
     """Of which metrics several rows have a value, and yet none is best."""
     said = []
     for metric in BETTER:
-        if sum(_has_value(row, metric) for row in rows) < 2:  # noqa: PLR2004 - two can be held against each other
+        if sum(row.metrics[metric].value is not None for row in rows) < 2:  # noqa: PLR2004 - two can be held against each other
             continue
-        why = unlike(kinds[metric])
+        why = why_unlike[metric]
         if why is None and not _known(rows, metric):
             why = "no energy is citable"
         if why is not None:
@@ -74,14 +75,11 @@ def why_no_best(rows: Sequence[SummaryRow], kinds: _Kinds) -> list[str]:
 def _known(rows: Sequence[SummaryRow], metric: str) -> dict[int, float]:
     """What each row that counts has of a metric, so that less is better. Joules that nobody may cite do not count."""
     return {
-        row.number: BETTER[metric] * (row.metrics[metric].value or 0.0)
+        row.number: BETTER[metric] * value
         for row in rows
-        if _has_value(row, metric) and not (metric in OF_JOULES and row.validity == "not_citable")
+        if (value := row.metrics[metric].value) is not None
+        and not (metric in OF_JOULES and row.validity == "not_citable")
     }
-
-
-def _has_value(row: SummaryRow, metric: str) -> bool:
-    return row.metrics[metric].value is not None
 
 
 def _add(into: dict[int, tuple[str, ...]], metric: str, numbers: Sequence[int]) -> None:

@@ -1,5 +1,6 @@
 """What has to be known of the rows of a study beside their figures."""
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -61,10 +62,10 @@ def _about_the_validity(runs: Sequence[SlotRow]) -> list[str]:
 
 def _about_the_metrics(metrics: Mapping[str, MetricSummary]) -> list[str]:
     refused: dict[str, list[str]] = {}
-    n_known = sum(metrics[name].n > 0 for name in SUMMED_UP)
+    every = {name: metrics[name] for name in SUMMED_UP}
+    n_known = sum(found.n > 0 for found in every.values())
     far: dict[tuple[int, ...], list[str]] = {}
-    for name in SUMMED_UP:
-        found = metrics[name]
+    for name, found in every.items():
         if found.value is None and found.n and found.why_none:
             refused.setdefault(found.why_none, []).append(name)
         if found.outliers:
@@ -77,6 +78,7 @@ def _about_the_metrics(metrics: Mapping[str, MetricSummary]) -> list[str]:
     ]  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1024)
 def _of_a_flag(flag: str, n: int, n_runs: int) -> str:
     meaning = f": {_LINK.sub('', FLAGS[flag].when)}" if flag in FLAGS else ""
     return f"{flag}{meaning}" if n == n_runs else f"{flag} in {n} of {in_runs(n_runs)}{meaning}"

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -27,6 +27,7 @@ from llenergymeasure.results.persistence import MOST_BYTES, RESULT_FILE, RUNS_DI
 from llenergymeasure.results.rows.columns import FIGURES, SETTINGS, Value
 from llenergymeasure.results.rows.extraction import NoResultError, row_in
 from llenergymeasure.results.study.circumstances import NEEDED, Circumstances, circumstances_of
+from llenergymeasure.results.study.compact import Shapes
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure
 from llenergymeasure.results.sums import DONE_FILE, Sums
 
@@ -194,24 +195,6 @@ def with_those_kept_here(
     )
 
 
-class _Compact(Mapping[str, _T]):
-    """A mapping without a table of its own, for thousands that have the same names."""
-
-    __slots__ = ("_places", "_values")
-
-    def __init__(self, places: Mapping[str, int], values: tuple[_T, ...]) -> None:
-        self._places, self._values = places, values
-
-    def __getitem__(self, name: str) -> _T:
-        return self._values[self._places[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
 class RowReader:
     """Reads rows as they come; of a run that has finished once, its row is not looked for again."""
 
@@ -227,7 +210,7 @@ class RowReader:
         self._rows: dict[int, SlotRow] = {}
         # What is alike in thousands of rows is kept once.
         self._alike: dict[str, Any] = {}
-        self._places: dict[tuple[str, ...], dict[str, int]] = {}
+        self._shapes = Shapes()
 
     def read(self) -> StudyRows:
         """What there is by now."""
@@ -245,24 +228,30 @@ class RowReader:
                 continue
             try:
                 row = row_of_attempt(self._directory, self._plan, slot, found.attempt)
-                self._rows[slot.slot] = self._in_short(row) if self._only_needed else row
+                self._rows[slot.slot] = self._in_short(row, slot) if self._only_needed else row
             except ConfigError as error:
                 problems[slot.slot] = str(error)
-        return StudyRows(rows=dict(sorted(self._rows.items())), failures=failures, problems=problems)
+        return StudyRows(
+            rows={number: self._rows[number] for number in sorted(self._rows)}, failures=failures, problems=problems
+        )
 
-    def _in_short(self, row: SlotRow) -> SlotRow:
+    def _in_short(self, row: SlotRow, slot: Slot) -> SlotRow:
         behind = row.circumstances
-        return replace(
-            row,
-            values=self._compact({name: _interned(row.values[name]) for name in NEEDED}),
-            circumstances=replace(
-                behind,
+        return SlotRow(
+            # The plan has these numbers and texts already.
+            slot=slot.slot,
+            configuration=slot.configuration,
+            block=slot.block,
+            repeat=slot.repeat,
+            config_hash=self._plan.hash_of(slot),
+            values=self._shapes.compact({name: row.values[name] for name in NEEDED}),
+            circumstances=Circumstances(
                 sensors=self._once(behind.sensors),
                 scopes=self._once(behind.scopes),
                 devices=self._once(behind.devices),
                 definitions=self._once(behind.definitions),
                 counted_by=self._once(behind.counted_by),
-                bounds_pct=self._compact(behind.bounds_pct),
+                bounds_pct=cast("Mapping[str, float]", self._shapes.compact(behind.bounds_pct)),
                 weights=self._once(behind.weights),
                 prompts=sys.intern(behind.prompts),
                 inputs=sys.intern(behind.inputs),
@@ -271,17 +260,10 @@ class RowReader:
                 cards=sys.intern(behind.cards),
                 gpu_uuids=self._once(behind.gpu_uuids),
             ),
-            config_hash=sys.intern(row.config_hash),
             attempt=sys.intern(row.attempt),
+            done=row.done,
             files=_NO_FILES,
         )
-
-    def _compact(self, named: Mapping[str, _T]) -> Mapping[str, _T]:
-        names = tuple(named)
-        places = self._places.get(names)
-        if places is None:
-            places = self._places[names] = {name: place for place, name in enumerate(names)}
-        return _Compact(places, tuple(named.values()))
 
     def _once(self, known: _T) -> _T:
         # What is written alike is of one kind, and equal.
@@ -306,14 +288,12 @@ class RowReader:
         )  # fmt: skip
 
 
-def _interned(value: Value) -> Value:
-    return sys.intern(value) if isinstance(value, str) else value
-
-
 def _kept(file: Path) -> SlotRow | None:
     """The row that a file has; None where it has none."""
     try:
-        row = _ROW.validate_python(from_json(read_regular(file, _MOST_BYTES), allow_inf_nan=False, cache_strings=True))
+        row = _ROW.validate_python(
+            from_json(read_regular(file, _MOST_BYTES), allow_inf_nan=False, cache_strings="keys")
+        )
     except (OSError, ValueError, ValidationError):
         return None
     return row if row.row_version == ROW_VERSION and row.values.keys() == _COLUMNS else None

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
+from llenergymeasure._secrets import values_to_hide
 from llenergymeasure._telling import in_a_line, told
 from llenergymeasure.domain.in_figures import NONE, number, seconds
 from llenergymeasure.domain.study.summary import MetricSummary, StudySummary, SummaryRow
 from llenergymeasure.results.rows.frames import setting_text
+from llenergymeasure.results.rows.settings import telling
 from llenergymeasure.results.study.fronts import JOULES
 from llenergymeasure.results.study.remarks import LABELS, Notes, Remark, failures, remarks, totals
 from llenergymeasure.results.study.tokens import output_of, tells_outputs
@@ -144,7 +146,7 @@ def _columns(summary: StudySummary, notes: Notes, *, with_settings: bool = True)
 
 
 def _setting_columns(rows: Sequence[SummaryRow]) -> list[_Column]:
-    names = list(rows[0].settings) if rows else []
+    names = telling(list(rows[0].settings), [row.settings for row in rows]) if rows else []
     ends = [name.rpartition(".")[2] for name in names]
     columns = [
         _setting_column(name, end if ends.count(end) == 1 else name) for name, end in zip(names, ends, strict=True)
@@ -189,9 +191,11 @@ def _count(ends: tuple[int, int] | None) -> str:
 
 
 def _setting_column(name: str, header: str) -> _Column:
+    secrets = values_to_hide()
+
     def cell(row: SummaryRow) -> str:
         value = row.settings[name]
-        return NONE if value is None else in_a_line(told(setting_text(value) or ""))
+        return NONE if value is None else in_a_line(told(setting_text(value) or "", secrets))
 
     return _Column(header=header, cell=cell, side="left")
 

@@ -1,7 +1,8 @@
 """The runs of a study summed up: rules 9 to 13 of how a joule is obtained, over the rows that runs have left."""
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from llenergymeasure.domain.study.plan import StudyPlan
 from llenergymeasure.domain.study.summary import (
     DriftSummary,
-    MetricSummary,
     RatioSummary,
     SentinelSummary,
     SlotFailure,
@@ -17,38 +17,21 @@ from llenergymeasure.domain.study.summary import (
     SummaryRow,
 )
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.persistence import LOG_FILE
-from llenergymeasure.results.ratios import NO_SAMPLE
 from llenergymeasure.results.rows.settings import differing, flat_settings
-from llenergymeasure.results.statistics import LEAST_RUNS, Drift, drift, outliers, summary
+from llenergymeasure.results.statistics import LEAST_RUNS, Drift, drift
 from llenergymeasure.results.statistics import runs as in_runs
-from llenergymeasure.results.study.against import COMPARED, Comparing, Side, largest_bound_pct
+from llenergymeasure.results.study.against import Comparing, Side
 from llenergymeasure.results.study.alike import kinds_in, machine_of, unlike, value_in
-from llenergymeasure.results.study.circumstances import SUMMED_UP
-from llenergymeasure.results.study.fronts import marks, why_no_best
+from llenergymeasure.results.study.compact import Named
+from llenergymeasure.results.study.figures import WATCHED, Figures
+from llenergymeasure.results.study.fronts import BETTER, marks, why_no_best
 from llenergymeasure.results.study.notes import notes_of, output_letters, validity_in, warnings_in
 from llenergymeasure.results.study.rows import SlotRow, StudyRows
 from llenergymeasure.results.study.saying import FolderOf, Saying, notes_of_tokens
 
-# What drifts and what is far off is looked for in these; among many figures one would always seem to.
-_WATCHED = ("energy_per_output_token_j", "tokens_per_second")
+_NO_RATIOS: Mapping[str, RatioSummary] = Named({}, ())
 _S_PER_H = 3600
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Figures:
-    """What is worked out of the runs of a side alone: metrics, and what each of them is (``kinds_in``)."""
-
-    metrics: Mapping[str, MetricSummary]
-    kinds: Mapping[str, dict[str, frozenset[str]]]
-
-    @classmethod
-    def of(cls, runs: Sequence[SlotRow]) -> "_Figures":
-        kinds = {metric: kinds_in(metric, runs) for metric in SUMMED_UP}
-        return cls(
-            metrics={metric: _metric(metric, runs, unlike([kinds[metric]])) for metric in SUMMED_UP}, kinds=kinds
-        )
 
 
 class Summing:
@@ -71,8 +54,7 @@ class Summing:
         self._plan, self._reference = plan, reference
         self._comparing = Comparing(in_blocks=plan.order == "blocks")
         self._saying = Saying(plan, reference, folder_of)
-        # Of sides whose runs are the same as the last time nothing is worked out again.
-        self._known: dict[tuple[int, str | None], tuple[Side, _Figures]] = {}
+        self._figures = Figures()
         names = differing(each.values for each in plan.compared)
         flat = (flat_settings(each.values) for each in plan.configurations)
         self._settings = [{name: of.get(name) for name in names} for of in flat]
@@ -87,6 +69,13 @@ class Summing:
 
     def of(self, found: StudyRows) -> StudySummary:
         """What there is of the study, summed up."""
+        summary = self.in_short(found)
+        rows = (replace(row, metrics=dict(row.metrics), ratios=dict(row.ratios)) for row in summary.rows)
+        sentinels = (replace(each, row=replace(each.row, metrics=dict(each.row.metrics))) for each in summary.sentinels)
+        return replace(summary, rows=tuple(rows), sentinels=tuple(sentinels))
+
+    def in_short(self, found: StudyRows) -> StudySummary:
+        """The same in little room, for who writes it and keeps nothing: its mappings are no dictionaries."""
         every = self._sides(found)
         sides = [side for side in every if side.configuration != self._plan.sentinel]
         n_failed = [0] * len(self._plan.configurations)
@@ -94,26 +83,20 @@ class Summing:
             n_failed[self._plan.slots[number].configuration] += 1
         letters = output_letters([found.rows[number] for number in sorted(found.rows)
                                   if not self._plan.slots[number].sentinel])  # fmt: skip
+        ratios = self._ratios(sides)
         rows = []
         for number, side in enumerate(sides, 1):
-            rows.append(self._row(number, side, n_failed[side.configuration], letters))
+            rows.append(self._row(number, side, n_failed[side.configuration], letters, ratios.get(number, _NO_RATIOS)))
             # Of the rows of one configuration the first has its failures, so that each is counted once.
             n_failed[side.configuration] = 0
-        rows = self._compared(rows, sides)
-        rows = [
-            replace(row, equal_tokens=said, notes=(*notes_of_tokens(row.number, said), *row.notes))
-            for row, said in zip(rows, self._saying.of(sides), strict=True)
-        ]
-        # A row without a mean is held against no other.
-        kinds = {
-            metric: [own.kinds[metric] for own in map(self._figures, sides) if own.metrics[metric].value is not None]
-            for metric in SUMMED_UP
-        }
-        best, fronts = marks(rows, kinds)
-        rows = [
-            replace(row, best=best.get(row.number, ()), fronts=fronts.get(row.number, ()))
-            for row in rows
-        ]  # fmt: skip
+        for at, said in enumerate(self._saying.of(sides)):
+            told = (*notes_of_tokens(at + 1, said), *rows[at].notes)
+            rows[at] = replace(rows[at], equal_tokens=said, notes=told)
+        why_unlike = {metric: self._why_unlike(metric, sides) for metric in BETTER}
+        best, fronts = marks(rows, why_unlike)
+        for number in best.keys() | fronts.keys():
+            marked = replace(rows[number - 1], best=best.get(number, ()), fronts=fronts.get(number, ()))
+            rows[number - 1] = marked
         sentinels = [
             self._sentinel(side, n_failed) for side in every if side.configuration == self._plan.sentinel
         ]  # fmt: skip
@@ -126,7 +109,7 @@ class Summing:
             n_failed=len(found.failures),
             rows=tuple(rows),
             failures=tuple(self._failure(number, found) for number in sorted(found.failures)),
-            cautions=(*self._cautions(sides), *why_no_best(rows, kinds)),
+            cautions=(*self._cautions(sides), *why_no_best(rows, why_unlike)),
             latency_counted_from=tuple(sorted({str(o) for o in origins if o is not None})),
             problems=tuple(f"slot {number}: {why}" for number, why in sorted(found.problems.items())),
             sentinels=tuple(sentinels),
@@ -146,16 +129,11 @@ class Summing:
             for (configuration, machine), runs in sorted(by_place.items())
         ]
 
-    def _figures(self, side: Side) -> _Figures:
-        key = (side.configuration, side.machine)
-        known = self._known.get(key)
-        if known is None or known[0].which != side.which:
-            known = self._known[key] = (side, _Figures.of(side.runs))
-        return known[1]
-
-    def _row(self, number: int, side: Side, n_failed: int, letters: Mapping[int, str]) -> SummaryRow:
+    def _row(
+        self, number: int, side: Side, n_failed: int, letters: Mapping[int, str], ratios: Mapping[str, RatioSummary]
+    ) -> SummaryRow:
         runs, planned = side.runs, self._plan.configurations[side.configuration]
-        metrics = self._figures(side).metrics
+        metrics = self._figures.of(side)
         validity, flags = validity_in(runs)
         n_planned = self._n_planned[side.configuration]
         accuracies_pct = [run.values["sensor_accuracy_pct"] for run in runs]
@@ -164,7 +142,7 @@ class Summing:
             number=number,
             configuration=side.configuration,
             config_hash=planned.config_hash,
-            name=name_of(planned.values),
+            name=sys.intern(name_of(planned.values)),
             is_named=bool(planned.values.get("name")),
             settings=self._settings[side.configuration],
             machine=side.machine,
@@ -172,6 +150,7 @@ class Summing:
             n_finished=len(runs),
             n_failed=n_failed,
             metrics=metrics,
+            ratios=ratios,
             n_requests=_ends("n_requests", runs),
             output_tokens=_ends("output_tokens", runs),
             # Where one is not known, nothing is known of all.
@@ -185,12 +164,12 @@ class Summing:
         )
 
     def _sentinel(self, side: Side, n_failed: list[int]) -> SentinelSummary:
-        row = self._row(0, side, n_failed[side.configuration], {})
+        row = self._row(0, side, n_failed[side.configuration], {}, _NO_RATIOS)
         n_failed[side.configuration] = 0
-        return SentinelSummary(row=row, drifts={metric: self._drift_of(metric, side) for metric in _WATCHED})
+        return SentinelSummary(row=row, drifts={metric: self._drift_of(metric, side) for metric in WATCHED})
 
     def _drift_of(self, metric: str, side: Side) -> DriftSummary:
-        known = self._figures(side).metrics[metric]
+        known = self._figures.of(side)[metric]
         if known.value is None:
             return DriftSummary(n=known.n, why_none=known.why_none)
         if known.n < LEAST_RUNS:
@@ -204,17 +183,19 @@ class Summing:
             return DriftSummary(n=known.n, why_none=too_few if known.n < least else "all runs were at one time")
         return DriftSummary(**asdict(found), warns=found.warns)
 
-    def _compared(self, rows: Sequence[SummaryRow], sides: Sequence[Side]) -> list[SummaryRow]:
-        """The rows with their ratios to the reference, each metric being a family of its own."""
-        of_reference = [row.configuration == self._reference for row in rows]
-        references = [side for side, is_one in zip(sides, of_reference, strict=True) if is_one and side.runs]
-        others = [place for place, is_one in enumerate(of_reference) if not is_one and sides[place].runs]
-        ratios: dict[int, dict[str, RatioSummary]] = {place: {} for place in others}
-        for metric in COMPARED:
-            found = self._comparing.against(metric, references, [sides[place] for place in others])
-            for place, ratio in zip(others, found, strict=True):
-                ratios[place][metric] = ratio
-        return [replace(row, ratios=ratios.get(place, {})) for place, row in enumerate(rows)]
+    def _ratios(self, sides: Sequence[Side]) -> dict[int, Mapping[str, RatioSummary]]:
+        """By the numbers of rows, their ratios to the reference, each metric being a family of its own."""
+        references = [side for side in sides if side.configuration == self._reference and side.runs]
+        others = {
+            number: side
+            for number, side in enumerate(sides, 1)
+            if side.configuration != self._reference and side.runs
+        }  # fmt: skip
+        return dict(zip(others, self._comparing.against(references, list(others.values())), strict=True))
+
+    def _why_unlike(self, metric: str, sides: Sequence[Side]) -> str | None:
+        """Why a metric is not the same thing in all rows; a row without a mean is held against no other."""
+        return unlike(kinds_in(metric, side.runs) for side in sides if self._figures.of(side)[metric].value is not None)
 
     def _failure(self, number: int, found: StudyRows) -> SlotFailure:
         failure, attempt = found.failures[number]
@@ -245,7 +226,7 @@ class Summing:
                 "all runs of a configuration came one after the other: what changed meanwhile looks like a "
                 "difference; execution.order: blocks tells them apart"
             )
-        return said + [line for metric in _WATCHED if (line := self._drift_line(metric, sides)) is not None]
+        return said + [line for metric in WATCHED if (line := self._drift_line(metric, sides)) is not None]
 
     def _drift_line(self, metric: str, sides: Sequence[Side]) -> str | None:
         """A warning where a metric changed with time, whatever was run."""
@@ -259,7 +240,7 @@ class Summing:
 
     def _drift(self, metric: str, sides: Sequence[Side]) -> Drift | None:
         # Another definition looks like a drift, and so does another card of the same kind.
-        alike = [side for side in sides if self._figures(side).metrics[metric].value is not None]
+        alike = [side for side in sides if self._figures.of(side)[metric].value is not None]
         read = [
             ((number, _cards_of(run)), run, value_in(run, metric))
             for number, side in enumerate(alike)
@@ -272,33 +253,6 @@ class Summing:
 def name_of(values: Mapping[str, Any]) -> str:
     """What a planned configuration is called."""
     return str(values.get("name") or f"{Path(values['model']).name}-{values['backend']}-{values['precision']}")
-
-
-def _metric(metric: str, runs: Sequence[SlotRow], why_unlike: str | None) -> MetricSummary:
-    """A metric over runs; of ones that are not the same thing there is no mean."""
-    known = [(run.slot, value) for run in runs if (value := value_in(run, metric)) is not None]
-    if not known:
-        return MetricSummary(n=0, why_none="no run has it" if runs else "there is no run of it")
-    if why_unlike is not None:
-        return MetricSummary(n=len(known), why_none=why_unlike)
-    values = [value for _, value in known]
-    try:
-        found = summary(values)
-        far = outliers(values) if metric in _WATCHED else ()
-    except ValueError as error:
-        return MetricSummary(n=len(known), why_none=str(error))
-    if METRICS[metric].exact:
-        found = replace(found, low=None, high=None, cv=None, why_no_interval=NO_SAMPLE)
-    return MetricSummary(
-        n=found.n,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        cv=found.cv,
-        why_none=found.why_no_interval,
-        bound_pct=largest_bound_pct(metric, runs),
-        outliers=tuple(known[place][0] for place in far),
-    )
 
 
 def _about_the_drivers(sides: Sequence[Side]) -> list[str]:

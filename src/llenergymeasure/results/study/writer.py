@@ -67,7 +67,7 @@ class SummaryWriter:
             if held is False or not self._is_due():
                 return False
             self._tried_s = began_s = self._clock()
-            self._write(self._summing.of(self._reader.read()))
+            self._write(self._summing.in_short(self._reader.read()))
             self._least_s = max(LEAST_S, _SHARE * (self._clock() - began_s))
         return self.problem is None
 

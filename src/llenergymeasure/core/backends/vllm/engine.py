@@ -11,7 +11,8 @@ from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.from_checkpoint import CheckpointEngine, Origin
 from llenergymeasure.core.backends.vllm.adapter import adapter_problems
-from llenergymeasure.core.backends.vllm.checks import cautions_of, problems_of
+from llenergymeasure.core.backends.vllm.cautions import cautions_of
+from llenergymeasure.core.backends.vllm.checks import problems_of
 from llenergymeasure.core.backends.vllm.configuration import engine_version, runs_on_cpu
 from llenergymeasure.core.backends.vllm.core import Core
 from llenergymeasure.core.backends.vllm.memory import Place, estimate, room_problems, space_in
@@ -20,6 +21,7 @@ from llenergymeasure.core.backends.vllm.parameters import engine_arguments, n_gp
 from llenergymeasure.core.backends.vllm.quantised import quantisation_problems
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.checkpoint.tokenizer import read_description
+from llenergymeasure.core.environment import cpu_flags, native_formats
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.memory.free import host_total_mb
 from llenergymeasure.domain.metrics import MemoryEstimate
@@ -63,7 +65,7 @@ class VLLMBackend(CheckpointEngine):
     def described_problems(self, config: ExperimentConfig, description: Any) -> Iterator[str]:
         """What vLLM refuses of this model, or runs as another one."""
         yield from adapter_problems(config, description)
-        yield from quantisation_problems(config, description, on_cpu=runs_on_cpu())
+        yield from quantisation_problems(config, description, on_cpu=runs_on_cpu(), flags=cpu_flags())
         model = skeleton(description, trust_remote_code=self.trusted(config))
         if model is not None and section_of(config).max_model_len is not None:
             with contextlib.suppress(OSError, ValueError):  # weights that are not here
@@ -80,7 +82,7 @@ class VLLMBackend(CheckpointEngine):
 
     def cautions(self, config: ExperimentConfig) -> list[MeasurementWarning]:
         """What will run and not as one would think."""
-        return list(cautions_of(config))
+        return list(cautions_of(config, on_cpu=runs_on_cpu(), native=native_formats()))
 
     def reads_weights(self, config: ExperimentConfig) -> bool:
         """Dummy weights are drawn."""

