@@ -1,6 +1,7 @@
 """vLLM with a LoRA adapter says what transformers with peft says, and tells which adapter it was."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ N_TOKENS = 12
 TARGETS = ["q_proj", "down_proj"]
 
 
-def greedy(model: Any, ids: tuple[int, ...]) -> tuple[int, ...]:
+def greedy(model: Any, ids: Sequence[int]) -> tuple[int, ...]:
     seen = list(ids)
     with torch.inference_mode():
         for _ in range(N_TOKENS):
@@ -59,7 +60,7 @@ def test_tokens_with_an_adapter_are_those_of_peft(
     config, done = ExperimentConfig.model_validate(given), list[RequestOutput]()
     engine = VLLMBackend()
     assert engine.problems(config) == []
-    requests = [Request(index=i, token_ids=ids, max_output_tokens=N_TOKENS) for i, ids in enumerate(PROMPTS)]
+    requests = [Request(index=i, token_ids=tuple(ids), max_output_tokens=N_TOKENS) for i, ids in enumerate(PROMPTS)]
     with engine.load(ExperimentPlan.of(config)) as model:
         model.run(requests, Load.all_at_once(), done.append)
         answers = {output.index: output.output_ids for output in done}

@@ -35,7 +35,7 @@ NESTED = {
 }
 # Choices of theirs that are no choice here: what leaving the field out means, what is for other work than one host's
 # text, what is for testing, and what was removed and is still listed.
-NO_CHOICES: dict[str, set[str]] = {
+NO_CHOICES: dict[str, set[str | int]] = {
     "distributed_executor_backend": {"external_launcher"},
     "all2all_backend": {"flashinfer_all2allv", "mori_high_throughput", "mori_low_latency", "naive", "passthrough",
                         "pplx"},
