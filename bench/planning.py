@@ -5,44 +5,31 @@ long, or four times the configurations take more than twice four times as long.
 """
 
 import argparse
-import gc
 import json
 import math
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).parent.parent
 _MOST_RATIO = 3.0
-_MOST_GROWTH = 2.0
-# 3 precisions, 2 batch sizes, and as many numbers of prompts: 18,474 in all.
-_PROMPTS = 3079
-_FILE = """\
-model: smollm2-135m
-max_output_tokens: 32
-sweep:
-  precision: [fp32, fp16, bf16]
-  pytorch.batch_size: [1, 4]
-  n: {{from: 1, to: {n}, num: {n}}}
-"""
 
 
 def main() -> int:
     """Run it and print it."""
+    from bench.large_study import MOST_GROWTH, N_PROMPTS
     from bench.results_file import machine, save
 
     args = _arguments()
-    rows = [_row(n, args.repeats) for n in (_PROMPTS // 4, _PROMPTS)]
+    rows = [_row(n, args.repeats) for n in (N_PROMPTS // 4, N_PROMPTS)]
     few, many = rows
     growth = (many["planned_s"] / few["planned_s"]) / (many["configurations"] / few["configurations"])
-    kept = many["times_validation"] <= _MOST_RATIO and growth <= _MOST_GROWTH
+    kept = many["times_validation"] <= _MOST_RATIO and growth <= MOST_GROWTH
     result = {
         "bench": "planning",
         "what": "processor seconds from a study file to its configurations, and to validate the same ones",
-        "promise": f"at most {_MOST_RATIO:g} times validation, and linear to a factor of {_MOST_GROWTH:g}",
+        "promise": f"at most {_MOST_RATIO:g} times validation, and linear to a factor of {MOST_GROWTH:g}",
         "kept": kept,
         "growth": round(growth, 2),
         "rows": rows,
@@ -55,17 +42,18 @@ def main() -> int:
 
 
 def _row(n: int, repeats: int) -> dict[str, Any]:
+    from bench.large_study import study_file, timed
     from llenergymeasure.config.loader import load_study_config
     from llenergymeasure.config.models import ExperimentConfig
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.yaml"
-        path.write_text(_FILE.format(n=n), encoding="utf-8")
+        path.write_text(study_file(n), encoding="utf-8")
         planned_s = validated_s = math.inf
         given = [each.model_dump(exclude_unset=True) for each in load_study_config(path).experiments]
         for _ in range(repeats):
-            planned_s = min(planned_s, _seconds(lambda: load_study_config(path)))
-            validated_s = min(validated_s, _seconds(lambda: [ExperimentConfig.model_validate(each) for each in given]))
+            planned_s = min(planned_s, timed(lambda: load_study_config(path))[0])
+            validated_s = min(validated_s, timed(lambda: [ExperimentConfig.model_validate(each) for each in given])[0])
     print(f"{len(given)}: {planned_s:.2f} s, validation {validated_s:.2f} s", file=sys.stderr, flush=True)
     return {
         "configurations": len(given),
@@ -73,16 +61,6 @@ def _row(n: int, repeats: int) -> dict[str, Any]:
         "validated_s": round(validated_s, 3),
         "times_validation": round(planned_s / validated_s, 2),
     }
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """Processor seconds, from a heap without the last one's rubbish."""
-    gc.collect()
-    began_s = time.process_time()
-    kept = work()
-    seconds = time.process_time() - began_s
-    del kept
-    return seconds
 
 
 def _arguments() -> argparse.Namespace:

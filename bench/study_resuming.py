@@ -7,37 +7,23 @@ times the runs take more than twice four times as long.
 """
 
 import argparse
-import gc
 import json
 import logging
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).parent.parent
-_MOST_GROWTH = 2.0
 _N_LEFT = 3
-# 3 precisions, 2 batch sizes, and as many numbers of prompts: 18,474 in all.
-_PROMPTS = 3079
-_FILE = """\
-model: smollm2-135m
-max_output_tokens: 32
-sweep:
-  precision: [fp32, fp16, bf16]
-  pytorch.batch_size: [1, 4]
-  n: {{from: 1, to: {n}, num: {n}}}
-execution: {{cycles: 1}}
-"""
 
 
 def main() -> int:
     """Run it and print it."""
+    from bench.large_study import MOST_GROWTH
     from bench.results_file import machine, save
 
     args = _arguments()
@@ -45,11 +31,11 @@ def main() -> int:
     rows = [_row(n, opened) for n in (args.prompts // 4, args.prompts)]
     few, many = rows
     growth = (many["resumed_s"] / few["resumed_s"]) / (many["runs"] / few["runs"])
-    kept = growth <= _MOST_GROWTH and not any(row["results_opened"] for row in rows)
+    kept = growth <= MOST_GROWTH and not any(row["results_opened"] for row in rows)
     result = {
         "bench": "study_resuming",
         "what": f"processor seconds to plan and write a study, and to go on when all but {_N_LEFT} runs have finished",
-        "promise": f"no result is opened, and linear to a factor of {_MOST_GROWTH:g}",
+        "promise": f"no result is opened, and linear to a factor of {MOST_GROWTH:g}",
         "kept": kept,
         "growth": round(growth, 2),
         "load_before": os.getloadavg()[0],
@@ -81,6 +67,7 @@ class _Opened:
 def _row(n_prompts: int, opened: _Opened) -> dict[str, Any]:
     import psutil
 
+    from bench.large_study import timed
     from llenergymeasure._machine_folder import FOLDER_VARIABLE
     from llenergymeasure.orchestration.options import RunOptions
     from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
@@ -93,16 +80,16 @@ def _row(n_prompts: int, opened: _Opened) -> dict[str, Any]:
         os.environ[FOLDER_VARIABLE] = f"{folder}/locks"
         directory = StudyDirectory(Path(folder) / "study")
         n_runs, planned_s, written_s = _planned(directory, n_prompts)
-        parsed_s, _ = _timed(lambda: json.loads((directory.path / "plan.json").read_bytes()))
-        looked_s, _ = _timed(lambda: _looked_into(directory.path / "runs"))
-        read_s, _ = _timed(directory.plan)
+        parsed_s, _ = timed(lambda: json.loads((directory.path / "plan.json").read_bytes()))
+        looked_s, _ = timed(lambda: _looked_into(directory.path / "runs"))
+        read_s, _ = timed(directory.plan)
         launcher = FakeLauncher()
         options = RunOptions(
             launcher=launcher, preflight=lambda configs, *_: [ExaminedExperiment() for _ in configs],
             sleep=lambda _: None,
         )  # fmt: skip
         opened.on, opened.n, opened.results = True, 0, set()
-        resumed_s, outcome = _timed(lambda: go_on(directory.path, options))
+        resumed_s, outcome = timed(lambda: go_on(directory.path, options))
         opened.on = False
         assert (outcome.n_results, len(launcher.plans), outcome.is_well) == (n_runs, _N_LEFT, True)
     made = {f"{plan.output_dir}/result.json" for plan in launcher.plans}
@@ -128,6 +115,7 @@ def _row(n_prompts: int, opened: _Opened) -> dict[str, Any]:
 
 def _planned(directory: Any, n_prompts: int) -> tuple[int, float, float]:
     """Plan and write a study, and finish most of it: how many runs it has, and the seconds of the first two."""
+    from bench.large_study import study_file, timed
     from llenergymeasure.config.loader import load_study_config
     from llenergymeasure.core.settling import Settled
     from llenergymeasure.orchestration.studies.planning import plan_of
@@ -135,12 +123,12 @@ def _planned(directory: Any, n_prompts: int) -> tuple[int, float, float]:
 
     directory.path.mkdir()
     file = directory.path.parent / "study.yaml"
-    file.write_text(_FILE.format(n=n_prompts), encoding="utf-8")
+    file.write_text(study_file(n_prompts, "execution: {cycles: 1}\n"), encoding="utf-8")
     given = load_study_config(file)
     chosen = [Settled(each, {}) for each in given.experiments]
     now = datetime.now(UTC)
-    planned_s, plan = _timed(lambda: plan_of(given, chosen, now, working_directory_of(given.experiments)))
-    written_s, _ = _timed(lambda: directory.write(plan, given))
+    planned_s, plan = timed(lambda: plan_of(given, chosen, now, working_directory_of(given.experiments)))
+    written_s, _ = timed(lambda: directory.write(plan, given))
     _finish_all_but_the_last(directory, plan)
     return len(plan.slots), planned_s, written_s
 
@@ -185,17 +173,11 @@ def _looked_into(runs: Path) -> int:
     return n
 
 
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Processor seconds, from a heap without the last one's rubbish; and what came of it."""
-    gc.collect()
-    began_s = time.process_time()
-    found = work()
-    return time.process_time() - began_s, found
-
-
 def _arguments() -> argparse.Namespace:
+    from bench.large_study import N_PROMPTS
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=_PROMPTS, help="A sixth of the runs.")
+    parser.add_argument("--prompts", type=int, default=N_PROMPTS, help="A sixth of the runs.")
     parser.add_argument("--save", action="store_true", help="Write the result to bench/results.")
     return parser.parse_args()
 

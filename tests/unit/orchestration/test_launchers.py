@@ -244,7 +244,7 @@ def test_ctrl_c_ends_the_process_and_what_it_started(tmp_path: Path) -> None:
 def test_a_worker_does_not_outlive_a_launcher_that_is_killed(tmp_path: Path) -> None:
     # The plan becomes a pipe, so that the real worker waits for it.
     worker = f"rm $1/plan.json; mkfifo $1/plan.json; echo $$ > {tmp_path}/worker; "
-    tied = f"{sys.executable} -m llenergymeasure.orchestration.processes.lifeline $PPID"
+    tied = f"{sys.executable} -m llenergymeasure._lifeline $PPID"
     run = f'exec {tied} llenergymeasure.orchestration.processes.worker "$1"'
     parent = parent_of(worker + run, tmp_path)
     (pid,) = pids_in(tmp_path / "worker")

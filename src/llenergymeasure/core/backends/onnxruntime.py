@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from llenergymeasure._lifeline import tied
 from llenergymeasure.config.engines.onnxruntime import OnnxRuntimeConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.converted import Answer, ConvertedEngine, ConvertedModel
@@ -261,11 +262,13 @@ def _n_context(origin: Origin) -> int:
 def _build(folder: Path, target: Path, weights: str) -> None:
     """By the library's own builder, in a process of its own: it takes modules by names that others may have.
 
+    How long that takes depends on the model; it does not outlive this process.
+
     Raises:
         RuntimeError: it failed, with the last line of what it said.
     """
     given = ["-m", str(folder), "-o", str(target), "-p", weights, "-e", "cpu", "-c", str(target / "cache")]
-    command = [sys.executable, "-P", "-m", "onnxruntime_genai.models.builder", *given]
+    command = [sys.executable, "-P", *tied("onnxruntime_genai.models.builder", *given)]
     done = subprocess.run(
         command,
         cwd=target.parent,

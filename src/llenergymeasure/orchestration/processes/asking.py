@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from llenergymeasure import exceptions
+from llenergymeasure._lifeline import tied
 from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.exceptions import ExperimentError, ForeignExitError, LLEMError
 from llenergymeasure.orchestration.processes.interpreters import OWN, Interpreter
-from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.printed import Printed
 from llenergymeasure.orchestration.processes.process_group import ending, leading_a_group
 from llenergymeasure.orchestration.processes.watching import SignsOfLife, Watch

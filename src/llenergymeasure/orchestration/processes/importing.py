@@ -4,10 +4,10 @@ import json
 import subprocess
 import sys
 
+from llenergymeasure._lifeline import tied
 from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration.processes.importer import CAME_THROUGH
-from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.processes.watching import SignsOfLife, Watch
 

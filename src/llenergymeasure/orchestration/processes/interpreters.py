@@ -5,13 +5,14 @@ such an environment, which has to have this package in the same version, for wha
 understood by no other.
 """
 
+import contextlib
 import functools
 import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
 from llenergymeasure.config.reading.sources import ENGINE_VARIABLES, engine_pythons, user_file_path
 from llenergymeasure.exceptions import ConfigError, PreFlightError, first_line
-from llenergymeasure.orchestration.processes.process_group import safe_environment
+from llenergymeasure.orchestration.processes.process_group import leading_a_group, safe_environment
 
 _log = logging.getLogger(__name__)
 
@@ -105,22 +106,36 @@ def _problem(python: str) -> str | None:
     """What is wrong with an interpreter; it is asked once."""
     command, env = [python, "-P", "-c", _ASK], Interpreter(python).environment()
     try:
-        done = subprocess.run(
-            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S, check=False
-        )
+        code, said, complained = _answered(command, env)
     except OSError as error:
         return f"cannot be run: {error.strerror or error}; name the Python of the engine's environment"
     except subprocess.TimeoutExpired:
         return f"gave no answer within {_LIMIT_S:g} s; name the Python of the engine's environment"
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        why = in_a_line(lines[-1])[:_MOST_SHOWN] if lines else f"exit code {done.returncode}"
+    if code != 0:
+        lines = complained.decode("utf-8", "replace").strip().splitlines()
+        why = in_a_line(lines[-1])[:_MOST_SHOWN] if lines else f"exit code {code}"
         return f"it has not this package ({why}); install llenergymeasure {__version__} there"
     try:
-        version = json.loads(done.stdout)
+        version = json.loads(said)
     except ValueError:
         return "it answered what is no answer; name the Python of the engine's environment"
     if version != __version__:
         there = in_a_line(str(version))[:_MOST_SHOWN]
         return f"it has llenergymeasure {there}, and this is {__version__}; install the same"
     return None
+
+
+def _answered(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
+    """The exit code of a command and what it wrote to stdout and stderr; nothing that it started lives on.
+
+    Raises:
+        OSError: it cannot be started.
+        TimeoutExpired: it takes longer than ``_LIMIT_S``.
+    """
+    pipe = subprocess.PIPE
+    with contextlib.ExitStack() as streams, leading_a_group(command, stdout=pipe, stderr=pipe, env=env) as process:
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                streams.enter_context(stream)
+        said, complained = process.communicate(timeout=_LIMIT_S)
+        return process.returncode, said, complained

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from llenergymeasure._lifeline import tied
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.progress.shown import showing
 from llenergymeasure.core.session import measure
@@ -20,7 +21,6 @@ from llenergymeasure.orchestration.processes.handover import (
     with_a_bad_end,
 )
 from llenergymeasure.orchestration.processes.interpreters import Interpreter, interpreter_of
-from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.process_group import ending, run_to_end
 from llenergymeasure.orchestration.processes.torchrun_launcher import TorchrunLauncher
 from llenergymeasure.orchestration.processes.watching import watch_of

@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._lifeline import tied
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.domain.process import ProcessEnd
 from llenergymeasure.orchestration.processes.handover import received_plan
-from llenergymeasure.orchestration.processes.lifeline import tied
 
 ENDS_FILE = "ends.json"
 # Files of whatever starts the workers, such as torchrun.

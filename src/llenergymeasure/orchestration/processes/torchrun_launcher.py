@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from llenergymeasure._files import write_atomically
+from llenergymeasure._lifeline import tied
 from llenergymeasure._telling import told
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import ProcessEnd, RawProcessResult
@@ -22,7 +23,6 @@ from llenergymeasure.orchestration.processes.handover import (
     with_a_bad_end,
 )
 from llenergymeasure.orchestration.processes.interpreters import Interpreter, interpreter_of
-from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.process_group import ending, run_to_end, safe_environment
 from llenergymeasure.orchestration.processes.torchrun_agent import STARTING_DIR, read_ends
 from llenergymeasure.orchestration.processes.watching import watch_of

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._lifeline import tied
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.core.gpu.machine import variables_showing
 from llenergymeasure.core.knobs.restoring import restore_left
 from llenergymeasure.domain.environment import GpuInfo
-from llenergymeasure.orchestration.processes.lifeline import tied
 from llenergymeasure.orchestration.processes.printed import Printed
 from llenergymeasure.orchestration.processes.process_group import ending, leading_a_group, safe_environment
 from llenergymeasure.orchestration.studies.slot_attempt import Work

@@ -15,8 +15,8 @@ from llenergymeasure.results.study.rows import SlotRow
 # What is compared; each is a family of its own, as in ``llem compare``.
 COMPARED = ("energy_per_output_token_j", "tokens_per_second", "ttft_p50_s")
 _PLACES = {metric: place for place, metric in enumerate(COMPARED)}
-# The slot of each run, and what it left.
-WhichRuns = tuple[int | str, ...]
+# The slot of each run and the digest of what it left, one after the other: a tuple for each would be as large again.
+WhichRuns = tuple[object, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llenergymeasure.orchestration.processes import lifeline
+from llenergymeasure import _lifeline as lifeline
 from tests.fakes.effort import PATIENCE_S
 
 # A module that takes its time to be imported, as an engine's library does.
@@ -22,7 +22,7 @@ time.sleep(6000)
 """
 _PARENT = """
 import subprocess, sys
-from llenergymeasure.orchestration.processes.lifeline import tied
+from llenergymeasure._lifeline import tied
 subprocess.Popen([sys.executable, *tied("slow_import", sys.argv[1])], start_new_session=True).wait()
 """
 
@@ -52,6 +52,57 @@ def test_a_process_that_is_still_importing_dies_with_a_parent_that_is_killed(
     assert until(lambda: gone(child))
 
 
+# Asks an interpreter what it has, which never answers.
+_ASKS = """
+import sys
+from llenergymeasure.orchestration.processes.interpreters import _problem
+_problem(sys.argv[1])
+"""
+# Has a checkpoint built by what stands in the place of the library's builder.
+_BUILDS = """
+import sys
+from pathlib import Path
+from llenergymeasure.core.backends.onnxruntime import _build
+_build(Path(sys.argv[1]), Path(sys.argv[1]) / "target", "fp32")
+"""
+_BUILDER = """
+import os, pathlib, time
+pathlib.Path("pid").write_text(str(os.getpid()))
+time.sleep(6000)
+"""
+
+
+def child_of(code: str, argument: Path, pid_file: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A Python that runs this, and the process that it has started."""
+    parent = subprocess.Popen([sys.executable, "-c", code, str(argument)])
+    assert until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    return parent, int(pid_file.read_text())
+
+
+def test_an_interpreter_that_is_asked_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 6000\n", encoding="utf-8")
+    python.chmod(0o755)
+    parent, child = child_of(_ASKS, python, tmp_path / "pid")
+    # What may be no Python cannot tie itself: a guard beside it is what ends it.
+    assert until(lambda: len(psutil.Process(parent.pid).children()) > 1)
+    parent.kill()
+    parent.wait()
+    assert until(lambda: gone(child))
+
+
+def test_a_builder_ends_with_a_parent_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "onnxruntime_genai" / "models"
+    package.mkdir(parents=True)
+    for file, text in (("../__init__.py", ""), ("__init__.py", ""), ("builder.py", _BUILDER)):
+        (package / file).write_text(text, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    parent, child = child_of(_BUILDS, tmp_path, tmp_path / "pid")
+    parent.kill()
+    parent.wait()
+    assert until(lambda: gone(child))
+
+
 def test_a_process_whose_parent_has_gone_already_ends_at_once() -> None:
     # Another number than that of the process which starts it stands for a parent that has ended meanwhile.
     command = [sys.executable, *lifeline.tied("this")]
@@ -74,7 +125,7 @@ def test_the_module_gets_its_arguments_and_is_main(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_imported_before_the_process_is_tied() -> None:
     code = (
-        "import sys, llenergymeasure.orchestration.processes.lifeline\n"
+        "import sys, llenergymeasure._lifeline\n"
         "print(sorted({'numpy', 'pydantic', 'torch', 'psutil', 'yaml'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -93,5 +144,5 @@ def test_where_the_kernel_does_not_tie_a_thread_looks(monkeypatch: pytest.Monkey
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL") or sys.platform != "linux", reason="the kernel of Linux ties")
 def test_linux_ties_by_the_kernel() -> None:
-    code = "from llenergymeasure.orchestration.processes import lifeline; print(lifeline._tied_by_the_kernel())"
+    code = "from llenergymeasure import _lifeline as lifeline; print(lifeline._tied_by_the_kernel())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

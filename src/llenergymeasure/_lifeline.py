@@ -21,7 +21,7 @@ _LOOK_S = 1.0
 
 def tied(module: str, *arguments: str) -> list[str]:
     """What Python is to be started with to become a module that does not outlive this process."""
-    return ["-m", "llenergymeasure.orchestration.processes.lifeline", str(os.getpid()), module, *arguments]
+    return ["-m", "llenergymeasure._lifeline", str(os.getpid()), module, *arguments]
 
 
 def tie_to(parent: int, end: Callable[[], None] = lambda: os._exit(1)) -> None:
