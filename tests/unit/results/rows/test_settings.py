@@ -14,7 +14,7 @@ def test_what_other_engines_do_not_have_tells_nothing_as_long_as_it_is_a_default
 
 
 def test_of_engines_and_fields_that_nobody_knows_everything_tells() -> None:
-    configs = [
+    configs: list[dict[str, object]] = [
         {"backend": "toy", "toy.speed": 1, "pytorch.unheard_of": None},
         {"backend": "pytorch", "toy.speed": None},
     ]
