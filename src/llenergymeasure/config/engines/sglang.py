@@ -245,6 +245,9 @@ class SGLangConfig(EngineSection):
         }
     )  # fmt: skip
     one_is_off: ClassVar[frozenset[str]] = frozenset({"tp_size", "pp_size", "dp_size", "attn_dp_size", "ep_size"})
+    alters_answers: ClassVar[tuple[str, ...]] = (
+        "kv_cache_dtype", "mamba_ssm_dtype=float16|bfloat16", "presence_penalty", "frequency_penalty",
+    )  # fmt: skip
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "attn_dp_size": {"dp_size": "groups run in no copies; remove one of them"},
         "radix_eviction_policy": _NO_CACHE,

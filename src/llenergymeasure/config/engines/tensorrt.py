@@ -186,6 +186,7 @@ class TensorRTConfig(EngineSection):
         }
     )
     one_is_off: ClassVar[frozenset[str]] = frozenset({"pipeline_parallel_size"})
+    alters_answers: ClassVar[tuple[str, ...]] = ("kv_cache_dtype", "mamba_ssm_cache_dtype=float16|bfloat16")
     conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "enable_partial_reuse": {"enable_block_reuse=false": _NO_REUSE},
         "copy_on_partial_reuse": {"enable_block_reuse=false": _NO_REUSE, "enable_partial_reuse=false": _NO_REUSE},
