@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from llenergymeasure.domain.study.plan import StudyPlan
 from llenergymeasure.domain.study.summary import (
@@ -32,6 +32,7 @@ from llenergymeasure.results.study.saying import FolderOf, Saying, notes_of_toke
 
 _NO_RATIOS: Mapping[str, RatioSummary] = Named({}, ())
 _S_PER_H = 3600
+_Alike = TypeVar("_Alike")
 
 
 class Summing:
@@ -55,6 +56,8 @@ class Summing:
         self._comparing = Comparing(in_blocks=plan.order == "blocks")
         self._saying = Saying(plan, reference, folder_of)
         self._figures = Figures()
+        # What thousands of rows of one summary have alike is there once.
+        self._alike: dict[Any, Any] = {}
         names = differing(each.values for each in plan.compared)
         flat = (flat_settings(each.values) for each in plan.configurations)
         self._settings = [{name: of.get(name) for name in names} for of in flat]
@@ -70,12 +73,16 @@ class Summing:
     def of(self, found: StudyRows) -> StudySummary:
         """What there is of the study, summed up."""
         summary = self.in_short(found)
-        rows = (replace(row, metrics=dict(row.metrics), ratios=dict(row.ratios)) for row in summary.rows)
+        rows = (
+            replace(row, metrics=dict(row.metrics), ratios=dict(row.ratios), n_warned=dict(row.n_warned))
+            for row in summary.rows
+        )
         sentinels = (replace(each, row=replace(each.row, metrics=dict(each.row.metrics))) for each in summary.sentinels)
         return replace(summary, rows=tuple(rows), sentinels=tuple(sentinels))
 
     def in_short(self, found: StudyRows) -> StudySummary:
         """The same in little room, for who writes it and keeps nothing: its mappings are no dictionaries."""
+        self._alike.clear()
         every = self._sides(found)
         sides = [side for side in every if side.configuration != self._plan.sentinel]
         n_failed = [0] * len(self._plan.configurations)
@@ -135,6 +142,7 @@ class Summing:
         runs, planned = side.runs, self._plan.configurations[side.configuration]
         metrics = self._figures.of(side)
         validity, flags = validity_in(runs)
+        warned = warnings_in(runs)
         n_planned = self._n_planned[side.configuration]
         accuracies_pct = [run.values["sensor_accuracy_pct"] for run in runs]
         known_pct = [float(each) for each in accuracies_pct if each is not None]
@@ -151,17 +159,20 @@ class Summing:
             n_failed=n_failed,
             metrics=metrics,
             ratios=ratios,
-            n_requests=_ends("n_requests", runs),
-            output_tokens=_ends("output_tokens", runs),
+            n_requests=self._once(_ends("n_requests", runs)),
+            output_tokens=self._once(_ends("output_tokens", runs)),
             # Where one is not known, nothing is known of all.
             sensor_accuracy_pct=max(known_pct) if known_pct and len(known_pct) == len(runs) else None,
             energy_origin=" / ".join(dict.fromkeys(str(run.values["energy_origin"]) for run in runs)),
             validity=validity,
             validity_flags=flags,
-            n_warned=warnings_in(runs),
+            n_warned=self._alike.setdefault(("n_warned", *warned.items()), warned),
             outputs=tuple(dict.fromkeys(letters[run.slot] for run in runs if run.slot in letters)),
-            notes=tuple(notes_of(runs, metrics, n_planned, n_failed)),
+            notes=self._once(tuple(notes_of(runs, metrics, n_planned, n_failed))),
         )
+
+    def _once(self, known: _Alike) -> _Alike:
+        return cast("_Alike", self._alike.setdefault(known, known))
 
     def _sentinel(self, side: Side, n_failed: list[int]) -> SentinelSummary:
         row = self._row(0, side, n_failed[side.configuration], {}, _NO_RATIOS)
