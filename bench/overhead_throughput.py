@@ -6,10 +6,12 @@ with the instruments of this machine. Results are ratios, not times.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +23,12 @@ from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.core.backends.pytorch.model import PyTorchModel
 from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.instruments import build_instruments
+from llenergymeasure.core.progress.shown import ShownProgress
 from llenergymeasure.core.prompts.selection import select_prompts
 from llenergymeasure.core.prompts.tokenise import tokenised
 from llenergymeasure.core.session import run_session
 from llenergymeasure.domain.inference import Request
-from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.plan import ExperimentPlan, Shown
 from llenergymeasure.domain.process import RawProcessResult
 
 
@@ -83,9 +86,14 @@ def measuring(config: ExperimentConfig) -> Iterator[tuple[Any, Callable[[], RawP
     """A loaded model of the experiment's engine, and a function that measures the experiment with it."""
     plan, engine = ExperimentPlan.of(config), get_backend(config.backend)
     plan = replace(plan, devices=engine.select_devices(config, visible_gpus().uuids))
-    with engine.load(plan) as model:
+    # Progress is shown as on a terminal, so that its cost is in the figures.
+    with (
+        engine.load(plan) as model,
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        ShownProgress(Shown(kind="bar"), stream=nowhere) as progress,
+    ):
         # The floor would let a GPU cool down before one side and not before the other.
-        instruments = replace(build_instruments(plan), sleep=lambda _: None)
+        instruments = replace(build_instruments(plan, progress=progress), sleep=lambda _: None)
         loaded: Any = LoadedEngine(engine, model)
         yield model, lambda: run_session(plan, loaded, instruments)
 
