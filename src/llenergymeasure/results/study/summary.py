@@ -73,12 +73,8 @@ class Summing:
     def of(self, found: StudyRows) -> StudySummary:
         """What there is of the study, summed up."""
         summary = self.in_short(found)
-        rows = (
-            replace(row, metrics=dict(row.metrics), ratios=dict(row.ratios), n_warned=dict(row.n_warned))
-            for row in summary.rows
-        )
-        sentinels = (replace(each, row=replace(each.row, metrics=dict(each.row.metrics))) for each in summary.sentinels)
-        return replace(summary, rows=tuple(rows), sentinels=tuple(sentinels))
+        sentinels = (replace(each, row=_plain(each.row)) for each in summary.sentinels)
+        return replace(summary, rows=tuple(map(_plain, summary.rows)), sentinels=tuple(sentinels))
 
     def in_short(self, found: StudyRows) -> StudySummary:
         """The same in little room, for who writes it and keeps nothing: its mappings are no dictionaries."""
@@ -259,6 +255,11 @@ class Summing:
         ]
         known = [(kind, _time_s(run), value) for kind, run, value in read if value is not None]
         return drift([value for *_, value in known], [time_s for _, time_s, _ in known], [kind for kind, *_ in known])
+
+
+def _plain(row: SummaryRow) -> SummaryRow:
+    """The same row, with dictionaries of its own."""
+    return replace(row, metrics=dict(row.metrics), ratios=dict(row.ratios), n_warned=dict(row.n_warned))
 
 
 def name_of(values: Mapping[str, Any]) -> str:
