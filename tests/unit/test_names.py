@@ -68,6 +68,7 @@ ORDINALS = {
     "prefix", "begin", "end",  # of the tokens of a text: ids and places
     "log_level",  # as logging numbers them
     "row", "places",  # of a dataset
+    "shapes",  # of tensors
     "cost",  # in the currency of the terms
     "socket",  # of a machine
     "configuration", "block", "repeat",  # of a run of a study

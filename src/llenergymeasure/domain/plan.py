@@ -44,13 +44,13 @@ ShownAs = Literal["bar", "lines"]
 class Shown:
     """How the process of a run shows how far it is.
 
-    ``kind`` is a bar that writes over itself, or a line now and then. In a study the run is the ``n``-th of so many,
-    and the runs after it take ``later_s`` seconds; None where that is not known. ``of`` is 0 outside of a study.
+    ``kind`` is a bar that writes over itself, or a line now and then. In a study of ``n_runs`` it is
+    the one with this number, and the runs after it take ``later_s`` seconds; None where that is not known.
     """
 
     kind: ShownAs
-    n: int = 0
-    of: int = 0
+    number: int = 0
+    n_runs: int = 0
     later_s: float | None = None
 
 

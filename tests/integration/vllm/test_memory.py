@@ -49,7 +49,7 @@ def test_a_cache_that_was_written_is_as_large_as_that(tiny_llama: Path, architec
     # On each GPU.
     assert estimate(written, architecture, GPUS).kv_cache_mb == 10
     # What a vLLM for CPUs is told in the environment goes before it; a GiB is 1024^3.
-    told = Place(total_mb=(None,), on_cpu=True, space_gib=2)
+    told = Place(total_mb=(None,), on_cpu=True, space_bytes=2 << 30)
     assert estimate(written, architecture, told).kv_cache_mb == pytest.approx(2147.483648)
 
 
@@ -94,4 +94,4 @@ def test_too_little_memory_is_told_with_what_helps_under_vllm(tiny_llama: Path, 
 @pytest.mark.parametrize(("written", "gib"), [({}, None), ({"VLLM_CPU_KVCACHE_SPACE": "4"}, 4),
                                              ({"VLLM_CPU_KVCACHE_SPACE": ""}, None)])  # fmt: skip
 def test_the_variable_is_read_as_vllm_reads_it(written: dict[str, str], gib: int | None) -> None:
-    assert space_in(written) == gib
+    assert space_in(written) == (None if gib is None else gib << 30)

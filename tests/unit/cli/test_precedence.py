@@ -130,7 +130,14 @@ def test_without_a_model_anywhere_there_is_nothing_to_run(
 ) -> None:
     write_user_file("measurement: {n: 3}\n")
     monkeypatch.setenv("LLEM_MODEL", text)
-    refused(llem("run", "--dry-run"), "nothing to run: ")
+    ran = llem("run", "--dry-run")
+    assert (ran.code, ran.out) == (2, "")
+    lines = ran.err.splitlines()
+    assert lines[0] == "llem: nothing to run: give a CONFIG file, or at least --model"
+    # What can be run, in five lines that a terminal does not break.
+    assert len(lines) == 5
+    assert all(line.startswith("llem:   llem run ") for line in lines[1:])
+    assert max(map(len, lines)) <= 120
 
 
 @pytest.mark.parametrize("command", [["run", "--model", "./m"], ["run", "--model", "./m", "--dry-run"], ["config"]])

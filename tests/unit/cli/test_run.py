@@ -121,7 +121,9 @@ def test_a_missing_model_directory_is_code_1_and_writes_nothing(llem: Llem, fold
 def test_every_missing_thing_of_a_study_is_said(llem: Llem, folder: Path) -> None:
     ran = llem("run", write(folder, "experiments:\n- model: ./first\n- model: ./second\n"), "--output", "run.yaml")
     refused(ran, 1, "./first", "./second", "is a file, not a folder")
-    assert len(ran.err.splitlines()) == 3
+    told, *problems = ran.err.splitlines()
+    assert told == "llem: checking what is to be run, and this machine"
+    assert len(problems) == 3
 
 
 def test_an_existing_csv_file_is_refused_before_anything(llem: Llem, folder: Path, model: str) -> None:

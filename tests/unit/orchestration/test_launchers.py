@@ -283,7 +283,7 @@ def test_the_plan_survives_being_handed_over(plan: ExperimentPlan, prepared: Pat
         experiment_id=plan.experiment_id,
         config_hash=plan.config_hash,
         baseline_cache=tmp_path / "baseline.json",
-        shown=Shown(kind="lines", n=3, of=20, later_s=12.5),
+        shown=Shown(kind="lines", number=3, n_runs=20, later_s=12.5),
         devices=("GPU-1",),
     )
     SubprocessLauncher(leaving(prepared, f'cp "$1"/plan.json {kept}')).launch(full)

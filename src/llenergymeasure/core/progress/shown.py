@@ -135,7 +135,7 @@ class ShownProgress(Progress):
 
     def at_run(self, n: int, of: int, later_s: float | None) -> None:
         """Say so from now on."""
-        self.shown = Shown(kind=self.shown.kind, n=n, of=of, later_s=later_s)
+        self.shown = Shown(kind=self.shown.kind, number=n, n_runs=of, later_s=later_s)
 
     def handed_on(self) -> Shown:
         """In the same way."""
@@ -174,7 +174,7 @@ class ShownProgress(Progress):
         self._bar.refresh()
 
     def _head(self) -> str:
-        return f"{self.shown.n} of {self.shown.of}, " if self.shown.of else ""
+        return f"{self.shown.number} of {self.shown.n_runs}, " if self.shown.n_runs else ""
 
     def _parts(self, phase: _Phase, now_s: float) -> list[str]:
         """What is to be said, the most needed first: a narrow terminal cuts the rest off."""

@@ -101,7 +101,7 @@ def test_warm_up_shows_its_variation_against_the_target(clock: Clock) -> None:
 def test_a_run_of_a_study_says_which_and_what_comes_after_it(clock: Clock) -> None:
     progress, stream = lines_of(clock)
     progress.at_run(3, 20, 1000.0)
-    assert progress.handed_on() == Shown(kind="lines", n=3, of=20, later_s=1000.0)
+    assert progress.handed_on() == Shown(kind="lines", number=3, n_runs=20, later_s=1000.0)
     progress.begin("measuring", n=2, unit="requests")
     clock.now_s += 10
     progress.done(1, 10)

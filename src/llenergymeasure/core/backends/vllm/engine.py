@@ -127,6 +127,6 @@ class VLLMBackend(CheckpointEngine):
 
 def _place_of(config: ExperimentConfig) -> Place:
     if runs_on_cpu():
-        return Place(total_mb=(host_total_mb(),), on_cpu=True, space_gib=space_in(os.environ))
+        return Place(total_mb=(host_total_mb(),), on_cpu=True, space_bytes=space_in(os.environ))
     gpus = visible_gpus().gpus[: n_gpus(config)]
     return Place(total_mb=tuple(gpu.memory_total_mb for gpu in gpus), on_cpu=False)

@@ -41,18 +41,18 @@ _DRAFT = "draft: its weights and its cache are not counted"
 class Place:
     """Where it will lie: ``total_mb`` is what each device has, None where that is not known; no device is the CPU.
 
-    ``space_gib`` is what a vLLM for CPUs is told in the environment to make the cache of.
+    ``space_bytes`` is what a vLLM for CPUs is told in the environment to make the cache of.
     """
 
     total_mb: tuple[float | None, ...]
     on_cpu: bool
-    space_gib: int | None = None
+    space_bytes: int | None = None
 
 
 def space_in(environ: Mapping[str, str]) -> int | None:
-    """What the environment says of the cache's size on a CPU, in GiB; None where it says nothing, or no number."""
+    """What the environment says of the cache's size on a CPU, in bytes; None where it says nothing, or no number."""
     written = environ.get(_CPU_SPACE, "")
-    return int(written) if written.isdecimal() else None
+    return int(written) * _GIB if written.isdecimal() else None
 
 
 def estimate(config: ExperimentConfig, model: Any, place: Place) -> MemoryEstimate:
@@ -93,8 +93,8 @@ def estimate(config: ExperimentConfig, model: Any, place: Place) -> MemoryEstima
 
 def told_cache_bytes(section: VLLMConfig, place: Place) -> float | None:
     """The cache of all devices as it was written; None where vLLM makes it of what is left."""
-    if place.on_cpu and place.space_gib is not None:
-        return float(place.space_gib * _GIB)
+    if place.on_cpu and place.space_bytes is not None:
+        return float(place.space_bytes)
     if section.kv_cache_memory_bytes is None:
         return None
     return float(section.kv_cache_memory_bytes * max(len(place.total_mb), 1))
