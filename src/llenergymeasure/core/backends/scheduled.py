@@ -1,15 +1,20 @@
-"""What models share whose engine has a scheduler, a cache of prompts and drafts of its own."""
+"""What engines and models share that have a scheduler, a cache of prompts and drafts of their own."""
 
 import hashlib
+import importlib
+import os
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from llenergymeasure.core.backends.from_checkpoint import CheckpointModel, Origin
+from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.core.backends.from_checkpoint import CheckpointEngine, CheckpointModel, Origin
 from llenergymeasure.core.backends.in_flight import Counts
 from llenergymeasure.domain.inference import InferenceOutput
 from llenergymeasure.domain.metrics import FlopsResult, NumberFormat
 from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.exceptions import BackendError, contained, first_line
 
 _FORMATS: dict[str, NumberFormat] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
@@ -106,3 +111,40 @@ class ScheduledModel(CheckpointModel):
             "on the values it multiplies",
             "say so wherever the figures are cited",
         )
+
+
+class ScheduledEngine(CheckpointEngine):
+    """An engine with such models; what it refuses, its devices and ``open`` are still to be written."""
+
+    takes_quantised = True
+    loads = frozenset({"all_at_once", "concurrency", "due_times"})
+    # The module, and how variables begin that change how it computes, no key among them.
+    module: ClassVar[str]
+    told_variables: ClassVar[tuple[str, ...]]
+
+    def __init__(self, library: Callable[[], Any] | None = None) -> None:
+        """``library`` gives the engine's module; None imports it."""
+        self._library = library or self._imported
+
+    @abstractmethod
+    def version(self) -> str | None:
+        """That of the distribution; None where it is not installed."""
+
+    def reads_weights(self, config: ExperimentConfig) -> bool:
+        """Dummy weights are drawn."""
+        return bool(self.settings(config).load_format != "dummy")
+
+    def environment(self) -> dict[str, str]:
+        """The version, and variables that change how the engine computes."""
+        told = {name: value for name, value in os.environ.items() if name.startswith(self.told_variables)}
+        return {self.module: self.version() or "unknown", **told}
+
+    def _imported(self) -> Any:
+        # It reads them when it is imported, and so do the processes that it starts.
+        for name, value in self.variables.items():
+            os.environ.setdefault(name, value)
+        try:
+            with contained():
+                return importlib.import_module(self.module)
+        except Exception as error:
+            raise BackendError(f"{self.module} cannot be imported: {first_line(error)}; install it anew") from error

@@ -1,15 +1,15 @@
 """The vLLM engine: transformers checkpoints, offline, in vLLM's own engine process."""
 
 import contextlib
-import importlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.from_checkpoint import CheckpointEngine, Origin
+from llenergymeasure.core.backends.from_checkpoint import Origin
+from llenergymeasure.core.backends.scheduled import ScheduledEngine
 from llenergymeasure.core.backends.vllm.adapter import adapter_problems
 from llenergymeasure.core.backends.vllm.cautions import cautions_of
 from llenergymeasure.core.backends.vllm.checks import problems_of
@@ -26,22 +26,19 @@ from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.core.memory.free import host_total_mb
 from llenergymeasure.domain.metrics import MemoryEstimate
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.exceptions import BackendError, contained, first_line
+from llenergymeasure.exceptions import first_line
 
 _log = logging.getLogger(__name__)
 
-# What bears on figures, and no key among it.
-_TOLD = ("VLLM_CPU_", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_USE_", "VLLM_ATTENTION", "OMP_NUM_THREADS")
 
-
-class VLLMBackend(CheckpointEngine):
+class VLLMBackend(ScheduledEngine):
     """Runs what vLLM loads, driven step by step, so that each token has a time of ours."""
 
     name = "vllm"
     section = VLLMConfig
+    module = "vllm"
     packages = ("vllm", "torch", "transformers")
     extra = "vllm"
-    takes_quantised = True
     loggers = ("vllm", "transformers", "huggingface_hub", "torch", "torch.utils._pytree", "torchao")
     # Nothing is sent to vLLM's makers; its messages go the way of all others, and its processes are started clean,
     # for this one may have threads.
@@ -52,11 +49,11 @@ class VLLMBackend(CheckpointEngine):
         "VLLM_CONFIGURE_LOGGING": "0",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     }
-    loads = frozenset({"all_at_once", "concurrency", "due_times"})
+    told_variables = ("VLLM_CPU_", "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_USE_", "VLLM_ATTENTION", "OMP_NUM_THREADS")
 
-    def __init__(self, library: Callable[[], Any] | None = None) -> None:
-        """``library`` gives the module ``vllm``; None imports it."""
-        self._library = library or self._imported
+    def version(self) -> str | None:
+        """As installed."""
+        return engine_version()
 
     def own_problems(self, config: ExperimentConfig) -> Iterator[str]:
         """What vLLM refuses, as far as it can be known before it loads."""
@@ -84,18 +81,9 @@ class VLLMBackend(CheckpointEngine):
         """What will run and not as one would think."""
         return list(cautions_of(config, on_cpu=runs_on_cpu(), native=native_formats()))
 
-    def reads_weights(self, config: ExperimentConfig) -> bool:
-        """Dummy weights are drawn."""
-        return section_of(config).load_format != "dummy"
-
     def select_devices(self, config: ExperimentConfig, visible: Sequence[str]) -> tuple[str, ...]:
         """The first GPUs, as many as there are ranks; none of a vLLM that is made for CPUs."""
         return () if runs_on_cpu() else tuple(visible[: n_gpus(config)])
-
-    def environment(self) -> dict[str, str]:
-        """The distribution, and variables that change how vLLM computes."""
-        told = {name: value for name, value in os.environ.items() if name.startswith(_TOLD)}
-        return {"vllm": engine_version() or "unknown", **told}
 
     def open(self, origin: Origin) -> VLLMModel:
         """Load; graphs are captured in it.
@@ -113,16 +101,6 @@ class VLLMBackend(CheckpointEngine):
         except BaseException:
             core.close()
             raise
-
-    def _imported(self) -> Any:
-        # It reads them when it is imported, and so do the processes that it starts.
-        for name, value in self.variables.items():
-            os.environ.setdefault(name, value)
-        try:
-            with contained():
-                return importlib.import_module("vllm")
-        except Exception as error:
-            raise BackendError(f"vllm cannot be imported: {first_line(error)}; install it anew") from error
 
 
 def _place_of(config: ExperimentConfig) -> Place:
