@@ -4,13 +4,14 @@ import hashlib
 import importlib
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.from_checkpoint import CheckpointEngine, CheckpointModel, Origin
 from llenergymeasure.core.backends.in_flight import Counts
+from llenergymeasure.core.checkpoint.own_settings import OwnSettings
 from llenergymeasure.domain.inference import InferenceOutput
 from llenergymeasure.domain.metrics import FlopsResult, NumberFormat
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -19,9 +20,41 @@ from llenergymeasure.exceptions import BackendError, contained, first_line
 _FORMATS: dict[str, NumberFormat] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
+class HasPenalties(Protocol):
+    """A section of an engine with penalties; None where they were not written."""
+
+    presence_penalty: float | None
+    frequency_penalty: float | None
+
+
 def seed_of(random_seed: int, index: int) -> int:
     """A request's own seed, 56 bits and far from those of others: engines count up from it for further answers."""
     return int.from_bytes(hashlib.sha256(f"{random_seed}/{index}".encode()).digest()[:7])
+
+
+def sampling_told(
+    config: ExperimentConfig, section: HasPenalties, settings: OwnSettings, drawing: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What engines are told of sampling by the same names: penalties that were written, end tokens, how to draw.
+
+    Args:
+        config: the experiment.
+        section: the engine's own.
+        settings: how the model decodes, and which tokens end an answer.
+        drawing: what is told by a name or a value of the engine's own where tokens are drawn.
+    """
+    decoder = config.decoder
+    written = {
+        "repetition_penalty": decoder.repetition_penalty,
+        "presence_penalty": section.presence_penalty,
+        "frequency_penalty": section.frequency_penalty,
+    }
+    drawn = {"temperature": settings.temperature, "top_p": settings.top_p, "min_p": decoder.min_p or 0.0, **drawing}
+    return {
+        **{name: value for name, value in written.items() if value is not None},
+        "stop_token_ids": sorted(settings.end_token_ids),
+        **(drawn if decoder.do_sample else {"temperature": 0.0}),
+    }
 
 
 class ScheduledModel(CheckpointModel):

@@ -7,7 +7,7 @@ from typing import Any
 from llenergymeasure.config.engines import SGLangConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.from_checkpoint import Origin
-from llenergymeasure.core.backends.scheduled import seed_of
+from llenergymeasure.core.backends.scheduled import sampling_told, seed_of
 from llenergymeasure.core.checkpoint.own_settings import OwnSettings
 from llenergymeasure.domain.inference import Request
 
@@ -56,26 +56,13 @@ def sampling_arguments(
         random_seed: of this run; each request draws from its own, which follows from it and from its place.
         settings: how the model decodes, and which tokens end an answer.
     """
-    section, decoder = section_of(config), config.decoder
-    given = {
-        "repetition_penalty": decoder.repetition_penalty,
-        "presence_penalty": section.presence_penalty,
-        "frequency_penalty": section.frequency_penalty,
-    }
-    drawing = {
-        "temperature": settings.temperature,
-        "top_k": settings.top_k or -1,
-        "top_p": settings.top_p,
-        "min_p": decoder.min_p or 0.0,
-        "sampling_seed": seed_of(random_seed, request.index),
-    }
+    # Names and values of its own.
+    drawing = {"top_k": settings.top_k or -1, "sampling_seed": seed_of(random_seed, request.index)}
     return {
-        **{name: value for name, value in given.items() if value is not None},
+        **sampling_told(config, section_of(config), settings, drawing),
         "max_new_tokens": request.max_output_tokens,
-        "stop_token_ids": sorted(settings.end_token_ids),
         # With it SGLang looks at no end token at all, those of the request neither.
         "ignore_eos": not settings.end_token_ids,
-        **(drawing if decoder.do_sample else {"temperature": 0.0}),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from llenergymeasure.config.engines import VLLMConfig
 from llenergymeasure.config.engines.vllm import LORA_RANKS
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.backends.scheduled import seed_of
+from llenergymeasure.core.backends.scheduled import sampling_told, seed_of
 from llenergymeasure.core.checkpoint.own_settings import OwnSettings
 from llenergymeasure.domain.inference import Request
 
@@ -112,29 +112,16 @@ def sampling_arguments(
         random_seed: of this run; each request draws from its own, which follows from it and from its place.
         settings: how the model decodes, and which tokens end an answer.
     """
-    section, decoder = section_of(config), config.decoder
-    given = {
-        "repetition_penalty": decoder.repetition_penalty,
-        "presence_penalty": section.presence_penalty,
-        "frequency_penalty": section.frequency_penalty,
-    }
-    drawing = {
-        "temperature": settings.temperature,
-        "top_k": settings.top_k,
-        "top_p": settings.top_p,
-        "min_p": decoder.min_p or 0.0,
-        "seed": seed_of(random_seed, request.index),
-    }
+    decoder = config.decoder
+    drawing = {"top_k": settings.top_k, "seed": seed_of(random_seed, request.index)}
     return {
-        **{name: value for name, value in given.items() if value is not None},
+        **sampling_told(config, section_of(config), settings, drawing),
         "n": decoder.num_return_sequences,
         "max_tokens": request.max_output_tokens,
         "min_tokens": min(decoder.min_output_tokens or 0, request.max_output_tokens),
-        "stop_token_ids": sorted(settings.end_token_ids),
-        # The tokenizer's own end token is among those above, where it ends answers.
+        # The tokenizer's own end token is among those of the request, where it ends answers.
         "ignore_eos": True,
         "detokenize": False,
-        **(drawing if decoder.do_sample else {"temperature": 0.0}),
     }
 
 

@@ -1,6 +1,5 @@
 """The section against the recorded shape of SGLang's API: every field placed, every choice one of its own."""
 
-import typing
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines.sglang import SGLangConfig
 from llenergymeasure.config.engines.sglang_left_out import HANDED_ON, LEFT_OUT, REFUSED
 from llenergymeasure.config.models import ExperimentConfig
+from tests.fakes.recorded_api import choices_of
 from tests.fakes.sglang.library import SHAPE, refuse_what_it_has_not
 
 SERVER_ARGS, SAMPLING = SHAPE["server_args"], SHAPE["sampling_params"]
@@ -35,17 +35,7 @@ def test_a_reason_is_for_something_that_there_is() -> None:
     assert set(SAMPLING) >= OF_SAMPLING
 
 
-def values_of(annotation: Any) -> set[Any]:
-    if typing.get_origin(annotation) is typing.Literal:
-        return set(typing.get_args(annotation))
-    return {value for part in typing.get_args(annotation) for value in values_of(part)}
-
-
-CHOSEN = [
-    (name, value)
-    for name, field in SGLangConfig.model_fields.items()
-    for value in sorted(values_of(field.annotation), key=str)
-]
+CHOSEN = [(name, value) for name, field in SGLangConfig.model_fields.items() for value in choices_of(field.annotation)]
 
 
 @pytest.mark.parametrize(("name", "value"), CHOSEN)

@@ -1,6 +1,5 @@
 """The section against the recorded shape of TensorRT-LLM's API: every field placed, every choice one of its own."""
 
-import typing
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from llenergymeasure.config.engines import TensorRTConfig, tensorrt
 from llenergymeasure.config.engines.tensorrt_left_out import HANDED_ON, REFUSED
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.tensorrt.parameters import DRAFTING, NESTED, engine_arguments
+from tests.fakes.recorded_api import choices_of
 from tests.fakes.tensorrt_llm_library import SHAPE, FakeTensorRT
 
 ARGUMENTS, SAMPLING = SHAPE["TorchLlmArgs"], SHAPE["SamplingParams"]
@@ -100,16 +100,10 @@ def test_every_field_of_the_section_is_told() -> None:
     assert TensorRTConfig.model_fields.keys() == nested | switches | (ARGUMENTS.keys() & TensorRTConfig.model_fields)
 
 
-def values_of(annotation: Any) -> set[Any]:
-    if typing.get_origin(annotation) is typing.Literal:
-        return set(typing.get_args(annotation))
-    return {value for part in typing.get_args(annotation) for value in values_of(part)}
-
-
 CHOSEN = [
     (name, value)
     for name, field in TensorRTConfig.model_fields.items()
-    for value in sorted(values_of(field.annotation), key=str)
+    for value in choices_of(field.annotation)
     if name != "decoding_type"
 ]
 
