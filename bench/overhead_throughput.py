@@ -42,6 +42,10 @@ class LoadedEngine:
         """As the engine answers."""
         return getattr(self._engine, name)
 
+    def __dir__(self) -> list[str]:
+        """With the engine's names: what an engine lacks is filled in, such as batches of its own."""
+        return [*dir(type(self)), *dir(self._engine)]
+
     @contextmanager
     def load(self, plan: ExperimentPlan) -> Iterator[Any]:  # noqa: ARG002 - the seam's signature
         """The model."""

@@ -47,6 +47,11 @@ def visible(text: str) -> str:
     return _CONTROL_IN_LINES.sub(_escaped, text)
 
 
+def visible_in_json(text: str) -> str:
+    """JSON with every control character as JSON writes it, so that it says the same to whoever parses it."""
+    return _CONTROL_IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def in_a_line(text: str) -> str:
     """The same of a text that must not begin a line of its own."""
     return _CONTROL.sub(_escaped, text)

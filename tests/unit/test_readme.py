@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from llenergymeasure.results.showing.lines import LABEL
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -29,5 +31,5 @@ def test_the_readme_shows_the_table_of_a_real_run() -> None:
     blocks = re.findall(
         r"^```text\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
     )
-    labels = {line[:22].strip() for block in blocks for line in block.splitlines()}
+    labels = {line[:LABEL].strip() for block in blocks for line in block.splitlines()}
     assert {"environment", "model", "engine", "warm-up", "tokens", "throughput", "energy, raw", "FLOPs"} <= labels

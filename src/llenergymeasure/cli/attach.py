@@ -8,7 +8,7 @@ import click
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
-from llenergymeasure.cli.text import number
+from llenergymeasure.domain.in_figures import number
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.attaching import attach_log
 

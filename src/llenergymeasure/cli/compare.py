@@ -77,7 +77,7 @@ def compare_command(
     found = compare(read.groups, margin=margin / 100, anyway=anyway)
     outcomes = held_to(found, wanted)
     if as_json:
-        show(json.dumps(as_written(found, outcomes), indent=2, ensure_ascii=False, allow_nan=False))
+        show(json.dumps(as_written(found, outcomes), indent=2, allow_nan=False), is_json=True)
     else:
         show(_text(found, markdown))
     for outcome in outcomes:

@@ -1,27 +1,19 @@
-"""Studies, plans, comparisons and machines as plain text."""
+"""Plans and comparisons of tokens as plain text."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from tabulate import tabulate
 
-from llenergymeasure._telling import in_a_line, told
-from llenergymeasure.cli.text import LABEL, environment_line, wrapped
-from llenergymeasure.config.loader import FieldOrigin
+from llenergymeasure._telling import in_a_line
 from llenergymeasure.config.models import ExperimentConfig, measurement_config_hash
-from llenergymeasure.config.sensors import own_names
-from llenergymeasure.core.backends.unproven import NOT_YET_RUN
-from llenergymeasure.core.energy_backends import SensorStatus
-from llenergymeasure.core.gpu.base import VisibleGpus
-from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.equivalence import Difference, OutputComparison
 from llenergymeasure.domain.in_figures import share_pct
 from llenergymeasure.domain.warnings import Verdict, in_words
-from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit, parts_of
 from llenergymeasure.results.differences import SettingDifference
+from llenergymeasure.results.showing.lines import LABEL, wrapped
 
 _MOST_DIFFERENCES = 5
 _DIGEST, DIGEST_DIGITS = "sha256:", 12
@@ -37,73 +29,6 @@ def plan(experiments: Sequence[ExperimentConfig], output_dir: Path | None, notes
         parts.append(f"{head}\n{yaml.safe_dump(resolved, sort_keys=False, allow_unicode=False).strip()}")
     parts.append(f"# everything needed is here; results would go to {output_dir}; nothing was run")
     return "\n".join(parts)
-
-
-def machine(
-    environment: EnvironmentSnapshot,
-    *,
-    visible: VisibleGpus,
-    engines: Sequence[Availability],
-    sensors: Sequence[SensorStatus],
-    models: Sequence[Availability],
-    verbose: bool,
-) -> str:
-    """What this machine can measure with."""
-    lines = [f"{'machine':<{LABEL}}{environment_line(environment)}"]
-    if not environment.gpus:
-        lines.append(f"{'GPUs':<{LABEL}}none (no NVIDIA driver answered)")
-    for gpu in environment.gpus:
-        memory = "" if gpu.memory_total_mb is None else f", {gpu.memory_total_mb / 1000:.0f} GB"
-        hidden = "" if gpu.uuid in visible.uuids else ", hidden by CUDA_VISIBLE_DEVICES"
-        lines.append(f"{'GPU ' + str(gpu.index):<{LABEL}}{gpu.name}{memory}, {gpu.uuid}{hidden}")
-    if visible.problem:
-        lines.append(f"{'':<{LABEL}}{visible.problem}")
-    on_cpu = "usable, on the CPU only: it is built without CUDA, so no GPU is used or measured"
-    for engine in engines:
-        where = "" if engine.python is None else f" (in an environment of its own: {told(engine.python)})"
-        usable = (on_cpu if engine.uses_gpus is False else "usable") + where
-        unproven = "" if engine.proven else f"; {NOT_YET_RUN}"
-        problem = None if engine.problem is None else engine.problem + unproven
-        lines.append(_status("engine " + engine.name, problem, usable + unproven))
-    for sensor in sensors:
-        kind = "modelled, not sensed" if sensor.modelled else "sensed"
-        # What this package's own say of a problem is complete.
-        advice = "" if sensor.name in own_names() else sensor.advice
-        problem = "; ".join(filter(None, [sensor.problem, advice])) or None
-        lines.append(_status("energy " + sensor.name, problem, f"usable ({kind})"))
-    own = (s.name for s in sensors if s.problem is None and s.name in own_names())
-    best = next(own, "none: results will have no energy")
-    lines.append(f"{'energy auto':<{LABEL}}{best}")
-    lines += [_status("packaged model", m.problem, m.name) for m in models]
-    if verbose:
-        lines += [
-            f"{'package':<{LABEL}}{in_a_line(f'{name} {version}')}" for name, version in environment.packages.items()
-        ]
-    return "\n".join(lines)
-
-
-def taken_names(kind: str, taken: Mapping[str, str]) -> list[str]:
-    """What other distributions bring under a name of this package's.
-
-    Args:
-        kind: as the lines of such things begin.
-        taken: who brings each name.
-    """
-    return [
-        _status(f"{kind} {name}", f"that of {origin} has the name of one that comes with this package; rename it")
-        for name, origin in taken.items()
-    ]
-
-
-def user_file(path: Path) -> str:
-    """Where the user's defaults are looked for."""
-    return f"{'user file':<{LABEL}}{in_a_line(str(path))}{'' if path.exists() else ' (none yet)'}"
-
-
-def defaults(origins: Sequence[FieldOrigin]) -> str:
-    """Every field with the value it has unless an experiment says otherwise, and where that comes from."""
-    rows = [(o.name, json.dumps(o.value), in_a_line(o.origin)) for o in origins]
-    return "\n" + tabulate(rows, headers=("field", "default here", "from"), disable_numparse=True)
 
 
 def comparison(
@@ -180,8 +105,3 @@ def memory_lines(fit: MemoryFit) -> list[str]:
         *(f"memory: unknown {line}" for line in estimate.unknown),
         f"memory: {free_mb} {free.where}{fits}",
     ]
-
-
-def _status(label: str, problem: str | None, good: str = "usable") -> str:
-    text = good if problem is None else f"not usable: {problem}"
-    return wrapped(label, text)

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from llenergymeasure.cli.text import LABEL
 from llenergymeasure.domain.energy.calibration import Calibration, CounterFeed, ReadingProperties
+from llenergymeasure.results.showing.lines import LABEL
 
 _FEEDS: dict[CounterFeed, str] = {
     "everything": "it adds up all of the time",

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.render import DIGEST_DIGITS, setting
-from llenergymeasure.cli.text import NONE, WIDTH, letter, number, wrapped
+from llenergymeasure.domain.in_figures import NONE, letter, ratio, with_interval
 from llenergymeasure.results.comparing.comparison import Against, Comparison, Row, Value
 from llenergymeasure.results.comparing.facts import Fact
+from llenergymeasure.results.comparing.metrics import Metric
+from llenergymeasure.results.showing import tables
+from llenergymeasure.results.showing.lines import WIDTH, wrapped
 from llenergymeasure.results.statistics import runs
 
 # Of latencies the table has these; the JSON has all.
@@ -52,7 +53,7 @@ def _table(rows: Sequence[Row], letters: Sequence[str], place: int, markdown: bo
     head = ["metric", letters[0], letters[place], f"{letters[place]} / {letters[0]}", "verdict"]
     body = [
         [
-            f"{row.metric.name} ({row.metric.unit})" if markdown and row.metric.unit else row.metric.name,
+            _called(row.metric, markdown),
             _value(row.values[0]),
             _value(row.values[place]),
             _ratio(row.against[place - 1]),
@@ -60,7 +61,15 @@ def _table(rows: Sequence[Row], letters: Sequence[str], place: int, markdown: bo
         ]
         for row in rows
     ]
-    return tabulate(body, headers=head, tablefmt="github" if markdown else "simple", disable_numparse=True)
+    draw = tables.markdown if markdown else tables.plain
+    return draw(head, body, ["left"] * len(head))
+
+
+def _called(metric: Metric, markdown: bool) -> str:
+    """By its own name where there is room for it."""
+    if not markdown:
+        return metric.label
+    return f"{metric.name} ({metric.unit})" if metric.unit else metric.name
 
 
 def _value(value: Value) -> str:
@@ -68,27 +77,23 @@ def _value(value: Value) -> str:
     if found is None:
         return NONE
     marks = f" of {found.n}" if value.n_without else ""
-    return f"{number(found.value)}{_ends(found.low, found.high)}{marks}"
-
-
-def _ends(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" ({number(low)} to {number(high)})"
+    return f"{with_interval(found.value, found.low, found.high)}{marks}"
 
 
 def _ratio(against: Against) -> str:
-    ratio = against.ratio
-    if ratio is None:
+    found = against.ratio
+    if found is None:
         return NONE
-    is_one = ratio.method == "exact" and ratio.low == ratio.high
-    ends = "" if is_one or ratio.low is None or ratio.high is None else f" ({ratio.low:.4g} to {ratio.high:.4g})"
-    return f"{ratio.value:.4g}{ends}"
+    is_one = found.method == "exact" and found.low == found.high
+    if is_one or found.low is None or found.high is None:
+        return ratio(found.value)
+    return f"{ratio(found.value)} ({ratio(found.low)}-{ratio(found.high)})"
 
 
 def _verdict(against: Against) -> str:
     if against.refused is not None and against.ratio is None:
         return "refused"
-    said = against.judgement
-    return said.verdict if said.n_needed is None else f"{said.verdict}, {said.n_needed} runs of each"
+    return against.judgement.verdict
 
 
 def _beside(found: Comparison, rows: Sequence[Row], letters: Sequence[str]) -> list[tuple[str, str]]:
@@ -97,7 +102,7 @@ def _beside(found: Comparison, rows: Sequence[Row], letters: Sequence[str]) -> l
     family = "; all against A are one family, by Holm" if len(letters) > _TWO else ""
     verdicts = (
         f"different: the interval excludes 1 and the ratio is beyond {margin}; equivalent: all of the interval is "
-        f"within {margin}{family}. So many runs of each would decide with 80 %, if ratio and scatter stay what they are"
+        f"within {margin}{family}. A number of runs would decide with 80 %, if ratio and scatter stay what they are"
     )
     lines = []
     if any(against.judgement.p is not None for row in rows for against in row.against):
@@ -115,15 +120,16 @@ def _beside(found: Comparison, rows: Sequence[Row], letters: Sequence[str]) -> l
 
 
 def _why(against: Against) -> str | None:
-    """The reason of what is not decided by more runs of the same."""
-    return against.judgement.reason if against.judgement.n_needed is None else None
+    """How many runs would decide, or the reason of what more runs of the same do not."""
+    said = against.judgement
+    return said.reason if said.n_needed is None else f"{said.n_needed} runs of each would decide"
 
 
 def _by_text(label: str, said: Sequence[tuple[str, Row]], n_rows: int) -> list[tuple[str, str]]:
     """Each text once, with the metrics that it is of where they are not all."""
     found: dict[str, dict[str, None]] = {}
     for text, row in said:
-        found.setdefault(text, {})[row.metric.name] = None
+        found.setdefault(text, {})[row.metric.label] = None
     return [(label, text if len(names) == n_rows else f"{text} [{', '.join(names)}]") for text, names in found.items()]
 
 

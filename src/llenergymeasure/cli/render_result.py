@@ -4,38 +4,63 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.cli.text import LABEL, NONE, environment_line, number, seconds, wrapped
+from llenergymeasure.cli.text import environment_line
+from llenergymeasure.domain.in_figures import NONE, bounded, number
 from llenergymeasure.domain.metrics import Distribution, counted_devices
 from llenergymeasure.domain.phases import Estimate, PhaseResult
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
+from llenergymeasure.results.showing import tables
+from llenergymeasure.results.showing.lines import LABEL, wrapped
+
+# Of those that a result has; p95 is in the file.
+_PERCENTILES = ("p50", "p90", "p99")
 
 
 def experiment(result: ExperimentResult, directory: Path | None) -> str:
-    """One result as a two-column table."""
-    rows = [
+    """One result in groups: what ran, what it did, latencies, energy, compute, and how far to trust it; its path last.
+
+    Args:
+        result: the result.
+        directory: where it lies; None where nothing is kept.
+    """
+    written = "not written (no output folder)" if directory is None else str(directory)
+    trust = [wrapped("validity", _validity_line(result)), *_warning_lines(result.measurement_warnings)]
+    groups = [
+        _lines(_what_ran(result)),
+        _lines(_what_it_did(result)),
+        _latencies(result),
+        _lines([*_energy_rows(result), *_phase_rows(result)]),
+        _lines([*_flops_rows(result), *_quality_rows(result)]),
+        "\n".join(trust),
+        # Paths are copied, so they are not broken.
+        f"{'result':<{LABEL}}{in_a_line(written)}",
+    ]
+    return "\n\n".join(group for group in groups if group)
+
+
+def _lines(rows: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(wrapped(label, in_a_line(value)) for label, value in rows)
+
+
+def _what_ran(result: ExperimentResult) -> list[tuple[str, str]]:
+    return [
         ("environment", environment_line(result.environment_snapshot)),
         ("model", _model_line(result)),
         ("engine", f"{result.model.engine} ({result.model.engine_version or 'version unknown'})"),
         *_process_rows(result),
         ("warm-up", _warmup_line(result)),
         *_part_rows(result),
+    ]
+
+
+def _what_it_did(result: ExperimentResult) -> list[tuple[str, str]]:
+    return [
         ("tokens", _token_line(result)),
         ("throughput", _throughput_line(result)),
-        *_latency_rows(result),
-        *_energy_rows(result),
-        *_phase_rows(result),
-        *_flops_rows(result),
-        *_quality_rows(result),
-        ("peak memory", NONE if result.peak_memory_mb is None else f"{result.peak_memory_mb:,.0f} MB"),
+        ("peak memory", NONE if result.peak_memory_mb is None else f"{number(result.peak_memory_mb)} MB"),
         *_throttle_rows(result),
-        ("validity", _validity_line(result)),
     ]
-    lines = [f"{in_a_line(label):<{LABEL}}{in_a_line(value)}" for label, value in rows]
-    lines += _warning_lines(result.measurement_warnings)
-    written = "not written (no output folder)" if directory is None else in_a_line(str(directory))
-    lines.append(f"{'result':<{LABEL}}{written}")
-    return "\n".join(lines)
 
 
 def _validity_line(result: ExperimentResult) -> str:
@@ -50,7 +75,7 @@ def _process_rows(result: ExperimentResult) -> list[tuple[str, str]]:
 
 def _model_line(result: ExperimentResult) -> str:
     config = result.effective_config
-    size = "" if result.model.n_parameters is None else f", {result.model.n_parameters / 1e6:,.1f} M parameters"
+    size = "" if result.model.n_parameters is None else f", {number(result.model.n_parameters / 1e6)} M parameters"
     model = result.model
     parts = [f"{config.get('model', 'unknown model')}{size}, {config.get('precision', 'unknown precision')}"]
     parts += [f"weights not read: {model.weights}"] if model.weights else []
@@ -71,41 +96,48 @@ def _warmup_line(result: ExperimentResult) -> str:
         text = f"{warmup.iterations_completed} {noun}, not in the figures{cv}"
     if warmup.thermal_floor_wait_s:
         early = ", ended early" if warmup.thermal_floor_ended_early else ""
-        return f"{text}; then {warmup.thermal_floor_wait_s:.4g} s of thermal floor{early}"
+        return f"{text}; then {warmup.thermal_floor_wait_s:.3g} s of thermal floor{early}"
     return f"{text}; no thermal floor (energy is not sensed)"
 
 
 def _token_line(result: ExperimentResult) -> str:
-    limit = f"{result.n_cut_short} of {result.n_requests} requests ended at the limit"
-    return f"{result.input_tokens} in, {result.output_tokens} out; {limit}"
+    limit = f"{number(result.n_cut_short)} of {number(result.n_requests)} requests ended at the limit"
+    return f"{number(result.input_tokens)} in, {number(result.output_tokens)} out; {limit}"
 
 
 def _throughput_line(result: ExperimentResult) -> str:
     return (
         f"{number(result.tokens_per_second)} output tok/s, {number(result.total_tokens_per_second)} total tok/s, "
-        f"{number(result.requests_per_second)} req/s over {result.duration_sec:.2f} s"
+        f"{number(result.requests_per_second)} req/s over {number(result.duration_sec)} s"
     )
 
 
-def _latency_rows(result: ExperimentResult) -> list[tuple[str, str]]:
+def _latencies(result: ExperimentResult) -> str:
+    """A table of the kinds of latency; empty where there are none."""
     stats = result.latency_stats
     if stats is None:
-        return []
-    origin = "; from the batch's start" if stats.counted_from == "batch" else ""
+        return ""
     kinds = (("TTFT", stats.ttft_s), ("TPOT", stats.tpot_s), ("ITL", stats.itl_s), ("E2E", stats.e2e_s))
-    return [
-        (f"latency {name}", _distribution(d) + (origin if name in ("TTFT", "E2E") else ""))
-        for name, d in kinds
-        if d is not None
-    ]
+    known = [(name, found) for name, found in kinds if found is not None]
+    if not known:
+        return ""
+    fewer = any(found.n_independent not in (None, found.n) for _, found in known)
+    headers = ["latency in s", "mean", *_PERCENTILES, "n", *(["independent"] if fewer else [])]
+    table = tables.plain(
+        [f"{headers[0]:<{LABEL - 2}}", *headers[1:]],
+        [_latency(name, found, fewer=fewer) for name, found in known],
+        ["left", *["right"] * (len(headers) - 1)],
+    )
+    if stats.counted_from != "batch":
+        return table
+    return "\n".join([table, wrapped("", "TTFT and E2E count from the start of the batch")])
 
 
-def _distribution(d: Distribution) -> str:
+def _latency(name: str, found: Distribution, *, fewer: bool) -> list[str]:
     """The mean and those percentiles that the values support; the file has all of them."""
-    figures = {"mean": d.mean, **d.supported}
-    said = ", ".join(f"{name} {seconds(value)}" for name, value in figures.items() if name != "p95")
-    independent = "" if d.n_independent in (None, d.n) else f", {d.n_independent} independent"
-    return f"{said} s of {d.n} {'value' if d.n == 1 else 'values'}{independent}"
+    percentiles = [number(found.supported.get(each)) for each in _PERCENTILES]
+    n_independent = found.n if found.n_independent is None else found.n_independent
+    return [name, number(found.mean), *percentiles, number(found.n), *([number(n_independent)] if fewer else [])]
 
 
 def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
@@ -130,7 +162,7 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
         )
     if result.energy_host_j is not None:
         host_bound = result.energy_host_uncertainty_j
-        within = "" if host_bound is None else f" +-{number(host_bound)} J (window)"
+        within = "" if host_bound is None else f" +-{host_bound:.2g} J (window)"
         rows.append(("energy, host", f"{number(result.energy_host_j)} J{within}: {result.energy_host_scope}"))
     rows.append(
         (
@@ -150,12 +182,12 @@ def _energy_rows(result: ExperimentResult) -> list[tuple[str, str]]:
 def _beyond_idling_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     rows, breakdown = [], result.energy_breakdown
     if breakdown is not None and result.energy_adjusted_j is not None:
-        left = _bounded(result.energy_adjusted_j, breakdown.adjusted_uncertainty_j)
-        idle = _bounded(result.baseline_power_w, breakdown.baseline_power_uncertainty_w)
+        left = bounded(result.energy_adjusted_j, breakdown.adjusted_uncertainty_j)
+        idle = bounded(result.baseline_power_w, breakdown.baseline_power_uncertainty_w)
         rows.append(("energy, adjusted", f"{left} J after the idle baseline of {idle} W"))
     if result.energy_net_of_loaded_idle_j is not None:
-        left = _bounded(result.energy_net_of_loaded_idle_j, result.energy_net_of_loaded_idle_uncertainty_j)
-        idle = _bounded(result.idle_loaded_power_w, result.idle_loaded_power_uncertainty_w)
+        left = bounded(result.energy_net_of_loaded_idle_j, result.energy_net_of_loaded_idle_uncertainty_j)
+        idle = bounded(result.idle_loaded_power_w, result.idle_loaded_power_uncertainty_w)
         rows.append(("energy, net", f"{left} J after loaded idle of {idle} W"))
     if result.dither_pause_s is not None:
         share = "" if result.dither_energy_j is None else f", about {number(result.dither_energy_j)} J of them"
@@ -163,16 +195,12 @@ def _beyond_idling_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     return rows
 
 
-def _bounded(value: float | None, bound: float | None) -> str:
-    return number(value) if bound is None else f"{number(value)} +-{number(bound)}"
-
-
 def _open(result: ExperimentResult) -> str:
     """What the measurement leaves open of the energy: one interval, in results of before revision 5 its parts."""
     if result.energy_interval_j is not None:
         low_j, high_j = result.energy_interval_j
         return f" in {number(low_j)} to {number(high_j)} J"
-    bound = "" if result.energy_uncertainty_j is None else f" +-{number(result.energy_uncertainty_j)} J (window)"
+    bound = "" if result.energy_uncertainty_j is None else f" +-{result.energy_uncertainty_j:.2g} J (window)"
     aliasing = "" if result.energy_aliasing_pct is None else f" +-{result.energy_aliasing_pct:.2g} % (aliasing)"
     return bound + aliasing
 
@@ -225,11 +253,11 @@ def _flops_rows(result: ExperimentResult) -> list[tuple[str, str]]:
     flops = result.flops_result
     if flops is None:
         return [("FLOPs", NONE)]
-    rows = [("FLOPs", f"{flops.value:.3e} ({flops.method}; confidence {flops.confidence})")]
+    rows = [("FLOPs", f"{flops.value:.2e} ({flops.method}; confidence {flops.confidence})")]
     if flops.model_flops is None or flops.prefill is None or flops.decode is None:
         return rows
     parts = [
-        f"{flops.model_flops:.3e}: prefill {flops.prefill.total:.3e}, decode {flops.decode.total:.3e}",
+        f"{flops.model_flops:.2e}: prefill {flops.prefill.total:.2e}, decode {flops.decode.total:.2e}",
         *([] if result.joules_per_tflop is None else [f"{number(result.joules_per_tflop)} J/TFLOP{_mark(result)}"]),
         *([] if result.mfu is None else [f"MFU {100 * result.mfu:.3g} % of dense {flops.number_format}"]),
     ]
@@ -251,5 +279,5 @@ def _throttle_rows(result: ExperimentResult) -> list[tuple[str, str]]:
 
 def _warning_lines(warnings: Sequence[str]) -> list[str]:
     if not warnings:
-        return [f"{'warnings':<{LABEL}}none"]
+        return [wrapped("warnings", "none")]
     return [wrapped("warnings" if i == 0 else "", warning) for i, warning in enumerate(warnings)]

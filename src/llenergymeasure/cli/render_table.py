@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from llenergymeasure._telling import in_a_line, told
-from llenergymeasure.cli.text import NONE, number, seconds
+from llenergymeasure.domain.in_figures import NONE, number
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.results.rows.columns import OF_ENERGY
 from llenergymeasure.results.rows.table import ResultTable
@@ -89,7 +89,7 @@ def _cell(table: ResultTable, name: str, value: Any) -> str:
     if name.endswith("_digest"):
         return str(value).removeprefix("sha256:")[:_DIGEST_DIGITS]
     if column.kind == "number":
-        return seconds(value) if column.unit == "s" else number(value)
+        return number(value)
     # Settings are exact: two that differ never look alike.
     return in_a_line(told(value if isinstance(value, str) else json.dumps(value)))
 

@@ -103,7 +103,7 @@ def _hand_out(table: ResultTable, names: list[str], form: str, output: Path | No
     text = {**_FOR_PEOPLE, **_FOR_PROGRAMS}[form](table, names) + beneath
     if output is None:
         # A carriage return would be shown as a control character.
-        show(text.replace("\r\n", "\n").rstrip("\n"))
+        show(text.replace("\r\n", "\n").rstrip("\n"), is_json=form == "json")
     else:
         write_atomically(output, text if text.endswith("\n") else f"{text}\n")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, render_result, streams
+from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, streams
 from llenergymeasure.cli.arguments import Integers, Texts, UserPath, WorkerCount
-from llenergymeasure.cli.publishing.footprint import beneath, footprint_on_request, requested_terms
-from llenergymeasure.cli.studies.handing_out import hand_out, hand_out_resumed, hand_out_study
+from llenergymeasure.cli.publishing.footprint import footprint_on_request, refuse_beside_json, requested_terms
+from llenergymeasure.cli.studies.handing_out import Ending, hand_out_resumed, hand_out_single, hand_out_study
 from llenergymeasure.cli.studies.render_plan import PlannedStudy, study_plan
 from llenergymeasure.cli.studies.resuming import resumed
 from llenergymeasure.config.loader import Overrides, load_config
@@ -104,6 +104,7 @@ _OF_EXECUTION = {
     "--check", is_flag=True, help="With --resume: hold what has finished against its sums, not only its sizes."
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would run, without running it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON in the place of the table.")
 @footprint_on_request
 @click.option("-q", "--quiet", is_flag=True, help="No status lines and no progress.")
 @click.option("-v", "--verbose", is_flag=True, help="Log in detail.")
@@ -115,12 +116,11 @@ def run_command(
 
     Options win over the file. Several values with commas (--batch-size 1,4,16, or --set for any
     field) make a study of all combinations. Results go to a new folder under the output folder; the
-    table goes to stdout, everything else to stderr.
+    table, or JSON, goes to stdout, everything else to stderr.
     """
     level = logs.configure(quiet=quiet, verbose=verbose)
-    terms = requested_terms(fields)
+    ending = _ending(fields, export_csv, dry_run=dry_run)
     given = {name: value for name, value in fields.items() if value is not None}
-    _check_export(export_csv)
     resume, check = given.pop("resume", None), given.pop("check")
     if resume is not None or check:
         workers = given.pop("workers", None)
@@ -133,7 +133,7 @@ def run_command(
         with streams.progress(quiet=quiet) as progress:
             options = RunOptions(log_level=level, progress=progress)
             study = resumed(resume, config, beside, check, options, workers)
-        return hand_out_resumed(study, export_csv, terms)
+        return hand_out_resumed(study, export_csv, ending)
     plan = _load(config, given, settings, output)
     experiments = carried_out(plan) if isinstance(plan, StudyConfig) else [plan]
     # The others are in processes of their own.
@@ -147,13 +147,23 @@ def run_command(
             streams.tell(f"llem: left out: {counted(plan.left_out)}; llem run --dry-run says which, and why")
         with streams.progress(quiet=quiet) as progress:
             study = carry_out(plan, RunOptions(log_level=level, progress=progress, arrivals=csv))
-        return hand_out_study(study, csv, terms)
+        return hand_out_study(study, csv, ending)
     with streams.progress(quiet=quiet) as progress:
         kept = execute_experiment(plan, RunOptions(log_level=level, progress=progress))
     if csv is not None:
         csv.finished(kept.result)
-    table = render_result.experiment(kept.result, kept.directory) + beneath([kept.result], terms)
-    return hand_out(table, 1, csv, kept.directory) or int(kept.problem is not None)
+    return hand_out_single(kept.result, kept.directory, csv, ending) or int(kept.problem is not None)
+
+
+def _ending(fields: dict[str, Any], export_csv: Path | None, *, dry_run: bool) -> Ending:
+    """What the run is to end with; its options are taken out of ``fields``."""
+    ending = Ending(requested_terms(fields), is_json=fields.pop("as_json"))
+    if ending.is_json:
+        refuse_beside_json(ending.terms)
+        if dry_run:
+            raise ConfigError("--json: a dry run has no result; leave it away")
+    _check_export(export_csv)
+    return ending
 
 
 def _check_export(path: Path | None) -> None:

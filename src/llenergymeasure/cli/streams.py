@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llenergymeasure._stderr import use_patient_stderr
-from llenergymeasure._telling import told, visible
+from llenergymeasure._telling import told, visible, visible_in_json
 
 if TYPE_CHECKING:
     from llenergymeasure.core.progress import Progress
@@ -42,27 +42,33 @@ def make_usable() -> None:
     use_patient_stderr()
 
 
-def show(text: str, *, err: bool = False) -> None:
+def show(text: str, *, err: bool = False, is_json: bool = False) -> None:
     """Print lines: control characters escaped, ``~`` for the home directory, names for secrets.
 
     Nothing else in the command line prints.
+
+    Args:
+        text: the lines.
+        err: to stderr.
+        is_json: it is JSON, and stays JSON that says the same.
 
     Raises:
         OSError: the stream does not take it.
     """
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
+    shown = (visible_in_json if is_json else visible)(told(text))
     # A terminal of another encoding shows what it lacks escaped too.
-    click.echo(visible(told(text)).encode(encoding, "backslashreplace").decode(encoding), err=err)
+    click.echo(shown.encode(encoding, "backslashreplace").decode(encoding), err=err)
     stream.flush()
 
 
-def why_not_shown(text: str) -> str | None:
+def why_not_shown(text: str, *, is_json: bool = False) -> str | None:
     """Print a text on stdout, to the last byte; why that cannot be done, None where it was."""
     if _Closed.stdout:
         return "it is closed"
     try:
-        show(text)
+        show(text, is_json=is_json)
     except (OSError, ValueError) as error:  # a ValueError of a file that was closed under it
         abandon(1)
         return getattr(error, "strerror", None) or str(error)

@@ -1,26 +1,6 @@
-"""Labels, lines and numbers of the tables."""
-
-import textwrap
+"""A machine in a line."""
 
 from llenergymeasure.domain.environment import EnvironmentSnapshot
-from llenergymeasure.domain.in_figures import NONE, letter, number, seconds
-
-__all__ = ["LABEL", "NONE", "WIDTH", "environment_line", "letter", "number", "seconds", "wrapped"]
-
-WIDTH = 110
-LABEL = 22
-
-
-def wrapped(label: str, text: str) -> str:
-    """A labelled text, broken into lines under each other."""
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=f"{label:<{LABEL}}",
-        subsequent_indent=" " * LABEL,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def environment_line(environment: EnvironmentSnapshot) -> str:

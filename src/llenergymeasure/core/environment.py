@@ -25,15 +25,19 @@ _INSTRUCTIONS = {
 }
 
 
-def collect_environment_snapshot() -> EnvironmentSnapshot:
-    """Describe this machine. Never raises: what cannot be found out is None. Creates no CUDA context."""
+def collect_environment_snapshot(*, with_cuda: bool = True) -> EnvironmentSnapshot:
+    """Describe this machine. Never raises: what cannot be found out is None. Creates no CUDA context.
+
+    Args:
+        with_cuda: also find out CUDA's version, for which torch is imported.
+    """
     return EnvironmentSnapshot(
         python_version=platform.python_version(),
         platform=platform.platform(),
         cpu_model=cpu_model(),
         n_cpus=os.cpu_count(),
         memory_total_mb=psutil.virtual_memory().total / 1e6,
-        cuda_version=cuda_version(),
+        cuda_version=cuda_version() if with_cuda else None,
         driver_version=driver_version(),
         gpus=list_gpus(),
         packages=installed_packages(),

@@ -14,6 +14,7 @@ from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core import session_answers as answers
 from llenergymeasure.core import session_steps as steps
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
+from llenergymeasure.core.backends.known_errors import advised
 from llenergymeasure.core.backends.unproven import unproven
 from llenergymeasure.core.device_check import Watched, watch_the_model
 from llenergymeasure.core.energy_backends.base import SensorBase
@@ -213,7 +214,7 @@ def _loaded(
         raise
     except Exception as error:  # an engine's libraries raise what they will
         raise BackendError(
-            f"the {plan.config.backend} engine cannot load {plan.config.model!r}: {in_one_line(error)}"
+            advised(f"the {plan.config.backend} engine cannot load {plan.config.model!r}: {in_one_line(error)}", error)
         ) from error
     raised: BaseException | None = None
     try:

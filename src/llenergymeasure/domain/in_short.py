@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 from llenergymeasure._telling import in_a_line
+from llenergymeasure.domain.in_figures import number, with_interval
 from llenergymeasure.domain.warnings import in_words
 
 if TYPE_CHECKING:
     from llenergymeasure.domain.result import ExperimentResult
     from llenergymeasure.domain.study.result import StudyResult
-    from llenergymeasure.domain.study.summary import MetricSummary, SummaryRow
+    from llenergymeasure.domain.study.summary import SummaryRow
 
 # Of 24 lines of a terminal.
 _MOST_ROWS = 20
@@ -22,7 +23,7 @@ def experiment(result: "ExperimentResult") -> str:
     lines = [
         f"ExperimentResult {result.name}: {result.n_requests:,} requests",
         f"{_energy(result)}: {in_words(result.validity)}{why}",
-        f"{result.output_tokens:,} output tokens in {result.duration_sec:,.4g} s, {rate:,.4g} per s",
+        f"{result.output_tokens:,} output tokens in {number(result.duration_sec)} s, {number(rate)} per s",
         "in no folder" if result.folder is None else f"in {result.folder}",
     ]
     return "<" + "\n  ".join(map(_cut, lines)) + ">"
@@ -35,7 +36,7 @@ def study(result: "StudyResult") -> str:
     if any(row.n_finished > 1 for row in rows):
         each = list(map(_configuration, rows))
     else:
-        each = [f"{one.name}: {_energy(one)}, {one.tokens_per_second:,.4g} tok/s" for one in result.experiments]
+        each = [f"{one.name}: {_energy(one)}, {number(one.tokens_per_second)} tok/s" for one in result.experiments]
     lines += each[:_MOST_ROWS]
     more = len(each) - _MOST_ROWS
     lines += [f"and {more} more"] if more > 0 else []
@@ -47,24 +48,19 @@ def _configuration(row: "SummaryRow") -> str:
     """Means of a configuration, with the ends of their intervals."""
     differs = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in row.settings.items())
     figures = [
-        f"{_mean(row.metrics[metric])} {unit}"
+        f"{with_interval(found.value, found.low, found.high)} {unit}"
         for metric, unit in (("energy_per_output_token_j", "J per output token"), ("tokens_per_second", "tok/s"))
-        if row.metrics[metric].value is not None
+        if (found := row.metrics[metric]).value is not None
     ]
     return f"{differs or row.name}: {', '.join(figures) or 'no figures'} (n={row.n_finished})"
-
-
-def _mean(found: "MetricSummary") -> str:
-    ends = "" if found.low is None or found.high is None else f" ({found.low:,.4g} to {found.high:,.4g})"
-    return f"{found.value:,.4g}{ends}"
 
 
 def _energy(result: "ExperimentResult") -> str:
     if result.total_energy_j is None:
         return "no energy"
     per_token = result.energy_per_output_token_j
-    each = "" if per_token is None else f", {per_token:,.4g} J per output token"
-    return f"{result.total_energy_j:,.4g} J{each}, {result.energy_origin.partition(':')[0].partition(' from ')[0]}"
+    each = "" if per_token is None else f", {number(per_token)} J per output token"
+    return f"{number(result.total_energy_j)} J{each}, {result.energy_origin.partition(':')[0].partition(' from ')[0]}"
 
 
 def _cut(line: str) -> str:

@@ -7,7 +7,7 @@ from llenergymeasure.config import sensors
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.energy_backends import SensorContext, SensorStatus, probe_sensors
+from llenergymeasure.core.energy_backends import SensorContext, SensorStatus, probe_sensors, read_briefly
 from llenergymeasure.core.settling import AskedHere, Settled, settled
 from llenergymeasure.exceptions import BackendError, ForeignExitError, LLEMError, PreFlightError, first_line
 from llenergymeasure.orchestration.inspection import Availability, engine_status
@@ -73,22 +73,37 @@ class Looking:
         try:
             by = interpreter_of(name)
             found = self._asking.ask("engine", self._execution, by=by, name=name, visible=list(visible))
-            problem, uses_gpus, proven = found
+            problem, uses_gpus, proven, version = found
         except PreFlightError as error:
             return Availability(name, str(error))
         except (LLEMError, ForeignExitError) as error:
             return Availability(name, f"{registry.in_words(name)} cannot be asked: {first_line(error)}")
-        return Availability(name, problem, uses_gpus, python=None if by.is_own else by.python, proven=proven)
+        return Availability(
+            name, problem, uses_gpus, python=None if by.is_own else by.python, proven=proven, version=version
+        )
 
-    def sensor(self, name: str, devices: Sequence[str] | None) -> SensorStatus:
-        """As ``core.energy_backends.probe_sensors``; of one from elsewhere the problem has the advice, too."""
-        if name in sensors.own_names():
+    def sensor(
+        self, name: str, devices: Sequence[str] | None, *, read_s: float = 0.0, apart: bool = False
+    ) -> SensorStatus:
+        """As ``core.energy_backends.probe_sensors``; what was asked elsewhere has the advice in its problem.
+
+        Args:
+            name: of the sensor.
+            devices: UUIDs of the GPUs in use; None where that was not said.
+            read_s: seconds of a window over which it is read, too; 0 for none.
+            apart: also one of this package is asked elsewhere, for its library takes a while.
+        """
+        if name in sensors.own_names() and not apart:
             context = SensorContext(devices=None if devices is None else tuple(devices))
-            return next(iter(probe_sensors(context, [name])))
+            status = next(iter(probe_sensors(context, [name])))
+            return read_briefly(status, read_s) if read_s else status
         given = None if devices is None else list(devices)
         try:
-            problem, modelled, advice = self._asking.ask("sensor", self._execution, name=name, devices=given)
+            found = self._asking.ask("sensor", self._execution, name=name, devices=given, read_s=read_s)
+            problem, modelled, advice, read_w, command = found
         except (LLEMError, ForeignExitError) as error:
             return SensorStatus(name=name, sensor=None, problem=f"it cannot be asked: {first_line(error)}")
+        # What this package's own say of a problem is complete.
+        advice = "" if name in sensors.own_names() else advice
         problem = "; ".join(filter(None, [problem, advice])) or None
-        return SensorStatus(name=name, sensor=None, problem=problem, modelled=modelled)
+        return SensorStatus(name=name, sensor=None, problem=problem, modelled=modelled, read_w=read_w, command=command)

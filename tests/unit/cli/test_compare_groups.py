@@ -32,10 +32,8 @@ def test_groups_are_named_by_patterns_and_told_metric_by_metric(llem: Llem, fold
     lines = ran.out.splitlines()
     assert lines[:2] == ["A  a_* (3 runs)", "B  b_* (3 runs)"]
     # 80 / 4 and 88 / 4 J; 4.303 x 0.001 / sqrt(3) = 0.248 % and 2.776 x 0.001 x sqrt(2/3) = 0.227 %.
-    (row,) = [line for line in lines if line.startswith("energy_per_output_token_j")]
-    assert " ".join(row.split()) == (
-        "energy_per_output_token_j 20 (19.95 to 20.05) 22 (21.95 to 22.05) 1.1 (1.098 to 1.102) different"
-    )
+    (row,) = [line for line in lines if line.startswith("J/out tok")]
+    assert " ".join(row.split()) == ("J/out tok 20.00 +- 0.05 22.00 +- 0.06 1.100 (1.098-1.102) different")
     said = " ".join(ran.out.split())
     assert "beside the interval energy: A +-5 % (sensor), +-0 % (readings)" in said
     assert "settings differ n 100 / 7" in said
@@ -190,7 +188,7 @@ def test_single_runs_without_tokens_are_compared_by_their_figures(llem: Llem, fo
     ran = llem("compare", "a_0", "b_0")
     assert (ran.code, ran.err) == (0, "")
     said = " ".join(ran.out.split())
-    assert "energy_per_output_token_j 20 22 1.1 inconclusive" in said
+    assert "J/out tok 20.0 22.0 1.100 inconclusive" in said
     assert "undecided 1 run and 1 run; an interval takes 3 runs of each" in said
     assert "outputs not compared: result a_0: its tokens were not kept" in said
 
@@ -204,21 +202,21 @@ def test_runs_of_a_group_with_different_definitions_have_no_mean(llem: Llem, fol
     file.write_text(json.dumps(written), encoding="utf-8")
     ran = llem("compare", "a_*", "b_*")
     assert ran.code == 0
-    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("duration_sec ")]
-    assert row == ["duration_sec", "2", "(2", "to", "2)", "-", "-", "refused"]
+    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("window s ")]
+    assert row == ["window", "s", "2.00", "+-", "0", "-", "-", "refused"]
     why = "b_*: of its own runs, it is worked out by different definitions: "
     assert f"{why}duration_sec 2 / 1" in " ".join(ran.out.split())
     ran = llem("compare", "a_*", "b_*", "--anyway")
-    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("duration_sec ")]
-    assert row[:7] == ["duration_sec", "2", "(2", "to", "2)", "2", "(2"]
+    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("window s ")]
+    assert row[:8] == ["window", "s", "2.00", "+-", "0", "2.00", "+-", "0"]
 
 
 def test_a_huge_value_is_a_power_of_ten(llem: Llem, folder: Path) -> None:
     saved("a", 1e200)
     saved("b", 2e200)
     ran = llem("compare", "a_0", "b_0")
-    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("total_energy_j ")]
-    assert row[1:4] == ["1e+200", "2e+200", "2"]
+    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("energy J ")]
+    assert row[2:5] == ["1.00e+200", "2.00e+200", "2.000"]
 
 
 def test_a_figure_of_another_definition_is_refused_with_the_reason(llem: Llem, folder: Path) -> None:
@@ -228,13 +226,13 @@ def test_a_figure_of_another_definition_is_refused_with_the_reason(llem: Llem, f
     def said(*flags: str) -> tuple[str, str]:
         ran = llem("compare", *names, *flags)
         assert ran.code == 0
-        (row,) = [line for line in ran.out.splitlines() if line.startswith("energy_per_output_token_j ")]
+        (row,) = [line for line in ran.out.splitlines() if line.startswith("J/out tok ")]
         return row, " ".join(ran.out.split())
 
     row, text = said()
-    assert (row.split()[-1], f"undecided {why} [energy_per_output_token_j" in text) == ("refused", True)
+    assert (row.split()[-1], f"undecided {why} [J/out tok" in text) == ("refused", True)
     row, text = said("--anyway")
     # 33.996 / 2.336, with the values of the files.
-    assert (row.split()[-2:], f"note compared all the same: {why} [" in text) == (["14.55", "inconclusive"], True)
+    assert (row.split()[-2:], f"note compared all the same: {why} [" in text) == (["14.6", "inconclusive"], True)
     ran = llem("compare", *names, "--fail-if", LIMIT)
     assert (ran.code, why in ran.err) == (2, True)

@@ -38,7 +38,7 @@ def test_each_is_a_line_and_a_broken_one_takes_no_other_down(
     install({"llem_stubborn": STUBBORN}, {"stubborn": "llem_stubborn:BareSensor"}, "llem-stubborn", SENSORS)
     ran = llem("config")
     assert (ran.code, ran.err) == (0, "")
-    assert line_of(ran, "energy bare") == "energy bare usable (modelled, not sensed)"
+    assert line_of(ran, "energy bare").startswith("energy bare usable (modelled, not sensed): ")
     assert line_of(ran, "energy bad") == (
         "energy bad not usable: the sensor 'bad' of llem-bad 1.0 cannot be loaded: ModuleNotFoundError: No module "
         "named 'a_library_that_is_not_there'"

@@ -79,15 +79,15 @@ def test_carbon_and_cost_of_a_result(llem: Callable[..., Ran], folder: Path) -> 
     assert (ran.code, ran.err) == (0, "")
     lines = [line for line in ran.out.splitlines() if not line.startswith("result ")]
     assert lines == [
-        "PUE                   1.25",
-        "intensity             450 gCO2e/kWh, as given",
-        "price                 0.3 EUR/kWh, as given",
+        "PUE                 1.25",
+        "intensity           450 gCO2e/kWh, as given",
+        "price               0.3 EUR/kWh, as given",
         "",
-        "energy                80 J over 2.00 s, sensed: energy counter of the GPU (nvml)",
+        "energy              80.0 J over 2.00 s, sensed: energy counter of the GPU (nvml)",
         # 80 J x 1.25 / 3.6e6 x 450 = 0.0125 g; of 78.5 and 81.5 J 98.125 / 8000 and 101.875 / 8000; over 4 tokens.
-        "carbon                0.0125 gCO2e (0.01227 to 0.01273), 3,125 gCO2e per million output tokens",
+        "carbon              0.0125 gCO2e (0.0123 to 0.0127), 3,120 gCO2e per million output tokens",
         # 100 J / 3.6e6 x 0.30 EUR; 98.125 / 12e6 and 101.875 / 12e6.
-        "cost                  8.333e-06 EUR (8.177e-06 to 8.49e-06), 2.083 EUR per million output tokens",
+        "cost                8.33e-06 EUR (8.18e-06 to 8.49e-06), 2.08 EUR per million output tokens",
     ]
     assert before.read_bytes() == content
 
@@ -99,7 +99,7 @@ def test_what_speaks_against_citing_stands_beside_each_figure(llem: Callable[...
     figures = [line for line in lines if line.startswith(("energy", "carbon", "cost"))]
     assert len(figures) == 3
     assert all(line.endswith("(modelled, not citable)") for line in figures)
-    assert lines[0].startswith("PUE                   not stated")
+    assert lines[0].startswith("PUE                 not stated")
 
 
 def test_results_are_added_up_where_that_means_something(llem: Callable[..., Ran], folder: Path) -> None:
@@ -108,8 +108,8 @@ def test_results_are_added_up_where_that_means_something(llem: Callable[..., Ran
     said = llem("footprint", "s", "s", "--intensity", "450").out
     # 160 J / 3.6e6 x 450 = 0.02 g; a study that is named twice counts once.
     assert said.splitlines()[-2:] == [
-        "all 2                 160 J in their windows; loading, warm-up and idling are in none of them",
-        "carbon                0.02 gCO2e",
+        "all 2               160 J in their windows; loading, warm-up and idling are in none of them",
+        "carbon              0.0200 gCO2e",
     ]
     assert "not added up" in llem("footprint", "s", "m", "--intensity", "450").out.splitlines()[-1]
 
@@ -154,7 +154,7 @@ def test_terms_of_the_users_file_are_asked_for_by_a_flag(
     saved(counted(), folder / "a")
     monkeypatch.setenv("LLEM_FOOTPRINT__INTENSITY_G_PER_KWH", "450")
     assert "gCO2e" not in llem("show", "a").out
-    assert "0.01 gCO2e" in llem("show", "a", "--footprint").out
+    assert "0.0100 gCO2e" in llem("show", "a", "--footprint").out
     assert "450 gCO2e/kWh" in llem("results", "a", "--footprint").out
 
 
@@ -166,14 +166,14 @@ def test_a_table_has_footprints_in_a_table_of_their_own(llem: Callable[..., Ran]
     ran = llem("results", ".", "--intensity", "450", "--pue", "1.25", "--price", "0.30EUR")
     assert (ran.code, ran.out.startswith(plain.out)) == (0, True)
     lines = ran.out.removeprefix(plain.out).splitlines()
-    assert lines[:5] == ["", ESTIMATED, "PUE                   1.25", "intensity             450 gCO2e/kWh, as given",
-                         "price                 0.3 EUR/kWh, as given"]  # fmt: skip
+    assert lines[:5] == ["", ESTIMATED, "PUE                 1.25", "intensity           450 gCO2e/kWh, as given",
+                         "price               0.3 EUR/kWh, as given"]  # fmt: skip
     cells = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[6:]]
     # 80 J x 1.25 / 3.6e6 is 1/36,000 kWh; 19 J as much less.
     assert [cells[0], *cells[2:]] == [
         ["name", "energy (J)", "carbon (gCO2e)", "cost (EUR)", "folder"],
-        ["a run", "80", "0.0125", "8.333e-06", "./a"],
-        ["a run", "19 (modelled, not citable)", "0.002969", "1.979e-06", "./b"],
+        ["a run", "80.0", "0.0125", "8.33e-06", "./a"],
+        ["a run", "19.0 (modelled, not citable)", "0.00297", "1.98e-06", "./b"],
         ["a run", "-", "-", "-", "./c"],
     ]
     assert llem("results", ".", "--where", "n=1", "--intensity", "450").code == 0

@@ -28,10 +28,14 @@ def shown(llem: Llem, *args: str | Path) -> str:
 
 def test_a_study_is_shown_against_the_reference_that_is_asked_for(plain_llem: Llem, study: Path) -> None:
     for given, said in (
-        ([], ["against 1: ", "\n     2: J/out tok x0.5 (0.5 to 0.5) different", "\n     3: J/out tok x0.25 "]),
+        ([], ["against 1: ", "\n     2: J/out tok x0.500 (0.500 to 0.500) different", "\n     3: J/out tok x0.250 "]),
         (
             ["--reference", "pytorch.batch_size=4"],
-            ["against 2: ", "\n     1: J/out tok x2 (2 to 2) different", "\n     3: J/out tok x0.5 (0.5 to 0.5) "],
+            [
+                "against 2: ",
+                "\n     1: J/out tok x2.000 (2.000 to 2.000) different",
+                "\n     3: J/out tok x0.500 (0.500 to 0.500) ",
+            ],
         ),
     ):
         out = shown(plain_llem, study, *given)

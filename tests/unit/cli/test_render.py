@@ -8,13 +8,11 @@ from typing import Any, Literal
 
 import pytest
 
-from llenergymeasure.cli import render, render_result
+from llenergymeasure.cli import render_result
 from llenergymeasure.cli.render import memory_lines
 from llenergymeasure.cli.studies import render_summary
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.core.memory.free import FreeMemory
-from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import ModelDescription
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
@@ -31,9 +29,9 @@ from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
 from llenergymeasure.domain.warnings import MeasurementWarning
-from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit
-from llenergymeasure.testing import fake_environment, fake_process_result
+from llenergymeasure.results.showing.lines import LABEL, WIDTH
+from llenergymeasure.testing import fake_process_result
 from tests.fakes.studies import summary_of
 
 Source = Literal["counter", "integrated", "modelled"]
@@ -54,9 +52,20 @@ def with_energy(source: Source = "counter", joules: float | None = 80.0, **field
     return result(energy_backend="a-sensor", energy=energy, **fields)
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, those that were broken beside a label in one again."""
+    lines: list[str] = []
+    for each in text.splitlines():
+        if each.startswith(" " * LABEL) and lines and lines[-1]:
+            lines[-1] += f" {each.strip()}"
+        else:
+            lines.append(each)
+    return lines
+
+
 def line(text: str, label: str) -> str:
     """The one line with this label."""
-    (found,) = [row for row in text.splitlines() if row.startswith(label)]
+    (found,) = [row for row in lines_of(text) if row.startswith(label)]
     return found
 
 
@@ -90,13 +99,14 @@ def test_the_figures_of_an_experiment_are_shown(tmp_path: Path) -> None:
         tmp_path,
     )
     assert "3 in, 4 out; 1 of 1 requests ended at the limit" in line(text, "tokens")
-    assert "2 output tok/s, 3.5 total tok/s, 0.5 req/s over 2.00 s" in line(text, "throughput")
+    assert "2.00 output tok/s, 3.50 total tok/s, 0.500 req/s over 2.00 s" in line(text, "throughput")
     # A single request: it has no percentile but the median.
-    assert line(text, "latency TTFT").endswith("mean 0.5000, p50 0.5000 s of 1 value")
-    assert line(text, "latency E2E").endswith("mean 2.000, p50 2.000 s of 1 value")
-    assert "20 J per output token, 11.43 J per token" in line(text, "energy per token")
-    assert "2.000e+09 (palm; confidence low)" in line(text, "FLOPs")
-    assert "1,234 MB" in line(text, "peak memory")
+    assert line(text, "latency in s").split()[3:] == ["mean", "p50", "p90", "p99", "n"]
+    assert line(text, "TTFT").split() == ["TTFT", "0.500", "0.500", "-", "-", "1"]
+    assert line(text, "E2E").split() == ["E2E", "2.00", "2.00", "-", "-", "1"]
+    assert "20.0 J per output token, 11.4 J per token" in line(text, "energy per token")
+    assert "2.00e+09 (palm; confidence low)" in line(text, "FLOPs")
+    assert "1,230 MB" in line(text, "peak memory")
     assert str(tmp_path) in line(text, "result")
 
 
@@ -110,28 +120,20 @@ def of_requests(n: int, n_each: int | None) -> ExperimentResult:
     return result(requests=tuple(requests))
 
 
-@pytest.mark.parametrize(
-    ("n", "n_each", "ttft"),
-    [
-        (24, 8, "s of 24 values, 3 independent; from the batch's start"),
-        (792, 8, "s of 792 values, 99 independent; from the batch's start"),
-        (99, None, "s of 99 values"),
-        (100, None, "s of 100 values"),
-        (100, 1, "s of 100 values"),
-    ],
-)
-def test_the_table_says_of_how_many_values_a_percentile_is_and_has_none_of_too_few(
-    n: int, n_each: int | None, ttft: str
-) -> None:
+@pytest.mark.parametrize(("n", "n_each"), [(24, 8), (792, 8), (99, None), (100, None), (100, 1)])
+def test_the_table_says_of_how_many_values_a_percentile_is_and_has_none_of_too_few(n: int, n_each: int | None) -> None:
     of = of_requests(n, n_each)
     text = render_result.experiment(of, None)
-    row = line(text, "latency TTFT")
+    head, row = line(text, "latency in s").split()[3:], line(text, "TTFT").split()[1:]
     n_independent = n // (n_each or 1)
-    assert row.endswith(ttft)
-    assert ("p90" in row, "p99" in row) == (n_independent >= 10, n_independent >= 100)
-    assert ("from the batch" in line(text, "latency E2E")) == ("from the batch" in row)
-    assert "from the batch" not in line(text, "latency TPOT")
-    assert ("TTFT: from the start of the batch" in study_of(of)) == ("from the batch" in row)
+    # Times between the tokens of a request are never independent.
+    assert head == ["mean", "p50", "p90", "p99", "n", "independent"]
+    found = dict(zip(head, row, strict=True))
+    assert (found["n"], found["independent"]) == (str(n), str(n_independent))
+    assert (found["p90"] != "-", found["p99"] != "-") == (n_independent >= 10, n_independent >= 100)
+    in_batches = n_each not in (None, 1)
+    assert ("TTFT and E2E count from the start of the batch" in text) == in_batches
+    assert ("TTFT: from the start of the batch" in study_of(of)) == in_batches
     # The file has all of them.
     assert of.latency_stats is not None
     assert of.latency_stats.ttft_s is not None
@@ -144,9 +146,9 @@ def test_quality_stands_with_what_it_is_of_or_not_at_all() -> None:
         text="~/a.txt", nll_nats=6000.0, n_scored_tokens=2000, n_bytes=8000, n_context_tokens=512
     ).worked_out()
     row = line(render_result.experiment(result(quality=found), None), "quality")
-    assert row.endswith("perplexity 20.09, 1.082 bits per byte: 2,000 tokens of ~/a.txt, 512 at a time")
+    assert row.endswith("perplexity 20.1, 1.08 bits per byte: 2,000 tokens of ~/a.txt, 512 at a time")
     of_tokens = replace(found, n_bytes=None).worked_out()
-    assert "perplexity 20.09: 2,000" in render_result.experiment(result(quality=of_tokens), None)
+    assert "perplexity 20.1: 2,000" in render_result.experiment(result(quality=of_tokens), None)
     none = QualityResult(text="~/a.txt", why_not="there was no memory")
     assert line(render_result.experiment(result(quality=none), None), "quality").endswith("see the warnings")
 
@@ -159,7 +161,7 @@ def test_a_study_has_a_column_for_perplexity_where_some_row_asked_for_it() -> No
               for i, each in enumerate([none, None])]  # fmt: skip
     header, _, *rows = study_of(result(quality=found), *others).splitlines()
     at = header.index("perplexity")
-    assert [row[at:].split()[0] for row in rows[:3]] == ["20.09", "-", "-"]
+    assert [row[at:].split()[0] for row in rows[:3]] == ["20.1", "-", "-"]
 
 
 def test_what_the_model_did_stands_below_the_rule_as_far_as_it_is_known() -> None:
@@ -169,11 +171,11 @@ def test_what_the_model_did_stands_below_the_rule_as_far_as_it_is_known() -> Non
     assert "FLOPs, model" not in render_result.experiment(with_energy(flops_result=rule), None)
     # 25 TFLOP and 80 J.
     row = line(render_result.experiment(with_energy(flops_result=known), None), "FLOPs, model")
-    assert row.endswith("2.500e+13: prefill 1.200e+13, decode 1.300e+13; 3.2 J/TFLOP")
+    assert row.endswith("2.50e+13: prefill 1.20e+13, decode 1.30e+13; 3.20 J/TFLOP")
     modelled = line(render_result.experiment(with_energy("modelled", flops_result=known), None), "FLOPs, model")
-    assert modelled.endswith("3.2 J/TFLOP (modelled)")
+    assert modelled.endswith("3.20 J/TFLOP (modelled)")
     used = result(flops_result=known).model_copy(update={"mfu": 0.04567})
-    assert line(render_result.experiment(used, None), "FLOPs, model").endswith("1.300e+13; MFU 4.57 % of dense bf16")
+    assert line(render_result.experiment(used, None), "FLOPs, model").endswith("1.30e+13; MFU 4.57 % of dense bf16")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_what_the_model_did_stands_below_the_rule_as_far_as_it_is_known() -> Non
 )
 def test_the_origin_stands_next_to_the_energy(source: Source, origin: str) -> None:
     row = line(render_result.experiment(with_energy(source), None), "energy, raw")
-    assert "80 J" in row
+    assert "80.0 J" in row
     assert origin in row
     assert "a-sensor" in row
     text = study_of(with_energy(source))
@@ -202,7 +204,7 @@ def test_the_bound_of_the_window_and_the_cost_of_reading_are_shown_where_they_ar
     assert "reading sensors" not in text
     update = {"energy_uncertainty_j": 1.25, "instrument_cpu_s": 0.03, "energy_aliasing_pct": 11.14}
     text = render_result.experiment(with_energy("counter").model_copy(update=update), None)
-    assert "80 J +-1.25 J (window) +-11 % (aliasing) +-5 % (sensor)" in line(text, "energy, raw")
+    assert "80.0 J +-1.2 J (window) +-11 % (aliasing) +-5 % (sensor)" in line(text, "energy, raw")
     # 0.03 s in a window of 2 s.
     assert "0.030 s of processor time, 1.50 % of a core" in line(text, "reading sensors")
 
@@ -215,14 +217,14 @@ def test_the_interval_stands_beside_the_energy_and_its_parts_below() -> None:
         "energy_interval_parts_j": {"edges": 1.0, "unseen": 0.25, "witness": 0.0, "aliasing": 8.0},
     }
     text = render_result.experiment(with_energy("counter").model_copy(update=update), None)
-    assert "80 J in 70.75 to 89.25 J +-5 % (sensor)" in line(text, "energy, raw")
+    assert "80.0 J in 70.8 to 89.2 J +-5 % (sensor)" in line(text, "energy, raw")
     assert "(window)" not in text
-    assert line(text, "energy, interval").endswith("of +- J that add up: edges 1, unseen 0.25, aliasing 8")
+    assert line(text, "energy, interval").endswith("of +- J that add up: edges 1.00, unseen 0.250, aliasing 8.00")
 
 
 def test_every_line_with_modelled_joules_says_so() -> None:
     text = render_result.experiment(with_energy("modelled"), None)
-    rows = [row for row in text.splitlines() if re.search(r"\d J\b", row)]
+    rows = [row for row in lines_of(text) if re.search(r"\d J\b", row)]
     assert len(rows) == 2
     assert all("modelled" in row for row in rows)
 
@@ -252,10 +254,10 @@ def test_absent_energy_says_so_and_shows_no_joules(lost: ExperimentResult) -> No
 def test_adjusted_and_net_energy_stand_beside_the_raw_one() -> None:
     breakdown = EnergyBreakdown(raw_j=80.0, adjusted_j=60.0, baseline_power_w=10.0, baseline_method="fresh")
     text = render_result.experiment(with_energy(energy_breakdown=breakdown, idle_loaded_power_w=15.0), None)
-    assert "60 J" in line(text, "energy, adjusted")
-    assert "10 W" in line(text, "energy, adjusted")
-    assert "50 J" in line(text, "energy, net")  # 80 J - 15 W x 2 s
-    assert "15 W" in line(text, "energy, net")
+    assert "60.0 J" in line(text, "energy, adjusted")
+    assert "10.0 W" in line(text, "energy, adjusted")
+    assert "50.0 J" in line(text, "energy, net")  # 80 J - 15 W x 2 s
+    assert "15.0 W" in line(text, "energy, net")
 
 
 def test_bounds_stand_behind_what_they_are_of() -> None:
@@ -272,9 +274,9 @@ def test_bounds_stand_behind_what_they_are_of() -> None:
         }
     )
     text = render_result.experiment(bounded, None)
-    assert "60 +-4 J after the idle baseline of 10 +-0.5 W" in line(text, "energy, adjusted")
-    assert "50 +-12 J after loaded idle of 15 +-0.25 W" in line(text, "energy, net")
-    assert "0.4 s of pauses are in the figures, about 6 J of them (loaded idle)" in line(text, "dither")
+    assert "60.0 +-4 J after the idle baseline of 10.0 +-0.5 W" in line(text, "energy, adjusted")
+    assert "50.0 +-12 J after loaded idle of 15.0 +-0.25 W" in line(text, "energy, net")
+    assert "0.400 s of pauses are in the figures, about 6.00 J of them (loaded idle)" in line(text, "dither")
 
 
 def test_every_warning_is_shown_whole_whatever_its_length() -> None:
@@ -284,7 +286,7 @@ def test_every_warning_is_shown_whole_whatever_its_length() -> None:
     )
     assert "first: do this" in line(text, "warnings")
     assert long in " ".join(text.split())
-    assert max(map(len, text.splitlines())) <= 120
+    assert max(map(len, text.splitlines())) <= WIDTH
 
 
 HOT = MeasurementWarning("gpu_throttled", "the power cap lowered the clocks")
@@ -344,27 +346,6 @@ def test_why_a_study_stopped_stands_beneath_its_table() -> None:
         "stopped: enough",
         "results: not written (no output folder)",
     ]
-
-
-def test_a_machine_shows_what_it_has_and_what_it_lacks() -> None:
-    gpus = tuple(GpuInfo(index=i, uuid=f"GPU-{i}", name="Fake GPU", memory_total_mb=80000.0) for i in range(2))
-    text = render.machine(
-        replace(fake_environment(), gpus=gpus),
-        visible=VisibleGpus(gpus[:1]),
-        engines=[Availability("one", None), Availability("two", "is missing; install it", proven=False)],
-        sensors=[],
-        models=[Availability("small", None)],
-        verbose=True,
-    )
-    assert line(text, "GPU 0").endswith("Fake GPU, 80 GB, GPU-0")
-    assert line(text, "GPU 1").endswith("hidden by CUDA_VISIBLE_DEVICES")
-    assert line(text, "engine one").endswith(" usable")
-    assert line(text, "engine two").endswith("not usable: is missing; install it; not yet run on hardware")
-    assert line(text, "energy auto").endswith("none: results will have no energy")
-    assert line(text, "package ").endswith("torch 0.0")
-    bare = render.machine(fake_environment(), visible=VisibleGpus(), engines=[], sensors=[], models=[], verbose=False)
-    assert "none" in line(bare, "GPUs")
-    assert "torch 0.0" not in bare
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def test_a_row_per_result_with_a_column_for_what_differs_and_units_in_the_header
         "energy (J)", "energy per output token (J/token)", "validity", "origin", "folder",
     ]  # fmt: skip
     origin = "sensed: energy counter of the GPU (nvml)"
-    assert a == ["a", "1", "1", "4", "2", "0.5000", "80", "20", "citable", origin, "r/a"]
-    assert b == ["b", "2", "1", "4", "2", "0.5000", "40", "10", "citable", origin, "r/b"]
+    assert a == ["a", "1", "1", "4", "2.00", "0.500", "80.0", "20.0", "citable", origin, "r/a"]
+    assert b == ["b", "2", "1", "4", "2.00", "0.500", "40.0", "10.0", "citable", origin, "r/b"]
     assert count == ["2 results"]
 
 
@@ -68,8 +68,8 @@ def test_joules_have_a_letter_for_what_stands_behind_them_in_every_form_for_peop
     assert llem("results", ".", *columns).out.splitlines() == [
         "name      energy (J)",
         "------  ------------",
-        "a                 80",
-        "b              80 ab",
+        "a               80.0",
+        "b            80.0 ab",
         "c                  -",
         "a: the energy is modelled, not sensed",
         "b: the energy is not citable",
@@ -77,7 +77,7 @@ def test_joules_have_a_letter_for_what_stands_behind_them_in_every_form_for_peop
     ]
     markdown = llem("results", ".", *columns, "--format", "markdown").out.splitlines()
     assert [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown[2:5]] == [
-        ["a", "80"], ["b", "80 (ab)"], ["c", "-"],
+        ["a", "80.0"], ["b", "80.0 (ab)"], ["c", "-"],
     ]  # fmt: skip
     assert markdown[6:] == ["(a) the energy is modelled, not sensed", "", "(b) the energy is not citable"]
     latex = llem("results", ".", *columns, "--format", "latex").out
@@ -87,8 +87,8 @@ def test_joules_have_a_letter_for_what_stands_behind_them_in_every_form_for_peop
         r"\toprule",
         r"name & energy (J) \\",
         r"\midrule",
-        r"a & 80 \\",
-        r"b & 80\textsuperscript{ab} \\",
+        r"a & 80.0 \\",
+        r"b & 80.0\textsuperscript{ab} \\",
         r"c & - \\",
         r"\bottomrule",
         r"\multicolumn{2}{l}{\footnotesize \textsuperscript{a} the energy is modelled, not sensed} \\",

@@ -27,8 +27,8 @@ def test_a_result_is_four_lines() -> None:
     assert repr(result) == str(result)
     assert repr(result).splitlines() == [
         "<ExperimentResult a run: 1 requests",
-        "  80 J, 20 J per output token, sensed: citable",
-        "  4 output tokens in 2 s, 2 per s",
+        "  80.0 J, 20.0 J per output token, sensed: citable",
+        "  4 output tokens in 2.00 s, 2.00 per s",
         "  in results/a-run>",
     ]
 
@@ -55,7 +55,7 @@ def test_a_study_of_hundreds_fits_a_screen() -> None:
     lines = repr(study_of(300)).splitlines()
     assert len(lines) == 23
     assert lines[0] == "<StudyResult s: 300 results, 0 failed"
-    assert lines[1] == "  run 0: 80 J, 20 J per output token, sensed, 2 tok/s"
+    assert lines[1] == "  run 0: 80.0 J, 20.0 J per output token, sensed, 2.00 tok/s"
     assert lines[-2:] == ["  and 280 more", "  in no folder>"]
 
 
@@ -77,7 +77,7 @@ def test_repeats_are_a_line_for_each_configuration() -> None:
     summary = StudySummary(name="s", reference=0, n_planned=150, n_finished=5, n_failed=5, rows=(row, failed))
     lines = repr(study_of(2).model_copy(update={"summary": summary})).splitlines()
     assert lines[1:3] == [
-        "  batch_size 4: 20 (19.5 to 20.5) J per output token, 2 tok/s (n=5)",
+        "  batch_size 4: 20.0 +- 0.5 J per output token, 2.00 tok/s (n=5)",
         "  a run: no figures (n=0)",
     ]
     many = replace(summary, rows=(row,) * 300)

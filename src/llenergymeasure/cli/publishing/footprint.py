@@ -10,8 +10,8 @@ from tabulate import tabulate
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.streams import show
-from llenergymeasure.cli.text import LABEL, NONE, number, wrapped
 from llenergymeasure.config.reading.sources import footprint_terms
+from llenergymeasure.domain.in_figures import NONE, number
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import Verdict, in_words
 from llenergymeasure.exceptions import ConfigError
@@ -19,6 +19,7 @@ from llenergymeasure.results.footprint import Footprint, FootprintTerms, energy_
 from llenergymeasure.results.rows.columns import FOLDER
 from llenergymeasure.results.rows.table import ResultTable
 from llenergymeasure.results.sharing.opening import bundle_in
+from llenergymeasure.results.showing.lines import LABEL, wrapped
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -66,6 +67,16 @@ def requested_terms(options: dict[str, Any]) -> FootprintTerms | None:
             del options[name]
         return None
     return _stated(options)
+
+
+def refuse_beside_json(terms: FootprintTerms | None) -> None:
+    """JSON is a result alone.
+
+    Raises:
+        ConfigError: a footprint is asked for.
+    """
+    if terms is not None:
+        raise ConfigError("--json has what was measured and nothing beside it; see llem footprint")
 
 
 def _stated(options: dict[str, Any]) -> FootprintTerms:

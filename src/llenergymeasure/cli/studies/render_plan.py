@@ -4,21 +4,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from tabulate import tabulate
+from typing import Any
 
 from llenergymeasure._telling import in_a_line, told_values
-from llenergymeasure.cli.text import NONE
 from llenergymeasure.config.execution import SENTINEL
 from llenergymeasure.config.models import StudyConfig
 from llenergymeasure.config.sweep.left_out import counted
-from llenergymeasure.domain.in_figures import duration
+from llenergymeasure.domain.in_figures import NONE, duration
 from llenergymeasure.domain.study.plan import StudyPlan
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit
 from llenergymeasure.results.ratios import detectable_factor
 from llenergymeasure.results.rows.frames import setting_text
-from llenergymeasure.results.rows.settings import differing, flat_settings, telling
+from llenergymeasure.results.rows.settings import differing, flat_settings, following_from_engine, shortened, telling
+from llenergymeasure.results.showing import tables
 from llenergymeasure.results.statistics import LEAST_RUNS
 
 _NOT_SHOWN = frozenset({"output_dir"})
@@ -46,6 +45,8 @@ def study_plan(found: PlannedStudy) -> str:
     plan = found.plan
     settings = [flat_settings(told_values(dict(each.values))) for each in plan.configurations]
     names = [name for name in telling(differing(settings), settings) if name not in _NOT_SHOWN]
+    with_engine = following_from_engine(names, settings)
+    names = [name for name in names if not any(name in of for of in with_engine.values())]
     said = {line: number for number, line in enumerate(dict.fromkeys(line for each in found.notes for line in each), 1)}
     rows = [
         [
@@ -56,8 +57,9 @@ def study_plan(found: PlannedStudy) -> str:
         ]
         for number, (values, examined, notes) in enumerate(zip(settings, found.examined, found.notes, strict=True))
     ]
-    headers = ["#", *(_short(name, names) for name in names), "memory", "cautions"]
-    lines = [tabulate(rows, headers=headers, disable_numparse=True)]
+    headers = ["#", *shortened(names), "memory", "cautions"]
+    lines = [tables.plain(headers, rows, ["left"] * len(headers))]
+    lines += [f"{in_a_line(engine)}: {_set(of, settings)}" for engine, of in with_engine.items()]
     lines += [f"{number}: {in_a_line(line)}" for line, number in said.items()]
     left_out = found.given.left_out
     if left_out:
@@ -68,10 +70,10 @@ def study_plan(found: PlannedStudy) -> str:
     return "\n".join([*lines, in_a_line(f"{where}; -v tells all of each")])
 
 
-def _short(name: str, names: Sequence[str]) -> str:
-    """The last part of a dotted name, where no other ends so."""
-    end = name.rpartition(".")[2]
-    return end if [other.rpartition(".")[2] for other in names].count(end) == 1 else name
+def _set(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> str:
+    """Fields of an engine with their values, which are the same wherever it is used."""
+    values = {name: value for each in settings for name in names if (value := each.get(name)) is not None}
+    return ", ".join(f"{name.partition('.')[2]} {in_a_line(setting_text(v) or NONE)}" for name, v in values.items())
 
 
 def _fits(memory: MemoryFit | None) -> str:

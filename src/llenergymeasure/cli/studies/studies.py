@@ -33,7 +33,7 @@ def studies_command(directories: tuple[Path, ...], as_json: bool) -> int:
             raise ConfigError(f"studies {in_a_line(str(directory))}: there is no study in it")
         found += [standing_of_study(path) for path in studies]
     if as_json:
-        show(json.dumps([_as_written(each) for each in found], indent=2))
+        show(json.dumps([_as_written(each) for each in found], indent=2), is_json=True)
     else:
         show("\n".join(line for each in found for line in _lines(each)))
     return 0

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from llenergymeasure.config.engines.from_checkpoint import FromCheckpoint
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.from_checkpoint import CheckpointEngine, CheckpointModel, Origin
+from llenergymeasure.core.backends.known_errors import is_out_of_memory, out_of_memory
 from llenergymeasure.core.backends.outputs import answered, failed
 from llenergymeasure.core.checkpoint.identity import Files
 from llenergymeasure.core.checkpoint.source import describe_source
@@ -20,9 +21,6 @@ from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_
 from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.load import Load
 from llenergymeasure.exceptions import ExperimentError, first_line
-
-# CUDA's words, those of ONNX Runtime's allocators, and those of C++.
-_OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +68,8 @@ class ConvertedModel(CheckpointModel):
                 prompts, limits = [r.token_ids for r in fine], [r.max_output_tokens for r in fine]
                 answers = list(self.generate(prompts, limits))
         except (MemoryError, RuntimeError, ValueError, TypeError) as error:
-            if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
-                raise ExperimentError(
-                    f"out of memory at batch size {len(batch)}: {first_line(error)}; lower batch_size or the token "
-                    "limits"
-                ) from error
+            if is_out_of_memory(error):
+                raise ExperimentError(out_of_memory(error, len(batch))) from error
             reason = first_line(error)
         end_s, given = time.monotonic(), iter(answers)
         return [

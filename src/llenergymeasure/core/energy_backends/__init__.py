@@ -4,8 +4,9 @@ A new sensor of this package is one file here and one line there.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from llenergymeasure.config import sensors
 from llenergymeasure.config.base import nearest
@@ -36,6 +37,7 @@ __all__ = [
     "make_sensor",
     "not_usable",
     "probe_sensors",
+    "read_briefly",
     "select_energy_backend",
 ]
 
@@ -44,12 +46,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SensorStatus:
-    """A sensor after it was tried: usable when ``problem`` is None. One that could not even be made is None."""
+    """A sensor after it was tried: usable when ``problem`` is None. One that could not even be made is None.
+
+    ``command`` is what to type against the problem, where one command is all of it. ``read_w`` is the mean power that
+    it gave over a short window, in watts; None where nobody read it, or it gave none.
+    """
 
     name: str
     sensor: SensorBase | None
     problem: str | None
     modelled: bool = False
+    read_w: float | None = None
+    command: str = ""
 
     @property
     def advice(self) -> str:
@@ -168,7 +176,25 @@ def probe_sensors(context: SensorContext, names: Sequence[str] | None = None) ->
         said = _problem(sensor, context)
         # One that fails when it is asked is asked nothing more.
         modelled = said is None and sensor.modelled
-        yield SensorStatus(name=name, sensor=sensor, problem=said, modelled=modelled)
+        command = "" if said is None or name not in sensors.own_names() else sensor.command
+        yield SensorStatus(name=name, sensor=sensor, problem=said, modelled=modelled, command=command)
+
+
+def read_briefly(status: SensorStatus, seconds: float, sleep: Callable[[float], None] = time.sleep) -> SensorStatus:
+    """The same with what the sensor gives over a window of so many seconds. Never raises."""
+    sensor = status.sensor
+    if sensor is None or status.problem is not None:
+        return status
+    try:
+        with contained():
+            window = sensor.start_tracking()
+            sleep(seconds)
+            found = sensor.stop_tracking(window)
+            total_j, duration_s = found.total_j, found.duration_sec
+    except Exception as error:  # noqa: BLE001 - whatever a sensor's library raises
+        _log.debug("sensor %s gave nothing over %g s: %s", status.name, seconds, in_one_line(error))
+        return status
+    return status if total_j is None or duration_s <= 0 else replace(status, read_w=total_j / duration_s)
 
 
 def first_that_senses(scope: EnergyScope, context: SensorContext) -> SensorBase | None:

@@ -59,14 +59,17 @@ class SensorBase:
 
     Beside them it says whether it reads a device, by ``is_available`` or, better, by ``problem``. ``scope`` is what its
     headline covers, None where it does not say. ``modelled`` says that no sensor is behind it, so that idle power means
-    nothing. ``remedy`` is what a user can do where it is not usable; ``problem`` may set the one that is right for
-    what it found.
+    nothing. ``remedy`` is what a user can do where it is not usable, ``command`` what to type, where one command is all
+    of it; ``problem`` may set those that are right for what it found. ``has_library`` says that it is read through a
+    library of others, which takes a while to import.
     """
 
     name: str
+    has_library: ClassVar[bool] = False
     scope: ClassVar[EnergyScope | None] = None
     modelled: ClassVar[bool] = False
     remedy: str = ""
+    command: str = ""
 
     @classmethod
     def in_context(cls, context: SensorContext) -> Self:  # noqa: ARG003 - a default

@@ -15,7 +15,8 @@ from llenergymeasure.core.energy_backends.codecarbon_tracker import offline_trac
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement, headline_energy_j
 from llenergymeasure.domain.warnings import MeasurementWarning
 
-_INSTALL = "install with pip install 'llenergymeasure[codecarbon]'"
+_INSTALL_IT = "pip install 'llenergymeasure[codecarbon]'"
+_INSTALL = f"install with {_INSTALL_IT}"
 _OTHER = "CodeCarbon is installed and fails: try another version of it, or use another sensor (energy.backend: auto)"
 _JOULES_PER_KWH = 3.6e6
 _PROBE_S = 0.1
@@ -65,6 +66,7 @@ class CodeCarbonBackend(SensorBase):
     """
 
     name = "codecarbon"
+    has_library = True
     scope = "package"
     modelled = True
     remedy = _INSTALL
@@ -86,7 +88,7 @@ class CodeCarbonBackend(SensorBase):
     def problem(self) -> str | None:
         """Why CodeCarbon gives no figure; None when a short task gave one."""
         if self._create is None and util.find_spec("codecarbon") is None:
-            self.remedy = _INSTALL
+            self.remedy, self.command = _INSTALL, _INSTALL_IT
             return f"the package codecarbon is not installed; {self.remedy}"
         self.remedy = _OTHER
         window = self.start_tracking()

@@ -43,7 +43,8 @@ class HwmonBackend(SensorBase):
             try:
                 rail.read_w()
             except PermissionError:
-                self.remedy = f"make it readable with 'sudo chmod a+r {rail.average}'"
+                self.command = f"sudo chmod a+r {rail.average}"
+                self.remedy = f"make it readable with '{self.command}'"
                 return f"{rail.average} may not be read by this user"
             except (OSError, ValueError) as error:
                 self.remedy = "see what the kernel's log (dmesg) says of acpi_power_meter"

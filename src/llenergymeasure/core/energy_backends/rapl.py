@@ -15,7 +15,8 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 
 _Window = WatchedWindow[Course]
 
-_READABLE = "make the counters readable with 'sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj'"
+_MAKE_READABLE = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj"
+_READABLE = f"make the counters readable with '{_MAKE_READABLE}'"
 _NOT_THERE = (
     "load the driver with 'sudo modprobe intel_rapl_msr'; processors other than Intel's and AMD's have none, nor have "
     "most virtual machines"
@@ -58,7 +59,7 @@ class RAPLBackend(SensorBase):
             try:
                 zone.read_uj()
             except PermissionError:
-                self.remedy = _READABLE
+                self.remedy, self.command = _READABLE, _MAKE_READABLE
                 return f"{zone.counter} may not be read by this user; {self.remedy}"
             except (OSError, ValueError) as error:
                 self.remedy = _BROKEN

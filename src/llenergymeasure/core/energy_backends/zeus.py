@@ -65,6 +65,7 @@ class ZeusBackend(SensorBase):
     """
 
     name = "zeus"
+    has_library = True
     scope = "gpu"
     remedy = _INSTALL
 

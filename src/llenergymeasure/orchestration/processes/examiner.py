@@ -17,7 +17,7 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.backends import get_backend
 from llenergymeasure.core.calibration.store import CALIBRATION
-from llenergymeasure.core.energy_backends import SensorContext, probe_sensors
+from llenergymeasure.core.energy_backends import SensorContext, probe_sensors, read_briefly
 from llenergymeasure.core.settling import AskedHere
 from llenergymeasure.exceptions import ForeignExitError, LLEMError, contained, in_one_line
 from llenergymeasure.orchestration.calibrating import GPU, calibrated_here, load_problem
@@ -74,16 +74,18 @@ class _Questions:
         self._keep_quiet(config.backend)
         return AskedHere().native_precision(config)
 
-    def engine(self, about: Mapping[str, Any]) -> tuple[str | None, bool | None, bool]:
+    def engine(self, about: Mapping[str, Any]) -> tuple[str | None, bool | None, bool, str | None]:
         self._keep_quiet(about["name"])
         status = engine_status(about["name"], about["visible"])
-        return status.problem, status.uses_gpus, status.proven
+        return status.problem, status.uses_gpus, status.proven, status.version
 
-    def sensor(self, about: Mapping[str, Any]) -> tuple[str | None, bool, str]:
+    def sensor(self, about: Mapping[str, Any]) -> tuple[str | None, bool, str, float | None, str]:
         devices = about["devices"]
         context = SensorContext(devices=None if devices is None else tuple(devices))
         (status,) = probe_sensors(context, [about["name"]])
-        return status.problem, bool(status.modelled), status.advice
+        if about["read_s"]:
+            status = read_briefly(status, about["read_s"])
+        return status.problem, bool(status.modelled), status.advice, status.read_w, status.command
 
     def load_problem(self, about: Mapping[str, Any]) -> str | None:
         self._keep_quiet(about["name"])

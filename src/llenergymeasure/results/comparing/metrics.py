@@ -8,6 +8,26 @@ from llenergymeasure.domain.result import ExperimentResult
 
 _Read = Callable[[ExperimentResult], float | None]
 _KINDS, _FIGURES = ("ttft", "tpot", "itl", "e2e"), ("mean", "p50", "p90", "p95", "p99")
+# As short as a table of 80 columns has them; latencies are TTFT p50 s and the like.
+_LABELS = {
+    "energy_per_output_token_j": "J/out tok",
+    "avg_energy_per_token_j": "J/token",
+    "energy_per_request_j": "J/request",
+    "total_energy_j": "energy J",
+    "energy_adjusted_j": "adjusted J",
+    "energy_net_of_loaded_idle_j": "net J",
+    "energy_host_j": "host J",
+    "baseline_power_w": "idle W",
+    "idle_loaded_power_w": "loaded idle W",
+    "tokens_per_second": "out tok/s",
+    "total_tokens_per_second": "total tok/s",
+    "requests_per_second": "req/s",
+    "duration_sec": "window s",
+    "joules_per_tflop": "J/TFLOP",
+    "mfu": "MFU",
+    "peak_memory_mb": "peak MB",
+    "bits_per_byte": "bits/byte",
+}
 
 
 def _nothing(_: ExperimentResult) -> None:
@@ -22,7 +42,7 @@ class Metric:
     by each time to the same side, ``bound_pct`` what its readings leave open, both in percent of it and None where
     that is not known. ``counted_by`` names the rule behind it, where results may have different ones. ``place`` is
     where a result has it, as its ``definitions`` name it. One that is ``exact`` comes out the same whenever the same is
-    run, so that repeats are no sample of anything.
+    run, so that repeats are no sample of anything. ``label`` is what a table calls it.
     """
 
     name: str
@@ -33,8 +53,11 @@ class Metric:
     counted_by: Callable[[ExperimentResult], str | None] = _nothing
     place: str = ""
     exact: bool = False
+    label: str = ""
 
     def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", _LABELS.get(self.name, self.name))
         if not self.place:
             object.__setattr__(self, "place", self.name)
 
@@ -127,7 +150,8 @@ def _latency(kind: str, figure: str) -> Metric:
     # TPOT and ITL are times between tokens, wherever counting begins.
     counted_by = _latency_origin if kind in ("ttft", "e2e") else _nothing
     place = f"latency_stats.{kind}_s"
-    return Metric(name=f"{kind}_{figure}_s", unit="s", read=read, counted_by=counted_by, place=place)
+    label = f"{kind.upper()} {figure} s"
+    return Metric(name=f"{kind}_{figure}_s", unit="s", read=read, counted_by=counted_by, place=place, label=label)
 
 
 METRICS: dict[str, Metric] = {

@@ -58,6 +58,35 @@ def telling(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[
     return [name for name in names if not _is_a_default(name, configs)]
 
 
+def following_from_engine(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Of each engine, the names of its fields that are the same wherever it is used, beside other engines.
+
+    A row that says its engine says these too.
+
+    Args:
+        names: dotted names of settings that differ.
+        configs: [n] configurations by these names; a setting that is not there is not set.
+    """
+    found: dict[str, list[str]] = {}
+    if "backend" not in names:
+        return found
+    for name in names:
+        engine, _, field = name.partition(".")
+        section = ENGINE_SECTIONS.get(engine)
+        if section is None or field not in section.model_fields:
+            continue
+        values = [config.get(name) for config in configs if config.get("backend") == engine]
+        if values and all(same(value, values[0]) for value in values):
+            found.setdefault(engine, []).append(name)
+    return found
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """The last part of each dotted name, where no other ends so."""
+    ends = [name.rpartition(".")[2] for name in names]
+    return [end if ends.count(end) == 1 else name for name, end in zip(names, ends, strict=True)]
+
+
 def _is_a_default(name: str, configs: Sequence[Mapping[str, Any]]) -> bool:
     engine, _, field = name.partition(".")
     section = ENGINE_SECTIONS.get(engine)

@@ -1,7 +1,9 @@
 """A summary as files: a row for each configuration, with every figure of it."""
 
+import dataclasses
+import json
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,37 @@ def _csv_parts(summary: StudySummary) -> Iterator[str]:
     yield csv_lines([[column.name for part in parts for column in part.columns]])
     for first in range(0, len(summary.rows), _AT_A_TIME):
         yield csv_lines(_values(parts, row) for row in summary.rows[first : first + _AT_A_TIME])
+
+
+def as_json(summary: StudySummary, folder: Path | None) -> str:
+    """The study as JSON: ``rows`` as in the files, ratios against the ``reference``, what failed and what to know.
+
+    Args:
+        summary: the study.
+        folder: where it lies; None where nothing is kept.
+    """
+    written = {
+        "study": summary.name,
+        "folder": None if folder is None else str(folder),
+        "n_planned": summary.n_planned,
+        "n_finished": summary.n_finished,
+        "n_failed": summary.n_failed,
+        "reference": summary.reference,
+        "rows": as_rows(summary),
+        "sentinels": summary.sentinels,
+        "failures": summary.failures,
+        "cautions": summary.cautions,
+        "problems": summary.problems,
+        "latency_counted_from": summary.latency_counted_from,
+    }
+    return json.dumps(written, indent=2, allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """Of a dataclass, or of a mapping of its own kind, what JSON has a word for."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def as_arrow(summary: StudySummary) -> Any:

@@ -2,39 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from llenergymeasure._telling import in_a_line, told
-from llenergymeasure.domain.in_figures import NONE, duration, number
+from llenergymeasure.domain.in_figures import NONE, duration, number, ratio
 from llenergymeasure.domain.study.summary import DriftSummary, RatioSummary, SentinelSummary, StudySummary, SummaryRow
+from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.ratios import MARGIN
 from llenergymeasure.results.rows.frames import setting_text
+from llenergymeasure.results.showing.lines import Remark
 from llenergymeasure.results.statistics import LEAST_RUNS, MOST_DRIFT_PCT
 from llenergymeasure.results.study.against import COMPARED
 from llenergymeasure.results.study.circumstances import OF_JOULES
-from llenergymeasure.results.study.fronts import JOULES
 from llenergymeasure.results.study.tokens import PERCENT, about_equal_tokens
 
-LABELS = {
-    JOULES: "J/out tok",
-    "total_energy_j": "energy J",
-    "energy_net_of_loaded_idle_j": "net J",
-    "energy_adjusted_j": "adjusted J",
-    "tokens_per_second": "out tok/s",
-    "ttft_p50_s": "TTFT p50 s",
-    "perplexity": "perplexity",
-}
+LABELS = {name: metric.label for name, metric in METRICS.items()}
 MARKS_OF_FRONTS = {"tokens_per_second": "T", "ttft_p50_s": "L"}
 # More comparisons than these nobody reads line by line.
 _MOST_COMPARED = 20
-
-
-class Remark(NamedTuple):
-    """Something that stands beneath a table; what may be searched for or copied is not ``broken`` into lines."""
-
-    label: str
-    text: str
-    broken: bool = True
 
 
 @dataclass(frozen=True)
@@ -240,5 +224,5 @@ def _ratios(row: SummaryRow) -> str:
 
 
 def _ratio(found: RatioSummary) -> str:
-    ends = "" if found.low is None or found.high is None else f" ({found.low:.4g} to {found.high:.4g})"
-    return f"x{number(found.value)}{ends} {found.verdict}"
+    ends = "" if found.low is None or found.high is None else f" ({ratio(found.low)} to {ratio(found.high)})"
+    return f"x{NONE if found.value is None else ratio(found.value)}{ends} {found.verdict}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import LoadedModelBase
+from llenergymeasure.core.backends.known_errors import is_out_of_memory, out_of_memory
 from llenergymeasure.core.backends.pytorch.flops import generation_flops
 from llenergymeasure.core.backends.pytorch.generation import (
     described,
@@ -264,7 +265,4 @@ def _end_token_ids(generation: "GenerationConfig") -> frozenset[int]:
 
 
 def _explain(error: Exception, batch_size: int) -> str:
-    text = first_line(error)
-    if "out of memory" in text.lower():
-        return f"out of memory at batch size {batch_size}: {text}; lower batch_size or the token limits"
-    return f"inference failed: {text}"
+    return out_of_memory(error, batch_size) if is_out_of_memory(error) else f"inference failed: {first_line(error)}"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import psutil
 
 from llenergymeasure.core.backends.journal import Journal
+from llenergymeasure.core.backends.known_errors import advised
 from llenergymeasure.core.backends.sglang import quits
 from llenergymeasure.core.backends.sglang.kept import Kept
 from llenergymeasure.core.backends.started import Started
@@ -56,7 +57,8 @@ class Core:
             self.close()
             if not isinstance(error, Exception):
                 raise
-            raise BackendError(f"SGLang could not load it: {self._why or first_line(error)}") from error
+            why = f"SGLang could not load it: {self._why or first_line(error)}"
+            raise BackendError(advised(why, error)) from error
 
     async def answers(
         self, name: str, token_ids: Sequence[int], sampling: dict[str, Any]

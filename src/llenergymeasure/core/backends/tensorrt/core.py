@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from llenergymeasure.core.backends.journal import Journal
+from llenergymeasure.core.backends.known_errors import advised
 from llenergymeasure.core.backends.started import Started
 from llenergymeasure.core.backends.streamed import Piece
 from llenergymeasure.domain.inference import Request
@@ -71,7 +72,8 @@ class Core:
             self.close()
             if isinstance(error, BackendError) or not isinstance(error, Exception):
                 raise
-            raise BackendError(f"TensorRT-LLM could not load it: {self._why or first_line(error)}") from error
+            why = f"TensorRT-LLM could not load it: {self._why or first_line(error)}"
+            raise BackendError(advised(why, error)) from error
         self._workers = [process for process in self.started.processes() if _is_worker(process)]
 
     @property

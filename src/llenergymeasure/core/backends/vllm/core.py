@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llenergymeasure.core.backends.journal import Journal
+from llenergymeasure.core.backends.known_errors import advised
 from llenergymeasure.core.backends.started import Started
 from llenergymeasure.exceptions import BackendError, ExperimentError, contained, first_line
 
@@ -51,7 +52,8 @@ class Core:
             self.close()
             if not isinstance(error, Exception):
                 raise
-            raise BackendError(f"vLLM could not load it: {self._why or first_line(error)}") from error
+            why = f"vLLM could not load it: {self._why or first_line(error)}"
+            raise BackendError(advised(why, error)) from error
 
     @property
     def config(self) -> Any:
