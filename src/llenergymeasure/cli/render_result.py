@@ -12,9 +12,11 @@ from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.results.showing import tables
 from llenergymeasure.results.showing.lines import LABEL, wrapped
+from llenergymeasure.results.showing.tables import Side
 
 # Of those that a result has; p95 is in the file.
 _PERCENTILES = ("p50", "p90", "p99")
+_RIGHT: list[Side] = ["right"]
 
 
 def experiment(result: ExperimentResult, directory: Path | None) -> str:
@@ -126,7 +128,7 @@ def _latencies(result: ExperimentResult) -> str:
     table = tables.plain(
         [f"{headers[0]:<{LABEL - 2}}", *headers[1:]],
         [_latency(name, found, fewer=fewer) for name, found in known],
-        ["left", *["right"] * (len(headers) - 1)],
+        ["left", *_RIGHT * (len(headers) - 1)],
     )
     if stats.counted_from != "batch":
         return table

@@ -55,10 +55,10 @@ def test_who_hangs_is_not_waited_for_and_keeps_no_other_from_answering() -> None
     assert sensors["plug"].problem is None
     # A watt is a joule per second: what it says of any window.
     assert sensors["plug"].read_w == pytest.approx(7.5)
-    for each in (engines["hangs"], sensors["dead"]):
+    for problem in (engines["hangs"].problem, sensors["dead"].problem):
         # Its own process may be given up a moment before.
-        assert each.problem is not None
-        assert NO_ANSWER_YET in each.problem or "15 s" in each.problem
+        assert problem is not None
+        assert NO_ANSWER_YET in problem or "15 s" in problem
     assert sensors["rapl"].problem is not None or sensors["rapl"].modelled is False
 
 
@@ -66,11 +66,12 @@ def test_what_is_quick_is_asked_when_its_turn_comes() -> None:
     survey = Survey(["pytorch"], ["rapl", "hwmon"], (), wait_s=0.0)
     # Nothing that the deadline could be for.
     assert [each.name for each in survey.sensors()] == ["rapl", "hwmon"]
-    assert all(NO_ANSWER_YET not in (each.problem or "") for each in (*survey.engines(), *survey.sensors()))
+    assert all(NO_ANSWER_YET not in (each.problem or "") for each in survey.engines())
+    assert all(NO_ANSWER_YET not in (each.problem or "") for each in survey.sensors())
 
 
 @pytest.mark.usefixtures("brought")
 def test_without_time_nothing_is_known_of_what_takes_any() -> None:
     survey = Survey(["toy"], ["plug", "codecarbon"], (), wait_s=0.0)
-    found = [each.problem for each in (*survey.engines(), *survey.sensors())]
+    found = [*(each.problem for each in survey.engines()), *(each.problem for each in survey.sensors())]
     assert [str(problem).startswith(NO_ANSWER_YET) for problem in found] == [True, True, True]
