@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from llenergymeasure.results.statistics import (
     LEAST_RUNS,
@@ -259,6 +258,8 @@ def runs_needed(ratio: Ratio, margin: float = MARGIN, n_family: int = 1) -> int 
         The number, more than there are; None where none up to 1,000 would, as for a ratio at the margin itself, or
         nothing is known of the scatter.
     """
+    from scipy import special
+
     if ratio.log is None or not any(ratio.scatters):
         return None
     largest = max(ratio.scatters)
@@ -279,6 +280,8 @@ def runs_needed(ratio: Ratio, margin: float = MARGIN, n_family: int = 1) -> int 
 
 def _above(t: _Numbers, df: _Numbers, shift: _Numbers) -> _Numbers:
     """The probability that a noncentral t is above t, element by element."""
+    from scipy import special
+
     # Beyond it is certain, and the series behind the function may give up.
     return np.subtract(1, special.nctdtr(df, np.minimum(shift, _MOST_SHIFT), t), dtype=np.float64)
 
@@ -291,6 +294,8 @@ def detectable_factor(n: int) -> float:
     Raises:
         ValueError: fewer than three runs.
     """
+    from scipy import special
+
     if n < LEAST_RUNS:
         raise ValueError(f"{runs(n)} of each can show nothing; {LEAST_RUNS} are the least")
     df = 2 * n - 2

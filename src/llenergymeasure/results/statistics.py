@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 CONFIDENCE = 0.95
 LEAST_RUNS = 3
@@ -40,12 +39,16 @@ class LogMean:
 
     def p_below(self, limit: float) -> float:
         """One-sided p against the true mean being ``limit`` or more."""
+        from scipy import special
+
         if self.error == 0:
             return 0.0 if self.centre < limit else 1.0
         return float(special.stdtr(self.df, (self.centre - limit) / self.error))
 
     def p_value(self) -> float:
         """Two-sided p against the true mean being 0, a ratio of 1."""
+        from scipy import special
+
         if self.error == 0:
             return float(self.centre == 0)
         return float(2 * special.stdtr(self.df, -abs(self.centre) / self.error))
@@ -90,6 +93,8 @@ class Drift:
 
 def t_quantile(df: float, probability: float) -> float:
     """The quantile of Student's t."""
+    from scipy import special
+
     return float(special.stdtrit(df, probability))
 
 
