@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from llenergymeasure._files import write_atomically, written_atomically
 from llenergymeasure.domain.study.summary import StudySummary, SummaryRow
 from llenergymeasure.results.rows.columns import FIXED, SETTINGS, Kind
@@ -61,6 +63,8 @@ def write_summary(summary: StudySummary, folder: Path) -> None:
         aside.open("w", encoding="utf-8", newline="") as file,
     ):
         file.writelines(_csv_parts(summary))
+    # Nor what the texts of thousands of rows took, where psutil can give it back (from 7.2 on).
+    getattr(psutil, "heap_trim", lambda: None)()
 
 
 def as_rows(summary: StudySummary) -> list[dict[str, Any]]:

@@ -117,10 +117,10 @@ def test_it_is_shown_without_an_interval_and_with_what_it_says_nothing_of(make_g
     found = compared(make_group, [20.0] * 3, [21.0] * 3)
     text = as_text(found)
     (row,) = [line.split() for line in text.splitlines() if line.startswith("perplexity")]
-    assert row == ["perplexity", "20", "21", "1.05", "different"]
+    assert row == ["perplexity", "20.0", "21.0", "1.050", "different"]
     flat = " ".join(text.split())
     assert (
-        "so that the verdict is by the ratio alone; of another text it says nothing [perplexity, bits_per_byte]" in flat
+        "so that the verdict is by the ratio alone; of another text it says nothing [perplexity, bits/byte]" in flat
     )
     (written,) = [row for row in as_written(found)["metrics"] if row["metric"] == "perplexity"]
     (told,) = written["against_first"]
