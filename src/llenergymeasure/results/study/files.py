@@ -3,20 +3,20 @@
 import dataclasses
 import json
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from llenergymeasure._files import write_atomically, written_atomically
+from llenergymeasure._files import written_atomically
 from llenergymeasure.domain.study.summary import StudySummary, SummaryRow
 from llenergymeasure.results.rows.columns import FIXED, SETTINGS, Kind
 from llenergymeasure.results.rows.frames import csv_lines, typed
 from llenergymeasure.results.study.against import COMPARED
 from llenergymeasure.results.study.circumstances import OF_JOULES, SUMMED_UP
-from llenergymeasure.results.study.shown import markdown
+from llenergymeasure.results.study.shown import markdown_lines
 
 PARQUET_FILE, CSV_FILE, MARKDOWN_FILE = "summary.parquet", "summary.csv", "summary.md"
 _KNOWN = {column.name: column for column in FIXED}
@@ -56,15 +56,19 @@ def write_summary(summary: StudySummary, folder: Path) -> None:
         pq.write_table(as_arrow(summary), aside)
     # What it took is kept by pyarrow otherwise, and the next one is minutes away.
     pa.default_memory_pool().release_unused()
-    write_atomically(folder / MARKDOWN_FILE, markdown(summary), durable=False)
     # Some rows at a time: the text of thousands is larger than they are.
-    with (
-        written_atomically(folder / CSV_FILE, durable=False) as aside,
-        aside.open("w", encoding="utf-8", newline="") as file,
-    ):
-        file.writelines(_csv_parts(summary))
+    _write(folder / MARKDOWN_FILE, (f"{line}\n" for line in markdown_lines(summary)))
+    _write(folder / CSV_FILE, _csv_parts(summary))
     # Nor what the texts of thousands of rows took, where psutil can give it back (from 7.2 on).
     getattr(psutil, "heap_trim", lambda: None)()
+
+
+def _write(path: Path, parts: Iterable[str]) -> None:
+    with (
+        written_atomically(path, durable=False) as aside,
+        aside.open("w", encoding="utf-8", newline="") as file,
+    ):
+        file.writelines(parts)
 
 
 def as_rows(summary: StudySummary) -> list[dict[str, Any]]:

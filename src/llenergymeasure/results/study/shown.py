@@ -1,6 +1,6 @@
 """A summary as people read it: its table, and what stands beneath, as text and as Markdown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llenergymeasure._secrets import values_to_hide
@@ -54,15 +54,22 @@ def text(summary: StudySummary, folder: str | None = None) -> str:
 
 def markdown(summary: StudySummary) -> str:
     """The same in Markdown; nothing in it says when it was written, or where it lies."""
+    return "".join(f"{line}\n" for line in markdown_lines(summary))
+
+
+def markdown_lines(summary: StudySummary) -> Iterator[str]:
+    """Its lines, one by one."""
     notes = Notes.of(summary)
     columns = _columns(summary, notes)
-    cells = [[_escaped(column.cell(row)) for column in columns] for row in summary.rows]
     headers, sides = [_escaped(column.header) for column in columns], [column.side for column in columns]
-    table = tables.markdown(headers, cells, sides)
-    said = [*_of_engines(summary), *remarks(summary, notes), *failures(summary, None)]
-    lines = [f"- {_escaped(remark.label.strip())}: {_escaped(in_a_line(remark.text))}" for remark in said]
-    title = f"# {_escaped(in_a_line(summary.name))}"
-    return "\n".join([title, "", table, "", *lines, f"- {totals(summary)}", ""])
+    yield from (f"# {_escaped(in_a_line(summary.name))}", "")
+    yield from tables.markdown_lines(
+        headers, lambda: ([_escaped(column.cell(row).strip()) for column in columns] for row in summary.rows), sides
+    )
+    yield ""
+    for remark in (*_of_engines(summary), *remarks(summary, notes), *failures(summary, None)):
+        yield f"- {_escaped(remark.label.strip())}: {_escaped(in_a_line(remark.text))}"
+    yield f"- {totals(summary)}"
 
 
 def _columns(summary: StudySummary, notes: Notes) -> list[_Column]:
