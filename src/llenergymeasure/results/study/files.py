@@ -23,6 +23,8 @@ _KNOWN = {column.name: column for column in FIXED}
 _SETTINGS = frozenset(column.name for column in SETTINGS)
 # So many rows are written at a time.
 _AT_A_TIME = 100
+# A group of rows in Parquet.
+_IN_A_GROUP = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,9 @@ def write_summary(summary: StudySummary, folder: Path) -> None:
         OSError: one cannot be written.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     with written_atomically(folder / PARQUET_FILE, durable=False) as aside:
-        pq.write_table(as_arrow(summary), aside)
+        _write_parquet(summary, aside)
     # What it took is kept by pyarrow otherwise, and the next one is minutes away.
     pa.default_memory_pool().release_unused()
     # Some rows at a time: the text of thousands is larger than they are.
@@ -121,21 +122,32 @@ def _plain(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
-def as_arrow(summary: StudySummary) -> Any:
-    """The rows as a ``pyarrow.Table``, ``label`` and ``unit`` in the metadata of its fields."""
+def _write_parquet(summary: StudySummary, path: Path) -> None:
+    """The rows with ``label`` and ``unit`` in the metadata of their fields; a group of rows is what is held at once."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
-    fields, arrays = [], []
-    for part in _columns(summary):
-        read = [part.read(row) for row in summary.rows]
+    parts, fields, settings = _columns(summary), list[Any](), dict[int, list[Any]]()
+    for part in parts:
         for place, column in enumerate(part.columns):
-            values = [of[place] for of in read]
-            kind, values = typed(values) if column.kind is None else (types[column.kind], values)
+            if column.kind is None:
+                # A setting has the type that all of its values have in common.
+                kind, settings[len(fields)] = typed([part.read(row)[place] for row in summary.rows])
+            else:
+                kind = types[column.kind]
             metadata = {"label": column.label or column.name, "unit": column.unit}
             fields.append(pa.field(column.name, kind, metadata=metadata))
-            arrays.append(pa.array(values, kind))
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    schema = pa.schema(fields)
+    with pq.ParquetWriter(path, schema) as writer:
+        for first in range(0, len(summary.rows), _IN_A_GROUP):
+            group = slice(first, first + _IN_A_GROUP)
+            read = [_values(parts, row) for row in summary.rows[group]]
+            arrays = [
+                pa.array(settings[place][group] if place in settings else [of[place] for of in read], field.type)
+                for place, field in enumerate(schema)
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
 def _values(parts: Sequence[_Columns], row: SummaryRow) -> list[Any]:
