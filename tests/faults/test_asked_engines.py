@@ -149,7 +149,9 @@ def test_each_that_ends_or_holds_whoever_asks_is_a_line_of_the_list(tmp_path: Pa
         {name: f"llem_{name}:BareSensor" for name in sensors}, "llem-sensors", SENSORS,
     )  # fmt: skip
     variables = env | {"LLEM_EXECUTION__STALL_TIMEOUT_S": "15"}
-    run = subprocess.run([*LLEM, "config"], env=variables, cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [*LLEM, "config", "-v"], env=variables, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     text = re.sub(r"\s+", " ", run.stdout)
     assert "engine toy usable" in text

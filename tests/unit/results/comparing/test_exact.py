@@ -119,9 +119,7 @@ def test_it_is_shown_without_an_interval_and_with_what_it_says_nothing_of(make_g
     (row,) = [line.split() for line in text.splitlines() if line.startswith("perplexity")]
     assert row == ["perplexity", "20.0", "21.0", "1.050", "different"]
     flat = " ".join(text.split())
-    assert (
-        "so that the verdict is by the ratio alone; of another text it says nothing [perplexity, bits/byte]" in flat
-    )
+    assert "so that the verdict is by the ratio alone; of another text it says nothing [perplexity, bits/byte]" in flat
     (written,) = [row for row in as_written(found)["metrics"] if row["metric"] == "perplexity"]
     (told,) = written["against_first"]
     assert (told["method"], told["verdict"], told["p_holm"]) == ("exact", "different", None)
