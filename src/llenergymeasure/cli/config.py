@@ -96,7 +96,8 @@ class _Machine:
         survey = self._survey(defaults)
         yield from map(render_machine.engine, _kept(survey.engines(), self._engines))
         yield from render_machine.taken_names("engine", registry.taken_names())
-        yield from (render_machine.sensor(each, READ_S) for each in _kept(survey.sensors(), self._sensors))
+        found = survey.sensors(use_gpus=self._use_gpus())
+        yield from (render_machine.sensor(each, READ_S) for each in _kept(found, self._sensors))
         yield from render_machine.taken_names("energy", taken_names())
         yield render_machine.chosen(self._sensors)
         models = model_status()
@@ -111,7 +112,8 @@ class _Machine:
         """All of it for programs."""
         defaults = _Defaults.here()
         survey = self._survey(defaults)
-        self._engines, self._sensors, models = list(survey.engines()), list(survey.sensors()), model_status()
+        self._engines = list(survey.engines())
+        self._sensors, models = list(survey.sensors(use_gpus=self._use_gpus())), model_status()
         native, environment = native_formats(), asdict(self.environment)
         return {
             "environment": {**environment, "native_formats": None if native is None else sorted(native)},
@@ -140,6 +142,10 @@ class _Machine:
             wait_s=self._wait_s,
             silence_s=defaults.of("execution.stall_timeout_s"),
         )
+
+    def _use_gpus(self) -> bool:
+        """Whether any engine would use the GPUs that are seen."""
+        return any(engine.uses_gpus for engine in self._engines)
 
     def _advice(self, models: Sequence[Availability]) -> list[Advice]:
         foreign_pct = foreign_cpu_pct(self._before, cpu_times([os.getpid()]))

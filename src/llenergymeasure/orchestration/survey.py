@@ -10,6 +10,7 @@ from llenergymeasure.config import sensors
 from llenergymeasure.config.engines import registry
 from llenergymeasure.core.background import in_a_thread, within
 from llenergymeasure.core.energy_backends import SensorContext, SensorStatus, probe_sensors, read_briefly
+from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE
 from llenergymeasure.orchestration.asked_elsewhere import LINE_LIMIT_S, Looking
 from llenergymeasure.orchestration.inspection import Availability, engine_status
 from llenergymeasure.orchestration.processes.asking import Asking
@@ -73,12 +74,18 @@ class Survey:
             else:
                 yield engine_status(name, self._visible)
 
-    def sensors(self) -> Iterator[SensorStatus]:
-        """Each sensor, with what it was read to give."""
+    def sensors(self, *, use_gpus: bool = True) -> Iterator[SensorStatus]:
+        """Each sensor, with what it was read to give.
+
+        Args:
+            use_gpus: false where no engine would use the GPUs that are seen, so that what reads them is of no use.
+        """
         # The sensors of GPUs say themselves that there are none.
-        context = SensorContext(devices=self._visible or None)
+        context = SensorContext(devices=(self._visible or None) if use_gpus or not self._visible else ())
         for name in self._names[1]:
-            if name in self._sensors:
+            if context.devices == () and name in self._sensors and _sees_gpus_only(name):
+                yield SensorStatus(name=name, sensor=None, problem=NO_GPU_IN_USE)
+            elif name in self._sensors:
                 yield self._in_time(self._sensors[name], SensorStatus(name=name, sensor=None, problem=self._not_yet))
             else:
                 yield from (read_briefly(status, READ_S) for status in probe_sensors(context, [name]))
@@ -96,6 +103,11 @@ class Survey:
     @property
     def _not_yet(self) -> str:
         return f"{NO_ANSWER_YET}, after {self._wait_s:g} s; llem config -v waits longer"
+
+
+def _sees_gpus_only(name: str) -> bool:
+    found = sensors.find(name)
+    return name in sensors.own_names() and found is not None and getattr(found.sensor, "scope", None) == "gpu"
 
 
 def _is_slow(name: str) -> bool:

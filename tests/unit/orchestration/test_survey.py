@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.config.sensors import ENTRY_POINTS
+from llenergymeasure.core.energy_backends.base import NO_GPU_IN_USE
 from llenergymeasure.orchestration.survey import NO_ANSWER_YET, Survey
 from tests.fakes.distributions import TOY, lay_down
 
@@ -68,6 +69,13 @@ def test_what_is_quick_is_asked_when_its_turn_comes() -> None:
     assert [each.name for each in survey.sensors()] == ["rapl", "hwmon"]
     assert all(NO_ANSWER_YET not in (each.problem or "") for each in survey.engines())
     assert all(NO_ANSWER_YET not in (each.problem or "") for each in survey.sensors())
+
+
+def test_where_no_engine_uses_the_gpus_their_sensors_are_of_no_use() -> None:
+    survey = Survey([], ["zeus", "nvml", "rapl"], ("GPU-1",), wait_s=0.0)
+    problems = {each.name: each.problem for each in survey.sensors(use_gpus=False)}
+    assert problems["zeus"] == problems["nvml"] == NO_GPU_IN_USE
+    assert problems["rapl"] != NO_GPU_IN_USE
 
 
 @pytest.mark.usefixtures("brought")
