@@ -34,10 +34,12 @@ _COMMANDS = {
     "cite": "Print how to cite the tool, and how a result came about.",
     "footprint": "Work out carbon and cost of results.",
     "pack": "Write a result or a study as one archive.",
+    "completion": "Print what makes a shell complete commands and options.",
 }
 # Commands whose module is in a room.
 _ROOMS = {
     "cite": "publishing.",
+    "completion": "completing.",
     "footprint": "publishing.",
     "pack": "publishing.",
     "studies": "studies.",
@@ -51,9 +53,15 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        # So a shell asks, at each press of a key.
+        if ctx.resilient_parsing:
+            # Imported here because nobody else needs it.
+            from llenergymeasure.cli.completing.words import stand_in
+
+            return stand_in(cmd_name, _COMMANDS[cmd_name])
         # An interruption in the middle of it would be an error of whatever is being imported.
         with held_back():
             module = importlib.import_module(f"llenergymeasure.cli.{_ROOMS.get(cmd_name, '')}{cmd_name}")
