@@ -4,20 +4,25 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-all test-engines test-vllm test-unit check format bench docs clean
+.PHONY: help venv demo test test-all test-engines test-vllm test-gpu test-unit check format bench docs dist check-tag clean
 
 help:
+	@echo "make venv        set up the environment that the tests need, and run nothing"
 	@echo "make demo        set up and measure a real model on this machine"
 	@echo "make test        set up and run the default tests"
 	@echo "make test-all    the same with all examples of properties, and what is slow"
 	@echo "make test-engines  llama.cpp, CTranslate2 and ONNX Runtime for real, in an environment beside that of make test"
 	@echo "make test-vllm   vLLM for real, in another (some minutes and 3 GB to set up; on the CPU)"
+	@echo "make test-gpu    what needs a CUDA device, one test after the other"
 	@echo "make test-unit   the unit tests alone, with the base install in an environment of their own"
 	@echo "make check       format, lint, types, import layers, docs in step with the code"
 	@echo "make format      put the code into the house format"
 	@echo "make bench       run the benchmarks in bench/"
 	@echo "make docs        write the generated pages under docs/"
+	@echo "make dist        build what is released into dist/; make check-tag TAG=v2.0.0 checks a tag before"
 	@echo "make clean       remove the environment and caches (results stay)"
+
+venv: $(VENV)/.dev
 
 demo: $(VENV)/.demo
 	@$(BIN)/llem run examples/quickstart.yaml
@@ -35,6 +40,9 @@ test-engines: $(VENV)/.engines
 
 test-vllm: $(VENV)/.vllm
 	$(VENV)/vllm/bin/python -m pytest -m engine tests/integration/vllm
+
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu
 
 test-unit: $(VENV)/.unit
 	$(VENV)/unit/bin/python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder
@@ -54,9 +62,18 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/overhead.py
 	$(BIN)/python bench/throughput.py
 	$(BIN)/python bench/accuracy.py
+	$(BIN)/python bench/startup.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generated_docs.py
+
+# The wheel is made of the sdist, so that a file which the sdist lacks is noticed.
+dist: $(VENV)/.dist
+	rm -rf dist
+	$(VENV)/dist/bin/python -m build --no-isolation --outdir dist
+
+check-tag: $(BIN)/python
+	@$(BIN)/python scripts/check_release.py "$(TAG)"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
@@ -107,4 +124,9 @@ $(VENV)/.vllm: $(VENV)/.dev
 $(VENV)/.unit: $(BIN)/python pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)/unit
 	@$(VENV)/unit/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.dist: $(BIN)/python constraints.txt
+	@$(PYTHON) -m venv $(VENV)/dist
+	@$(VENV)/dist/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt build hatchling
 	@touch $@

@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from completion_words import words
 from llenergymeasure.cli import cli
+from llenergymeasure.cli.completing.words import WORDS
 from llenergymeasure.config.decoder import DECODER_PRESETS
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.introspection import (
@@ -205,6 +207,8 @@ def main() -> int:
         ("experiment.schema.json", schema_page()),
         ("result.schema.json", result_schema_page()),
         ("metrics.md", metrics_page()),
+        # Not a page, and made of the commands as they are.
+        (str(WORDS), words()),
     ):
         path = DOCS / name
         if not check:

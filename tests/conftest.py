@@ -8,6 +8,7 @@ import atexit
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -39,8 +40,12 @@ _LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs an extra that is not there; the longest files first."""
+    """Skip what needs an extra or a system that is not there; the longest files first."""
     items.sort(key=lambda item: item.path.stem not in _LONGEST)
+    if not sys.platform.startswith("linux"):
+        for item in items:
+            if item.get_closest_marker("linux") is not None:
+                item.add_marker(pytest.mark.skip(reason="only Linux has it"))
     for extra, module in _EXTRAS.items():
         if importlib.util.find_spec(module) is not None:
             continue

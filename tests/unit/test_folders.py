@@ -92,6 +92,7 @@ def test_who_may_read_it_is_the_users_choice(tmp_path: Path) -> None:
             os.umask(before)
 
 
+@pytest.mark.linux
 def test_the_disk_has_it_all_before_the_folder_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink()))

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from llenergymeasure._machine_folder import locked_among_users
 from tests.fakes.effort import PATIENCE_S
 
@@ -32,6 +34,7 @@ def test_one_process_has_it_until_it_is_killed(tmp_path: Path) -> None:
     assert file.exists()
 
 
+@pytest.mark.linux
 def test_it_is_free_again_though_a_process_that_was_forked_lives_on(tmp_path: Path) -> None:
     file = tmp_path / "x.lock"
     with locked_among_users(file):

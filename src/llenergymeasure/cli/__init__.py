@@ -34,15 +34,21 @@ _COMMANDS = {
     "cite": "Print how to cite the tool, and how a result came about.",
     "footprint": "Work out carbon and cost of results.",
     "pack": "Write a result or a study as one archive.",
+    "completion": "Print what makes a shell complete commands and options.",
 }
 # Commands whose module is in a room.
 _ROOMS = {
     "cite": "publishing.",
+    "completion": "completing.",
     "footprint": "publishing.",
     "pack": "publishing.",
     "studies": "studies.",
     "worker": "studies.",
 }
+
+
+class _InterruptedError(BaseException):
+    """Made of a Ctrl-C, which is its cause."""
 
 
 class _LazyGroup(click.Group):
@@ -51,14 +57,27 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        # So a shell asks, at each press of a key.
+        if ctx.resilient_parsing:
+            # Imported here because nobody else needs it.
+            from llenergymeasure.cli.completing.words import stand_in
+
+            return stand_in(cmd_name, _COMMANDS[cmd_name])
         # An interruption in the middle of it would be an error of whatever is being imported.
         with held_back():
             module = importlib.import_module(f"llenergymeasure.cli.{_ROOMS.get(cmd_name, '')}{cmd_name}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; click would answer Ctrl-C with an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -84,13 +103,17 @@ def main(args: list[str] | None = None) -> None:
             signal.signal(number, handler)
     code = _exit_code(args)
     # All is said and done: what comes now changes no exit code.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    _let_signals_pass()
     sys.exit(code if streams.settle() else code or 1)
 
 
 # Signals that were to end the program, in the order in which they came.
 _came: list[signal.Signals] = []
+
+
+def _let_signals_pass() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
@@ -115,7 +138,7 @@ def _exit_code(args: list[str] | None) -> int:
         # What was given stands in it.
         streams.tell(said.getvalue().replace(error.message, in_a_line(error.message)).rstrip("\n"))
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt) as error:
+    except (click.Abort, KeyboardInterrupt, _InterruptedError) as error:
         return _ended_by(signal.SIGINT, error)
     except SystemExit as end:
         if _came:
@@ -138,13 +161,16 @@ def _tried(value: str) -> str | None:
 
 def _ended_by(number: signal.Signals, error: BaseException) -> int:
     """Say what ended the program and what was kept; a library may have made an error of its own of it."""
+    # Whoever presses Ctrl-C twice is told once.
+    _let_signals_pass()
     what = "interrupted" if number is signal.SIGINT else f"ended by {number.name}"
+    streams.begin_a_line()
     streams.tell(f"llem: {'; '.join([what, *_notes(error)])}")
     return _BY_A_SIGNAL + number
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What whoever was interrupted left word of, the whole before its parts; click has its own error for Ctrl-C."""
+    """What whoever was interrupted left word of, the whole before its parts."""
     of = error.__cause__ or error
     return list(reversed(getattr(of, "__notes__", [])))
 

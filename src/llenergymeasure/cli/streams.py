@@ -81,6 +81,16 @@ def tell(line: str) -> None:
         show(line, err=True)
 
 
+def begin_a_line() -> None:
+    """Take away what stands where the next line goes: a bar, or the ``^C`` that a terminal writes itself."""
+    # Imported here because only who is interrupted needs it.
+    from llenergymeasure.core.progress.bar import goes_back, wipe
+
+    with contextlib.suppress(OSError, ValueError):
+        if goes_back(sys.stderr):
+            wipe(sys.stderr)
+
+
 @contextlib.contextmanager
 def progress(*, quiet: bool) -> Iterator["Progress"]:
     """How far a run is, shown on stderr while the body runs, unless quiet."""

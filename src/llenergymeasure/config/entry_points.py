@@ -11,7 +11,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from llenergymeasure.exceptions import contained, in_one_line
@@ -31,6 +30,9 @@ class EntryPoint:
 @functools.cache
 def entry_points(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """The entry points of other distributions by name; more than one of a name contradict each other."""
+    # Imported here because llem --help needs it not, and it takes as long to import as all of click.
+    from importlib import metadata
+
     found: dict[str, dict[str, EntryPoint]] = {}
     for distribution in metadata.distributions():
         try:

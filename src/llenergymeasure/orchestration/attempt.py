@@ -100,7 +100,8 @@ def measured(
                 plan = begin(had)
             # From here on the process of the run shows how far it is.
             options.progress.end()
-            return launcher.launch(plan), None
+            with options.progress.elsewhere():
+                return launcher.launch(plan), None
     except (KeyboardInterrupt, SystemExit) as interruption:
         raws = left_whole(plan)
         if raws is None:

@@ -160,6 +160,7 @@ def test_the_guard_ends_with_the_run() -> None:
     assert not any(process.is_running() for process in seen)
 
 
+@pytest.mark.linux
 def test_the_guard_has_no_stream_of_the_run_and_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MARK, "of another run")
     with guarded(os.getpid(), "mark"):

@@ -217,11 +217,20 @@ def test_a_process_without_a_file_is_named(plan: ExperimentPlan, tmp_path: Path)
 
 @pytest.mark.parametrize(("n", "given"), [(2, {}), (10_000, {}), (2, {"OMP_NUM_THREADS": "7"})])
 def test_cores_are_shared_unless_somebody_said_otherwise(n: int, given: dict[str, str]) -> None:
-    n_cores = min(psutil.cpu_count(logical=False) or 10**6, len(os.sched_getaffinity(0)))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cores = min(psutil.cpu_count(logical=False) or 10**6, usable)
     expected = given.get("OMP_NUM_THREADS", str(max(1, n_cores // n)))
     assert environment(n, {"HOME": "/h", **given}) == {
         "HOME": "/h", "OMP_NUM_THREADS": expected, "PYTHONSAFEPATH": "1",
     }  # fmt: skip
+
+
+def test_where_the_system_does_not_say_which_cores_are_ours_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on macOS.
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: None)
+    assert environment(4, {})["OMP_NUM_THREADS"] == "3"
 
 
 @pytest.mark.parametrize(

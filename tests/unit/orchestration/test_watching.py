@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from llenergymeasure.config.execution import STALL_TIMEOUT_S, ExecutionConfig
@@ -160,6 +161,21 @@ def test_what_a_process_does_is_seen(process: subprocess.Popen[str], lives: bool
     assert any(found) == lives
 
 
+def test_where_threads_are_not_told_a_process_lives_by_all_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: psutil.Process) -> None:
+        raise psutil.AccessDenied(self.pid)
+
+    # As on macOS, for anybody but root.
+    monkeypatch.setattr(psutil.Process, "threads", denied)
+    seen, end_s = SignsOfLife(), time.process_time() + 0.2
+    seen(os.getpid(), 1.0)
+    while time.process_time() < end_s:
+        pass
+    # 0.2 s of 10 are 2 %, of 1,000 next to nothing.
+    assert seen(os.getpid(), 10.0)
+    assert not seen(os.getpid(), 1000.0)
+
+
 def test_a_word_that_is_left_is_a_sign_of_life(tmp_path: Path) -> None:
     seen = SignsOfLife(tmp_path)
     nobody = 2**22 + 1
@@ -170,6 +186,7 @@ def test_a_word_that_is_left_is_a_sign_of_life(tmp_path: Path) -> None:
     assert not seen(nobody, 1.0)
 
 
+@pytest.mark.linux
 def test_a_process_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     began_s = time.monotonic()
     launcher = SubprocessLauncher(lambda _: ["sh", "-c", f"sleep 6000 & echo $! > {tmp_path}/pid; wait"])

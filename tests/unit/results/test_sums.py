@@ -52,6 +52,7 @@ def test_done_lists_the_sha_256_of_every_other_file(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "DONE").read_text(encoding="utf-8")) == expected
 
 
+@pytest.mark.linux
 def test_the_disk_has_every_file_before_the_sums_get_their_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (run / "log.txt").write_text("written by a handler that flushes nothing", encoding="utf-8")
     (run / ".state").mkdir()

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from llenergymeasure.domain.plan import Shown
+if TYPE_CHECKING:
+    from llenergymeasure.domain.plan import Shown
 
 
 class Progress:
@@ -37,9 +39,14 @@ class Progress:
     def at_run(self, n: int, of: int, later_s: float | None) -> None:
         """The ``n``-th run of so many of a study begins; those after it take ``later_s``, None where nobody knows."""
 
-    def handed_on(self) -> Shown | None:
+    def handed_on(self) -> "Shown | None":
         """How the process of the run is to show how far it is; None where it is to show nothing."""
         return None
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """While the body runs, the process of a run shows how far that is."""
+        yield
 
     def end(self) -> None:
         """The phase is over, and nothing is shown until the next one."""

@@ -11,6 +11,7 @@ from typing import IO, Any, Self
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.core.progress import Progress
+from llenergymeasure.core.progress.bar import as_written, bar_on, goes_back, wipe
 from llenergymeasure.domain.plan import Shown, ShownAs
 
 _EVERY_S: Mapping[ShownAs, float] = {"bar": 0.5, "lines": 10.0}
@@ -23,7 +24,7 @@ _current: list["ShownProgress"] = []
 
 def shown_as(stream: IO[str], environ: Mapping[str, str] = os.environ) -> ShownAs:
     """What a stream can show: a bar only where it is a terminal that can go back to the beginning of a line."""
-    return "bar" if stream.isatty() and environ.get("TERM", "dumb") != "dumb" else "lines"
+    return "bar" if goes_back(stream, environ) else "lines"
 
 
 @dataclass
@@ -142,6 +143,17 @@ class ShownProgress(Progress):
         return self.shown
 
     @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """While the body runs another process shows it; one that was ended has left its bar on the terminal."""
+        try:
+            yield
+        except BaseException:
+            if self.shown.kind == "bar":
+                with contextlib.suppress(OSError, ValueError):
+                    wipe(self.stream or sys.stderr)
+            raise
+
+    @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """While the body writes lines of its own nothing stands where they go."""
         with self._lock:
@@ -168,9 +180,9 @@ class ShownProgress(Progress):
             stream.flush()
             return
         if self._bar is None:
-            self._bar = _bar(head, phase, stream)
+            self._bar = bar_on(stream, head, phase.n if phase.for_s is None else phase.for_s)
         self._bar.n = phase.n_done if phase.for_s is None else min(self.clock() - phase.began_s, phase.for_s)
-        self._bar.told = in_a_line(", ".join(parts))
+        self._bar.told = as_written(", ".join(parts), stream)
         self._bar.refresh()
 
     def _head(self) -> str:
@@ -232,31 +244,3 @@ def beside_progress() -> Iterator[None]:
         for each in _current:
             stack.enter_context(each.aside())
         yield
-
-
-def _bar(description: str, phase: _Phase, stream: IO[str]) -> Any:
-    # Imported here because only a terminal needs it.
-    from tqdm import tqdm
-
-    class Bar(tqdm):  # type: ignore[type-arg]
-        """One that has neither a thread nor a lock among processes of its own; ``told`` stands behind it."""
-
-        monitor_interval = 0
-        told = ""
-
-        @property
-        def format_dict(self) -> dict[str, Any]:
-            """What can stand in its format."""
-            return {**super().format_dict, "told": self.told}
-
-    Bar.set_lock(threading.RLock())
-    total = phase.n if phase.for_s is None else phase.for_s
-    return Bar(
-        total=total or None,
-        desc=in_a_line(description),
-        bar_format="{desc} |{bar:20}| {told}" if total else "{desc}: {told}",
-        file=stream,
-        leave=False,
-        dynamic_ncols=True,
-        mininterval=0,
-    )

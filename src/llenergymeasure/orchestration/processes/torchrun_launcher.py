@@ -104,10 +104,17 @@ def _as_others_may_read_it(log: Path) -> Iterator[None]:
 def environment(n_processes: int, environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of the processes: unless it says otherwise, each gets its share of the cores as threads."""
     given = safe_environment(environ)
-    usable = len(os.sched_getaffinity(0))
+    usable = _usable_cpus()
     cores = min(psutil.cpu_count(logical=False) or usable, usable)
     # Left to itself, torchrun gives each a single one.
     return {"OMP_NUM_THREADS": str(max(1, cores // n_processes)), **given}
+
+
+def _usable_cpus() -> int:
+    """CPUs that this process may run on; all of the machine's where the system does not say, as macOS does not."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _agent_command(python: Interpreter, state_dir: Path, n_processes: int) -> list[str]:

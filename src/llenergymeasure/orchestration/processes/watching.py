@@ -116,8 +116,7 @@ class SignsOfLife:
         moved: dict[int, float] = {}
         for process in _tree(pid):
             with contextlib.suppress(psutil.Error):
-                for thread in process.threads():
-                    cpu_s[process.pid, thread.id] = thread.user_time + thread.system_time
+                cpu_s |= _cpu_s(process)
                 moved[process.pid] = _bytes(process)
         before_s, self._cpu_s = self._cpu_s, cpu_s
         before, self._bytes = self._bytes, moved
@@ -156,6 +155,15 @@ def _tree(pid: int) -> list[psutil.Process]:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
     return []
+
+
+def _cpu_s(process: psutil.Process) -> dict[tuple[int, int], float]:
+    """Processor seconds of each thread, by process and thread; of all together as the first where only that is told."""
+    try:
+        return {(process.pid, thread.id): thread.user_time + thread.system_time for thread in process.threads()}
+    except psutil.AccessDenied:  # macOS tells threads to root alone
+        times = process.cpu_times()
+        return {(process.pid, process.pid): times.user + times.system}
 
 
 def _bytes(process: psutil.Process) -> float:

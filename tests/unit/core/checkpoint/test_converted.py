@@ -56,6 +56,7 @@ def emptied(folder: Path) -> None:
     folder.mkdir()
 
 
+@pytest.mark.linux
 def test_the_disk_has_every_file_before_the_folder_gets_its_name(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[Path] = []
     fsync = os.fsync

@@ -2,8 +2,10 @@
 
 import io
 import logging
+import os
 import re
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
@@ -149,6 +151,7 @@ def test_seconds_in_words(seconds: float, text: str) -> None:
         (Terminal(), {"TERM": "xterm"}, "bar"),
         (Terminal(), {"TERM": "dumb"}, "lines"),
         (Terminal(), {}, "lines"),
+        (Terminal(), {"TERM": ""}, "lines"),
     ],
 )
 def test_a_bar_is_for_terminals_that_can_go_back(stream: io.StringIO, environ: dict[str, str], kind: ShownAs) -> None:
@@ -186,6 +189,125 @@ def test_a_line_of_the_log_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None
         handler.emit(logging.makeLogRecord({"levelno": logging.INFO, "msg": "a line of the log"}))
     on_screen = [part.rsplit("\r", 1)[-1] for part in stream.getvalue().split("\n")]
     assert on_screen[0] == "llem: a line of the log"
+
+
+class OfAWidth(Terminal):
+    """A terminal so wide, of an encoding; 0 is one that does not say."""
+
+    def __init__(self, columns: int, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._ours, self._theirs = os.openpty()
+        self.become(columns)
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+    def become(self, columns: int) -> None:
+        termios.tcsetwinsize(self._theirs, (24, columns))
+
+    def fileno(self) -> int:
+        return self._theirs
+
+    def close(self) -> None:
+        os.close(self._ours)
+        os.close(self._theirs)
+        super().close()
+
+    def drawn(self) -> list[str]:
+        """What was written, each time that the line began again."""
+        return self.getvalue().split("\r")
+
+
+def measuring(stream: OfAWidth, clock: Clock, name: str = "measuring") -> ShownProgress:
+    progress = ShownProgress(Shown(kind="bar"), stream=stream, clock=clock)
+    progress.watts(lambda: "GPU 0 312 W")
+    progress.begin(name, n=64, unit="requests")
+    clock.now_s += 20
+    progress.done(16, 1024)
+    progress._draw()
+    return progress
+
+
+# A line leaves the last column free, and two for the ^C of whoever interrupts.
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (20, "measuring: 16 of 64"[:17]),
+        (39, "measuring: 16 of 64 requests, 51.2 t"),
+        (59, "llem: measuring: 16 of 64 requests, 51.2 tok/s, GPU 0 31"),
+        (80, "llem: measuring |#####               | 16 of 64 requests, 51.2 tok/s, GPU 0 3"),
+        (200, "llem: measuring |#####               | 16 of 64 requests, 51.2 tok/s, GPU 0 312 W, 1 min left of this"),
+        # What is usual, where nobody says.
+        (0, "llem: measuring |#####               | 16 of 64 requests, 51.2 tok/s, GPU 0 3"),
+    ],
+)
+def test_a_bar_has_as_much_as_a_line_takes(clock: Clock, columns: int, told: str) -> None:
+    stream = OfAWidth(columns, "ascii")
+    progress = measuring(stream, clock)
+    assert stream.drawn()[-1] == told
+    progress.end()
+    stream.close()
+
+
+def test_what_an_encoding_lacks_takes_the_columns_of_its_escape(clock: Clock) -> None:
+    stream = OfAWidth(80, "ascii")
+    progress = measuring(stream, clock, "loading mod\u00e8le \u6a21")
+    line = stream.drawn()[-1]
+    assert line.startswith(r"llem: loading mod\xe8le \u6a21 |#####")
+    assert len(line) == 77
+    progress.end()
+    stream.close()
+
+
+def test_letters_that_are_as_wide_as_two_count_twice(clock: Clock) -> None:
+    stream = OfAWidth(60)
+    progress = measuring(stream, clock, "\u6a21" * 40)
+    assert stream.drawn()[-1] == "llem: " + "\u6a21" * 25
+    progress.end()
+    stream.close()
+
+
+def test_a_terminal_that_has_become_narrower_gets_no_line_that_wraps(clock: Clock) -> None:
+    stream = OfAWidth(200)
+    progress = measuring(stream, clock)
+    before = len(stream.getvalue())
+    stream.become(30)
+    progress._draw()
+    progress.end()
+    assert max(map(len, stream.getvalue()[before:].split("\r"))) == 29
+    stream.close()
+
+
+def test_what_the_terminal_writes_for_ctrl_c_goes_with_the_bar(clock: Clock) -> None:
+    stream = OfAWidth(80)
+    progress = measuring(stream, clock)
+    n_shown = len(stream.drawn()[-1])
+    stream.write("^C")
+    progress.end()
+    # Written over to its end, and back.
+    assert stream.drawn()[-2:] == [" " * (n_shown + 2), ""]
+    stream.close()
+
+
+def test_the_bar_of_a_process_that_was_ended_is_taken_away(clock: Clock) -> None:
+    stream = OfAWidth(40)
+    progress = ShownProgress(Shown(kind="bar"), stream=stream, clock=clock)
+    with progress.elsewhere():
+        stream.write("a bar that ended by itself")
+    assert "\r" not in stream.getvalue()
+    with pytest.raises(KeyboardInterrupt), progress.elsewhere():
+        raise KeyboardInterrupt
+    assert stream.drawn()[-2:] == [" " * 39, ""]
+    stream.close()
+
+
+def test_lines_of_a_process_that_was_ended_stay(clock: Clock) -> None:
+    progress, stream = lines_of(clock)
+    with pytest.raises(KeyboardInterrupt), progress.elsewhere():
+        raise KeyboardInterrupt
+    assert stream.getvalue() == ""
 
 
 def test_a_terminal_that_takes_nothing_holds_up_nobody_who_counts(clock: Clock) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-# sun_path of a Unix socket has 108 bytes, the last of them zero.
-_MOST_PATH_BYTES = 107
+# sun_path of a Unix socket has 108 bytes on Linux and 104 on macOS, the last of them zero.
+_MOST_PATH_BYTES = 103
 _NAME = "llama.sock"
 _SHORT = Path("/tmp")
 _FOLDER = re.compile(r"llem-(\d+)-\w+")

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,8 @@ class Kept:
         # Variables that loading changed, as they were.
         self._environment: dict[str, str | None] = {}
         self._method = multiprocessing.get_start_method(allow_none=True)
-        self._policy = asyncio.get_event_loop_policy()
+        with _no_deprecation():
+            self._policy = asyncio.get_event_loop_policy()
         self._handlers = {number: signal.getsignal(number) for number in _HANDLED}
         quits.forget()
 
@@ -70,10 +72,19 @@ class Kept:
             else:
                 os.environ[name] = value
         multiprocessing.set_start_method(self._method, force=True)
-        asyncio.set_event_loop_policy(self._policy)
+        with _no_deprecation():
+            asyncio.set_event_loop_policy(self._policy)
 
     def _restore(self, number: signal.Signals) -> None:
         handler = self._handlers[number]
         # None: one that Python did not set, and could not set back.
         if handler is not None:
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _no_deprecation() -> Iterator[None]:
+    """Policies of event loops go in Python 3.16, and until then SGLang, or what it loads, may set one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield

@@ -37,7 +37,7 @@ def loaded(answer: Answer | None = None, **fields: Any) -> Iterator[tuple[LlamaC
     given = {"model": "m.gguf", "backend": "llamacpp", "llamacpp": {"n_ctx": 64, "n_parallel": 2}, **fields}
     config = ExperimentConfig.model_validate(given)
     library = fake_library(answer)
-    # A socket's path has 107 bytes, and a test's own folder may be longer.
+    # A socket's path has some 100 bytes, and a test's own folder may be longer.
     with tempfile.TemporaryDirectory(prefix="llem-") as folder:
         params = common_params(library, config, Path("m.gguf"), f"{folder}/s.sock")
         files = {"m.gguf": Path("m.gguf")}

@@ -25,6 +25,8 @@ from llenergymeasure.domain.load import Load
 from llenergymeasure.exceptions import BackendError, ExperimentError
 from tests.fakes.sglang.library import FakeEngine, FakeSGLang
 
+# Since Python 3.14 it is deprecated to ask for the policy of event loops, which SGLang may set.
+pytestmark = pytest.mark.filterwarnings("ignore:.*event_loop_policy.*:DeprecationWarning")
 END = 24
 ARGUMENTS = {"model_path": "/m", "disable_radix_cache": True, "skip_tokenizer_init": True}
 

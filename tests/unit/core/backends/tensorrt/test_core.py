@@ -255,6 +255,7 @@ def test_a_shutdown_that_never_ends_is_not_waited_for() -> None:
     assert took_s < 30.0
 
 
+@pytest.mark.linux
 def test_mpis_daemon_is_no_process_to_be_ended() -> None:
     started = Started("test", spared=("python3-spared",))
     code = "import ctypes, time; ctypes.CDLL(None).prctl(15, b'python3-spared'); print(1, flush=True); time.sleep(60)"

@@ -1,0 +1,1 @@
+"""Commands and options in a shell, as they are typed."""
