@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-all test-engines test-vllm test-unit check format bench docs clean
+.PHONY: help demo test test-all test-engines test-vllm test-unit check format bench docs how-tos site clean
 
 help:
 	@echo "make demo        set up and measure a real model on this machine"
@@ -13,10 +13,12 @@ help:
 	@echo "make test-engines  llama.cpp, CTranslate2 and ONNX Runtime for real, in an environment beside that of make test"
 	@echo "make test-vllm   vLLM for real, in another (some minutes and 3 GB to set up; on the CPU)"
 	@echo "make test-unit   the unit tests alone, with the base install in an environment of their own"
-	@echo "make check       format, lint, types, import layers, docs in step with the code"
+	@echo "make check       format, lint, types, import layers, docs in step with the code and without a broken link"
 	@echo "make format      put the code into the house format"
 	@echo "make bench       run the benchmarks in bench/"
 	@echo "make docs        write the generated pages under docs/"
+	@echo "make how-tos     run the commands of the how-tos and write their outputs anew (minutes; measures for real)"
+	@echo "make site        write the documents as a site into site/"
 	@echo "make clean       remove the environment and caches (results stay)"
 
 demo: $(VENV)/.demo
@@ -45,6 +47,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generated_docs.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -58,8 +61,14 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generated_docs.py
 
+how-tos: $(VENV)/.dev
+	$(BIN)/python scripts/how_tos.py
+
+site: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -76,7 +85,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "adding what the tests need to $(VENV)"
-	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,dev]'
+	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,docs,dev]'
 	@touch $@
 
 # An environment for engines. What the tests need comes from the one beside it, by a path, so that no more is installed
