@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help venv demo test test-all test-engines test-vllm test-gpu test-unit check format bench docs dist check-tag clean
+.PHONY: help venv demo test test-all test-engines test-vllm test-gpu test-unit check format bench docs how-tos site dist \
+  check-tag clean
 
 help:
 	@echo "make venv        set up the environment that the tests need, and run nothing"
@@ -15,11 +16,13 @@ help:
 	@echo "make test-vllm   vLLM for real, in another (some minutes and 3 GB to set up; on the CPU)"
 	@echo "make test-gpu    what needs a CUDA device, one test after the other"
 	@echo "make test-unit   the unit tests alone, with the base install in an environment of their own"
-	@echo "make check       format, lint, types, import layers, docs in step with the code"
+	@echo "make check       format, lint, types, import layers, docs in step with the code and without a broken link"
 	@echo "make format      put the code into the house format"
 	@echo "make bench       run the benchmarks in bench/"
 	@echo "make docs        write the generated pages under docs/"
 	@echo "make dist        build what is released into dist/; make check-tag TAG=v2.0.0 checks a tag before"
+	@echo "make how-tos     run the commands of the how-tos and write their outputs anew (minutes; measures for real)"
+	@echo "make site        write the documents as a site into site/"
 	@echo "make clean       remove the environment and caches (results stay)"
 
 venv: $(VENV)/.dev
@@ -53,6 +56,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generated_docs.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -75,8 +79,14 @@ dist: $(VENV)/.dist
 check-tag: $(BIN)/python
 	@$(BIN)/python scripts/check_release.py "$(TAG)"
 
+how-tos: $(VENV)/.dev
+	$(BIN)/python scripts/how_tos.py
+
+site: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -93,7 +103,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "adding what the tests need to $(VENV)"
-	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,dev]'
+	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,docs,dev]'
 	@touch $@
 
 # An environment for engines. What the tests need comes from the one beside it, by a path, so that no more is installed

@@ -3,12 +3,15 @@
 import argparse
 import inspect
 import json
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from completion_words import words
 from llenergymeasure.cli import cli
@@ -66,6 +69,8 @@ Results are published, so they have names in the place of what is nobody's busin
   `token`, `api_key` or `password`, in a URL or behind `Authorization:`, is refused. Other variables may be named
   too, such as `model: ${MODELS}/llama`.
 
+Each engine's own fields are on a page of their own: {engines}.
+
 ## Shared by all engines
 
 """
@@ -76,6 +81,29 @@ ENGINE_TABLE = """| field | default | allowed | what it does |
 |---|---|---|---|
 """
 UNPROVEN = f"*{NOT_YET_RUN.capitalize()}: the engine was tested against a recorded shape of its library's API.*\n\n"
+ENGINE_HEAD = """# Fields of {name}
+
+Written from the configuration models by `make docs`; do not edit. [Fields of all engines, and how to give
+one](../parameters.md).
+
+"""
+# What an engine's maker calls it.
+PROPER_NAMES = {
+    "pytorch": "PyTorch",
+    "vllm": "vLLM",
+    "sglang": "SGLang",
+    "tensorrt": "TensorRT-LLM",
+    "llamacpp": "llama.cpp",
+    "ctranslate2": "CTranslate2",
+    "onnxruntime": "ONNX Runtime GenAI",
+}
+# A flag's heading on the page about troubleshooting, and the paragraph below it, which comes from the code.
+FLAG_HEADING = re.compile(r"^### `(\w+)`\n\n.*?\n\n", re.MULTILINE | re.DOTALL)
+WHAT_FOLLOWS = {
+    "citable": "The energy may be cited.",
+    "questionable": "The energy is questionable.",
+    "not_citable": "The energy is not citable.",
+}
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=", "max_length": "length <="}
 
 
@@ -92,8 +120,9 @@ def cli_page() -> str:
 
 
 def parameters_page() -> str:
-    """A row per field, shared ones first, then a table per engine; and what the presets stand for."""
-    parts = [PARAMETERS_HEAD, SHARED_TABLE]
+    """A row per field that all engines share; and what the presets stand for."""
+    engines = ", ".join(f"[{PROPER_NAMES[name]}](parameters/{name}.md)" for name in registry.own_sections())
+    parts = [PARAMETERS_HEAD.replace("{engines}", engines), SHARED_TABLE]
     parts += [
         _row(name, engines=True) for name in field_descriptions() if name.split(".")[0] not in registry.own_sections()
     ]
@@ -103,23 +132,45 @@ def parameters_page() -> str:
         f"| `{name}` | {', '.join(f'`{k}: {_plain(v)}`' for k, v in p.items())} |\n"
         for name, p in DECODER_PRESETS.items()
     ]
-    for engine, section in registry.own_sections().items():
-        parts.append(f"\n## {engine}\n\n")
-        if not get_backend(engine).hardware_proven:
-            parts.append(UNPROVEN)
-        # The first paragraph describes the class to programmers, as its name does.
-        parts += [f"{_unwrapped(p)}\n\n" for p in (inspect.getdoc(section) or "").split("\n\n")[1:]]
-        parts.append("`null` leaves the choice to the engine.\n\n" + ENGINE_TABLE)
-        parts += [_row(name) for name in field_descriptions() if name.startswith(f"{engine}.")]
+    return "".join(parts)
+
+
+def engine_page(engine: str, section: type[BaseModel]) -> str:
+    """A row per field of an engine's own."""
+    parts = [ENGINE_HEAD.replace("{name}", PROPER_NAMES[engine])]
+    if not get_backend(engine).hardware_proven:
+        parts.append(UNPROVEN)
+    # The first paragraph describes the class to programmers, as its name does.
+    parts += [f"{_unwrapped(p)}\n\n" for p in (inspect.getdoc(section) or "").split("\n\n")[1:]]
+    parts.append("`null` leaves the choice to the engine.\n\n" + ENGINE_TABLE)
+    parts += [_row(name) for name in field_descriptions() if name.startswith(f"{engine}.")]
     return "".join(parts)
 
 
 def metrics_page() -> str:
     """The page as it is, with the tables of fields and of flags of warnings."""
     page = (DOCS / "metrics.md").read_text(encoding="utf-8")
-    rows = [f"| `{flag}` | {known.when} | {in_words(known.verdict)} |\n" for flag, known in FLAGS.items()]
+    rows = [
+        f"| [`{flag}`](troubleshooting.md#{flag}) | {known.when} | {in_words(known.verdict)} |\n"
+        for flag, known in FLAGS.items()
+    ]
     flags = "| flag | when | the energy is at best |\n|---|---|---|\n" + "".join(rows)
     return _with_part(_with_part(page, "fields", _tables_of_fields()), "flags", flags)
+
+
+def troubleshooting_page() -> str:
+    """The page as it is, with when each flag is raised and what follows from it; every flag has to be there once."""
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    flags = FLAG_HEADING.findall(page)
+    wrong = sorted({flag for flag in [*flags, *FLAGS] if flags.count(flag) != 1 or flag not in FLAGS})
+    if wrong:
+        raise SystemExit(f"docs/troubleshooting.md needs a heading for each flag, once: {', '.join(wrong)}")
+    return FLAG_HEADING.sub(lambda heading: _about_a_flag(heading[1]), page)
+
+
+def _about_a_flag(flag: str) -> str:
+    known = FLAGS[flag]
+    return f"### `{flag}`\n\n*{WHAT_FOLLOWS[known.verdict]}* {known.when[0].upper()}{known.when[1:]}.\n\n"
 
 
 def _with_part(page: str, name: str, text: str) -> str:
@@ -195,25 +246,36 @@ def _section(title: str, text: str) -> str:
     return f"## {title}\n\n```text\n{text}\n```\n"
 
 
+def pages() -> Mapping[str, Callable[[], str]]:
+    """What writes each page, by its place in docs/."""
+    return {
+        "cli.md": cli_page,
+        "parameters.md": parameters_page,
+        **{
+            f"parameters/{engine}.md": partial(engine_page, engine, section)
+            for engine, section in registry.own_sections().items()
+        },
+        "experiment.schema.json": schema_page,
+        "result.schema.json": result_schema_page,
+        "metrics.md": metrics_page,
+        "troubleshooting.md": troubleshooting_page,
+        # Not a page, and made of the commands as they are.
+        str(WORDS): words,
+    }
+
+
 def main() -> int:
     """Write or check."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail when a page is not in step")
     check = parser.parse_args().check
     stale = []
-    for name, page in (
-        ("cli.md", cli_page()),
-        ("parameters.md", parameters_page()),
-        ("experiment.schema.json", schema_page()),
-        ("result.schema.json", result_schema_page()),
-        ("metrics.md", metrics_page()),
-        # Not a page, and made of the commands as they are.
-        (str(WORDS), words()),
-    ):
-        path = DOCS / name
+    for name, page in pages().items():
+        path, text = DOCS / name, page()
         if not check:
-            path.write_text(page, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != page:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
     if stale:
         print(f"not in step with the code: {', '.join(stale)}; run: make docs", file=sys.stderr)
