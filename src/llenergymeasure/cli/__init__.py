@@ -27,6 +27,8 @@ _COMMANDS = {
     "results": "Put saved results into a table.",
     "show": "Print a result, or the table of a study, again as after its run.",
     "compare": "Show by how much results differ, and whether that is more than chance.",
+    "report": "Write a page that shows results, in one file.",
+    "plot": "Draw two columns of results against each other.",
     "attach": "Join the log of a meter at the wall to a result.",
     "verify": "Work a result out again from its files alone.",
     "config": "Show what this machine can measure with.",

@@ -7,20 +7,20 @@ import click
 
 from llenergymeasure._files import write_atomically, written_atomically
 from llenergymeasure._telling import in_a_line
-from llenergymeasure.cli import render_table
 from llenergymeasure.cli.arguments import UserPath
 from llenergymeasure.cli.publishing.footprint import beneath_table, footprint_on_request, requested_terms
 from llenergymeasure.cli.streams import show, tell
 from llenergymeasure.domain.result import SCHEMA_REVISION
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.reading import Skipped
+from llenergymeasure.results.rows import shown
 from llenergymeasure.results.rows.columns import FOLDER
 from llenergymeasure.results.rows.conditions import Condition
 from llenergymeasure.results.rows.frames import as_arrow, as_csv, as_json
 from llenergymeasure.results.rows.table import ResultTable
 from llenergymeasure.results.sharing.opening import rows_within
 
-_FOR_PEOPLE = {"text": render_table.text, "markdown": render_table.markdown, "latex": render_table.latex}
+_FOR_PEOPLE = {"text": shown.text, "markdown": shown.markdown, "latex": shown.latex}
 _FOR_PROGRAMS = {"csv": as_csv, "json": as_json}
 _PARQUET = "parquet"
 

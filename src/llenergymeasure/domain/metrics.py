@@ -238,6 +238,10 @@ class ThermalThrottleInfo:
     max_temperature_c: float | None = None
 
 
+# How many independent values a percentile takes: so many that one of them lies beyond it.
+VALUES_NEEDED = {"p50": 1, "p90": 10, "p95": 20, "p99": 100}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
     """Mean and percentiles of ``n`` values, of which ``n_independent`` came about apart from each other.
@@ -275,9 +279,10 @@ class Distribution:
 
         So a p90 takes 10 of them, a p95 20 and a p99 100. The median is always among them.
         """
-        needed = {"p50": 1, "p90": 10, "p95": 20, "p99": 100}
         return {
-            name: getattr(self, name) for name, n in needed.items() if name == "p50" or (self.n_independent or 0) >= n
+            name: getattr(self, name)
+            for name, n in VALUES_NEEDED.items()
+            if name == "p50" or (self.n_independent or 0) >= n
         }
 
 

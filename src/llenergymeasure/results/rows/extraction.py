@@ -84,12 +84,17 @@ def row_in(content: str | bytes, folder: str | None, digest: str | None = None) 
     values |= _about_the_energy(written, values)
     values["model_flops"] = _model_flops(written)
     values["gpus"] = _gpus(written)
-    flat = flat_settings(written["effective_config"])
+    return ResultRow(values, settings_under_their_names(written["effective_config"]), folder, digest)
+
+
+def settings_under_their_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a configuration that have no column of their own, by the names that rows have them under."""
+    flat = flat_settings(config)
     for name in _FIXED_NAMES & flat.keys():
         value = flat.pop(name)
         if name not in _SETTING_NAMES:
             flat[f"effective_config.{name}"] = value
-    return ResultRow(values, flat, folder, digest)
+    return flat
 
 
 def setting_columns(configs: Iterable[Mapping[str, Any]]) -> list[str]:

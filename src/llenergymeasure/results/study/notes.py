@@ -80,8 +80,13 @@ def _about_the_metrics(metrics: Mapping[str, MetricSummary]) -> list[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _of_a_flag(flag: str, n: int, n_runs: int) -> str:
-    meaning = f": {_LINK.sub('', FLAGS[flag].when)}" if flag in FLAGS else ""
+    meaning = f": {meaning_of(flag)}" if flag in FLAGS else ""
     return f"{flag}{meaning}" if n == n_runs else f"{flag} in {n} of {in_runs(n_runs)}{meaning}"
+
+
+def meaning_of(flag: str) -> str:
+    """When a flag is raised, without links of the documentation; nothing of one that nobody knows."""
+    return _LINK.sub("", FLAGS[flag].when) if flag in FLAGS else ""
 
 
 def _verdict(run: SlotRow) -> Verdict:

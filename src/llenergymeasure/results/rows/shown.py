@@ -19,7 +19,7 @@ _OF_MARKDOWN = re.compile(r"[\\|<*`\[\]~$]|(?<!\w)_|_(?!\w)")
 # Stand for what LaTeX is to be told, where tabulate escapes everything.
 _MARK, _END_OF_MARK, _BRACKET, _BAR = "\ue000", "\ue001", "\ue002", "\ue003"
 _LATEX = {_MARK: r"\textsuperscript{", _END_OF_MARK: "}", _BRACKET: "{[}", _BAR: r"\textbar{}"}
-_NOTES = {"a": "modelled, not sensed", "b": "not citable", "c": "questionable"}
+NOTES = {"a": "modelled, not sensed", "b": "not citable", "c": "questionable"}
 _FROM_THE_BATCH = ("ttft_", "e2e_")
 
 
@@ -96,18 +96,20 @@ def _cell(table: ResultTable, name: str, value: Any) -> str:
 
 def _marks(table: ResultTable) -> list[str]:
     """The letters of the notes for the energy of each of [n] rows."""
-    origins, validities = table.values("energy_origin"), table.values("validity")
+    pairs = zip(table.values("energy_origin"), table.values("validity"), strict=True)
+    return [marks_of(origin, validity) for origin, validity in pairs]
+
+
+def marks_of(origin: str, validity: str | None) -> str:
+    """The letters of those of ``NOTES`` that an energy has, by where it comes from and what can be said of it."""
     letters = {"not_citable": "b", "questionable": "c"}
-    return [
-        ("a" if "modelled" in origin else "") + letters.get(validity, "")
-        for origin, validity in zip(origins, validities, strict=True)
-    ]
+    return ("a" if "modelled" in origin else "") + letters.get(validity or "", "")
 
 
 def _notes(table: ResultTable, names: Sequence[str]) -> list[tuple[str, str]]:
     """The notes that figures of energy in these columns refer to."""
     there = {mark for name in names if name in OF_ENERGY for mark in _used(table, name)}
-    return [(mark, f"the energy is {said}") for mark, said in _NOTES.items() if mark in there]
+    return [(mark, f"the energy is {said}") for mark, said in NOTES.items() if mark in there]
 
 
 def _used(table: ResultTable, name: str) -> set[str]:
