@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llenergymeasure.domain.in_figures import NONE, number, seconds
+from llenergymeasure.domain.in_figures import NONE, number, with_interval
 from llenergymeasure.domain.metrics import VALUES_NEEDED
-from llenergymeasure.domain.study.summary import SummaryRow
+from llenergymeasure.domain.study.summary import MetricSummary, SummaryRow
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.results.report.gathered import Gathered
 from llenergymeasure.results.rows.columns import FIXED
@@ -17,7 +17,6 @@ from llenergymeasure.results.study.fronts import JOULES
 from llenergymeasure.results.study.notes import meaning_of
 from llenergymeasure.results.study.remarks import Notes, failures, remarks, totals
 from llenergymeasure.results.study.rows import SlotRow
-from llenergymeasure.results.study.shown import mean
 
 _KNOWN = {column.name: column for column in FIXED}
 # Shown at once; the others when somebody asks for all columns.
@@ -120,21 +119,24 @@ def _metric_columns(metric: str, gathered: Gathered) -> list[dict[str, Any]]:
     known, found = _KNOWN[metric], [row.metrics[metric] for row in rows]
     columns = []
     if any(each.value is not None for each in found):
-        plain: Callable[[float | None], str] = seconds if known.unit == "s" else number
         columns.append({
             "key": metric, "label": known.label, "unit": known.unit, "kind": "number", "main": metric in _MAIN,
             "joules": metric in OF_JOULES,
             "values": [each.value for each in found],
             "low": [each.low for each in found],
             "high": [each.high for each in found],
-            "shown": [mean(each, plain).replace("+-", "\N{PLUS-MINUS SIGN}") for each in found],
+            "shown": [_cell(each) for each in found],
         })  # fmt: skip
     if metric in LIMITED:
         worst = [largest_p95(LIMITED[metric], gathered.runs_of(row)) for row in rows]
         if any(value is not None for value in worst):
             name = f"{LIMITED[metric]}_p95_s"
-            columns.append(_plain(name, f"{_KNOWN[name].label}, largest of runs", worst, unit="s", plain=seconds))
+            columns.append(_plain(name, f"{_KNOWN[name].label}, largest of runs", worst, unit="s"))
     return columns
+
+
+def _cell(found: MetricSummary) -> str:
+    return with_interval(found.value, found.low, found.high).replace("+-", "\N{PLUS-MINUS SIGN}")
 
 
 def largest_p95(kind: str, runs: Sequence[SlotRow]) -> float | None:
