@@ -76,7 +76,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "adding what the tests need to $(VENV)"
-	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,dev]'
+	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,report,plot,dev]'
 	@touch $@
 
 # An environment for engines. What the tests need comes from the one beside it, by a path, so that no more is installed

@@ -169,7 +169,7 @@ def test_what_is_copied_is_what_is_shown(open_page: Open, page_file: Path) -> No
     page.click("#tab-cite")
     for name in ("markdown", "latex", "bibtex", "command", "report"):
         page.click(f"#copy-{name}")
-        page.wait_for_function(f"document.getElementById('copy-{name}').textContent.endsWith('(copied)')")
+        page.wait_for_selector(f"#copy-{name}:has-text('(copied)')")
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied == page.evaluate(f"document.getElementById('text-{name}').textContent"), name
     assert page.inner_text("#text-bibtex").startswith("@software{llenergymeasure")
@@ -272,6 +272,7 @@ def test_ten_thousand_rows_stay_usable(open_page: Open, page_file: Path, tmp_pat
     assert page.locator("#plot-tokens_per_second path.point").count() <= 2_100
 
 
+@pytest.mark.slow
 def test_five_hundred_rows_take_less_than_six_megabytes(tmp_path: Path) -> None:
     configs = of_batches(*range(1, 501))
     study = Study.of(tmp_path / "study", configs)
