@@ -169,7 +169,7 @@ def test_what_is_copied_is_what_is_shown(open_page: Open, page_file: Path) -> No
     page.click("#tab-cite")
     for name in ("markdown", "latex", "bibtex", "command", "report"):
         page.click(f"#copy-{name}")
-        page.wait_for_function(f"document.getElementById('copy-{name}').textContent.endsWith('(copied)')")
+        page.wait_for_selector(f"#copy-{name}:has-text('(copied)')")
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied == page.evaluate(f"document.getElementById('text-{name}').textContent"), name
     assert page.inner_text("#text-bibtex").startswith("@software{llenergymeasure")
@@ -272,8 +272,28 @@ def test_ten_thousand_rows_stay_usable(open_page: Open, page_file: Path, tmp_pat
     assert page.locator("#plot-tokens_per_second path.point").count() <= 2_100
 
 
+@pytest.mark.slow
 def test_five_hundred_rows_take_less_than_six_megabytes(tmp_path: Path) -> None:
     configs = of_batches(*range(1, 501))
     study = Study.of(tmp_path / "study", configs)
     study.finish_all(*([80.0 + at] for at in range(500)))
     assert write_page(study.directory.path, tmp_path / "page.html").stat().st_size < 6_000_000
+
+
+def test_the_front_is_drawn_through_what_nothing_is_better_than(open_page: Open, tmp_path: Path) -> None:
+    study = Study.of(tmp_path / "study", of_batches(1, 2, 3, 4))
+    # 4 tokens in 2, 4, 1 and 4 s: 2, 1, 4 and 1 tokens/s, at 20, 15, 25 and 26 J each. The last is beaten by all.
+    for slot in study.plan.slots:
+        total_j, duration_s = ((80.0, 2.0), (60.0, 4.0), (100.0, 1.0), (104.0, 4.0))[slot.configuration]
+        study.finish(slot, total_j, duration_s=duration_s)
+    page = open_page(write_page(study.directory.path, tmp_path / "page.html"))
+    page.click("#tab-plots")
+    page.wait_for_selector("#plot-tokens_per_second svg.main-svg")
+    front = page.evaluate(
+        "document.getElementById('plot-tokens_per_second').data.find((each) => each.name === 'Pareto front')"
+    )
+    assert (front["x"], front["y"]) == ([1.0, 2.0, 4.0], [15.0, 20.0, 25.0])
+    # As a table for those who do not see it.
+    page.click("#panel-plots details >> nth=0 >> summary")
+    rows = page.locator("#panel-plots details >> nth=0 >> tbody tr").all_inner_texts()
+    assert [row.split()[-1] for row in rows] == ["yes", "yes", "yes", "no"]

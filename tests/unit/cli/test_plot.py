@@ -1,6 +1,7 @@
 """``llem plot``."""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,3 +93,32 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_is_left(
     assert ran.code == 2
     assert said in ran.err
     assert [path.name for path in folder.iterdir()] == ["a-study"]
+
+
+def test_what_a_user_has_set_for_the_library_changes_nothing(
+    llem: Llem, folder: Path, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import matplotlib as mpl
+
+    assert llem("plot", "a-study", *DRAWN, "-o", "one.svg").code == 0
+    monkeypatch.setitem(mpl.rcParams, "font.size", 30.0)
+    monkeypatch.setitem(mpl.rcParams, "axes.facecolor", "black")
+    assert llem("plot", "a-study", *DRAWN, "-o", "two.svg").code == 0
+    assert (folder / "one.svg").read_bytes() == (folder / "two.svg").read_bytes()
+    assert mpl.rcParams["font.size"] == 30.0
+
+
+def test_more_series_than_can_be_told_apart_are_refused(llem: Llem, folder: Path) -> None:
+    # Nine markers in seven colours.
+    study = Study.of(folder / "a-study", of_batches(*range(1, 65)))
+    study.finish_all(*([80.0] for _ in range(64)))
+    ran = llem("plot", "a-study", *DRAWN, "--by", "pytorch.batch_size", "-o", "a.svg")
+    assert ran.code == 2
+    assert "--by pytorch.batch_size: 64 series, of which 63 can be told apart" in ran.err
+
+
+def test_without_matplotlib_it_says_what_to_install(llem: Llem, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ran = llem("plot", "a-study", *DRAWN, "-o", "a.svg")
+    assert ran.code == 2
+    assert "pip install 'llenergymeasure[plot]'" in ran.err

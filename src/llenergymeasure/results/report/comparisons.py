@@ -2,6 +2,7 @@
 
 import itertools
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,8 @@ def comparisons_of(gathered: Gathered, results: Mapping[int, ExperimentResult]) 
         results: the results of runs, by their slots.
     """
     rows = [row for row in gathered.summary.rows if row.n_finished]
-    names = {str(row.number): _named(gathered, row) for row in rows}
+    n_rows = Counter(row.configuration for row in gathered.summary.rows)
+    names = {str(row.number): _named(gathered, row, n_rows[row.configuration]) for row in rows}
     if len(rows) < _LEAST_ROWS:
         return {"pairs": {}, "names": names, "why_none": "a comparison takes two configurations"}
     if len(rows) > MOST_ROWS:
@@ -66,13 +68,12 @@ def _pair(first: Group | None, second: Group | None) -> dict[str, Any]:
     return {name: written[name] for name in ("confidence", "margin", "metrics", "differences", "cautions")}
 
 
-def _named(gathered: Gathered, row: SummaryRow) -> str | None:
+def _named(gathered: Gathered, row: SummaryRow, n_rows: int) -> str | None:
+    """What leads to the runs of a row and to no others; its configuration has ``n_rows`` rows, one for each machine."""
     runs = gathered.runs_of(row)
     if gathered.is_planned:
-        others = any(other.configuration == row.configuration and other.number != row.number
-                     for other in gathered.summary.rows)  # fmt: skip
         # In an archive no pattern leads to runs.
-        if others or not gathered.given[0].is_dir():
+        if n_rows > 1 or not gathered.given[0].is_dir():
             return None
         return shlex.quote(str(gathered.given[0] / RUNS_DIR / f"*-{row.config_hash}"))
     folder = gathered.folder_of(runs[0]) if len(runs) == 1 else None

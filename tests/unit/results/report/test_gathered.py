@@ -14,6 +14,7 @@ from llenergymeasure.results.report.gathered import gathered
 from llenergymeasure.results.report.table import largest_p95
 from llenergymeasure.results.report.trust import banner_of
 from llenergymeasure.results.rows.columns import Value
+from llenergymeasure.results.sharing.packing import pack
 from llenergymeasure.results.study.rows import SlotRow
 from tests.fakes.studies import Study, of_batches
 
@@ -56,6 +57,35 @@ def test_a_study_is_shown_as_it_was_planned(study: Study) -> None:
     assert data["comparisons"]["names"]["1"].endswith(f"runs/*-{data['table']['rows'][0]['hash']}'")
     assert data["texts"]["command"] == f"llem run {study.directory.path}/study.yaml"
     assert json.dumps(data, allow_nan=False)
+
+
+def test_many_settings_are_one_column_so_that_figures_stand_beside_it(tmp_path: Path) -> None:
+    (one,) = of_batches(1)
+    (other,) = of_batches(
+        2, precision="fp32", n=5, max_input_tokens=7, max_output_tokens=9, decoder={"do_sample": True, "top_k": 3}
+    )
+    study = Study.of(tmp_path / "a-study", [one, other])
+    study.finish_all([80.0], [40.0])
+    data = data_of(study.directory.path)
+    main = [each["key"] for each in data["table"]["columns"] if each["main"]]
+    assert main[:4] == ["number", "label", "n", "energy_per_output_token_j"]
+    assert "batch_size 2" in column(data, "label")["values"][1]
+    assert column(data, "setting.max_output_tokens")["values"][1] == 9
+
+
+def test_without_idle_power_the_energy_is_in_one_part(study: Study) -> None:
+    # Three runs of 80 J.
+    assert data_of(study.directory.path)["energy"][0] == {"whole": pytest.approx(80.0), "n": 3, "phases": None}
+
+
+def test_an_archive_is_shown_as_the_folder_that_it_was_made_from(study: Study, tmp_path: Path) -> None:
+    archive = pack(study.directory.path, tmp_path / "a-study.zip")
+    packed, folder = data_of(archive), data_of(study.directory.path)
+    assert packed["table"] == folder["table"]
+    assert packed["comparisons"]["pairs"] == folder["comparisons"]["pairs"]
+    # What was unpacked is gone when somebody reads the page.
+    assert set(packed["comparisons"]["names"].values()) == {None}
+    assert packed["texts"]["command"].endswith("llem run experiment.yaml")
 
 
 def test_results_that_nobody_planned_are_put_together_by_configuration_and_nothing_is_paired(study: Study) -> None:
