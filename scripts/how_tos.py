@@ -43,8 +43,8 @@ _BLOCK = re.compile(
 )  # fmt: skip
 _NOT_RUN = re.compile(r"^\*Not run by the tests: ([^\n]+)\.\*$", re.MULTILINE)
 _CUT = "..."
-# Rows of a result that depend on the sensors of a machine.
-_BY_SENSOR = re.compile(r"energy, |energy$|energy per token|reading sensors|throttling|warnings|GPU")
+# Rows that depend on the sensors of a machine, or on what it is doing.
+_BY_MACHINE = re.compile(r"energy, |energy$|energy per token|reading sensors|throttling|warnings|GPU|advice")
 # What differs from run to run, and what is compared in its place.
 _VARIABLE = (
     (re.compile(r"\d{8}T\d{6}Z(?:_\d+)?"), "TIME"),
@@ -180,7 +180,7 @@ def held(output: str, *, rows_may_differ: bool = False) -> list[str]:
             found.append(_without_figures(" | ".join(cells)))
         elif line[:1].isspace() or len(cells) == 1 or rows_may_differ or re.fullmatch(r"[-\s]*", line):
             continue
-        elif not _BY_SENSOR.match(line):
+        elif not _BY_MACHINE.match(line):
             found.append(_without_figures(cells[0]))
     return found or [" ".join(_without_figures(output).split()[:3])]
 

@@ -35,7 +35,7 @@ if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
 # Files that take longest begin first, so that none of them is left to one process at the end.
 _LONGEST = (
     "test_end_to_end", "test_processes", "test_fault_table", "test_closed_form", "test_foreign_code",
-    "test_page_sensor", "test_process", "test_two_at_once",
+    "test_page_sensor", "test_process", "test_two_at_once", "test_how_tos",
 )  # fmt: skip
 
 
