@@ -19,6 +19,7 @@ held is the headers of tables, and the first cell of each row, without numbers, 
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -174,7 +175,7 @@ def held(output: str, *, rows_may_differ: bool = False) -> list[str]:
     """What of an output has to be the same in every run: headers of tables, and first cells of rows."""
     lines = output.splitlines()
     found = []
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in itertools.pairwise([*lines, ""]):
         cells = re.split(r"\s{2,}", line.strip())
         if re.fullmatch(r"-+(?:\s+-+)+", following.strip()):
             found.append(_without_figures(" | ".join(cells)))

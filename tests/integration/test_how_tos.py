@@ -157,3 +157,4 @@ def test_other_rows_and_other_headers_are_seen(old: str, new: str) -> None:
 def test_of_prose_the_first_words_are_held() -> None:
     assert held("@software{llem2026,\n") == held("@software{llem2027,\n")
     assert held("Energy was measured with") != held("Energy could not be")
+    assert held("") == held("") != held("Energy")
