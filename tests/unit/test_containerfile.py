@@ -54,7 +54,7 @@ def test_nothing_else_is_handed_to_whoever_builds() -> None:
 
 def test_the_extras_are_those_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = re.findall(r"\$SOURCE\[(.+?)\]", " ".join(texts("RUN")))
+    asked = re.findall(r"\$\{SOURCE\}\[(.+?)\]", " ".join(texts("RUN")))
     assert asked
     assert {extra for each in asked for extra in each.split(",")} <= {*project["optional-dependencies"]}
 
