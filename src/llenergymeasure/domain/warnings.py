@@ -134,7 +134,9 @@ FLAGS: Mapping[str, Flag] = {
     "foreign_load": Flag(
         "programs beside the measurement took over 5 % of the machine's processors in the window", _DOUBT
     ),
-    "foreign_load_high": Flag("they took over 10 %", _NOT),
+    "foreign_load_high": Flag(
+        "programs beside the measurement took over 10 % of the machine's processors in the window", _NOT
+    ),
     "foreign_process": Flag(
         "another process was on a GPU in use, before loading or at the end; where the driver lists the processes of "
         "another PID namespace (a container), only one that was there before loading is known to be foreign",
