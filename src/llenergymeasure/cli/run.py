@@ -39,10 +39,10 @@ from llenergymeasure.orchestration.studies.standing import known_run_s
 from llenergymeasure.results.export import ArrivingCsv
 
 _NOTHING_TO_RUN = """nothing to run: give a CONFIG file, or at least --model
-  llem run --model smollm2-135m                      measures the packaged model, some minutes on a laptop
-  llem run --model smollm2-135m --batch-size 1,4,16  a study: all combinations, five runs each, one table
-  llem run --dry-run experiment.yaml                 checks a file and runs nothing; examples/ has some
-  llem run --help                                    has every option, docs/parameters.md every field"""
+  llem run --model smollm2-135m           measures a packaged model
+  llem run --model M --batch-size 1,4,16  a study: one table, five runs each
+  llem run --dry-run experiment.yaml      checks a file and runs nothing
+  llem run --help                         has every option"""
 
 # Options that are fields of an engine's section, and those that say how to carry out, with the field of each.
 _OF_ENGINES = ("batch_size",)
