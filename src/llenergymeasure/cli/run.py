@@ -40,7 +40,7 @@ from llenergymeasure.results.export import ArrivingCsv
 
 _NOTHING_TO_RUN = """nothing to run: give a CONFIG file, or at least --model
   llem run --model smollm2-135m           measures a packaged model
-  llem run --model M --batch-size 1,4,16  a study: one table, five runs each
+  llem run --model M --batch-size 1,4,16  a study, five runs of each
   llem run --dry-run experiment.yaml      checks a file and runs nothing
   llem run --help                         has every option"""
 
