@@ -105,9 +105,11 @@ def advised(found: Sequence[Advice]) -> list[str]:
     """What to do, each command in a line of its own."""
     if not found:
         return [wrapped("advice", "none: nothing was found that speaks against citing numbers of this machine")]
-    return [
-        line for each in found for line in (wrapped("advice", in_a_line(each.why)), f"{'':<{LABEL}}  {each.command}")
-    ]
+    lines = []
+    for each in found:
+        lines.append(wrapped("advice", in_a_line(each.why)))
+        lines += [f"{'':<{LABEL}}  {each.command}"] if each.command else []
+    return lines
 
 
 def wrong_defaults(problem: str) -> str:

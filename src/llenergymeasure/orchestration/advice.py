@@ -15,7 +15,7 @@ _NEARLY = 0.99
 
 @dataclass(frozen=True)
 class Advice:
-    """What is not as it could be, and the command that changes it or shows more."""
+    """What is not as it could be, and the command that changes it or shows more; empty where there is none."""
 
     why: str
     command: str
@@ -58,9 +58,11 @@ def _to_sense(sensors: Sequence[SensorStatus]) -> Iterator[Advice]:
     """Where nothing senses: what keeps a sensor of this machine from it, and what models meanwhile."""
     if any(sensor.problem is None and not sensor.modelled for sensor in sensors):
         return
-    for sensor in sensors:
-        if sensor.command:
-            yield Advice(f"{sensor.name} is not usable, and without a sensor no energy is citable", sensor.command)
+    found = [sensor for sensor in sensors if sensor.command]
+    for sensor in found:
+        yield Advice(f"{sensor.name} is not usable, and without a sensor no energy is citable", sensor.command)
+    if not found:
+        yield Advice("nothing here senses energy: joules are modelled at best and not citable; all else is", "")
 
 
 def _about_a_gpu(gpu: GpuInfo) -> Iterator[Advice]:

@@ -68,4 +68,5 @@ def test_a_command_can_be_copied_whole() -> None:
     command = "sudo " + "very-long-" * 12
     lines = render_machine.advised([Advice("why " * 30, command)])
     assert lines[-1] == f"{'':<{LABEL}}  {command}"
+    assert len(render_machine.advised([Advice("nothing helps", "")])) == 1
     assert render_machine.advised([])[0].startswith("advice              none: ")
