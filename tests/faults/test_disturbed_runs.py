@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.domain.result import ExperimentResult
+from llenergymeasure.results.showing.lines import LABEL
 from tests.fakes.distributions import TOY
 from tests.fakes.faulty import LLEM, arguments, environment, finished, study
 from tests.fakes.model import write_description
@@ -177,7 +178,7 @@ def test_a_result_that_the_disk_does_not_take_is_printed_and_kept_in_the_tempora
     assert f"cannot be written to {ran.folder / 'out'}" in ran.err
     assert f"it is in {there}" in ran.err
     assert (ran.code, len(finished(there))) == (1, 1)
-    assert f"result                {there}" in ran.out
+    assert f"{'result':<{LABEL}}{there}" in ran.out
     assert {"requests.parquet", "outputs.parquet", ".state"} <= {path.name for path in there.iterdir()}
     assert list((ran.folder / "out.seen").iterdir()) == []
 
