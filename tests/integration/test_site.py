@@ -57,7 +57,7 @@ def test_a_reader_without_a_network_finds_a_page_by_its_words(site: Path) -> Non
         page.goto((site / "index.html").as_uri())
         page.locator("input.md-search__input").fill("thermal floor")
         first = page.locator("a.md-search-result__link").first
-        first.wait_for(state="attached", timeout=20_000)
+        first.wait_for(state="attached", timeout=120_000)
         found = first.get_attribute("href")
         browser.close()
     assert found is not None
