@@ -27,7 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=_MISSING))
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while it runs, its event loop does, and no test of others could have one.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The system's own Chromium, without a window."""
     from playwright.sync_api import sync_playwright
