@@ -38,6 +38,7 @@ from llenergymeasure.config.engines import (
 from llenergymeasure.config.engines.takes_sections import TakesSections
 from llenergymeasure.config.execution import ExecutionConfig
 from llenergymeasure.config.in_memory import as_kept, taken_in
+from llenergymeasure.config.load import LoadConfig, SLOConfig
 from llenergymeasure.config.measurement import (
     BaselineConfig,
     EnergyConfig,
@@ -51,9 +52,10 @@ from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 
 Precision = Literal["fp32", "fp16", "bf16", "auto"]
-# Where a result goes, what it is called and who waits for it change nothing about the measurement. Nor does quality,
-# which is looked at when everything is measured: runs with it and without it are repeats of one another.
-NOT_MEASURED = frozenset({"name", "output_dir", "quality"})
+# Where a result goes, what it is called and who waits for it change nothing about the measurement. Nor do quality,
+# which is looked at when everything is measured, and promises, which measured requests are held against: runs with
+# them and without them are repeats of one another.
+NOT_MEASURED = frozenset({"name", "output_dir", "quality", "slo"})
 # What idling is done for: without a sensor of energy nobody idles.
 _IDLE_FIELDS = {
     "baseline": tuple(BaselineConfig.model_fields),
@@ -144,6 +146,15 @@ class ExperimentConfig(TakesSections):
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="Idle baseline.")
     measurement: MeasurementConfig = Field(
         default=MeasurementConfig(), description="Which part of the run is measured."
+    )
+    load: LoadConfig | None = Field(
+        default=None,
+        validate_default=True,
+        description="How requests arrive; null is one batch after the other, or all at once where an engine has a "
+        "scheduler of its own.",
+    )
+    slo: SLOConfig | None = Field(
+        default=None, description="What is promised to those who send requests; null is nothing."
     )
     phases: PhasesConfig = Field(
         default=PhasesConfig(), description="Prefill and decode apart; true is shorthand for enabled: true."
@@ -299,9 +310,10 @@ class ExperimentConfig(TakesSections):
         for section, later in _LATER_FIELDS.items():
             unset = {name for name in later if values[section][name] is None}
             values[section] = {name: value for name, value in values[section].items() if name not in unset}
-        # The knobs came later too, as a section: one that is not given says nothing.
+        # Sections that came later too: one that is not given says nothing.
         given = {name: value for name, value in (values.pop("device") or {}).items() if value is not None}
-        return {**values, "device": given} if given else values
+        later = {"device": given, "load": values.pop("load")}
+        return {**values, **{name: value for name, value in later.items() if value}}
 
     def dormant_fields(self) -> dict[str, str]:
         """Fields that were set but change nothing, by dotted name, each with what it would need."""

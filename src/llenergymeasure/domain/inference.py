@@ -13,6 +13,11 @@ from llenergymeasure.domain.metrics import Distribution, LatencyStatistics
 from llenergymeasure.domain.warnings import MeasurementWarning
 
 FinishReason = Literal["stop", "length", "error", "cancelled"]
+# Why a request failed: it took too long; the server takes no more (429, 503); it answered with another status of HTTP;
+# it closed; its answer cannot be read; it told of an error; it cannot be reached; its answer was cut without a token.
+ErrorKind = Literal["timeout", "refused", "status", "closed", "unreadable", "server", "unreachable", "engine"]
+# Who counted the tokens: the engine gave them one by one, a server told how many, or its text was tokenised again.
+CountedBy = Literal["tokens", "usage", "retokenised"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,11 @@ class RequestOutput:
     ``output_ids`` [answers][tokens] are the tokens. ``input_digest`` is of the token ids as the model was given them,
     after template and truncation; None where an engine does not tell. ``batch`` is the batch of its process, counted
     from 0 over the measured ones; None where there are none. ``error`` says why a request failed, and nothing else
-    has one.
+    has one; ``error_kind`` is its kind, None where an engine has no kinds.
+
+    ``chunk_times_s`` [chunks] are when parts of an answer came whose tokens nobody tells apart; an engine that gives
+    ``token_times_s`` has none. ``cached_tokens`` of the prompt were in the engine's cache and were not computed; None
+    where it does not tell. ``counted_by`` says who counted the tokens.
     """
 
     index: int
@@ -104,6 +113,10 @@ class RequestOutput:
     output_ids: tuple[tuple[int, ...], ...] = ()
     batch: int | None = None
     error: str | None = None
+    error_kind: ErrorKind | None = None
+    chunk_times_s: tuple[float, ...] = ()
+    cached_tokens: int | None = None
+    counted_by: CountedBy = "tokens"
 
     def __post_init__(self) -> None:
         if isinstance(self.error, str):
@@ -118,8 +131,19 @@ class RequestOutput:
     @property
     def ttft_s(self) -> float | None:
         """Seconds to the first token; None where nobody saw it."""
-        first_s = self.token_times_s[0] if self.token_times_s else self.first_token_s
+        first_s = self.first_s
         return None if first_s is None or self.start_s is None else first_s - self.start_s
+
+    @property
+    def ttft_from_sending_s(self) -> float | None:
+        """Seconds from when it was sent to the first token, which leaves out what it waited for before."""
+        first_s = self.first_s
+        return None if first_s is None or self.sent_s is None else first_s - self.sent_s
+
+    @property
+    def first_s(self) -> float | None:
+        """When its first token was there; None where nobody saw it."""
+        return self.token_times_s[0] if self.token_times_s else self.first_token_s
 
     @property
     def e2e_s(self) -> float | None:
@@ -227,14 +251,14 @@ def latency_statistics(processes: Sequence[Sequence[RequestOutput]]) -> LatencyS
     batches: Counter[Hashable] = Counter()
     for process, requests in enumerate(processes):
         for r in requests:
-            first_s = r.token_times_s[0] if r.token_times_s else r.first_token_s
+            first_s = r.first_s
             batch = None if r.batch is None else (process, r.batch)
             batches[batch] += 1
             ttft.add([r.ttft_s], batch or (process, r.start_s, first_s))
             e2e.add([r.e2e_s], batch or (process, r.start_s, r.end_s))
             tpot.add(_times_per_token(r), batch or (process, first_s, r.end_s))
             for length in r.answer_lengths:
-                for step in pairwise(r.token_times_s[:length]):
+                for step in pairwise(r.token_times_s[:length] or r.chunk_times_s):
                     gaps.add([step[1] - step[0]], (process, *step))
     if not batches:
         return None

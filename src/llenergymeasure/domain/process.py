@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity, RequestOutput
+from llenergymeasure.domain.load_record import LoadRecord
 from llenergymeasure.domain.metrics import (
     EnergyBreakdown,
     EnergyMeasurement,
@@ -53,7 +54,8 @@ class RawProcessResult(BaseModel):
     ``window_start_s`` and ``window_end_s`` are on the machine's monotonic clock, so that the windows of
     processes on one machine can be laid over each other. ``samples`` are the GPUs' states in the window.
     ``requests`` are those that were in flight in it; where an edge of the window cut through some (``in_flight``), only
-    a part of their tokens is the window's. ``as_given`` are settings that were left to the machine, as they were
+    a part of their tokens is the window's. ``load`` is how they arrived, None where they came in batches or all at once
+    without being asked to. ``as_given`` are settings that were left to the machine, as they were
     written.
     """
 
@@ -91,6 +93,7 @@ class RawProcessResult(BaseModel):
     steady_state_window: tuple[float, float] | None = None
     n_requests_excluded: int = 0
     in_flight: InFlight | None = None
+    load: LoadRecord | None = None
     n_requests_failed: int = 0
     warmup_result: WarmupResult
     thermal_throttle: ThermalThrottleInfo | None = None

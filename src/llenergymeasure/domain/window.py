@@ -35,8 +35,9 @@ def counts_of(requests: Sequence[RequestOutput]) -> WindowCounts:
 def counts_between(requests: Iterable[RequestOutput], start_s: float, end_s: float) -> WindowCounts:
     """Counts of a window that cuts through requests: each token belongs where its own time lies.
 
-    A prompt is read by the time of the first token. A request whose engine tells no times of tokens belongs, as a
-    whole, to the window in which it ended: nothing is made up for it.
+    A prompt is read by the time of the first token. Where parts of an answer came whose tokens nobody tells apart, they
+    are spread evenly over the parts. A request whose engine tells no times at all belongs, as a whole, to the window in
+    which it ended: nothing is made up for it.
 
     Args:
         requests: every request that was in flight in the window, those that were cut off too.
@@ -52,6 +53,12 @@ def counts_between(requests: Iterable[RequestOutput], start_s: float, end_s: flo
         ended = inside(request.end_s) and request.succeeded
         n_requests += ended
         times_s = request.token_times_s
+        if not times_s and request.chunk_times_s:
+            chunks_s = request.chunk_times_s
+            n_input += request.input_tokens * inside(chunks_s[0])
+            before, by_end = (sum(chunk_s <= edge_s for chunk_s in chunks_s) for edge_s in (start_s, end_s))
+            n_output += _by(by_end, request) - _by(before, request)
+            continue
         if not times_s:
             n_input += request.input_tokens * inside(request.end_s)
             n_output += request.output_tokens * inside(request.end_s)
@@ -60,6 +67,11 @@ def counts_between(requests: Iterable[RequestOutput], start_s: float, end_s: flo
         # Answers of a request are generated in step: at the time of the k-th token each that is so long has one.
         n_output += sum(inside(time_s) for length in request.answer_lengths for time_s in times_s[:length])
     return WindowCounts(n_requests=n_requests, input_tokens=n_input, output_tokens=n_output)
+
+
+def _by(n_chunks: int, request: RequestOutput) -> int:
+    """Whole tokens in the first chunks of an answer, where all are alike; those of windows side by side add up."""
+    return round(request.output_tokens * n_chunks / len(request.chunk_times_s))
 
 
 def touches(request: RequestOutput, start_s: float, end_s: float) -> bool:

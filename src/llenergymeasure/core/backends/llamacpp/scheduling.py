@@ -88,7 +88,8 @@ class Run:
     def serve(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
         """Serve [n] requests; those in flight when the load is cancelled are told as that."""
         self._on_done = on_done
-        waiting = Arrivals(requests, load, self._n_slots)
+        # Where requests come at times of their own, those that find no slot wait in llama.cpp.
+        waiting = Arrivals(requests, load, None if load.kind == "due_times" else self._n_slots)
         opened: list[_Open] = []
         with selectors.DefaultSelector() as selector:
             try:

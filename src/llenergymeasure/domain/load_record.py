@@ -1,0 +1,33 @@
+"""The load of a measurement as it came, beside its requests."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+RecordedLoadKind = Literal["concurrency", "rate", "trace", "max"]
+# Why a window began: what was in flight had settled; so much time was over that was asked for; it never settled, and
+# half of the time was over.
+BeganBy = Literal["settled", "ramp", "not_settled"]
+# Why arrivals ended: the time was over; all had come; joules per token varied little enough.
+EndedBy = Literal["duration", "requests", "steady"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadRecord:
+    """How requests arrived; times are seconds of the monotonic clock.
+
+    ``began_s`` is when the first could arrive, ``ended_s`` when arrivals stopped: the window lies between them.
+    ``n_arrived`` requests came by then. ``rate_per_s`` is what was asked for, on average; None where none was.
+    ``sub_windows_s`` [n + 1] are the edges of equal parts of the window. ``generator_cpu_s`` is the processor time that
+    this process took to send and receive in the window; None where the engine computes in it too.
+    """
+
+    kind: RecordedLoadKind
+    began_s: float
+    ended_s: float
+    n_arrived: int
+    rate_per_s: float | None = None
+    concurrency: int | None = None
+    began_by: BeganBy
+    ended_by: EndedBy
+    sub_windows_s: tuple[float, ...] = ()
+    generator_cpu_s: float | None = None
