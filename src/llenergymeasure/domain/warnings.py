@@ -82,6 +82,12 @@ FLAGS: Mapping[str, Flag] = {
     "codecarbon_settings": Flag(
         "CodeCarbon has read settings of a user's file or variables that nothing overrules", _DOUBT
     ),
+    "load_not_settled": Flag(
+        "the window of a load began when half of the arrivals were over, and what was in flight still grew or fell",
+        _DOUBT,
+    ),
+    "trace_lengths_cut": Flag("requests of a trace were longer than the experiment lets them be, and were cut"),
+    "trace_answers_may_end": Flag("answers may end before they are as long as in the trace of arrivals"),
     "idle_unavailable": Flag("the sensor may be a model, so idle power was not measured"),
     "absurd_power": Flag("power readings were zero, negative or far over the limit, and count as failed", _NOT),
     "power_may_be_stuck": Flag(
