@@ -83,8 +83,11 @@ FLAGS: Mapping[str, Flag] = {
         "CodeCarbon has read settings of a user's file or variables that nothing overrules", _DOUBT
     ),
     "load_not_settled": Flag(
-        "the window of a load began when half of the arrivals were over, and what was in flight still grew or fell",
+        "the window of a load began when half of the arrivals were over, and it had not settled by then",
         _DOUBT,
+    ),
+    "load_not_steady": Flag(
+        "joules per token had not become as steady as load.until_cv asks for when arrivals ended", _DOUBT
     ),
     "trace_lengths_cut": Flag("requests of a trace were longer than the experiment lets them be, and were cut"),
     "trace_answers_may_end": Flag("answers may end before they are as long as in the trace of arrivals"),

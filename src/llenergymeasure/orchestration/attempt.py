@@ -102,9 +102,9 @@ def measured(
             # From here on the process of the run shows how far it is.
             options.progress.end()
             with options.progress.elsewhere():
-                raws = launcher.launch(plan)
+                measured_here = launcher.launch(plan)
                 raise_if_lost()
-                return raws, None
+                return measured_here, None
     except (KeyboardInterrupt, SystemExit) as interruption:
         raws = left_whole(plan)
         if raws is None:

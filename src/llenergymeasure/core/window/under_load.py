@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.load.arrival_times import LEAST_WINDOW_S
 from llenergymeasure.core.load.settling import InFlightCourse
+from llenergymeasure.core.load.steadiness import N_PARTS, cv_of_j_per_token
 from llenergymeasure.core.load.traffic import Traffic
 from llenergymeasure.core.window.edges import in_flight_at, never_began
 from llenergymeasure.core.window.failures import check_failures
@@ -19,7 +21,7 @@ from llenergymeasure.core.window.work import Work, inference
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.load_record import BeganBy, EndedBy, LoadRecord
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.domain.warnings import MeasurementWarning
+from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 from llenergymeasure.domain.window import InFlight, touches
 from llenergymeasure.exceptions import ExperimentError
 
@@ -29,7 +31,8 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.02
 # How long requests in flight have to end once no more arrive: as long as the window was, and no less than this.
 _LEAST_DRAIN_S = 30.0
-N_SUB_WINDOWS = 10
+# How often it is looked whether joules per token are steady.
+_LOOK_AT_CV_S = 1.0
 
 
 def measured_under_load(
@@ -53,15 +56,28 @@ def measured_under_load(
         raise ExperimentError(f"inference failed: all {n_failed} requests failed; the first: {run.done[0].error}")
     check_failures(run.done, len(run.done), warnings, are_rows=True)
     if window.load is not None and window.load.began_by == "not_settled":
+        seen = "what was in flight still grew or fell" if traffic.load.due_s else "not each place had been taken anew"
         warnings.append(
             MeasurementWarning(
                 "load_not_settled",
-                f"what was in flight still grew or fell after {window.lead_in_s:.1f} s of arrivals, half of them, when "
-                "the window began",
+                f"{seen} when half of the arrivals were over, after {window.lead_in_s:.1f} s, and the window began",
                 "raise load.duration_s or load.n, or lower the load",
             )
         )
+    if traffic.config.until_cv is not None and window.load is not None and window.load.ended_by != "steady":
+        warnings.append(_not_steady(run.cv, traffic.config.until_cv, window.duration_sec))
     return window
+
+
+def _not_steady(cv: float | None, most: float, window_s: float) -> MeasurementWarning:
+    seen = (
+        "how joules per token vary was not known, as without a GPU that is sampled, or a token in every part"
+        if cv is None
+        else f"the CV of joules per token was {on_its_side(cv, most, 3)} over ten parts, and {most:g} was asked for"
+    )
+    return MeasurementWarning(
+        "load_not_steady", f"{seen} when the window ended, after {window_s:.1f} s", "raise load.duration_s"
+    )
 
 
 class _Run:
@@ -73,6 +89,8 @@ class _Run:
     def __init__(self, plan: ExperimentPlan, work: Work, traffic: Traffic, instruments: Instruments) -> None:
         self.done: list[RequestOutput] = []
         self.window_s = 0.0
+        self.cv: float | None = None
+        self._next_look_s = 0.0
         self._plan, self._work, self._traffic, self._instruments = plan, work, traffic, instruments
         self._clock = instruments.clock
         self._meter, self._course = WindowMeter(instruments), InFlightCourse()
@@ -163,11 +181,24 @@ class _Run:
 
     def _why_it_ends(self, now_s: float, elapsed_s: float, n_ended: int) -> EndedBy | None:
         ends = self._traffic.ends
+        if self._is_steady(now_s):
+            return "steady"
         if self._traffic.arrivals_are_over(elapsed_s, n_ended):
             return "requests" if ends.most_s is None or elapsed_s < ends.most_s else "duration"
         if ends.window_s is not None and now_s - self._meter.window.start_s >= ends.window_s:
             return "duration"
         return None
+
+    def _is_steady(self, now_s: float) -> bool:
+        """Whether joules per token vary as little as was asked for; looked at once a second."""
+        most = self._traffic.config.until_cv
+        window_s = now_s - self._meter.window.start_s
+        if most is None or window_s < LEAST_WINDOW_S or now_s < self._next_look_s:
+            return False
+        self._next_look_s = now_s + _LOOK_AT_CV_S
+        samples = self._instruments.sampler.get_samples()
+        self.cv = cv_of_j_per_token(samples, tuple(self.done), self._meter.window.start_s, now_s)
+        return self.cv is not None and self.cv < most
 
     def _end_arrivals(self, why: EndedBy) -> None:
         """From now on none arrives."""
@@ -221,7 +252,7 @@ class _Run:
         assert self._began_by is not None
         assert self._ended_by is not None
         assert self._ended_s is not None
-        part_s = window.duration_sec / N_SUB_WINDOWS
+        part_s = window.duration_sec / N_PARTS
         return LoadRecord(
             kind=traffic.config.kind,
             began_s=self._began_s,
@@ -231,6 +262,6 @@ class _Run:
             concurrency=traffic.config.concurrency,
             began_by=self._began_by,
             ended_by=self._ended_by,
-            sub_windows_s=(*(window.start_s + i * part_s for i in range(N_SUB_WINDOWS)), window.end_s),
+            sub_windows_s=(*(window.start_s + i * part_s for i in range(N_PARTS)), window.end_s),
             generator_cpu_s=None if self._work.model.computes_here else self._cpu_s,
         )

@@ -17,6 +17,7 @@ from llenergymeasure.core.window.work import Work
 from llenergymeasure.domain.inference import Request
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
+from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import counts_between
 from llenergymeasure.exceptions import ConfigError, ExperimentError
@@ -37,18 +38,20 @@ class Bench:
     """A load on the simulated engine at 100 W; prompts of 10 tokens, answers of 4, a second a step."""
 
     model: dict[str, Any] = field(default_factory=dict)
+    power_w: float | None = None
+    grows: bool = False
     warnings: list[MeasurementWarning] = field(default_factory=list)
 
     def run(self, **load: Any) -> Window:
         clock, log = FakeClock(), list[str]()
         given: dict[str, Any] = {"n_slots": 8, "step_s": 1.0, "devices": (GPU,), "log": log, **self.model}
         model = SimulatedModel(clock, **given)
-        config = ExperimentConfig(model="any", load=load, max_output_tokens=4)
+        config = ExperimentConfig.model_validate({"model": "any", "load": load, "max_output_tokens": 4})
         prompts = [Request(index=i, token_ids=(1,) * 10, max_output_tokens=4) for i in range(3)]
         work = Work.of(model, Load.all_at_once(), prompts, lambda requests, n: Traffic.of(config, requests, n))
         instruments = Instruments(
             energy=FakeEnergy(clock, 100.0, GPU, log),
-            sampler=FakeSampler((), log),
+            sampler=FakeSampler(self._samples(), log),
             snapshot=fake_environment,
             clock=clock,
             sleep=clock.sleep,
@@ -58,6 +61,15 @@ class Bench:
         )
         plan = ExperimentPlan.of(config, layout=ProcessLayout(), devices=(GPU,))
         return measured_under_load(plan, work, instruments, self.warnings)
+
+    def _samples(self) -> tuple[PowerThermalSample, ...]:
+        """A reading every half second for as long as any test takes."""
+        if self.power_w is None:
+            return ()
+        return tuple(
+            PowerThermalSample(timestamp=i / 2, power_w=self.power_w * (i if self.grows else 1), gpu_index=0)
+            for i in range(2000)
+        )
 
 
 def flags(bench: Bench) -> list[str]:
@@ -160,3 +172,24 @@ def test_requests_that_fail_mark_the_point_and_all_of_them_end_it() -> None:
 def test_fewer_than_two_arrivals_are_no_load() -> None:
     with pytest.raises(ConfigError, match=r"load: 0 requests arrive within 0\.5 s"):
         Bench().run(rate=0.001, duration_s=0.5)
+
+
+def test_arrivals_end_as_soon_as_joules_per_token_are_steady() -> None:
+    # Constant power for two tokens a second: steady once 30 s are measured, and looked at when requests end.
+    bench = Bench(power_w=100.0)
+    window = bench.run(concurrency=2, duration_s=400, until_cv=0.2)
+    assert window.load is not None
+    assert window.load.ended_by == "steady"
+    assert 30 <= window.duration_sec <= 80
+    assert flags(bench) == []
+
+
+def test_arrivals_that_end_before_that_say_so() -> None:
+    unknown = Bench()
+    unknown.run(concurrency=2, duration_s=100, until_cv=0.05)
+    assert [w.flag for w in unknown.warnings] == ["load_not_steady"]
+    assert "was not known" in unknown.warnings[0].text
+    uneven = Bench(power_w=1.0, grows=True)
+    uneven.run(concurrency=2, duration_s=60, until_cv=0.1)
+    assert [w.flag for w in uneven.warnings] == ["load_not_steady"]
+    assert "the CV of joules per token was" in uneven.warnings[0].text
