@@ -22,6 +22,7 @@ QUESTIONABLE = frozenset({
     "foreign_process", "gpu_throttled", "thermal_drift_detected", "telemetry_unavailable", "baseline_drift",
     "thermal_not_settled", "idle_unsteady", "idle_changed", "negative_adjusted_energy", "warmup_not_converged",
     "warmup_failed", "compiled_in_window", "window_not_reached", "steady_state_not_reached", "random_weights",
+    "load_not_settled", "load_not_steady",
     "weights_left_out", "batch_changes_tokens", "device_setting_differs", "engine_unproven",
 })  # fmt: skip
 _SHORT_S, _FEW_PERIODS, _FEW_READINGS = 10.0, 20, 10
