@@ -107,6 +107,14 @@ class EngineBase:
         """What will run and not as one would think, as ``LoadedModelBase.warnings``; no device is touched."""
         return ()
 
+    def takes_text(self, config: ExperimentConfig) -> bool:  # noqa: ARG002 - a default
+        """Whether it tokenises the prompts of ``config`` itself; by default it does so with all or none."""
+        return self.tokenises_itself
+
+    def elsewhere(self, config: ExperimentConfig) -> str | None:  # noqa: ARG002 - a default
+        """Why joules of this machine are not those of the work of ``config``; None where they are."""
+        return None
+
     def load_of(self, config: ExperimentConfig) -> Load:  # noqa: ARG002 - a default
         """How the requests of an experiment arrive that does not say it."""
         return Load.all_at_once()
