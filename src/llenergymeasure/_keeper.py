@@ -1,10 +1,10 @@
 """Starts a program and outlives neither it nor who asked for it: ``keeper PARENT PATIENCE_S WORD...``.
 
-A server starts others, in sessions of their own and as orphans. This process is a child of whoever wants the server, and
-the server its own: on Linux it takes the orphans below it over (``PR_SET_CHILD_SUBREAPER``), so that all that was started
-stays in one tree, which is counted as one and ended as one. It is told by SIGTERM, also by the kernel where its parent
-was killed, and then asks the program to end, and kills it when its patience is over, or when it is told again. It ends when nothing is left, as the
-program ended.
+A server starts others, in sessions of their own and as orphans. This process is a child of whoever wants the server,
+and the server its own: on Linux it takes the orphans below it over (``PR_SET_CHILD_SUBREAPER``), so that all that was
+started stays in one tree, which is counted as one and ended as one. It is told by SIGTERM, also by the kernel where its
+parent was killed, and then asks the program to end, and kills it when its patience is over, or when told again. It
+ends when nothing is left, as the program ended.
 """
 
 import contextlib
@@ -22,6 +22,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Where the kernel does not tell of the parent's end.
 _LOOK_S = 5.0
 _POLL_S = 0.02
+# For what a program leaves behind to end by itself.
+_GRACE_S = 2.0
 # For what was killed to be gone, and for what it started meanwhile.
 _KILLED_S = 5.0
 _NOT_FOUND, _NOT_STARTED = 127, 126
@@ -39,7 +41,7 @@ def kept(command: list[str], patience_s: float) -> list[str]:
 
 
 def main(parent: int, patience_s: float, command: list[str]) -> int:
-    """Run the program to its end, or end it where that is asked for; gives its exit code, 128 and the signal's number."""
+    """Run the program to its end, or end it where that is asked for; its exit code, or 128 and its signal's number."""
     # Taken one by one below; who has it here already is not to be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, [*_ASKED, signal.SIGCHLD])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -92,7 +94,9 @@ def _reaped_within(pid: int, patience_s: float) -> int | None:
     """The exit code once it and its group have ended; None where some of it still lives."""
     end_s, code = time.monotonic() + patience_s, None
     while time.monotonic() < end_s:
-        code = _reaped(pid) if code is None else code
+        found = _reaped(pid)
+        if found is not None:
+            code, end_s = found, min(end_s, time.monotonic() + _GRACE_S)
         if code is not None and not _children():
             return code
         taken = signal.sigtimedwait(_ASKED, _POLL_S)

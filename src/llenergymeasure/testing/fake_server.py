@@ -27,9 +27,9 @@ class FakeSettings:
 
     ``ttft_s`` is from when a request has a slot to its first token, ``gap_s`` from chunk to chunk, each of
     ``tokens_per_chunk`` tokens; at most ``slots`` requests are at work, the others queue. ``owned_by`` is what it tells
-    that it is, ``model_ids`` the models that it lists. It ``tells_ids`` and ``tells_counts`` of chunks where it is asked
-    to. ``faults`` are by the number of the request, counted from 0, or ``*``. ``n_cached`` tokens of each prompt are
-    told as cached; None tells nothing of it. ``ready_after_s`` seconds it answers ``/health`` with 503, and without
+    that it is, ``model_ids`` the models that it lists. It ``tells_ids`` and ``tells_counts`` of chunks where it is
+    asked to. ``faults`` are by the number of the request, counted from 0, or ``*``. ``n_cached`` tokens of each prompt
+    are told as cached; None tells nothing of it. ``ready_after_s`` seconds it answers ``/health`` with 503, and without
     ``has_health`` always with 404. ``context`` is the most tokens of a prompt with its answer.
     """
 

@@ -28,9 +28,10 @@ class Head:
         lines = "".join(f"{name.replace('_', '-')}: {said}\r\n" for name, said in headers.items())
         reason = _REASONS.get(status, "Status")
         self._writer.write(
-            f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
-            .encode() + body
-        )  # fmt: skip
+            f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n".encode()
+            + f"Content-Length: {len(body)}\r\n{lines}\r\n".encode()
+            + body
+        )
         await self._writer.drain()
         return True
 
@@ -130,14 +131,12 @@ async def tell(telling: Telling, writer: asyncio.StreamWriter) -> bool:
     if done is not None:
         return done
     Head(writer).stream()
-    place = 0
-    for chunk in telling.chunks():
+    for place, chunk in enumerate(telling.chunks()):
         if place:
             await asyncio.sleep(telling.settings.gap_s)
-        if fault is not None and not await _before_chunk(fault, place, telling, writer):
+        if fault is not None and not await _before_chunk(fault, place, writer):
             return False
         await _event(writer, chunk)
-        place += 1
     usage = telling.whole_usage()
     if usage is not None:
         await _event(writer, usage)
@@ -170,7 +169,7 @@ async def _instead(fault: Fault, telling: Telling, writer: asyncio.StreamWriter)
     return False
 
 
-async def _before_chunk(fault: Fault, place: int, telling: Telling, writer: asyncio.StreamWriter) -> bool:
+async def _before_chunk(fault: Fault, place: int, writer: asyncio.StreamWriter) -> bool:
     """What is written before a chunk; whether the chunk comes at all."""
     if fault.kind in ("close", "hang") and place == fault.after_chunks:
         if fault.kind == "hang":

@@ -21,8 +21,8 @@ def problems_of(config: ExperimentConfig) -> Iterator[str]:
         yield "dataset.random: random token ids have no text; set server.api: completions and send: token_ids"
     if section.api == "completions" and section.sends_text and _is_chat(config):
         yield (
-            "dataset.chat: a chat template writes these prompts, and /v1/completions has none for text; set server.api: "
-            "chat, or dataset.chat: false"
+            "dataset.chat: a chat template writes these prompts, and /v1/completions has none for text; set "
+            "server.api: chat, or dataset.chat: false"
         )
     if section.ca_file is not None and not section.ca_file.is_file():
         yield f"server.ca_file: there is no file {section.ca_file}"

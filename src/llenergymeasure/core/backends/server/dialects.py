@@ -47,7 +47,8 @@ DIALECTS: Mapping[ServerKind, Dialect] = {
     "llamacpp": Dialect(
         name="llama.cpp", takes_ids=True, always={"timings_per_token": True, "cache_prompt": False},
         greedy={"top_k": 1}, version=("/props", "build_info"),
-        decoder={"top_k": "top_k", "min_p": "min_p", "repetition_penalty": "repeat_penalty", "ignore_eos": "ignore_eos"},
+        decoder={"top_k": "top_k", "min_p": "min_p", "repetition_penalty": "repeat_penalty",
+                 "ignore_eos": "ignore_eos"},
     ),
     "tensorrt": Dialect(
         name="TensorRT-LLM", takes_ids=True, stream_options=_COUNTS, decoder=_SAME, version=("/version", "version"),

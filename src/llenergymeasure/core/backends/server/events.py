@@ -33,7 +33,7 @@ class EventStream:
             return []
         *lines, rest = bytes(self._rest).split(b"\n")
         self._rest = bytearray(rest)
-        events = []
+        events: list[bytes] = []
         for line in lines:
             self._take(line.removesuffix(b"\r"), events)
         if len(rest) > self._most:

@@ -48,8 +48,8 @@ def _about_counts(counts: Counts) -> Iterator[MeasurementWarning]:
     if counts.n_retokenised:
         yield MeasurementWarning(
             "tokens_retokenised",
-            f"the server told no usage of {counts.n_retokenised} of {n} answers; their texts were tokenised again, which "
-            "need not give the tokens that were generated",
+            f"the server told no usage of {counts.n_retokenised} of {n} answers; their texts were tokenised again, "
+            "which need not give the tokens that were generated",
             "have the server tell usage, or take these counts as estimates",
         )
     if counts.n_contradicting:
@@ -62,8 +62,8 @@ def _about_counts(counts: Counts) -> Iterator[MeasurementWarning]:
     if counts.n_chunks and counts.n_tokens > _MANY_PER_CHUNK * counts.n_chunks:
         yield MeasurementWarning(
             "tokens_in_groups",
-            f"the server sends {counts.n_tokens / counts.n_chunks:.2f} tokens in a chunk, on average, and does not tell "
-            "how many are in which: the time between tokens is that between chunks",
+            f"the server sends {counts.n_tokens / counts.n_chunks:.2f} tokens in a chunk, on average, and does not "
+            "tell how many are in which: the time between tokens is that between chunks",
             "TPOT is by the server's count of all tokens, and holds",
         )
 
