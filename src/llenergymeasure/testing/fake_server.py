@@ -17,7 +17,8 @@ from typing import Any, Self
 from llenergymeasure.testing.fake_answers import Fault, answer_to
 from llenergymeasure.testing.fake_stream import Head, Telling, tell
 
-_MOST_HEAD_BYTES = 1 << 16
+# How long what is still to be sent has.
+_CLOSES_S = 0.5
 _PLACES = ("/v1/completions", "/v1/chat/completions")
 
 
@@ -120,6 +121,7 @@ class FakeServer:
         server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._tls, backlog=4096)
         self.port = server.sockets[0].getsockname()[1]
         self._open: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         on_listening(self.url)
         try:
             await self._ended.wait()
@@ -128,11 +130,16 @@ class FakeServer:
             for task in tuple(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
+            for writer in tuple(self._writers):
+                writer.transport.abort()
+            # Transports are closed by the loop's next turn.
+            await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        self._writers.add(writer)
         try:
             while await self._one(reader, writer):
                 pass
@@ -140,8 +147,13 @@ class FakeServer:
             pass  # whoever asked has gone, or this ends
         finally:
             self._open.discard(task)
-            with contextlib.suppress(OSError, RuntimeError):
+            with contextlib.suppress(OSError, RuntimeError, TimeoutError, asyncio.CancelledError):
                 writer.close()
+                # What is still to be sent may never be taken.
+                async with asyncio.timeout(_CLOSES_S):
+                    await writer.wait_closed()
+            writer.transport.abort()
+            self._writers.discard(writer)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Serve one request; whether the connection lasts."""

@@ -1,15 +1,22 @@
 """Each way in which a server can fail ends in a row with a kind and a clear word, and the next request is served."""
 
 import logging
+import resource
+import socket
 import ssl
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core.backends.server import ServerBackend
+from llenergymeasure.core.backends.server.connections import Connection, UnreachableError
+from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.load import Load
+from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.testing.fake_answers import Fault
 from llenergymeasure.testing.fake_server import FakeServer, FakeSettings
@@ -110,9 +117,8 @@ def test_fewer_tokens_than_chunks_is_said_and_usage_counts() -> None:
         FakeSettings(faults={"*": Fault(kind="usage", usage={"completion_tokens": 2})}, **settings)
     ) as server:
         # 5 + 6 + 10 is a multiple of seven: this answer ends by itself after three tokens.
-        request = [*requests_of(1)]
-        request[0] = request[0].__class__(index=0, token_ids=(5, 6, 10), max_output_tokens=6)
-        rows, flags = ran(config_of(server.url), request)
+        request = Request(index=0, token_ids=(5, 6, 10), max_output_tokens=6)
+        rows, flags = ran(config_of(server.url), [request])
     assert (rows[0].finish_reason, rows[0].output_tokens, rows[0].counted_by) == ("stop", 2, "usage")
     assert flags == ["usage_contradicts"]
 
@@ -138,9 +144,6 @@ def test_an_answer_may_end_without_its_last_word() -> None:
 def test_nobody_there_is_a_row_for_each(certificate: tuple[Path, ssl.SSLContext]) -> None:
     with FakeServer() as server:
         config = config_of(server.url)
-        from llenergymeasure.domain.inference import RequestOutput
-        from llenergymeasure.domain.plan import ExperimentPlan
-
         done = list[RequestOutput]()
         with ServerBackend().load(ExperimentPlan.of(config)) as model:
             server.__exit__()
@@ -172,8 +175,6 @@ def test_tls_is_spoken_and_a_certificate_must_be_trusted(certificate: tuple[Path
 
 
 def test_tls_that_fails_later_is_a_row(certificate: tuple[Path, ssl.SSLContext]) -> None:
-    from llenergymeasure.core.backends.server.connections import Connection, UnreachableError
-
     _, tls = certificate
     with FakeServer(tls=tls) as server:
         connection = Connection((2, ("127.0.0.1", server.port)), ssl.create_default_context(), "127.0.0.1")
@@ -181,12 +182,15 @@ def test_tls_that_fails_later_is_a_row(certificate: tuple[Path, ssl.SSLContext])
         with pytest.raises(UnreachableError, match="its certificate is not trusted"):
             _until_it_ends(connection)
         connection.close()
-    with FakeServer() as server:
-        connection = Connection((2, ("127.0.0.1", server.port)), ssl.create_default_context(), "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connection = Connection((2, listening.getsockname()), ssl.create_default_context(), "127.0.0.1")
         connection.send(b"x")
+        peer, _ = listening.accept()
+        peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         with pytest.raises(UnreachableError, match="TLS fails"):
             _until_it_ends(connection)
         connection.close()
+        peer.close()
 
 
 def _until_it_ends(connection: Any) -> None:
@@ -196,36 +200,29 @@ def _until_it_ends(connection: Any) -> None:
 
 
 def test_more_connections_than_a_process_may_have_are_rows() -> None:
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    requests = [requests_of(1)[0].__class__(index=i, token_ids=(5, 6, 8), max_output_tokens=2) for i in range(80)]
-    with FakeServer() as server:
+    requests = [Request(index=i, token_ids=(5, 6, 8), max_output_tokens=2) for i in range(80)]
+    port, done = free_port(), list[RequestOutput]()
+    # In a process of its own, which has not this limit.
+    command = [sys.executable, "-m", "llenergymeasure.testing.fake_server", "--port", str(port)]
+    config = config_of(f"http://127.0.0.1:{port}", server={"command": command})
+    with ServerBackend().load(ExperimentPlan.of(config)) as model:
         in_use = len(list(Path("/proc/self/fd").iterdir()))
-        from llenergymeasure.domain.inference import RequestOutput
-        from llenergymeasure.domain.plan import ExperimentPlan
-
-        done = list[RequestOutput]()
-        with ServerBackend().load(ExperimentPlan.of(config_of(server.url))) as model:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 60, hard))
-            try:
-                model.run(requests, Load.all_at_once(), done.append)
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 40, hard))
+        try:
+            model.run(requests, Load.all_at_once(), done.append)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert len(done) == 80
     failed = [row for row in done if not row.succeeded]
-    assert failed
-    assert len(failed) < 80
-    assert any("ulimit -n" in str(row.error) for row in failed)
+    assert 0 < len(failed) < 80
+    assert {row.error_kind for row in failed} == {"unreachable"}
+    assert "ulimit -n" in str(failed[0].error)
 
 
 def test_a_key_arrives_and_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     key = "a-key-that-nobody-may-see"
     monkeypatch.setenv("A_KEY_OF_OURS", key)
-    from llenergymeasure.config.names.in_use import in_use
-    from llenergymeasure.domain.inference import RequestOutput
-    from llenergymeasure.domain.plan import ExperimentPlan
-
     said = Fault(kind="status", status=401, body=f'{{"error": "the key {key} is wrong"}}')
     to_key = Fault(kind="redirect", location=f"http://elsewhere.invalid/?k={key}")
     named = config_of("http://127.0.0.1:1", server={"api_key": "${A_KEY_OF_OURS}"})
