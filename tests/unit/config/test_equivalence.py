@@ -387,7 +387,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "lora.merge": {"lora": {"path": "adapter"}},
     "decoder.num_return_sequences": {"decoder": {"do_sample": True}},
 }
-OTHER_ENGINES = ("vllm.", "tensorrt.", "llamacpp.", "ctranslate2.", "onnxruntime.", "sglang.")
+OTHER_ENGINES = ("vllm.", "tensorrt.", "llamacpp.", "ctranslate2.", "onnxruntime.", "sglang.", "server.")
 VALUES = field_test_values()
 FIELDS = [name for name in VALUES if not name.startswith(OTHER_ENGINES)]
 

@@ -12,7 +12,7 @@ from llenergymeasure.results.verification.tables import Row
 # Of energies with these nothing may be cited.
 NOT_CITABLE = frozenset({
     "energy_unavailable", "energy_modelled", "absurd_power", "energy_of_a_part", "windows_do_not_overlap",
-    "foreign_load_high", "requests_failed_above_share",
+    "foreign_load_high", "requests_failed_above_share", "server_elsewhere",
 })  # fmt: skip
 # With these the reader has to judge.
 QUESTIONABLE = frozenset({
@@ -23,6 +23,7 @@ QUESTIONABLE = frozenset({
     "thermal_not_settled", "idle_unsteady", "idle_changed", "negative_adjusted_energy", "warmup_not_converged",
     "warmup_failed", "compiled_in_window", "window_not_reached", "steady_state_not_reached", "random_weights",
     "weights_left_out", "batch_changes_tokens", "device_setting_differs", "engine_unproven",
+    "server_not_ours", "tokens_retokenised", "usage_contradicts",
 })  # fmt: skip
 _SHORT_S, _FEW_PERIODS, _FEW_READINGS = 10.0, 20, 10
 _DRIFT_C, _SPAN, _WIDE, _OVERLAP, _FAILED = 10.0, 0.01, 0.05, 0.9, 0.01
