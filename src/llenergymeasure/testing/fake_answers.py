@@ -22,7 +22,7 @@ FaultKind = Literal[
 class Fault:
     """What is wrong with the answer to one request.
 
-    ``close`` closes the connection and ``hang`` says nothing more after ``after_chunks`` chunks, before the head of the
+    ``close`` closes the connection and ``hang`` says nothing more after ``n_chunks_before`` chunks, before the head of the
     answer where that is None; ``half_chunk`` closes in the middle of one. ``usage`` tells ``usage`` in place of the
     truth, ``no_usage`` none. ``status`` answers with this ``status``, ``retry_after`` and ``body``. ``error_inside`` is
     a status of 200 with an error in the stream. ``keep_alives`` sends ``n`` comments before the answer and between its
@@ -32,13 +32,40 @@ class Fault:
     """
 
     kind: FaultKind
-    after_chunks: int | None = None
+    n_chunks_before: int | None = None
     status: int = 503
     retry_after: str | None = None
     body: str = '{"error": {"message": "the fake server was told to refuse this"}}'
     usage: Mapping[str, Any] = field(default_factory=dict)
     n: int = 3
     location: str = "/elsewhere"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeSettings:
+    """How it answers.
+
+    ``ttft_s`` is from when a request has a slot to its first token, ``gap_s`` from chunk to chunk, each of
+    ``n_tokens_per_chunk`` tokens; at most ``n_slots`` requests are at work, the others queue. ``owned_by`` is what it tells
+    that it is, ``model_ids`` the models that it lists. It ``tells_ids`` and ``tells_counts`` of chunks where it is
+    asked to. ``faults`` are by the number of the request, counted from 0, or ``*``. ``n_cached`` tokens of each prompt
+    are told as cached; None tells nothing of it. ``ready_after_s`` seconds it answers ``/health`` with 503, and without
+    ``has_health`` always with 404. ``n_context`` is the most tokens of a prompt with its answer.
+    """
+
+    ttft_s: float = 0.005
+    gap_s: float = 0.001
+    n_tokens_per_chunk: int = 1
+    n_slots: int = 8
+    owned_by: str = "vllm"
+    model_ids: tuple[str, ...] = ("fake",)
+    tells_ids: bool = True
+    tells_counts: bool = True
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+    n_cached: int | None = None
+    ready_after_s: float = 0.0
+    has_health: bool = True
+    n_context: int = 4096
 
 
 def answer_to(prompt: Sequence[int], limit: int, *, seed: int = 0, ignore_eos: bool = False) -> tuple[list[int], bool]:

@@ -1,6 +1,6 @@
 """A server of OpenAI's kind whose answers and times are known, and which can fail in every way that clients meet.
 
-In a test it runs in a thread, ``with FakeServer(FakeSettings(slots=4)) as server``; a process of its own is
+In a test it runs in a thread, ``with FakeServer(FakeSettings(n_slots=4)) as server``; a process of its own is
 ``python -m llenergymeasure.testing.fake_server --port 0``, which prints its address. Nothing is computed: tokens follow
 from the prompt (``fake_answers.answer_to``), times from the settings.
 """
@@ -11,42 +11,17 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
-from llenergymeasure.testing.fake_answers import Fault, answer_to
+from llenergymeasure.testing.fake_answers import FakeSettings, answer_to
 from llenergymeasure.testing.fake_stream import Head, Telling, tell
 
 # How long what is still to be sent has.
 _CLOSES_S = 0.5
+__all__ = ["FakeServer", "FakeSettings", "Seen"]
+
 _PLACES = ("/v1/completions", "/v1/chat/completions")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FakeSettings:
-    """How it answers.
-
-    ``ttft_s`` is from when a request has a slot to its first token, ``gap_s`` from chunk to chunk, each of
-    ``tokens_per_chunk`` tokens; at most ``slots`` requests are at work, the others queue. ``owned_by`` is what it tells
-    that it is, ``model_ids`` the models that it lists. It ``tells_ids`` and ``tells_counts`` of chunks where it is
-    asked to. ``faults`` are by the number of the request, counted from 0, or ``*``. ``n_cached`` tokens of each prompt
-    are told as cached; None tells nothing of it. ``ready_after_s`` seconds it answers ``/health`` with 503, and without
-    ``has_health`` always with 404. ``context`` is the most tokens of a prompt with its answer.
-    """
-
-    ttft_s: float = 0.005
-    gap_s: float = 0.001
-    tokens_per_chunk: int = 1
-    slots: int = 8
-    owned_by: str = "vllm"
-    model_ids: tuple[str, ...] = ("fake",)
-    tells_ids: bool = True
-    tells_counts: bool = True
-    faults: Mapping[str, Fault] = field(default_factory=dict)
-    n_cached: int | None = None
-    ready_after_s: float = 0.0
-    has_health: bool = True
-    context: int = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +92,7 @@ class FakeServer:
     async def serve(self, on_listening: Callable[[str], None]) -> None:
         """Serve until the context ends, or this is cancelled; ``on_listening`` is told the address."""
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        self._began_s, self._slots = self._loop.time(), asyncio.Semaphore(self.settings.slots)
+        self._began_s, self._slots = self._loop.time(), asyncio.Semaphore(self.settings.n_slots)
         server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._tls, backlog=4096)
         self.port = server.sockets[0].getsockname()[1]
         self._open: set[asyncio.Task[None]] = set()
@@ -181,8 +156,8 @@ class FakeServer:
         number, self._n_asked = self._n_asked, self._n_asked + 1
         fault = self.settings.faults.get(str(number), self.settings.faults.get("*"))
         prompt, limit = _prompt_of(seen.body), int(seen.body.get("max_tokens", 16))
-        if len(prompt) + limit > self.settings.context:
-            too_long = f"this model has room for {self.settings.context} tokens, not {len(prompt)} + {limit}"
+        if len(prompt) + limit > self.settings.n_context:
+            too_long = f"this model has room for {self.settings.n_context} tokens, not {len(prompt)} + {limit}"
             return await Head(writer).json(400, {"error": {"message": too_long}})
         seed = int(seen.body.get("seed", 0)) if seen.body.get("temperature") else 0
         tokens, ended = answer_to(prompt, limit, seed=seed, ignore_eos=bool(seen.body.get("ignore_eos")))

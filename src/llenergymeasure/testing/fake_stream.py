@@ -4,12 +4,9 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from llenergymeasure.testing.fake_answers import Fault, words_of
-
-if TYPE_CHECKING:
-    from llenergymeasure.testing.fake_server import FakeSettings
+from llenergymeasure.testing.fake_answers import FakeSettings, Fault, words_of
 
 _REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests"}
 _DEEP = 200_000
@@ -53,7 +50,7 @@ class Telling:
     tokens: Sequence[int]
     ended: bool
     fault: Fault | None
-    settings: "FakeSettings"
+    settings: FakeSettings
 
     def is_fault(self, kind: str) -> bool:
         """Whether this is what is wrong."""
@@ -66,7 +63,7 @@ class Telling:
 
     def chunks(self) -> Iterator[dict[str, Any]]:
         """The chunks with tokens, in their order."""
-        size, n_told = self.settings.tokens_per_chunk, 0
+        size, n_told = self.settings.n_tokens_per_chunk, 0
         if self.is_chat:
             yield self._chunk({"role": "assistant", "content": ""}, ())
         for place in range(0, len(self.tokens), size):
@@ -148,7 +145,7 @@ async def tell(telling: Telling, writer: asyncio.StreamWriter) -> bool:
 
 async def _instead(fault: Fault, telling: Telling, writer: asyncio.StreamWriter) -> bool | None:
     """What is written in place of an answer, and whether the connection lasts; None where there is one after all."""
-    if fault.kind in ("close", "hang") and fault.after_chunks is None:
+    if fault.kind in ("close", "hang") and fault.n_chunks_before is None:
         if fault.kind == "hang":
             await asyncio.Event().wait()
         return False
@@ -171,18 +168,18 @@ async def _instead(fault: Fault, telling: Telling, writer: asyncio.StreamWriter)
 
 async def _before_chunk(fault: Fault, place: int, writer: asyncio.StreamWriter) -> bool:
     """What is written before a chunk; whether the chunk comes at all."""
-    if fault.kind in ("close", "hang") and place == fault.after_chunks:
+    if fault.kind in ("close", "hang") and place == fault.n_chunks_before:
         if fault.kind == "hang":
             await writer.drain()
             await asyncio.Event().wait()
         return False
-    if fault.kind == "half_chunk" and place == (fault.after_chunks or 0):
+    if fault.kind == "half_chunk" and place == (fault.n_chunks_before or 0):
         writer.write(f"{len(_HALF) + 100:x}\r\n".encode() + _HALF)
         await writer.drain()
         return False
     if fault.kind == "keep_alives":
         await _chunk(writer, b": ping\r\n\r\n" * fault.n)
-    if fault.kind == "error_inside" and place == (fault.after_chunks or 0):
+    if fault.kind == "error_inside" and place == (fault.n_chunks_before or 0):
         await _event(writer, {"error": {"message": "the fake server ran out of patience", "code": 500}})
     if fault.kind == "foreign_id" and place == 1:
         await _event(writer, {"id": "cmpl-of-another", "choices": [{"index": 0, "text": " x", "finish_reason": None}]})

@@ -91,7 +91,7 @@ def test_every_field_of_every_section_is_described_once() -> None:
         ("model", {"min_length": 1}),
         ("n", {"ge": 1}),
         ("random_seed", {"ge": 0, "lt": 2**32}),
-        ("precision", {"choices": ["fp32", "fp16", "bf16", "auto"]}),
+        ("precision", {"choices": ["fp32", "fp16", "bf16", "as_served", "auto"]}),
         ("decoder.top_p", {"gt": 0, "le": 1}),
         ("warmup.thermal_floor_seconds", {"ge": 30}),
         ("warmup.cv_threshold", {"gt": 0, "lt": 1}),

@@ -30,15 +30,15 @@ TOO_LONG = 11 * 2**20
     ("fault", "kind", "words"),
     [
         (Fault(kind="close"), "closed", "the server closed the connection before an answer"),
-        (Fault(kind="close", after_chunks=0), "closed", "the server closed the connection before an answer"),
-        (Fault(kind="close", after_chunks=2), "closed", "the server closed the connection after 2 parts of the answer"),
-        (Fault(kind="half_chunk", after_chunks=2), "closed", "after 2 parts of the answer"),
+        (Fault(kind="close", n_chunks_before=0), "closed", "the server closed the connection before an answer"),
+        (Fault(kind="close", n_chunks_before=2), "closed", "the server closed the connection after 2 parts of the answer"),
+        (Fault(kind="half_chunk", n_chunks_before=2), "closed", "after 2 parts of the answer"),
         (Fault(kind="garbage"), "unreadable", "what the server sends cannot be read: this is no HTTP"),
         (Fault(kind="endless_head"), "unreadable", "its head has more than 65536 bytes"),
         (Fault(kind="long_line", n=TOO_LONG), "unreadable", "a line of more than 10485760 bytes"),
         (Fault(kind="long_line", n=9 * 2**20), "unreadable", "a part of the answer is no JSON"),
         (Fault(kind="deep_json"), "unreadable", "a part of the answer is no JSON"),
-        (Fault(kind="error_inside", after_chunks=2), "server", "gave up: the fake server ran out of patience"),
+        (Fault(kind="error_inside", n_chunks_before=2), "server", "gave up: the fake server ran out of patience"),
         (Fault(kind="foreign_id"), "unreadable", "a part of another answer is in this one"),
         (Fault(kind="out_of_order"), "unreadable", "counted 5 tokens and then 4: its answer is out of order"),
         (Fault(kind="two_choices"), "unreadable", "the server sends several answers, and one was asked for"),
@@ -69,7 +69,7 @@ def test_it_is_a_row_with_its_kind(fault: Fault, kind: str, words: str) -> None:
 @pytest.mark.parametrize("after", [None, 0, 2])
 def test_a_server_that_hangs_is_given_up_when_it_was_silent_for_long(after: int | None) -> None:
     began_s = time.monotonic()
-    rows, _ = with_fault(Fault(kind="hang", after_chunks=after), server={"silence_timeout_s": 0.3})
+    rows, _ = with_fault(Fault(kind="hang", n_chunks_before=after), server={"silence_timeout_s": 0.3})
     assert rows[1].error_kind == "timeout"
     assert rows[1].error == "nothing came for 0.3 s (server.silence_timeout_s)"
     assert time.monotonic() - began_s < 5
