@@ -22,13 +22,14 @@ FaultKind = Literal[
 class Fault:
     """What is wrong with the answer to one request.
 
-    ``close`` closes the connection and ``hang`` says nothing more after ``n_chunks_before`` chunks, before the head of the
-    answer where that is None; ``half_chunk`` closes in the middle of one. ``usage`` tells ``usage`` in place of the
+    ``close`` closes the connection and ``hang`` says nothing more after ``n_chunks_before`` chunks, before the head of
+    the answer where that is None; ``half_chunk`` closes in the middle of one. ``usage`` tells ``usage`` in place of the
     truth, ``no_usage`` none. ``status`` answers with this ``status``, ``retry_after`` and ``body``. ``error_inside`` is
-    a status of 200 with an error in the stream. ``keep_alives`` sends ``n`` comments before the answer and between its
-    chunks, ``long_line`` a line of ``n`` bytes. ``foreign_id`` has a chunk of another answer, ``out_of_order`` counts
-    that fall. ``garbage`` is no HTTP, ``endless_head`` headers without an end, ``deep_json`` brackets in brackets.
-    ``redirect`` sends to ``location``. ``whole_body`` answers with one JSON object, and not as a stream.
+    a status of 200 with an error in the stream. ``keep_alives`` sends ``n`` comments before each chunk, ``long_line`` a
+    line of ``n`` bytes. ``foreign_id`` has a chunk of another answer, ``out_of_order`` counts that fall. ``garbage`` is
+    no HTTP, ``endless_head`` headers without an end, ``deep_json`` brackets in brackets. ``redirect`` sends to
+    ``location``. ``whole_body`` answers with one JSON object, and not as a stream; ``two_choices`` twice in each chunk,
+    ``no_reason`` without why it ended, ``no_done`` without the last word.
     """
 
     kind: FaultKind
@@ -46,11 +47,11 @@ class FakeSettings:
     """How it answers.
 
     ``ttft_s`` is from when a request has a slot to its first token, ``gap_s`` from chunk to chunk, each of
-    ``n_tokens_per_chunk`` tokens; at most ``n_slots`` requests are at work, the others queue. ``owned_by`` is what it tells
-    that it is, ``model_ids`` the models that it lists. It ``tells_ids`` and ``tells_counts`` of chunks where it is
-    asked to. ``faults`` are by the number of the request, counted from 0, or ``*``. ``n_cached`` tokens of each prompt
-    are told as cached; None tells nothing of it. ``ready_after_s`` seconds it answers ``/health`` with 503, and without
-    ``has_health`` always with 404. ``n_context`` is the most tokens of a prompt with its answer.
+    ``n_tokens_per_chunk`` tokens; at most ``n_slots`` requests are at work, the others queue. ``owned_by`` is what it
+    tells that it is, ``model_ids`` the models that it lists. It ``tells_ids`` and ``tells_counts`` of chunks where it
+    is asked to. ``faults`` are by the number of the request, counted from 0, or ``*``. ``n_cached`` tokens of each
+    prompt are told as cached; None tells nothing of it. ``ready_after_s`` seconds it answers ``/health`` with 503, and
+    without ``has_health`` always with 404. ``n_context`` is the most tokens of a prompt with its answer.
     """
 
     ttft_s: float = 0.005

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence, Set
 
 from llenergymeasure.core.gpu.machine import told_by
+from llenergymeasure.protocols import GpuDriver
 
 Pids = Mapping[str, frozenset[int] | None]
 
 
-def pids_on(uuids: Sequence[str]) -> dict[str, frozenset[int] | None]:
-    """The processes on each of these GPUs; None where the driver does not say."""
-    found = told_by(uuids, lambda device: device.running_pids())
+def pids_on(uuids: Sequence[str], driver: GpuDriver | None = None) -> dict[str, frozenset[int] | None]:
+    """The processes on each of these GPUs; None where the driver, by default this machine's, does not say."""
+    found = told_by(uuids, lambda device: device.running_pids(), driver)
     return {uuid: None if pids is None else frozenset(pids) for uuid, pids in found.items()}
 
 

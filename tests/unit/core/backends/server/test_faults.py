@@ -31,7 +31,7 @@ TOO_LONG = 11 * 2**20
     [
         (Fault(kind="close"), "closed", "the server closed the connection before an answer"),
         (Fault(kind="close", n_chunks_before=0), "closed", "the server closed the connection before an answer"),
-        (Fault(kind="close", n_chunks_before=2), "closed", "the server closed the connection after 2 parts of the answer"),
+        (Fault(kind="close", n_chunks_before=2), "closed", "closed the connection after 2 parts of the answer"),
         (Fault(kind="half_chunk", n_chunks_before=2), "closed", "after 2 parts of the answer"),
         (Fault(kind="garbage"), "unreadable", "what the server sends cannot be read: this is no HTTP"),
         (Fault(kind="endless_head"), "unreadable", "its head has more than 65536 bytes"),
@@ -53,7 +53,7 @@ TOO_LONG = 11 * 2**20
         (Fault(kind="status", status=503, retry_after="9"), "refused", "(not now), and to come back after 9 s"),
         (Fault(kind="status", status=500, body="boom"), "status", "answered with status 500; it says: boom"),
         (Fault(kind="status", status=400, body='{"message": "no such model"}'), "status", "it says: no such model"),
-        (Fault(kind="redirect", location="http://elsewhere.invalid/v1"), "status", "to http://elsewhere.invalid/v1), wh"),
+        (Fault(kind="redirect", location="http://elsewhere.invalid/v1"), "status", "to http://elsewhere.invalid/v1)"),
     ],
     ids=lambda value: value if isinstance(value, str) else getattr(value, "kind", None),
 )  # fmt: skip
