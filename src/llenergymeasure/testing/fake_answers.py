@@ -14,7 +14,7 @@ END_TOKEN = 2
 FaultKind = Literal[
     "close", "hang", "half_chunk", "usage", "no_usage", "status", "error_inside", "keep_alives", "foreign_id",
     "out_of_order", "long_line", "garbage", "redirect", "two_choices", "no_reason", "no_done", "endless_head",
-    "deep_json", "whole_body",
+    "deep_json", "whole_body", "open_end", "empty",
 ]  # fmt: skip
 
 
@@ -29,7 +29,8 @@ class Fault:
     line of ``n`` bytes. ``foreign_id`` has a chunk of another answer, ``out_of_order`` counts that fall. ``garbage`` is
     no HTTP, ``endless_head`` headers without an end, ``deep_json`` brackets in brackets. ``redirect`` sends to
     ``location``. ``whole_body`` answers with one JSON object, and not as a stream; ``two_choices`` twice in each chunk,
-    ``no_reason`` without why it ended, ``no_done`` without the last word.
+    ``no_reason`` without why it ended, ``no_done`` without the last word, ``open_end`` without the end of the body
+    behind it; ``empty`` is a status of 200 and no answer.
     """
 
     kind: FaultKind

@@ -139,6 +139,8 @@ async def tell(telling: Telling, writer: asyncio.StreamWriter) -> bool:
         await _event(writer, usage)
     if not telling.is_fault("no_done"):
         await _chunk(writer, b"data: [DONE]\n\n")
+    if telling.is_fault("open_end"):
+        await asyncio.Event().wait()
     await _chunk(writer, b"")
     return True
 
@@ -154,6 +156,8 @@ async def _instead(fault: Fault, telling: Telling, writer: asyncio.StreamWriter)
         return await Head(writer).json(fault.status, fault.body, **headers)
     if fault.kind == "redirect":
         return await Head(writer).json(302, {}, Location=fault.location)
+    if fault.kind == "empty":
+        return await Head(writer).json(200, "")
     if fault.kind == "whole_body":
         return await Head(writer).json(200, telling.whole())
     if fault.kind == "garbage":

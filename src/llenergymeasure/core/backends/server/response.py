@@ -35,7 +35,7 @@ class Response:
         self._is_stream: bool | None = None
         self.status: int | None = None
         self.said = bytearray()
-        self.is_whole = self.keeps = False
+        self.is_whole = self.keeps = self._is_beyond = False
 
     @property
     def retry_after(self) -> str | None:
@@ -53,12 +53,14 @@ class Response:
         Raises:
             UnreadableError: this is no answer, or one with a part that is too large.
         """
-        from httptools import HttpParserError
+        from httptools import HttpParserError, HttpParserUpgrade
 
         if self.status is None:
             self._n_head_bytes += len(data)
         try:
             self._parser.feed_data(data)
+        except HttpParserUpgrade as error:
+            raise UnreadableError("it goes on in another protocol than HTTP") from error
         except HttpParserError as error:
             cause = error.__context__ if isinstance(error.__context__, ValueError) else None
             if isinstance(cause, UnreadableError | TooLongError):
@@ -84,12 +86,21 @@ class Response:
         events, self._events = self._events, []
         return events
 
+    def on_message_begin(self) -> None:
+        """Called by the parser; what comes behind the answer belongs to nobody."""
+        self._is_beyond = self.is_whole
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
+        if self._is_beyond:
+            return
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
+        if self._is_beyond:
+            self.keeps = False
+            return
         status = int(self._parser.get_status_code())
         if status in _INFORMATIONAL:
             self._headers.clear()
@@ -101,6 +112,8 @@ class Response:
 
     def on_body(self, data: bytes) -> None:
         """Called by the parser."""
+        if self._is_beyond:
+            return
         if self.status != _OK:
             self.said += data[: max(_MOST_ERROR_BYTES - len(self.said), 0)]
             return

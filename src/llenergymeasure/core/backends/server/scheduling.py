@@ -20,6 +20,8 @@ _REFUSED = {429: "too many requests", 503: "not now"}
 _REDIRECTS = range(300, 400)
 # How soon a request that took too long is noticed.
 _LOOKS_EVERY_S = 0.05
+# How long is waited for the end of a body behind its last event.
+_LAST_WORD_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,7 @@ class Run:
                 for event in each.response.feed(data) if data else each.response.close():
                     each.n_chunks += 1
                     each.answer.take(event, now_s)
-            if each.response.is_whole:
+            if each.response.is_whole or (data == b"" and each.answer.is_done):
                 self._end(each, self._judged(each, now_s), selector)
             elif data == b"":
                 after = f"after {each.n_chunks} parts of the answer" if each.n_chunks else "before an answer"
@@ -133,10 +135,18 @@ class Run:
         except OSError as error:
             self._fail(each, "closed", f"the server closed the connection: {error}", selector)
 
+    def _go_on_without(self, each: _Open, now_s: float, selector: selectors.BaseSelector) -> None:
+        try:
+            self._end(each, self._judged(each, now_s), selector)
+        except FailedError as error:
+            self._fail(each, error.kind, str(error), selector)
+
     def _judged(self, each: _Open, now_s: float) -> RequestOutput:
         response = each.response
-        if response.status == _OK:
+        if response.status == _OK and each.n_chunks:
             return each.answer.ended(self._judge, now_s)
+        if response.status == _OK:
+            raise FailedError("unreadable", "the answer has status 200, and neither events nor JSON in it")
         raise _status_error(response)
 
     def _fail(self, each: _Open, kind: ErrorKind, why: str, selector: selectors.BaseSelector) -> None:
@@ -157,7 +167,10 @@ class Run:
             return
         self._looked_s = now_s
         for each in tuple(self._opened.values()):
-            if now_s - each.answer.sent_s > self._asking.timeout_s:
+            if each.answer.is_done and now_s - each.heard_s > _LAST_WORD_S:
+                # Only the end of the body is missing.
+                self._go_on_without(each, now_s, selector)
+            elif now_s - each.answer.sent_s > self._asking.timeout_s:
                 took = f"it had not ended after {self._asking.timeout_s:g} s (server.timeout_s)"
                 self._fail(each, "timeout", took, selector)
             elif now_s - each.heard_s > self._asking.silence_timeout_s:

@@ -120,6 +120,23 @@ def test_heads_that_nobody_asked_for(head: bytes, words: str) -> None:
         Response().feed(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n"[: 2 if len(head) < 100 else 0])
 
 
+def test_another_protocol_is_no_answer() -> None:
+    with pytest.raises(UnreadableError, match="it goes on in another protocol than HTTP"):
+        Response().feed(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nfoo")
+
+
+def test_what_comes_behind_an_answer_belongs_to_nobody() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ndata: %b\n\n"
+    response = Response()
+    assert response.feed(answer % b"a" + answer % b"b") == [b"a"]
+    assert (response.is_whole, response.keeps) == (True, False)
+    again = Response()
+    again.feed(answer % b"a")
+    assert again.keeps
+    assert again.feed(b"rubbish") == []
+    assert not again.keeps
+
+
 def test_a_connection_that_the_server_will_close_is_not_kept() -> None:
     response = Response()
     response.feed(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 11\r\n\r\ndata: {}\n\n\n")

@@ -43,6 +43,7 @@ TOO_LONG = 11 * 2**20
         (Fault(kind="out_of_order"), "unreadable", "counted 5 tokens and then 4: its answer is out of order"),
         (Fault(kind="two_choices"), "unreadable", "the server sends several answers, and one was asked for"),
         (Fault(kind="no_reason"), "unreadable", "the answer ended without a reason"),
+        (Fault(kind="empty"), "unreadable", "the answer has status 200, and neither events nor JSON in it"),
         (Fault(kind="usage", usage={"completion_tokens": -1}), "unreadable", "the server tells -1 completion_tokens"),
         (Fault(kind="usage", usage={"completion_tokens": "6"}), "unreadable", "the server tells '6' completion_tokens"),
         (Fault(kind="usage", usage={"completion_tokens": 7}), "unreadable", "counted 7 tokens, and at most 6 were"),
@@ -139,6 +140,13 @@ def test_an_answer_that_is_no_stream_counts_as_one_chunk() -> None:
 def test_an_answer_may_end_without_its_last_word() -> None:
     rows, _ = with_fault(Fault(kind="no_done"))
     assert rows[1].succeeded
+
+
+def test_the_end_of_the_body_is_not_waited_for_long() -> None:
+    rows, _ = with_fault(Fault(kind="open_end"))
+    assert all(row.succeeded for row in rows)
+    assert rows[1].e2e_s is not None
+    assert rows[1].e2e_s < 0.4
 
 
 def test_nobody_there_is_a_row_for_each(certificate: tuple[Path, ssl.SSLContext]) -> None:
