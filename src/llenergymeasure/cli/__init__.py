@@ -14,7 +14,7 @@ from llenergymeasure._telling import in_a_line
 from llenergymeasure._version import __version__
 from llenergymeasure.cli import streams
 from llenergymeasure.config.entry_points import tried_first
-from llenergymeasure.orchestration.interruptions import held_back
+from llenergymeasure.orchestration.interruptions import CAME, come_again, held_back
 
 # Below the working directory.
 DEFAULT_OUTPUT = Path("results")
@@ -99,18 +99,26 @@ def main(args: list[str] | None = None) -> None:
     """
     streams.make_usable()
     # A scheduler's SIGTERM, and a terminal that is closed, have to clean up as Ctrl-C does; nohup has SIGHUP ignored.
-    _came.clear()
+    CAME.clear()
     for number, handler in {signal.SIGINT: _interrupt, signal.SIGTERM: _terminate, signal.SIGHUP: _terminate}.items():
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
+    sys.unraisablehook = _lost
     code = _exit_code(args)
     # All is said and done: what comes now changes no exit code.
     _let_signals_pass()
     sys.exit(code if streams.settle() else code or 1)
 
 
-# Signals that were to end the program, in the order in which they came.
-_came: list[signal.Signals] = []
+def _lost(what: "sys.UnraisableHookArgs") -> None:
+    """Python drops what a signal raises while an object is given back, as in the ``__del__`` of a lock."""
+    if not (CAME and isinstance(what.exc_value, KeyboardInterrupt | SystemExit)):
+        sys.__unraisablehook__(what)
+        return
+    number = CAME.pop()
+    # It was to come once only.
+    signal.signal(number, _interrupt if number is signal.SIGINT else _terminate)
+    come_again(number)
 
 
 def _let_signals_pass() -> None:
@@ -119,12 +127,12 @@ def _let_signals_pass() -> None:
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
-    _came.append(signal.Signals(number))
+    CAME.append(signal.Signals(number))
     raise KeyboardInterrupt
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
-    _came.append(signal.Signals(number))
+    CAME.append(signal.Signals(number))
     # Cleaning up is not to be interrupted by the same once more.
     signal.signal(number, signal.SIG_IGN)
     sys.exit(_BY_A_SIGNAL + number)
@@ -143,14 +151,14 @@ def _exit_code(args: list[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt, _InterruptedError) as error:
         return _ended_by(signal.SIGINT, error)
     except SystemExit as end:
-        if _came:
-            return _ended_by(_came[0], end)
+        if CAME:
+            return _ended_by(CAME[0], end)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
         streams.abandon(1)
         return 1
     except Exception as error:  # noqa: BLE001 - the one handler of the program: every error ends here, as text and a code
-        return _report(error) if not _came else _ended_by(_came[0], error)
+        return _report(error) if not CAME else _ended_by(CAME[0], error)
     return value if isinstance(value, int) else 0
 
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of
+from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of, refused
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.device import DeviceConfig
 from llenergymeasure.config.engines import (
@@ -274,6 +274,33 @@ class ExperimentConfig(TakesSections):
             )
         return baseline
 
+    @field_validator("load")
+    @classmethod
+    def _window_of_its_own(cls, load: LoadConfig | None, info: ValidationInfo) -> LoadConfig | None:
+        measurement = info.data.get("measurement")
+        if load is not None and measurement is not None and measurement.methodology != "total":
+            raise refused(
+                f"load cannot go with measurement.methodology: {measurement.methodology}: its window follows from what "
+                "is in flight; remove one of them"
+            )
+        return load
+
+    @field_validator("phases")
+    @classmethod
+    def _phases_without_a_load(cls, phases: PhasesConfig, info: ValidationInfo) -> PhasesConfig:
+        if phases.enabled and info.data.get("load") is not None:
+            raise conflict(
+                "enabled: true cannot go with load: pairs of windows need fixed batches; remove one", "enabled"
+            )
+        return phases
+
+    @field_validator("slo")
+    @classmethod
+    def _promises_under_a_load(cls, slo: SLOConfig | None, info: ValidationInfo) -> SLOConfig | None:
+        if slo is not None and "load" in info.data and info.data["load"] is None:
+            raise refused("slo needs load, which says how requests arrive; give it too, or remove slo")
+        return slo
+
     @field_validator("*")
     @classmethod
     def _section_of_its_own_engine(cls, section: Any, info: ValidationInfo) -> Any:
@@ -315,8 +342,8 @@ class ExperimentConfig(TakesSections):
             values[section] = {name: value for name, value in values[section].items() if name not in unset}
         # Sections that came later too: one that is not given says nothing.
         given = {name: value for name, value in (values.pop("device") or {}).items() if value is not None}
-        later = {"device": given, "load": values.pop("load")}
-        return {**values, **{name: value for name, value in later.items() if value}}
+        sections = {"device": given, "load": values.pop("load")}
+        return {**values, **{name: value for name, value in sections.items() if value}}
 
     def dormant_fields(self) -> dict[str, str]:
         """Fields that were set but change nothing, by dotted name, each with what it would need."""

@@ -14,6 +14,7 @@ from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.engines import registry
 from llenergymeasure.config.fields import keys_of, members, metadata
 from llenergymeasure.config.in_memory import PromptsInMemory
+from llenergymeasure.config.load import LOAD_KINDS
 from llenergymeasure.config.models import ExperimentConfig
 
 _BOUNDS: tuple[tuple[type, str], ...] = (
@@ -147,6 +148,8 @@ def _is_kept(name: str, value: Any) -> bool:
         given["backend"] = above[0]
     if above == ["lora"]:
         given["lora"].setdefault("path", "example")
+    if above == ["slo"] or (above == ["load"] and last != "rate" and (last not in LOAD_KINDS or value is None)):
+        given.setdefault("load", {})["rate"] = 1.0
     try:
         found: Any = ExperimentConfig.model_validate({"model": "example", **given})
     except ValidationError:

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number, conflict, refused
 
 # Of which a load has one.
-LOAD_KINDS = ("concurrency", "rate", "trace", "max")
+LoadKind = Literal["concurrency", "rate", "trace", "max"]
+LOAD_KINDS: tuple[LoadKind, ...] = get_args(LoadKind)
 
 
 class LoadConfig(ConfigModel):
@@ -91,7 +92,7 @@ class LoadConfig(ConfigModel):
         return self
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> LoadKind:
         """Which of the kinds it is."""
         return next(name for name in LOAD_KINDS if self.is_on(name))
 

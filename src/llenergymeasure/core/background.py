@@ -1,7 +1,9 @@
 """Calls that run beside what is going on."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from threading import Thread
 from typing import TypeVar
 
@@ -53,3 +55,30 @@ def at_once(call: Callable[[], _Value]) -> "Future[_Value]":
     except BaseException as error:  # noqa: BLE001 - as in a thread
         future.set_exception(error)
     return future
+
+
+@contextmanager
+def again_and_again(call: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Call every so many seconds while the body runs, in a thread of its own; what it raises ends it.
+
+    Raises:
+        Exception: what the call raised, when the body is through.
+    """
+    over, raised = threading.Event(), list[Exception]()
+
+    def go_on() -> None:
+        try:
+            while not over.wait(every_s):
+                call()
+        except Exception as error:  # noqa: BLE001 - raised again where the body ends
+            raised.append(error)
+
+    thread = Thread(target=go_on, name="again-and-again", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    if raised:
+        raise raised[0]

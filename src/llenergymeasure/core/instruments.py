@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from llenergymeasure.core.background import in_a_thread
+from llenergymeasure.core.background import again_and_again, in_a_thread
 from llenergymeasure.core.baseline import SESSION_BASELINES, BaselineStore
 from llenergymeasure.core.energy_backends import (
     SensorBase,
@@ -58,8 +59,8 @@ class Instruments:
     ``driver`` is that of the GPUs, None this machine's.
     ``idle_gpus`` are the names of GPUs that could have been used where none is, ``peers`` the other processes of
     the experiment, ``tokenise`` makes requests of prompts and ``tokenise_text`` tokens of a text, ``aside`` begins a
-    call beside the run. ``progress`` is told how far it is. Both clocks give seconds: ``clock`` is monotonic, ``now``
-    is UTC.
+    call beside the run, and ``ticking`` makes one every so many seconds while it goes on. ``progress`` is told how far
+    it is. Both clocks give seconds: ``clock`` is monotonic, ``now`` is UTC.
     """
 
     energy: EnergyBackend | None
@@ -80,6 +81,7 @@ class Instruments:
     tokenise: Prepare = tokenised
     tokenise_text: TokeniseText = text_tokens
     aside: Callable[[Callable[[], None]], "Future[None]"] = in_a_thread
+    ticking: Callable[[Callable[[], None], float], AbstractContextManager[None]] = again_and_again
     driver: GpuDriver | None = None
     idle_gpus: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Progress)

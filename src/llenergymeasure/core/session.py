@@ -33,6 +33,7 @@ from llenergymeasure.core.settling import settled
 from llenergymeasure.core.state import ExperimentState, StateMachine
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.core.window.run import measured_run
+from llenergymeasure.core.window.under_load import measured_under_load
 from llenergymeasure.core.window.work import Work, inference
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity
@@ -178,7 +179,8 @@ def _measured(
         with inference():
             model.seed(plan.seed)
         instruments.peers.wait("start")
-        window = measured_run(plan, work, instruments, warnings)
+        measure_it = measured_run if work.traffic is None else measured_under_load
+        window = measure_it(plan, work, instruments, warnings)
         # What comes now would be work beside the windows of the others.
         instruments.peers.wait("end", POLL_BESIDE_S)
         warnings.extend(knobs.look_again())
@@ -277,6 +279,7 @@ def _raw_result(
         prompts_digest=prepared.prompts_digest,
         requests=window.output.requests,
         in_flight=window.in_flight,
+        load=window.load,
         n_requests_failed=window.n_failed,
         start_time=window.start_time,
         end_time=window.end_time,
@@ -295,7 +298,9 @@ def _raw_result(
         steady_state_window=(
             None if methodology == "total" else (window.lead_in_s, window.lead_in_s + window.duration_sec)
         ),
-        n_requests_excluded=len(prepared.work.requests) - len(window.output.requests),
+        n_requests_excluded=(
+            (len(prepared.work.requests) if window.n_begun is None else window.n_begun) - len(window.output.requests)
+        ),
         warmup_result=seen.warmup,
         thermal_throttle=throttle_info(window.samples),
         peak_memory_mb=seen.peak_memory_mb,

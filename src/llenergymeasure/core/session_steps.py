@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from llenergymeasure.config.device import locks_clocks
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
@@ -16,6 +17,7 @@ from llenergymeasure.core.gpu.window import GpuSampler
 from llenergymeasure.core.idling.slices import IdleMeter, Idling, Level, idling_of, measured_idling
 from llenergymeasure.core.idling.thermal_floor import Floor, FloorWait, thermal_floor_warnings, wait_out
 from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.load.traffic import Traffic
 from llenergymeasure.core.machine_load import foreign_cpu_pct
 from llenergymeasure.core.measurement_warnings import (
     energy_span_warning,
@@ -141,7 +143,9 @@ def prepared_work(
     with inference():
         load = engine.load_of(plan.config)
     return PreparedWork(
-        work=Work.of(model, load, prepared.requests),
+        work=Work.of(
+            model, load, prepared.requests, None if plan.config.load is None else partial(Traffic.of, plan.config)
+        ),
         prompts_digest=selection.digest,
         template_use=prepared.template_use,
         room=prepared.room,

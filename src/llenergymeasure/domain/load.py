@@ -23,7 +23,8 @@ class Load:
     ``batches``: ``n_at_once`` at a time, the next ones when all of these have ended. ``all_at_once``: the engine's
     scheduler has them all. ``concurrency``: at most ``n_at_once`` at a time, a new one as soon as one has ended.
     ``due_times``: each at its own time, ``due_s`` [n] seconds after the run began, whatever the answers do. ``closed``
-    is asked where a request may begin: once it says so no further one does, and what is in flight goes on to its end.
+    is asked where a request may begin: once it says so none arrives any more, and what is in flight, or is due by then,
+    goes on to its end.
     ``cancelled`` is asked between batches or steps; once it says so, nothing more is begun, and what is in flight ends
     as ``cancelled``.
     """

@@ -82,6 +82,15 @@ FLAGS: Mapping[str, Flag] = {
     "codecarbon_settings": Flag(
         "CodeCarbon has read settings of a user's file or variables that nothing overrules", _DOUBT
     ),
+    "load_not_settled": Flag(
+        "the window of a load began when half of the arrivals were over, and it had not settled by then",
+        _DOUBT,
+    ),
+    "load_not_steady": Flag(
+        "joules per token had not become as steady as load.until_cv asks for when arrivals ended", _DOUBT
+    ),
+    "trace_lengths_cut": Flag("requests of a trace were longer than the experiment lets them be, and were cut"),
+    "trace_answers_may_end": Flag("answers may end before they are as long as in the trace of arrivals"),
     "idle_unavailable": Flag("the sensor may be a model, so idle power was not measured"),
     "absurd_power": Flag("power readings were zero, negative or far over the limit, and count as failed", _NOT),
     "power_may_be_stuck": Flag(

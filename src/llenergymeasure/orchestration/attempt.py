@@ -15,6 +15,7 @@ from llenergymeasure.domain.study.run_key import RunKey
 from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.device_locks import devices_of, held
 from llenergymeasure.orchestration.foreign_load import Quiet, wait_for_quiet
+from llenergymeasure.orchestration.interruptions import raise_if_lost
 from llenergymeasure.orchestration.keeping import Kept, keep
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
@@ -101,7 +102,9 @@ def measured(
             # From here on the process of the run shows how far it is.
             options.progress.end()
             with options.progress.elsewhere():
-                return launcher.launch(plan), None
+                measured_here = launcher.launch(plan)
+                raise_if_lost()
+                return measured_here, None
     except (KeyboardInterrupt, SystemExit) as interruption:
         raws = left_whole(plan)
         if raws is None:

@@ -1,8 +1,10 @@
 """Interruptions of a run: what they leave word of, and what they have to wait for."""
 
+import _thread
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -62,13 +64,51 @@ def held_back() -> Iterator[None]:
     # None is a handler that is not Python's, which cannot be put back; what is ignored interrupts nobody.
     handlers = {number: signal.getsignal(number) for number in _INTERRUPTING}
     before = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, lambda came_now, _: came.append(came_now))
     try:
-        yield
+        with contextlib.ExitStack() as putting_back:
+            for number, handler in before.items():
+                # All of them, also where one that is back already interrupts this.
+                putting_back.callback(signal.signal, number, handler)
+                signal.signal(number, lambda came_now, _: came.append(came_now))
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if came:
             # Raised here, as it would have been.
             signal.raise_signal(came[0])
+
+
+# Signals that were to end the program, in the order in which they came; whoever handles them notes them here.
+CAME: list[signal.Signals] = []
+_BY_A_SIGNAL = 128
+
+
+def raise_if_lost() -> None:
+    """Raise anew what a signal has raised; for where nobody would be if that had got through.
+
+    Some libraries drop it, such as while they are imported: what their C code asks for and does without may be ended
+    by it.
+
+    Raises:
+        KeyboardInterrupt: there was Ctrl-C.
+        SystemExit: there was another.
+    """
+    if CAME and threading.current_thread() is threading.main_thread():
+        if CAME[0] is signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(_BY_A_SIGNAL + CAME[0])
+
+
+_AGAIN_AFTER_S = 0.01
+
+
+def come_again(number: int) -> None:
+    """Have a signal come once more, a moment from now."""
+
+    def send() -> None:
+        time.sleep(_AGAIN_AFTER_S)
+        # Whatever the main thread waits for, it is told.
+        signal.pthread_kill(main, number)
+
+    main = threading.main_thread().ident or 0
+    # Not one of threading's: its start waits, and the signal may not come before this has returned.
+    _thread.start_new_thread(send, ())

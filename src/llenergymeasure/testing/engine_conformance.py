@@ -232,6 +232,17 @@ def a_cancelled_load_ends(case: EngineCase) -> None:
     assert len(again) == len(requests), "the model can be used after a cancelled run"
 
 
+def a_closed_load_ends(case: EngineCase) -> None:
+    """Nothing more is begun once no more requests are to arrive; what is in flight goes on to its own end."""
+    if "concurrency" not in case.complete.loads:
+        raise NotApplicable("the engine does not take requests one by one")
+    requests, done = case.requests(n_tokens=2), list[RequestOutput]()
+    with case.loaded() as model:
+        model.run(requests, replace(Load.at_most(2), closed=lambda: bool(done)), done.append)
+    assert 0 < len(done) < len(requests), "requests were begun after the load was closed"
+    assert {output.finish_reason for output in done} <= set(ENDED), "what was in flight went on to its end"
+
+
 def nothing_stays_behind(case: EngineCase) -> None:
     """No thread, and the engine loads again."""
     before = set(threading.enumerate())
@@ -385,6 +396,7 @@ ENGINE_CHECKS: tuple[Callable[[EngineCase], None], ...] = (
     a_prompt_that_is_too_long_is_told,
     a_request_that_fails_alone_is_a_row,
     a_cancelled_load_ends,
+    a_closed_load_ends,
     nothing_stays_behind,
     every_load_it_names_is_served,
     warm_up_takes_units_and_not_everything,

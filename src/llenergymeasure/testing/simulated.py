@@ -1,7 +1,6 @@
 """An engine with continuous batching on a simulated clock: what a session must get right before a real one exists."""
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -129,29 +128,40 @@ class _Scheduler:
     ) -> None:
         self._model, self._load, self._on_done = model, load, on_done
         self._clock = model.clock
-        began_s = self._clock()
-        due_s: list[float | None] = [began_s + wait_s for wait_s in load.due_s]
-        self._waiting = deque(zip(requests, due_s or [None] * len(requests), strict=True))
+        self._began_s = self._clock()
+        self._requests, self._next = requests, 0
+        self._closed_s: float | None = None
         self._most = min(model.n_slots, load.n_at_once or model.n_slots)
         self._running: list[_Running] = []
 
     def run(self) -> None:
-        while (self._waiting or self._running) and not self._load.cancelled():
+        while (self._may_begin() or self._running) and not self._load.cancelled():
             self._take_in()
             if self._running:
                 self._step()
-            elif self._waiting:
+            elif self._may_begin():
                 # Nothing is due yet.
-                self._clock.time_s = max(self._clock(), self._waiting[0][1] or 0.0)
+                self._clock.time_s = max(self._clock(), self._due_s() or 0.0)
         for each in self._running:
             self._on_done(_output(each, "cancelled", self._clock()))
 
+    def _may_begin(self) -> bool:
+        if self._next >= len(self._requests):
+            return False
+        if self._closed_s is None and self._load.closed():
+            self._closed_s = self._clock()
+        due_s = self._due_s()
+        return self._closed_s is None or (due_s is not None and due_s <= self._closed_s)
+
+    def _due_s(self) -> float | None:
+        return self._began_s + self._load.due_s[self._next] if self._load.due_s else None
+
     def _take_in(self) -> None:
-        while self._waiting and len(self._running) < self._most:
-            request, due_s = self._waiting[0]
+        while self._may_begin() and len(self._running) < self._most:
+            request, due_s = self._requests[self._next], self._due_s()
             if due_s is not None and due_s > self._clock():
                 return
-            self._waiting.popleft()
+            self._next += 1
             self._model.n_begun += 1
             taken = _Running(request, due_s, self._clock())
             if len(request.token_ids) > self._model.max_input_tokens:

@@ -131,6 +131,42 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
     assert "Traceback" not in err
 
 
+# An object that is given back when a signal comes: Python drops what that raises.
+LOST = """        class Lock:
+            def __del__(self):
+                import signal
+                signal.raise_signal(signal.{name})
+        Lock()
+        yield ToyModel"""
+
+
+# A library that drops what a signal raises, as some do while they are imported.
+DROPPED = """        import signal
+        try:
+            signal.raise_signal(signal.{name})
+        except BaseException:
+            raise OSError("no such weights") from None
+        yield ToyModel"""
+
+
+@pytest.mark.parametrize(("name", "number"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("lost", [LOST, DROPPED])
+def test_a_signal_is_not_lost_whoever_drops_what_it_raises(tmp_path: Path, lost: str, name: str, number: int) -> None:
+    engine = TOY.replace("        yield ToyModel", lost.format(name=name))
+    ran = subprocess.run(
+        [*LLEM, "run", str(study(tmp_path, 2, launcher="in_process", pause_s=600)), "-o", "out"],
+        cwd=tmp_path,
+        env=environment(tmp_path, engine),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert (ran.returncode, ran.stdout) == (number, "")
+    assert "interrupted; 0 of 2" in ran.stderr or "ended by SIGTERM; 0 of 2" in ran.stderr
+    assert "Exception ignored" not in ran.stderr
+
+
 def test_a_study_that_is_killed_leaves_the_rows_of_what_had_finished(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*LLEM, "run", str(study(tmp_path, 2, launcher="in_process", pause_s=600)), "--export-csv", "out.csv"],

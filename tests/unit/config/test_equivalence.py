@@ -335,7 +335,13 @@ ALONE_ASLEEP |= {
     *(f"dataset.{name}" for name in ("split", "subset", "revision", "column")),
     *(f"dataset.random.{name}.{field}" for name in LENGTHS for field in ("low", "high", "median", "sigma")),
 }
-NO_PART = {"name", "output_dir", *(f"quality.{name}" for name in ("text", "n_scored_tokens", "n_context_tokens"))}
+ALONE_ASLEEP |= {"load.burstiness", "load.trace_speed"}
+NO_PART = {
+    "name",
+    "output_dir",
+    *(f"slo.{name}_p95_s" for name in ("ttft", "tpot", "e2e")),
+    *(f"quality.{name}" for name in ("text", "n_scored_tokens", "n_context_tokens")),
+}
 # Other words for what there is anyway.
 RESTATED = [("decoder.preset", "deterministic"), ("dataset.name", "mixed")]
 # Where introspection knows of no value but the default.
@@ -380,12 +386,18 @@ MORE_VALUES: dict[str, list[Any]] = {
     "quality.text": ["a.txt"],
     "pytorch.forced_eos_token_id": [0],
     "execution.pause_s": [1.5],
+    "load.trace": ["./arrivals.jsonl"],
+    "load.burstiness": [0.5],
+    "load.trace_speed": [2.0],
     "execution.wait_for_quiet_s": [60.0],
 }
 # What a field cannot do without.
 BESIDE: dict[str, dict[str, Any]] = {
     "lora.merge": {"lora": {"path": "adapter"}},
     "decoder.num_return_sequences": {"decoder": {"do_sample": True}},
+    **{f"load.{name}": {"load": {"rate": 2.0}} for name in ("arrival", "burstiness", "duration_s", "n", "ramp_s")},
+    **{f"load.{name}": {"load": {"rate": 2.0}} for name in ("trace_speed", "until_cv")},
+    **{f"slo.{name}_p95_s": {"load": {"rate": 2.0}} for name in ("ttft", "tpot", "e2e")},
 }
 OTHER_ENGINES = ("vllm.", "tensorrt.", "llamacpp.", "ctranslate2.", "onnxruntime.", "sglang.", "server.")
 VALUES = field_test_values()

@@ -26,6 +26,8 @@ def full(engine: str) -> dict[str, Any]:
             "device": {},
             "dataset": "random",
             "quality": True,
+            "load": {"rate": 1.0},
+            "slo": {"e2e_p95_s": 1.0},
             engine: {},
         }
     )
@@ -44,6 +46,8 @@ EDGES = [(name, rule) for name in FIELDS for rule in sorted(set(CONSTRAINTS[name
 NEIGHBOURS: dict[str, dict[str, Any]] = {
     "pytorch.cache_nbits": {"cache_backend": "hqq"},
     "warmup.thermal_settle_max_s": {"thermal_floor_seconds": 30.0},
+    # There is one of them.
+    **{f"load.{name}": {"rate": None} for name in ("concurrency", "trace", "max")},
 }
 RANDOM = "dataset.random."
 
@@ -58,9 +62,12 @@ def with_value(name: str, value: Any) -> ExperimentConfig:
         # Prompts have one source, and random ones make demands of the decoder.
         fields["dataset"]["random"] = None
         fields["decoder"]["ignore_eos"] = False
+    if not name.startswith(("load.", "slo.")):
+        # A load has a window of its own.
+        fields |= {"load": None, "slo": None}
     for section in sections:
         inner = inner[section]
-    inner |= {last: value, **NEIGHBOURS.get(name, {})}
+    inner |= {last: value, **({} if value is None else NEIGHBOURS.get(name, {}))}
     if name == "backend":
         # Not every engine has the precision of the others.
         fields = {key: kept for key, kept in fields.items() if key not in (*ENGINE_SECTIONS, "precision")}
@@ -168,8 +175,8 @@ def test_the_schema_is_a_json_schema_that_refuses_unknown_keys_everywhere() -> N
     assert schema["required"] == ["model"]
     assert set(schema["properties"]) == set(FULL)
     objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
-    # The experiment, its eleven parts, the two that random prompts have, and a section for each engine.
-    assert len(objects) == 1 + 11 + 2 + len(ENGINE_SECTIONS)
+    # The experiment, its thirteen parts, the two that random prompts have, and a section for each engine.
+    assert len(objects) == 1 + 13 + 2 + len(ENGINE_SECTIONS)
     assert all(o["additionalProperties"] is False for o in objects)
 
 

@@ -3,12 +3,13 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from llenergymeasure.config.models import StudyConfig
-from llenergymeasure.orchestration.interruptions import signals_noted
+from llenergymeasure.orchestration.interruptions import come_again, held_back, signals_noted
 from llenergymeasure.orchestration.studies.execute import execute_study
 from tests.fakes.distributions import TOY
 from tests.unit.conftest import Install
@@ -100,3 +101,18 @@ def test_beside_the_main_thread_none_comes() -> None:
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_a_signal_that_waits_leaves_the_handlers_of_the_others_as_they_were() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    with pytest.raises(KeyboardInterrupt), held_back():
+        signal.raise_signal(signal.SIGINT)
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_a_signal_comes_once_more_to_whoever_sleeps() -> None:
+    began_s = time.monotonic()
+    come_again(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(60)
+    assert time.monotonic() - began_s < 30

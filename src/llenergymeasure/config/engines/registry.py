@@ -54,8 +54,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 RESERVED = frozenset(
     {
         AUTO, "backend", "baseline", "dataset", "decoder", "device", "energy", "exclude", "execution", "experiments",
-        "left_out", "lora", "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name", "output",
-        "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "sweep", "warmup", "zip",
+        "left_out", "load", "lora", "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name",
+        "output", "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "slo", "sweep",
+        "warmup", "zip",
     }
 )  # fmt: skip
 

@@ -29,9 +29,16 @@ class Arrivals:
         self._requests, self._load, self._next = requests, load, 0
         self._most = min(load.n_at_once or len(requests), len(requests) if most is None else most)
         self._began_s = time.monotonic()
+        self._closed_s: float | None = None
 
     def __bool__(self) -> bool:
-        return self._next < len(self._requests) and not self._load.closed()
+        if self._next >= len(self._requests):
+            return False
+        if self._closed_s is None and self._load.closed():
+            self._closed_s = time.monotonic()
+        due_s = self._due_s()
+        # What was due before the load was closed has arrived.
+        return self._closed_s is None or (due_s is not None and due_s <= self._closed_s)
 
     def due(self, n_in_flight: int) -> tuple[Request, float | None] | None:
         """The request that begins now, and when it should have, in monotonic seconds; None where none may.

@@ -20,7 +20,12 @@ from llenergymeasure.protocols import LoadedModel
 
 
 class LoadedModelBase:
-    """A ``LoadedModel`` whose ``run`` and ``describe`` are still to be written."""
+    """A ``LoadedModel`` whose ``run`` and ``describe`` are still to be written.
+
+    ``computes_here`` says whether this process does the work; where another one does, its own is to send and receive.
+    """
+
+    computes_here: ClassVar[bool] = True
 
     def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
         """Run [n] requests as ``load`` says, telling each as soon as it has ended."""

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from llenergymeasure.config.models import DatasetConfig, ExperimentConfig
+from llenergymeasure.core.load.traces import prompts_of, read_trace
 from llenergymeasure.core.prompts.choice import Choice, ChosenRows, chosen_of
 from llenergymeasure.core.prompts.files import jsonl_rows, read_file
 from llenergymeasure.core.prompts.hub import read_hub
@@ -56,6 +57,9 @@ def select_prompts(config: ExperimentConfig) -> PromptSelection:
         ConfigError: the dataset cannot be read.
         PreFlightError: the library that reads it is not installed, or the hub cannot be reached.
     """
+    of_a_trace = _of_a_trace(config)
+    if of_a_trace is not None:
+        return of_a_trace
     if config.dataset.random is not None:
         return PromptSelection(tuple(draw_prompts(config)), random_seed=config.random_seed)
     chosen = read_dataset(config.dataset, Choice(config.n, None if order_is_kept(config) else config.random_seed))
@@ -66,6 +70,26 @@ def select_prompts(config: ExperimentConfig) -> PromptSelection:
         ),
         too_few(config.n, chosen.n_found),
     )
+
+
+def _of_a_trace(config: ExperimentConfig) -> PromptSelection | None:
+    """Prompts of the lengths that a trace of arrivals has; None where there is no trace, or it has none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if config.load is None or config.load.trace is None:
+        return None
+    arrivals = read_trace(config.load.trace, config.load.trace_speed, config.load.n)
+    prompts, n_cut = prompts_of(arrivals, config.max_input_tokens, config.max_output_tokens)
+    warnings = []
+    if n_cut:
+        told = f"{n_cut} of {len(prompts)} requests of the trace are longer than max_input_tokens or max_output_tokens"
+        warnings.append(MeasurementWarning("trace_lengths_cut", f"{told}, and are cut", "raise these"))
+    if prompts and not config.decoder.ignore_eos:
+        told = "answers may end before they are as long as in the trace"
+        warnings.append(MeasurementWarning("trace_answers_may_end", told, "set decoder.ignore_eos: true"))
+    return PromptSelection(prompts, tuple(warnings), config.random_seed) if prompts else None
 
 
 def order_is_kept(config: ExperimentConfig) -> bool:

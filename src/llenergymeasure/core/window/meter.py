@@ -11,6 +11,7 @@ from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.machine_load import CpuTimes, foreign_cpu_pct
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import InferenceOutput, Request
+from llenergymeasure.domain.load_record import LoadRecord
 from llenergymeasure.domain.metrics import EnergyMeasurement, only_gpus
 from llenergymeasure.domain.telemetry import PowerThermalSample
 from llenergymeasure.domain.window import InFlight
@@ -21,7 +22,8 @@ class Window:
     """What was measured, filled in as it goes; ``_s`` on the instruments' monotonic clock.
 
     ``output`` are the requests that were in flight in it, ``in_flight`` how many of them an edge cut through, None
-    where no edge did. ``lead_in_s`` is how long was run before it, ``units`` are the units of the load that were run
+    where no edge did. ``load`` is how requests came, and ``n_begun`` how many in all, None where that was not asked
+    for. ``lead_in_s`` is how long was run before it, ``units`` are the units of the load that were run
     in it, ``n_failed`` the requests of the whole run that failed. ``dither_pause_s`` is how long the load paused in it
     to break its step with the sensor, None where it was not to.
     """
@@ -32,6 +34,8 @@ class Window:
     end_s: float = 0.0
     output: InferenceOutput = field(default_factory=lambda: InferenceOutput(requests=()))
     in_flight: InFlight | None = None
+    load: LoadRecord | None = None
+    n_begun: int | None = None
     energy: EnergyMeasurement | None = None
     samples: list[PowerThermalSample] = field(default_factory=list)
     instrument_cpu_s: float | None = None

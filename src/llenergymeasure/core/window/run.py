@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.window.dither import Dither, dither_warnings
+from llenergymeasure.core.window.edges import in_flight_at, never_began
+from llenergymeasure.core.window.failures import check_failures
 from llenergymeasure.core.window.meter import Window, WindowMeter
 from llenergymeasure.core.window.part import MeasuredPart, measured_part
 from llenergymeasure.core.window.told import Told
@@ -16,12 +18,8 @@ from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.domain.window import InFlight, touches
-from llenergymeasure.exceptions import ExperimentError
 
 _log = logging.getLogger(__name__)
-
-# Offline, more failed requests than this end the experiment: one, or this share.
-FAILED_SHARE = 0.01
 
 
 def measured_run(
@@ -39,7 +37,7 @@ def measured_run(
     with instruments.progress.phase("measuring", n=len(work.requests), unit="requests"):
         run = _Run(plan, work, part, instruments)
         window = run.to_its_end()
-    _check_failures(run.done, work, warnings)
+    check_failures(run.done, len(work.requests), warnings, are_rows=work.load.kind == "due_times")
     warnings.extend(dither_warnings(plan, work.load))
     warnings.extend(part.warnings(window.duration_sec))
     return window
@@ -188,11 +186,11 @@ class _Run:
         window.lead_in_s = window.start_s - self._began_s
         window.units = work.units[self._n_units_before : self._n_units]
         if is_cut:
-            began = [output for output in self.done if not _never_began(output)]
+            began = [output for output in self.done if not never_began(output)]
             seen = [output for output in began if touches(output, window.start_s, window.end_s)]
             window.in_flight = InFlight(
-                n_at_start=sum(_in_flight_at(output, window.start_s) for output in seen),
-                n_at_end=sum(_in_flight_at(output, window.end_s) for output in seen),
+                n_at_start=sum(in_flight_at(output, window.start_s) for output in seen),
+                n_at_end=sum(in_flight_at(output, window.end_s) for output in seen),
             )
             indices = {output.index for output in seen}
             requests = [request for request in work.requests if request.index in indices]
@@ -200,36 +198,3 @@ class _Run:
         window.output = InferenceOutput(requests=tuple(seen))
         window.n_failed = sum(output.error is not None for output in seen)
         return window
-
-
-def _never_began(output: RequestOutput) -> bool:
-    """Whether an engine tells of a request, when the load was cancelled, that it had only waited for."""
-    return output.finish_reason == "cancelled" and output.sent_s is None and not output.output_tokens
-
-
-def _in_flight_at(output: RequestOutput, time_s: float) -> bool:
-    began = output.sent_s is None or output.sent_s < time_s
-    # One that was cancelled may have been told just at the edge.
-    return began and (output.end_s is None or output.end_s > time_s or output.finish_reason == "cancelled")
-
-
-def _check_failures(done: list[RequestOutput], work: Work, warnings: list[MeasurementWarning]) -> None:
-    """A few requests that fail are told; more end the experiment, unless requests came at times of their own.
-
-    Raises:
-        ExperimentError: more than one failed, and more than the share.
-    """
-    n_requests = len(work.requests)
-    failed = [output for output in done if output.error is not None]
-    if not failed:
-        return
-    said = f"{len(failed)} of {n_requests} requests failed; the first, {failed[0].index}: {failed[0].error}"
-    if len(failed) > max(1, FAILED_SHARE * n_requests):
-        if work.load.kind != "due_times":
-            raise ExperimentError(f"inference failed: {said}")
-        # Where requests come as they do, failing is what a deployment does under too much load.
-        warnings.append(
-            MeasurementWarning("requests_failed_above_share", said, "lower the rate, and see requests.parquet")
-        )
-        return
-    warnings.append(MeasurementWarning("requests_failed", said, "see their rows in requests.parquet"))

@@ -26,19 +26,22 @@ class Told:
         cancelled: Callable[[], bool],
         clock: Callable[[], float] | None = None,
         n_answers: int | None = None,
+        *,
+        all_are_to_come: bool = True,
     ) -> None:
         """Ready for what is told.
 
         Args:
-            requests: what was asked for.
+            requests: what was asked for; where not all are to come, each stands at the place of its index.
             cancelled: whether somebody has asked to end the run.
             clock: that of the engine's times, in seconds; None where they are of no matter.
             n_answers: answers that each request is to have; None where nobody knows.
+            all_are_to_come: whether every request is; else those that are not told of did not begin.
         """
         self._n_answers = n_answers
         self.outputs: list[RequestOutput] = []
-        self._open = {request.index: request for request in requests}
-        self._asked = dict(self._open)
+        self._places = {request.index: place for place, request in enumerate(requests)} if all_are_to_come else None
+        self._requests, self._told = requests, set[int]()
         self._cancelled, self._clock = cancelled, clock
         self._began_s = clock() if clock is not None else 0.0
         self._problem: str | None = None
@@ -61,7 +64,7 @@ class Told:
         if completed is None:
             self._problem = f"request {output.index} cannot be read"
             raise ExperimentError(self._problem)
-        del self._open[output.index]
+        self._told.add(output.index)
         self.outputs.append(completed)
         return completed
 
@@ -79,19 +82,25 @@ class Told:
         problem = self._problem or next(
             (f"request {o.index}: {wrong}" for o in self.outputs for wrong in self._wrong_with(o, ended_s)), None
         )
-        if problem is None and self._open and not self._cancelled():
-            first = min(self._open)
-            problem = f"{len(self._open)} of {len(self._asked)} requests were never told of; the first is {first}"
+        left = set[int]() if self._places is None else self._places.keys() - self._told
+        if problem is None and left and not self._cancelled():
+            problem = f"{len(left)} of {len(self._requests)} requests were never told of; the first is {min(left)}"
         if problem is not None:
             raise ExperimentError(f"what the engine told cannot be counted: {problem}")
 
     def _why_not(self, output: object) -> str | None:
         if not isinstance(output, RequestOutput):
             return f"it gave {type(output).__name__} {output!r:.80} where a RequestOutput belongs"
-        if output.index in self._open:
-            return None
-        again = "was told twice" if output.index in self._asked else "was not asked for"
-        return f"request {output.index} {again}"
+        if output.index in self._told:
+            return f"request {output.index} was told twice"
+        return None if self._place(output.index) is not None else f"request {output.index} was not asked for"
+
+    def _place(self, index: object) -> int | None:
+        """Where the request of an index stands; None where there is none."""
+        if self._places is not None:
+            return self._places.get(index)  # type: ignore[call-overload, no-any-return]
+        is_place = isinstance(index, int) and 0 <= index < len(self._requests)
+        return index if is_place and isinstance(index, int) else None
 
     def _completed(self, output: RequestOutput) -> RequestOutput:
         """With what an engine left open of its end, and whole numbers as Python's own."""
@@ -147,7 +156,7 @@ class Told:
             yield f"output_tokens is {output.output_tokens}, and output_ids has {sum(map(len, output.output_ids))}"
         if not isinstance(output.input_digest, str | None) or not isinstance(output.error, str | None):
             yield "input_digest or error is no text"
-        limit = self._asked[output.index].max_output_tokens
+        limit = self._requests[self._place(output.index) or 0].max_output_tokens
         if not output.output_ids and self._n_answers is not None and output.output_tokens > limit * self._n_answers:
             yield f"it has {output.output_tokens} tokens, and {limit} were asked for"
         if output.output_ids and max(output.answer_lengths) > limit:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 
 from llenergymeasure.core.backends.base import LoadedModelBase
+from llenergymeasure.core.load.traffic import Traffic
 from llenergymeasure.core.window.told import Told
 from llenergymeasure.domain.inference import InferenceOutput, Request
 from llenergymeasure.domain.load import Load
@@ -18,18 +19,32 @@ from llenergymeasure.exceptions import ExperimentError, LLEMError, contained, in
 class Work:
     """A model with the requests it is to run.
 
-    ``units`` are the requests by what is at work at the same time under ``load``: batches, or as many as run beside
-    each other. ``n_at_work`` is how many the engine says that it works on at a time.
+    ``traffic`` is what comes in the measured run, where that is asked for; None is the requests under ``load``, which
+    else only warm up. ``units`` are the requests by what is at work at the same time under ``load``: batches, or as
+    many as run beside each other. ``n_at_work`` is how many the engine says that it works on at a time.
     """
 
     model: LoadedModelBase
     load: Load
     units: tuple[tuple[Request, ...], ...]
     n_at_work: int | None = None
+    traffic: Traffic | None = None
 
     @classmethod
-    def of(cls, model: LoadedModelBase, load: Load, requests: Sequence[Request]) -> "Work":
+    def of(
+        cls,
+        model: LoadedModelBase,
+        load: Load,
+        requests: Sequence[Request],
+        traffic: Callable[[Sequence[Request], int | None], Traffic] | None = None,
+    ) -> "Work":
         """The work of running [n] requests under a load.
+
+        Args:
+            model: runs them.
+            load: how they arrive, where nothing else is asked for.
+            requests: one for each prompt.
+            traffic: makes what comes of them and of the engine's capacity, where it is asked for.
 
         Raises:
             ExperimentError: the engine's capacity is no number of requests.
@@ -42,7 +57,10 @@ class Work:
                 "where it does not know"
             )
         n_at_work = None if capacity is None else int(capacity)
-        return cls(model=model, load=load, units=tuple(load.units_of(requests, n_at_work)), n_at_work=n_at_work)
+        comes = None if traffic is None else traffic(requests, n_at_work)
+        load = load if comes is None else comes.for_warm_up()
+        units = tuple(load.units_of(requests, n_at_work))
+        return cls(model=model, load=load, units=units, n_at_work=n_at_work, traffic=comes)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -51,6 +69,8 @@ class Work:
 
     def expected_s(self, unit_s: float) -> float:
         """About how long all of it takes, where a unit takes ``unit_s``."""
+        if self.traffic is not None:
+            return self.traffic.expected_s(unit_s)
         return max(self.load.due_s) + unit_s if self.load.due_s else len(self.units) * unit_s
 
     def only(self, units: Iterable[Sequence[Request]]) -> "Work":

@@ -9,6 +9,7 @@ from llenergymeasure.core.backends.unproven import unproven
 from llenergymeasure.core.checkpoint.source import describe_source, is_here
 from llenergymeasure.core.checkpoint.tokenizer import tokenising_lacks
 from llenergymeasure.core.gpu.base import VisibleGpus
+from llenergymeasure.core.load.traffic import arrives_as
 from llenergymeasure.core.quality.text import read_text
 from llenergymeasure.domain.plan import ProcessLayout
 from llenergymeasure.domain.warnings import MeasurementWarning
@@ -65,7 +66,7 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
     """What an engine says of an experiment, which may raise what it will."""
     engine = get_backend(config.backend)
     layout, errors = _layout(config, engine)
-    found = ExaminedExperiment(config_errors=errors, layout=layout)
+    found = ExaminedExperiment(config_errors=(*errors, *_load_errors(config, engine, layout)), layout=layout)
     missing = engine.installation_problem()
     if missing is not None:
         return replace(found, lacking=(missing,))
@@ -112,3 +113,17 @@ def _layout(config: ExperimentConfig, engine: EngineBase) -> tuple[ProcessLayout
             "would each choose other batches; use total"
         )
     return layout, tuple(errors)
+
+
+def _load_errors(config: ExperimentConfig, engine: EngineBase, layout: ProcessLayout) -> list[str]:
+    """Why requests cannot arrive as they are to, with this engine."""
+    if config.load is None:
+        return []
+    if layout.n_processes > 1:
+        return [f"load cannot go with {layout.in_words}: one process takes what arrives; remove one of them"]
+    if arrives_as(config.load.kind) not in engine.loads:
+        return [
+            f"load.{config.load.kind} cannot go with backend: {config.backend}, which takes its requests otherwise; "
+            "use an engine with a scheduler of its own, such as vllm, sglang or llamacpp"
+        ]
+    return []

@@ -109,8 +109,10 @@ class PromptChecks:
 
 
 def _selection_key(config: ExperimentConfig) -> Hashable:
-    drawn = (config.max_input_tokens, config.max_output_tokens) if config.dataset.random is not None else ()
-    return (config.dataset, config.n, config.random_seed, drawn)
+    trace = None if config.load is None or config.load.trace is None else config.load
+    is_drawn = config.dataset.random is not None or trace is not None
+    drawn = (config.max_input_tokens, config.max_output_tokens) if is_drawn else ()
+    return (config.dataset, config.n, config.random_seed, drawn, trace, config.decoder.ignore_eos)
 
 
 def _failed(config: ExperimentConfig, error: Exception) -> CheckedPrompts:

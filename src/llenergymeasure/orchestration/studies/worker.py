@@ -11,6 +11,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.orchestration.attempt import Had
+from llenergymeasure.orchestration.interruptions import raise_if_lost
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
@@ -185,6 +186,7 @@ class StudyWorker:
 
     def _run_slot(self, slot: Slot, claim: Claim) -> None:
         """Run an attempt, and note what came of it."""
+        raise_if_lost()
         execution = self.plan.execution
         name = self._attempts.name_of(slot)
         n, began_s = len(self.plan.slots), self.options.clock()
@@ -234,6 +236,7 @@ class StudyWorker:
         """Rest, with the devices of a run held, so that whoever measures them rests after whoever did."""
         if had.quiet is not None:
             self._events.add("quiet", slot=slot.slot, found=had.quiet.in_words)
+        raise_if_lost()
         pause_s = self.plan.execution.pause_s
         self.options.progress.begin("resting", for_s=pause_s or None)
         ended = self._gap.rest(plan.devices, after_others=had.after_others, has_others=had.has_others)

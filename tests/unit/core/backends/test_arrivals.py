@@ -1,6 +1,7 @@
 """Which requests may begin."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -57,3 +58,24 @@ def test_no_request_is_waited_for_that_has_no_room() -> None:
     waiting = Arrivals(REQUESTS, Load(kind="due_times", due_s=(0.0, 0.0, 0.0), n_at_once=1))
     assert begun(waiting) == [0]
     assert waiting.wait_s(1) == PATIENCE_S
+
+
+def test_none_begins_once_no_more_are_to_arrive() -> None:
+    closed: list[bool] = []
+    waiting = Arrivals(REQUESTS, replace(Load.at_most(1), closed=lambda: bool(closed)))
+    assert begun(waiting) == [0]
+    closed.append(True)
+    assert (bool(waiting), waiting.due(0), waiting.wait_s(0)) == (False, None, PATIENCE_S)
+
+
+def test_what_was_due_before_no_more_are_to_arrive_begins_all_the_same() -> None:
+    waiting = Arrivals(REQUESTS, replace(Load.at_due_times([0.0, 0.01, 60.0]), closed=lambda: time.monotonic() > end_s))
+    end_s = time.monotonic() + 0.05
+    time.sleep(0.1)
+    assert begun(waiting) == [0, 1]
+    assert not waiting
+
+
+def test_every_request_has_a_time_of_its_own() -> None:
+    with pytest.raises(ValueError, match="3 requests have 2 due times"):
+        Arrivals(REQUESTS, Load.at_due_times([0.0, 1.0]))

@@ -109,7 +109,7 @@ def test_without_usage_ids_and_a_tokenizer_nobody_can_count() -> None:
 
 
 def test_fewer_tokens_than_chunks_is_said_and_usage_counts() -> None:
-    settings = {"tells_counts": False, "tells_ids": False}
+    settings: dict[str, Any] = {"tells_counts": False, "tells_ids": False}
     rows, flags = with_fault(Fault(kind="usage", usage={"completion_tokens": 2}), settings=settings)
     assert (rows[1].finish_reason, rows[1].error_kind) == ("error", "server")
     # A length that was not reached says that there was no room.

@@ -1,0 +1,267 @@
+"""A run under a load, and the window in it: from when what is in flight has settled to when no more requests arrive."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+
+from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.load.arrival_times import LEAST_WINDOW_S
+from llenergymeasure.core.load.settling import InFlightCourse
+from llenergymeasure.core.load.steadiness import N_PARTS, cv_of_j_per_token
+from llenergymeasure.core.load.traffic import Traffic
+from llenergymeasure.core.window.edges import in_flight_at, never_began
+from llenergymeasure.core.window.failures import check_failures
+from llenergymeasure.core.window.meter import Window, WindowMeter
+from llenergymeasure.core.window.told import Told
+from llenergymeasure.core.window.work import Work, inference
+from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
+from llenergymeasure.domain.load_record import BeganBy, EndedBy, LoadRecord
+from llenergymeasure.domain.plan import ExperimentPlan
+from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
+from llenergymeasure.domain.window import InFlight, touches
+from llenergymeasure.exceptions import ExperimentError
+
+_log = logging.getLogger(__name__)
+
+# How often it is looked whether the window begins or ends.
+_LOOK_S = 0.02
+# How long requests in flight have to end once no more arrive: as long as the window was, and no less than this.
+_LEAST_DRAIN_S = 30.0
+# How often it is looked whether joules per token are steady.
+_LOOK_AT_CV_S = 1.0
+
+
+def measured_under_load(
+    plan: ExperimentPlan, work: Work, instruments: Instruments, warnings: list[MeasurementWarning]
+) -> Window:
+    """Run what comes, and measure from when the load has settled until no more requests arrive.
+
+    Raises:
+        ExperimentError: inference failed, or every request did.
+    """
+    traffic = work.traffic
+    assert traffic is not None
+    # How many come is not always known.
+    by_number = traffic.ends.n is not None or traffic.load.kind != "concurrency"
+    n = len(traffic.requests) if by_number else None
+    with instruments.progress.phase("measuring", n=n, unit="requests", for_s=None if n else traffic.ends.most_s):
+        run = _Run(plan, work, traffic, instruments)
+        window = run.to_its_end()
+    n_failed = sum(output.error is not None for output in run.done)
+    if run.done and n_failed == len(run.done):
+        raise ExperimentError(f"inference failed: all {n_failed} requests failed; the first: {run.done[0].error}")
+    check_failures(run.done, len(run.done), warnings, are_rows=True)
+    if window.load is not None and window.load.began_by == "not_settled":
+        seen = "what was in flight still grew or fell" if traffic.load.due_s else "not each place had been taken anew"
+        warnings.append(
+            MeasurementWarning(
+                "load_not_settled",
+                f"{seen} when half of the arrivals were over, after {window.lead_in_s:.1f} s, and the window began",
+                "raise load.duration_s or load.n, or lower the load",
+            )
+        )
+    if traffic.config.until_cv is not None and window.load is not None and window.load.ended_by != "steady":
+        warnings.append(_not_steady(run.cv, traffic.config.until_cv, window.duration_sec))
+    return window
+
+
+def _not_steady(cv: float | None, most: float, window_s: float) -> MeasurementWarning:
+    seen = (
+        "how joules per token vary was not known, as without a GPU that is sampled, or a token in every part"
+        if cv is None
+        else f"the CV of joules per token was {on_its_side(cv, most, 3)} over ten parts, and {most:g} was asked for"
+    )
+    return MeasurementWarning(
+        "load_not_steady", f"{seen} when the window ended, after {window_s:.1f} s", "raise load.duration_s"
+    )
+
+
+class _Run:
+    """Told of each request that has ended, and looking at the clock, it opens the window, closes it and ends the load.
+
+    Nothing may wait while requests are in flight: sensors are started and stopped beside the run.
+    """
+
+    def __init__(self, plan: ExperimentPlan, work: Work, traffic: Traffic, instruments: Instruments) -> None:
+        self.done: list[RequestOutput] = []
+        self.window_s = 0.0
+        self.cv: float | None = None
+        self._next_look_s = 0.0
+        self._plan, self._work, self._traffic, self._instruments = plan, work, traffic, instruments
+        self._clock = instruments.clock
+        self._meter, self._course = WindowMeter(instruments), InFlightCourse()
+        self._told = Told(
+            traffic.requests,
+            lambda: self._cancelled,
+            instruments.clock,
+            plan.config.decoder.num_return_sequences,
+            all_are_to_come=False,
+        )
+        self._looking = threading.Lock()
+        self._edge: Future[None] | None = None
+        self._began_s = self._clock()
+        self._began_by: BeganBy | None = None
+        self._ended_by: EndedBy | None = None
+        self._ended_s: float | None = None
+        self._n_arrived = 0
+        self._cancelled = False
+        self._cpu_s = 0.0
+
+    def to_its_end(self) -> Window:
+        """Run, and give the window.
+
+        Raises:
+            ExperimentError: inference failed, or the load was over before a window could begin.
+        """
+        work, traffic = self._work, self._traffic
+        load = replace(traffic.load, closed=self._is_closed, cancelled=lambda: self._cancelled)
+        with self._closing_on_every_way_out(), inference():
+            self._began_s = self._clock()
+            with self._instruments.ticking(self._look, _LOOK_S):
+                work.model.run(traffic.requests, load, self._on_done)
+            self._wait_for_the_edge()
+            if self._meter.is_open and not self._meter.has_closed:
+                self._end_arrivals("requests")
+                self._close()
+            self._told.check()
+        if not self._meter.has_closed or self._began_by is None:
+            raise ExperimentError(
+                f"the load was over after {self._clock() - self._began_s:.2f} s, before a window could begin; raise "
+                "load.duration_s or load.n"
+            )
+        window = self._filled()
+        window.load = self._record()
+        return window
+
+    def _on_done(self, output: RequestOutput) -> None:
+        output = self._told.take(output)
+        self.done.append(output)
+        self._course.ended(output.e2e_s)
+        self._instruments.progress.done(1, output.output_tokens)
+        self._look()
+
+    def _look(self) -> None:
+        """Open the window, close it or give up on what is left, if it is time; asked by two threads, one looks."""
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._look_now(self._clock())
+        finally:
+            self._looking.release()
+
+    def _look_now(self, now_s: float) -> None:
+        elapsed_s, n_ended = now_s - self._began_s, len(self.done)
+        self._course.note(now_s, self._traffic.n_arrived(elapsed_s, n_ended) - n_ended)
+        if self._edge is not None and not self._edge.done():
+            return
+        if self._began_by is None:
+            self._began_by = self._why_it_begins(elapsed_s, n_ended)
+            if self._began_by is not None:
+                _log.info("measuring")
+                self._edge = self._instruments.aside(self._open)
+        elif self._ended_s is None:
+            why = self._why_it_ends(now_s, elapsed_s, n_ended)
+            if why is not None:
+                self._end_arrivals(why)
+                self._edge = self._instruments.aside(self._close)
+        elif now_s > self._ended_s + max(self.window_s, _LEAST_DRAIN_S):
+            self._cancelled = True
+
+    def _why_it_begins(self, elapsed_s: float, n_ended: int) -> BeganBy | None:
+        traffic = self._traffic
+        if traffic.config.ramp_s is not None:
+            return "ramp" if elapsed_s >= traffic.config.ramp_s else None
+        if traffic.first_have_ended(n_ended) and (not traffic.load.due_s or self._course.has_settled()):
+            return "settled"
+        return "not_settled" if traffic.half_is_over(elapsed_s, n_ended) else None
+
+    def _why_it_ends(self, now_s: float, elapsed_s: float, n_ended: int) -> EndedBy | None:
+        ends = self._traffic.ends
+        if self._is_steady(now_s):
+            return "steady"
+        if self._traffic.arrivals_are_over(elapsed_s, n_ended):
+            return "requests" if ends.most_s is None or elapsed_s < ends.most_s else "duration"
+        if ends.window_s is not None and now_s - self._meter.window.start_s >= ends.window_s:
+            return "duration"
+        return None
+
+    def _is_steady(self, now_s: float) -> bool:
+        """Whether joules per token vary as little as was asked for; looked at once a second."""
+        most = self._traffic.config.until_cv
+        window_s = now_s - self._meter.window.start_s
+        if most is None or window_s < LEAST_WINDOW_S or now_s < self._next_look_s:
+            return False
+        self._next_look_s = now_s + _LOOK_AT_CV_S
+        samples = self._instruments.sampler.get_samples()
+        self.cv = cv_of_j_per_token(samples, tuple(self.done), self._meter.window.start_s, now_s)
+        return self.cv is not None and self.cv < most
+
+    def _end_arrivals(self, why: EndedBy) -> None:
+        """From now on none arrives."""
+        now_s = self._clock()
+        self._n_arrived = self._traffic.n_arrived(now_s - self._began_s, len(self.done))
+        # The engine's thread goes by both.
+        self._ended_by = why
+        self._ended_s = now_s
+
+    def _is_closed(self) -> bool:
+        # Where their number ends them, the last may still have to begin.
+        return self._ended_s is not None and self._ended_by != "requests"
+
+    def _open(self) -> None:
+        self._meter.open(at_once=True)
+        self._cpu_s = time.process_time()
+
+    def _close(self) -> None:
+        self._cpu_s = time.process_time() - self._cpu_s
+        self._meter.close()
+        self.window_s = self._meter.window.duration_sec
+
+    def _wait_for_the_edge(self) -> None:
+        if self._edge is not None:
+            self._edge.result()
+
+    @contextmanager
+    def _closing_on_every_way_out(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._wait_for_the_edge()
+            self._meter.close()
+
+    def _filled(self) -> Window:
+        window = self._meter.window
+        began = [output for output in self.done if not never_began(output)]
+        seen = [output for output in began if touches(output, window.start_s, window.end_s)]
+        window.lead_in_s = window.start_s - self._began_s
+        window.in_flight = InFlight(
+            n_at_start=sum(in_flight_at(output, window.start_s) for output in seen),
+            n_at_end=sum(in_flight_at(output, window.end_s) for output in seen),
+        )
+        window.output = InferenceOutput(requests=tuple(seen))
+        window.n_failed = sum(output.error is not None for output in seen)
+        window.n_begun = len(began)
+        return window
+
+    def _record(self) -> LoadRecord:
+        window, traffic = self._meter.window, self._traffic
+        assert self._began_by is not None
+        assert self._ended_by is not None
+        assert self._ended_s is not None
+        part_s = window.duration_sec / N_PARTS
+        return LoadRecord(
+            kind=traffic.config.kind,
+            began_s=self._began_s,
+            ended_s=self._ended_s,
+            n_arrived=self._n_arrived,
+            rate_per_s=traffic.rate_per_s(),
+            concurrency=traffic.config.concurrency,
+            began_by=self._began_by,
+            ended_by=self._ended_by,
+            sub_windows_s=(*(window.start_s + i * part_s for i in range(N_PARTS)), window.end_s),
+            generator_cpu_s=None if self._work.model.computes_here else self._cpu_s,
+        )
