@@ -149,7 +149,7 @@ def test_every_test_value_is_valid_and_comes_back_as_it_was_given(name: str) -> 
 
 def test_test_values_cover_choices_and_both_switch_positions() -> None:
     values = VALUES
-    assert set(values["precision"]) == {"fp32", "fp16", "bf16", "as_served", "auto"}
+    assert set(values["precision"]) == {"fp32", "fp16", "bf16", "auto"}
     engines = {"pytorch", "vllm", "tensorrt", "llamacpp", "ctranslate2", "onnxruntime", "sglang", "server"}
     assert set(values["backend"]) == {*engines, "auto"}
     assert set(values["energy.backend"]) >= {"auto", "zeus", "nvml", "rapl", "codecarbon", None}
