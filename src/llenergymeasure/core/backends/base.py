@@ -78,8 +78,7 @@ class EngineBase:
     ``packages`` are the modules that must be there, ``extra`` the extra of this package that brings them. ``loggers``
     are those of its libraries, which are kept quiet, and ``variables`` are set in processes of ours that the user has
     not set. ``loads`` are the ways in which requests may arrive. One that ``tokenises_itself`` is given messages and
-    text, and says how many tokens there were; every other one is given token ids. Where one ``sends_only``, this
-    process computes nothing, and its processor time is that of sending and receiving. One that is not
+    text, and says how many tokens there were; every other one is given token ids. One that is not
     ``hardware_proven`` was tested against a recorded shape of its library's API only: ``llem config``, preflight and
     every result say so.
     """
@@ -92,7 +91,6 @@ class EngineBase:
     variables: ClassVar[Mapping[str, str]] = {}
     loads: ClassVar[frozenset[LoadKind]] = frozenset({"all_at_once"})
     tokenises_itself: ClassVar[bool] = False
-    sends_only: ClassVar[bool] = False
     hardware_proven: ClassVar[bool] = True
 
     def load(self, plan: ExperimentPlan) -> AbstractContextManager[LoadedModel]:

@@ -141,9 +141,12 @@ class Answer:
 
     def cancelled(self, judge: Judge, end_s: float) -> RequestOutput:
         """The request with what was there of its answer when nobody wanted more."""
-        n_known = self._known()
-        n_said = self._counted(judge)[0] if n_known is None else n_known
-        return self._output("cancelled", n_said, "usage", end_s, self._usage.n_read or len(self.request.token_ids))
+        n_said, counted_by = self._known(), self._counted_by()
+        if n_said is None:
+            # What it had told was not to be the last word.
+            n_said, counted_by = judge.count_text("".join(self._texts)) or len(self._chunks_s), "retokenised"
+        n_read = self._usage.n_read or len(self.request.token_ids)
+        return self._output("cancelled", n_said, counted_by, end_s, n_read)
 
     def ended(self, judge: Judge, end_s: float) -> RequestOutput:
         """The request once its answer is whole; counted.
@@ -215,11 +218,9 @@ class Answer:
         Raises:
             FailedError: nobody can.
         """
-        n_told = self._usage.n_said
+        n_told = len(self._ids) or None if self._usage.n_said is None else self._usage.n_said
         if n_told is not None:
-            return n_told, "tokens" if n_told == len(self._ids) and n_told else "usage"
-        if self._ids:
-            return len(self._ids), "tokens"
+            return n_told, self._counted_by()
         n_found = judge.count_text("".join(self._texts))
         if n_found is None:
             raise FailedError("unreadable", "the server tells no usage, and without the tokenizer of `model` nobody "
@@ -233,6 +234,10 @@ class Answer:
         request = self.request
         text = "\n".join(each.content for each in request.messages) if request.text is None else request.text
         return judge.count_text(text) or 0
+
+    def _counted_by(self) -> CountedBy:
+        n_ids, n_said = len(self._ids), self._usage.n_said
+        return "tokens" if n_ids and n_said in (None, n_ids) else "usage"
 
     def _output(
         self, reason: FinishReason, n_said: int, counted_by: CountedBy, end_s: float, n_read: int

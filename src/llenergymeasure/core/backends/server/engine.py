@@ -32,7 +32,6 @@ class ServerBackend(EngineBase):
     extra = "server"
     loggers = ("transformers",)
     loads = frozenset({"all_at_once", "concurrency", "due_times"})
-    sends_only = True
 
     def takes_text(self, config: ExperimentConfig) -> bool:
         """Where messages or text are sent the server tokenises."""

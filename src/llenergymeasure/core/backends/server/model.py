@@ -51,6 +51,8 @@ class Ready:
 class ServerModel(LoadedModelBase):
     """Implements ``LoadedModel`` over HTTP."""
 
+    computes_here = False
+
     def __init__(self, config: ExperimentConfig, ready: Ready, pool: Pool, head: bytes) -> None:
         """Prepare to ask.
 
@@ -69,6 +71,7 @@ class ServerModel(LoadedModelBase):
             body_of=self._body,
             timeout_s=section.timeout_s,
             silence_timeout_s=section.silence_timeout_s,
+            must_live=_nobody if ready.own is None else ready.own.must_live,
         )
         checkpoint = ready.checkpoint
         self._count_text = TokenCounter(None if checkpoint is None else lambda: checkpoint)
@@ -77,8 +80,7 @@ class ServerModel(LoadedModelBase):
 
     def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
         """Send requests as the load says, and tell each when its answer has ended."""
-        if self._ready.own is not None:
-            self._ready.own.must_live()
+        self._asking.must_live()
         Run(self._asking, Judge(counts=self._counts, count_text=self._count_text)).serve(requests, load, on_done)
 
     def seed(self, random_seed: int) -> None:
@@ -149,6 +151,10 @@ class ServerModel(LoadedModelBase):
 
     def _body(self, request: Request) -> dict[str, Any]:
         return self._bodies.of(request, self._random_seed)
+
+
+def _nobody() -> None:
+    """There is no server of ours to die."""
 
 
 def head_of(place: str, named: str, config: ExperimentConfig) -> bytes:

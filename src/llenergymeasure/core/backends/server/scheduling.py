@@ -29,7 +29,8 @@ class Asking:
     """How the server is asked.
 
     ``head`` is all of a request but its length and its body, which ``body_of`` makes; a request that has none raises
-    ValueError. No request takes longer than ``timeout_s``, or is silent for ``silence_timeout_s``.
+    ValueError. No request takes longer than ``timeout_s``, or is silent for ``silence_timeout_s``. ``must_live`` raises
+    where a server of ours has ended: nobody waits then for what else is to come.
     """
 
     pool: Pool
@@ -37,6 +38,7 @@ class Asking:
     body_of: Callable[[Request], Mapping[str, Any]]
     timeout_s: float
     silence_timeout_s: float
+    must_live: Callable[[], None]
 
     def bytes_of(self, request: Request) -> bytes:
         """What is sent for a request."""
@@ -166,6 +168,7 @@ class Run:
         if now_s - self._looked_s < _LOOKS_EVERY_S:
             return
         self._looked_s = now_s
+        self._asking.must_live()
         for each in tuple(self._opened.values()):
             if each.answer.is_done and now_s - each.heard_s > _LAST_WORD_S:
                 # Only the end of the body is missing.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,6 +82,21 @@ def test_times_are_those_of_tokens_where_they_are_told(
         assert row.end_s == (row.token_times_s or row.chunk_times_s)[-1]
     # Three chunks for six tokens are groups, six are not.
     assert flags == (["tokens_in_groups"] if n_chunks == 3 else [])
+
+
+@pytest.mark.parametrize("settings", [{}, {"tells_ids": False}, {"tells_ids": False, "tells_counts": False}])
+def test_what_is_cancelled_is_told_with_what_was_there(settings: Mapping[str, Any]) -> None:
+    done, ends_s = list[RequestOutput](), time.monotonic() + 0.4
+    load = replace(Load.all_at_once(), cancelled=lambda: time.monotonic() > ends_s)
+    with (
+        FakeServer(FakeSettings(gap_s=0.05, **settings)) as server,
+        ServerBackend().load(ExperimentPlan.of(config_of(server.url))) as model,
+    ):
+        model.run(requests_of(2, 1000), load, done.append)
+    assert {row.finish_reason for row in done} == {"cancelled"}
+    # A token each 50 ms, for 400 ms less what it takes to begin; more are not known.
+    assert all(2 <= row.output_tokens <= 9 for row in done)
+    assert all(len(row.token_times_s or row.chunk_times_s) == row.output_tokens for row in done)
 
 
 def test_chunks_are_apart_by_the_servers_own_time() -> None:

@@ -16,9 +16,12 @@ from llenergymeasure.core.backends.server import ServerBackend
 from llenergymeasure.core.backends.server.questions import Questions
 from llenergymeasure.core.backends.server.started_server import started
 from llenergymeasure.core.gpu.processes import own_pids
+from llenergymeasure.domain.inference import Request, RequestOutput
+from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
-from tests.unit.core.backends.server.conftest import config_of, free_port, ran
+from llenergymeasure.testing.fake_server import FakeServer
+from tests.unit.core.backends.server.conftest import config_of, free_port, ran, requests_of
 
 pytestmark = pytest.mark.linux
 
@@ -124,8 +127,6 @@ def test_it_is_waited_for() -> None:
 
 
 def test_somebody_who_answers_there_already_is_not_taken_for_it() -> None:
-    from llenergymeasure.testing.fake_server import FakeServer
-
     with FakeServer() as other:
         config = config_of(other.url, server={"command": command(other.port)})
         with pytest.raises(BackendError, match="somebody answers there already"):
@@ -136,10 +137,6 @@ def test_a_server_that_dies_is_a_row_and_then_an_error() -> None:
     port = free_port()
     config = config_of(f"http://127.0.0.1:{port}", server={"command": command(port)})
     with ServerBackend().load(ExperimentPlan.of(config)) as model:
-        from llenergymeasure.domain.inference import RequestOutput
-        from llenergymeasure.domain.load import Load
-        from tests.unit.core.backends.server.conftest import requests_of
-
         own = model._ready.own
         assert own is not None
         for pid in own.pids - {own._keeper.pid}:
@@ -149,6 +146,27 @@ def test_a_server_that_dies_is_a_row_and_then_an_error() -> None:
         done = list[RequestOutput]()
         with pytest.raises(BackendError, match=r"server\.command ended with exit code 137"):
             model.run(requests_of(), Load.all_at_once(), done.append)
+
+
+def test_one_that_dies_while_requests_are_to_come_ends_the_run() -> None:
+    port = free_port()
+    config = config_of(f"http://127.0.0.1:{port}", server={"command": command(port)})
+    done = list[RequestOutput]()
+    with ServerBackend().load(ExperimentPlan.of(config)) as model:
+        own = model._ready.own
+        assert own is not None
+
+        def dies_with(output: RequestOutput) -> None:
+            done.append(output)
+            for pid in own.pids - {own._keeper.pid}:
+                os.kill(pid, signal.SIGKILL)
+
+        requests = [Request(index=i, token_ids=(5, 6, 8), max_output_tokens=2) for i in range(100)]
+        with pytest.raises(BackendError, match=r"server\.command ended with exit code 137"):
+            model.run(requests, Load.at_due_times([0.3 * i for i in range(100)]), dies_with)
+    # The next ones, which fell into the moment before that was seen, are rows.
+    assert 1 <= len(done) < 10
+    assert {row.error_kind for row in done[1:]} <= {"unreachable", "closed"}
 
 
 def _interrupted(process: "subprocess.Popen[str]") -> None:
