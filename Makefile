@@ -12,7 +12,7 @@ help:
 	@echo "make demo        set up and measure a real model on this machine"
 	@echo "make test        set up and run the default tests"
 	@echo "make test-all    the same with all examples of properties, and what is slow"
-	@echo "make test-engines  llama.cpp, CTranslate2 and ONNX Runtime for real, in an environment beside that of make test"
+	@echo "make test-engines  llama.cpp, its server, CTranslate2 and ONNX Runtime for real, in an environment beside that of make test"
 	@echo "make test-vllm   vLLM for real, in another (some minutes and 3 GB to set up; on the CPU)"
 	@echo "make test-gpu    what needs a CUDA device, one test after the other"
 	@echo "make test-unit   the unit tests alone, with the base install in an environment of their own"
@@ -118,7 +118,7 @@ $(VENV)/.engines: $(VENV)/.dev
 	@echo "adding engines in $(VENV)/engines"
 	$(call environment_beside,engines)
 	@$(VENV)/engines/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[llamacpp,ctranslate2,onnxruntime]'
+	  --editable '.[llamacpp,ctranslate2,onnxruntime,server]'
 	@touch $@
 
 # Not held to constraints.txt: vLLM wants other versions of transformers and numpy.

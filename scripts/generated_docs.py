@@ -96,6 +96,7 @@ PROPER_NAMES = {
     "llamacpp": "llama.cpp",
     "ctranslate2": "CTranslate2",
     "onnxruntime": "ONNX Runtime GenAI",
+    "server": "Servers",
 }
 # A flag's heading on the page about troubleshooting, and the paragraph below it, which comes from the code.
 FLAG_HEADING = re.compile(r"^### `(\w+)`\n\n.*?\n\n", re.MULTILINE | re.DOTALL)

@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[2] / "src" / "llenergymeasure"
 LIBRARIES = {
     "torch", "transformers", "tokenizers", "peft", "accelerate", "gguf", "safetensors", "huggingface_hub", "datasets",
     "bitsandbytes", "torchao", "optimum", "vllm", "xllamacpp", "ctranslate2", "onnxruntime_genai", "sglang",
-    "tensorrt_llm",
+    "tensorrt_llm", "httptools",
 }  # fmt: skip
 # Beside the rooms of engines: what a model is without an engine, the hub's datasets, and torch's word on CUDA.
 ELSEWHERE = {

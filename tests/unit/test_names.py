@@ -67,6 +67,7 @@ ORDINALS = {
     "answer", "position", "first", "second",  # of a difference: places and token ids
     "prefix", "begin", "end",  # of the tokens of a text: ids and places
     "log_level",  # as logging numbers them
+    "port", "status",  # of a server, and of an answer of HTTP
     "row", "places",  # of a dataset
     "shapes",  # of tensors
     "cost",  # in the currency of the terms
@@ -135,6 +136,9 @@ def numbers_of(kind: type) -> list[str]:
         "failures",
         "problems",
         "files",  # their sizes in bytes, by name
+        "count_text",
+        "on_work",
+        "usage",  # as a server tells it
     )  # functions and maps of numbers, which are no quantities themselves
     return [
         name

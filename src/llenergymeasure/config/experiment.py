@@ -30,6 +30,7 @@ from llenergymeasure.config.engines import (
     LlamaCppConfig,
     OnnxRuntimeConfig,
     PyTorchConfig,
+    ServerConfig,
     SGLangConfig,
     TensorRTConfig,
     VLLMConfig,
@@ -51,7 +52,7 @@ from llenergymeasure.config.quality import QualityOrShorthand
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
 
-Precision = Literal["fp32", "fp16", "bf16", "auto"]
+Precision = Literal["fp32", "fp16", "bf16", "as_served", "auto"]
 # Where a result goes, what it is called and who waits for it change nothing about the measurement. Nor do quality,
 # which is looked at when everything is measured, and promises, which measured requests are held against: runs with
 # them and without them are repeats of one another.
@@ -125,7 +126,8 @@ class ExperimentConfig(TakesSections):
     precision: Precision = Field(
         default=_OF_THE_ENGINE,
         validate_default=True,
-        description="Number format of weights and activations; auto is what the device computes natively.",
+        description="Number format of weights and activations; auto is what the device computes natively, as_served is "
+        "that of a server, which nobody here knows.",
     )
     dataset: DatasetConfig = Field(default=DatasetConfig(name="mixed"), description="Where prompts come from.")
     n: Integer = Field(default=100, ge=1, description="Prompts to run; more than there are means all, with a warning.")
@@ -184,6 +186,7 @@ class ExperimentConfig(TakesSections):
     llamacpp: LlamaCppConfig | None = Field(default=None, description="Settings of the llama.cpp engine.")
     ctranslate2: CTranslate2Config | None = Field(default=None, description="Settings of the CTranslate2 engine.")
     onnxruntime: OnnxRuntimeConfig | None = Field(default=None, description="Settings of the ONNX Runtime engine.")
+    server: ServerConfig | None = Field(default=None, description="Settings of the engine that asks a server.")
 
     @model_validator(mode="wrap")
     @classmethod

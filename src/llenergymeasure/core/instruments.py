@@ -101,6 +101,7 @@ def build_instruments(
     driver: GpuDriver | None = None,
     on_state: Callable[[ExperimentState], None] | None = None,
     progress: Progress | None = None,
+    elsewhere: str | None = None,
 ) -> Instruments:
     """The instruments of this machine for the devices of a plan.
 
@@ -110,6 +111,7 @@ def build_instruments(
         driver: that of the GPUs; default this machine's.
         on_state: is told of every change of state.
         progress: is told how far it is; None tells nobody.
+        elsewhere: why joules of this machine are not those of the work: no energy is tracked then; None where they are.
 
     Raises:
         ConfigError: the configuration names a sensor that is not usable.
@@ -120,8 +122,9 @@ def build_instruments(
     context = SensorContext(devices=plan.devices, interval_ms=interval_ms, sampler=sampler, driver=driver)
     energy: SensorBase | None = None
     reason: str | None = None
-    if visible.problem is not None and config.energy.backend is not None:
-        reason = visible.problem
+    absent = elsewhere or visible.problem
+    if absent is not None and config.energy.backend is not None:
+        reason = absent
     else:
         energy, reason = choose_sensor(config.energy.backend, context)
     baseline_energy = None
@@ -140,7 +143,7 @@ def build_instruments(
         baseline_energy=baseline_energy,
         baselines=BaselineStore(plan.baseline_cache) if plan.baseline_cache else SESSION_BASELINES,
         driver=driver,
-        idle_gpus=() if plan.devices else tuple(gpu.name for gpu in visible.gpus),
+        idle_gpus=() if plan.devices or elsewhere else tuple(gpu.name for gpu in visible.gpus),
         progress=progress or Progress(),
         on_state=on_state,
     )

@@ -77,7 +77,10 @@ def measure(
             "run_study and llem run start as many as are needed"
         )
     with driver_held():
-        instruments = build_instruments(plan, visible=visible_gpus(), on_state=on_state, progress=progress)
+        elsewhere = with_defaults(backend, EngineBase).elsewhere(in_use(plan.config))
+        instruments = build_instruments(
+            plan, visible=visible_gpus(), on_state=on_state, progress=progress, elsewhere=elsewhere
+        )
         return run_session(plan, backend, replace(instruments, peers=peers or Alone(), on_measured=on_measured))
 
 

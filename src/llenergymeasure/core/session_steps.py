@@ -123,7 +123,7 @@ def prepared_work(
         )
     try:
         with contained():
-            if engine.tokenises_itself:
+            if engine.takes_text(plan.config):
                 prepared = as_text(plan.config, own)
             else:
                 prepared = instruments.tokenise(plan.config, own, engine.checkpoint(plan.config))

@@ -212,6 +212,17 @@ FLAGS: Mapping[str, Flag] = {
         "llama.cpp did not tell all token ids of an answer that ends, or has a token that ends, inside of a character; "
         "tokens are counted and timed, and the digest of such an answer is not that of another engine"
     ),
+    "server_not_ours": Flag(
+        "the server was running before and was not started for the experiment: what it held is in the idle baseline, "
+        "and what it is is known by its own word",
+        _DOUBT,
+    ),
+    "server_elsewhere": Flag("the server is on another machine, whose energy no sensor here reads", _NOT),
+    "tokens_retokenised": Flag(
+        "a server told no usage, and the text of its answers was tokenised again to count their tokens", _DOUBT
+    ),
+    "usage_contradicts": Flag("a server told other numbers of tokens than it sent; its usage counts", _DOUBT),
+    "prompt_tokens_differ": Flag("a server read another number of tokens of a prompt than it was sent"),
     "window_not_reached": Flag("the run was too short for the window that was to be measured", _DOUBT),
     "steady_state_not_reached": Flag("throughput never became steady", _DOUBT),
     "requests_failed": Flag("some requests failed, no more than one or 1 % of them; their rows say why"),

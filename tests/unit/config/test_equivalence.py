@@ -399,7 +399,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     **{f"load.{name}": {"load": {"rate": 2.0}} for name in ("trace_speed", "until_cv")},
     **{f"slo.{name}_p95_s": {"load": {"rate": 2.0}} for name in ("ttft", "tpot", "e2e")},
 }
-OTHER_ENGINES = ("vllm.", "tensorrt.", "llamacpp.", "ctranslate2.", "onnxruntime.", "sglang.")
+OTHER_ENGINES = ("vllm.", "tensorrt.", "llamacpp.", "ctranslate2.", "onnxruntime.", "sglang.", "server.")
 VALUES = field_test_values()
 FIELDS = [name for name in VALUES if not name.startswith(OTHER_ENGINES)]
 

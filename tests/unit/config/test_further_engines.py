@@ -220,6 +220,7 @@ def test_an_engine_of_ours_goes_before_another_of_its_name(install: Install) -> 
         "onnxruntime",
         "sglang",
         "tensorrt",
+        "server",
         "toy",
     )
 

@@ -451,7 +451,7 @@ def test_errors_of_seven_kinds_are_told_in_one_go_each_in_its_line(write_config:
     expected = {
         (1, "model"): "Field required",  # missing: where the document begins, see below
         (2, "n"): "greater than or equal to 1",
-        (3, "precision"): "'fp32', 'fp16', 'bf16' or 'auto'",
+        (3, "precision"): "'fp32', 'fp16', 'bf16', 'as_served' or 'auto'",
         (4, "max_output_token"): "did you mean 'max_output_tokens'?",
         (5, "warmup"): "mapping",
         (8, "decoder.temprature"): "did you mean 'decoder.temperature'?",

@@ -98,7 +98,7 @@ def test_every_field_of_every_section_is_described_once() -> None:
         ("model", {"min_length": 1}),
         ("n", {"ge": 1}),
         ("random_seed", {"ge": 0, "lt": 2**32}),
-        ("precision", {"choices": ["fp32", "fp16", "bf16", "auto"]}),
+        ("precision", {"choices": ["fp32", "fp16", "bf16", "as_served", "auto"]}),
         ("decoder.top_p", {"gt": 0, "le": 1}),
         ("warmup.thermal_floor_seconds", {"ge": 30}),
         ("warmup.cv_threshold", {"gt": 0, "lt": 1}),
@@ -107,7 +107,19 @@ def test_every_field_of_every_section_is_described_once() -> None:
         ("decoder.do_sample", {}),
         (
             "backend",
-            {"choices": ["pytorch", "vllm", "tensorrt", "llamacpp", "ctranslate2", "onnxruntime", "sglang", "auto"]},
+            {
+                "choices": [
+                    "pytorch",
+                    "vllm",
+                    "tensorrt",
+                    "llamacpp",
+                    "ctranslate2",
+                    "onnxruntime",
+                    "sglang",
+                    "server",
+                    "auto",
+                ]
+            },
         ),
     ],
 )
@@ -138,7 +150,7 @@ def test_every_test_value_is_valid_and_comes_back_as_it_was_given(name: str) -> 
 def test_test_values_cover_choices_and_both_switch_positions() -> None:
     values = VALUES
     assert set(values["precision"]) == {"fp32", "fp16", "bf16", "auto"}
-    engines = {"pytorch", "vllm", "tensorrt", "llamacpp", "ctranslate2", "onnxruntime", "sglang"}
+    engines = {"pytorch", "vllm", "tensorrt", "llamacpp", "ctranslate2", "onnxruntime", "sglang", "server"}
     assert set(values["backend"]) == {*engines, "auto"}
     assert set(values["energy.backend"]) >= {"auto", "zeus", "nvml", "rapl", "codecarbon", None}
     assert set(values["decoder.do_sample"]) == {True, False}

@@ -83,7 +83,7 @@ def test_five_wrong_values_are_five_notes_with_their_lines(write_config: WriteCo
 
 def test_a_wrong_value_is_quoted_with_what_would_be_right(write_config: WriteConfig) -> None:
     errors = errors_of(write_config("model: m\nprecision: int3\nn: 0\n"))
-    assert any("'fp32', 'fp16', 'bf16' or 'auto', got 'int3'" in e for e in errors)
+    assert any("'fp32', 'fp16', 'bf16', 'as_served' or 'auto', got 'int3'" in e for e in errors)
     assert any("greater than or equal to 1, got 0" in e for e in errors)
 
 

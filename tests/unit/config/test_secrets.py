@@ -149,7 +149,8 @@ def test_what_is_no_secret_or_only_its_name_is_kept_as_it_is(passed: dict[str, A
 
 def test_no_field_of_ours_looks_secret() -> None:
     names = [*field_defaults(ExperimentConfig), *(name for s in ENGINE_SECTIONS.values() for name in s.model_fields)]
-    assert [name for name in names if any(map(looks_secret, name.split(".")))] == []
+    # But the key of a server, which is named by a variable and refused when it is written out.
+    assert [name for name in names if any(map(looks_secret, name.split(".")))] == ["server.api_key", "api_key"]
 
 
 def test_values_are_put_in_place_in_a_copy_and_the_hash_is_over_the_names(monkeypatch: pytest.MonkeyPatch) -> None:

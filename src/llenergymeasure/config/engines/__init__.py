@@ -6,6 +6,7 @@ from llenergymeasure.config.engines.onnxruntime import OnnxRuntimeConfig
 from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.registry import ENGINE_SECTIONS
 from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.engines.server import ServerConfig
 from llenergymeasure.config.engines.sglang import SGLangConfig
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
 from llenergymeasure.config.engines.vllm import VLLMConfig
@@ -18,6 +19,7 @@ __all__ = [
     "OnnxRuntimeConfig",
     "PyTorchConfig",
     "SGLangConfig",
+    "ServerConfig",
     "TensorRTConfig",
     "VLLMConfig",
 ]

@@ -15,6 +15,7 @@ from llenergymeasure.config.engines.llamacpp import LlamaCppConfig
 from llenergymeasure.config.engines.onnxruntime import OnnxRuntimeConfig
 from llenergymeasure.config.engines.pytorch import PyTorchConfig
 from llenergymeasure.config.engines.section import EngineSection
+from llenergymeasure.config.engines.server import ServerConfig
 from llenergymeasure.config.engines.sglang import SGLangConfig
 from llenergymeasure.config.engines.tensorrt import TensorRTConfig
 from llenergymeasure.config.engines.vllm import VLLMConfig
@@ -34,6 +35,7 @@ ENGINE_SECTIONS: dict[str, type[EngineSection]] = {
     "ctranslate2": CTranslate2Config,
     "onnxruntime": OnnxRuntimeConfig,
     "sglang": SGLangConfig,
+    "server": ServerConfig,
 }
 # The engines of this package, best first, written as entry points are. A new one is a file and a line here; its section
 # is the class attribute ``section``, as in other distributions.
@@ -45,6 +47,7 @@ _OWN: dict[str, str] = {
     "onnxruntime": "llenergymeasure.core.backends.onnxruntime:OnnxRuntimeBackend",
     "sglang": "llenergymeasure.core.backends.sglang:SGLangBackend",
     "tensorrt": "llenergymeasure.core.backends.tensorrt:TensorRTBackend",
+    "server": "llenergymeasure.core.backends.server:ServerBackend",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.

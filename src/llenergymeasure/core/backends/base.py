@@ -78,8 +78,9 @@ class EngineBase:
     ``packages`` are the modules that must be there, ``extra`` the extra of this package that brings them. ``loggers``
     are those of its libraries, which are kept quiet, and ``variables`` are set in processes of ours that the user has
     not set. ``loads`` are the ways in which requests may arrive. One that ``tokenises_itself`` is given messages and
-    text, and says how many tokens there were; every other one is given token ids. One that is not ``hardware_proven``
-    was tested against a recorded shape of its library's API only: ``llem config``, preflight and every result say so.
+    text, and says how many tokens there were; every other one is given token ids. One that is not
+    ``hardware_proven`` was tested against a recorded shape of its library's API only: ``llem config``, preflight and
+    every result say so.
     """
 
     name: str
@@ -111,6 +112,14 @@ class EngineBase:
     def cautions(self, config: ExperimentConfig) -> Sequence[MeasurementWarning]:  # noqa: ARG002 - a default
         """What will run and not as one would think, as ``LoadedModelBase.warnings``; no device is touched."""
         return ()
+
+    def takes_text(self, config: ExperimentConfig) -> bool:  # noqa: ARG002 - a default
+        """Whether it tokenises the prompts of ``config`` itself; by default it does so with all or none."""
+        return self.tokenises_itself
+
+    def elsewhere(self, config: ExperimentConfig) -> str | None:  # noqa: ARG002 - a default
+        """Why joules of this machine are not those of the work of ``config``; None where they are."""
+        return None
 
     def load_of(self, config: ExperimentConfig) -> Load:  # noqa: ARG002 - a default
         """How the requests of an experiment arrive that does not say it."""

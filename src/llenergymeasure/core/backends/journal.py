@@ -46,6 +46,10 @@ class Journal:
                 os.dup2(before, number)
                 os.close(before)
 
+    def fileno(self) -> int:
+        """The file, for what is started with it as its output."""
+        return self._file.fileno()
+
     def cause(self) -> str | None:
         """The last error that was written which says why; None where there is none."""
         found = [match[1] for line in self._lines() if (match := self._error.search(line)) is not None]

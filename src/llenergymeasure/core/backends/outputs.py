@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from llenergymeasure.domain.inference import FinishReason, Request, RequestOutput, tokens_digest
+from llenergymeasure.domain.inference import ErrorKind, FinishReason, Request, RequestOutput, tokens_digest
 
 # Stands in a digest for a token that was not told; no vocabulary has it.
 UNTOLD = -1
@@ -54,7 +54,13 @@ def answered(
 
 
 def failed(
-    request: Request, why: str, *, sent_s: float, due_s: float | None = None, end_s: float | None = None
+    request: Request,
+    why: str,
+    *,
+    sent_s: float,
+    due_s: float | None = None,
+    end_s: float | None = None,
+    kind: ErrorKind | None = None,
 ) -> RequestOutput:
     """A request that has no answer.
 
@@ -64,6 +70,7 @@ def failed(
         sent_s: when the engine was given it.
         due_s: when the load wanted it to begin.
         end_s: when it failed; None is now.
+        kind: of the failure; None where the engine has no kinds.
     """
     return RequestOutput(
         index=request.index,
@@ -76,4 +83,5 @@ def failed(
         sent_s=sent_s,
         end_s=time.monotonic() if end_s is None else end_s,
         error=why,
+        error_kind=kind,
     )

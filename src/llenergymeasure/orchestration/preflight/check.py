@@ -22,7 +22,7 @@ from llenergymeasure.core.knobs.problems import knob_problems
 from llenergymeasure.exceptions import ConfigError, ForeignExitError, LLEMError, PreFlightError, first_line
 from llenergymeasure.orchestration.output_folder import bytes_to_write, output_folder, output_problems
 from llenergymeasure.orchestration.preflight.engine import examined_here
-from llenergymeasure.orchestration.preflight.examined import EXAMINED, VISIBLE, ExaminedExperiment
+from llenergymeasure.orchestration.preflight.examined import EXAMINED, VISIBLE, ChosenSensor, ExaminedExperiment
 from llenergymeasure.orchestration.preflight.prompt_check import PromptChecks
 from llenergymeasure.orchestration.preflight.sensors import Sensors
 from llenergymeasure.orchestration.processes.asking import Asking
@@ -111,6 +111,8 @@ def energy_line(config: ExperimentConfig, found: ExaminedExperiment) -> str:
     """Where the joules of an experiment would come from, as far as can be told without running it."""
     if config.energy.backend is None:
         return "energy: none is asked for (energy.backend is null)"
+    if found.elsewhere is not None:
+        return f"energy: null, because {found.elsewhere}"
     if found.chosen is None or found.chosen.name is None:
         return "energy: null, because no sensor answers here; 'llem config' says why"
     return f"energy: {found.chosen.name}, {'modelled, not sensed' if found.chosen.modelled else 'sensed'}"
@@ -185,6 +187,8 @@ def _with_sensor(config: ExperimentConfig, found: ExaminedExperiment, of_machine
     name = config.energy.backend
     if name is None or found.devices is None:
         return found
+    if found.elsewhere is not None:
+        return replace(found, chosen=ChosenSensor(lacking=found.elsewhere))
     return replace(found, chosen=of_machine.ask(name, found.devices, config.execution))
 
 

@@ -84,12 +84,13 @@ def _asked(config: ExperimentConfig, visible: VisibleGpus) -> ExaminedExperiment
         cautions=tuple(map(str, cautions)),
         devices=devices,
         memory=memory,
+        elsewhere=engine.elsewhere(config),
     )
 
 
 def _tokenising_lacks(config: ExperimentConfig, engine: EngineBase) -> list[str]:
     """What is not installed of what prompts are tokenised with."""
-    if engine.tokenises_itself:
+    if engine.takes_text(config):
         return []
     lacks = tokenising_lacks(describe_source(config.model))
     return [] if lacks is None else [lacks]

@@ -31,6 +31,7 @@ class ExaminedExperiment:
     ``config_errors`` are wrong anywhere, ``lacking`` is wrong with this machine, ``cautions`` keep nothing from
     running. ``layout`` and ``devices``, the UUIDs of GPUs, go into its plan. ``prompts`` is None where they cannot be
     read, ``devices`` and ``memory`` where the engine cannot be asked, ``chosen`` where no sensor was asked.
+    ``elsewhere`` says why joules of this machine are not those of the work; None where they are.
     """
 
     config_errors: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class ExaminedExperiment:
     prompts: CheckedPrompts | None = None
     memory: MemoryFit | None = None
     chosen: ChosenSensor | None = None
+    elsewhere: str | None = None
 
 
 EXAMINED = TypeAdapter(ExaminedExperiment)

@@ -92,7 +92,7 @@ class PromptChecks:
     def _requests(self, config: ExperimentConfig, selection: PromptSelection) -> PreparedRequests | None:
         """The requests as they will be run; None where the engine makes them itself."""
         engine = get_backend(config.backend)
-        if engine.tokenises_itself:
+        if engine.takes_text(config):
             return None
         checkpoint = engine.checkpoint(config)
         key = (repr(checkpoint), _selection_key(config), config.max_input_tokens, config.max_output_tokens)

@@ -12,7 +12,7 @@ from llenergymeasure.results.verification.tables import Row
 # Of energies with these nothing may be cited.
 NOT_CITABLE = frozenset({
     "energy_unavailable", "energy_modelled", "absurd_power", "energy_of_a_part", "windows_do_not_overlap",
-    "foreign_load_high", "requests_failed_above_share",
+    "foreign_load_high", "requests_failed_above_share", "server_elsewhere",
 })  # fmt: skip
 # With these the reader has to judge.
 QUESTIONABLE = frozenset({
@@ -24,6 +24,7 @@ QUESTIONABLE = frozenset({
     "warmup_failed", "compiled_in_window", "window_not_reached", "steady_state_not_reached", "random_weights",
     "load_not_settled", "load_not_steady",
     "weights_left_out", "batch_changes_tokens", "device_setting_differs", "engine_unproven",
+    "server_not_ours", "tokens_retokenised", "usage_contradicts",
 })  # fmt: skip
 _SHORT_S, _FEW_PERIODS, _FEW_READINGS = 10.0, 20, 10
 _DRIFT_C, _SPAN, _WIDE, _OVERLAP, _FAILED = 10.0, 0.01, 0.05, 0.9, 0.01

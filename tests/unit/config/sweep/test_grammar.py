@@ -248,7 +248,7 @@ def test_an_exclusion_leaves_out_what_has_all_of_its_values(write_config: WriteC
     [
         # A value that no configuration could have, in its own line.
         ("sweep:\n  precision:\n  - fp32\n  - int3\n  n: [1, 2]\n",
-         ["5: sweep.precision: Input should be 'fp32', 'fp16', 'bf16' or 'auto', got 'int3'"]),
+         ["5: sweep.precision: Input should be 'fp32', 'fp16', 'bf16', 'as_served' or 'auto', got 'int3'"]),
         ("sweep:\n  n: [1, 0]\n", ["3: sweep.n: Input should be greater than or equal to 1, got 0"]),
         ("sweep:\n  n: [1, '2']\n", ["3: sweep.n: Input should be a valid integer, got '2'"]),
         ("sweep:\n  pytorch: {batch_size: [1, 0]}\n",
@@ -257,7 +257,7 @@ def test_an_exclusion_leaves_out_what_has_all_of_its_values(write_config: WriteC
          ["3: zip.0.n: Input should be greater than or equal to 1, got 0"]),
         ("sweep:\n  n: [1, 0]\nprecision: x\n",
          ["3: sweep.n: Input should be greater than or equal to 1, got 0",
-          "4: precision: Input should be 'fp32', 'fp16', 'bf16' or 'auto', got 'x'"]),
+          "4: precision: Input should be 'fp32', 'fp16', 'bf16', 'as_served' or 'auto', got 'x'"]),
         ("sweep:\n  decoder:\n  - {top_k: 1}\n  - {top_kk: 1}\n",
          ["5: sweep.decoder.1.top_kk: unknown key; did you mean 'decoder.top_k'?"]),
         ("pytorch:\n  load_in_8bit: true\nsweep:\n  pytorch.load_in_4bit: [true, false]\n",
@@ -302,7 +302,7 @@ def test_an_exclusion_leaves_out_what_has_all_of_its_values(write_config: WriteC
         # Explicit experiments, beside what is shared and what varies.
         ("n: 0\nexperiments:\n- {precision: fp32}\n- {precision: x}\n",
          ["2: n: Input should be greater than or equal to 1, got 0",
-          "5: experiments.1.precision: Input should be 'fp32', 'fp16', 'bf16' or 'auto', got 'x'"]),
+          "5: experiments.1.precision: Input should be 'fp32', 'fp16', 'bf16', 'as_served' or 'auto', got 'x'"]),
         ("sweep: {n: [1, 2]}\nexperiments:\n- {n: 3}\n- {n: 0}\n",
          ["5: experiments.1.n: Input should be greater than or equal to 1, got 0"]),
         ("sweep: {n: [1, 2]}\nexperiments:\n- {n: 3}\n- 4\n",
