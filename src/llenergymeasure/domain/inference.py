@@ -153,8 +153,16 @@ class RequestOutput:
     @property
     def latencies_s(self) -> tuple[float, ...]:
         """[longest answer] seconds to each token."""
+        return self._since_its_beginning(self.token_times_s)
+
+    @property
+    def chunk_latencies_s(self) -> tuple[float, ...]:
+        """[chunks] seconds to each part of an answer whose tokens nobody tells apart."""
+        return self._since_its_beginning(self.chunk_times_s)
+
+    def _since_its_beginning(self, times_s: Sequence[float]) -> tuple[float, ...]:
         start_s = self.start_s
-        return () if start_s is None else tuple(time_s - start_s for time_s in self.token_times_s)
+        return () if start_s is None else tuple(time_s - start_s for time_s in times_s)
 
     @property
     def succeeded(self) -> bool:

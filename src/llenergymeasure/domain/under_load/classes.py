@@ -40,7 +40,7 @@ def classes_of(
         most_of_short: most tokens of a short answer; None is the median of those that were served.
     """
     served = [r for r in traffic.requests if r.succeeded and r.output_tokens]
-    if not parts or not served or any(part.energy_j is None for part in parts):
+    if not parts or not served or any(part.part_energy_j is None for part in parts):
         return None
     if most_of_short is None:
         most_of_short = float(statistics.median(r.output_tokens for r in served))
@@ -50,7 +50,7 @@ def classes_of(
     ]
     counts = np.array([[_n_served(group, traffic, part) for group in groups] for part in parts])
     seconds = np.array([part.end_s - part.start_s for part in parts])
-    joules = np.array([part.energy_j for part in parts], dtype=float)
+    joules = np.array([part.part_energy_j for part in parts], dtype=float)
     why = _why_not(counts, idle_power_w)
     estimates: list[Estimate | None] = [None, None]
     if why is None and idle_power_w is not None:
@@ -112,6 +112,6 @@ def _class(name: str, n_requests: float, estimate: Estimate | None, why: str | N
         name=name,
         n_requests=n_requests,
         status="resolved" if why is None else "unresolved",
-        energy_j=estimate,
+        per_request_j=estimate,
         why_not=why,
     )

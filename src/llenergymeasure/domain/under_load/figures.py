@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from llenergymeasure.domain import assembly
 from llenergymeasure.domain.inference import RequestOutput
@@ -21,9 +22,7 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 _OPEN = ("rate", "trace")
 
 
-def load_of(
-    raws: Sequence[RawProcessResult], total_j: float | None, idle_power_w: float | None
-) -> LoadResult | None:
+def load_of(raws: Sequence[RawProcessResult], total_j: float | None, idle_power_w: float | None) -> LoadResult | None:
     """What [n] processes say of the load; None where none was asked for, or each had arrivals of its own.
 
     Args:
@@ -76,7 +75,7 @@ def _parts(
 ) -> tuple[tuple[SubWindow, ...], float | None, str | None]:
     """Parts of the window, the variation of joules per token over them, and why there is none."""
     edges_s = record.sub_windows_s
-    shortest_s = min((b - a for a, b in zip(edges_s, edges_s[1:], strict=False)), default=0.0)
+    shortest_s = min((b - a for a, b in pairwise(edges_s)), default=0.0)
     traces = [trace for raw in raws if raw.energy is not None for trace in raw.energy.trace]
     courses, why = courses_of(counted_devices(assembly.distinct_devices(raws)), traces, shortest_s)
     parts = sub_windows_of(traffic, edges_s, courses)
@@ -93,11 +92,7 @@ def _counted_by(ended: Sequence[RequestOutput]) -> dict[str, int] | None:
 
 def _cached(traffic: Traffic) -> int | None:
     """Tokens of prompts that were taken from a cache, of the prompts that the window read; None where nobody tells."""
-    told = [
-        r.cached_tokens
-        for r in traffic.requests
-        if r.cached_tokens is not None and traffic.holds(_read_by_s(r))
-    ]
+    told = [r.cached_tokens for r in traffic.requests if r.cached_tokens is not None and traffic.holds(_read_by_s(r))]
     return sum(told) if told else None
 
 

@@ -59,7 +59,7 @@ class SubWindow:
 
     start_s: float
     end_s: float
-    energy_j: float | None
+    part_energy_j: float | None
     output_tokens: int
     energy_per_output_token_j: float | None
 
@@ -105,7 +105,7 @@ class ClassEnergy:
     name: str
     n_requests: float
     status: Literal["resolved", "unresolved"]
-    energy_j: Estimate | None
+    per_request_j: Estimate | None
     why_not: str | None = None
 
 

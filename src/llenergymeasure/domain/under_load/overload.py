@@ -1,4 +1,4 @@
-"""Whether more comes than is served: what is in flight then grows through the window, and no figure is of a steady state.
+"""Whether more comes than is served: what is in flight then grows through the window, which has no steady state.
 
 The window is cut into ten equal parts, and a line is laid through the mean number of requests in flight in each. The
 window is overloaded where the line rises at p < 0.01 (one-sided), and by what matters over the window: 5 % of the
@@ -7,6 +7,7 @@ as much as independent users make it differ from one moment to another.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def overload_of(traffic: Traffic) -> OverloadResult | None:
     if n_arrived < LEAST_ARRIVALS:
         return None
     edges = np.linspace(traffic.start_s, traffic.end_s, _PARTS + 1)
-    means = np.array([traffic.mean_between(*pair) for pair in zip(edges[:-1], edges[1:], strict=True)])
+    means = np.array([traffic.mean_between(*pair) for pair in pairwise(edges)])
     slope, p_value = _rising(means)
     growth = slope * _PARTS
     matters = max(_SHARE_OF_ARRIVALS * n_arrived, _ROOTS * math.sqrt(float(means.mean())))

@@ -49,7 +49,7 @@ def about_sending(found: SendingResult | None) -> list[MeasurementWarning]:
         MeasurementWarning(
             "sending_late",
             f"requests were sent {1e3 * found.late_s.mean:.3g} ms after they were due on average, "
-            f"{100 * found.share_of_gap:.3g} % of the mean time between them, and up to {1e3 * found.late_max_s:.3g} ms",
+            f"{100 * found.share_of_gap:.3g} % of the mean time between them; {1e3 * found.late_max_s:.3g} ms at most",
             "keep processors free for llem, or lower load.rate",
         )
     ]

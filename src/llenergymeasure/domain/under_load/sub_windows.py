@@ -39,7 +39,11 @@ def courses_of(
         # How often it was seen to be new, where it is less often than what is known of its kind.
         update_s = max(course.resolution_s, row.update_period_s or 0.0)
         if part_s < _FEWEST_UPDATES * update_s:
-            return [], f"a part of {part_s:.3g} s has under {_FEWEST_UPDATES} readings of {row.device}, of {update_s:.3g} s"
+            needed_s = _FEWEST_UPDATES * update_s
+            return (
+                [],
+                f"a part has {part_s:.3g} s, and {_FEWEST_UPDATES} readings of {row.device} take {needed_s:.3g} s",
+            )
         found.append(course)
     return found, None
 
@@ -59,7 +63,7 @@ def _part(traffic: Traffic, start_s: float, end_s: float, courses: Sequence[Ener
     return SubWindow(
         start_s=start_s - traffic.start_s,
         end_s=end_s - traffic.start_s,
-        energy_j=energy_j,
+        part_energy_j=energy_j,
         output_tokens=n_tokens,
         energy_per_output_token_j=None if energy_j is None or not n_tokens else energy_j / n_tokens,
     )
@@ -71,7 +75,7 @@ def variation_of(parts: Sequence[SubWindow]) -> tuple[float | None, str | None]:
     known = [j for j in each if j is not None]
     if len(each) < _LEAST_PARTS:
         return None, f"the window has {len(each)} parts, and {_LEAST_PARTS} are needed"
-    if any(part.energy_j is None for part in parts):
+    if any(part.part_energy_j is None for part in parts):
         return None, "readings of a part have a gap, or do not reach its edges"
     if len(known) < len(each) or not statistics.fmean(known):
         return None, "no token came in one of the parts"
