@@ -19,7 +19,7 @@ GPU = {
 def trace(kind: ReadingKind, reads: Sequence[Reading], facts: dict[str, float] = GPU, **more: str) -> DeviceTrace:
     named = {"device": "GPU-0", "sensor": "nvml", **more}
     readings = (Readings(kind=kind, reads=tuple(reads)),)
-    return DeviceTrace(**named, start_s=10.0, end_s=20.0, facts=facts, readings=readings)  # type: ignore[arg-type]
+    return DeviceTrace(**named, start_s=10.0, end_s=20.0, facts=facts, readings=readings)
 
 
 def row(source: EnergySource, **more: object) -> DeviceEnergy:

@@ -9,7 +9,7 @@ from llenergymeasure.domain.under_load.traffic import Traffic
 
 def request(due_s: float | None, sent_s: float, end_s: float | None, **more: Any) -> RequestOutput:
     """A request of one prompt token and, unless something else is said, two output tokens that nobody timed."""
-    given = {
+    given: dict[str, Any] = {
         "index": 0, "input_tokens": 1, "output_tokens": 2, "finish_reason": "stop", "output_digest": "",
         "due_s": due_s, "sent_s": sent_s, "end_s": end_s,
     }  # fmt: skip
