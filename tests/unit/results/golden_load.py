@@ -11,7 +11,7 @@ from llenergymeasure.config.load import LoadConfig, SLOConfig
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.domain.inference import ModelDescription, RequestOutput, tokens_digest
 from llenergymeasure.domain.load_record import LoadRecord
-from llenergymeasure.domain.metrics import DeviceEnergy, EnergyBreakdown, EnergyMeasurement
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyBreakdown, EnergyMeasurement, WarmupResult
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.result import SCHEMA_REVISION
@@ -62,7 +62,7 @@ def raw() -> RawProcessResult:
             "energy_breakdown": EnergyBreakdown(
                 raw_j=energy.total_j, adjusted_j=(energy.total_j or 0.0) - 50.0 * 20, baseline_power_w=50.0,
                 baseline_method="fresh", baseline_timestamp=1767225630.0, baseline_cache_age_sec=0.0,
-                baseline_power_uncertainty_w=0.5,
+                baseline_power_uncertainty_w=0.5, adjusted_uncertainty_j=4.0 + 0.5 * 20,
             ),
             "idle_loaded_power_w": 60.0,
             "idle_loaded_power_uncertainty_w": 0.5,
@@ -71,6 +71,10 @@ def raw() -> RawProcessResult:
             "n_requests_excluded": 5,
             "in_flight": InFlight(n_at_start=1, n_at_end=1),
             "n_requests_failed": 1,
+            "warmup_result": WarmupResult(
+                converged=True, final_cv=None, iterations_completed=2, target_cv=0.05, max_prompts=20,
+                latencies_ms=(500.0, 510.0),
+            ),
             "load": LoadRecord(
                 kind="rate", began_s=95.0, ended_s=END_S, n_arrived=39, rate_per_s=1.5, began_by="ramp",
                 ended_by="duration", sub_windows_s=tuple(START_S + 2.0 * k for k in range(11)), generator_cpu_s=0.25,
