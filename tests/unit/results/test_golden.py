@@ -207,12 +207,12 @@ def test_the_seventh_revision_of_a_load() -> None:
     assert (found.slo.n_ended, found.slo.n_good, found.slo.met) == (31, 30, True)
     assert [each.p95_s for each in found.slo.promised] == pytest.approx([0.375, 0.125, 1.125])
     # Two tokens of the first, 19 * 3 of the short ones, 10 * 8 of the long ones, and four of the last: two parts.
-    assert (found.slo.good_output_tokens, result.output_tokens) == (2 + 57 + 80 + 4, 143)
+    assert (found.slo.n_good_output_tokens, result.output_tokens) == (2 + 57 + 80 + 4, 143)
     assert result.total_energy_j is not None
     assert found.slo.joules_per_good_token == pytest.approx(result.total_energy_j / 143)
     assert found.failures == {"timeout": 1}
     assert found.counted_by == {"tokens": 20, "usage": 10}
-    assert (found.cached_input_tokens, found.tokens_per_chunk) == (2 * 11, 2.0)
+    assert (found.n_cached_input_tokens, found.n_tokens_per_chunk) == (2 * 11, 2.0)
     assert (result.validity, result.measurement_warnings) == ("citable", [])
 
 

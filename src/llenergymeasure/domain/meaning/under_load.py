@@ -5,7 +5,7 @@ from llenergymeasure.domain.meaning.base import Meanings, derived, read
 LOAD_RESULT: Meanings = {
     "kind": read("What was asked for: `concurrency`, `rate`, `trace` or `max`."),
     "asked_requests_per_second": read("Requests per second that were asked for, on average.", "requests/s"),
-    "asked_concurrency": read("Requests that were to be in flight at any moment.", "requests"),
+    "n_asked_in_flight": read("Requests that were to be in flight at any moment.", "requests"),
     "began_by": read(
         "Why the window began: what was in flight had `settled`; `ramp` seconds that were asked for were over; or it "
         "had `not_settled` when half of the time was over."
@@ -56,10 +56,10 @@ LOAD_RESULT: Meanings = {
         "server told, `retokenised` a count of its text.",
         "requests",
     ),
-    "cached_input_tokens": read(
+    "n_cached_input_tokens": read(
         "Of `input_tokens` those that were in the engine's cache; `null` where it does not tell.", "tokens"
     ),
-    "tokens_per_chunk": derived(
+    "n_tokens_per_chunk": derived(
         "Output tokens in a part of an answer, where only parts have times: ITL is then the time between parts.",
         "tokens",
         "output tokens / parts, over requests that succeeded and ended in the window",
@@ -113,11 +113,11 @@ OVERLOAD_RESULT: Meanings = {
     "overloaded": derived(
         "Whether the window has no steady state.",
         "",
-        "`load.overload.p_value` < 0.01, and `load.overload.growth_requests` at least 5 % of "
+        "`load.overload.p_value` < 0.01, and `load.overload.n_grown` at least 5 % of "
         "`load.n_arrived_in_window` and twice the root of `load.in_flight.n_mean`",
         7,
     ),
-    "growth_requests": derived(
+    "n_grown": derived(
         "By how much what is in flight grew over the window; negative where it fell.",
         "requests",
         "10 * slope of the line of least squares through the means in ten equal parts of the window",
@@ -126,7 +126,7 @@ OVERLOAD_RESULT: Meanings = {
     "share_of_arrivals": derived(
         "The same of what came: so much more came than was served.",
         "fraction",
-        "`load.overload.growth_requests` / `load.n_arrived_in_window`",
+        "`load.overload.n_grown` / `load.n_arrived_in_window`",
         7,
     ),
     "p_value": derived(
@@ -170,7 +170,7 @@ PROMISES_RESULT: Meanings = {
     "good_share": derived(
         "Their share.", "fraction", "`load.slo.n_good` / `load.slo.n_ended`; `null` where none ended", 7
     ),
-    "good_output_tokens": derived(
+    "n_good_output_tokens": derived(
         "Output tokens of good requests in the window.",
         "tokens",
         "tokens whose own times lie in the window, of requests that met every promise whenever they ended",
@@ -178,12 +178,12 @@ PROMISES_RESULT: Meanings = {
     ),
     "good_requests_per_second": derived("Goodput.", "requests/s", "`load.slo.n_good` / `duration_sec`", 7),
     "good_tokens_per_second": derived(
-        "Goodput in output tokens.", "tokens/s", "`load.slo.good_output_tokens` / `duration_sec`", 7
+        "Goodput in output tokens.", "tokens/s", "`load.slo.n_good_output_tokens` / `duration_sec`", 7
     ),
     "joules_per_good_token": derived(
         "What an output token takes that came as promised: all joules of the window over the good tokens.",
         "J/token",
-        "`total_energy_j` / `load.slo.good_output_tokens`; `null` without any",
+        "`total_energy_j` / `load.slo.n_good_output_tokens`; `null` without any",
         7,
     ),
 }
@@ -207,7 +207,9 @@ PROMISED_LATENCY: Meanings = {
 }
 
 CLASSES_RESULT: Meanings = {
-    "most_tokens_of_short": read("Most output tokens of a short answer: the median of those that succeeded.", "tokens"),
+    "n_most_tokens_of_short": read(
+        "Most output tokens of a short answer: the median of those that succeeded.", "tokens"
+    ),
     "n_sub_windows": read("Parts of the window that it rests on."),
     "classes": read("`short` and `long`."),
 }

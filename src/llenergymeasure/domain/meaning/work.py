@@ -91,7 +91,7 @@ LATENCY_STATISTICS: Meanings = {
     ),
     "itl_s": derived(
         "Gaps between the tokens of a request, or between the parts of its answer where only these have times "
-        "(`load.tokens_per_chunk`); `null` where an engine does not tell times.",
+        "(`load.n_tokens_per_chunk`); `null` where an engine does not tell times.",
         "s",
         f"differences of neighbouring times of tokens, once for each answer that is so long; {_PERCENTILES}",
     ),

@@ -56,7 +56,7 @@ def classes_of(
     if why is None and idle_power_w is not None:
         estimates = [*_least_squares(counts, joules - idle_power_w * seconds)]
     return ClassesResult(
-        most_tokens_of_short=most_of_short,
+        n_most_tokens_of_short=most_of_short,
         n_sub_windows=len(parts),
         classes=tuple(
             _class(name, float(n), estimate, why)

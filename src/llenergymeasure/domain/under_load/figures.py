@@ -40,14 +40,14 @@ def load_of(raws: Sequence[RawProcessResult], total_j: float | None, idle_power_
     return LoadResult(
         kind=record.kind,
         asked_requests_per_second=record.rate_per_s,
-        asked_concurrency=record.concurrency,
+        n_asked_in_flight=record.concurrency,
         began_by=record.began_by,
         ended_by=record.ended_by,
         n_arrived=record.n_arrived,
         n_arrived_in_window=traffic.n_arrived,
         arrived_requests_per_second=traffic.n_arrived / traffic.seconds,
         in_flight=traffic.in_flight(),
-        sending=sending_of(traffic, record.most_in_flight),
+        sending=sending_of(traffic, record.n_most_in_flight),
         overload=overload_of(traffic) if record.kind in _OPEN else None,
         sub_windows=parts,
         token_energy_cv=cv,
@@ -56,8 +56,8 @@ def load_of(raws: Sequence[RawProcessResult], total_j: float | None, idle_power_
         request_energy=classes_of(traffic, parts, idle_power_w),
         failures=dict(sorted(Counter(r.error_kind or "engine" for r in ended if r.finish_reason == "error").items())),
         counted_by=_counted_by(ended),
-        cached_input_tokens=_cached(traffic),
-        tokens_per_chunk=_tokens_per_chunk(ended),
+        n_cached_input_tokens=_cached(traffic),
+        n_tokens_per_chunk=_n_tokens_per_chunk(ended),
         ttft_from_sending_s=Distribution.of(
             [s for r in ended if r.succeeded and (s := r.ttft_from_sending_s) is not None]
         ),
@@ -102,7 +102,7 @@ def _read_by_s(request: RequestOutput) -> float | None:
     return times_s[0] if times_s else request.end_s
 
 
-def _tokens_per_chunk(ended: Sequence[RequestOutput]) -> float | None:
+def _n_tokens_per_chunk(ended: Sequence[RequestOutput]) -> float | None:
     """Output tokens over the parts that answers came in; None where each token has a time of its own."""
     streamed = [r for r in ended if r.succeeded and not r.token_times_s and r.chunk_times_s]
     n_chunks = sum(len(r.chunk_times_s) for r in streamed)

@@ -41,12 +41,12 @@ class SendingResult:
 
 @dataclass(frozen=True, kw_only=True)
 class OverloadResult:
-    """Whether what is in flight grows through the window: ``growth_requests`` over all of it, by a straight line."""
+    """Whether what is in flight grows through the window: ``n_grown`` over all of it, by a straight line."""
 
     __pydantic_config__: ClassVar[ConfigDict] = FINITE
 
     overloaded: bool
-    growth_requests: float
+    n_grown: float
     share_of_arrivals: float
     p_value: float
 
@@ -90,7 +90,7 @@ class PromisesResult:
     n_ended: int
     n_good: int
     good_share: float | None
-    good_output_tokens: int
+    n_good_output_tokens: int
     good_requests_per_second: float
     good_tokens_per_second: float
     joules_per_good_token: float | None
@@ -111,11 +111,11 @@ class ClassEnergy:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassesResult:
-    """Requests in classes by the tokens of their answers: short ones have at most ``most_tokens_of_short``."""
+    """Requests in classes by the tokens of their answers: short ones have at most ``n_most_tokens_of_short``."""
 
     __pydantic_config__: ClassVar[ConfigDict] = FINITE
 
-    most_tokens_of_short: float
+    n_most_tokens_of_short: float
     n_sub_windows: int
     classes: tuple[ClassEnergy, ...]
 
@@ -128,7 +128,7 @@ class LoadResult:
 
     kind: RecordedLoadKind
     asked_requests_per_second: float | None
-    asked_concurrency: int | None
+    n_asked_in_flight: int | None
     began_by: BeganBy
     ended_by: EndedBy
     n_arrived: int
@@ -144,7 +144,7 @@ class LoadResult:
     request_energy: ClassesResult | None
     failures: dict[str, int]
     counted_by: dict[str, int] | None
-    cached_input_tokens: int | None
-    tokens_per_chunk: float | None
+    n_cached_input_tokens: int | None
+    n_tokens_per_chunk: float | None
     ttft_from_sending_s: Distribution | None
     generator_cpu_s: float | None

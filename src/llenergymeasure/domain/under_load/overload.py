@@ -35,7 +35,7 @@ def overload_of(traffic: Traffic) -> OverloadResult | None:
     matters = max(_SHARE_OF_ARRIVALS * n_arrived, _ROOTS * math.sqrt(float(means.mean())))
     return OverloadResult(
         overloaded=p_value < _P_VALUE and growth >= matters,
-        growth_requests=growth,
+        n_grown=growth,
         share_of_arrivals=growth / n_arrived,
         p_value=p_value,
     )
@@ -64,7 +64,7 @@ def about_overload(found: OverloadResult | None) -> list[MeasurementWarning]:
     return [
         MeasurementWarning(
             "overloaded",
-            f"requests in flight grew by {found.growth_requests:.3g} over the window, "
+            f"requests in flight grew by {found.n_grown:.3g} over the window, "
             f"{100 * found.share_of_arrivals:.3g} % of those that came, so there is no steady state and every figure "
             "depends on how long was measured",
             "lower load.rate, or read it as a point beyond what can be served",

@@ -43,7 +43,7 @@ def promises_of(traffic: Traffic, slo: Mapping[str, Any] | None, energy_j: float
         n_ended=len(ended),
         n_good=n_good,
         good_share=n_good / len(ended) if ended else None,
-        good_output_tokens=n_tokens,
+        n_good_output_tokens=n_tokens,
         good_requests_per_second=n_good / traffic.seconds,
         good_tokens_per_second=n_tokens / traffic.seconds,
         joules_per_good_token=None if energy_j is None or not n_tokens else energy_j / n_tokens,

@@ -12,19 +12,19 @@ from llenergymeasure.domain.warnings import MeasurementWarning
 MOST_OF_THE_GAP = 0.01
 
 
-def sending_of(traffic: Traffic, most_in_flight: int | None) -> SendingResult | None:
+def sending_of(traffic: Traffic, n_most_in_flight: int | None) -> SendingResult | None:
     """Lateness of the requests that were due in the window and sent; None where none has a time of its own.
 
     Args:
         traffic: the requests.
-        most_in_flight: how many the engine takes at a time: one that was due when there were as many waited for it,
+        n_most_in_flight: how many the engine takes at a time: one that was due when there were as many waited for it,
             and not for us. None where it takes them all.
     """
     due = [r for r in traffic.requests if traffic.holds(r.due_s) and r.sent_s is not None]
     late_s = [
         max(0.0, r.sent_s - r.due_s)
         for r, n_sent in zip(due, _n_sent_when_due(traffic.requests, due), strict=True)
-        if r.due_s is not None and r.sent_s is not None and (most_in_flight is None or n_sent < most_in_flight)
+        if r.due_s is not None and r.sent_s is not None and (n_most_in_flight is None or n_sent < n_most_in_flight)
     ]
     found = Distribution.of(late_s)
     n_arrived = traffic.n_arrived

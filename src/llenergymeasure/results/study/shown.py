@@ -16,6 +16,7 @@ from llenergymeasure.results.study.fronts import JOULES
 from llenergymeasure.results.study.remarks import LABELS, Notes, failures, remarks, totals
 from llenergymeasure.results.study.tokens import output_of, tells_outputs
 
+_ON_REQUEST = ("in_flight_mean", "goodput", "joules_per_good_token", "perplexity")
 _OF_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|<*`[]~$"})
 
 
@@ -95,8 +96,8 @@ def _columns(summary: StudySummary, notes: Notes) -> list[_Column]:
     ]
     if tells_outputs(rows):
         columns.append(_Column(header="output", cell=lambda row: output_of(row, rows), side="left"))
-    if any(row.metrics["perplexity"].n for row in rows):
-        columns.append(_plain_column("perplexity", rows))
+    # What is there of a load, or of a text.
+    columns += [_plain_column(name, rows) for name in _ON_REQUEST if any(row.metrics[name].n for row in rows)]
     if any(notes.marks(row) for row in rows):
         columns.append(_Column(header="notes", cell=notes.marks, side="left"))
     return columns

@@ -21,7 +21,7 @@ from llenergymeasure.results.verification.requests import (
 from llenergymeasure.results.verification.tables import Row
 
 _COPIED = {
-    "kind": "kind", "asked_requests_per_second": "rate_per_s", "asked_concurrency": "concurrency",
+    "kind": "kind", "asked_requests_per_second": "rate_per_s", "n_asked_in_flight": "concurrency",
     "began_by": "began_by", "ended_by": "ended_by", "n_arrived": "n_arrived", "generator_cpu_s": "generator_cpu_s",
 }  # fmt: skip
 _SUCCEEDED = ("stop", "length")
@@ -124,7 +124,7 @@ def _check_flight(window: Window, said: Row, report: Report) -> None:
 
 
 def _check_sending(window: Window, record: Row, said: Any, report: Report) -> None:
-    most = record["most_in_flight"]
+    most = record["n_most_in_flight"]
     sent = [row for row in window.rows if row["sent_s"] is not None]
     late = []
     for row in sent:
@@ -165,7 +165,7 @@ def _check_overload(window: Window, result: Row, report: Report) -> None:
     # The sum of squares of 0 to 9 about their mean.
     error = math.sqrt(float(left @ left) / (_TENTHS - 2) / 82.5)
     growth = float(slope) * _TENTHS
-    report.check("load.overload.growth_requests", said["growth_requests"], growth, rel=_SAME, off=_SAME)
+    report.check("load.overload.n_grown", said["n_grown"], growth, rel=_SAME, off=_SAME)
     share = growth / window.n_arrived
     report.check("load.overload.share_of_arrivals", said["share_of_arrivals"], share, rel=_SAME, off=_SAME)
     if error > _SAME * max(1.0, abs(float(slope))):
@@ -182,11 +182,11 @@ def _check_answers(window: Window, said: Row, report: Report) -> None:
     counted = Counter(row["counted_by"] for row in window.good)
     report.check("load.counted_by", said["counted_by"], dict(counted) if set(counted) - {"tokens"} else None)
     cached = [row["cached_tokens"] for row in window.rows if row["cached_tokens"] is not None and _is_read(window, row)]
-    report.check("load.cached_input_tokens", said["cached_input_tokens"], sum(cached) if cached else None)
+    report.check("load.n_cached_input_tokens", said["n_cached_input_tokens"], sum(cached) if cached else None)
     parts = [row for row in window.good if not row["token_times_s"] and row["chunk_times_s"]]
     n_parts = sum(len(row["chunk_times_s"]) for row in parts)
     each = sum(row["output_tokens"] for row in parts) / n_parts if n_parts else None
-    report.check("load.tokens_per_chunk", said["tokens_per_chunk"], each)
+    report.check("load.n_tokens_per_chunk", said["n_tokens_per_chunk"], each)
     first = [
         row["ttft_s"] - (row["sent_s"] - began(row))
         for row in window.good
@@ -240,7 +240,7 @@ def _check_promises(window: Window, slo: Row, energy: float | None, said: Any, r
         "n_ended": len(window.ended),
         "n_good": n_good,
         "good_share": n_good / len(window.ended) if window.ended else None,
-        "good_output_tokens": n_tokens,
+        "n_good_output_tokens": n_tokens,
         "good_requests_per_second": n_good / window.seconds,
         "good_tokens_per_second": n_tokens / window.seconds,
         "joules_per_good_token": energy / n_tokens if energy is not None and n_tokens else None,

@@ -162,7 +162,7 @@ def _check_classes(bundle: Bundle, window: _Window, parts: Sequence[Row], said: 
         report.check("load.request_energy", said, None)
         return
     most = float(statistics.median(row["output_tokens"] for row in served))
-    report.check("load.request_energy.most_tokens_of_short", said["most_tokens_of_short"], most)
+    report.check("load.request_energy.n_most_tokens_of_short", said["n_most_tokens_of_short"], most)
     report.check("load.request_energy.n_sub_windows", said["n_sub_windows"], len(parts))
     groups = ([r for r in served if r["output_tokens"] <= most], [r for r in served if r["output_tokens"] > most])
     start_s = window.start_s

@@ -65,7 +65,7 @@ def test_the_median_of_answers_parts_the_classes_where_nothing_is_said() -> None
     found = classes_of(traffic, parts, IDLE_W)
     assert found is not None
     # 55 of 10 tokens and 44 of 200.
-    assert found.most_tokens_of_short == 10
+    assert found.n_most_tokens_of_short == 10
     assert values(found) == pytest.approx([SHORT_J, LONG_J])
 
 

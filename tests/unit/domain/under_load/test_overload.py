@@ -24,7 +24,7 @@ def test_a_queue_that_grows_by_a_fifth_of_what_comes_is_overloaded() -> None:
     found = overload_of(queue(10.0, 8.0))
     assert found is not None
     assert found.overloaded
-    assert found.growth_requests == pytest.approx(200, abs=2)
+    assert found.n_grown == pytest.approx(200, abs=2)
     assert found.share_of_arrivals == pytest.approx(0.2, abs=0.002)
     assert found.p_value < 1e-6
     (said,) = about_overload(found)
@@ -37,7 +37,7 @@ def test_a_queue_of_which_all_is_served_is_not() -> None:
     assert found is not None
     # A straight line that is level.
     assert not found.overloaded
-    assert found.growth_requests == pytest.approx(0.0, abs=0.1)
+    assert found.n_grown == pytest.approx(0.0, abs=0.1)
     assert about_overload(found) == []
 
 
@@ -47,8 +47,8 @@ def test_a_growth_of_less_than_a_twentieth_of_what_came_is_none() -> None:
     assert little is not None
     assert more is not None
     assert (little.overloaded, more.overloaded) == (False, True)
-    assert little.growth_requests == pytest.approx(10, abs=1)
-    assert more.growth_requests == pytest.approx(60, abs=1)
+    assert little.n_grown == pytest.approx(10, abs=1)
+    assert more.n_grown == pytest.approx(60, abs=1)
 
 
 def test_a_growth_of_less_than_what_is_there_differs_by_anyway_is_none() -> None:
@@ -57,7 +57,7 @@ def test_a_growth_of_less_than_what_is_there_differs_by_anyway_is_none() -> None
     coming = [request(float(t), float(t), float(t) + 1.0 + t / 15.0) for t in np.arange(0.5, 100.0, 2.5)]
     found = overload_of(Traffic([*steady, *coming], 0.0, 100.0))
     assert found is not None
-    assert found.growth_requests > 0.05 * 40
+    assert found.n_grown > 0.05 * 40
     assert found.p_value < 0.01
     assert not found.overloaded
 
@@ -69,7 +69,7 @@ def test_what_the_engine_had_no_room_for_is_what_grows() -> None:
     found = overload_of(Traffic(requests, -0.5, 99.5, unsent))
     assert found is not None
     assert found.overloaded
-    assert found.growth_requests == pytest.approx(50, abs=1.5)
+    assert found.n_grown == pytest.approx(50, abs=1.5)
     # Without them it would seem to be served.
     seen = overload_of(Traffic(requests, -0.5, 99.5))
     assert seen is not None

@@ -28,7 +28,7 @@ def test_goodput_is_of_requests_that_met_all_and_joules_go_over_their_tokens() -
     assert found is not None
     assert (found.n_ended, found.n_good, found.good_share) == (5, 2, 0.4)
     # Five tokens and one; a single one has no time after the first.
-    assert found.good_output_tokens == 6
+    assert found.n_good_output_tokens == 6
     assert found.good_requests_per_second == pytest.approx(0.2)
     assert found.good_tokens_per_second == pytest.approx(0.6)
     assert found.joules_per_good_token == pytest.approx(10.0)
@@ -47,13 +47,13 @@ def test_tokens_count_where_they_lie_and_requests_where_they_end() -> None:
     over_the_start = answered(98.0, 1.0, 4, 1.0)
     found = promises_of(traffic([over_the_start, over_the_end]), {"e2e_p95_s": 5.0}, 40.0)
     assert found is not None
-    assert (found.n_ended, found.n_good, found.good_output_tokens, found.joules_per_good_token) == (1, 1, 4, 10.0)
+    assert (found.n_ended, found.n_good, found.n_good_output_tokens, found.joules_per_good_token) == (1, 1, 4, 10.0)
     # One that was given up was not good, whatever it had given.
     given_up = promises_of(
         traffic([over_the_start, replace(over_the_end, finish_reason="cancelled")]), {"e2e_p95_s": 5.0}, 40.0
     )
     assert given_up is not None
-    assert given_up.good_output_tokens == 2
+    assert given_up.n_good_output_tokens == 2
 
 
 @pytest.mark.parametrize(

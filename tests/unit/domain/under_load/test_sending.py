@@ -34,10 +34,10 @@ def test_above_a_hundredth_of_the_gap_it_is_a_warning(late_s: float, flags: list
 def test_what_the_engine_had_no_room_for_was_not_sent_late_by_us() -> None:
     # Two at a time: the third was due when two were there, and waited for the first to end.
     requests = [request(101.0, 101.0, 106.0), request(102.0, 102.5, 109.0), request(103.0, 106.0, 109.0)]
-    alone = sending_of(traffic(requests), most_in_flight=2)
+    alone = sending_of(traffic(requests), n_most_in_flight=2)
     assert alone is not None
     assert (alone.late_s.n, alone.late_max_s) == (2, 0.5)
-    everything = sending_of(traffic(requests), most_in_flight=None)
+    everything = sending_of(traffic(requests), n_most_in_flight=None)
     assert everything is not None
     assert everything.late_max_s == 3.0
 
