@@ -56,19 +56,18 @@ def told_by(result: ExperimentResult) -> dict[str, Any]:
 def told_of_the_load(result: ExperimentResult) -> dict[str, Any]:
     load = result.load
     slo, sending, overload = (load and getattr(load, name) for name in ("slo", "sending", "overload"))
-    words = {None: None, True: "yes", False: "no"}
     return {
         "load_kind": load and load.kind,
         "arrived_requests_per_second": load and load.arrived_requests_per_second,
         "in_flight_mean": load and load.in_flight.n_mean,
-        "overloaded": words[overload and overload.overloaded],
+        "overloaded": overload and ("yes" if overload.overloaded else "no"),
         "sending_share_of_gap": sending and sending.share_of_gap,
         "token_energy_cv": load and load.token_energy_cv,
         "goodput": slo and slo.good_requests_per_second,
         "goodput_tokens_per_second": slo and slo.good_tokens_per_second,
         "good_share": slo and slo.good_share,
         "joules_per_good_token": slo and slo.joules_per_good_token,
-        "slo_met": words[slo and slo.met],
+        "slo_met": slo and {True: "yes", False: "no"}.get(slo.met),
     }
 
 
