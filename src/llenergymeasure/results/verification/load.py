@@ -62,7 +62,10 @@ class Window:
 
     def tokens(self, rows: Sequence[Row], from_s: float, to_s: float) -> int:
         """Output tokens of rows between two moments."""
-        return sum(inside(row, lengths_of(row, self.answers), from_s, to_s)[2] for row in rows)
+        there = [
+            row for row in rows if (began(row) or from_s) <= to_s and (row["end_s"] is None or row["end_s"] > from_s)
+        ]
+        return sum(inside(row, lengths_of(row, self.answers), from_s, to_s)[2] for row in there)
 
 
 def verify_load(bundle: Bundle, served: Served | None, report: Report) -> None:
@@ -112,10 +115,9 @@ def _check_flight(window: Window, said: Row, report: Report) -> None:
     report.check("load.n_arrived_in_window", said["n_arrived_in_window"], window.n_arrived)
     rate = window.n_arrived / window.seconds
     report.check("load.arrived_requests_per_second", said["arrived_requests_per_second"], rate)
-    moments = [window.start_s, *(came for came, _ in window.spans if window.has(came))]
     derived = {
         "n_mean": window.mean(window.start_s, window.end_s),
-        "n_max": max(map(window.there, moments)),
+        "n_max": _most(window),
         "n_at_start": window.there(window.start_s),
         "n_at_end": window.there(window.end_s),
     }
@@ -123,14 +125,25 @@ def _check_flight(window: Window, said: Row, report: Report) -> None:
         report.check(f"load.in_flight.{name}", said["in_flight"][name], value, rel=_SAME)
 
 
+def _most(window: Window) -> int:
+    """The most that were there at once: step by step through who comes and who goes, first those who go."""
+    steps = [(came, 1) for came, _ in window.spans if window.has(came)]
+    steps += [(gone, -1) for _, gone in window.spans if window.has(gone)]
+    there = most = window.there(window.start_s)
+    for _, step in sorted(steps):
+        there += step
+        most = max(most, there)
+    return most
+
+
 def _check_sending(window: Window, record: Row, said: Any, report: Report) -> None:
     most = record["n_most_in_flight"]
     sent = [row for row in window.rows if row["sent_s"] is not None]
+    begun = np.sort([row["sent_s"] for row in sent])
+    gone = np.sort([row["end_s"] for row in sent if row["end_s"] is not None])
     late = []
-    for row in sent:
-        if not window.has(row["due_s"]):
-            continue
-        beside = sum(r["sent_s"] <= row["due_s"] and (r["end_s"] is None or r["end_s"] > row["due_s"]) for r in sent)
+    for row in (row for row in sent if window.has(row["due_s"])):
+        beside = np.searchsorted(begun, row["due_s"], "right") - np.searchsorted(gone, row["due_s"], "right")
         if most is None or beside < most:
             late.append(max(0.0, row["sent_s"] - row["due_s"]))
     if not late or not window.n_arrived:
