@@ -58,13 +58,13 @@ def show_command(result: Path, reference: str | None, as_json: bool, **options: 
         plan = directory.plan()
         place = None if reference is None else the_one(reference, [c.values for c in plan.compared], "--reference")
         summing = Summing(plan, place, folders_in(directory, plan))
-        found = rows(directory, plan)
-        summary = summing.of(found)
+        finished = rows(directory, plan)
+        summary = summing.of(finished)
         if as_json:
             show(study_json(summary, result), is_json=True)
             return 0
         # A study that varies the load is a curve, too.
-        curves = curves_text(curves_of(plan, list(found.rows.values())))
+        curves = curves_text(curves_of(plan, list(finished.rows.values())))
         show("\n\n".join([text(summary, str(result)), *([curves] if curves else [])]))
         return 0
     if reference is not None:

@@ -27,7 +27,7 @@ def rows_of(plan: StudyPlan, runs: Sequence[Sequence[Values]]) -> list[SlotRow]:
     for slot in plan.slots:
         values = runs[slot.configuration][slot.repeat]
         row = row_of_result(result_of(plan, slot), plan, slot)
-        usual = {"load_kind": "rate", "duration_sec": 10.0, "overloaded": "no", "slo_met": "yes"}
+        usual: dict[str, Any] = {"load_kind": "rate", "duration_sec": 10.0, "overloaded": "no", "slo_met": "yes"}
         found.append(replace(row, values={**row.values, **usual, **values}))
     return found
 
