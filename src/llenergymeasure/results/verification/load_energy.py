@@ -93,19 +93,21 @@ def _course(row: Row, readings: DeviceReadings) -> tuple[_Joules, float] | None:
     if set(row["uncertainty_parts_j"] or ()) == {"averaging"}:
         window_s, update_s = facts.get("average_window_s", 0.0), facts.get("average_update_s", 0.0)
         lag_s = facts.get("average_lag_s", 0.0) + (update_s + window_s) / 2
-        return _lines(readings.average, lag_s, max(window_s, update_s), update_s)
+        return _lines(readings.average.time_s, readings.average.known, lag_s, max(window_s, update_s), update_s)
     apart_s = max(facts.get("power_update_s", 0.0), facts.get("power_polled_s", 0.0))
     lag_s = facts.get("power_lag_s", 0.0)
-    power = readings.believed_power if "power_lag_s" in facts else readings.power
-    return _lines(power, lag_s, max(apart_s, facts.get("power_averaged_s", 0.0)), apart_s)
+    power = readings.power.known
+    power = readings.believed_power if "power_lag_s" in facts else power.where(power.value >= 0)
+    return _lines(readings.power.time_s, power, lag_s, max(apart_s, facts.get("power_averaged_s", 0.0)), apart_s)
 
 
-def _lines(series: Series, lag_s: float, resolution_s: float, apart_s: float) -> tuple[_Joules, float] | None:
-    """Straight lines between readings that are moved back by their lag."""
-    known = series.known
-    if len(series) < 2:  # noqa: PLR2004 - a single reading has no line
+def _lines(
+    read_s: Numbers, known: Series, lag_s: float, resolution_s: float, apart_s: float
+) -> tuple[_Joules, float] | None:
+    """Straight lines between readings that are moved back by their lag; ``read_s`` is when failed ones were, too."""
+    if read_s.size < 2:  # noqa: PLR2004 - a single reading has no line
         return None
-    median_s = float(np.median(np.diff(series.time_s)))
+    median_s = float(np.median(np.diff(np.unique(read_s))))
     period_s = max(resolution_s, apart_s, lag_s, median_s)
     moments = known.time_s - lag_s
     return lambda from_s, to_s: trapezoid_j(moments, known.value, from_s, to_s, period_s), resolution_s
