@@ -1,13 +1,17 @@
 """Joules between any two moments, from readings whose true energy is known."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llenergymeasure.domain.energy.courses import EnergyCourse, course_of
 from llenergymeasure.domain.metrics import DeviceEnergy, EnergySource
 from llenergymeasure.domain.trace import DeviceTrace, Reading, ReadingKind, Readings
+from tests.fakes.effort import examples
 
 # A card that is new and read every tenth of a second.
 GPU = {
@@ -133,3 +137,26 @@ def test_what_another_sensor_read_of_the_device_does_and_a_model_has_nothing() -
     assert course_of(row("counter", energy_j=None), [counter]) is None
     assert course_of(row("integrated"), [counter]) is None
     assert course_of(row("counter"), [trace("counter", ticking(300.0, 0.0)[:1])]) is None
+
+
+@given(
+    steps=st.lists(st.floats(0.0, 500.0), min_size=30, max_size=60),
+    cuts=st.lists(st.floats(9.2, 11.8), min_size=1, max_size=6, unique=True),
+)
+@settings(max_examples=examples(50), deadline=None)
+def test_whatever_was_read_parts_add_up_and_nothing_is_less_than_nothing(steps: list[float], cuts: list[float]) -> None:
+    """A counter that rises by any steps, and power that is anything, between cuts anywhere."""
+    times = [9.0 + 0.1 * i for i in range(len(steps))]
+    counter = [Reading.between(t, t + 0.001, float(j)) for t, j in zip(times, np.cumsum(steps), strict=True)]
+    power = [Reading(t, w) for t, w in zip(times, steps, strict=True)]
+    facts = {"counter_update_s": 0.1, "power_polled_s": 0.1}
+    edges = [9.15, *sorted(cuts), 11.85]
+    for source, kind, reads in (("counter", "counter", counter), ("integrated", "power", power)):
+        found = course_of(row(source), [trace(kind, reads, facts)])  # type: ignore[arg-type]
+        if found is None or (whole := found.between_j(edges[0], edges[-1])) is None:
+            continue
+        parts = [found.between_j(*pair) for pair in pairwise(edges)]
+        known = [j for j in parts if j is not None]
+        assert len(known) == len(parts)
+        assert min(known) >= 0
+        assert sum(known) == pytest.approx(whole, abs=1e-6)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from llenergymeasure.domain.under_load.overload import about_overload, overload_of
 from llenergymeasure.domain.under_load.traffic import Traffic
@@ -30,6 +31,17 @@ def test_a_queue_that_grows_by_a_fifth_of_what_comes_is_overloaded() -> None:
     (said,) = about_overload(found)
     assert said.flag == "overloaded"
     assert "grew by 200 over the window, 20 % of those that came" in said.text
+
+
+def test_how_probable_a_slope_is_comes_from_students_t() -> None:
+    # In the tenths of a hundred seconds 1 to 10 requests are there, and one more or less by turns.
+    means = [k + 1 + (1 if k % 2 else -1) for k in range(10)]
+    requests = [request(10.0 * k, 10.0 * k, 10.0 * k + 10.0) for k, n in enumerate(means) for _ in range(n)]
+    found = overload_of(Traffic(requests, 0.0, 100.0))
+    line = stats.linregress(range(10), means, alternative="greater")
+    assert found is not None
+    assert found.p_value == pytest.approx(line.pvalue)
+    assert found.n_grown == pytest.approx(10 * line.slope)
 
 
 def test_a_queue_of_which_all_is_served_is_not() -> None:
