@@ -28,16 +28,18 @@ def curves_of(plan: StudyPlan, rows: Sequence[SlotRow]) -> list[LoadCurve]:
 
 def text(curves: Sequence[LoadCurve]) -> str:
     """[n] curves beneath each other; nothing where there are none."""
+    return "\n\n".join(_curve(curve, told) for curve, told in zip(curves, told_of(curves), strict=True))
+
+
+def told_of(curves: Sequence[LoadCurve]) -> list[str]:
+    """What tells each of [n] curves from the others, in words; empty where there is one."""
     settings = [flat_settings(curve.series.settings) for curve in curves]
     names = [
         name
         for name in dict.fromkeys(itertools.chain.from_iterable(settings))
         if len({repr(of.get(name)) for of in settings}) > 1
     ]
-    return "\n\n".join(
-        _curve(curve, ", ".join(f"{name} {setting_text(of.get(name)) or NONE}" for name in names))
-        for curve, of in zip(curves, settings, strict=True)
-    )
+    return [", ".join(f"{name} {setting_text(of.get(name)) or NONE}" for name in names) for of in settings]
 
 
 def _curve(curve: LoadCurve, told: str) -> str:
@@ -50,7 +52,7 @@ def _curve(curve: LoadCurve, told: str) -> str:
             break
         figures = [figure for figure in figures if figure != name]
         table = _table(curve, figures)
-    return "\n".join([title, table, *(filled(remark) for remark in _remarks(curve))])
+    return "\n".join([title, table, *(filled(remark) for remark in remarks_of(curve))])
 
 
 def _table(curve: LoadCurve, figures: Sequence[str]) -> str:
@@ -84,7 +86,8 @@ def _note(point: LoadPoint) -> str:
     return "OVER" if point.n_overloaded == n else f"OVER in {point.n_overloaded} of {n}"
 
 
-def _remarks(curve: LoadCurve) -> list[Remark]:
+def remarks_of(curve: LoadCurve) -> list[Remark]:
+    """What follows from the points of a curve, in words."""
     points = curve.series.points
     said = []
     if any(not point.is_steady for point in points):
