@@ -142,6 +142,7 @@ def numbers_of(kind: type) -> list[str]:
         "files",  # their sizes in bytes, by name
         "count_text",
         "on_work",
+        "ticking",
         "usage",  # as a server tells it
     )  # functions and maps of numbers, which are no quantities themselves
     return [
