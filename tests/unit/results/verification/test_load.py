@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llenergymeasure.results.verification.load_energy import _course
+from llenergymeasure.results.verification.loads.parts import _course
 from llenergymeasure.results.verification.requests import inside
 from llenergymeasure.results.verification.verify import verify
 from tests.fakes.damages import sums_written

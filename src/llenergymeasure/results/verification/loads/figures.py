@@ -9,7 +9,7 @@ import numpy as np
 
 from llenergymeasure.results.verification.bundle import FIRST_WITH_LOAD, Bundle
 from llenergymeasure.results.verification.findings import Report
-from llenergymeasure.results.verification.load_energy import verify_parts
+from llenergymeasure.results.verification.loads.parts import verify_parts
 from llenergymeasure.results.verification.requests import (
     Served,
     began,
