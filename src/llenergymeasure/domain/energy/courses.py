@@ -111,7 +111,7 @@ def _counter(trace: DeviceTrace, reads: Sequence[Reading]) -> CounterCourse | No
     """
     update_s, round_j = trace.facts.get("counter_update_s", 0.0), trace.facts.get("range_j")
     ceiling_w = trace.facts.get("ceiling_w")
-    known = [(read.began_s or read.time_s, read.ended_s or read.time_s, read.value) for read in reads]
+    known = [(*_span(read), read.value) for read in reads]
     times, risen = list[float](), list[float]()
     last: tuple[float, float, float] | None = None
     total_j = 0.0
@@ -139,6 +139,12 @@ def _counter(trace: DeviceTrace, reads: Sequence[Reading]) -> CounterCourse | No
     if len(times) < _FEWEST:
         return None
     return CounterCourse(time_s=tuple(times), risen_j=tuple(risen), resolution_s=update_s)
+
+
+def _span(read: Reading) -> tuple[float, float]:
+    """When a read began and ended; where nobody looked at the clock, its stamp for both."""
+    began_s, ended_s = (read.time_s if edge_s is None else edge_s for edge_s in (read.began_s, read.ended_s))
+    return began_s, ended_s
 
 
 def _power(trace: DeviceTrace, reads: Sequence[Reading]) -> PowerCourse | None:
