@@ -312,8 +312,8 @@ class ExperimentConfig(TakesSections):
             values[section] = {name: value for name, value in values[section].items() if name not in unset}
         # Sections that came later too: one that is not given says nothing.
         given = {name: value for name, value in (values.pop("device") or {}).items() if value is not None}
-        later = {"device": given, "load": values.pop("load")}
-        return {**values, **{name: value for name, value in later.items() if value}}
+        sections = {"device": given, "load": values.pop("load")}
+        return {**values, **{name: value for name, value in sections.items() if value}}
 
     def dormant_fields(self) -> dict[str, str]:
         """Fields that were set but change nothing, by dotted name, each with what it would need."""
