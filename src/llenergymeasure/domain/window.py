@@ -1,5 +1,6 @@
 """What of a run's requests belongs to the measured window."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -50,28 +51,27 @@ def counts_between(requests: Iterable[RequestOutput], start_s: float, end_s: flo
 
     n_requests = n_input = n_output = 0
     for request in requests:
-        ended = inside(request.end_s) and request.succeeded
-        n_requests += ended
-        times_s = request.token_times_s
-        if not times_s and request.chunk_times_s:
-            chunks_s = request.chunk_times_s
-            n_input += request.input_tokens * inside(chunks_s[0])
-            before, by_end = (sum(chunk_s <= edge_s for chunk_s in chunks_s) for edge_s in (start_s, end_s))
-            n_output += _by(by_end, request) - _by(before, request)
-            continue
+        n_requests += inside(request.end_s) and request.succeeded
+        times_s = request.token_times_s or request.chunk_times_s
         if not times_s:
             n_input += request.input_tokens * inside(request.end_s)
             n_output += request.output_tokens * inside(request.end_s)
             continue
         n_input += request.input_tokens * inside(times_s[0])
-        # Answers of a request are generated in step: at the time of the k-th token each that is so long has one.
-        n_output += sum(inside(time_s) for length in request.answer_lengths for time_s in times_s[:length])
+        n_output += _tokens_by(end_s, request) - _tokens_by(start_s, request)
     return WindowCounts(n_requests=n_requests, input_tokens=n_input, output_tokens=n_output)
 
 
-def _by(n_chunks: int, request: RequestOutput) -> int:
-    """Whole tokens in the first chunks of an answer, where all are alike; those of windows side by side add up."""
-    return round(request.output_tokens * n_chunks / len(request.chunk_times_s))
+def _tokens_by(moment_s: float, request: RequestOutput) -> int:
+    """Output tokens of a request until a moment, so that those of windows side by side add up.
+
+    Of parts whose tokens nobody tells apart each has as many as any other, in whole ones.
+    """
+    times_s, chunks_s = request.token_times_s, request.chunk_times_s
+    if not times_s:
+        return round(request.output_tokens * bisect_right(chunks_s, moment_s) / len(chunks_s))
+    # Answers of a request are generated in step: at the time of the k-th token each that is so long has one.
+    return sum(bisect_right(times_s, moment_s, hi=min(n, len(times_s))) for n in request.answer_lengths)
 
 
 def touches(request: RequestOutput, start_s: float, end_s: float) -> bool:

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from llenergymeasure.domain.metrics import DeviceEnergy
@@ -37,15 +38,24 @@ class EnergyCourse(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class CounterCourse:
-    """A counter that shows the value of its last tick: [n] moments of ticks and joules since the first of them."""
+    """A counter that shows the value of its last tick: [n] moments of ticks and joules since the first of them.
+
+    ``update_s`` is how often it can be new.
+    """
 
     time_s: tuple[float, ...]
     risen_j: tuple[float, ...]
-    resolution_s: float
+    update_s: float
+
+    @property
+    def resolution_s(self) -> float:
+        """How far apart the ticks that were seen are where a moment falls: the mean gap, each by its own length."""
+        gaps_s = [b - a for a, b in pairwise(self.time_s)]
+        return max(self.update_s, sum(gap * gap for gap in gaps_s) / sum(gaps_s))
 
     def between_j(self, start_s: float, end_s: float) -> float | None:
         """Between two ticks the counter is taken to rise in a straight line."""
-        reach_s = max(self.resolution_s, _REACH * (end_s - start_s))
+        reach_s = max(self.update_s, _REACH * (end_s - start_s))
         if len(self.time_s) < _FEWEST or start_s < self.time_s[0] - reach_s or end_s > self.time_s[-1] + reach_s:
             return None
         return max(0.0, self._at_j(end_s) - self._at_j(start_s))
@@ -111,7 +121,7 @@ def _counter(trace: DeviceTrace, reads: Sequence[Reading]) -> CounterCourse | No
     """
     update_s, round_j = trace.facts.get("counter_update_s", 0.0), trace.facts.get("range_j")
     ceiling_w = trace.facts.get("ceiling_w")
-    known = [(read.began_s or read.time_s, read.ended_s or read.time_s, read.value) for read in reads]
+    known = [(*_span(read), read.value) for read in reads]
     times, risen = list[float](), list[float]()
     last: tuple[float, float, float] | None = None
     total_j = 0.0
@@ -138,7 +148,13 @@ def _counter(trace: DeviceTrace, reads: Sequence[Reading]) -> CounterCourse | No
         last = (began_s, ended_s, value)
     if len(times) < _FEWEST:
         return None
-    return CounterCourse(time_s=tuple(times), risen_j=tuple(risen), resolution_s=update_s)
+    return CounterCourse(time_s=tuple(times), risen_j=tuple(risen), update_s=update_s)
+
+
+def _span(read: Reading) -> tuple[float, float]:
+    """When a read began and ended; where nobody looked at the clock, its stamp for both."""
+    began_s, ended_s = (read.time_s if edge_s is None else edge_s for edge_s in (read.began_s, read.ended_s))
+    return began_s, ended_s
 
 
 def _power(trace: DeviceTrace, reads: Sequence[Reading]) -> PowerCourse | None:

@@ -90,14 +90,14 @@ def _why_not(counts: _Numbers, idle_power_w: float | None) -> str | None:
 
 def _least_squares(counts: _Numbers, joules: _Numbers) -> list[Estimate]:
     """Joules of a request of each class with 95 % intervals, from [n][classes] requests and [n] joules."""
-    import scipy.stats
+    from scipy import special
 
     n_parts, n_classes = counts.shape
     inverse = np.linalg.inv(counts.T @ counts)
     values = inverse @ counts.T @ joules
     freedom = n_parts - n_classes
     variance = float(np.sum((joules - counts @ values) ** 2)) / freedom
-    quantile = float(scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, freedom))
+    quantile = float(special.stdtrit(freedom, (1 + _CONFIDENCE) / 2))
     halves = [quantile * math.sqrt(variance * float(inverse[i, i])) for i in range(n_classes)]
     return [
         Estimate(value=float(value), low=float(value) - half, high=float(value) + half)

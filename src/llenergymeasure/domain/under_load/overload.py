@@ -43,7 +43,7 @@ def overload_of(traffic: Traffic) -> OverloadResult | None:
 
 def _rising(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> tuple[float, float]:
     """Slope of [n] values by the step, and how probable one so large is where there is none."""
-    import scipy.stats
+    from scipy import special
 
     n = values.size
     steps = np.arange(n) - (n - 1) / 2
@@ -54,7 +54,7 @@ def _rising(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> tuple[flo
     if error <= 1e-12 * max(1.0, abs(slope)):
         # A straight line leaves no doubt, and a level one no slope.
         return slope, 0.0 if slope > 0 else 1.0
-    return slope, float(scipy.stats.t.sf(slope / error, n - 2))
+    return slope, float(special.stdtr(n - 2, -slope / error))
 
 
 def about_overload(found: OverloadResult | None) -> list[MeasurementWarning]:

@@ -38,7 +38,7 @@ class Traffic:
 
     @property
     def ended(self) -> list[RequestOutput]:
-        """Those that ended in the window, well or badly; of one that failed and tells no end, when it was sent."""
+        """Those that ended in the window, well or badly; of one that failed and tells no end, when it came."""
         return [r for r in self.requests if r.finish_reason != "cancelled" and self.holds(_ended_s(r))]
 
     @property
@@ -88,7 +88,9 @@ class Traffic:
 
 
 def _ended_s(request: RequestOutput) -> float | None:
-    return request.sent_s if request.end_s is None and request.finish_reason == "error" else request.end_s
+    if request.end_s is None and request.finish_reason == "error":
+        return request.due_s if request.sent_s is None else request.sent_s
+    return request.end_s
 
 
 def _gone_s(request: RequestOutput) -> float:

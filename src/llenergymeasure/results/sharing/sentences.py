@@ -84,7 +84,21 @@ def load(result: ExperimentResult) -> str:
     ]
     batch = f" in batches of {result.model.batch_size}" if result.model.batch_size else ""
     within = f" ({', '.join(limits)})" if limits else ""
-    return f"Prompts were those of {_dataset(config)}{within}, run{batch} {_decoding(config)}.{_processes(result)}"
+    run = f"run{batch} {_decoding(config)}.{_arrivals(result)}{_processes(result)}"
+    return f"Prompts were those of {_dataset(config)}{within}, {run}"
+
+
+def _arrivals(result: ExperimentResult) -> str:
+    """How requests came, as it was asked for."""
+    asked = result.load
+    if asked is None:
+        return ""
+    if asked.kind == "rate" and asked.asked_requests_per_second is not None:
+        rate = figure(asked.asked_requests_per_second)
+        return f" Requests arrived at {rate} per second on average, whatever became of those before."
+    if asked.kind == "concurrency" and asked.n_asked_in_flight is not None:
+        return f" {asked.n_asked_in_flight} requests were in flight at a time."
+    return " Requests arrived as in a trace." if asked.kind == "trace" else " All requests arrived at once."
 
 
 def _dataset(config: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def test_a_counter_rises_in_a_straight_line_between_its_ticks(phase_s: float) ->
     # Where a tick lies between two reads nobody knows, which is the same at both ends.
     for start_s, end_s in ((10.0, 12.0), (12.0, 15.37), (10.0, 20.0)):
         assert found.between_j(start_s, end_s) == pytest.approx(300 * (end_s - start_s), rel=1e-3)
-    assert found.resolution_s == 0.1
+    assert found.resolution_s == pytest.approx(0.1)
 
 
 def test_parts_of_a_window_add_up_to_it() -> None:
@@ -78,6 +78,8 @@ def test_a_counter_that_is_read_seldom_shows_what_it_was_just_before() -> None:
     # It was not read before the window began.
     assert found.between_j(10.0, 20.0) == pytest.approx(2000, abs=0.5)
     assert found.between_j(9.0, 20.0) is None
+    # A moment nearly always falls between two looks, which are a second apart.
+    assert found.resolution_s == pytest.approx(0.998, abs=0.003)
 
 
 def test_a_read_that_cannot_be_is_passed_over() -> None:

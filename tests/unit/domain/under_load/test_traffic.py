@@ -1,5 +1,7 @@
 """What was there at any moment of a window, and what belongs to it."""
 
+from dataclasses import replace
+
 import pytest
 
 from llenergymeasure.domain.under_load.load_result import FlightResult
@@ -38,4 +40,6 @@ def test_requests_that_ended_in_the_window_are_its_own_whether_or_not_they_succe
     ended, cut = request(99.0, 99.0, 101.0), request(105.0, 105.0, 110.5)
     gone, before = failed(104.0, None), request(95.0, 95.0, 100.0)
     given_up = request(109.0, 109.0, 109.5, finish_reason="cancelled")
-    assert traffic([ended, cut, gone, before, given_up]).ended == [ended, gone]
+    unsent = request(103.0, 103.0, None, finish_reason="error", error="no", output_tokens=0)
+    unsent = replace(unsent, sent_s=None)
+    assert traffic([ended, cut, gone, before, given_up, unsent]).ended == [ended, gone, unsent]

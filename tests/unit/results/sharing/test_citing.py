@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.run_key import RunKey
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.persistence import load_result
 from llenergymeasure.results.sharing.bundle import Bundle
 from llenergymeasure.results.sharing.citing import Account, bibtex, methods_of_one
 from llenergymeasure.results.sharing.opening import bundle_in
@@ -160,7 +162,15 @@ def test_every_number_in_a_paragraph_is_in_the_result(make: Callable[[], Experim
 
 @pytest.mark.parametrize(
     "name",
-    ["revision-1/gpus", "revision-1/quickstart", "revision-2/quickstart", "revision-3/quickstart", "revision-6/gpus"],
+    [
+        "revision-1/gpus",
+        "revision-1/quickstart",
+        "revision-2/quickstart",
+        "revision-3/quickstart",
+        "revision-6/gpus",
+        "revision-7/gpus",
+        "revision-7/load",
+    ],
 )
 def test_results_of_every_revision_have_a_paragraph_with_their_own_numbers(name: str) -> None:
     result = ExperimentResult.from_json(GOLDEN / name)
@@ -173,6 +183,22 @@ def test_results_of_every_revision_have_a_paragraph_with_their_own_numbers(name:
 
 def text_of(folder: Path) -> str:
     return Account.of(Bundle.of(folder)).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Requests arrived at 1.5 per second on average, whatever became of those before."),
+        ({"kind": "concurrency", "n_asked_in_flight": 16}, "16 requests were in flight at a time."),
+        ({"kind": "trace"}, "Requests arrived as in a trace."),
+        ({"kind": "max"}, "All requests arrived at once."),
+    ],
+)
+def test_how_requests_arrived_is_said(changes: dict[str, Any], said: str) -> None:
+    result = load_result(GOLDEN / "revision-7" / "load")
+    assert result.load is not None
+    given = result.model_copy(update={"load": replace(result.load, **changes)})
+    assert f"with greedy decoding. {said}" in methods_of_one(given)
 
 
 def test_a_study_says_what_its_runs_have_in_common_and_lists_its_configurations(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llenergymeasure.results.verification.load_energy import _course
+from llenergymeasure.results.verification.loads.parts import _course
 from llenergymeasure.results.verification.requests import inside
 from llenergymeasure.results.verification.verify import verify
 from tests.fakes.damages import sums_written
@@ -144,6 +144,15 @@ def test_a_counter_that_goes_round_or_is_read_wrongly_goes_on() -> None:
     facts = {"counter_update_s": 0.001, "range_j": 1000.0, "ceiling_w": 500.0}
     parts = joules({"source": "counter"}, (11.0, 18.0), (16.0, 20.0), counter=series(times, shown), facts=facts)
     assert parts == pytest.approx([700.0, 400.0], abs=0.3)
+
+
+def test_what_is_looked_at_seldom_resolves_no_less_than_that() -> None:
+    # Twice in a row each second.
+    times = np.sort(np.concatenate([np.arange(10.0, 21.0), np.arange(10.002, 21.0)]))
+    row = {"source": "counter", "energy_j": 1.0, "uncertainty_parts_j": None}
+    found = _course(row, readings(counter=series(times, 100 * times), facts={"counter_update_s": 0.001}))
+    assert found is not None
+    assert found[1] == pytest.approx(0.998, abs=0.003)
 
 
 def test_power_is_moved_back_by_its_lag_and_a_gap_has_no_joules() -> None:

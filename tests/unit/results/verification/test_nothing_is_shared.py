@@ -23,7 +23,7 @@ def imported(file: Path) -> Iterator[str]:
             yield node.module or ""
 
 
-@pytest.mark.parametrize("file", sorted(ROOM.glob("*.py")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(ROOM.rglob("*.py")), ids=lambda file: file.name)
 def test_a_module_imports_its_own_room_and_libraries_only(file: Path) -> None:
     # The contract of import-linter names the package's modules one by one, and would not know of a new one.
     for module in imported(file):

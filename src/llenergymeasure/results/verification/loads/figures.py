@@ -9,7 +9,7 @@ import numpy as np
 
 from llenergymeasure.results.verification.bundle import FIRST_WITH_LOAD, Bundle
 from llenergymeasure.results.verification.findings import Report
-from llenergymeasure.results.verification.load_energy import verify_parts
+from llenergymeasure.results.verification.loads.parts import verify_parts
 from llenergymeasure.results.verification.requests import (
     Served,
     began,
@@ -103,7 +103,9 @@ def verify_load(bundle: Bundle, served: Served | None, report: Report) -> None:
 
 def _ended(row: Row) -> float | None:
     moment: float | None = row["end_s"]
-    return row["sent_s"] if moment is None and row["finish_reason"] == "error" else moment
+    if moment is None and row["finish_reason"] == "error":
+        moment = row["due_s"] if row["sent_s"] is None else row["sent_s"]
+    return moment
 
 
 def _gone(row: Row) -> float:

@@ -145,7 +145,9 @@ def _ticks(reads: Series, facts: Any) -> tuple[_Joules, float] | None:
             return None
         return max(0.0, _on_lines(at, risen, to_s) - _on_lines(at, risen, from_s))
 
-    return between, update_s
+    gaps = np.diff(at)
+    # A moment falls into a gap as often as that is long.
+    return between, max(update_s, float(gaps @ gaps / gaps.sum()))
 
 
 def _on_lines(at: Numbers, risen: Numbers, moment: float) -> float:
