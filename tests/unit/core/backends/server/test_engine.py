@@ -116,7 +116,7 @@ def test_a_prompt_that_no_socket_takes_at_once_is_sent_whole(
     is_tls: bool, certificate: tuple[Path, ssl.SSLContext]
 ) -> None:
     file, tls = certificate
-    request = Request(index=0, token_ids=(5,) * 1_000_000, max_output_tokens=4)
+    request = Request(index=0, token_ids=(123_456,) * 1_000_000, max_output_tokens=4)
     with FakeServer(FakeSettings(n_context=2_000_000), tls=tls if is_tls else None) as server:
         (row,), _ = ran(config_of(server.url, server={"ca_file": str(file)}), [request])
     assert (row.error, row.input_tokens, row.output_tokens) == (None, 1_000_000, 4)
