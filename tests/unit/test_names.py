@@ -31,6 +31,7 @@ UNITS = (
     "_per_tflop",
     "_nats",
     "_per_byte",
+    "_per_good_token",
 )
 
 # Spellings that the specification fixed before the rule; this list does not grow.
@@ -50,6 +51,9 @@ PURE_NUMBERS = {
     "mfu", "pue", "perplexity", "unseen_share", "unexplained", "counter_unexplained",
     "value", "low", "high", "linear", "attention", "head", "mean", "p50", "p90", "p95", "p99", "median", "sigma",
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
+    "highest_kept", "good_share", "share_of_gap", "share_of_arrivals", "p_value", "token_energy_cv",  # of a load
+    "counted_by",  # requests, by what they are called
+    "concurrency", "burstiness", "trace_speed", "rate", "until_cv", "cached_tokens",  # of a load as it is asked for
     "steps", "before", "asked", "read_back",  # of knobs, whose names have the unit
 }  # fmt: skip
 

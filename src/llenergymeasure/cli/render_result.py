@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llenergymeasure._telling import in_a_line
+from llenergymeasure.cli.render_load import load_rows
 from llenergymeasure.cli.text import environment_line
 from llenergymeasure.domain.in_figures import NONE, bounded, number
 from llenergymeasure.domain.metrics import Distribution, counted_devices
@@ -32,6 +33,7 @@ def experiment(result: ExperimentResult, directory: Path | None) -> str:
         _lines(_what_ran(result)),
         _lines(_what_it_did(result)),
         _latencies(result),
+        _lines(load_rows(result)),
         _lines([*_energy_rows(result), *_phase_rows(result)]),
         _lines([*_flops_rows(result), *_quality_rows(result)]),
         "\n".join(trust),

@@ -19,6 +19,8 @@ from llenergymeasure.config.sweep.chosen import the_one
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import config_error
 from llenergymeasure.results.footprint import FootprintTerms
+from llenergymeasure.results.loads.shown import curves_of
+from llenergymeasure.results.loads.shown import text as curves_text
 from llenergymeasure.results.persistence import load_result, result_text
 from llenergymeasure.results.sharing.opening import bundle_in, is_archive
 from llenergymeasure.results.study.directory import PLAN_FILE, STUDY_FILE, StudyDirectory
@@ -56,8 +58,14 @@ def show_command(result: Path, reference: str | None, as_json: bool, **options: 
         plan = directory.plan()
         place = None if reference is None else the_one(reference, [c.values for c in plan.compared], "--reference")
         summing = Summing(plan, place, folders_in(directory, plan))
-        summary = summing.of(rows(directory, plan))
-        show(study_json(summary, result) if as_json else text(summary, str(result)), is_json=as_json)
+        finished = rows(directory, plan)
+        summary = summing.of(finished)
+        if as_json:
+            show(study_json(summary, result), is_json=True)
+            return 0
+        # A study that varies the load is a curve, too.
+        curves = curves_text(curves_of(plan, list(finished.rows.values())))
+        show("\n\n".join([text(summary, str(result)), *([curves] if curves else [])]))
         return 0
     if reference is not None:
         raise config_error(f"--reference {reference}: {result} is no folder of a study, so there is nothing to compare")

@@ -120,7 +120,7 @@ def flops(model: LoadedModelBase, window: Window, warnings: list[MeasurementWarn
             MeasurementWarning(
                 "flops_unavailable",
                 "the window began or ended with requests in flight",
-                "measurement.methodology: total has their FLOPs",
+                "" if window.load is not None else "measurement.methodology: total has their FLOPs",
             )
         )
         return None

@@ -153,8 +153,16 @@ class RequestOutput:
     @property
     def latencies_s(self) -> tuple[float, ...]:
         """[longest answer] seconds to each token."""
+        return self._since_its_beginning(self.token_times_s)
+
+    @property
+    def chunk_latencies_s(self) -> tuple[float, ...]:
+        """[chunks] seconds to each part of an answer whose tokens nobody tells apart."""
+        return self._since_its_beginning(self.chunk_times_s)
+
+    def _since_its_beginning(self, times_s: Sequence[float]) -> tuple[float, ...]:
         start_s = self.start_s
-        return () if start_s is None else tuple(time_s - start_s for time_s in self.token_times_s)
+        return () if start_s is None else tuple(time_s - start_s for time_s in times_s)
 
     @property
     def succeeded(self) -> bool:
@@ -256,7 +264,7 @@ def latency_statistics(processes: Sequence[Sequence[RequestOutput]]) -> LatencyS
             batches[batch] += 1
             ttft.add([r.ttft_s], batch or (process, r.start_s, first_s))
             e2e.add([r.e2e_s], batch or (process, r.start_s, r.end_s))
-            tpot.add(_times_per_token(r), batch or (process, first_s, r.end_s))
+            tpot.add(times_per_token_s(r), batch or (process, first_s, r.end_s))
             for length in r.answer_lengths:
                 for step in pairwise(r.token_times_s[:length] or r.chunk_times_s):
                     gaps.add([step[1] - step[0]], (process, *step))
@@ -288,7 +296,7 @@ class _Observed:
         return Distribution.of(self._values, len(self._observations))
 
 
-def _times_per_token(request: RequestOutput) -> Iterator[float]:
+def times_per_token_s(request: RequestOutput) -> Iterator[float]:
     """(E2E - TTFT) / (n - 1) of each answer of a request; nothing for an answer of one token."""
     if request.ttft_s is None or request.e2e_s is None:
         return

@@ -17,6 +17,8 @@ class LoadRecord:
 
     ``began_s`` is when the first could arrive, ``ended_s`` when arrivals stopped: the window lies between them.
     ``n_arrived`` requests came by then. ``rate_per_s`` is what was asked for, on average; None where none was.
+    ``unsent_due_s`` are when those of them were due that had not begun by then, because the engine takes no more than
+    ``n_most_in_flight`` at a time; None where it takes them all.
     ``sub_windows_s`` [n + 1] are the edges of equal parts of the window. ``generator_cpu_s`` is the processor time that
     this process took to send and receive in the window; None where the engine computes in it too.
     """
@@ -31,3 +33,5 @@ class LoadRecord:
     ended_by: EndedBy
     sub_windows_s: tuple[float, ...] = ()
     generator_cpu_s: float | None = None
+    n_most_in_flight: int | None = None
+    unsent_due_s: tuple[float, ...] = ()

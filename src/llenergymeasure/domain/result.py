@@ -34,6 +34,8 @@ from llenergymeasure.domain.phases import PhasesResult
 from llenergymeasure.domain.process import Methodology, RawProcessResult, Sidecars
 from llenergymeasure.domain.quality import QualityResult
 from llenergymeasure.domain.study.run_key import RunKey
+from llenergymeasure.domain.under_load.figures import load_of, load_warnings
+from llenergymeasure.domain.under_load.load_result import LoadResult
 from llenergymeasure.domain.warnings import MeasurementWarning, Verdict, validity_of_energy
 from llenergymeasure.domain.window import InFlight
 
@@ -53,7 +55,8 @@ from llenergymeasure.domain.window import InFlight
 #      uncertainty_parts_j in energy_devices; calibration in the GPUs of environment_snapshot; definitions, which say by
 #      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
 #   6  quality; run_key
-SCHEMA_REVISION = 6
+#   7  load; in requests.parquet cached_tokens, error_kind, counted_by, chunk_times_s and ttft_from_sending_s
+SCHEMA_REVISION = 7
 
 
 class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields has no hash either
@@ -111,6 +114,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
     flops_result: FlopsResult | None
     phases: PhasesResult | None = None
     quality: QualityResult | None = None
+    load: LoadResult | None = None
     joules_per_tflop: float | None = None
     mfu: float | None = None
     peak_memory_mb: float | None
@@ -245,7 +249,8 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
         compute = ComputeFigures.of(raws, speed)
         energy = EnergyFigures.of(raws, speed, compute)
         warmup = assembly.combined_warmup(raws)
-        warnings = [*assembly.combined_warnings(raws), *energy.warnings(), *files.warnings]
+        load = load_of(raws, energy.total_j, energy.idle.power_w if energy.idle else None)
+        warnings = [*assembly.combined_warnings(raws), *energy.warnings(), *load_warnings(load), *files.warnings]
         return cls(
             schema_version="2.0",
             schema_revision=SCHEMA_REVISION,
@@ -297,6 +302,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
             mfu=compute.mfu,
             phases=first.phases,
             quality=first.quality,
+            load=load,
             measurement_methodology=first.measurement_methodology,
             steady_state_window=first.steady_state_window if len(raws) == 1 else None,
             n_requests_excluded=speed.n_excluded,

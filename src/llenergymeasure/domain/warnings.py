@@ -227,6 +227,14 @@ FLAGS: Mapping[str, Flag] = {
     "steady_state_not_reached": Flag("throughput never became steady", _DOUBT),
     "requests_failed": Flag("some requests failed, no more than one or 1 % of them; their rows say why"),
     "requests_failed_above_share": Flag("over 1 % of the requests failed, under arrivals at their own times", _NOT),
+    "overloaded": Flag(
+        "requests in flight grew through the window, so more came than was served and there is no steady state; "
+        "[the rule](methodology.md#overload)",
+        _NOT,
+    ),
+    "sending_late": Flag(
+        "requests were sent later than they were due, on average by over 1 % of the mean time between them", _DOUBT
+    ),
     "engine_unproven": Flag(
         "the engine was tested against a recorded shape of its library's API only, and is not yet run on hardware",
         _DOUBT,

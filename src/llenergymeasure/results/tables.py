@@ -15,9 +15,9 @@ TRACE_FILE = "trace.parquet"
 def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str | Path, window_start_s: float) -> Path:
     """Write one row per request, in the order of ``index``.
 
-    ``ttft_s``, ``e2e_s`` and ``token_times_s`` count from the request's own beginning; ``due_s``, ``sent_s`` and
-    ``end_s`` from that of the measured window, so that rows can be laid over the time series. What was not told is
-    null.
+    ``ttft_s``, ``e2e_s``, ``token_times_s`` and ``chunk_times_s`` count from the request's own beginning; ``due_s``,
+    ``sent_s`` and ``end_s`` from that of the measured window, so that rows can be laid over the time series. What was
+    not told is null.
 
     Args:
         requests: [n] requests.
@@ -46,6 +46,11 @@ def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str |
             ("sent_s", pa.float64()),
             ("end_s", pa.float64()),
             ("error", pa.string()),
+            ("error_kind", pa.string()),
+            ("ttft_from_sending_s", pa.float64()),
+            ("cached_tokens", pa.int64()),
+            ("counted_by", pa.string()),
+            ("chunk_times_s", pa.list_(pa.float64())),
         ]
     )
 
@@ -56,6 +61,7 @@ def write_requests_parquet(requests: Sequence[RequestOutput], output_path: str |
         {name: getattr(request, name) for name in schema.names}
         | {
             "token_times_s": request.latencies_s,
+            "chunk_times_s": request.chunk_latencies_s,
             "due_s": since_the_window(request.due_s),
             "sent_s": since_the_window(request.sent_s),
             "end_s": since_the_window(request.end_s),

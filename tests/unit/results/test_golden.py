@@ -59,8 +59,12 @@ def test_every_golden_result_is_read_without_a_word(folder: Path, caplog: pytest
     # And its tables belong to it.
     assert result.requests is not None
     rows = pq.read_table(folder / result.requests).to_pydict()
-    assert (len(rows["index"]), sum(rows["output_tokens"])) == (result.n_requests, result.output_tokens)
-    assert compare_runs(folder, folder).n_identical == result.n_requests
+    if result.requests_in_flight is None:
+        assert (len(rows["index"]), sum(rows["output_tokens"])) == (result.n_requests, result.output_tokens)
+        assert compare_runs(folder, folder).n_identical == result.n_requests
+    else:
+        # One of before the window, one that failed and one that goes on after it.
+        assert len(rows["index"]) == result.n_requests + 2
 
 
 def test_the_first_revision_of_a_modelled_run() -> None:
@@ -178,6 +182,40 @@ def test_the_sixth_revision_has_quality_beside_what_the_fifth_had() -> None:
     assert result.measurement_config_hash == before.measurement_config_hash
 
 
+def test_the_seventh_revision_of_a_load() -> None:
+    # By hand: in twenty seconds two short requests of three tokens in each of ten parts, and ten long ones of eight,
+    # of which one failed, one more goes on after the window, and one was there before it.
+    result = load_result(GOLDEN / "revision-7" / "load")
+    found = result.load
+    assert found is not None
+    assert (found.n_arrived_in_window, found.arrived_requests_per_second) == (31, 1.55)
+    assert (found.in_flight.n_at_start, found.in_flight.n_at_end) == (1, 1)
+    # The one before is there for 0.25 s, the failed one for 0.5, 19 short ones for 0.5 each, 10 long ones for 1.125,
+    # and the last for 0.75.
+    assert found.in_flight.n_mean == pytest.approx((0.25 + 0.501 + 19 * 0.5 + 10 * 1.125 + 0.75) / 20, abs=1e-3)
+    assert found.sending is not None
+    # Short ones are late by 1 to 10 ms, the failed one among them, and the eleven long ones by 2.
+    assert found.sending.late_s.mean == pytest.approx((2 * 55 + 11 * 2) / 31 / 1000)
+    assert found.sending.share_of_gap == pytest.approx((2 * 55 + 11 * 2) / 1000 / 20)
+    assert found.overload is not None
+    assert not found.overload.overloaded
+    # Parts of two seconds; of the steps at their ends power sees half of a fifth of a second.
+    first, second = found.sub_windows[:2]
+    assert first.part_energy_j == pytest.approx(2 * 89.5 + 21 * 0.1)
+    assert (first.output_tokens, second.output_tokens) == (8, 14)
+    assert found.slo is not None
+    assert (found.slo.n_ended, found.slo.n_good, found.slo.met) == (31, 30, True)
+    assert [each.p95_s for each in found.slo.promised] == pytest.approx([0.375, 0.125, 1.125])
+    # Two tokens of the first, 19 * 3 of the short ones, 10 * 8 of the long ones, and four of the last: two parts.
+    assert (found.slo.n_good_output_tokens, result.output_tokens) == (2 + 57 + 80 + 4, 143)
+    assert result.total_energy_j is not None
+    assert found.slo.joules_per_good_token == pytest.approx(result.total_energy_j / 143)
+    assert found.failures == {"timeout": 1}
+    assert found.counted_by == {"tokens": 20, "usage": 10}
+    assert (found.n_cached_input_tokens, found.n_tokens_per_chunk) == (2 * 11, 2.0)
+    assert (result.validity, result.measurement_warnings) == ("citable", [])
+
+
 def recorded_processes() -> list[Path]:
     """Golden results that have beside them what they were made of."""
     return [folder for folder in FOLDERS if (folder / ".state").is_dir()]
@@ -199,9 +237,12 @@ def test_what_was_measured_gives_the_same_figures_by_the_same_definitions(folder
 
 
 def test_the_golden_figures_would_show_a_formula_that_changes() -> None:
-    """If a formula is new: give it a figure in ``golden_gpus``, and write that with ``python -m``."""
-    written = json.loads((GOLDEN / "revision-6" / "gpus" / "result.json").read_text(encoding="utf-8"))
-    unknown = [place for place in FORMULAS if value_at(written, place) is None]
+    """If a formula is new: give it a figure in ``golden_gpus`` or ``golden_load``, and write it with ``python -m``."""
+    written, load = (
+        json.loads((GOLDEN / "revision-7" / name / "result.json").read_text(encoding="utf-8"))
+        for name in ("gpus", "load")
+    )
+    unknown = [place for place in FORMULAS if value_at(written, place) is None and value_at(load, place) is None]
     assert unknown == []
     assert value_at(written, "energy_devices.uncertainty_j") == [6.0, 0.5, 6.0]
     assert not alike(value_at(written, "phases.decode"), value_at(written, "phases.prefill"))

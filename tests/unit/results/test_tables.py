@@ -24,6 +24,11 @@ SCHEMA = [
     ("sent_s", pa.float64()),
     ("end_s", pa.float64()),
     ("error", pa.string()),
+    ("error_kind", pa.string()),
+    ("ttft_from_sending_s", pa.float64()),
+    ("cached_tokens", pa.int64()),
+    ("counted_by", pa.string()),
+    ("chunk_times_s", pa.list_(pa.float64())),
 ]
 
 
@@ -72,6 +77,23 @@ def test_rows_are_in_the_order_of_the_index_and_unknown_times_are_null(tmp_path:
             "sent_s": -1.0,
             "end_s": None if e2e_s is None else 1.0,
             "error": None,
+            "error_kind": None,
+            "ttft_from_sending_s": ttft_s,
+            "cached_tokens": None,
+            "counted_by": "tokens",
+            "chunk_times_s": [],
         }
         for i, (ttft_s, e2e_s) in enumerate([(None, 2.0), (None, None), (0.5, 2.0)])
     ]
+
+
+def test_parts_of_an_answer_count_from_its_own_beginning_which_is_when_it_was_due(tmp_path: Path) -> None:
+    # Due at 101 s, sent a quarter of a second later; parts at 102 and 103 s.
+    request = RequestOutput(
+        index=0, input_tokens=1, output_tokens=5, finish_reason="stop", output_digest="", due_s=101.0, sent_s=101.25,
+        first_token_s=102.0, end_s=103.0, chunk_times_s=(102.0, 103.0), cached_tokens=1, counted_by="usage",
+    )  # fmt: skip
+    (row,) = pq.read_table(write_requests_parquet([request], tmp_path / "r.parquet", 100.0)).to_pylist()
+    assert (row["ttft_s"], row["ttft_from_sending_s"], row["chunk_times_s"]) == (1.0, 0.75, [1.0, 2.0])
+    assert (row["due_s"], row["sent_s"], row["end_s"]) == (1.0, 1.25, 3.0)
+    assert (row["cached_tokens"], row["counted_by"], row["token_times_s"]) == (1, "usage", [])

@@ -1,6 +1,8 @@
 // Tabs, and what is drawn when.
-const TABS = [["table", "Table"], ["plots", "Energy, speed, latency"], ["runs", "Runs over time"], ["energy", "Energy split"],
+const ALL_TABS = [["table", "Table"], ["plots", "Energy, speed, latency"], ["loads", "Under load"], ["runs", "Runs over time"], ["energy", "Energy split"],
   ["compare", "Compare"], ["environment", "Environment"], ["cite", "Cite and copy"]];
+
+let TABS = ALL_TABS;
 
 function openTab(name, drawing, focus) {
   for (const [each] of TABS) {
@@ -28,12 +30,15 @@ function drawTabs(drawing) {
 
 async function main() {
   const data = await reportData();
+  // Of results under no load, or one, there is no curve.
+  TABS = ALL_TABS.filter(([name]) => name !== "loads" || data.loads.length);
   const drawing = makeDrawing();
   const table = makeTable(data);
   drawHead(data);
   drawTabs(drawing);
   byId("panel-table").append(...table.panel().filter(Boolean));
   byId("panel-plots").append(...plotsPanel(data, table, drawing));
+  byId("panel-loads").append(...loadsPanel(data, drawing));
   byId("panel-runs").append(...runsPanel(data, drawing));
   byId("panel-energy").append(...energyPanel(data, table, drawing));
   byId("panel-compare").append(...comparePanel(data, table));

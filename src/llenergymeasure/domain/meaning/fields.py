@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from llenergymeasure.domain.meaning import joules, surroundings, work
+from llenergymeasure.domain.meaning import joules, surroundings, under_load, work
 from llenergymeasure.domain.meaning.base import Formula, Meanings
 
 # By the name of the class, in the order of the page.
@@ -24,6 +24,15 @@ FIELDS: Mapping[str, Meanings] = {
     "Distribution": work.DISTRIBUTION,
     "InFlight": work.IN_FLIGHT,
     "QualityResult": work.QUALITY_RESULT,
+    "LoadResult": under_load.LOAD_RESULT,
+    "FlightResult": under_load.FLIGHT_RESULT,
+    "SendingResult": under_load.SENDING_RESULT,
+    "OverloadResult": under_load.OVERLOAD_RESULT,
+    "SubWindow": under_load.SUB_WINDOW,
+    "PromisesResult": under_load.PROMISES_RESULT,
+    "PromisedLatency": under_load.PROMISED_LATENCY,
+    "ClassesResult": under_load.CLASSES_RESULT,
+    "ClassEnergy": under_load.CLASS_ENERGY,
     "FlopsResult": work.FLOPS_RESULT,
     "FlopsTerms": work.FLOPS_TERMS,
     "PhasesResult": joules.PHASES_RESULT,
@@ -48,6 +57,14 @@ _PLACES = {
     "EnergyBreakdown": "energy_breakdown.",
     "LatencyStatistics": "latency_stats.",
     "QualityResult": "quality.",
+    "LoadResult": "load.",
+    "FlightResult": "load.in_flight.",
+    "SendingResult": "load.sending.",
+    "OverloadResult": "load.overload.",
+    "SubWindow": "load.sub_windows.",
+    "PromisesResult": "load.slo.",
+    "PromisedLatency": "load.slo.promised.",
+    "ClassEnergy": "load.request_energy.classes.",
     "FlopsResult": "flops_result.",
     "PhasesResult": "phases.",
     "WarmupResult": "warmup_result.",

@@ -36,6 +36,11 @@ RESULT: Meanings = {
         "How well the model predicts a text, where `quality` asks for it; see "
         "[methodology](methodology.md#quality-of-the-output)."
     ),
+    "load": read(
+        "How requests arrived, where `load` asks for it, and what of `slo` was kept; see "
+        "[methodology](methodology.md#under-load). `null` of several data-parallel processes, each of which has "
+        "arrivals of its own."
+    ),
     "joules_per_tflop": derived(
         "Energy over what the model did; `null` where a term is.",
         "J/TFLOP",
@@ -85,7 +90,8 @@ LATENCY_STATISTICS: Meanings = {
         f"(`e2e_s` - `ttft_s`) / (tokens - 1), of each answer of more than one token; {_PERCENTILES}",
     ),
     "itl_s": derived(
-        "Gaps between the tokens of a request; `null` where an engine does not tell times.",
+        "Gaps between the tokens of a request, or between the parts of its answer where only these have times "
+        "(`load.n_tokens_per_chunk`); `null` where an engine does not tell times.",
         "s",
         f"differences of neighbouring times of tokens, once for each answer that is so long; {_PERCENTILES}",
     ),

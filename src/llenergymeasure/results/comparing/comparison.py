@@ -8,7 +8,15 @@ from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.exceptions import ComparisonRefusedError, config_error
-from llenergymeasure.results.comparing.facts import Fact, devices_of, differing, gpu_uuids_of, objections, where_of
+from llenergymeasure.results.comparing.facts import (
+    Fact,
+    devices_of,
+    differing,
+    gpu_uuids_of,
+    objections,
+    overloaded_at_times,
+    where_of,
+)
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 from llenergymeasure.results.ratios import MARGIN, NO_SAMPLE, Judgement, Ratio, exact, judged, paired, unpaired
@@ -211,7 +219,7 @@ def _overruled(refusal: str | None) -> tuple[str, ...]:
 
 def _side(metric: Metric, group: Group, anyway: bool) -> _Side:
     figures = tuple(metric.read(result) for result in group.results)
-    unlike = _unlike(metric, group.results)
+    unlike = overloaded_at_times(group.results) or _unlike(metric, group.results)
     if unlike is None or anyway:
         return _Side(group=group, figures=figures, value=_value(metric, group, figures), unlike=unlike)
     n_without = sum(figure is None for figure in figures)

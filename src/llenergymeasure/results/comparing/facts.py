@@ -114,6 +114,17 @@ def objections(groups: Sequence[Group]) -> list[str]:
     ]
 
 
+def overloaded_at_times(results: Sequence[ExperimentResult]) -> str | None:
+    """Why runs of one configuration have no mean, where a queue grew in some of them and not in others."""
+    loads = [result.load for result in results if result.load is not None]
+    n = sum(load.overload is not None and load.overload.overloaded for load in loads)
+    return (
+        f"{n} of {len(loads)} were overloaded, and of a queue that grows there is no mean"
+        if 0 < n < len(loads)
+        else None
+    )
+
+
 def differing(groups: Sequence[Group]) -> tuple[Fact, ...]:
     """What groups, or the runs of one, differ in: settings, environment, sensor, scope, tokens, validity."""
     known = [[_facts(result) for result in group.results] for group in groups]

@@ -27,6 +27,10 @@ _LABELS = {
     "mfu": "MFU",
     "peak_memory_mb": "peak MB",
     "bits_per_byte": "bits/byte",
+    "arrived_requests_per_second": "arrived/s",
+    "in_flight_mean": "in flight",
+    "goodput": "good req/s",
+    "joules_per_good_token": "J/good tok",
 }
 
 
@@ -125,6 +129,32 @@ def _of_a_text(name: str, unit: str, counted_by: Callable[[ExperimentResult], st
     return Metric(name=name, unit=unit, read=read, counted_by=counted_by, place=f"quality.{name}", exact=True)
 
 
+def _promised(result: ExperimentResult) -> str | None:
+    """What was promised: what is good by one promise is not by another."""
+    slo = None if result.load is None else result.load.slo
+    if slo is None:
+        return None
+    return "promised " + ", ".join(f"{each.latency.upper()} {each.limit_s:g} s" for each in slo.promised)
+
+
+def _arrived(result: ExperimentResult) -> float | None:
+    return None if result.load is None else result.load.arrived_requests_per_second
+
+
+def _in_flight(result: ExperimentResult) -> float | None:
+    return None if result.load is None else result.load.in_flight.n_mean
+
+
+def _goodput(result: ExperimentResult) -> float | None:
+    slo = None if result.load is None else result.load.slo
+    return None if slo is None else slo.good_requests_per_second
+
+
+def _joules_per_good_token(result: ExperimentResult) -> float | None:
+    slo = None if result.load is None else result.load.slo
+    return None if slo is None else slo.joules_per_good_token
+
+
 def _field(name: str) -> _Read:
     def read(result: ExperimentResult) -> float | None:
         value: float | None = getattr(result, name)
@@ -187,6 +217,29 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(name="mfu", unit="fraction", read=_field("mfu"), counted_by=_flops_method),
         _plain("peak_memory_mb", "MB"),
+        Metric(
+            name="arrived_requests_per_second",
+            unit="requests/s",
+            read=_arrived,
+            place="load.arrived_requests_per_second",
+        ),
+        Metric(name="in_flight_mean", unit="requests", read=_in_flight, place="load.in_flight.n_mean"),
+        Metric(
+            name="goodput",
+            unit="requests/s",
+            read=_goodput,
+            counted_by=_promised,
+            place="load.slo.good_requests_per_second",
+        ),
+        Metric(
+            name="joules_per_good_token",
+            unit="J/token",
+            read=_joules_per_good_token,
+            accuracy_pct=_accuracy_pct,
+            bound_pct=_total_bound_pct,
+            counted_by=_promised,
+            place="load.slo.joules_per_good_token",
+        ),
         _of_a_text("perplexity", "", _text_read),
         _of_a_text("bits_per_byte", "bits/byte", _bytes_read),
     )

@@ -14,6 +14,7 @@ from llenergymeasure.results.report.comparisons import comparisons_of
 from llenergymeasure.results.report.details import MOST_READ, courses, environments, read, settings_of, texts_of
 from llenergymeasure.results.report.energy import phases_of, split_of
 from llenergymeasure.results.report.gathered import Gathered, gathered
+from llenergymeasure.results.report.loads import loads_of
 from llenergymeasure.results.report.table import table_of
 from llenergymeasure.results.report.trust import head_of
 from llenergymeasure.results.study.fronts import AGAINST, BETTER, JOULES
@@ -44,6 +45,7 @@ def report_data(paths: Sequence[Path], on_skipped: OnSkipped) -> dict[str, Any]:
             "plots": [{"x": metric, "y": JOULES, "better": "less" if BETTER[metric] > 0 else "more"}
                       for metric in AGAINST],
             "energy": _energy(found, results),
+            "loads": loads_of(found),
             "courses": courses(found, results),
             "comparisons": comparisons_of(found, results),
             "environments": environments(results.values()),

@@ -19,7 +19,7 @@ from llenergymeasure.exceptions import config_error
 # From here on data is compressed.
 _LARGE_BYTES = 200_000
 # In this order: each uses what those before it have.
-_PROGRAMS = ("basics.js", "table.js", "plots.js", "runs.js", "compare.js", "rest.js", "main.js")
+_PROGRAMS = ("basics.js", "table.js", "plots.js", "loads.js", "runs.js", "compare.js", "rest.js", "main.js")
 _POLICY = (
     "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
     "base-uri 'none'; form-action 'none'"

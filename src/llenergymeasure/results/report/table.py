@@ -20,7 +20,7 @@ from llenergymeasure.results.study.rows import SlotRow
 
 _KNOWN = {column.name: column for column in FIXED}
 # Shown at once; the others when somebody asks for all columns.
-_MAIN = (JOULES, "total_energy_j", "tokens_per_second", "ttft_p50_s", "perplexity")
+_MAIN = (JOULES, "total_energy_j", "tokens_per_second", "ttft_p50_s", "goodput", "joules_per_good_token", "perplexity")
 # What a limit of a service is on, after the median that it stands behind.
 LIMITED = {"ttft_p50_s": "ttft", "tpot_p50_s": "tpot", "e2e_p50_s": "e2e"}
 # More settings than these are beside the figures only when somebody asks for all columns.

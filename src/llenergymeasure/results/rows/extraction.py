@@ -32,6 +32,8 @@ _SECTIONS = [
 ]
 # What a value of a kind is in JSON, where nothing has to be looked at.
 _TYPES = {"text": str, "integer": int, "number": None, "time": None}
+# Columns with yes or no, by where a file has true or false.
+_ANSWERS = {"overloaded": ("load", "overload", "overloaded"), "slo_met": ("load", "slo", "met")}
 _FIXED_NAMES = frozenset(column.name for column in FIXED)
 _SETTING_NAMES = frozenset(column.name for column in SETTINGS)
 _DEVICES = TypeAdapter(tuple[DeviceEnergy, ...])
@@ -84,6 +86,8 @@ def row_in(content: str | bytes, folder: str | None, digest: str | None = None) 
     values |= _about_the_energy(written, values)
     values["model_flops"] = _model_flops(written)
     values["gpus"] = _gpus(written)
+    for name, place in _ANSWERS.items():
+        values[name] = _yes_or_no(_section(written, place[:-1]).get(place[-1]), place)
     return ResultRow(values, settings_under_their_names(written["effective_config"]), folder, digest)
 
 
@@ -211,6 +215,13 @@ def _interval(written: Any) -> dict[str, Value]:
     if not isinstance(written, list) or len(written) != len(names):
         raise _wrong(("energy_interval_j",), "is no pair of numbers")
     return {name: _as_number(end, ("energy_interval_j",)) for name, end in zip(names, written, strict=True)}
+
+
+def _yes_or_no(value: object, path: Sequence[str]) -> str | None:
+    """A truth as people read it; None where it is not known."""
+    if value is not None and not isinstance(value, bool):
+        raise _wrong(path, "is neither true nor false")
+    return None if value is None else "yes" if value else "no"
 
 
 def _model_flops(written: Mapping[str, Any]) -> float | None:

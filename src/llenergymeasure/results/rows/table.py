@@ -22,7 +22,10 @@ _MEASURED = (
     "validity", "energy_origin",
 )  # fmt: skip
 # Shown where a result has any.
-_ON_REQUEST = ("perplexity", "bits_per_byte")
+_ON_REQUEST = (
+    "perplexity", "bits_per_byte", "arrived_requests_per_second", "in_flight_mean", "overloaded", "slo_met", "goodput",
+    "joules_per_good_token",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ def _own_kinds(run: SlotRow) -> Mapping[str, str]:
         "their weights are different": _told(behind.weights) or "not known",
         "their engines are different": behind.engine,
     }
+    # A queue that grows has no steady state, so it has no mean with one that does not.
+    if str(run.values["warnings"] or "").split("; ").count("overloaded"):
+        kinds["of some more came than was served"] = "overloaded"
+    elif run.values.get("load_kind") is not None:
+        kinds["of some more came than was served"] = "steady"
     if behind.inputs:
         kinds["they read different tokens"] = behind.inputs[:_TOLD]
     return kinds

@@ -13,14 +13,16 @@ SUMMED_UP = (
     "energy_per_output_token_j", "avg_energy_per_token_j", "energy_per_request_j", "total_energy_j",
     "energy_adjusted_j", "energy_net_of_loaded_idle_j", "tokens_per_second", "requests_per_second", "duration_sec",
     "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "peak_memory_mb", "perplexity", "bits_per_byte",
+    "arrived_requests_per_second", "in_flight_mean", "goodput", "joules_per_good_token",
 )  # fmt: skip
 # Those for which it matters what read the joules, and of what.
-OF_JOULES = frozenset(name for name in SUMMED_UP if "energy" in name)
+OF_JOULES = frozenset(name for name in SUMMED_UP if "energy" in name or name.startswith("joules"))
 # What of the columns of a run a summary goes by.
 NEEDED = (
     *SUMMED_UP, "measurement_methodology", "validity", "validity_flags", "warnings", "sensor_accuracy_pct",
     "energy_origin", "n_requests", "n_requests_excluded", "input_tokens", "output_tokens", "latency_counted_from",
     "gpus", "cpu_model", "start_time", "prompts_digest", "inputs_digest", "outputs_digest", "quantization",
+    "load_kind",
 )  # fmt: skip
 _SEVERAL = 2
 # By what the weights of a run are known.

@@ -16,6 +16,8 @@ from llenergymeasure.results.study.fronts import JOULES
 from llenergymeasure.results.study.remarks import LABELS, Notes, failures, remarks, totals
 from llenergymeasure.results.study.tokens import output_of, tells_outputs
 
+# What is shown where there is any, and whether a table that is too wide goes without.
+_ON_REQUEST = {"in_flight_mean": True, "goodput": True, "joules_per_good_token": False, "perplexity": False}
 _OF_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|<*`[]~$"})
 
 
@@ -86,17 +88,23 @@ def _columns(summary: StudySummary, notes: Notes) -> list[_Column]:
                     if any(row.metrics[name].n for row in rows)), None)  # fmt: skip
         columns += [] if net is None else [_plain_column(net, rows, follows=True)]
     columns += [_metric_column("tokens_per_second", rows, first), *([] if joules else several)]
+    # Under loads as many requests come as come.
+    loads = any(row.metrics["in_flight_mean"].n for row in rows)
     if any(row.metrics["ttft_p50_s"].n for row in rows):
         columns.append(_plain_column("ttft_p50_s", rows))
     columns += [
-        _Column(header=header, cell=lambda row, name=name: _count(getattr(row, name)))  # type: ignore[misc]
+        _Column(header=header, cell=lambda row, name=name: _count(getattr(row, name)), follows=loads)  # type: ignore[misc]
         for header, name in (("requests", "n_requests"), ("out tok", "output_tokens"))
         if len({getattr(row, name) for row in rows if row.n_finished}) > 1
     ]
     if tells_outputs(rows):
         columns.append(_Column(header="output", cell=lambda row: output_of(row, rows), side="left"))
-    if any(row.metrics["perplexity"].n for row in rows):
-        columns.append(_plain_column("perplexity", rows))
+    # What is there of a load, or of a text.
+    columns += [
+        _plain_column(name, rows, follows=follows)
+        for name, follows in _ON_REQUEST.items()
+        if any(row.metrics[name].n for row in rows)
+    ]
     if any(notes.marks(row) for row in rows):
         columns.append(_Column(header="notes", cell=notes.marks, side="left"))
     return columns

@@ -15,8 +15,9 @@ from llenergymeasure.results.verification.findings import DamageError, Report, s
 RESULT, DONE, STATE = "result.json", "DONE", ".state"
 # From this revision on every result has its readings and the sums of its files beside it.
 FIRST_WITH_SUMS = 5
+FIRST_WITH_LOAD = 7
 # The last one that is known here.
-NEWEST = 6
+NEWEST = 7
 _MOST_FILES = 10_000
 _MOST_JSON_BYTES = 2**30
 _MOST_DIGITS = 40

@@ -41,6 +41,7 @@ COPIED_OF_ONE = (
 _POWER_CAP, _POWER_BRAKE = 0x4, 0x80
 _THROTTLED = BY_HEAT | _POWER_CAP | 0x8 | _POWER_BRAKE
 _TIMES = ("due_s", "sent_s", "end_s")
+_ALIKE_SINCE = ("error_kind", "cached_tokens", "counted_by")
 _ALIKE = ("index", "input_tokens", "output_tokens", "finish_reason", "output_digest", "input_digest", "batch", "error")
 
 
@@ -195,7 +196,7 @@ def _check_warnings(bundle: Bundle, report: Report) -> None:
     if len(bundle.raws) == 1:
         known = {f"{w['flag']}: {w['text']}" for w in bundle.raws[0]["measurement_warnings"]}
         for said in told:
-            made = said.split(":")[0] in ("wide_energy_bound", "sidecar_not_written")
+            made = said.split(":")[0] in ("wide_energy_bound", "sidecar_not_written", "overloaded", "sending_late")
             holds = made or any(said.startswith(text) for text in known)
             report.check_that("measurement_warnings", said, holds, "the raw result has no such warning")
 
@@ -209,12 +210,17 @@ def _check_requests(bundle: Bundle, served: Served, report: Report) -> None:
         name = f"request {row['index']}"
         for field in _ALIKE:
             report.check(f"{name} {field}", row[field], request[field])
+        for field in _ALIKE_SINCE if served.has_parts else ():
+            report.check(f"{name} {field}", row[field], request[field])
         for field in _TIMES:
             value = None if request[field] is None else request[field] - first_s
             report.check(f"{name} {field}", row[field], value, off=1e-9)
         began = request["sent_s"] if request["due_s"] is None else request["due_s"]
-        times = [] if began is None else [time_s - began for time_s in request["token_times_s"]]
-        report.check(f"{name} token_times_s", row["token_times_s"], times, off=1e-9)
+        kinds = ("token_times_s", "chunk_times_s") if served.has_parts else ("token_times_s",)
+        for field in kinds:
+            latencies = [] if began is None else [time_s - began for time_s in request[field]]
+            report.check(f"{name} {field}", row[field], latencies, off=1e-9)
+        times = request["token_times_s"]
         if not times and request["first_token_s"] is not None and began is not None:
             report.check(f"{name} ttft_s", row["ttft_s"], request["first_token_s"] - began, off=1e-9)
     if bundle.result.get("outputs") is not None:

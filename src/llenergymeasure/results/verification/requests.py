@@ -35,6 +35,7 @@ class Served:
         table = Table(bundle, named(bundle, "requests", "requests.parquet"), REQUESTS, REQUESTS_SINCE)
         self.rows = [{**dict.fromkeys(REQUESTS_SINCE), **row} for row in table.rows()]
         self.has_times = "sent_s" in table.names
+        self.has_parts = "chunk_times_s" in table.names
         unique_in_order(self.rows, "index")
         self.process_of = {
             request["index"]: number for number, raw in enumerate(_served_by(bundle)) for request in raw["requests"]
@@ -138,14 +139,16 @@ def _digest_of_ids(answers: Sequence[Sequence[int]]) -> str:
     return hashlib.sha256(";".join(",".join(str(i) for i in ids) for ids in answers).encode()).hexdigest()
 
 
-def _lengths(row: Row, answers: Mapping[int, list[list[int]]] | None) -> list[int]:
+def lengths_of(row: Row, answers: Mapping[int, list[list[int]]] | None) -> list[int]:
+    """Tokens of each answer of a request; one answer where they were not written."""
     own = None if answers is None else answers.get(row["index"])
     return [len(ids) for ids in own] if own else [row["output_tokens"]]
 
 
-def _began(row: Row) -> float | None:
-    began: float | None = row["sent_s"] if row["due_s"] is None else row["due_s"]
-    return began
+def began(row: Row) -> float | None:
+    """From when a request's latencies count: when it was due, or else sent."""
+    moment: float | None = row["sent_s"] if row["due_s"] is None else row["due_s"]
+    return moment
 
 
 def _check_rows(served: Served, answers: Mapping[int, list[list[int]]] | None, report: Report) -> None:
@@ -166,13 +169,15 @@ def _check_rows(served: Served, answers: Mapping[int, list[list[int]]] | None, r
         )
         if not served.has_times:
             continue
-        began = _began(row)
-        e2e = None if began is None or row["end_s"] is None else row["end_s"] - began
+        start = began(row)
+        e2e = None if start is None or row["end_s"] is None else row["end_s"] - start
         report.check(f"{name} e2e_s", row["e2e_s"], e2e, off=_SAME_TIME_S)
+        if served.has_parts:
+            _check_parts(row, e2e, report)
         if times:
             report.check(f"{name} ttft_s", row["ttft_s"], times[0], off=_SAME_TIME_S)
             if answers is not None:
-                report.check(f"{name} token_times_s", len(times), max(_lengths(row, answers), default=0))
+                report.check(f"{name} token_times_s", len(times), max(lengths_of(row, answers), default=0))
             in_order = all(a <= b for a, b in pairwise(times))
             late = e2e is not None and times[-1] > e2e + _SAME_TIME_S
             report.check_that(
@@ -183,7 +188,20 @@ def _check_rows(served: Served, answers: Mapping[int, list[list[int]]] | None, r
             )
 
 
-def _windows_s(bundle: Bundle) -> dict[int, tuple[float, float]]:
+def _check_parts(row: Row, e2e: float | None, report: Report) -> None:
+    """When parts of an answer came, whose tokens have no times of their own, and from when it was sent."""
+    name, parts, start = f"request {row['index']}", row["chunk_times_s"] or [], began(row)
+    if parts:
+        in_order = all(a <= b for a, b in pairwise(parts)) and parts[0] >= 0 and not row["token_times_s"]
+        late = e2e is not None and parts[-1] > e2e + _SAME_TIME_S
+        should = "parts come one after the other and before the end, of an answer whose tokens have no times"
+        report.check_that(f"{name} chunk_times_s", parts[-1], in_order and not late, should)
+    waited = None if start is None or row["sent_s"] is None else row["sent_s"] - start
+    first = None if waited is None or row["ttft_s"] is None else row["ttft_s"] - waited
+    report.check(f"{name} ttft_from_sending_s", row["ttft_from_sending_s"], first, off=_SAME_TIME_S)
+
+
+def windows_of(bundle: Bundle) -> dict[int, tuple[float, float]]:
     """The window of each process, from the start of the first."""
     duration = bundle.result["duration_sec"]
     if not bundle.raws:
@@ -200,13 +218,13 @@ def _windows_s(bundle: Bundle) -> dict[int, tuple[float, float]]:
 def _check_counts(
     served: Served, answers: Mapping[int, list[list[int]]] | None, bundle: Bundle, report: Report
 ) -> None:
-    result, windows = bundle.result, _windows_s(bundle)
+    result, windows = bundle.result, windows_of(bundle)
     cut = _is_cut(bundle)
     n_requests = n_input = n_output = 0
     for row in served.rows:
         number = served.process_of.get(row["index"], 0)
         if cut.get(number, False):
-            counted = _inside(row, _lengths(row, answers), *windows[number])
+            counted = inside(row, lengths_of(row, answers), *windows[number])
         else:
             counted = (int(row["finish_reason"] in _SUCCEEDED), row["input_tokens"], row["output_tokens"])
         n_requests, n_input, n_output = n_requests + counted[0], n_input + counted[1], n_output + counted[2]
@@ -243,7 +261,7 @@ def _check_in_flight(served: Served, bundle: Bundle, report: Report) -> None:
     report.check("requests_in_flight", said, {"n_at_start": at(start_s), "n_at_end": at(end_s)})
 
 
-def _inside(row: Row, lengths: Sequence[int], start_s: float, end_s: float) -> tuple[int, int, int]:
+def inside(row: Row, lengths: Sequence[int], start_s: float, end_s: float) -> tuple[int, int, int]:
     """A request, and tokens read and produced, as far as they lie in a window that cuts through requests."""
 
     def within(time_s: float | None) -> bool:
@@ -251,17 +269,23 @@ def _inside(row: Row, lengths: Sequence[int], start_s: float, end_s: float) -> t
 
     ended = within(row["end_s"])
     counts = ended and row["finish_reason"] in _SUCCEEDED
-    began, times = _began(row), row["token_times_s"] or []
-    if not times or began is None:
+    start, times, parts = began(row), row["token_times_s"] or [], row["chunk_times_s"] or []
+    if start is None or not (times or parts):
         return int(counts), row["input_tokens"] * ended, row["output_tokens"] * ended
-    moments = [began + time_s for time_s in times]
+    moments = [start + time_s for time_s in times or parts]
+    if not times:
+        # As many tokens by each part as by any other, in whole ones.
+        by_edge = [
+            round(row["output_tokens"] * sum(m <= edge for m in moments) / len(moments)) for edge in (start_s, end_s)
+        ]
+        return int(counts), row["input_tokens"] * within(moments[0]), by_edge[1] - by_edge[0]
     n_output = sum(within(moment) for length in lengths for moment in moments[:length])
     return int(counts), row["input_tokens"] * within(moments[0]), n_output
 
 
 def _ended(served: Served, bundle: Bundle) -> list[Row]:
     """Requests whose latencies are the window's."""
-    windows, cut = _windows_s(bundle), _is_cut(bundle)
+    windows, cut = windows_of(bundle), _is_cut(bundle)
     found = []
     for row in served.rows:
         number = served.process_of.get(row["index"], 0)
@@ -286,13 +310,13 @@ def _check_latencies(
         number = served.process_of.get(row["index"], 0)
         batch = None if row["batch"] is None else ("batch", number, row["batch"])
         batches[batch] += 1
-        for kind, value, moments in _observations(row, _lengths(row, answers)):
+        for kind, value, moments in _observations(row, lengths_of(row, answers)):
             values[kind].append(value)
             alone = batch is None or kind == "itl_s"
             seen[kind].add((number, *moments) if alone else batch)
     has_independent = bundle.revision >= _SINCE_INDEPENDENT
     for kind in ("ttft_s", "tpot_s", "itl_s", "e2e_s"):
-        derived = _distribution(values[kind], len(seen[kind]))
+        derived = distribution(values[kind], len(seen[kind]))
         if not has_independent and derived is not None:
             said_kind = {key: value for key, value in said[kind].items() if key != "n_independent"}
             del derived["n_independent"]
@@ -318,10 +342,10 @@ def _check_distribution(kind: str, said: Any, derived: dict[str, float] | None, 
 
 def _observations(row: Row, lengths: Sequence[int]) -> Iterator[tuple[str, float, tuple[Hashable, ...]]]:
     """Latencies of a request, each with the moments between which it lies: those of one step are one observation."""
-    began, ttft, e2e, times = _began(row), row["ttft_s"], row["e2e_s"], row["token_times_s"] or []
+    start, ttft, e2e, times = began(row), row["ttft_s"], row["e2e_s"], row["token_times_s"] or []
 
     def moment(latency_s: float | None) -> Hashable:
-        return None if latency_s is None or began is None else round((began + latency_s) / _SAME_TIME_S)
+        return None if latency_s is None or start is None else round((start + latency_s) / _SAME_TIME_S)
 
     if ttft is not None:
         yield "ttft_s", ttft, (moment(0.0), moment(ttft))
@@ -333,11 +357,11 @@ def _observations(row: Row, lengths: Sequence[int]) -> Iterator[tuple[str, float
                 last = times[length - 1] if times else e2e
                 yield "tpot_s", (last - ttft) / (length - 1), (moment(ttft), moment(e2e))
     for length in lengths:
-        for a, b in pairwise(times[:length]):
+        for a, b in pairwise(times[:length] or row["chunk_times_s"] or []):
             yield "itl_s", b - a, (moment(a), moment(b))
 
 
-def _distribution(values: Sequence[float], n_independent: int) -> dict[str, float] | None:
+def distribution(values: Sequence[float], n_independent: int) -> dict[str, float] | None:
     """Mean and percentiles, between two values in proportion."""
     if not values:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, Bundle
+from llenergymeasure.results.verification.bundle import FIRST_WITH_LOAD, FIRST_WITH_SUMS, Bundle
 from llenergymeasure.results.verification.definitions import versions_in
 from llenergymeasure.results.verification.findings import Report, first_difference, is_number, shown
 from llenergymeasure.results.verification.quality import FIRST_WITH_QUALITY
@@ -31,12 +31,13 @@ LATER: Mapping[str, str] = {
     "instrument_cpu_s": "n?", "foreign_cpu_pct": "n?", "measurement_methodology": "s", "steady_state_window": "l?",
     "n_requests_excluded": "i", "validity": "s", "validity_flags": "l", "inputs_digest": "s?", "model_revision": "s?",
     "weights_digest": "s?", "adapter_digest": "s?", "draft_digest": "s?", "outputs": "s?", "trace": "s?",
-    "attached_logs": "l", "definitions": "o", "quality": "o?", "run_key": "o?",
+    "attached_logs": "l", "definitions": "o", "quality": "o?", "run_key": "o?", "load": "o?",
 }  # fmt: skip
 # Of those the ones that not even the first revision with all of the others has.
-_SINCE: Mapping[str, int] = {"quality": FIRST_WITH_QUALITY, "run_key": FIRST_WITH_QUALITY}
+_SINCE: Mapping[str, int] = {"quality": FIRST_WITH_QUALITY, "run_key": FIRST_WITH_QUALITY, "load": FIRST_WITH_LOAD}
 # What came with each revision, by its place: a file that has any of it is of no earlier one.
 _CAME_WITH: Mapping[int, tuple[str, ...]] = {
+    FIRST_WITH_LOAD: ("load",),
     FIRST_WITH_QUALITY: ("quality", "run_key"),
     FIRST_WITH_SUMS: (
         "definitions", "trace", "energy_interval_j", "energy_interval_parts_j", "dither_pause_s", "dither_energy_j",

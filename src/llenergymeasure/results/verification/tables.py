@@ -29,6 +29,11 @@ REQUESTS_SINCE: Mapping[str, str] = {
     "sent_s": "double",
     "end_s": "double",
     "error": "string",
+    "error_kind": "string",
+    "ttft_from_sending_s": "double",
+    "cached_tokens": "int64",
+    "counted_by": "string",
+    "chunk_times_s": "list<element: double>",
 }
 OUTPUTS: Mapping[str, str] = {"index": "int64", "answer": "int32", "token_ids": "list<element: int32>"}
 TRACE: Mapping[str, str] = {

@@ -12,7 +12,7 @@ from llenergymeasure.results.verification.tables import Row
 # Of energies with these nothing may be cited.
 NOT_CITABLE = frozenset({
     "energy_unavailable", "energy_modelled", "absurd_power", "energy_of_a_part", "windows_do_not_overlap",
-    "foreign_load_high", "requests_failed_above_share", "server_elsewhere",
+    "foreign_load_high", "requests_failed_above_share", "overloaded", "server_elsewhere",
 })  # fmt: skip
 # With these the reader has to judge.
 QUESTIONABLE = frozenset({
@@ -22,12 +22,14 @@ QUESTIONABLE = frozenset({
     "foreign_process", "gpu_throttled", "thermal_drift_detected", "telemetry_unavailable", "baseline_drift",
     "thermal_not_settled", "idle_unsteady", "idle_changed", "negative_adjusted_energy", "warmup_not_converged",
     "warmup_failed", "compiled_in_window", "window_not_reached", "steady_state_not_reached", "random_weights",
+    "load_not_settled", "load_not_steady",
     "weights_left_out", "batch_changes_tokens", "device_setting_differs", "engine_unproven",
     "server_not_ours", "tokens_retokenised", "usage_contradicts",
+    "sending_late",
 })  # fmt: skip
 _SHORT_S, _FEW_PERIODS, _FEW_READINGS = 10.0, 20, 10
 _DRIFT_C, _SPAN, _WIDE, _OVERLAP, _FAILED = 10.0, 0.01, 0.05, 0.9, 0.01
-_FOREIGN_PCT, _MUCH_FOREIGN_PCT = 5.0, 10.0
+_FOREIGN_PCT, _MUCH_FOREIGN_PCT, _LATE = 5.0, 10.0, 0.01
 # nvml.h: a power cap in software; slowdowns by hardware, by heat in software and hardware, by the power brake.
 _SW_POWER_CAP = 0x4
 _THROTTLED = _SW_POWER_CAP | 0x8 | 0x20 | 0x40 | 0x80
@@ -74,7 +76,8 @@ def _verify_earlier(bundle: Bundle, report: Report) -> None:
 _VERDICTS = ("citable", "questionable", "not_citable")
 # Where the figures show that there is no reason for them, they are told for nothing.
 _EXACT = ("short_measurement_duration", "wide_energy_bound", "foreign_load", "foreign_load_high", "energy_modelled",
-          "energy_span_differs", "uneven_processes", "windows_do_not_overlap", "negative_adjusted_energy")  # fmt: skip
+          "energy_span_differs", "uneven_processes", "windows_do_not_overlap", "negative_adjusted_energy",
+          "overloaded", "sending_late")  # fmt: skip
 
 
 def _flag(text: str) -> str:
@@ -112,6 +115,7 @@ def _shown(bundle: Bundle) -> Iterator[str]:
             yield "few_sensor_periods"
     yield from _of_the_machine(result)
     yield from _of_the_requests(result)
+    yield from _of_the_load(result.get("load") or {})
     if len(bundle.raws) > 1:
         yield from _of_the_windows(bundle.raws)
     for raw in bundle.raws:
@@ -142,6 +146,13 @@ def _of_the_requests(result: Row) -> Iterator[str]:
         1, _FAILED * (n_failed + result["n_requests"] + result.get("n_requests_excluded", 0))
     ):
         yield "requests_failed_above_share"
+
+
+def _of_the_load(load: Row) -> Iterator[str]:
+    if (load.get("overload") or {}).get("overloaded"):
+        yield "overloaded"
+    if (load.get("sending") or {}).get("share_of_gap", 0.0) > _LATE:
+        yield "sending_late"
 
 
 def _of_the_windows(raws: Sequence[Row]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from llenergymeasure.results.verification.bundle import FIRST_WITH_SUMS, NEWEST,
 from llenergymeasure.results.verification.energy import verify_readings
 from llenergymeasure.results.verification.figures import verify_figures
 from llenergymeasure.results.verification.findings import Report, shown
+from llenergymeasure.results.verification.load import verify_load
 from llenergymeasure.results.verification.places import places_of
 from llenergymeasure.results.verification.quality import verify_quality
 from llenergymeasure.results.verification.raw_results import verify_raws
@@ -40,6 +41,8 @@ def _work_out(bundle: Bundle, report: Report) -> None:
     with report.part("energy_devices"):
         verify_readings(bundle, report)
     verify_figures(bundle, report)
+    with report.part("load"):
+        verify_load(bundle, served, report)
     verify_quality(bundle, report)
     verify_validity(bundle, report)
 

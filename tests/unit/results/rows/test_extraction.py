@@ -44,12 +44,31 @@ def told_by(result: ExperimentResult) -> dict[str, Any]:
     quality = result.quality
     said |= {name: quality and getattr(quality, name) for name in ("perplexity", "bits_per_byte")}
     said |= {f"quality_{name}": quality and getattr(quality, name) for name in ("text", "why_not")}
+    said |= told_of_the_load(result)
     names = [gpu.name for gpu in environment.gpus]
     said["gpus"] = ", ".join(
         f"{names.count(name)} x {name}" if names.count(name) > 1 else name for name in dict.fromkeys(names)
     )
     said["gpus"] = said["gpus"] if names else None
     return said
+
+
+def told_of_the_load(result: ExperimentResult) -> dict[str, Any]:
+    load = result.load
+    slo, sending, overload = (load and getattr(load, name) for name in ("slo", "sending", "overload"))
+    return {
+        "load_kind": load and load.kind,
+        "arrived_requests_per_second": load and load.arrived_requests_per_second,
+        "in_flight_mean": load and load.in_flight.n_mean,
+        "overloaded": overload and ("yes" if overload.overloaded else "no"),
+        "sending_share_of_gap": sending and sending.share_of_gap,
+        "token_energy_cv": load and load.token_energy_cv,
+        "goodput": slo and slo.good_requests_per_second,
+        "goodput_tokens_per_second": slo and slo.good_tokens_per_second,
+        "good_share": slo and slo.good_share,
+        "joules_per_good_token": slo and slo.joules_per_good_token,
+        "slo_met": slo and {True: "yes", False: "no"}.get(slo.met),
+    }
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parts[-3]}-{path.parts[-2]}")

@@ -145,6 +145,17 @@ def test_runs_between_which_something_was_changed_have_no_mean(summed: Summed, o
     assert not any("no row is called best" in caution for caution in found.cautions)
 
 
+def test_a_run_that_was_overloaded_is_never_averaged_with_ones_that_were_served(summed: Summed) -> None:
+    def behind(row: SlotRow) -> dict[str, Any]:
+        over = row.configuration == 0 and row.repeat == 1
+        return {"values": {"load_kind": "rate", "warnings": "short_measurement_duration; overloaded" if over else ""}}
+
+    found = summed(of_batches(1, 4), [[80.0] * 3, [40.0] * 3], behind=behind)
+    why = "of some more came than was served: overloaded / steady"
+    assert (found.rows[0].metrics[JOULES].value, found.rows[0].metrics[JOULES].why_none) == (None, why)
+    assert (found.rows[1].metrics[JOULES].value, found.rows[1].ratios[JOULES].value) == (10.0, None)
+
+
 def test_other_weights_and_engines_are_what_configurations_are_compared_for(summed: Summed) -> None:
     def behind(row: SlotRow) -> dict[str, Any]:
         own = f"{row.configuration}" * 64

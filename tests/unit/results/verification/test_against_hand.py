@@ -12,7 +12,7 @@ from llenergymeasure.results.verification.figures import _mean, _phase
 from llenergymeasure.results.verification.findings import Report
 from llenergymeasure.results.verification.power import average_joules, power_joules, trapezoid_j
 from llenergymeasure.results.verification.readings import DeviceReadings, Series
-from llenergymeasure.results.verification.requests import _distribution
+from llenergymeasure.results.verification.requests import distribution
 
 FACTS = {
     "power_lag_s": 0.0, "power_lag_spread_s": 0.05, "power_averaged_s": 0.1, "power_update_s": 0.1,
@@ -153,7 +153,7 @@ def test_the_average_of_a_second_tiles_the_window() -> None:
 
 def test_percentiles_lie_between_two_values_in_proportion() -> None:
     # Of 1 to 5: p90 is at place 3.6 counted from 0, so 4.6.
-    assert _distribution([5.0, 3.0, 1.0, 2.0, 4.0], 2) == pytest.approx(
+    assert distribution([5.0, 3.0, 1.0, 2.0, 4.0], 2) == pytest.approx(
         {"n": 5, "mean": 3.0, "p50": 3.0, "p90": 4.6, "p95": 4.8, "p99": 4.96, "n_independent": 2}
     )
 
