@@ -1,12 +1,19 @@
 """What is there of the answer to one request, and what it was once it has ended."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llenergymeasure.core.backends.outputs import failed
+from llenergymeasure.core.backends.server.parts import (
+    FailedError,
+    Usage,
+    choices_in,
+    digest_of_text,
+    said_in,
+    text_of,
+)
 from llenergymeasure.domain.inference import (
     CountedBy,
     ErrorKind,
@@ -20,16 +27,6 @@ _DONE = b"[DONE]"
 # Why answers end, in the words of servers.
 _STOP = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "function_call"})
 _LENGTH = frozenset({"length", "max_tokens"})
-# Where a chat's part may have text: what is thought, too, is generated.
-_TEXTS = ("content", "reasoning_content", "reasoning")
-
-
-class FailedError(Exception):
-    """Why a request has no answer that counts."""
-
-    def __init__(self, kind: ErrorKind, why: str) -> None:
-        super().__init__(why)
-        self.kind = kind
 
 
 @dataclass
@@ -59,32 +56,6 @@ class Judge:
 
 
 @dataclass
-class _Usage:
-    """What the server has told of tokens; the last word counts."""
-
-    n_read: int | None = None
-    n_said: int | None = None
-    n_cached: int | None = None
-
-    def take(self, told: Mapping[str, Any]) -> None:
-        """Note what it tells now.
-
-        Raises:
-            FailedError: that is no count, or one that has fallen.
-        """
-        n_read, n_said = _count(told, "prompt_tokens"), _count(told, "completion_tokens")
-        if n_said is not None and self.n_said is not None and n_said < self.n_said:
-            raise FailedError(
-                "unreadable", f"the server counted {self.n_said} tokens and then {n_said}: its answer is out of order"
-            )
-        self.n_read = self.n_read if n_read is None else n_read
-        self.n_said = self.n_said if n_said is None else n_said
-        details = told.get("prompt_tokens_details")
-        cached = _count(details, "cached_tokens") if isinstance(details, dict) else None
-        self.n_cached = self.n_cached if cached is None else cached
-
-
-@dataclass
 class Answer:
     """An answer that is coming in."""
 
@@ -99,7 +70,7 @@ class Answer:
     # Of each chunk with something in it: when it came, and how many tokens there were by then.
     _chunks_s: list[float] = field(default_factory=list)
     _by_then: list[int | None] = field(default_factory=list)
-    _usage: _Usage = field(default_factory=_Usage)
+    _usage: Usage = field(default_factory=Usage)
 
     def take(self, data: bytes, now_s: float) -> None:
         """Note an event.
@@ -120,7 +91,7 @@ class Answer:
             raise FailedError("server", f"the server gave up: {said_in(event) or 'it does not say why'}")
         self._belongs(event)
         before, has_tokens = self._known(), False
-        choices = _list(event.get("choices"))
+        choices = choices_in(event)
         for choice in choices:
             has_tokens |= self._choice(choice)
         told = event.get("usage")
@@ -182,7 +153,7 @@ class Answer:
             raise FailedError("unreadable", "a part of the answer has a choice that is no object")
         if choice.get("index", 0) != 0:
             raise FailedError("unreadable", "the server sends several answers, and one was asked for")
-        text, ids = _text_of(choice), choice.get("token_ids")
+        text, ids = text_of(choice), choice.get("token_ids")
         new = [each for each in ids if isinstance(each, int)] if isinstance(ids, list) else []
         self._texts += [text] if text else []
         self._ids += new
@@ -250,7 +221,7 @@ class Answer:
             input_tokens=n_read,
             output_tokens=n_said,
             finish_reason=reason,
-            output_digest=tokens_digest(*ids) if ids else _digest_of("".join(self._texts)),
+            output_digest=tokens_digest(*ids) if ids else digest_of_text("".join(self._texts)),
             input_digest=tokens_digest(request.token_ids) if request.token_ids and n_read == n_given else None,
             due_s=self.due_s,
             sent_s=self.sent_s,
@@ -284,52 +255,3 @@ class Answer:
         if not output.token_times_s:
             counts.n_tokens += output.output_tokens
             counts.n_chunks += len(self._chunks_s)
-
-
-def said_in(event: Any) -> str | None:
-    """What an error of a server says, however it writes it; None where that is nothing."""
-    if not isinstance(event, dict):
-        return None
-    error = event.get("error")
-    inner = error if isinstance(error, dict) else event
-    found = next((inner[name] for name in ("message", "detail", "text") if inner.get(name)), error)
-    return None if found is None else str(found)[:300]
-
-
-def _count(told: Mapping[str, Any], name: str) -> int | None:
-    """A number of tokens; None where it is not told.
-
-    Raises:
-        FailedError: it is no number of anything.
-    """
-    value = told.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise FailedError("unreadable", f"the server tells {value!r:.40} {name}")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise FailedError("unreadable", "a part of the answer has choices that are no list")
-    return value
-
-
-def _text_of(choice: Mapping[str, Any]) -> str:
-    """What is new of an answer as text; of calls of tools their names and arguments."""
-    if isinstance(choice.get("text"), str):
-        return str(choice["text"])
-    part = choice.get("delta", choice.get("message"))
-    if not isinstance(part, dict):
-        return ""
-    said = "".join(part[name] for name in _TEXTS if isinstance(part.get(name), str))
-    calls = part.get("tool_calls")
-    return said + (json.dumps(calls) if calls else "")
-
-
-def _digest_of(text: str) -> str:
-    """Of an answer whose tokens are not known; no digest of tokens is like it."""
-    return hashlib.sha256(f"text:{text}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -58,6 +58,14 @@ def _command(section: ServerConfig) -> Iterator[str]:
         yield f"server.command: there is no program {word}"
     if not Address.of(section.url).is_here():
         yield f"server.command starts a server on this machine, and server.url is elsewhere ({section.url})"
+        return
+    try:
+        is_taken = Questions(section).answers()
+    except BackendError as error:
+        yield str(error)
+        return
+    if is_taken:
+        yield f"server.command: somebody answers at {section.url} already; end that, or take another port"
 
 
 def _running(section: ServerConfig) -> Iterator[str]:

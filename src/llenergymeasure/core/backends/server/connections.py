@@ -11,6 +11,7 @@ from typing import Any
 
 # Servers on uvicorn close what idled for five seconds, and one that closes as it is asked has lost the request.
 MOST_IDLE_S = 3.0
+# More than a record of TLS, 16 kB, so that nothing is left in one that no selector sees.
 _MOST_BYTES = 1 << 18
 _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 # What is not there yet.
@@ -72,18 +73,12 @@ class Connection:
             return None
         if self._out:
             self._send_what_goes()
-        found = b""
-        while True:
-            try:
-                data = self.socket.recv(_MOST_BYTES)
-            except _NOT_YET:
-                return found or None
-            except ssl.SSLZeroReturnError:
-                return found
-            found += data
-            # What TLS has read already is not seen by whoever waits for the socket.
-            if not data or self._tls is None:
-                return found
+        try:
+            return self.socket.recv(_MOST_BYTES)
+        except _NOT_YET:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
 
     def is_fresh(self, now_s: float) -> bool:
         """Whether it may be asked again: it did not idle too long, and the server has said nothing meanwhile."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llenergymeasure.core.backends.arrivals import Arrivals
-from llenergymeasure.core.backends.server.answer import Answer, FailedError, Judge, said_in
+from llenergymeasure.core.backends.server.answer import Answer, Judge
 from llenergymeasure.core.backends.server.connections import Connection, Pool, UnreachableError
+from llenergymeasure.core.backends.server.parts import FailedError, said_in
 from llenergymeasure.core.backends.server.response import Response, UnreadableError
 from llenergymeasure.core.backends.server.waiting import Waiting
 from llenergymeasure.domain.inference import ErrorKind, Request, RequestOutput

@@ -114,8 +114,8 @@ def started(
     """
     if questions.answers():
         raise BackendError(
-            f"server.command is to start a server at {section.url}, and somebody answers there already; end that, or "
-            "take another port"
+            f"server.command is to start a server, and somebody answers at {section.url} already; end that, or take "
+            "another port"
         )
     journal = Journal()
     try:

@@ -17,8 +17,6 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.testing.fake_answers import Fault
 from llenergymeasure.testing.fake_server import FakeServer, FakeSettings
 
-pytest.importorskip("httptools")
-
 # 5 + 6 + 7 and so on: neither of the first three is a multiple of seven, so that answers have their full length.
 PROMPTS = [[5, 6, 8], [5, 6, 9], [5, 6, 11], [5, 6, 12]]
 

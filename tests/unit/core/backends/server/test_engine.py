@@ -1,8 +1,10 @@
 """The engine passes the suite for engines on a fake server, and says what is true of one."""
 
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +109,18 @@ def test_chunks_are_apart_by_the_servers_own_time() -> None:
     gaps_s = [b - a for a, b in zip(row.token_times_s, row.token_times_s[1:], strict=False)]
     assert all(gap_s >= 0.02 for gap_s in gaps_s)
     assert row.token_times_s[-1] - row.token_times_s[0] >= 0.085
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_prompt_that_no_socket_takes_at_once_is_sent_whole(
+    is_tls: bool, certificate: tuple[Path, ssl.SSLContext]
+) -> None:
+    file, tls = certificate
+    request = Request(index=0, token_ids=(123_456,) * 1_000_000, max_output_tokens=4)
+    with FakeServer(FakeSettings(n_context=2_000_000), tls=tls if is_tls else None) as server:
+        (row,), _ = ran(config_of(server.url, server={"ca_file": str(file)}), [request])
+    assert (row.error, row.input_tokens, row.output_tokens) == (None, 1_000_000, 4)
+    assert len(server.asked[0].body["prompt"]) == 1_000_000
 
 
 def test_cached_tokens_are_told_apart() -> None:

@@ -129,7 +129,9 @@ def test_it_is_waited_for() -> None:
 def test_somebody_who_answers_there_already_is_not_taken_for_it() -> None:
     with FakeServer() as other:
         config = config_of(other.url, server={"command": command(other.port)})
-        with pytest.raises(BackendError, match="somebody answers there already"):
+        (problem,) = ServerBackend().problems(config)
+        assert problem == f"server.command: somebody answers at {other.url} already; end that, or take another port"
+        with pytest.raises(BackendError, match=r"somebody answers at .* already"):
             ran(config)
 
 
