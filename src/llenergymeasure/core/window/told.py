@@ -168,7 +168,10 @@ class Told:
             yield from self._wrong_times(output, ended_s)
 
     def _wrong_times(self, output: RequestOutput, ended_s: float) -> Iterator[str]:
-        known = [output.sent_s, output.first_token_s, *output.token_times_s, output.end_s]
+        if output.token_times_s and output.chunk_times_s:
+            yield "it has token_times_s and chunk_times_s, which are of answers whose tokens nobody tells apart"
+        seen = output.token_times_s or output.chunk_times_s
+        known = [output.sent_s, output.first_token_s, *seen, output.end_s]
         times_s = [time_s for time_s in known if time_s is not None]
         if not all(isinstance(time_s, Real) and math.isfinite(time_s) for time_s in times_s):
             yield "a time of it is no number"
@@ -186,8 +189,11 @@ class Told:
 def _of_python(output: RequestOutput) -> RequestOutput:
     """With numbers and rows of other libraries, such as numpy, as Python's own; what is none is found out later."""
     times_s, ids = output.token_times_s, output.output_ids
+    chunks_s = output.chunk_times_s
     if type(times_s) is not tuple:
         times_s = tuple(map(float, times_s))
+    if type(chunks_s) is not tuple:
+        chunks_s = tuple(map(float, chunks_s))
     if type(ids) is not tuple or any(type(row) is not tuple for row in ids):
         ids = tuple(tuple(_python_int(token_id) for token_id in row) for row in ids)
     return replace(
@@ -195,6 +201,7 @@ def _of_python(output: RequestOutput) -> RequestOutput:
         input_tokens=_python_int(output.input_tokens),
         output_tokens=_python_int(output.output_tokens),
         token_times_s=times_s,
+        chunk_times_s=chunks_s,
         output_ids=ids,
         error=str(output.error) if isinstance(output.error, BaseException) else output.error,
     )

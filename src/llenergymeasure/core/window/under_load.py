@@ -1,5 +1,6 @@
 """A run under a load, and the window in it: from when what is in flight has settled to when no more requests arrive."""
 
+import itertools
 import logging
 import threading
 import time
@@ -264,4 +265,22 @@ class _Run:
             ended_by=self._ended_by,
             sub_windows_s=(*(window.start_s + i * part_s for i in range(N_PARTS)), window.end_s),
             generator_cpu_s=None if self._work.model.computes_here else self._cpu_s,
+            n_most_in_flight=self._most_in_flight(),
+            unsent_due_s=self._unsent_due_s(self._ended_s),
         )
+
+    def _most_in_flight(self) -> int | None:
+        """How many the engine begins at a time, by what it says; None where it began more, and so takes them all."""
+        most = self._work.n_at_work
+        begins_s = [o.sent_s for o in self.done if o.sent_s is not None]
+        ends_s = [o.end_s for o in self.done if o.sent_s is not None and o.end_s is not None]
+        # At one moment, what ends does so before something begins.
+        events = sorted([*((time_s, -1) for time_s in ends_s), *((time_s, 1) for time_s in begins_s)])
+        peak = max(itertools.accumulate(change for _, change in events), default=0)
+        return None if most is None or peak > most else most
+
+    def _unsent_due_s(self, ended_s: float) -> tuple[float, ...]:
+        """When requests were due that had not begun when arrivals ended, in monotonic seconds."""
+        due_s = self._traffic.load.due_s[: self._n_arrived]
+        begun = {output.index for output in self.done if output.sent_s is not None and output.sent_s <= ended_s}
+        return tuple(self._began_s + wait_s for index, wait_s in enumerate(due_s) if index not in begun)

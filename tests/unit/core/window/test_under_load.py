@@ -116,6 +116,8 @@ def test_arrivals_at_a_steady_rate_wait_for_no_answer() -> None:
     assert (record.kind, record.rate_per_s, record.n_arrived) == ("rate", 1.0, 59)
     assert record.began_by == "settled"
     assert window.lead_in_s < 30
+    # Eight places are never all taken.
+    assert (record.n_most_in_flight, record.unsent_due_s) == (8, ())
     counts = counts_between(window.output.requests, window.start_s, window.end_s)
     assert counts.output_tokens / window.duration_sec == pytest.approx(4.0, rel=0.05)
     assert all(o.due_s is not None and o.sent_s is not None and o.sent_s >= o.due_s for o in window.output.requests)
@@ -130,6 +132,12 @@ def test_a_queue_that_grows_never_settles_and_the_window_begins_at_half_of_the_t
     assert flags(bench) == ["load_not_settled"]
     # Looked at when a request ends, every 4 s.
     assert 50 <= window.lead_in_s <= 54
+    # One at a time; when the 99th has come, at 99 s, 25 have begun, the last of them at 97 s.
+    assert window.load.n_most_in_flight == 1
+    assert window.load.n_arrived == 99
+    waiting_s = window.load.unsent_due_s
+    assert waiting_s[-1] == pytest.approx(99.0)
+    assert len(waiting_s) == pytest.approx(74, abs=1)
 
 
 def test_a_drain_that_does_not_end_is_cut_off() -> None:

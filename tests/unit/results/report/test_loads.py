@@ -30,9 +30,8 @@ def test_a_curve_has_its_points_lines_and_promises() -> None:
         for rate in (1.0, 2.0, 4.0)
     }
     over = run(7.0, 500.0, energy_per_output_token_j=1.0, ttft_p95_s=9.0, overloaded="yes", slo_met="no")
-    (curve,) = loads_of(
-        gathered_of((1, 2, 4, 9), [*([at[rate]] for rate in at), [over]], slo={"ttft_p95_s": 0.5}),
-    )
+    runs: list[list[Values]] = [[at[rate]] for rate in at]
+    (curve,) = loads_of(gathered_of((1, 2, 4, 9), [*runs, [over]], slo={"ttft_p95_s": 0.5}))
     assert (curve["axis"], curve["unit"], curve["told"]) == ("load.rate", "requests per second", "")
     assert [(p["asked"], p["came"], p["overloaded"]) for p in curve["points"]] == [
         (1.0, 1.0, False), (2.0, 2.0, False), (4.0, 4.0, False), (9.0, 7.0, True),
