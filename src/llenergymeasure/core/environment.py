@@ -1,5 +1,6 @@
 """A snapshot of the machine and its software."""
 
+import ast
 import os
 import platform
 import re
@@ -29,7 +30,7 @@ def collect_environment_snapshot(*, with_cuda: bool = True) -> EnvironmentSnapsh
     """Describe this machine. Never raises: what cannot be found out is None. Creates no CUDA context.
 
     Args:
-        with_cuda: also find out CUDA's version, for which torch is imported.
+        with_cuda: also find out CUDA's version, for which torch's files are read or ``nvcc`` is asked.
     """
     return EnvironmentSnapshot(
         python_version=platform.python_version(),
@@ -84,9 +85,33 @@ def cuda_version(
 
 
 def _torch_cuda_version() -> str | None:
-    """Empty for a torch built without CUDA, None without torch."""
-    if util.find_spec("torch") is None:
+    """Empty for a torch built without CUDA, None without torch.
+
+    Read from the file that torch takes it from: importing torch takes seconds, and many engines need none.
+    """
+    found = util.find_spec("torch")
+    if found is None:
         return None
+    try:
+        return _said_in(Path(found.origin or "").with_name("version.py").read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return _imported_torchs_cuda_version()
+
+
+def _said_in(text: str) -> str:
+    """What a generated ``torch/version.py`` sets ``cuda`` to.
+
+    Raises:
+        ValueError: it sets nothing that can be read without running it.
+    """
+    for line in ast.parse(text).body:
+        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
+        if any(isinstance(target, ast.Name) and target.id == "cuda" for target in targets) and line.value is not None:
+            return str(ast.literal_eval(line.value) or "")
+    raise ValueError("no line sets cuda")
+
+
+def _imported_torchs_cuda_version() -> str | None:
     try:
         import torch
     except Exception:  # noqa: BLE001 - a broken installation fails in many ways; the engine will say so
