@@ -74,7 +74,9 @@ class Run:
 
 
 def run(model: Path, output: Path, section: dict[str, Any], **fields: Any) -> Run:
-    result = run_experiment(config_of(model, section, output_dir=output, **fields))
+    """A run whose engine is asked in this process, where torch is imported; one process alone measures here too."""
+    here = {"launcher": "in_process"}
+    result = run_experiment(config_of(model, section, output_dir=output, execution=here, **fields))
     (folder,) = output.iterdir()
     return Run(result, folder)
 

@@ -180,6 +180,8 @@ def test_a_configuration_may_come_through_a_pipe(tmp_path: Path) -> None:
     assert "./no-such-model" in ran.stderr
 
 
+# `make check` holds it too.
+@pytest.mark.slow
 def test_the_page_about_the_command_line_is_in_step_with_it() -> None:
     ran = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "generated_docs.py"), "--check"],
