@@ -105,10 +105,14 @@ def _said_in(text: str) -> str:
         ValueError: it sets nothing that can be read without running it.
     """
     for line in ast.parse(text).body:
-        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
-        if any(isinstance(target, ast.Name) and target.id == "cuda" for target in targets) and line.value is not None:
+        if isinstance(line, ast.Assign | ast.AnnAssign) and line.value is not None and "cuda" in _names_set(line):
             return str(ast.literal_eval(line.value) or "")
     raise ValueError("no line sets cuda")
+
+
+def _names_set(line: ast.Assign | ast.AnnAssign) -> set[str]:
+    targets = line.targets if isinstance(line, ast.Assign) else [line.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _imported_torchs_cuda_version() -> str | None:
