@@ -19,7 +19,8 @@ from tests.fakes.effort import PATIENCE_S, examples
 from tests.fakes.faulty import LLEM, arguments, environment, finished, living, study
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-N_KILLS = examples(200, by_default=20)
+# By default each kind once: four signals, to a run or a study, aimed or not.
+N_KILLS = examples(200, by_default=16)
 N_SLOTS = 3
 # Nothing may live on, and a busy machine takes its time to end several runs at once.
 SOON_S = 20.0

@@ -51,7 +51,9 @@ def installed_packages() -> dict[str, str]:
     versions: dict[str, str] = {}
     for distribution in metadata.distributions():
         try:
-            name, version = distribution.metadata["Name"], distribution.version
+            # Read once: with a hundred packages each reading takes a twentieth of a second.
+            about = distribution.metadata
+            name, version = about["Name"], about["Version"]
         except Exception:  # noqa: BLE001 - metadata that is no metadata fails in many ways, and is not ours
             continue
         # Of a distribution that lies in two places on the path the first is imported.
