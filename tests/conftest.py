@@ -32,16 +32,23 @@ if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
     os.environ |= {"OMP_NUM_THREADS": "1", THREADS_OF_TESTS: "1"}
 
 
-# Files that take longest begin first, so that none of them is left to one process at the end.
+# Python processes that tests start keep what they compile, or each of hundreds would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Files that take longest begin first, so that none of them is left to one process at the end: in turns those that
+# mostly wait for seconds to pass and those that compute, so that the cores have something to do while others wait.
 _LONGEST = (
-    "test_end_to_end", "test_processes", "test_fault_table", "test_closed_form", "test_foreign_code",
-    "test_page_sensor", "test_process", "test_two_at_once", "test_how_tos",
+    "test_two_at_once", "test_end_to_end", "test_closed_form", "test_processes", "test_fault_table", "test_chaos",
+    "test_page_sensor", "test_how_tos", "test_calibrate", "test_processes_that_end", "test_kills", "test_knobs",
+    "test_disturbed_runs", "test_gpus_not_used", "test_foreign_code", "test_workers", "test_process", "test_benches",
+    "test_terminal", "test_sensor_conformance", "test_further_sensors",
 )  # fmt: skip
+_PLACES = {stem: place for place, stem in enumerate(_LONGEST)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs an extra or a system that is not there; the longest files first."""
-    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+    items.sort(key=lambda item: _PLACES.get(item.path.stem, len(_LONGEST)))
     if not sys.platform.startswith("linux"):
         for item in items:
             if item.get_closest_marker("linux") is not None:

@@ -228,6 +228,8 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(two_runs: TwoRuns,
     assert list(output.iterdir()) == []
 
 
+# With engines that take less to load it is tried in tests of studies, of the command line and of terminals.
+@pytest.mark.slow
 def test_ctrl_c_in_a_study_keeps_what_had_finished_and_says_where(two_runs: TwoRuns, tmp_path: Path) -> None:
     config = tmp_path / "study.yaml"
     experiment = "{model: smollm2-135m, n: 2, max_input_tokens: 32, max_output_tokens: 4, energy: {backend: null}}"

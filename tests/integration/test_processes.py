@@ -1,13 +1,7 @@
 """Several processes for real: two of them on the CPU, over gloo where they compute together."""
 
-import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +11,14 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from llenergymeasure import ExperimentConfig, ExperimentResult, run_experiment, run_study
-from llenergymeasure.config.models import StudyConfig
+from llenergymeasure import ExperimentConfig, ExperimentResult, run_experiment
 from llenergymeasure.core.backends.pytorch import PyTorchBackend
 from llenergymeasure.exceptions import ConfigError, ExperimentError
-from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
-from llenergymeasure.orchestration.studies.execute import execute_study
 from llenergymeasure.results.aggregation import aggregate_directory
 from llenergymeasure.results.process_files import read_process_results
 from llenergymeasure.results.verification.verify import verify
 from tests.fakes.damages import sums_written
-from tests.fakes.effort import PATIENCE_S, THREADS_OF_TESTS
+from tests.fakes.effort import THREADS_OF_TESTS
 from tests.integration.conftest import save_tiny_llama
 
 N = 5
@@ -38,7 +28,7 @@ QUALITY = {"n_scored_tokens": 400, "n_context_tokens": 64}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _a_model_hub_that_is_not_asked() -> Any:
+def a_model_hub_that_is_not_asked() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         if THREADS_OF_TESTS in os.environ:
@@ -74,7 +64,9 @@ class Run:
 
 
 def run(model: Path, output: Path, section: dict[str, Any], **fields: Any) -> Run:
-    result = run_experiment(config_of(model, section, output_dir=output, **fields))
+    """A run whose engine is asked in this process, where torch is imported; one process alone measures here too."""
+    here = {"launcher": "in_process"}
+    result = run_experiment(config_of(model, section, output_dir=output, execution=here, **fields))
     (folder,) = output.iterdir()
     return Run(result, folder)
 
@@ -199,15 +191,25 @@ def test_processes_that_share_the_layers_say_what_one_says_and_it_counts_once(al
     assert first.warmup_result == second.warmup_result
 
 
-@pytest.mark.parametrize("with_", ["an adapter apart", "a draft"])
+# Together by default, and each alone where there is time: whichever is computed otherwise gives other tokens.
+@pytest.mark.parametrize(
+    "with_",
+    [
+        ("an adapter apart", "a draft"),
+        pytest.param(("an adapter apart",), marks=pytest.mark.slow),
+        pytest.param(("a draft",), marks=pytest.mark.slow),
+    ],
+    ids=" and ".join,
+)
 def test_layers_that_are_shared_say_what_one_process_says_with_what_stands_beside_them(
-    tiny_llama: Path, adapter: Path, tmp_path: Path, with_: str
+    tiny_llama: Path, adapter: Path, tmp_path: Path, with_: tuple[str, ...]
 ) -> None:
-    fields: dict[str, Any] = {"n": 2, "lora": {"path": str(adapter), "merge": False}}
+    fields: dict[str, Any] = {"n": 2}
     section: dict[str, Any] = {}
-    if with_ == "a draft":
-        draft = save_tiny_llama(tmp_path / "draft", hidden_size=32)
-        fields, section = {"n": 2}, {"assistant_model": str(draft)}
+    if "an adapter apart" in with_:
+        fields["lora"] = {"path": str(adapter), "merge": False}
+    if "a draft" in with_:
+        section["assistant_model"] = str(save_tiny_llama(tmp_path / "draft", hidden_size=32))
     one = run(tiny_llama, tmp_path / "one", section, **fields)
     two = run(tiny_llama, tmp_path / "two", {**section, **SPLIT}, **fields)
     assert two.result.aggregation is not None
@@ -254,121 +256,6 @@ def test_a_file_that_is_missing_or_torn_is_named(
     spoil(state)
     with pytest.raises(ExperimentError, match=said):
         aggregate_directory(state, 2)
-
-
-def test_the_error_of_one_process_is_told_as_it_was_and_nothing_stays(tmp_path: Path) -> None:
-    model = save_tiny_llama(tmp_path / "model")
-    settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
-    template = (
-        "{% if 'odd' in messages[0].content %}{{ raise_exception('an odd prompt') }}{% endif %}"
-        "{{ messages[0].content }}"
-    )
-    for name in ("chat_template.jinja", "tokenizer_config.json"):
-        (model / name).write_text(
-            template if name.endswith("jinja") else json.dumps({**settings, "chat_template": template}),
-            encoding="utf-8",
-        )
-    prompts = [{"messages": [{"role": "user", "content": word}]} for word in ("even", "odd", "even", "even")]
-    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, prompts)), encoding="utf-8")
-    dataset = {"path": str(tmp_path / "p.jsonl"), "order": "as_is"}
-    experiment = config_of(model, SHARED, n=4, dataset=dataset)
-    told = "row 2 of the dataset: the model's chat template cannot write it: an odd prompt; "
-    with pytest.raises(ConfigError, match=told):
-        run_study(StudyConfig(experiments=[experiment]))
-    # Of the four prompts the second goes to process 1, and process 0 waits for it.
-    options = RunOptions(preflight=lambda experiments, *_: [unchecked(each) for each in experiments])
-    study = execute_study(StudyConfig(experiments=[experiment], output_dir=tmp_path / "out"), options)
-    (failure,) = study.failures
-    assert failure.error_type == "ConfigError"
-    assert failure.message.startswith(told)
-    assert workers() == []
-
-
-def unchecked(config: ExperimentConfig) -> ExaminedExperiment:
-    """As preflight finds an experiment that it has nothing against."""
-    return ExaminedExperiment(layout=PyTorchBackend().processes(config), devices=())
-
-
-def workers(of: int | None = None) -> list[psutil.Process]:
-    """The measuring processes below a process, by default this one, or those that it has left behind."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = process.info["cmdline"] or []
-        if "llenergymeasure.orchestration.processes.worker" in line and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    mine = psutil.Process(of).children(recursive=True) if of is not None else psutil.Process().children(recursive=True)
-    return [process for process in found if process in mine]
-
-
-def until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
-    """What the condition gives once it is true."""
-    end = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < end, "this did not come true in time"
-        time.sleep(0.02)
-    return found
-
-
-def says(path: Path, state: str) -> bool:
-    return path.exists() and path.read_text(encoding="utf-8") == f"{state}\n"
-
-
-def test_a_process_killed_in_the_middle_takes_the_others_with_it_and_is_named(tiny_llama: Path, tmp_path: Path) -> None:
-    # Long enough to be in the middle of it.
-    experiment = config_of(tiny_llama, SPLIT, n=150, max_output_tokens=200, output_dir=tmp_path)
-    errors: list[BaseException] = []
-
-    def measure() -> None:
-        try:
-            run_experiment(experiment)
-        except ExperimentError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=measure)
-    thread.start()
-    until(lambda: [p for p in tmp_path.glob(".*/.state/state_1") if says(p, "measuring")])
-    (victim,) = [p for p in workers() if p.environ()["RANK"] == "1"]
-    others = [p for p in workers() if p != victim]
-    assert len(others) == 1
-    victim.kill()
-    thread.join(PATIENCE_S)
-    assert [str(error).partition(" without")[0] for error in errors] == ["process 1 of 2 was killed by SIGKILL"]
-    assert not any(p.is_running() for p in (victim, *others))
-    assert list(tmp_path.iterdir()) == []
-
-
-_LAUNCH = """
-import sys
-from pathlib import Path
-from llenergymeasure import ExperimentConfig, run_experiment
-run_experiment(ExperimentConfig.model_validate_json(Path(sys.argv[1]).read_text()))
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
-def test_nothing_outlives_the_launching_process(tiny_llama: Path, tmp_path: Path, how: signal.Signals) -> None:
-    experiment = config_of(tiny_llama, SHARED, n=150, max_output_tokens=200, output_dir=tmp_path / "out")
-    (tmp_path / "config.json").write_text(experiment.model_dump_json(exclude_unset=True), encoding="utf-8")
-    command = [sys.executable, "-c", _LAUNCH, str(tmp_path / "config.json")]
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    env = {**os.environ, "TMPDIR": str(temporary)}
-    parent = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        states = until(lambda: len(found := list(tmp_path.glob("out/.*/.state/state_*"))) == 2 and found)
-        running = psutil.Process(parent.pid).children(recursive=True)
-        assert (len(states), len(workers(parent.pid))) == (2, 2)
-        parent.send_signal(how)
-        parent.wait(PATIENCE_S)
-        until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in running))
-    finally:
-        if parent.poll() is None:
-            parent.kill()
-    if how == signal.SIGINT:
-        assert list((tmp_path / "out").iterdir()) == []
-    # What torchrun has for itself lies in the run's own folder, which the next run removes.
-    assert list(temporary.iterdir()) == []
-    assert bool(list((tmp_path / "out").glob(".*/.state/starting/*"))) == (how == signal.SIGKILL)
 
 
 def test_an_experiment_of_several_processes_is_not_run_in_one(tiny_llama: Path) -> None:

@@ -191,6 +191,7 @@ def test_latencies_can_be_worked_out_again_from_the_tables(
             "decoder": {"do_sample": True, "temperature": 3.0, "top_k": 0, "num_return_sequences": n_answers},
             "energy": {"backend": None},
             "warmup": {"n_warmup": 1},
+            "execution": {"launcher": "in_process"},
             "pytorch": {"batch_size": 8},
             "output_dir": tmp_path,
         }

@@ -96,13 +96,9 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("name", ENDINGS)
-@pytest.mark.parametrize("where", ["on import", "made", "asked", "of a property"])
-def test_one_that_would_end_the_process_is_a_line(
-    toy: None, install: Install, llem: Callable[..., Ran], name: str, where: str
-) -> None:
-    raising, said = ENDINGS[name]
-    module = {
+def that_raises(raising: str, where: str) -> str:
+    """The module of a sensor that raises there."""
+    return {
         "on import": f"{raising}\n",
         "made": BARE.replace("    name = ", f"    def __init__(self):\n        {raising}\n\n    name = "),
         "asked": BARE.replace("return True", raising),
@@ -110,10 +106,19 @@ def test_one_that_would_end_the_process_is_a_line(
             "    name = ", f"    @property\n    def modelled(self):\n        {raising}\n\n    name = "
         ),
     }[where]
-    install({"llem_bare": module}, {"bare": "llem_bare:BareSensor"}, "llem-bare", SENSORS)
+
+
+def test_each_that_would_end_the_process_is_a_line(toy: None, install: Install, llem: Callable[..., Ran]) -> None:
+    # All in one list: it takes seconds, and none may keep the others from being asked.
+    wheres = ("on import", "made", "asked", "of a property")
+    cases = {f"{name}{i}": (name, where) for name in ENDINGS for i, where in enumerate(wheres)}
+    for sensor, (name, where) in cases.items():
+        module = that_raises(ENDINGS[name][0], where).replace('"bare"', f'"{sensor}"')
+        install({f"llem_{sensor}": module}, {sensor: f"llem_{sensor}:BareSensor"}, f"llem-{sensor}", SENSORS)
     ran = llem("config")
     assert (ran.code, ran.err) == (0, "")
-    assert said in line_of(ran, "energy bare")
+    for sensor, (name, where) in cases.items():
+        assert ENDINGS[name][1] in line_of(ran, f"energy {sensor}"), (name, where)
     assert "energy rapl" in ran.out
 
 

@@ -107,3 +107,36 @@ def test_a_torch_that_cannot_be_imported_does_not_stop_the_snapshot(tmp_path: Pa
         timeout=PATIENCE_S,
     )
     assert (done.stdout.strip(), done.returncode) == (__version__, 0), done.stderr[-500:]
+
+
+@pytest.mark.parametrize(
+    ("version", "expected", "imported"),
+    [
+        ("from typing import Optional\ncuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n", "12.8", False),
+        ("cuda = '11.8'\n", "11.8", False),
+        ("cuda: Optional[str] = None\n", "None", False),
+        # Nothing that can be read without running it: torch itself is asked.
+        ("cuda = str(12) + '.6'\n", "12.6", True),
+        ("__version__ = '9.9'\n", "None", True),
+        ("cuda = = '12.8'\n", "None", True),
+        (None, "None", True),
+    ],
+)
+def test_the_cuda_version_of_torch_is_read_without_importing_torch(
+    tmp_path: Path, version: str | None, expected: str, imported: bool
+) -> None:
+    package = tmp_path / "torch"
+    package.mkdir()
+    (package / "__init__.py").write_text("print('imported')\nfrom torch import version\nassert version.cuda\n")
+    if version is not None:
+        (package / "version.py").write_text(version)
+    code = (
+        "from pathlib import Path; from llenergymeasure.core.environment import cuda_version; "
+        "print(cuda_version(None, Path('/nowhere'), 'nothing'))"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
+    *before, found = done.stdout.split()
+    assert (before, found) == (["imported"] * imported, expected)

@@ -78,7 +78,7 @@ def kept_bytes() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-@pytest.mark.parametrize("n_cycles", [1, 2, 5])
+@pytest.mark.parametrize("n_cycles", [1, pytest.param(2, marks=pytest.mark.slow), 5])
 def test_of_each_run_little_is_kept_and_little_taken_while_the_table_is_written(tmp_path: Path, n_cycles: int) -> None:
     n_runs = 400
     growing = Growing(tmp_path / "s", n_runs // n_cycles, n_cycles)

@@ -36,6 +36,7 @@ from llenergymeasure.core.backends.pytorch.preflight.files import left_out_cauti
 from llenergymeasure.core.backends.pytorch.processes import layout_of, leave_group, run_together
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
 from llenergymeasure.core.backends.pytorch.random_weights import random_model
+from llenergymeasure.core.backends.pytorch.seeding import seeded
 from llenergymeasure.core.backends.pytorch.switched_load import matrix_products
 from llenergymeasure.core.checkpoint.hub import asked_if_it_answers
 from llenergymeasure.core.checkpoint.source import (
@@ -296,10 +297,8 @@ def _compile(config: ExperimentConfig, model: Any) -> None:
 
 def _sample_alike(config: ExperimentConfig) -> None:
     """Processes that compute each token together must draw the same one, in warm-up too."""
-    import transformers
-
     if layout_of(config).parallelism == "tensor":
-        transformers.set_seed(config.random_seed)
+        seeded(config.random_seed)
 
 
 def _free() -> None:

@@ -21,6 +21,7 @@ from llenergymeasure.core.backends.pytorch.generation import (
 )
 from llenergymeasure.core.backends.pytorch.log_probs import log_probs
 from llenergymeasure.core.backends.pytorch.provenance import LoadedFrom
+from llenergymeasure.core.backends.pytorch.seeding import seeded
 from llenergymeasure.core.backends.pytorch.timing import CompileWatch, StepClock
 from llenergymeasure.core.checkpoint.architecture import skeleton
 from llenergymeasure.core.memory.free import reset_resident_peak, resident_peak_mb
@@ -120,9 +121,7 @@ class PyTorchModel(LoadedModelBase):
 
     def seed(self, random_seed: int) -> None:
         """Start sampling and drafting as at first, however much was generated before."""
-        import transformers
-
-        transformers.set_seed(random_seed)
+        seeded(random_seed)
         restore_draft(self._model if self._draft is None else self._draft, self._draft_settings)
         self._compiles.restart()
 

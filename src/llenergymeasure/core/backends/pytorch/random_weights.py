@@ -11,6 +11,7 @@ from llenergymeasure.core.backends.pytorch.loading import (
     loading_arguments,
     torch_dtype,
 )
+from llenergymeasure.core.backends.pytorch.seeding import seeded
 from llenergymeasure.core.checkpoint.quiet import quietly
 from llenergymeasure.core.checkpoint.source import ModelSource
 from llenergymeasure.exceptions import BackendError
@@ -32,15 +33,13 @@ def random_model(config: ExperimentConfig, source: ModelSource) -> Any:
     Raises:
         BackendError: the description is of a quantised checkpoint, or the weights give no usable scores.
     """
-    import transformers
-
     if source.gguf_file is not None:
         raise BackendError(f"pytorch.random_weights: {GGUF_IS_WEIGHTS}")
     description, rest = _description(config, source)
     skeleton = _skeleton(config, description)
     if "device_map" not in rest:
         rest["device_map"] = {"": "cuda:0" if has_cuda() else "cpu"}
-    transformers.set_seed(config.random_seed)
+    seeded(config.random_seed)
     with quietly():
         # What a checkpoint lacks is drawn in its place by transformers: of an empty one, all. No tensor of the model
         # exists elsewhere before.
