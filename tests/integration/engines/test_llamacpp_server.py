@@ -1,6 +1,5 @@
 """llama.cpp's own server, as the package xllamacpp brings it, started and asked over HTTP."""
 
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.testing.engine_conformance import ENGINE_CHECKS, EngineCase, NotApplicable
 from tests.fakes.gguf_files import save_tiny_gguf
+from tests.fakes.ports import free_port
 from tests.integration.conftest import save_tiny_llama
 from tests.integration.engines.conftest import PROMPTS, by_hand
 
@@ -49,9 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(folder: Path, **fields: Any) -> ExperimentConfig:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     command = [sys.executable, str(folder / "serves.py"), str(folder / "tiny.gguf"), str(port)]
     server = {"url": f"http://127.0.0.1:{port}", "command": command, **fields.pop("server", {})}
     return ExperimentConfig.model_validate({

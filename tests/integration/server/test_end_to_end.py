@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.fakes.effort import PATIENCE_S
+from tests.fakes.ports import free_port
 
 pytest.importorskip("httptools")
 
@@ -20,9 +20,7 @@ N, N_TOKENS = 6, 8
 
 
 def test_a_server_is_started_measured_and_ended(tiny_llama: Path, tmp_path: Path) -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     (tmp_path / "prompts.txt").write_text("the capital of\nhello\nwater is wet\na b c\nx y\nz\n")
     config = tmp_path / "server.yaml"
     config.write_text(f"""

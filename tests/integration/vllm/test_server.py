@@ -1,7 +1,6 @@
 """vLLM's own server, started and asked over HTTP: its ids are those of transformers, its times those of tokens."""
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ from llenergymeasure.core.backends.server.model import ServerModel
 from llenergymeasure.domain.inference import ChatMessage, Request, RequestOutput
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
+from tests.fakes.ports import free_port
 from tests.integration.engines.conftest import PROMPTS, by_hand
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("default")]
@@ -29,9 +29,7 @@ N_TOKENS = 6
 @pytest.fixture(scope="module")
 def loaded(ending_llama: tuple[Path, int, int]) -> Iterator[tuple[ServerModel, frozenset[int]]]:
     """A server of the tiny model, and its processes."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(ending_llama[0]), "--port",
         str(port), "--dtype", "float32", "--enforce-eager", "--max-model-len", "128", "--no-enable-prefix-caching",

@@ -1,6 +1,5 @@
 """What tests of the engine share: requests, runs on a fake server, and certificates."""
 
-import socket
 import ssl
 import subprocess
 from collections.abc import Sequence
@@ -45,12 +44,6 @@ def with_fault(fault: Fault, **fields: Any) -> tuple[list[RequestOutput], list[s
     """Three requests one after the other, of which the one in the middle meets a fault."""
     with FakeServer(FakeSettings(faults={"1": fault}, **fields.pop("settings", {}))) as server:
         return ran(config_of(server.url, **fields))
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

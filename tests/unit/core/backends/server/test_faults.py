@@ -20,7 +20,8 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.testing.fake_answers import Fault
 from llenergymeasure.testing.fake_server import FakeServer, FakeSettings
-from tests.unit.core.backends.server.conftest import config_of, free_port, ran, requests_of, with_fault
+from tests.fakes.ports import free_port
+from tests.unit.core.backends.server.conftest import config_of, ran, requests_of, with_fault
 
 # More than a line may have.
 TOO_LONG = 11 * 2**20

@@ -21,7 +21,8 @@ from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.testing.fake_server import FakeServer
-from tests.unit.core.backends.server.conftest import config_of, free_port, ran, requests_of
+from tests.fakes.ports import free_port
+from tests.unit.core.backends.server.conftest import config_of, ran, requests_of
 
 pytestmark = pytest.mark.linux
 
