@@ -1,6 +1,49 @@
-"""Which requests were at work where a window began or ended."""
+"""The edges of a window in a run that waits for nobody, and which requests were at work there."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from llenergymeasure.core.instruments import Instruments
+from llenergymeasure.core.window.meter import WindowMeter
 from llenergymeasure.domain.inference import RequestOutput
+
+
+class EdgesBeside:
+    """Sensors are started and stopped beside the run, one edge after the other."""
+
+    def __init__(self, instruments: Instruments, meter: WindowMeter) -> None:
+        self._instruments, self._meter = instruments, meter
+        self._edge: Future[None] | None = None
+
+    def begin(self, call: Callable[[], None]) -> None:
+        """Begin what has to be done at an edge."""
+        self._edge = self._instruments.aside(call)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is still being done."""
+        return self._edge is not None and not self._edge.done()
+
+    def wait(self) -> None:
+        """Wait until it is done.
+
+        Raises:
+            Exception: what it raised.
+        """
+        if self._edge is not None:
+            self._edge.result()
+
+    @contextmanager
+    def closing_on_every_way_out(self) -> Iterator[None]:
+        """No window stays open behind the body."""
+        try:
+            yield
+        finally:
+            try:
+                self.wait()
+            finally:
+                self._meter.close()
 
 
 def never_began(output: RequestOutput) -> bool:

@@ -1,14 +1,12 @@
 """A run with its measured part: the window is opened and closed by what the run itself shows."""
 
 import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.window.dither import Dither, dither_warnings
-from llenergymeasure.core.window.edges import in_flight_at, never_began
+from llenergymeasure.core.window.edges import EdgesBeside, in_flight_at, never_began
 from llenergymeasure.core.window.failures import check_failures
 from llenergymeasure.core.window.meter import Window, WindowMeter
 from llenergymeasure.core.window.part import MeasuredPart, measured_part
@@ -63,7 +61,7 @@ class _Run:
         self._clock = instruments.clock
         self._meter = WindowMeter(instruments)
         self._dither = Dither.of(plan, work.load, instruments)
-        self._edge: Future[None] | None = None
+        self._edges = EdgesBeside(instruments, self._meter)
         self._cancelled = False
         self._n_before = 0
         self._n_at_close: int | None = None
@@ -79,13 +77,13 @@ class _Run:
             ExperimentError: inference failed.
         """
         work = self._work
-        with self._closing_on_every_way_out(), inference():
+        with self._edges.closing_on_every_way_out(), inference():
             if self._part.begins() or self._only_one_is_left(0):
                 self._open()
             opened_before_all = self._meter.is_open
             load = replace(work.load, cancelled=lambda: self._cancelled)
             work.model.run(work.requests, load, self._on_done)
-            self._wait_for_the_edge()
+            self._edges.wait()
             cut_short = self._meter.has_closed
             if self._meter.is_open and not cut_short:
                 work.model.synchronize()
@@ -103,7 +101,7 @@ class _Run:
         unit_is_over = len(self._unit) == len(work.units[min(self._n_units, len(work.units) - 1)])
         if unit_is_over:
             self._end_unit()
-        if (unit_is_over or not work.load.has_pauses) and not self._edge_is_near():
+        if (unit_is_over or not work.load.has_pauses) and not self._edges.is_near:
             self._look_at_the_part()
         if unit_is_over and self._meter.is_open and not self._meter.has_closed:
             self._pause()
@@ -163,22 +161,7 @@ class _Run:
         if self._work.load.has_pauses:
             call()
         else:
-            self._edge = self._instruments.aside(call)
-
-    def _edge_is_near(self) -> bool:
-        return self._edge is not None and not self._edge.done()
-
-    def _wait_for_the_edge(self) -> None:
-        if self._edge is not None:
-            self._edge.result()
-
-    @contextmanager
-    def _closing_on_every_way_out(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self._wait_for_the_edge()
-            self._meter.close()
+            self._edges.begin(call)
 
     def _filled(self, *, is_cut: bool) -> Window:
         window, work = self._meter.window, self._work

@@ -4,9 +4,6 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 
 from llenergymeasure.core.instruments import Instruments
@@ -14,7 +11,7 @@ from llenergymeasure.core.load.arrival_times import LEAST_WINDOW_S
 from llenergymeasure.core.load.settling import InFlightCourse
 from llenergymeasure.core.load.steadiness import N_PARTS, cv_of_j_per_token
 from llenergymeasure.core.load.traffic import Traffic
-from llenergymeasure.core.window.edges import in_flight_at, never_began
+from llenergymeasure.core.window.edges import EdgesBeside, in_flight_at, never_began
 from llenergymeasure.core.window.failures import check_failures
 from llenergymeasure.core.window.meter import Window, WindowMeter
 from llenergymeasure.core.window.told import Told
@@ -103,7 +100,7 @@ class _Run:
             all_are_to_come=False,
         )
         self._looking = threading.Lock()
-        self._edge: Future[None] | None = None
+        self._edges = EdgesBeside(instruments, self._meter)
         self._began_s = self._clock()
         self._began_by: BeganBy | None = None
         self._ended_by: EndedBy | None = None
@@ -120,11 +117,11 @@ class _Run:
         """
         work, traffic = self._work, self._traffic
         load = replace(traffic.load, closed=self._is_closed, cancelled=lambda: self._cancelled)
-        with self._closing_on_every_way_out(), inference():
+        with self._edges.closing_on_every_way_out(), inference():
             self._began_s = self._clock()
             with self._instruments.ticking(self._look, _LOOK_S):
                 work.model.run(traffic.requests, load, self._on_done)
-            self._wait_for_the_edge()
+            self._edges.wait()
             if self._meter.is_open and not self._meter.has_closed:
                 self._end_arrivals("requests")
                 self._close()
@@ -157,18 +154,18 @@ class _Run:
     def _look_now(self, now_s: float) -> None:
         elapsed_s, n_ended = now_s - self._began_s, len(self.done)
         self._course.note(now_s, self._traffic.n_arrived(elapsed_s, n_ended) - n_ended)
-        if self._edge is not None and not self._edge.done():
+        if self._edges.is_near:
             return
         if self._began_by is None:
             self._began_by = self._why_it_begins(elapsed_s, n_ended)
             if self._began_by is not None:
                 _log.info("measuring")
-                self._edge = self._instruments.aside(self._open)
+                self._edges.begin(self._open)
         elif self._ended_s is None:
             why = self._why_it_ends(now_s, elapsed_s, n_ended)
             if why is not None:
                 self._end_arrivals(why)
-                self._edge = self._instruments.aside(self._close)
+                self._edges.begin(self._close)
         elif now_s > self._ended_s + max(self.window_s, _LEAST_DRAIN_S):
             self._cancelled = True
 
@@ -221,18 +218,6 @@ class _Run:
         self._cpu_s = time.process_time() - self._cpu_s
         self._meter.close()
         self.window_s = self._meter.window.duration_sec
-
-    def _wait_for_the_edge(self) -> None:
-        if self._edge is not None:
-            self._edge.result()
-
-    @contextmanager
-    def _closing_on_every_way_out(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self._wait_for_the_edge()
-            self._meter.close()
 
     def _filled(self) -> Window:
         window = self._meter.window
