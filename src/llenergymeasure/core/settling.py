@@ -136,7 +136,7 @@ def _chosen_engine(config: ExperimentConfig, asked: AskedHere) -> tuple[str, str
     is as if it came last.
     """
     with_a_section = [name for name in config.section_names() if config.gives(name)]
-    names = [name for name in engine_names() if not with_a_section or name in with_a_section]
+    names = [name for name in engine_names() if name in with_a_section or not (with_a_section or _only_by_name(name))]
     suits = _OF_GGUF if is_gguf(_model_in_use(config)) else None
     why = "it is the only one with a section" if len(with_a_section) == 1 else "it is the first installed"
     left_for_last: str | None = None
@@ -158,6 +158,11 @@ def _chosen_engine(config: ExperimentConfig, asked: AskedHere) -> tuple[str, str
     raise PreFlightError(
         f"backend: auto: no engine{among} can be run here: {'; '.join(reasons) or 'none of them is known to run'}"
     )
+
+
+def _only_by_name(name: str) -> bool:
+    section = registry.section_class(name)
+    return section is not None and section.only_by_name
 
 
 def _model_in_use(config: ExperimentConfig) -> str:

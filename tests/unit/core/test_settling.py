@@ -191,3 +191,11 @@ def test_where_there_is_no_other_it_is_chosen_and_refuses_itself() -> None:
     given = config(model="./model.gguf", backend="auto", precision="bf16")
     found = settled(given, answers=Asked("llamacpp", native="fp32"))
     assert (found.config.backend, found.why_engine) == ("llamacpp", "it is the first installed")
+
+
+def test_a_server_is_asked_only_where_it_was_named() -> None:
+    answers = Asked("server", native="as_served")
+    with pytest.raises(PreFlightError, match="no engine can be run here"):
+        settled(config(backend="auto"), answers=answers)
+    found = settled(config(backend="auto", server={"url": "http://localhost:8000"}), answers=answers)
+    assert (found.config.backend, found.why_engine) == ("server", "it is the only one with a section")

@@ -23,7 +23,8 @@ class EngineSection(ConfigModel):
     - ``decoder_conflicts`` and ``decoder_needs``: as ``conflicts`` and ``needs``, with fields of ``decoder``
       on the other side;
     - ``alters_answers``: fields, or values of them, with which a greedy answer in fp32 need not be that of other
-      engines: they change scores, stretch positions, or keep something in fewer bits.
+      engines: they change scores, stretch positions, or keep something in fewer bits;
+    - ``only_by_name``: whether ``backend: auto`` passes it over where its section is not given.
     """
 
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "bf16")
@@ -36,6 +37,7 @@ class EngineSection(ConfigModel):
     decoder_conflicts: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     decoder_needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     alters_answers: ClassVar[tuple[str, ...]] = ()
+    only_by_name: ClassVar[bool] = False
 
     @property
     def n_shares(self) -> int:

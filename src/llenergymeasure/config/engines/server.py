@@ -82,6 +82,8 @@ class ServerConfig(EngineSection):
     # Its first word is the default: what a server computes in is not known here.
     precisions: ClassVar[tuple[str, ...]] = ("as_served", "fp32", "fp16", "bf16")
     default_precision: ClassVar[str] = "as_served"
+    # That its library is installed says nothing of a server that answers.
+    only_by_name: ClassVar[bool] = True
     lacks_decoder_fields: ClassVar[frozenset[str]] = frozenset(
         {"num_beams", "length_penalty", "early_stopping", "num_return_sequences", "no_repeat_ngram_size"}
     )
