@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number, conflict, refused
 
+# More than any engine answers in days; what is kept of each has to be held.
+MOST_REQUESTS = 2_000_000
 # Of which a load has one.
 LoadKind = Literal["concurrency", "rate", "trace", "max"]
 LOAD_KINDS: tuple[LoadKind, ...] = get_args(LoadKind)
@@ -43,6 +45,7 @@ class LoadConfig(ConfigModel):
     n: Integer | None = Field(
         default=None,
         ge=1,
+        le=MOST_REQUESTS,
         description="Requests that arrive, the prompts in turns; null with no duration_s: of a trace all, with max one "
         "for each prompt, else as many as arrive in 30 s or more, until 480 are through.",
     )

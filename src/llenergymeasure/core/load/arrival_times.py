@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llenergymeasure.config.load import LoadConfig
+from llenergymeasure.config.load import MOST_REQUESTS, LoadConfig
+from llenergymeasure.exceptions import ConfigError
 
 # The window that is measured where nothing says how long it is: 480 requests, and 30 s or more, as found for latencies
 # under load by others (240 s at 2 requests per second and 30 s at 40 gave steady figures), 10 min at the most.
@@ -47,6 +48,9 @@ def drawn_times_s(load: LoadConfig, ends: Ends, random_seed: int) -> tuple[float
         load: has a rate.
         ends: where they end.
         random_seed: of the draws.
+
+    Raises:
+        ConfigError: more would arrive than anybody could keep.
     """
     times_s: list[float] = []
     now_s = 0.0
@@ -57,6 +61,10 @@ def drawn_times_s(load: LoadConfig, ends: Ends, random_seed: int) -> tuple[float
         times_s.append(now_s)
         if len(times_s) == ends.n:
             break
+        if len(times_s) == MOST_REQUESTS:
+            raise ConfigError(
+                f"load.rate: more than {MOST_REQUESTS:,} requests would arrive; lower it, or give a shorter duration_s"
+            )
     return tuple(times_s)
 
 

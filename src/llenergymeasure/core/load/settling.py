@@ -11,6 +11,8 @@ _LEAST_SPAN_S = 1.0
 # independent arrivals varies with the square root of its mean (the M/G/infinity queue), and two spans differ by more.
 _DEVIATIONS = 2.0
 _LEAST_ENDED = 5
+# So often it is noted in a span, at the most.
+_PER_SPAN = 100
 
 
 @dataclass
@@ -22,7 +24,9 @@ class InFlightCourse:
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=200))
 
     def note(self, time_s: float, n: int) -> None:
-        """So many at this time, in monotonic seconds; what is too old to be looked at is forgotten."""
+        """So many at this time, in monotonic seconds; what is too old to be looked at, or too near, is forgotten."""
+        if self._times_s and time_s - self._times_s[-1] < self._span_s() / _PER_SPAN:
+            return
         self._times_s.append(time_s)
         self._counts.append(n)
         while self._times_s and self._times_s[0] < time_s - 2 * self._span_s() - 1.0:

@@ -153,10 +153,10 @@ class _Run:
 
     def _look_now(self, now_s: float) -> None:
         elapsed_s, n_ended = now_s - self._began_s, len(self.done)
-        self._course.note(now_s, self._traffic.n_arrived(elapsed_s, n_ended) - n_ended)
         if self._edges.is_near:
             return
         if self._began_by is None:
+            self._course.note(now_s, self._traffic.n_arrived(elapsed_s, n_ended) - n_ended)
             self._began_by = self._why_it_begins(elapsed_s, n_ended)
             if self._began_by is not None:
                 _log.info("measuring")

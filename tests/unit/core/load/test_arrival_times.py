@@ -8,6 +8,7 @@ import pytest
 
 from llenergymeasure.config.load import LoadConfig
 from llenergymeasure.core.load.arrival_times import Ends, drawn_times_s, ends_of
+from llenergymeasure.exceptions import ConfigError
 
 
 def load(**fields: Any) -> LoadConfig:
@@ -73,3 +74,8 @@ def test_arrivals_end_with_their_time() -> None:
 )
 def test_arrivals_end_as_was_said_or_when_enough_is_measured(fields: dict[str, Any], ends: Ends) -> None:
     assert ends_of(load(**fields)) == ends
+
+
+def test_more_than_anybody_could_keep_is_refused_and_not_drawn_for_ever() -> None:
+    with pytest.raises(ConfigError, match=r"load\.rate: more than 2,000,000 requests would arrive"):
+        drawn_times_s(load(rate=1e9, arrival="constant"), Ends(most_s=60.0), 0)
