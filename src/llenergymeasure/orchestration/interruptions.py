@@ -15,7 +15,8 @@ _INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def noted_when_interrupted(note: Callable[[], str]) -> Iterator[None]:
     """Leave word of what is kept, on Ctrl-C and whatever else ends the program, for whoever tells the user."""
     try:
-        yield
+        with taken_for_what_it_is():
+            yield
     except (KeyboardInterrupt, SystemExit) as error:
         error.add_note(note())
         raise
@@ -96,6 +97,21 @@ def raise_if_lost() -> None:
         if CAME[0] is signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(_BY_A_SIGNAL + CAME[0])
+
+
+@contextlib.contextmanager
+def taken_for_what_it_is() -> Iterator[None]:
+    """An error that something made of an interruption is that interruption, as of a library that is being imported.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: as ``raise_if_lost``, in the place of an error.
+    """
+    try:
+        yield
+    except Exception:
+        # What it was made of stays its context.
+        raise_if_lost()
+        raise
 
 
 _AGAIN_AFTER_S = 0.01

@@ -116,8 +116,8 @@ def test_ctrl_c_in_a_study_says_how_much_had_finished_and_where_it_is(tmp_path: 
         text=True,
     )
     end = time.monotonic() + PATIENCE_S
-    # Written after the failure. Before it libraries are imported, of which some make another error of an interruption.
-    while not list(tmp_path.glob("out/*/summary.csv")):
+    # Just then libraries are imported, of which some drop an interruption, or make another error of it.
+    while not list(tmp_path.glob("out/*/runs/0000-*/attempt-1/failure.json")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "the first experiment did not end"
         time.sleep(0.05)

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure.config.models import StudyConfig
-from llenergymeasure.orchestration.interruptions import come_again, held_back, signals_noted
+from llenergymeasure.orchestration.interruptions import (
+    CAME,
+    come_again,
+    held_back,
+    noted_when_interrupted,
+    signals_noted,
+)
 from llenergymeasure.orchestration.studies.execute import execute_study
 from tests.fakes.distributions import TOY
 from tests.unit.conftest import Install
@@ -116,3 +122,22 @@ def test_a_signal_comes_once_more_to_whoever_sleeps() -> None:
     with pytest.raises(KeyboardInterrupt):
         time.sleep(60)
     assert time.monotonic() - began_s < 30
+
+
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_an_error_that_was_made_of_an_interruption_is_one_and_says_what_is_kept(
+    number: signal.Signals, kind: type[BaseException]
+) -> None:
+    CAME.append(number)
+    try:
+        with pytest.raises(kind) as caught, noted_when_interrupted(lambda: "all of it is kept"):
+            raise ImportError("initialization of a library failed")
+    finally:
+        CAME.clear()
+    assert caught.value.__notes__ == ["all of it is kept"]
+    assert isinstance(caught.value.__context__, ImportError)
+
+
+def test_an_error_without_an_interruption_is_itself() -> None:
+    with pytest.raises(ImportError), noted_when_interrupted(lambda: "all of it is kept"):
+        raise ImportError("no such library")

@@ -11,7 +11,7 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.orchestration.attempt import Had
-from llenergymeasure.orchestration.interruptions import raise_if_lost
+from llenergymeasure.orchestration.interruptions import raise_if_lost, taken_for_what_it_is
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
@@ -100,10 +100,11 @@ class StudyWorker:
                             self.options.clock)  # fmt: skip
             self._in_pairs, wait_s = self.plan.n_blocks > 1, _POLL_S
             try:
-                while self._pass() and self.work.stopped is None:
-                    # Others may be measuring on this machine for hours.
-                    self.options.sleep(wait_s)
-                    wait_s = min(1.5 * wait_s, _MOST_POLL_S)
+                with taken_for_what_it_is():
+                    while self._pass() and self.work.stopped is None:
+                        # Others may be measuring on this machine for hours.
+                        self.options.sleep(wait_s)
+                        wait_s = min(1.5 * wait_s, _MOST_POLL_S)
             except (KeyboardInterrupt, SystemExit):
                 self._events.add("interrupted")
                 raise
