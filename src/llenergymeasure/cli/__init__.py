@@ -4,6 +4,8 @@ import importlib
 import io
 import signal
 import sys
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -110,12 +112,19 @@ def main(args: list[str] | None = None) -> None:
     sys.exit(code if streams.settle() else code or 1)
 
 
+# What is raised by Ctrl-C, and by others.
+_RAISES: Mapping[bool, type[BaseException]] = {True: KeyboardInterrupt, False: SystemExit}
+
+
 def _lost(what: "sys.UnraisableHookArgs") -> None:
     """Python drops what a signal raises while an object is given back, as in the ``__del__`` of a lock."""
-    if not (CAME and isinstance(what.exc_value, KeyboardInterrupt | SystemExit)):
+    # The latest of its kind; only in this thread does a signal raise anything.
+    kinds = [number for number in CAME if isinstance(what.exc_value, _RAISES[number is signal.SIGINT])]
+    if not kinds or threading.current_thread() is not threading.main_thread():
         sys.__unraisablehook__(what)
         return
-    number = CAME.pop()
+    number = kinds[-1]
+    CAME.remove(number)
     # It was to come once only.
     signal.signal(number, _interrupt if number is signal.SIGINT else _terminate)
     come_again(number)

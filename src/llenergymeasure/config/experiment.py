@@ -283,6 +283,8 @@ class ExperimentConfig(TakesSections):
                 f"load cannot go with measurement.methodology: {measurement.methodology}: its window follows from what "
                 "is in flight; remove one of them"
             )
+        if load is not None and measurement is not None and measurement.dither_s is not None:
+            raise refused("load cannot go with measurement.dither_s, which pauses between batches; remove one of them")
         return load
 
     @field_validator("phases")
@@ -389,9 +391,11 @@ class ExperimentConfig(TakesSections):
             or self.dataset.order != "as_is"
             or self.dataset.random is not None
             or any(map(section.is_on, section.seeded))
+            or (self.load is not None and self.load.draws)
         )
         if not draws and self.random_seed != default:
-            yield "random_seed", "it needs decoder.do_sample or dataset.order: shuffled or grouped", default
+            why = "it needs decoder.do_sample or dataset.order: shuffled or grouped, or a load whose arrivals are drawn"
+            yield "random_seed", why, default
 
     @property
     def engine_section(self) -> EngineSection:

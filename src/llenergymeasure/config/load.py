@@ -95,6 +95,11 @@ class LoadConfig(ConfigModel):
         return self
 
     @property
+    def draws(self) -> bool:
+        """Whether times of arrival, or the prompts of a trace, are drawn."""
+        return self.trace is not None or (self.rate is not None and self.arrival != "constant")
+
+    @property
     def kind(self) -> LoadKind:
         """Which of the kinds it is."""
         return next(name for name in LOAD_KINDS if self.is_on(name))

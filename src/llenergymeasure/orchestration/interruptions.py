@@ -73,9 +73,9 @@ def held_back() -> Iterator[None]:
                 signal.signal(number, lambda came_now, _: came.append(came_now))
             yield
     finally:
-        if came:
+        for each in came:
             # Raised here, as it would have been.
-            signal.raise_signal(came[0])
+            signal.raise_signal(each)
 
 
 # Signals that were to end the program, in the order in which they came; whoever handles them notes them here.

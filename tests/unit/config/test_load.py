@@ -38,6 +38,7 @@ def test_what_cannot_be_is_told_with_its_place(load: dict[str, Any], said: str) 
     [
         ({"load": {"rate": 1}, "measurement": {"methodology": "windowed"}}, "load cannot go with measurement"),
         ({"load": {"rate": 1}, "phases": True}, "enabled: true cannot go with load"),
+        ({"load": {"rate": 1}, "measurement": {"dither_s": 0.1}}, "load cannot go with measurement.dither_s"),
         ({"slo": {"e2e_p95_s": 1}}, "slo needs load"),
         ({"load": {"rate": 1}, "slo": {}}, "give at least one of ttft_p95_s, tpot_p95_s and e2e_p95_s"),
     ],
@@ -61,3 +62,13 @@ def test_what_changes_nothing_is_told() -> None:
         "load.burstiness": "it needs arrival: gamma",
         "load.trace_speed": "it needs trace",
     }
+
+
+def test_a_seed_matters_where_arrivals_are_drawn() -> None:
+    fields = {"dataset": {"order": "as_is"}, "random_seed": 7}
+    for load, matters in (
+        ({"rate": 2}, True),
+        ({"rate": 2, "arrival": "constant"}, False),
+        ({"concurrency": 2}, False),
+    ):
+        assert ("random_seed" not in config_of(load=load, **fields).dormant_fields()) is matters

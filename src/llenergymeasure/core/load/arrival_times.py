@@ -35,7 +35,8 @@ def ends_of(load: LoadConfig) -> Ends:
     if load.duration_s is not None:
         return Ends(most_s=load.duration_s)
     window_s = MOST_WINDOW_S
-    if load.rate is not None:
+    # What is to become steady may take all of it.
+    if load.rate is not None and load.until_cv is None:
         window_s = min(max(WINDOW_REQUESTS / load.rate, LEAST_WINDOW_S), MOST_WINDOW_S)
     # As long again is left to settle.
     return Ends(most_s=2 * window_s if load.ramp_s is None else load.ramp_s + window_s, window_s=window_s)

@@ -5,7 +5,8 @@ import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
-# Of what is looked at: two spans of time side by side, each as long as requests take, and no shorter than this.
+# Of what is looked at: two spans of time side by side, each as long as the longest request took, and no shorter than
+# this.
 _LEAST_SPAN_S = 1.0
 # Of the mean in flight, that a difference of two spans has to exceed to be more than chance: the number in flight of
 # independent arrivals varies with the square root of its mean (the M/G/infinity queue), and two spans differ by more.
@@ -38,9 +39,16 @@ class InFlightCourse:
         if took_s is not None:
             self._took_s.append(took_s)
 
-    def has_settled(self) -> bool:
-        """Whether the last two spans are there, and as many were in flight in the one as in the other."""
+    def has_settled(self, oldest_s: float = 0.0) -> bool:
+        """Whether the last two spans are there, and as many were in flight in the one as in the other.
+
+        Args:
+            oldest_s: how long the oldest request in flight has been so; where that is longer than any took that has
+                ended, it is not known yet how long requests take.
+        """
         span_s = self._span_s()
+        if oldest_s > span_s:
+            return False
         if len(self._took_s) < _LEAST_ENDED or self._times_s[-1] - self._times_s[0] < 2 * span_s:
             return False
         now_s = self._times_s[-1]
@@ -56,4 +64,4 @@ class InFlightCourse:
         return abs(last - first) <= _DEVIATIONS * math.sqrt(max(first, 1.0))
 
     def _span_s(self) -> float:
-        return max(statistics.median(self._took_s) if self._took_s else 0.0, _LEAST_SPAN_S)
+        return max(max(self._took_s, default=0.0), _LEAST_SPAN_S)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from llenergymeasure._paths import expanded
 from llenergymeasure.core.prompts.reading import lines_of, opened_text
 from llenergymeasure.domain.inference import Prompt
 from llenergymeasure.exceptions import ConfigError, first_line
@@ -25,6 +26,8 @@ _OUTPUTS = ("output_tokens", "generatedtokens", "output_length", "response token
 _UNIT_S = {".csv": 1.0, ".jsonl": 1e-3}
 _FINER = re.compile(r"(\.\d{6})\d+")
 _MOST_ROWS = 5_000_000
+# A year.
+_MOST_SPAN_S = 366 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,19 @@ class Arrival:
     output_tokens: int | None = None
 
 
-def read_trace(path: Path, speed: float = 1.0, n: int | None = None) -> list[Arrival]:
+def read_trace(path: Path, speed: float = 1.0, n: int | None = None, most_s: float | None = None) -> list[Arrival]:
     """The arrivals of a trace, earliest first.
 
     Args:
         path: a regular file, .csv or .jsonl, which may be packed (.gz).
         speed: how many times as fast it is played.
         n: no more than so many of them; None is all.
+        most_s: no more than come in so many seconds, as it is played; None is all.
 
     Raises:
         ConfigError: the file cannot be read, or a row is no arrival.
     """
-    where = f"trace {path}"
+    where, path = f"trace {path}", expanded(path)
     kind = next((suffix for suffix in (s.lower() for s in path.suffixes) if suffix in (".csv", ".jsonl")), None)
     if kind is None:
         raise ConfigError(f"{where}: unknown kind of file {path.suffix!r}; give .csv or .jsonl")
@@ -62,11 +66,17 @@ def read_trace(path: Path, speed: float = 1.0, n: int | None = None) -> list[Arr
         raise ConfigError(f"{where}: there are no arrivals in this file")
     found.sort(key=lambda arrival: arrival.time_s)
     first_s = found[0].time_s
-    return [Arrival((a.time_s - first_s) / speed, a.input_tokens, a.output_tokens) for a in found[:n]]
+    played = [Arrival((a.time_s - first_s) / speed, a.input_tokens, a.output_tokens) for a in found[:n]]
+    if not played[-1].time_s <= _MOST_SPAN_S:
+        raise ConfigError(
+            f"{where}: its last request comes {played[-1].time_s:g} s after the first; a trace of more than "
+            f"{_MOST_SPAN_S:g} s is none: are the times of one kind, and load.trace_speed as it is meant?"
+        )
+    return [arrival for arrival in played if most_s is None or arrival.time_s < most_s]
 
 
 def _of_csv(lines: Iterator[str], where: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    rows = csv.DictReader(lines)
+    rows = csv.DictReader(lines, strict=True)
     try:
         for number, row in enumerate(rows, 2):
             _bounded(number, where)
@@ -108,13 +118,15 @@ def _arrival(row: Mapping[str, Any], where: str, unit_s: float) -> Arrival:
 def _time_s(value: Any, unit_s: float, where: str) -> float:
     """Seconds; of a date and time of day those since 1970."""
     if isinstance(value, bool):
-        raise ConfigError(f"{where}: {value!r} is no time")
+        raise ConfigError(f"{where}: {value!r:.40} is no time")
     try:
         time_s = float(value) * unit_s
+    except OverflowError:
+        time_s = math.inf
     except (TypeError, ValueError):
         time_s = _date_s(str(value), where)
     if not math.isfinite(time_s):
-        raise ConfigError(f"{where}: {value!r} is no time")
+        raise ConfigError(f"{where}: {value!r:.40} is no time")
     return time_s
 
 
@@ -134,10 +146,10 @@ def _length(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> int |
         return None
     try:
         length = float(row[name])
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         length = -1.0
     if isinstance(row[name], bool) or not 0 <= length < math.inf or length != int(length):
-        raise ConfigError(f"{where}: {name}: {row[name]!r} is no number of tokens")
+        raise ConfigError(f"{where}: {name}: {row[name]!r:.40} is no number of tokens")
     return int(length)
 
 

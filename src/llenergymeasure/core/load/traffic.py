@@ -2,7 +2,7 @@
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from llenergymeasure.config.load import LoadConfig
@@ -72,7 +72,28 @@ class Traffic:
         due_s = self.load.due_s
         if self.config.rate is not None or not due_s:
             return self.config.rate
-        return len(due_s) / due_s[-1] if due_s[-1] > 0 else None
+        if self.ends.most_s is not None:
+            return len(due_s) / self.ends.most_s
+        return (len(due_s) - 1) / due_s[-1] if due_s[-1] > 0 else None
+
+    def oldest_s(self, elapsed_s: float, place: int) -> float:
+        """How long the request at a place has been due; 0 where it has no time of its own, or is not due."""
+        due_s = self.load.due_s
+        return max(elapsed_s - due_s[place], 0.0) if place < len(due_s) else 0.0
+
+    def missing(self, told: Set[int], n_arrived: int, *, closed: bool) -> list[int]:
+        """Places of requests that must have begun, and that an engine has not told of.
+
+        Args:
+            told: places that it told of.
+            n_arrived: how many had arrived when arrivals ended.
+            closed: whether time ended them; else all were to come.
+        """
+        if self.load.kind == "concurrency" and closed:
+            n_begun = max(told, default=-1) + 1
+        else:
+            n_begun = n_arrived if closed else len(self.requests)
+        return [place for place in range(n_begun) if place not in told]
 
     def expected_s(self, unit_s: float) -> float:
         """About how long it takes, where a unit of warm-up takes ``unit_s``; where time ends it, at the most."""
@@ -130,8 +151,7 @@ def _times_s(config: ExperimentConfig, ends: Ends) -> tuple[float, ...]:
     if load.trace is None:
         times_s = drawn_times_s(load, ends, config.random_seed)
     else:
-        arrivals = read_trace(load.trace, load.trace_speed, ends.n)
-        times_s = tuple(a.time_s for a in arrivals if ends.most_s is None or a.time_s < ends.most_s)
+        times_s = tuple(arrival.time_s for arrival in read_trace(load.trace, load.trace_speed, ends.n, ends.most_s))
     if len(times_s) < 2:  # noqa: PLR2004 - one request is no load
         raise ConfigError(
             f"load: {len(times_s)} requests arrive within {ends.most_s or 0:g} s; raise duration_s or rate, or give n"

@@ -80,7 +80,7 @@ def _of_a_trace(config: ExperimentConfig) -> PromptSelection | None:
     """
     if config.load is None or config.load.trace is None:
         return None
-    arrivals = read_trace(config.load.trace, config.load.trace_speed, config.load.n)
+    arrivals = read_trace(config.load.trace, config.load.trace_speed, config.load.n, config.load.duration_s)
     prompts, n_cut = prompts_of(arrivals, config.max_input_tokens, config.max_output_tokens)
     warnings = []
     if n_cut:

@@ -1,12 +1,19 @@
 """The edges of a window in a run that waits for nobody, and which requests were at work there."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
+from llenergymeasure.core.background import within
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.window.meter import WindowMeter
 from llenergymeasure.domain.inference import RequestOutput
+from llenergymeasure.exceptions import ExperimentError
+
+# For a sensor to begin or end: it looks for an edge for half a second, and some look at the network first.
+PATIENCE_S = 60.0
+_HURRIED_S = 5.0
 
 
 class EdgesBeside:
@@ -25,25 +32,40 @@ class EdgesBeside:
         """Whether it is still being done."""
         return self._edge is not None and not self._edge.done()
 
-    def wait(self) -> None:
+    @property
+    def has_failed(self) -> bool:
+        """Whether what was done at an edge raised something."""
+        return self._edge is not None and self._edge.done() and self._edge.exception() is not None
+
+    def wait(self, patience_s: float = PATIENCE_S) -> None:
         """Wait until it is done.
 
         Raises:
+            ExperimentError: a sensor does not come back.
             Exception: what it raised.
         """
-        if self._edge is not None:
-            self._edge.result()
+        if self._edge is None:
+            return
+        try:
+            within(patience_s, self._edge)
+        except TimeoutError as error:
+            raise ExperimentError(f"a sensor could not be started or stopped: {error}") from None
 
     @contextmanager
     def closing_on_every_way_out(self) -> Iterator[None]:
-        """No window stays open behind the body."""
+        """No window stays open behind the body; what the body raises is not kept waiting, and not replaced."""
         try:
             yield
-        finally:
-            try:
-                self.wait()
-            finally:
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self.wait(_HURRIED_S)
+            with contextlib.suppress(Exception):
                 self._meter.close()
+            raise
+        try:
+            self.wait()
+        finally:
+            self._meter.close()
 
 
 def never_began(output: RequestOutput) -> bool:

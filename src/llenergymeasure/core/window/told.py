@@ -99,8 +99,9 @@ class Told:
         """Where the request of an index stands; None where there is none."""
         if self._places is not None:
             return self._places.get(index)  # type: ignore[call-overload, no-any-return]
-        is_place = isinstance(index, int) and 0 <= index < len(self._requests)
-        return index if is_place and isinstance(index, int) else None
+        if not isinstance(index, Integral) or isinstance(index, bool):
+            return None
+        return int(index) if 0 <= int(index) < len(self._requests) else None
 
     def _completed(self, output: RequestOutput) -> RequestOutput:
         """With what an engine left open of its end, and whole numbers as Python's own."""
@@ -168,6 +169,8 @@ class Told:
             yield from self._wrong_times(output, ended_s)
 
     def _wrong_times(self, output: RequestOutput, ended_s: float) -> Iterator[str]:
+        if not 0 <= (output.cached_tokens or 0) <= output.input_tokens:
+            yield f"cached_tokens is {output.cached_tokens} of {output.input_tokens}"
         if output.token_times_s and output.chunk_times_s:
             yield "it has token_times_s and chunk_times_s, which are of answers whose tokens nobody tells apart"
         seen = output.token_times_s or output.chunk_times_s
@@ -179,6 +182,8 @@ class Told:
             yield f"its times run backwards: {', '.join(f'{time_s:.6f}' for time_s in times_s[:6])} s"
         elif output.due_s is not None and not self._began_s - _SAME_TIME_S <= output.due_s <= ended_s:
             yield f"it was due at {output.due_s:.3f} s, and the run began at {self._began_s:.3f} s"
+        elif output.due_s is not None and output.sent_s is not None and output.due_s > output.sent_s + _SAME_TIME_S:
+            yield f"it was sent at {output.sent_s:.6f} s, before it was due at {output.due_s:.6f} s"
         elif times_s and not self._began_s - _SAME_TIME_S <= times_s[0] <= times_s[-1] <= ended_s + _SAME_TIME_S:
             yield (
                 f"it went from {times_s[0]:.3f} to {times_s[-1]:.3f} s, and the run from {self._began_s:.3f} to "

@@ -9,7 +9,7 @@ from dataclasses import replace
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.load.arrival_times import LEAST_WINDOW_S
 from llenergymeasure.core.load.settling import InFlightCourse
-from llenergymeasure.core.load.steadiness import N_PARTS, cv_of_j_per_token
+from llenergymeasure.core.load.steadiness import N_PARTS, Steadiness
 from llenergymeasure.core.load.traffic import Traffic
 from llenergymeasure.core.window.edges import EdgesBeside, in_flight_at, never_began
 from llenergymeasure.core.window.failures import check_failures
@@ -49,9 +49,6 @@ def measured_under_load(
     with instruments.progress.phase("measuring", n=n, unit="requests", for_s=None if n else traffic.ends.most_s):
         run = _Run(plan, work, traffic, instruments)
         window = run.to_its_end()
-    n_failed = sum(output.error is not None for output in run.done)
-    if run.done and n_failed == len(run.done):
-        raise ExperimentError(f"inference failed: all {n_failed} requests failed; the first: {run.done[0].error}")
     check_failures(run.done, len(run.done), warnings, are_rows=True)
     if window.load is not None and window.load.began_by == "not_settled":
         seen = "what was in flight still grew or fell" if traffic.load.due_s else "not each place had been taken anew"
@@ -107,7 +104,12 @@ class _Run:
         self._ended_s: float | None = None
         self._n_arrived = 0
         self._cancelled = False
-        self._cpu_s = 0.0
+        self._is_closing = False
+        self._cpu_s: tuple[float, float] | None = None
+        self._ended: set[int] = set()
+        self._oldest = 0
+        self._steadiness: Steadiness | None = None
+        self._n_seen = 0
 
     def to_its_end(self) -> Window:
         """Run, and give the window.
@@ -123,22 +125,70 @@ class _Run:
                 work.model.run(traffic.requests, load, self._on_done)
             self._edges.wait()
             if self._meter.is_open and not self._meter.has_closed:
-                self._end_arrivals("requests")
+                if self._ended_s is None:
+                    self._end_arrivals("requests")
                 self._close()
             self._told.check()
-        if not self._meter.has_closed or self._began_by is None:
-            raise ExperimentError(
-                f"the load was over after {self._clock() - self._began_s:.2f} s, before a window could begin; raise "
-                "load.duration_s or load.n"
-            )
+            self._refuse_what_was_lost()
+        self._refuse_no_window()
         window = self._filled()
         window.load = self._record()
         return window
 
+    def _refuse_what_was_lost(self) -> None:
+        """Look whether every request was told of that must have begun, and one of them was answered.
+
+        Raises:
+            ExperimentError: one was not, or none was.
+        """
+        if not self.done:
+            raise ExperimentError("the engine told of no request")
+        if all(output.error is not None for output in self.done):
+            raise ExperimentError(
+                f"inference failed: all {len(self.done)} requests failed; the first: {self.done[0].error}"
+            )
+        if self._cancelled:
+            return
+        told = {output.index for output in self.done}
+        missing = self._traffic.missing(told, self._n_arrived, closed=self._is_closed())
+        # Where no window could begin, nobody has counted what arrived.
+        if missing and (self._ended_s is not None or not told):
+            raise ExperimentError(
+                "what the engine told cannot be counted: "
+                f"{len(missing)} requests were never told of; the first is {missing[0]}"
+            )
+
+    def _refuse_no_window(self) -> None:
+        """Look whether there is a window in which the load went on.
+
+        Raises:
+            ExperimentError: there is none.
+        """
+        window = self._meter.window
+        ends_s = [output.end_s for output in self.done if output.end_s is not None]
+        if self._meter.has_closed and self._began_by is not None and window.duration_sec > 0:
+            if not ends_s or window.start_s < max(ends_s):
+                return
+            raise ExperimentError(
+                f"the load was over {window.start_s - max(ends_s):.2f} s before sensors had started; raise "
+                "load.duration_s or load.n"
+            )
+        ramp_s = self._traffic.config.ramp_s
+        other = "" if ramp_s is None else f", or lower load.ramp_s: {ramp_s:g}"
+        raise ExperimentError(
+            f"the load was over after {self._clock() - self._began_s:.2f} s, before a window could begin; raise "
+            f"load.duration_s or load.n{other}"
+        )
+
     def _on_done(self, output: RequestOutput) -> None:
         output = self._told.take(output)
         self.done.append(output)
-        self._course.ended(output.e2e_s)
+        self._ended.add(output.index)
+        if self._meter.is_open and not self._meter.has_closed:
+            # Of this thread, which sends and receives where another process computes.
+            cpu_s = time.thread_time()
+            self._cpu_s = (self._cpu_s[0] if self._cpu_s else cpu_s, cpu_s)
+        self._course.ended(output.e2e_s if output.succeeded else None)
         self._instruments.progress.done(1, output.output_tokens)
         self._look()
 
@@ -152,28 +202,41 @@ class _Run:
             self._looking.release()
 
     def _look_now(self, now_s: float) -> None:
+        if self._edges.has_failed:
+            # It says why, to whoever runs this.
+            self._cancelled = True
+            self._edges.wait()
         elapsed_s, n_ended = now_s - self._began_s, len(self.done)
-        if self._edges.is_near:
-            return
         if self._began_by is None:
-            self._course.note(now_s, self._traffic.n_arrived(elapsed_s, n_ended) - n_ended)
-            self._began_by = self._why_it_begins(elapsed_s, n_ended)
-            if self._began_by is not None:
-                _log.info("measuring")
-                self._edges.begin(self._open)
-        elif self._ended_s is None:
-            why = self._why_it_ends(now_s, elapsed_s, n_ended)
-            if why is not None:
-                self._end_arrivals(why)
-                self._edges.begin(self._close)
+            self._look_for_the_beginning(now_s, elapsed_s, n_ended)
+            return
+        if self._ended_s is None and (why := self._why_it_ends(now_s, elapsed_s, n_ended)) is not None:
+            self._end_arrivals(why)
+        # A sensor that is slow to start keeps nothing open but the window.
+        if self._ended_s is None or self._edges.is_near:
+            return
+        if not self._is_closing:
+            self._is_closing = True
+            self._edges.begin(self._close)
         elif now_s > self._ended_s + max(self.window_s, _LEAST_DRAIN_S):
             self._cancelled = True
+
+    def _look_for_the_beginning(self, now_s: float, elapsed_s: float, n_ended: int) -> None:
+        self._course.note(now_s, self._traffic.n_arrived(elapsed_s, n_ended) - n_ended)
+        while self._oldest in self._ended:
+            self._oldest += 1
+        if not self._traffic.arrivals_are_over(elapsed_s, n_ended):
+            self._began_by = self._why_it_begins(elapsed_s, n_ended)
+        if self._began_by is not None:
+            _log.info("measuring")
+            self._edges.begin(self._open)
 
     def _why_it_begins(self, elapsed_s: float, n_ended: int) -> BeganBy | None:
         traffic = self._traffic
         if traffic.config.ramp_s is not None:
             return "ramp" if elapsed_s >= traffic.config.ramp_s else None
-        if traffic.first_have_ended(n_ended) and (not traffic.load.due_s or self._course.has_settled()):
+        has_settled = not traffic.load.due_s or self._course.has_settled(traffic.oldest_s(elapsed_s, self._oldest))
+        if has_settled and traffic.first_have_ended(n_ended):
             return "settled"
         return "not_settled" if traffic.half_is_over(elapsed_s, n_ended) else None
 
@@ -183,19 +246,26 @@ class _Run:
             return "steady"
         if self._traffic.arrivals_are_over(elapsed_s, n_ended):
             return "requests" if ends.most_s is None or elapsed_s < ends.most_s else "duration"
-        if ends.window_s is not None and now_s - self._meter.window.start_s >= ends.window_s:
-            return "duration"
-        return None
+        if ends.window_s is None or self._edges.is_near:
+            return None
+        return "duration" if now_s - self._meter.window.start_s >= ends.window_s else None
 
     def _is_steady(self, now_s: float) -> bool:
         """Whether joules per token vary as little as was asked for; looked at once a second."""
         most = self._traffic.config.until_cv
-        window_s = now_s - self._meter.window.start_s
-        if most is None or window_s < LEAST_WINDOW_S or now_s < self._next_look_s:
+        if most is None or self._edges.is_near:
+            return False
+        start_s = self._meter.window.start_s
+        window_s = now_s - start_s
+        if window_s < LEAST_WINDOW_S or now_s < self._next_look_s:
             return False
         self._next_look_s = now_s + _LOOK_AT_CV_S
-        samples = self._instruments.sampler.get_samples()
-        self.cv = cv_of_j_per_token(samples, tuple(self.done), self._meter.window.start_s, now_s)
+        if self._steadiness is None:
+            self._steadiness = Steadiness(start_s)
+        n_ended = len(self.done)
+        self._steadiness.add(self.done[self._n_seen : n_ended])
+        self._n_seen = n_ended
+        self.cv = self._steadiness.cv(self._instruments.sampler.get_samples(), now_s)
         return self.cv is not None and self.cv < most
 
     def _end_arrivals(self, why: EndedBy) -> None:
@@ -212,10 +282,8 @@ class _Run:
 
     def _open(self) -> None:
         self._meter.open(at_once=True)
-        self._cpu_s = time.process_time()
 
     def _close(self) -> None:
-        self._cpu_s = time.process_time() - self._cpu_s
         self._meter.close()
         self.window_s = self._meter.window.duration_sec
 
@@ -249,10 +317,16 @@ class _Run:
             began_by=self._began_by,
             ended_by=self._ended_by,
             sub_windows_s=(*(window.start_s + i * part_s for i in range(N_PARTS)), window.end_s),
-            generator_cpu_s=None if self._work.model.computes_here else self._cpu_s,
+            generator_cpu_s=self._generator_cpu_s(),
             n_most_in_flight=self._most_in_flight(),
-            unsent_due_s=self._unsent_due_s(self._ended_s),
+            unsent_due_s=self._unsent_due_s(window.end_s),
         )
+
+    def _generator_cpu_s(self) -> float | None:
+        if self._work.model.computes_here or self._cpu_s is None:
+            return None
+        began_s, ended_s = self._cpu_s
+        return ended_s - began_s
 
     def _most_in_flight(self) -> int | None:
         """How many the engine begins at a time, by what it says; None where it began more, and so takes them all."""
@@ -265,7 +339,7 @@ class _Run:
         return None if most is None or peak > most else most
 
     def _unsent_due_s(self, ended_s: float) -> tuple[float, ...]:
-        """When requests were due that had not begun when arrivals ended, in monotonic seconds."""
+        """When requests were due that had not begun when the window ended, in monotonic seconds."""
         due_s = self._traffic.load.due_s[: self._n_arrived]
         begun = {output.index for output in self.done if output.sent_s is not None and output.sent_s <= ended_s}
         return tuple(self._began_s + wait_s for index, wait_s in enumerate(due_s) if index not in begun)

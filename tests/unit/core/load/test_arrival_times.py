@@ -66,6 +66,8 @@ def test_arrivals_end_with_their_time() -> None:
         # No less than 30 s, and no more than 10 min.
         ({"rate": 100.0}, Ends(most_s=60.0, window_s=30.0)),
         ({"rate": 0.1}, Ends(most_s=1200.0, window_s=600.0)),
+        # What is to become steady has time for it.
+        ({"rate": 100.0, "until_cv": 0.05}, Ends(most_s=1200.0, window_s=600.0)),
         ({"max": True}, Ends()),
         ({"max": True, "n": 30}, Ends(n=30)),
         ({"trace": "a.csv"}, Ends()),

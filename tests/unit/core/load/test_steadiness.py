@@ -2,7 +2,7 @@
 
 import pytest
 
-from llenergymeasure.core.load.steadiness import cv_of_j_per_token
+from llenergymeasure.core.load.steadiness import Steadiness
 from llenergymeasure.domain.inference import RequestOutput
 from llenergymeasure.domain.telemetry import PowerThermalSample
 
@@ -27,24 +27,44 @@ def requests(tokens_of_each_s: list[int]) -> list[RequestOutput]:
     ]  # fmt: skip
 
 
+def cv_of(
+    readings: list[PowerThermalSample], answers: list[RequestOutput], start_s: float, now_s: float
+) -> float | None:
+    steadiness = Steadiness(start_s)
+    steadiness.add(answers)
+    return steadiness.cv(readings, now_s)
+
+
 def test_constant_power_and_tokens_do_not_vary() -> None:
-    assert cv_of_j_per_token(samples([200.0] * 10, n_gpus=2), requests([5] * 10), 100.0, 110.0) == pytest.approx(0.0)
+    assert cv_of(samples([200.0] * 10, n_gpus=2), requests([5] * 10), 100.0, 110.0) == pytest.approx(0.0)
 
 
 def test_the_variation_is_that_of_joules_over_tokens() -> None:
     # Half of the parts have 100 W for 5 tokens, half 300: 20 and 60 J/token, mean 40, sample deviation 20 sqrt(10/9).
-    found = cv_of_j_per_token(samples([100.0, 300.0] * 5), requests([5] * 10), 100.0, 110.0)
+    found = cv_of(samples([100.0, 300.0] * 5), requests([5] * 10), 100.0, 110.0)
     assert found == pytest.approx(0.5 * (10 / 9) ** 0.5)
 
 
 def test_more_power_for_more_tokens_is_steady() -> None:
-    found = cv_of_j_per_token(samples([100.0, 300.0] * 5), requests([5, 15] * 5), 100.0, 110.0)
+    found = cv_of(samples([100.0, 300.0] * 5), requests([5, 15] * 5), 100.0, 110.0)
     assert found == pytest.approx(0.0, abs=1e-12)
 
 
 def test_nothing_is_said_where_too_little_is_known() -> None:
     steady, answers = samples([200.0] * 10), requests([5] * 10)
-    assert cv_of_j_per_token([], answers, 100.0, 110.0) is None
-    assert cv_of_j_per_token(steady, requests([5] * 9), 100.0, 110.0) is None
-    assert cv_of_j_per_token(samples([200.0] * 10, per_s=4), answers, 100.0, 110.0) is None
-    assert cv_of_j_per_token(steady, answers, 110.0, 110.0) is None
+    assert cv_of([], answers, 100.0, 110.0) is None
+    assert cv_of(steady, requests([5] * 9), 100.0, 110.0) is None
+    assert cv_of(samples([200.0] * 10, per_s=4), answers, 100.0, 110.0) is None
+    assert cv_of(steady, answers, 110.0, 110.0) is None
+
+
+def test_what_failed_or_was_over_before_says_nothing_of_how_long_requests_take() -> None:
+    failed = RequestOutput(
+        index=98, input_tokens=1, output_tokens=0, finish_reason="error", output_digest="", sent_s=100.0, end_s=109.9,
+        error="it took too long",
+    )  # fmt: skip
+    before = RequestOutput(
+        index=99, input_tokens=1, output_tokens=1, finish_reason="length", output_digest="", sent_s=10.0, end_s=99.0,
+    )  # fmt: skip
+    found = cv_of(samples([200.0] * 10), [*requests([5] * 10), failed, before], 100.0, 110.0)
+    assert found == pytest.approx(0.0)

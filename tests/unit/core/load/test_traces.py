@@ -69,6 +69,11 @@ def test_a_trace_is_played_faster_and_cut(tmp_path: Path) -> None:
         ("a.jsonl", '{"timestamp": 1}\n{"timestamp": \n', "a.jsonl:2: this is no JSON"),
         ("a.jsonl", "[1]\n", "a.jsonl:1: give an object with a timestamp, not list"),
         ("a.jsonl", '{"timestamp": true}\n', "a.jsonl:1: timestamp: True is no time"),
+        ("a.jsonl", '{"timestamp_s": 1' + "0" * 400 + "}\n", "a.jsonl:1: timestamp_s: "),
+        ("a.jsonl", '{"timestamp_s": 1, "input_tokens": 1' + "0" * 400 + "}\n", "is no number of tokens"),
+        ("a.csv", "timestamp_s\n-1e308\n1e308\n", "its last request comes inf s after the first"),
+        ("a.csv", "timestamp_s\n0\n1e15\n", "its last request comes 1e+15 s after the first"),
+        ("a.csv", 'timestamp_s,why\n1,"no end\n2,x\n', "cannot be read as CSV"),
         ("a.jsonl", "[" * 100_000 + "\n", "a.jsonl:1: this is no JSON"),
     ],
 )
@@ -81,6 +86,27 @@ def test_what_is_no_trace_says_where_and_why(tmp_path: Path, name: str, text: st
 def test_a_trace_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.csv: cannot be read: No such file or directory"):
         read_trace(tmp_path / "none.csv")
+
+
+def test_a_trace_below_the_home_directory_is_found_by_its_short_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = ExperimentConfig.model_validate({"model": "m", "load": {"trace": written(tmp_path, "azure.csv", AZURE)}})
+    assert config.load is not None
+    assert str(config.load.trace) == "~/azure.csv"
+    assert len(select_prompts(config).prompts) == 3
+
+
+def test_no_more_of_a_trace_is_taken_than_comes_in_its_time(tmp_path: Path) -> None:
+    trace = written(tmp_path, "azure.csv", AZURE)
+    assert [a.input_tokens for a in read_trace(trace, most_s=30.0)] == [374, 396]
+    assert len(read_trace(trace, speed=10.0, most_s=30.0)) == 3
+    fields = {"model": "m", "load": {"trace": trace, "duration_s": 30}, "max_input_tokens": 400}
+    found = select_prompts(ExperimentConfig.model_validate(fields))
+    # The third, which is longer, does not come.
+    assert len(found.prompts) == 2
+    assert "trace_lengths_cut" not in {warning.flag for warning in found.warnings}
 
 
 def test_prompts_have_the_lengths_of_the_trace_as_far_as_the_experiment_lets_them() -> None:

@@ -1,5 +1,6 @@
 """Which requests a load has, and how far it is."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,3 +76,20 @@ def test_nothing_has_settled_before_requests_have_ended() -> None:
     for second in range(100):
         course.note(float(second), 3)
     assert not course.has_settled()
+
+
+def test_the_rate_of_a_trace_is_by_its_gaps_or_by_the_time_that_ends_it(tmp_path: Path) -> None:
+    trace = tmp_path / "a.csv"
+    trace.write_text("timestamp_s\n0\n10\n20\n", encoding="utf-8")
+    assert traffic(trace=str(trace)).rate_per_s() == pytest.approx(0.1)
+    assert traffic(trace=str(trace), duration_s=60).rate_per_s() == pytest.approx(0.05)
+
+
+def test_nothing_has_settled_while_the_oldest_is_older_than_any_that_has_ended() -> None:
+    course = InFlightCourse()
+    for _ in range(5):
+        course.ended(1.0)
+    for tenth in range(100):
+        course.note(tenth / 10, 3)
+    assert course.has_settled(0.5)
+    assert not course.has_settled(2.0)

@@ -68,6 +68,8 @@ def test_what_can_be_is_taken_as_it_is() -> None:
         ({"sent_s": 9.0}, "it went from 9.000 to 13.000 s, and the run from 10.000 to 20.000 s"),
         ({"end_s": 21.0}, "it went from 10.000 to 21.000 s"),
         ({"due_s": 1.7e9}, "it was due at 1700000000.000 s, and the run began at 10.000 s"),
+        ({"due_s": 10.5}, "it was sent at 10.000000 s, before it was due at 10.500000 s"),
+        ({"cached_tokens": 3}, "cached_tokens is 3 of 2"),
         ({"output_digest": None}, "output_digest is None"),
         ({"output_ids": (("a", "b", "c"),)}, "output_ids holds what is no token id"),
         ({"input_tokens": True}, "input_tokens is True"),

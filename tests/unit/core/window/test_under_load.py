@@ -1,20 +1,23 @@
 """Windows under a load, on a scheduler whose every step is known."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from llenergymeasure.config.models import ExperimentConfig
-from llenergymeasure.core.background import at_once
+from llenergymeasure.core.backends.base import LoadedModelBase
+from llenergymeasure.core.background import at_once, in_a_thread
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.load.traffic import Traffic
 from llenergymeasure.core.window.meter import Window
 from llenergymeasure.core.window.under_load import measured_under_load
 from llenergymeasure.core.window.work import Work
-from llenergymeasure.domain.inference import Request
+from llenergymeasure.domain.inference import Request, RequestOutput
 from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.telemetry import PowerThermalSample
@@ -38,6 +41,10 @@ class Bench:
     """A load on the simulated engine at 100 W; prompts of 10 tokens, answers of 4, a second a step."""
 
     model: dict[str, Any] = field(default_factory=dict)
+    kind: Callable[..., SimulatedModel] = SimulatedModel
+    machine_cpu_s: Callable[[Any], Any] = lambda _: None
+    aside: Callable[[Callable[[], None]], Future[None]] = at_once
+    max_output_tokens: int = 4
     power_w: float | None = None
     grows: bool = False
     warnings: list[MeasurementWarning] = field(default_factory=list)
@@ -45,9 +52,11 @@ class Bench:
     def run(self, **load: Any) -> Window:
         clock, log = FakeClock(), list[str]()
         given: dict[str, Any] = {"n_slots": 8, "step_s": 1.0, "devices": (GPU,), "log": log, **self.model}
-        model = SimulatedModel(clock, **given)
-        config = ExperimentConfig.model_validate({"model": "any", "load": load, "max_output_tokens": 4})
-        prompts = [Request(index=i, token_ids=(1,) * 10, max_output_tokens=4) for i in range(3)]
+        model = self.kind(clock, **given)
+        config = ExperimentConfig.model_validate(
+            {"model": "any", "load": load, "max_output_tokens": self.max_output_tokens}
+        )
+        prompts = [Request(index=i, token_ids=(1,) * 10, max_output_tokens=self.max_output_tokens) for i in range(3)]
         work = Work.of(model, Load.all_at_once(), prompts, lambda requests, n: Traffic.of(config, requests, n))
         instruments = Instruments(
             energy=FakeEnergy(clock, 100.0, GPU, log),
@@ -56,7 +65,8 @@ class Bench:
             clock=clock,
             sleep=clock.sleep,
             now=clock.now,
-            aside=at_once,
+            aside=self.aside,
+            machine_cpu_s=self.machine_cpu_s,
             ticking=never,
         )
         plan = ExperimentPlan.of(config, layout=ProcessLayout(), devices=(GPU,))
@@ -201,3 +211,114 @@ def test_arrivals_that_end_before_that_say_so() -> None:
     uneven.run(concurrency=2, duration_s=60, until_cv=0.1)
     assert [w.flag for w in uneven.warnings] == ["load_not_steady"]
     assert "the CV of joules per token was" in uneven.warnings[0].text
+
+
+@dataclass
+class Forgetful(SimulatedModel):
+    """Does not tell of every third request."""
+
+    def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+        super().run(requests, load, lambda output: None if output.index % 3 == 2 else on_done(output))
+
+
+@dataclass
+class Silent(SimulatedModel):
+    """Tells of nothing."""
+
+    def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+        super().run(requests, load, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        {"rate": 1.0, "arrival": "constant", "n": 90},
+        {"rate": 1.0, "arrival": "constant", "duration_s": 60},
+        {"concurrency": 2, "duration_s": 40},
+        {"concurrency": 2, "n": 30},
+        {"max": True, "n": 30},
+    ],
+)
+def test_requests_that_an_engine_loses_are_missed(load: dict[str, Any]) -> None:
+    with pytest.raises(ExperimentError, match=r"[0-9]+ requests were never told of; the first is 2$"):
+        Bench(kind=Forgetful).run(**load)
+
+
+@pytest.mark.parametrize("load", [{"rate": 1.0, "n": 90}, {"concurrency": 2, "n": 30}, {"max": True, "n": 30}])
+def test_an_engine_that_tells_of_nothing_has_no_result(load: dict[str, Any]) -> None:
+    with pytest.raises(ExperimentError, match="the engine told of no request"):
+        Bench(kind=Silent).run(**load)
+
+
+def test_long_requests_that_are_still_in_flight_are_waited_for() -> None:
+    # Four a second; every fifth takes a minute, all others half a second: what is in flight grows for that minute.
+    lengths = {i: 600 if i % 5 == 4 else 5 for i in range(4000)}
+    bench = Bench({"n_slots": 1000, "step_s": 0.1, "ends_after": lengths}, max_output_tokens=1000)
+    window = bench.run(rate=4.0, arrival="constant", duration_s=400)
+    assert window.load is not None
+    assert window.load.began_by == "settled"
+    assert window.lead_in_s > 60
+    assert flags(bench) == []
+
+
+@pytest.mark.parametrize(
+    "load", [{"concurrency": 2, "n": 2}, {"max": True, "n": 1}, {"rate": 20.0, "n": 10, "ramp_s": 0.6}]
+)
+def test_a_window_that_would_begin_when_all_have_come_is_none(load: dict[str, Any]) -> None:
+    with pytest.raises(ExperimentError, match="before a window could begin"):
+        Bench().run(**load)
+
+
+def refuses(_: object) -> None:
+    raise OSError("no such file")
+
+
+def test_what_fails_at_an_edge_ends_the_run_with_its_reason() -> None:
+    with pytest.raises(ExperimentError, match="no such file"):
+        Bench(machine_cpu_s=refuses, aside=in_a_thread).run(concurrency=2, duration_s=40)
+
+
+def test_an_interruption_is_not_replaced_by_what_fails_at_an_edge() -> None:
+    class Interrupted(SimulatedModel):
+        def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+            def interrupted(output: RequestOutput) -> None:
+                try:
+                    on_done(output)
+                except OSError:
+                    # Ctrl-C comes just when the edge has failed.
+                    raise KeyboardInterrupt from None
+
+            super().run(requests, load, interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        Bench(kind=Interrupted, machine_cpu_s=refuses, aside=in_a_thread).run(concurrency=2, duration_s=40)
+
+
+def test_with_real_threads_the_clock_opens_and_closes_the_window_where_nothing_ends() -> None:
+    """An engine that answers only when it is over: all that looks is what ticks."""
+
+    class Slow(LoadedModelBase):
+        def run(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
+            began_s = time.monotonic()
+            while not load.closed():
+                time.sleep(0.01)
+            for index in range(2):
+                on_done(
+                    RequestOutput(
+                        index=index, input_tokens=1, output_tokens=1, finish_reason="length", output_digest="",
+                        sent_s=began_s, token_times_s=(time.monotonic(),), end_s=time.monotonic(),
+                    )
+                )  # fmt: skip
+
+    prompts = [Request(index=0, token_ids=(1,), max_output_tokens=4)]
+    given = {"model": "any", "load": {"concurrency": 2, "duration_s": 1.0, "ramp_s": 0.3}}
+    config = ExperimentConfig.model_validate(given)
+    work = Work.of(Slow(), Load.all_at_once(), prompts, lambda requests, n: Traffic.of(config, requests, n))
+    clock = FakeClock()
+    instruments = Instruments(energy=FakeEnergy(clock, 100.0, GPU, []), sampler=FakeSampler((), []))
+    plan = ExperimentPlan.of(config, layout=ProcessLayout(), devices=(GPU,))
+    window = measured_under_load(plan, work, instruments, [])
+    assert window.load is not None
+    assert (window.load.began_by, window.load.ended_by) == ("ramp", "duration")
+    # 0.3 to 1 s; the rest is a busy machine.
+    assert 0.3 < window.duration_sec < 5.0

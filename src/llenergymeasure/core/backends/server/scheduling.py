@@ -15,6 +15,7 @@ from llenergymeasure.core.backends.server.response import Response, UnreadableEr
 from llenergymeasure.core.backends.server.waiting import Waiting
 from llenergymeasure.domain.inference import ErrorKind, Request, RequestOutput
 from llenergymeasure.domain.load import Load
+from llenergymeasure.exceptions import ExperimentError
 
 _OK = 200
 _REFUSED = {429: "too many requests", 503: "not now"}
@@ -23,6 +24,10 @@ _REDIRECTS = range(300, 400)
 _LOOKS_EVERY_S = 0.05
 # How long is waited for the end of a body behind its last event.
 _LAST_WORD_S = 0.5
+# Answers are read again before more begin than this.
+_BEGUN_IN_A_TURN = 64
+# So many in a row that cannot reach the server, none having reached it before, end the run; or so many at any time.
+_UNREACHED_AT_FIRST, _UNREACHED = 20, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +71,23 @@ class Run:
         self._on_done: Callable[[RequestOutput], None] = lambda _: None
         self._opened: dict[int, _Open] = {}
         self._looked_s = 0.0
+        self._n_unreached, self._has_reached = 0, False
 
     def serve(self, requests: Sequence[Request], load: Load, on_done: Callable[[RequestOutput], None]) -> None:
-        """Serve [n] requests; those in flight when the load is cancelled are told as that."""
+        """Serve [n] requests; those in flight when the load is cancelled are told as that.
+
+        Raises:
+            ExperimentError: the server cannot be reached again and again.
+        """
         self._on_done = on_done
         waiting = Arrivals(requests, load)
         with selectors.DefaultSelector() as selector, Waiting(selector, exact=load.kind == "due_times") as wait:
             try:
                 while (waiting or self._opened) and not load.cancelled():
-                    while (due := waiting.due(len(self._opened))) is not None:
+                    for _ in range(_BEGUN_IN_A_TURN):
+                        due = None if load.cancelled() else waiting.due(len(self._opened))
+                        if due is None:
+                            break
                         self._begin(*due, selector)
                     for key in wait.ready(waiting.wait_s(len(self._opened))):
                         self._go_on(key.data, selector)
@@ -98,7 +111,13 @@ class Run:
             connection = self._asking.pool.taken(answer.sent_s)
         except UnreachableError as error:
             self._on_done(answer.failed("unreachable", f"the server cannot be reached: {error}", time.monotonic()))
+            self._n_unreached += 1
+            if self._n_unreached >= (_UNREACHED if self._has_reached else _UNREACHED_AT_FIRST):
+                raise ExperimentError(
+                    f"{self._n_unreached} requests in a row could not reach the server; the last: {error}"
+                ) from None
             return
+        self._n_unreached, self._has_reached = 0, True
         try:
             connection.send(sent)
         except OSError as error:
