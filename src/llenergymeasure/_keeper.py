@@ -37,7 +37,7 @@ def kept(command: list[str], patience_s: float) -> list[str]:
         command: the program and its arguments.
         patience_s: how long it has to end once it was asked to.
     """
-    return ["-P", "-m", "llenergymeasure._keeper", str(os.getpid()), str(patience_s), *command]
+    return ["-m", "llenergymeasure._keeper", str(os.getpid()), str(patience_s), *command]
 
 
 def main(parent: int, patience_s: float, command: list[str]) -> int:

@@ -41,7 +41,10 @@ def engine_status(name: str, visible: Sequence[str] = ()) -> Availability:
             version = None if problem is not None else _version_of(engine)
             if problem is not None or not visible:
                 return Availability(name, problem, proven=proven, version=version)
-            uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
+            uses_gpus = None
+            # Of one that is somewhere, which devices it uses depends on where.
+            if not engine.section.only_by_name:
+                uses_gpus = bool(engine.select_devices(ExperimentConfig(model="any", backend=name), visible))
     except LLEMError as error:
         return Availability(name, str(error))
     except Exception as error:  # noqa: BLE001 - another distribution's engine raises what it will

@@ -19,6 +19,7 @@ from llenergymeasure.testing.fake_stream import Head, Telling, tell
 
 # How long what is still to be sent has.
 _CLOSES_S = 0.5
+_TURNS = 10
 __all__ = ["FakeServer", "FakeSettings", "Seen"]
 
 _PLACES = ("/v1/completions", "/v1/chat/completions")
@@ -102,13 +103,15 @@ class FakeServer:
             await self._ended.wait()
         finally:
             server.close()
+            # Connections that were just accepted become ones that can be closed.
+            await _turns()
             for task in tuple(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
             for writer in tuple(self._writers):
                 writer.transport.abort()
-            # Transports are closed by the loop's next turn.
-            await asyncio.sleep(0)
+            # Transports are closed by the loop's next turns.
+            await _turns()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -176,6 +179,12 @@ class FakeServer:
         self._n_at_work += change
         if self._on_work is not None:
             self._on_work(self._n_at_work)
+
+
+async def _turns() -> None:
+    """Let the loop do what has been handed to it, and what that hands to it."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def _prompt_of(body: Mapping[str, Any]) -> list[int]:

@@ -25,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(given.fails)
     if given.leaves_a_child:
         # One in a session of its own, and an orphan.
-        subprocess.Popen([sys.executable, "-c", _SLEEPER], start_new_session=True)
+        subprocess.Popen([sys.executable, "-P", "-c", _SLEEPER], start_new_session=True)
         orphan = "import os, subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]], env={})"
-        subprocess.run([sys.executable, "-c", orphan, _SLEEPER], check=False, env={})
+        subprocess.run([sys.executable, "-P", "-c", orphan, _SLEEPER], check=False, env={})
     if given.ignores_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(given.listens_after_s)

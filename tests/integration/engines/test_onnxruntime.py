@@ -47,8 +47,8 @@ def test_it_conforms(check: Callable[[EngineCase], None], ending_llama: tuple[Pa
     try:
         check(case)
     except NotApplicable:
-        # Nothing in it fails for one request of a batch alone.
-        if check.__name__ != "a_request_that_fails_alone_is_a_row":
+        # Nothing in it fails for one request of a batch alone, and it takes batches.
+        if check.__name__ not in ("a_request_that_fails_alone_is_a_row", "a_closed_load_ends"):
             raise
 
 

@@ -38,7 +38,8 @@ async function main() {
   drawTabs(drawing);
   byId("panel-table").append(...table.panel().filter(Boolean));
   byId("panel-plots").append(...plotsPanel(data, table, drawing));
-  byId("panel-loads").append(...loadsPanel(data, drawing));
+  if (data.loads.length) byId("panel-loads").append(...loadsPanel(data, drawing));
+  else byId("panel-loads").remove();
   byId("panel-runs").append(...runsPanel(data, drawing));
   byId("panel-energy").append(...energyPanel(data, table, drawing));
   byId("panel-compare").append(...comparePanel(data, table));

@@ -120,7 +120,7 @@ def started(
     journal = Journal()
     try:
         keeper = subprocess.Popen(
-            [sys.executable, *kept(list(command), patience_s)],
+            [sys.executable, "-P", *kept(list(command), patience_s)],
             stdin=subprocess.DEVNULL,
             stdout=journal.fileno(),
             stderr=subprocess.STDOUT,
