@@ -20,8 +20,8 @@ class LoadRecord:
     ``unsent_due_s`` are when those of them were due that had not begun by then, because the engine takes no more than
     ``n_most_in_flight`` at a time; None where it takes them all.
     ``sub_windows_s`` [n + 1] are the edges of equal parts of the window. ``generator_cpu_s`` is the processor time that
-    the thread took that sends and receives, from the first request that ended in the window to the last; None where the
-    engine computes in it too.
+    the thread took that sends and receives, from the last request that ended before the window to the last in it; None
+    where the engine computes in it too.
     """
 
     kind: RecordedLoadKind

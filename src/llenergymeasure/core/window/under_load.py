@@ -184,9 +184,11 @@ class _Run:
         output = self._told.take(output)
         self.done.append(output)
         self._ended.add(output.index)
-        if self._meter.is_open and not self._meter.has_closed:
-            # Of this thread, which sends and receives where another process computes.
-            cpu_s = time.thread_time()
+        # Of this thread, which sends and receives where another process computes: from the last before the window on.
+        cpu_s = time.thread_time()
+        if not self._meter.is_open:
+            self._cpu_s = (cpu_s, cpu_s)
+        elif not self._meter.has_closed:
             self._cpu_s = (self._cpu_s[0] if self._cpu_s else cpu_s, cpu_s)
         self._course.ended(output.e2e_s if output.succeeded else None)
         self._instruments.progress.done(1, output.output_tokens)
