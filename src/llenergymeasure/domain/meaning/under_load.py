@@ -74,8 +74,8 @@ LOAD_RESULT: Meanings = {
         7,
     ),
     "generator_cpu_s": read(
-        "Processor time of the thread that sends and receives, from the last request that ended before the window to the "
-        "last in it; `null` where the engine computes in the same process.",
+        "Processor time of the thread that sends and receives, from the last request that ended before the window to "
+        "the last in it; `null` where the engine computes in the same process.",
         "s",
     ),
 }
