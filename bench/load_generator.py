@@ -27,6 +27,25 @@ def lateness_s(came_s: Sequence[float], gap_s: float) -> list[float]:
     return [each - min(off_s) for each in off_s]
 
 
+def last_told(words: Sequence[str], most_s: float = 600.0) -> dict[str, Any]:
+    """The last line that a command prints, read as JSON.
+
+    Args:
+        words: the command.
+        most_s: it is ended after so many seconds.
+
+    Raises:
+        RuntimeError: it failed; with the end of what it said about it.
+        subprocess.TimeoutExpired: it did not end.
+    """
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=HERE.parent, timeout=most_s)
+    if done.returncode:
+        end = "\n".join(done.stderr.splitlines()[-5:])
+        raise RuntimeError(f"{words[0]} {words[1]} ended with {done.returncode}:\n{end}")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
 class _Server:
     """The server, and what one side did to it."""
 
@@ -37,7 +56,7 @@ class _Server:
         """Figures of one run of a generator.
 
         Raises:
-            subprocess.CalledProcessError: it failed.
+            RuntimeError: it failed.
             ValueError: not every request came.
         """
         from llenergymeasure.testing.fake_server import FakeServer, FakeSettings
@@ -47,8 +66,7 @@ class _Server:
         settings = FakeSettings(n_slots=1024, tells_ids=False, tells_counts=False)
         with FakeServer(settings) as server:
             words = [*command, "--url", server.url, "--rate", str(args.rate), "--n", str(args.n)]
-            said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=HERE.parent).stdout
-            told: dict[str, Any] = json.loads(said.splitlines()[-1])
+            told = last_told(words)
             # Whoever looks whether the server answers has asked before.
             came_s = [seen.at_s for seen in server.asked][-args.n :]
         if len(came_s) < args.n or told["n_chunks"] != args.n * N_TOKENS:
