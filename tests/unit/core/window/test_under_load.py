@@ -47,6 +47,7 @@ class Bench:
     max_output_tokens: int = 4
     power_w: float | None = None
     grows: bool = False
+    sample_s: float = 0.5
     warnings: list[MeasurementWarning] = field(default_factory=list)
 
     def run(self, **load: Any) -> Window:
@@ -73,12 +74,14 @@ class Bench:
         return measured_under_load(plan, work, instruments, self.warnings)
 
     def _samples(self) -> tuple[PowerThermalSample, ...]:
-        """A reading every half second for as long as any test takes."""
+        """Readings for as long as any test takes."""
         if self.power_w is None:
             return ()
         return tuple(
-            PowerThermalSample(timestamp=i / 2, power_w=self.power_w * (i if self.grows else 1), gpu_index=0)
-            for i in range(2000)
+            PowerThermalSample(
+                timestamp=i * self.sample_s, power_w=self.power_w * (i if self.grows else 1), gpu_index=0
+            )
+            for i in range(round(1000 / self.sample_s))
         )
 
 
@@ -158,6 +161,14 @@ def test_a_drain_that_does_not_end_is_cut_off() -> None:
     assert window.output.requests
 
 
+@pytest.mark.parametrize(("duration_s", "n_begun"), [(100, 38), (20, 13)])
+def test_a_drain_is_as_long_as_the_window_was_and_half_a_minute_at_least(duration_s: float, n_begun: int) -> None:
+    # One at a time for 4 s each. Of 100 s the window has 50, and 50 more are given: 150 / 4. Of 20 s it has 10 at the
+    # most, and 30 are given: 50 / 4.
+    window = Bench({"n_slots": 1}).run(rate=1.0, arrival="constant", duration_s=duration_s)
+    assert window.n_begun == pytest.approx(n_begun, abs=1)
+
+
 def test_a_ramp_that_is_given_is_waited_for_and_no_more() -> None:
     window = Bench().run(concurrency=2, duration_s=40, ramp_s=10)
     assert window.load is not None
@@ -200,6 +211,14 @@ def test_arrivals_end_as_soon_as_joules_per_token_are_steady() -> None:
     assert window.load.ended_by == "steady"
     assert 30 <= window.duration_sec <= 80
     assert flags(bench) == []
+
+
+def test_what_is_steady_at_once_is_measured_for_half_a_minute_all_the_same() -> None:
+    # With twenty readings a second parts of a second each could be told apart after fourteen.
+    window = Bench(power_w=100.0, sample_s=0.05).run(concurrency=2, duration_s=400, until_cv=0.2)
+    assert window.load is not None
+    assert window.load.ended_by == "steady"
+    assert 30 <= window.duration_sec <= 40
 
 
 def test_arrivals_that_end_before_that_say_so() -> None:
