@@ -20,7 +20,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of, refused
+from llenergymeasure.config import load_beside
+from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.device import DeviceConfig
 from llenergymeasure.config.engines import (
@@ -274,34 +275,9 @@ class ExperimentConfig(TakesSections):
             )
         return baseline
 
-    @field_validator("load")
-    @classmethod
-    def _window_of_its_own(cls, load: LoadConfig | None, info: ValidationInfo) -> LoadConfig | None:
-        measurement = info.data.get("measurement")
-        if load is not None and measurement is not None and measurement.methodology != "total":
-            raise refused(
-                f"load cannot go with measurement.methodology: {measurement.methodology}: its window follows from what "
-                "is in flight; remove one of them"
-            )
-        if load is not None and measurement is not None and measurement.dither_s is not None:
-            raise refused("load cannot go with measurement.dither_s, which pauses between batches; remove one of them")
-        return load
-
-    @field_validator("phases")
-    @classmethod
-    def _phases_without_a_load(cls, phases: PhasesConfig, info: ValidationInfo) -> PhasesConfig:
-        if phases.enabled and info.data.get("load") is not None:
-            raise conflict(
-                "enabled: true cannot go with load: pairs of windows need fixed batches; remove one", "enabled"
-            )
-        return phases
-
-    @field_validator("slo")
-    @classmethod
-    def _promises_under_a_load(cls, slo: SLOConfig | None, info: ValidationInfo) -> SLOConfig | None:
-        if slo is not None and "load" in info.data and info.data["load"] is None:
-            raise refused("slo needs load, which says how requests arrive; give it too, or remove slo")
-        return slo
+    _window_of_its_own = field_validator("load")(load_beside.window_of_its_own)
+    _phases_without_a_load = field_validator("phases")(load_beside.phases_without_a_load)
+    _promises_under_a_load = field_validator("slo")(load_beside.promises_under_a_load)
 
     @field_validator("*")
     @classmethod

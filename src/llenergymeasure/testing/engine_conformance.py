@@ -17,7 +17,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.backends.base import EngineBase, LoadedModelBase
@@ -31,75 +31,18 @@ from llenergymeasure.domain.load import Load
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import LLEMError
-from llenergymeasure.protocols import InferenceBackend
 from llenergymeasure.testing.conformance import NotApplicable
+from llenergymeasure.testing.engine_case import N_TOKENS, EngineCase, ran
 from llenergymeasure.testing.fakes import FakeSampler, fake_environment
 
 __all__ = ["ENGINE_CHECKS", "EngineCase", "NotApplicable"]
 
 ENDED = ("stop", "length")
-_N_TOKENS = 6
 # What rounding of half-precision weights, in another order, makes of a logarithm.
 _SAME_LOG_PROB = 0.05
 _N_OTHERS = 12
 # For a thread that was told to end.
 _GRACE_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineCase:
-    """An engine, what it is to run, and what is known of the answers.
-
-    ``prompts`` are token ids of at least eight prompts of different lengths. ``config`` has greedy decoding.
-    ``answer_to`` gives the tokens of the greedy answer to a prompt of a given index, with its end token, at most so
-    many: worked out without the engine. ``sampling`` is a configuration with sampling on, ``ending`` the place of a
-    prompt whose answer ends by itself before six tokens, ``too_long`` a prompt that the model has no room for,
-    ``failing`` the index of a request that fails alone; None where the engine has no such thing. ``library_threads``
-    are the names of threads that a library keeps and that do nothing between runs. ``clock`` is the
-    clock of the engine's times, which moves by itself or with the engine.
-    """
-
-    engine: InferenceBackend
-    config: ExperimentConfig
-    prompts: Sequence[Sequence[int]]
-    answer_to: Callable[[Sequence[int], int, int], Sequence[int]]
-    sampling: ExperimentConfig | None = None
-    ending: int | None = None
-    too_long: Sequence[int] | None = None
-    failing: int | None = None
-    clock: Callable[[], float] | None = None
-    library_threads: Sequence[str] = ()
-
-    @property
-    def complete(self) -> EngineBase:
-        """The engine with the defaults for what it does not write."""
-        return with_defaults(self.engine, EngineBase)
-
-    def requests(self, n: int = 8, n_tokens: int = _N_TOKENS) -> list[Request]:
-        """The first [n] prompts as requests, without the one that fails."""
-        return [
-            Request(index=i, token_ids=tuple(ids), max_output_tokens=n_tokens)
-            for i, ids in enumerate(self.prompts[:n])
-            if i != self.failing
-        ]
-
-    @contextmanager
-    def loaded(self, config: ExperimentConfig | None = None) -> Iterator[LoadedModelBase]:
-        """The engine's model, loaded."""
-        with self.complete.load(ExperimentPlan.of(config or self.config)) as model:
-            yield with_defaults(model, LoadedModelBase)
-
-    def load(self) -> Load:
-        """How requests arrive at this engine when nothing else is said."""
-        return self.complete.load_of(self.config)
-
-
-def ran(model: LoadedModelBase, requests: Sequence[Request], load: Load) -> list[RequestOutput]:
-    """What requests gave, in the order in which they ended."""
-    done: list[RequestOutput] = []
-    model.run(requests, load, done.append)
-    model.synchronize()
-    return done
 
 
 def tokens_are_exact(case: EngineCase) -> None:
@@ -169,8 +112,8 @@ def an_answer_that_ends_by_itself_says_so(case: EngineCase) -> None:
     with case.loaded() as model:
         outputs = {output.index: output for output in ran(model, case.requests(), case.load())}
     output = outputs[case.ending]
-    expected = case.answer_to(case.prompts[case.ending], case.ending, _N_TOKENS)
-    assert len(expected) < _N_TOKENS, "the case is wrong: this answer is as long as it may be"
+    expected = case.answer_to(case.prompts[case.ending], case.ending, N_TOKENS)
+    assert len(expected) < N_TOKENS, "the case is wrong: this answer is as long as it may be"
     assert (output.finish_reason, output.output_tokens) == ("stop", len(expected))
 
 
@@ -192,7 +135,7 @@ def a_prompt_that_is_too_long_is_told(case: EngineCase) -> None:
     """As that request's error, or as an error of ours: never as a crash, a hang or a shorter prompt."""
     if case.too_long is None:
         raise NotApplicable("the model has room for every prompt")
-    long = Request(index=99, token_ids=tuple(case.too_long), max_output_tokens=_N_TOKENS)
+    long = Request(index=99, token_ids=tuple(case.too_long), max_output_tokens=N_TOKENS)
     with case.loaded() as model:
         try:
             outputs = ran(model, [*case.requests(2), long], case.load())
@@ -207,7 +150,7 @@ def a_request_that_fails_alone_is_a_row(case: EngineCase) -> None:
     """The others are served."""
     if case.failing is None:
         raise NotApplicable("no request of the case fails alone")
-    failing = Request(index=case.failing, token_ids=tuple(case.prompts[case.failing]), max_output_tokens=_N_TOKENS)
+    failing = Request(index=case.failing, token_ids=tuple(case.prompts[case.failing]), max_output_tokens=N_TOKENS)
     requests = sorted([*case.requests(), failing], key=lambda request: request.index)
     with case.loaded() as model:
         outputs = {output.index: output for output in ran(model, requests, case.load())}
