@@ -49,6 +49,7 @@ from llenergymeasure.config.measurement import (
     WarmupConfig,
 )
 from llenergymeasure.config.names.paths import PathText
+from llenergymeasure.config.nodes import NodesConfig
 from llenergymeasure.config.quality import QualityOrShorthand
 from llenergymeasure.config.random_prompts import RandomPromptsConfig
 from llenergymeasure.config.workload import DatasetConfig, LoRAConfig
@@ -158,6 +159,9 @@ class ExperimentConfig(TakesSections):
     )
     slo: SLOConfig | None = Field(
         default=None, description="What is promised to those who send requests; null is nothing."
+    )
+    nodes: NodesConfig | None = Field(
+        default=None, description="Several nodes that run the model together; null is one."
     )
     phases: PhasesConfig = Field(
         default=PhasesConfig(), description="Prefill and decode apart; true is shorthand for enabled: true."
@@ -320,7 +324,7 @@ class ExperimentConfig(TakesSections):
             values[section] = {name: value for name, value in values[section].items() if name not in unset}
         # Sections that came later too: one that is not given says nothing.
         given = {name: value for name, value in (values.pop("device") or {}).items() if value is not None}
-        sections = {"device": given, "load": values.pop("load")}
+        sections = {"device": given, "load": values.pop("load"), "nodes": values.pop("nodes")}
         return {**values, **{name: value for name, value in sections.items() if value}}
 
     def dormant_fields(self) -> dict[str, str]:

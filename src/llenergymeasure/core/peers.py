@@ -6,7 +6,7 @@ them all, which ends those that wait.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -113,7 +113,11 @@ class FilePeers:
                     f"process {self._index} waited {self._patience_s:g} s for {', '.join(names)} of the "
                     f"{self._n_processes} processes; see the log of the process that the number names"
                 )
+            self._look_at(names)
             self._sleep(poll_s)
+
+    def _look_at(self, missing: Sequence[str]) -> None:
+        """What else is to be known of those that are waited for; whoever started all of them sees them end."""
 
 
 class InStep:

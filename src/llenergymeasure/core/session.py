@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from llenergymeasure._host import this_host
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.config.names.in_use import in_use
 from llenergymeasure.core import session_answers as answers
@@ -273,6 +274,7 @@ def _raw_result(
         process_index=plan.process_index,
         n_processes=plan.layout.n_processes,
         parallelism=plan.layout.parallelism,
+        node=None if plan.config.nodes is None else this_host().name,
         environment_snapshot=environment,
         model=model,
         identity=identity,

@@ -46,7 +46,7 @@ class ProcessSummary:
 
     ``energy_window_s`` is how long its sensor was on, ``counted_devices`` those of its devices that make its energy,
     and the powers are theirs, idling without the model and with it: what energies beyond idling are worked out from.
-    None where nothing was sensed, or nobody wrote it down.
+    None where nothing was sensed, or nobody wrote it down. ``host`` is the node, where there are several.
     """
 
     process_index: int
@@ -61,6 +61,7 @@ class ProcessSummary:
     idle_loaded_power_w: float | None = None
     baseline_power_uncertainty_w: float | None = None
     idle_loaded_power_uncertainty_w: float | None = None
+    host: str | None = None
 
 
 def in_order(raws: Sequence[RawProcessResult]) -> list[RawProcessResult]:
@@ -324,6 +325,7 @@ def summaries(raws: Sequence[RawProcessResult]) -> list[ProcessSummary]:
             ),
             idle_loaded_power_w=r.idle_loaded_power_w,
             idle_loaded_power_uncertainty_w=r.idle_loaded_power_uncertainty_w,
+            host=r.node,
         )
         for r in raws
     ]
@@ -333,4 +335,6 @@ def aggregation(raws: Sequence[RawProcessResult]) -> Aggregation | None:
     """How several processes are put together; None for one."""
     if len(raws) == 1:
         return None
-    return Aggregation(n_processes=len(raws), parallelism=raws[0].parallelism, method="sum over devices")
+    n_nodes = len({raw.node for raw in raws})
+    method = "sum over devices" if n_nodes == 1 else f"sum over devices of {n_nodes} nodes"
+    return Aggregation(n_processes=len(raws), parallelism=raws[0].parallelism, method=method)

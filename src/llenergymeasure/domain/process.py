@@ -56,7 +56,8 @@ class RawProcessResult(BaseModel):
     ``requests`` are those that were in flight in it; where an edge of the window cut through some (``in_flight``), only
     a part of their tokens is the window's. ``load`` is how they arrived, None where they came in batches or all at once
     without being asked to. ``as_given`` are settings that were left to the machine, as they were
-    written.
+    written. ``node`` is the host's name where several nodes run the experiment, and ``idle_by_device_w`` what its
+    devices take with the model loaded, in watts with their bound: of nodes that attend it is wanted for each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +71,8 @@ class RawProcessResult(BaseModel):
     process_index: int = 0
     n_processes: int = 1
     parallelism: Parallelism = "single"
+    node: str | None = None
+    idle_by_device_w: dict[str, tuple[float, float | None]] = {}
     environment_snapshot: EnvironmentSnapshot
     model: ModelDescription
     identity: ModelIdentity = ModelIdentity()
@@ -102,6 +105,11 @@ class RawProcessResult(BaseModel):
     foreign_cpu_pct: float | None = None
     samples: tuple[PowerThermalSample, ...] = ()
     measurement_warnings: tuple[MeasurementWarning, ...] = ()
+
+    @property
+    def attends(self) -> bool:
+        """Whether it measured a node that takes part in what the first one runs."""
+        return self.node is not None and self.process_index > 0
 
     @property
     def duration_sec(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 
-from llenergymeasure.domain import assembly, in_short
+from llenergymeasure.domain import assembly, in_short, nodes
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.energy import idle_share
 from llenergymeasure.domain.energy.attached import AttachedLog
@@ -242,7 +242,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
         Raises:
             ValueError: no process, one missing, of different experiments, or a window without length.
         """
-        raws = assembly.in_order(raw)
+        raws = nodes.laid_over(assembly.in_order(raw))
         first, files = raws[0], files or Sidecars()
         requests = assembly.distinct_requests(raws)
         speed = SpeedFigures.of(raws)

@@ -17,11 +17,14 @@ from llenergymeasure.orchestration.device_locks import devices_of, held
 from llenergymeasure.orchestration.foreign_load import Quiet, wait_for_quiet
 from llenergymeasure.orchestration.interruptions import raise_if_lost
 from llenergymeasure.orchestration.keeping import Kept, keep
+from llenergymeasure.orchestration.nodes.launcher import NodesLauncher
+from llenergymeasure.orchestration.nodes.layout import over_nodes
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.processes.handover import forget_handed_back, left_whole
 from llenergymeasure.orchestration.processes.launchers import create_launcher
+from llenergymeasure.protocols import Launcher
 
 _log = logging.getLogger(__name__)
 
@@ -47,10 +50,14 @@ def planned(
     baseline_cache: Path | None = None,
     run_key: RunKey | None = None,
 ) -> ExperimentPlan:
-    """The whole plan of an experiment, from what was found of it."""
+    """The whole plan of an experiment, from what was found of it.
+
+    Raises:
+        ConfigError: several nodes are to run what takes several processes on one, or is run in this one.
+    """
     plan = ExperimentPlan.of(
         chosen.config,
-        layout=found.layout,
+        layout=over_nodes(chosen.config, found.layout),
         devices=found.devices or (),
         # An engine may change the working directory of its process.
         output_dir=None if output_dir is None else output_dir.absolute(),
@@ -93,7 +100,7 @@ def measured(
         begin: is called once the devices are held, and gives the plan with the folder that it is run in; None runs it
             as it is.
     """
-    launcher = options.launcher or create_launcher(plan.execution.launcher, plan.layout)
+    launcher = options.launcher or _launcher(plan)
     try:
         options.progress.begin("waiting for the devices")
         with _devices_had(plan, options) as had:
@@ -113,6 +120,10 @@ def measured(
     finally:
         options.progress.end()
         restore_left()
+
+
+def _launcher(plan: ExperimentPlan) -> Launcher:
+    return NodesLauncher() if plan.config.nodes else create_launcher(plan.execution.launcher, plan.layout)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The engine ``server``: a server of OpenAI's kind that is asked over HTTP, started here or found running."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,6 +11,7 @@ from pydantic import Field, field_validator
 from llenergymeasure.config.base import Flag, Number
 from llenergymeasure.config.engines.section import EngineSection
 from llenergymeasure.config.names.paths import PathText
+from llenergymeasure.config.names.words import words_of
 
 ServerKind = Literal["vllm", "sglang", "llamacpp", "tensorrt", "tgi", "ollama", "lmstudio", "openai"]
 # Of RFC 9110: what the name of a header may have.
@@ -122,12 +122,7 @@ class ServerConfig(EngineSection):
     @field_validator("command", mode="before", json_schema_input_type=str | list[str] | None)
     @classmethod
     def _words(cls, command: Any) -> Any:
-        if not isinstance(command, str):
-            return command
-        try:
-            return shlex.split(command)
-        except ValueError as error:
-            raise ValueError(f"this line is not whole ({error}); give a list of words") from None
+        return words_of(command)
 
     @field_validator("headers")
     @classmethod

@@ -7,12 +7,14 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from llenergymeasure._host import this_host
 from llenergymeasure._stderr import use_patient_stderr
 from llenergymeasure._telling import visible
 from llenergymeasure.core.backends import get_backend
+from llenergymeasure.core.nodes.peers import NodePeers
 from llenergymeasure.core.peers import FilePeers
 from llenergymeasure.core.progress.shown import showing
 from llenergymeasure.core.session import measure
@@ -33,19 +35,18 @@ _log = logging.getLogger("llenergymeasure.worker")
 def main(state_dir: Path) -> int:
     """Measure the plan in ``state_dir``; the exit code of the process."""
     plan = received_plan(state_dir)
-    if plan.layout.n_processes > 1:
+    leads = plan.config.nodes is not None
+    if plan.layout.n_processes > 1 and not leads:
         plan = _as_one_of_several(plan)
     use_patient_stderr()
     index = plan.process_index
-    lines = _lines(plan)
+    lines = telling(plan)
 
     def on_state(state: ExperimentState) -> None:
         write_state(state, state_dir, index)
         for handler in lines:
             handler.hold(state is ExperimentState.MEASURING)
 
-    n = plan.layout.n_processes
-    peers = FilePeers(state_dir / PEERS_DIR, index, n) if n > 1 else None
     try:
         backend = get_backend(plan.config.backend)
         with contained():
@@ -57,15 +58,15 @@ def main(state_dir: Path) -> int:
                 hand_back(raw, plan, state_dir)
                 left.append(raw)
 
-        with showing(plan.shown) as progress:
+        with _peers(plan, state_dir) as peers, showing(plan.shown) as progress:
             progress.begin(f"starting {plan.config.backend}")
             leave(measure(plan, backend, on_state, peers, leave, progress))
     except LLEMError as error:
-        return _report(state_dir, index, error)
+        return report_failure(state_dir, index, error)
     except BaseException as error:  # noqa: BLE001 - the last line of this process: everything is reported
         unforeseen = ExperimentError(f"unforeseen {in_one_line(error)}")
         unforeseen.__cause__ = error
-        return _report(state_dir, index, unforeseen)
+        return report_failure(state_dir, index, unforeseen)
     return 0
 
 
@@ -98,7 +99,20 @@ def _as_one_of_several(plan: ExperimentPlan) -> ExperimentPlan:
     return plan.part(index)
 
 
-def _report(state_dir: Path, index: int, error: LLEMError) -> int:
+@contextlib.contextmanager
+def _peers(plan: ExperimentPlan, state_dir: Path) -> Iterator[FilePeers | None]:
+    """The other processes of the plan: on this machine, or on the nodes that attend; None where there is no other."""
+    n, folder, nodes = plan.layout.n_processes, state_dir / PEERS_DIR, plan.config.nodes
+    if nodes is None:
+        yield FilePeers(folder, plan.process_index, n) if n > 1 else None
+        return
+    peers = NodePeers(folder, plan.process_index, n, come_s=nodes.wait_s)
+    with peers.taking_part(this_host().name):
+        yield peers
+
+
+def report_failure(state_dir: Path, index: int, error: LLEMError) -> int:
+    """Say why this process gives no result; the exit code that follows."""
     _log.error("%s: %s", type(error).__name__, error, exc_info=error)
     try:
         report(error, state_dir, index)
@@ -109,7 +123,7 @@ def _report(state_dir: Path, index: int, error: LLEMError) -> int:
     return error.exit_code
 
 
-def _lines(plan: ExperimentPlan) -> list[HeldLines]:
+def telling(plan: ExperimentPlan) -> list[HeldLines]:
     """Where this process tells how it stands: its log, and stderr where somebody wants to see it."""
     # A disk that is full costs the line and nothing else.
     logging.raiseExceptions = False

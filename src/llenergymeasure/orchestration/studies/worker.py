@@ -1,5 +1,6 @@
 """One worker on a study: it takes what nobody has, runs it, and goes on until nothing is left."""
 
+import contextlib
 import logging
 import re
 from collections import deque
@@ -12,6 +13,8 @@ from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.orchestration.attempt import Had
 from llenergymeasure.orchestration.interruptions import raise_if_lost, taken_for_what_it_is
+from llenergymeasure.orchestration.nodes.attending import Attendance
+from llenergymeasure.orchestration.nodes.wanted import group_of_workers
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.studies.claims import Claim, Claims
@@ -99,6 +102,7 @@ class StudyWorker:
             self._gap = Gap(self.plan.execution, References(self._events), self.options.standing, self.options.sleep,
                             self.options.clock)  # fmt: skip
             self._in_pairs, wait_s = self.plan.n_blocks > 1, _POLL_S
+            self._attendance = Attendance(self.directory, self.plan)
             try:
                 with taken_for_what_it_is():
                     while self._pass() and self.work.stopped is None:
@@ -120,6 +124,7 @@ class StudyWorker:
         for block in self._blocks():
             if self.work.stopped is not None:
                 break
+            self._attend(block)
             if not self._in_pairs:
                 others |= self._run_slots(block)
                 continue
@@ -175,7 +180,7 @@ class StudyWorker:
                 if slot.closes and any(self._is_left(other) for other in self.plan.slots if other is not slot):
                     # Others are not through yet, and it tells where the machine stands behind them.
                     return True
-                with self._claims.taken(f"{slot.slot:04d}") as claim:
+                with self._taken(slot) as claim:
                     if claim is None:
                         others = True
                         break
@@ -184,6 +189,27 @@ class StudyWorker:
                         break
                     self._run_slot(slot, claim)
         return others
+
+    @contextlib.contextmanager
+    def _taken(self, slot: Slot) -> Iterator[Claim | None]:
+        """The claim on a slot; None where another worker has it, or leads one that takes several nodes as this does.
+
+        Of those a group of workers runs one at a time: who leads waits for others to attend, and did all of them lead,
+        all would wait.
+        """
+        with contextlib.ExitStack() as stack:
+            if self._attendance.takes_nodes(slot):
+                leads = stack.enter_context(self._claims.taken(f"nodes-{group_of_workers()}"))
+                if leads is None:
+                    yield None
+                    return
+            yield stack.enter_context(self._claims.taken(f"{slot.slot:04d}"))
+
+    def _attend(self, slots: list[Slot]) -> None:
+        """Take part in what others lead, as long as any of them wants it."""
+        taking = [slot for slot in slots if slot.slot not in self._through and self._attendance.takes_nodes(slot)]
+        while taking and self._attendance.once(taking):
+            raise_if_lost()
 
     def _run_slot(self, slot: Slot, claim: Claim) -> None:
         """Run an attempt, and note what came of it."""

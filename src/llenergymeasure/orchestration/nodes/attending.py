@@ -1,0 +1,65 @@
+"""What a worker does for others of its study: it attends experiments that want more nodes than their own."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llenergymeasure._lifeline import tied
+from llenergymeasure.domain.study.plan import Slot, StudyPlan
+from llenergymeasure.orchestration.nodes.wanted import Place, group_of_workers, place_in
+from llenergymeasure.orchestration.processes.interpreters import interpreter_of
+from llenergymeasure.orchestration.processes.process_group import run_to_end
+from llenergymeasure.results.attempts import attempts_in
+from llenergymeasure.results.study.directory import StudyDirectory
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """Looks for places in the experiments of others, and takes them.
+
+    Args:
+        directory: the folder of the study.
+        plan: what it is.
+        run: runs the process of a place to its end; its exit code.
+    """
+
+    directory: StudyDirectory
+    plan: StudyPlan
+    run: Callable[[Place, str], int] | None = None
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """The runs that take several nodes."""
+        return [slot for slot in self.plan.slots if self.takes_nodes(slot)]
+
+    def takes_nodes(self, slot: Slot) -> bool:
+        """Whether a run takes several nodes."""
+        return self.plan.configurations[slot.configuration].values.get("nodes") is not None
+
+    def once(self, slots: Sequence[Slot]) -> bool:
+        """Attend one of some runs, if one wants it; whether one did.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        for slot in slots:
+            attempts = attempts_in(self.directory.folder(self.plan, slot))
+            place = place_in(attempts[max(attempts)], group_of_workers()) if attempts else None
+            if place is not None:
+                _log.info("attending experiment %d as node %d", slot.slot + 1, place.index)
+                engine = str(self.plan.configurations[slot.configuration].values.get("backend"))
+                code = (self.run or _run)(place, engine)
+                if code:
+                    _log.error("attending ended with exit code %d; the log lies beside the run's own", code)
+                return True
+        return False
+
+
+def _run(place: Place, engine: str) -> int:
+    python = interpreter_of(engine)
+    command = python.command(
+        *tied("llenergymeasure.orchestration.nodes.attendant", str(place.state_dir), str(place.index))
+    )
+    return run_to_end(command, env=python.environment())
