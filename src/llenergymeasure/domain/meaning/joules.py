@@ -201,6 +201,7 @@ PROCESS_SUMMARY: Meanings = {
     "idle_loaded_power_w": read("Their power idling with the model loaded.", "W"),
     "baseline_power_uncertainty_w": read("Bound of the former.", "W"),
     "idle_loaded_power_uncertainty_w": read("Bound of the latter.", "W"),
+    "host": read("The node that it measured, where an experiment has several; null where it has one."),
 }
 
 PHASES_RESULT: Meanings = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from llenergymeasure.results.verification.findings import DamageError, Report, shown
+from llenergymeasure.results.verification.nodes import laid_over
 
 RESULT, DONE, STATE = "result.json", "DONE", ".state"
 # From this revision on every result has its readings and the sums of its files beside it.
@@ -258,4 +259,4 @@ def _read_raws(bundle: Bundle, report: Report) -> None:
             if raw.get("process_index") != index or raw.get("n_processes") != n:
                 report.damaged(name, f"it says that it is of process {shown(raw.get('process_index'))}")
             raws.append(raw)
-    bundle.raws = raws if len(raws) == n else []
+    bundle.raws = laid_over(raws) if len(raws) == n else []

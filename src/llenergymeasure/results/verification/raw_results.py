@@ -151,7 +151,9 @@ def _check_combined(bundle: Bundle, report: Report) -> None:
     for field in ("n_requests_excluded", "n_requests_failed"):
         values = [raw[field] for raw in raws]
         report.check(field, result.get(field), values[0] if tensor else sum(values))
-    said = {"n_processes": len(raws), "parallelism": raws[0]["parallelism"], "method": "sum over devices"}
+    n_nodes = len({raw.get("node") for raw in raws})
+    method = "sum over devices" if n_nodes == 1 else f"sum over devices of {n_nodes} nodes"
+    said = {"n_processes": len(raws), "parallelism": raws[0]["parallelism"], "method": method}
     report.check("aggregation", result["aggregation"], said)
 
 
@@ -170,6 +172,8 @@ def _check_summary(raw: Row, row: Row, report: Report) -> None:
         "idle_loaded_power_w": raw["idle_loaded_power_w"],
         "idle_loaded_power_uncertainty_w": raw["idle_loaded_power_uncertainty_w"],
     }
+    if "host" in row:
+        expected["host"] = raw.get("node")
     for field, value in expected.items():
         report.check(f"{name}.{field}", row[field], value)
 
