@@ -12,8 +12,11 @@ from pathlib import Path
 
 import psutil
 
+from llenergymeasure._host import this_host
 from llenergymeasure._version import __version__
 from llenergymeasure.core.gpu.machine import driver_version, list_gpus
+from llenergymeasure.core.place.jobs import this_job
+from llenergymeasure.core.place.share import this_share
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 
 _CUDA_HOME = Path("/usr/local/cuda")
@@ -32,6 +35,7 @@ def collect_environment_snapshot(*, with_cuda: bool = True) -> EnvironmentSnapsh
     Args:
         with_cuda: also find out CUDA's version, for which torch's files are read or ``nvcc`` is asked.
     """
+    host = this_host()
     return EnvironmentSnapshot(
         python_version=platform.python_version(),
         platform=platform.platform(),
@@ -43,6 +47,10 @@ def collect_environment_snapshot(*, with_cuda: bool = True) -> EnvironmentSnapsh
         gpus=list_gpus(),
         packages=installed_packages(),
         tool_version=__version__,
+        host=host.name or None,
+        boot_id=host.boot_id,
+        job=this_job(),
+        share=this_share(),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from llenergymeasure.core.gpu.power_sensor import Aliasing, Pauses, PowerSensor, aliasing_of, dithered_aliasing_of
 from llenergymeasure.core.idling.slices import Level
+from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.metrics import UNSEEN, DeviceEnergy, EnergyMeasurement, counted_devices
 from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 
@@ -111,6 +112,27 @@ def foreign_load_warning(foreign_cpu_pct: float | None) -> MeasurementWarning | 
         f"others took {took} % of this machine's processors in the window, which slows "
         "what runs on them and is in the energy of the CPU",
         "run again with nothing beside it",
+    )
+
+
+def neighbours_warning(environment: EnvironmentSnapshot, devices: Sequence[DeviceEnergy]) -> MeasurementWarning | None:
+    """Whether the joules are of more than the job was given, so that others may be in them."""
+    counted = counted_devices(devices)
+    beyond = [device for device in counted if device.covers != "gpu"]
+    part = environment.part_of_host if beyond else None
+    job = environment.job
+    shards = job is not None and job.n_gpu_shards and any(device.covers == "gpu" for device in counted)
+    if part is None and not shards:
+        return None
+    if part is None:
+        what = "the scheduler gives the GPU in shards, of which others may have some, and the joules are of all of it"
+    else:
+        read = ", ".join(dict.fromkeys(device.device for device in beyond))
+        what = f"the work was given {part}, and the joules are of all of {read}"
+    return MeasurementWarning(
+        "neighbours_in_energy",
+        f"{what}: what runs beside it is in them",
+        "ask the scheduler for the whole node (--exclusive), or measure GPUs, which have joules of their own",
     )
 
 

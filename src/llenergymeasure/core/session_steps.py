@@ -23,6 +23,7 @@ from llenergymeasure.core.measurement_warnings import (
     energy_span_warning,
     idle_below_baseline_warning,
     idle_changed_warning,
+    neighbours_warning,
     idle_unsteady_warning,
     phases_disturbed_warning,
 )
@@ -339,6 +340,8 @@ def collect_warnings(
     if window.energy is not None:
         warnings.extend(window.energy.warnings)
         warnings.extend(energy_span_warning(window.energy, window.duration_sec))
+        if window.energy.total_j is not None:
+            warnings.extend(filter(None, [neighbours_warning(environment, window.energy.devices)]))
         # What a sensor from elsewhere says of itself is not asked where its own rows say it.
         if window.energy.total_j is not None and (instruments.modelled or is_modelled(window.energy.devices)):
             warnings.append(_about_a_model(window.energy, instruments))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from llenergymeasure.domain.energy.calibration import Calibration
+from llenergymeasure.domain.machine.place import Job, NodeShare, part_of_host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class GpuInfo:
 class EnvironmentSnapshot:
     """Hardware and software at the time of the measurement; None is unknown.
 
-    ``engine`` is what the engine says of this machine and of how it was built.
+    ``engine`` is what the engine says of this machine and of how it was built. ``host`` is its name, ``boot_id`` the
+    number of this boot, by which one machine is known under two names; ``job`` is None where no scheduler runs it.
     """
 
     python_version: str
@@ -47,3 +49,12 @@ class EnvironmentSnapshot:
     packages: dict[str, str] = field(default_factory=dict)
     tool_version: str = ""
     engine: dict[str, str] = field(default_factory=dict)
+    host: str | None = None
+    boot_id: str | None = None
+    job: Job | None = None
+    share: NodeShare | None = None
+
+    @property
+    def part_of_host(self) -> str | None:
+        """In words, what of the host's processors the work was given; None where that is all."""
+        return part_of_host(self.n_cpus, self.job, self.share)

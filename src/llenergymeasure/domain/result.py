@@ -56,7 +56,8 @@ from llenergymeasure.domain.window import InFlight
 #      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
 #   6  quality; run_key
 #   7  load; in requests.parquet cached_tokens, error_kind, counted_by, chunk_times_s and ttft_from_sending_s
-SCHEMA_REVISION = 7
+#   8  host, boot_id, job and share in environment_snapshot
+SCHEMA_REVISION = 8
 
 
 class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields has no hash either

@@ -146,6 +146,11 @@ FLAGS: Mapping[str, Flag] = {
     "foreign_load_high": Flag(
         "programs beside the measurement took over 10 % of the machine's processors in the window", _NOT
     ),
+    "neighbours_in_energy": Flag(
+        "the joules are of more than the job was given: of a host of which it has a part, or on which its scheduler "
+        "may run others, or of a GPU that is given in shards; [what is read](methodology.md#parts-of-a-node)",
+        _DOUBT,
+    ),
     "foreign_process": Flag(
         "another process was on a GPU in use, before loading or at the end; where the driver lists the processes of "
         "another PID namespace (a container), only one that was there before loading is known to be foreign",

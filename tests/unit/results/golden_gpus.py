@@ -12,6 +12,7 @@ from llenergymeasure.config.models import ExperimentConfig, QualityConfig
 from llenergymeasure.domain.energy.calibration import Calibration, ReadingProperties
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.inference import ModelDescription, ModelIdentity, RequestOutput, tokens_digest
+from llenergymeasure.domain.machine.place import Job, NodeShare
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyBreakdown,
@@ -58,7 +59,8 @@ def _process(index: int, *, start_s: float, seconds: float) -> RawProcessResult:
         n_processes=2,
         parallelism="data",
         environment_snapshot=replace(
-            fake_environment(), driver_version="570.00", cuda_version="12.8", gpus=(_gpu(0), _gpu(1)), engine={"a": "b"}
+            fake_environment(), driver_version="570.00", cuda_version="12.8", gpus=(_gpu(0), _gpu(1)),
+            engine={"a": "b"}, host="node07", boot_id="0" * 8 + "-0000-0000-0000-" + "0" * 12, job=_job(), share=_share(),
         ),
         model=ModelDescription(
             engine="fake", engine_version="1.0", devices=(f"GPU-{index}",), n_parameters=1000, batch_size=2,
@@ -102,6 +104,19 @@ def _process(index: int, *, start_s: float, seconds: float) -> RawProcessResult:
         samples=tuple(_sample(index, start_s + i / 2) for i in range(8)),
         measurement_warnings=(MeasurementWarning("gpu_throttled", "the power cap was reached", "raise the limit"),),
     )  # fmt: skip
+
+
+def _job() -> Job:
+    """The third task of an array, run for the second time: all of the fake machine's four processors, and two GPUs."""
+    return Job(
+        scheduler="slurm", job_id="4711", array_job_id="4708", array_task_id=3, n_restarts=1, node="node07",
+        node_list="node[07-08]", n_nodes=2, partition="gpu", account="energy", n_cpus=4, n_gpus=2, n_gpus_per_task="2",
+        memory_mb=8388.608, end_time=_START + timedelta(hours=1),
+    )  # fmt: skip
+
+
+def _share() -> NodeShare:
+    return NodeShare(n_cpus_allowed=4, n_cpus_in_set=4, memory_limit_mb=8388.608, gpus_shown="0,1")
 
 
 def _request(index: int, sent_s: float, place: int) -> RequestOutput:

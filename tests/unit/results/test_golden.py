@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,26 @@ def test_the_seventh_revision_of_a_load() -> None:
     assert found.counted_by == {"tokens": 20, "usage": 10}
     assert (found.n_cached_input_tokens, found.n_tokens_per_chunk) == (2 * 11, 2.0)
     assert (result.validity, result.measurement_warnings) == ("citable", [])
+
+
+def test_the_eighth_revision_says_where_it_was_measured() -> None:
+    result, before = load_result(GOLDEN / "revision-8" / "gpus"), load_result(GOLDEN / "revision-7" / "gpus")
+    found = result.environment_snapshot
+    assert (found.host, found.boot_id) == ("node07", "00000000-0000-0000-0000-000000000000")
+    assert found.job is not None
+    assert (found.job.scheduler, found.job.job_id, found.job.array_job_id, found.job.array_task_id) == (
+        "slurm", "4711", "4708", 3,
+    )  # fmt: skip
+    assert (found.job.n_restarts, found.job.node_list, found.job.n_cpus, found.job.n_gpus) == (1, "node[07-08]", 4, 2)
+    assert found.job.end_time == datetime(2026, 1, 1, 13, tzinfo=UTC)
+    assert found.share is not None
+    assert found.share.gpus_shown == "0,1"
+    # The job has all of the four processors.
+    assert found.part_of_host is None
+    old = before.environment_snapshot
+    assert (old.host, old.boot_id, old.job, old.share, old.part_of_host) == (None, None, None, None, None)
+    other = {name for name in type(result).model_fields if getattr(result, name) != getattr(before, name)}
+    assert other == {"schema_revision", "environment_snapshot"}
 
 
 def recorded_processes() -> list[Path]:

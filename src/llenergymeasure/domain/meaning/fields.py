@@ -43,6 +43,8 @@ FIELDS: Mapping[str, Meanings] = {
     "WarmupResult": work.WARMUP_RESULT,
     "ThermalThrottleInfo": work.THERMAL_THROTTLE,
     "EnvironmentSnapshot": surroundings.ENVIRONMENT,
+    "Job": surroundings.JOB,
+    "NodeShare": surroundings.NODE_SHARE,
     "GpuInfo": surroundings.GPU_INFO,
     "Calibration": surroundings.CALIBRATION,
     "ReadingProperties": surroundings.READING_PROPERTIES,

@@ -65,6 +65,37 @@ ENVIRONMENT: Meanings = {
     "packages": read("Version of every installed Python package."),
     "tool_version": read("Version of llenergymeasure."),
     "engine": read("What the engine says of this machine and of how it was built."),
+    "host": read("Name of the machine, or of the container that stood for it."),
+    "boot_id": read("Number of the machine's boot, by which it is known under another name; `null` where none is told."),
+    "job": read("What a scheduler says of the job that measured; `null` where none ran it."),
+    "share": read("What of the machine the measuring process might use."),
+}
+
+JOB: Meanings = {
+    "scheduler": read("`slurm`, `pbs` or `kubernetes`."),
+    "job_id": read("Its own; the pod's name under Kubernetes."),
+    "array_job_id": read("Of the array that it is of."),
+    "array_task_id": read("Its number in that array."),
+    "n_restarts": read("How often the scheduler had started it again."),
+    "node": read("As the scheduler names it."),
+    "node_list": read("All nodes of the job, as the scheduler writes them."),
+    "n_nodes": read("How many these are."),
+    "partition": read("Or the queue."),
+    "account": read("That it is charged to."),
+    "n_cpus": read("Processors that it has on this node."),
+    "n_gpus": read("GPUs that it has on this node."),
+    "n_gpus_per_task": read("As asked for each task."),
+    "n_gpu_shards": read("Parts of GPUs that it has on this node, of which others may have some too."),
+    "memory_mb": read("Memory that it has on this node; `null` also where that is all.", "MB"),
+    "end_time": read("When the scheduler ends it, with its zone."),
+}
+
+NODE_SHARE: Meanings = {
+    "n_cpus_allowed": read("Processors of the affinity mask."),
+    "n_cpus_in_set": read("Processors that control groups let it use."),
+    "cpu_quota": read("Processors' worth of time that control groups let it have.", "processors"),
+    "memory_limit_mb": read("Of control groups.", "MB"),
+    "gpus_shown": read("What `CUDA_VISIBLE_DEVICES` was set to; cards are known by UUID."),
 }
 
 GPU_INFO: Meanings = {

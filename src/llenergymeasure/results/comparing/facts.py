@@ -14,7 +14,7 @@ from llenergymeasure.results.rows.settings import same
 
 _OF_THE_MACHINE = (
     "platform", "cpu_model", "n_cpus", "memory_total_mb", "python_version", "cuda_version", "driver_version",
-    "tool_version",
+    "tool_version", "host",
 )  # fmt: skip
 _OF_A_GPU = (
     "name", "memory_total_mb", "power_limit_w", "power_limit_default_w", "persistence_mode", "mig_mode",

@@ -17,8 +17,9 @@ RESULT, DONE, STATE = "result.json", "DONE", ".state"
 # From this revision on every result has its readings and the sums of its files beside it.
 FIRST_WITH_SUMS = 5
 FIRST_WITH_LOAD = 7
+FIRST_WITH_PLACE = 8
 # The last one that is known here.
-NEWEST = 7
+NEWEST = 8
 _MOST_FILES = 10_000
 _MOST_JSON_BYTES = 2**30
 _MOST_DIGITS = 40

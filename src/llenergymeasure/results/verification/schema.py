@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llenergymeasure.results.verification.bundle import FIRST_WITH_LOAD, FIRST_WITH_SUMS, Bundle
+from llenergymeasure.results.verification.bundle import FIRST_WITH_LOAD, FIRST_WITH_PLACE, FIRST_WITH_SUMS, Bundle
 from llenergymeasure.results.verification.definitions import versions_in
 from llenergymeasure.results.verification.findings import Report, first_difference, is_number, shown
 from llenergymeasure.results.verification.quality import FIRST_WITH_QUALITY
@@ -37,6 +37,7 @@ LATER: Mapping[str, str] = {
 _SINCE: Mapping[str, int] = {"quality": FIRST_WITH_QUALITY, "run_key": FIRST_WITH_QUALITY, "load": FIRST_WITH_LOAD}
 # What came with each revision, by its place: a file that has any of it is of no earlier one.
 _CAME_WITH: Mapping[int, tuple[str, ...]] = {
+    FIRST_WITH_PLACE: tuple(f"environment_snapshot.{name}" for name in ("host", "boot_id", "job", "share")),
     FIRST_WITH_LOAD: ("load",),
     FIRST_WITH_QUALITY: ("quality", "run_key"),
     FIRST_WITH_SUMS: (

@@ -25,11 +25,13 @@ QUESTIONABLE = frozenset({
     "load_not_settled", "load_not_steady",
     "weights_left_out", "batch_changes_tokens", "device_setting_differs", "engine_unproven",
     "server_not_ours", "tokens_retokenised", "usage_contradicts",
-    "sending_late",
+    "sending_late", "neighbours_in_energy",
 })  # fmt: skip
 _SHORT_S, _FEW_PERIODS, _FEW_READINGS = 10.0, 20, 10
 _DRIFT_C, _SPAN, _WIDE, _OVERLAP, _FAILED = 10.0, 0.01, 0.05, 0.9, 0.01
 _FOREIGN_PCT, _MUCH_FOREIGN_PCT, _LATE = 5.0, 10.0, 0.01
+# What a figure covers where its row does not say.
+_USUAL = {"gpu": "gpu", "cpu": "package", "dram": "dram", "soc": "soc", "host": "host"}
 # nvml.h: a power cap in software; slowdowns by hardware, by heat in software and hardware, by the power brake.
 _SW_POWER_CAP = 0x4
 _THROTTLED = _SW_POWER_CAP | 0x8 | 0x20 | 0x40 | 0x80
@@ -77,7 +79,7 @@ _VERDICTS = ("citable", "questionable", "not_citable")
 # Where the figures show that there is no reason for them, they are told for nothing.
 _EXACT = ("short_measurement_duration", "wide_energy_bound", "foreign_load", "foreign_load_high", "energy_modelled",
           "energy_span_differs", "uneven_processes", "windows_do_not_overlap", "negative_adjusted_energy",
-          "overloaded", "sending_late")  # fmt: skip
+          "overloaded", "sending_late", "neighbours_in_energy")  # fmt: skip
 
 
 def _flag(text: str) -> str:
@@ -114,6 +116,7 @@ def _shown(bundle: Bundle) -> Iterator[str]:
         if len(summaries) == 1 and whole is not None and periods and seconds < _FEW_PERIODS * max(periods):
             yield "few_sensor_periods"
     yield from _of_the_machine(result)
+    yield from _of_the_place(result["environment_snapshot"], making if whole is not None else ())
     yield from _of_the_requests(result)
     yield from _of_the_load(result.get("load") or {})
     if len(bundle.raws) > 1:
@@ -137,6 +140,29 @@ def _of_the_machine(result: Row) -> Iterator[str]:
     warmup = result["warmup_result"]
     if not warmup["converged"]:
         yield "warmup_not_converged" if warmup["iterations_completed"] else "warmup_failed"
+
+
+def _of_the_place(environment: Row, making: Sequence[Row]) -> Iterator[str]:
+    """Whether the rows that make the total cover more than GPUs, or a GPU is given in shards.
+
+    Args:
+        environment: of the result; one of an earlier revision says nothing of a job.
+        making: [n] rows.
+    """
+    covered = {row.get("scope") or _USUAL.get(row["kind"]) for row in making}
+    job, share = environment.get("job"), environment.get("share") or {}
+    shards = bool((job or {}).get("n_gpu_shards"))
+    if (covered - {"gpu"} and _has_a_part(environment.get("n_cpus"), job, share)) or ("gpu" in covered and shards):
+        yield "neighbours_in_energy"
+
+
+def _has_a_part(n_cpus: int | None, job: Row | None, share: Row) -> bool:
+    given = [share.get("n_cpus_in_set"), share.get("cpu_quota")]
+    if job is not None:
+        if job.get("n_cpus") is None or n_cpus is None:
+            return True
+        given += [job["n_cpus"], share.get("n_cpus_allowed")]
+    return n_cpus is not None and any(n < n_cpus for n in given if n is not None)
 
 
 def _of_the_requests(result: Row) -> Iterator[str]:
