@@ -89,7 +89,7 @@ def test_both_nodes_are_measured_in_one_window(nodes: Nodes) -> None:
     first = nodes.begin(0, "run", nodes.study(command=says), "-o", nodes.out, "--cycles", "1")
     path = nodes.planned()
     second = nodes.begin(1, "worker", path)
-    out, err = first.communicate(timeout=PATIENCE_S)
+    _, err = first.communicate(timeout=PATIENCE_S)
     assert first.returncode == 0, err
     _, told = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 0, told

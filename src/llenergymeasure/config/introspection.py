@@ -148,6 +148,8 @@ def _is_kept(name: str, value: Any) -> bool:
         given["backend"] = above[0]
     if above == ["lora"]:
         given["lora"].setdefault("path", "example")
+    if above == ["nodes"]:
+        given["nodes"].setdefault("n", 2)
     if above == ["slo"] or (above == ["load"] and last != "rate" and (last not in LOAD_KINDS or value is None)):
         given.setdefault("load", {})["rate"] = 1.0
     try:

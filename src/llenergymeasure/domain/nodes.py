@@ -44,6 +44,8 @@ def _of_the_window(raw: RawProcessResult, first: RawProcessResult) -> RawProcess
         energy = replace(energy, devices=tuple(_named(row, raw, first) for row in energy.devices))
     return raw.model_copy(
         update={
+            "start_time": first.start_time,
+            "end_time": first.end_time,
             "window_start_s": first.window_start_s,
             "window_end_s": first.window_end_s,
             "requests": first.requests,
@@ -56,6 +58,8 @@ def _of_the_window(raw: RawProcessResult, first: RawProcessResult) -> RawProcess
             "warmup_result": first.warmup_result,
             "model": replace(first.model, devices=raw.model.devices),
             "energy": energy,
+            # Times of another clock.
+            "samples": (),
             "measurement_warnings": (*raw.measurement_warnings, *_about(raw, excess_s, first.duration_sec)),
         }
     )

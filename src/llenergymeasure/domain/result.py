@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 
-from llenergymeasure.domain import assembly, in_short, nodes
+from llenergymeasure.domain import assembly, in_short
 from llenergymeasure.domain.assembly import Aggregation, ProcessSummary
 from llenergymeasure.domain.energy import idle_share
 from llenergymeasure.domain.energy.attached import AttachedLog
@@ -56,7 +56,7 @@ from llenergymeasure.domain.window import InFlight
 #      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
 #   6  quality; run_key
 #   7  load; in requests.parquet cached_tokens, error_kind, counted_by, chunk_times_s and ttft_from_sending_s
-#   8  host, boot_id, job and share in environment_snapshot
+#   8  host, boot_id, job and share in environment_snapshot; host in process_results
 SCHEMA_REVISION = 8
 
 
@@ -243,7 +243,7 @@ class ExperimentResult(BaseModel):  # noqa: PLW1641 - a mapping among the fields
         Raises:
             ValueError: no process, one missing, of different experiments, or a window without length.
         """
-        raws = nodes.laid_over(assembly.in_order(raw))
+        raws = assembly.in_order(raw)
         first, files = raws[0], files or Sidecars()
         requests = assembly.distinct_requests(raws)
         speed = SpeedFigures.of(raws)

@@ -126,6 +126,10 @@ FLAGS: Mapping[str, Flag] = {
         "devices took meanwhile is not in the total",
         _DOUBT,
     ),
+    "node_measured_longer": Flag(
+        "a node that takes part in an experiment was measured for over 5 % longer than the window; what it takes while "
+        "idling was taken off for that time"
+    ),
     "energy_span_differs": Flag(
         "a sensor took its joules over a time that is more than 1 % off the window's", _DOUBT
     ),

@@ -390,6 +390,7 @@ MORE_VALUES: dict[str, list[Any]] = {
     "load.burstiness": [0.5],
     "load.trace_speed": [2.0],
     "execution.wait_for_quiet_s": [60.0],
+    "nodes.command": [["ray", "start"]],
 }
 # What a field cannot do without.
 BESIDE: dict[str, dict[str, Any]] = {
@@ -398,6 +399,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     **{f"load.{name}": {"load": {"rate": 2.0}} for name in ("arrival", "burstiness", "duration_s", "n", "ramp_s")},
     **{f"load.{name}": {"load": {"rate": 2.0}} for name in ("trace_speed", "until_cv")},
     **{f"slo.{name}_p95_s": {"load": {"rate": 2.0}} for name in ("ttft", "tpot", "e2e")},
+    **{f"nodes.{name}": {"nodes": {"n": 2}} for name in ("command", "wait_s")},
 }
 OTHER_ENGINES = ("vllm.", "tensorrt.", "llamacpp.", "ctranslate2.", "onnxruntime.", "sglang.", "server.")
 VALUES = field_test_values()

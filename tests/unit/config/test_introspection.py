@@ -28,6 +28,7 @@ def full(engine: str) -> dict[str, Any]:
             "quality": True,
             "load": {"rate": 1.0},
             "slo": {"e2e_p95_s": 1.0},
+            "nodes": {"n": 2},
             engine: {},
         }
     )
@@ -175,8 +176,8 @@ def test_the_schema_is_a_json_schema_that_refuses_unknown_keys_everywhere() -> N
     assert schema["required"] == ["model"]
     assert set(schema["properties"]) == set(FULL)
     objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
-    # The experiment, its thirteen parts, the two that random prompts have, and a section for each engine.
-    assert len(objects) == 1 + 13 + 2 + len(ENGINE_SECTIONS)
+    # The experiment, its fourteen parts, the two that random prompts have, and a section for each engine.
+    assert len(objects) == 1 + 14 + 2 + len(ENGINE_SECTIONS)
     assert all(o["additionalProperties"] is False for o in objects)
 
 

@@ -55,7 +55,7 @@ RESERVED = frozenset(
     {
         AUTO, "backend", "baseline", "dataset", "decoder", "device", "energy", "exclude", "execution", "experiments",
         "left_out", "load", "lora", "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name",
-        "output", "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "slo", "sweep",
+        "nodes", "output", "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "slo", "sweep",
         "warmup", "zip",
     }
 )  # fmt: skip

@@ -132,5 +132,6 @@ def _raw_result(
         thermal_throttle=throttle_info(window.samples),
         instrument_cpu_s=window.instrument_cpu_s,
         foreign_cpu_pct=window.foreign_cpu_pct,
+        samples=tuple(window.samples),
         measurement_warnings=warnings,
     )

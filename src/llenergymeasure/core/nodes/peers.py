@@ -75,6 +75,18 @@ class NodePeers(FilePeers):
         """
         super().wait(point, max(poll_s, LEAST_POLL_S))
 
+    def until_over(self, is_over: Callable[[], bool]) -> None:
+        """Say that this node is through, and wait until the first one is too, however it ends.
+
+        Args:
+            is_over: whether it is.
+        """
+        self._leave(f"left_{self._index}", str(os.getpid()))
+        with contextlib.suppress(ExperimentError):
+            while not is_over():
+                self._look_at(["left_0"])
+                self._sleep(5 * LEAST_POLL_S)
+
     def _beat(self) -> None:
         with contextlib.suppress(OSError):
             os.utime(self._folder / f"alive_{self._index}")
@@ -98,6 +110,8 @@ class NodePeers(FilePeers):
         with contextlib.suppress(FileNotFoundError):
             raise ExperimentError(f"{who} ({self._name(index)}) gave up: {self._read(f'gone_{index}')}; {rest}")
         own, theirs = self._sign_s(self._index), self._sign_s(index)
+        if own is None:
+            raise ExperimentError(f"the experiment is over, as its first node has it; {rest}")
         if theirs is None:
             if now_s - self._began_s > self._come_s:
                 raise ExperimentError(
@@ -105,7 +119,7 @@ class NodePeers(FilePeers):
                     f"worker; {rest}"
                 )
             return
-        if own is not None and own - theirs > self._signs.at_least_every_s:
+        if own - theirs > self._signs.at_least_every_s:
             raise ExperimentError(
                 f"{who} ({self._name(index)}) has given no sign of life for {own - theirs:.0f} s; {rest}"
             )

@@ -39,9 +39,7 @@ def cgroup_limits(proc: Path = _PROC, root: Path = Path("/")) -> CgroupLimits:
     )
 
 
-def _read(
-    proc: Path, root: Path, controller: str, limit: Callable[[Path], float | None]
-) -> Iterator[float | int]:
+def _read(proc: Path, root: Path, controller: str, limit: Callable[[Path], float | None]) -> Iterator[float | int]:
     """The limits of the groups of a controller; an empty name is that of version 2, which has them all."""
     place = _group_of(proc, controller)
     mount = _mount_of(proc, controller)

@@ -16,7 +16,6 @@ from llenergymeasure.core.instruments import build_instruments
 from llenergymeasure.core.nodes.attending import attend
 from llenergymeasure.core.nodes.command import filled_in, running
 from llenergymeasure.core.nodes.peers import NodePeers
-from llenergymeasure.core.peers import POLL_BESIDE_S
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError, LLEMError, in_one_line
 from llenergymeasure.orchestration.device_locks import devices_of, held
@@ -60,7 +59,8 @@ def _attend(plan: ExperimentPlan, state_dir: Path, first: str) -> None:
             with running(command) as beside:
                 raw, _ = attend(plan, instruments, beside)
                 hand_back(raw, plan, state_dir)
-                peers.wait("left", POLL_BESIDE_S)
+                # What runs here is part of the engine, which the first node still unloads.
+                peers.until_over(lambda: told_in(state_dir) is None)
 
 
 if __name__ == "__main__":

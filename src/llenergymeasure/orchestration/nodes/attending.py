@@ -1,7 +1,7 @@
 """What a worker does for others of its study: it attends experiments that want more nodes than their own."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llenergymeasure._lifeline import tied
@@ -22,12 +22,10 @@ class Attendance:
     Args:
         directory: the folder of the study.
         plan: what it is.
-        run: runs the process of a place to its end; its exit code.
     """
 
     directory: StudyDirectory
     plan: StudyPlan
-    run: Callable[[Place, str], int] | None = None
 
     @property
     def slots(self) -> Sequence[Slot]:
@@ -50,7 +48,7 @@ class Attendance:
             if place is not None:
                 _log.info("attending experiment %d as node %d", slot.slot + 1, place.index)
                 engine = str(self.plan.configurations[slot.configuration].values.get("backend"))
-                code = (self.run or _run)(place, engine)
+                code = _run(place, engine)
                 if code:
                     _log.error("attending ended with exit code %d; the log lies beside the run's own", code)
                 return True

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from llenergymeasure.domain.nodes import laid_over
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ConfigError, ExperimentError
@@ -13,7 +14,7 @@ class NodesLauncher(SubprocessLauncher):
     """Measures in a fresh process, in step with one on each of the other nodes."""
 
     def launch(self, plan: ExperimentPlan) -> list[RawProcessResult]:
-        """As any launcher; what the nodes measured comes in the order of their numbers.
+        """As any launcher; what the nodes measured is laid over the window of the first.
 
         Raises:
             LLEMError: what the process reported, such as that a node never came; or that it died.
@@ -23,7 +24,7 @@ class NodesLauncher(SubprocessLauncher):
                 f"nodes.n: {plan.layout.n_processes} nodes find each other in the folder of a study: give it "
                 "cycles, or write it as a study, keep it in a folder that all see, and start llem worker on each node"
             )
-        return super().launch(plan)
+        return laid_over(super().launch(plan))
 
     def _ended_badly(self, plan: ExperimentPlan, state_dir: Path) -> ExperimentError | None:
         with wanted(plan, state_dir):

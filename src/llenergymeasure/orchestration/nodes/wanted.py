@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ def wanted(plan: ExperimentPlan, state_dir: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             (state_dir / WANTED_FILE).unlink(missing_ok=True)
+        shutil.rmtree(state_dir / PEERS_DIR, ignore_errors=True)
 
 
 def told_in(state_dir: Path) -> Wanted | None:

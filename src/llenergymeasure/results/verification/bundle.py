@@ -39,6 +39,7 @@ class Bundle:
     result: dict[str, Any] = field(default_factory=dict)
     # The raw results of the processes, in their order; empty where they are not all there.
     raws: list[dict[str, Any]] = field(default_factory=list)
+    raws_as_left: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def revision(self) -> int:
@@ -260,4 +261,5 @@ def _read_raws(bundle: Bundle, report: Report) -> None:
             if raw.get("process_index") != index or raw.get("n_processes") != n:
                 report.damaged(name, f"it says that it is of process {shown(raw.get('process_index'))}")
             raws.append(raw)
-    bundle.raws = laid_over(raws) if len(raws) == n else []
+    bundle.raws_as_left = raws if len(raws) == n else []
+    bundle.raws = [dict(raw) for raw in laid_over(bundle.raws_as_left)]

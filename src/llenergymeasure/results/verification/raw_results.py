@@ -97,7 +97,7 @@ def _check_copies(bundle: Bundle, report: Report) -> None:
         )
     else:
         _check_combined(bundle, report)
-    for raw in raws:
+    for raw in bundle.raws_as_left:
         check_raw(raw, report)
     span_s = max(raw["window_end_s"] for raw in raws) - min(raw["window_start_s"] for raw in raws)
     report.check("duration_sec", result["duration_sec"], span_s)

@@ -37,7 +37,9 @@ LATER: Mapping[str, str] = {
 _SINCE: Mapping[str, int] = {"quality": FIRST_WITH_QUALITY, "run_key": FIRST_WITH_QUALITY, "load": FIRST_WITH_LOAD}
 # What came with each revision, by its place: a file that has any of it is of no earlier one.
 _CAME_WITH: Mapping[int, tuple[str, ...]] = {
-    FIRST_WITH_PLACE: tuple(f"environment_snapshot.{name}" for name in ("host", "boot_id", "job", "share")),
+    FIRST_WITH_PLACE: (
+        *(f"environment_snapshot.{name}" for name in ("host", "boot_id", "job", "share")), "process_results.host",
+    ),
     FIRST_WITH_LOAD: ("load",),
     FIRST_WITH_QUALITY: ("quality", "run_key"),
     FIRST_WITH_SUMS: (
@@ -65,7 +67,7 @@ _OF_LATENCIES = {"ttft_s", "tpot_s", "itl_s", "e2e_s", "counted_from"}
 _OF_A_PROCESS = {
     "process_index", "input_tokens", "output_tokens", "duration_sec", "energy_j", "devices", "energy_window_s",
     "counted_devices", "baseline_power_w", "baseline_power_uncertainty_w", "idle_loaded_power_w",
-    "idle_loaded_power_uncertainty_w",
+    "idle_loaded_power_uncertainty_w", "host",
 }  # fmt: skip
 # The files that a result names, by the field.
 TABLES: Mapping[str, str] = {

@@ -121,7 +121,7 @@ def _shown(bundle: Bundle) -> Iterator[str]:
     yield from _of_the_load(result.get("load") or {})
     if len(bundle.raws) > 1:
         yield from _of_the_windows(bundle.raws)
-    for raw in bundle.raws:
+    for raw in bundle.raws_as_left:
         yield from _of_the_samples(raw)
 
 
