@@ -56,7 +56,7 @@ from llenergymeasure.domain.window import InFlight
 #      version how each derived figure was worked out (domain/meaning has them, with those of the revisions before)
 #   6  quality; run_key
 #   7  load; in requests.parquet cached_tokens, error_kind, counted_by, chunk_times_s and ttft_from_sending_s
-#   8  host, boot_id, job and share in environment_snapshot; host in process_results
+#   8  host, boot_id, job and share in environment_snapshot; host in process_results; arrivals_digest in load
 SCHEMA_REVISION = 8
 
 

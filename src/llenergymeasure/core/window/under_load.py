@@ -17,7 +17,7 @@ from llenergymeasure.core.window.meter import Window, WindowMeter
 from llenergymeasure.core.window.told import Told
 from llenergymeasure.core.window.work import Work, inference
 from llenergymeasure.domain.inference import InferenceOutput, RequestOutput
-from llenergymeasure.domain.load_record import BeganBy, EndedBy, LoadRecord
+from llenergymeasure.domain.load_record import BeganBy, EndedBy, LoadRecord, digest_of
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.warnings import MeasurementWarning, on_its_side
 from llenergymeasure.domain.window import InFlight, touches
@@ -322,6 +322,7 @@ class _Run:
             generator_cpu_s=self._generator_cpu_s(),
             n_most_in_flight=self._most_in_flight(),
             unsent_due_s=self._unsent_due_s(window.end_s),
+            arrivals_digest=digest_of(traffic.load.due_s),
         )
 
     def _generator_cpu_s(self) -> float | None:

@@ -14,6 +14,10 @@ LOAD_RESULT: Meanings = {
         "Why arrivals, and with them the window, ended: `duration` was over, all `requests` had come, or joules per "
         "token were `steady`."
     ),
+    "arrivals_digest": read(
+        "SHA-256 of the times at which requests were to come, in whole microseconds after the first could: of drawn ones "
+        "and of those of a trace; null where answers decide, or all come at once."
+    ),
     "n_arrived": read("Requests that came from the beginning until the end of the window.", "requests"),
     "n_arrived_in_window": read(
         "Those that came in the window: that were due in it, or else sent, whether or not the engine had room for "

@@ -44,6 +44,7 @@ def load_of(raws: Sequence[RawProcessResult], total_j: float | None, idle_power_
         began_by=record.began_by,
         ended_by=record.ended_by,
         n_arrived=record.n_arrived,
+        arrivals_digest=record.arrivals_digest,
         n_arrived_in_window=traffic.n_arrived,
         arrived_requests_per_second=traffic.n_arrived / traffic.seconds,
         in_flight=traffic.in_flight(),

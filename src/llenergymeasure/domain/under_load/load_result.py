@@ -148,3 +148,4 @@ class LoadResult:
     n_tokens_per_chunk: float | None
     ttft_from_sending_s: Distribution | None
     generator_cpu_s: float | None
+    arrivals_digest: str | None = None

@@ -39,6 +39,7 @@ _SINCE: Mapping[str, int] = {"quality": FIRST_WITH_QUALITY, "run_key": FIRST_WIT
 _CAME_WITH: Mapping[int, tuple[str, ...]] = {
     FIRST_WITH_PLACE: (
         *(f"environment_snapshot.{name}" for name in ("host", "boot_id", "job", "share")), "process_results.host",
+        "load.arrivals_digest",
     ),
     FIRST_WITH_LOAD: ("load",),
     FIRST_WITH_QUALITY: ("quality", "run_key"),

@@ -1,6 +1,7 @@
 """Windows under a load, on a scheduler whose every step is known."""
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -128,6 +129,9 @@ def test_arrivals_at_a_steady_rate_wait_for_no_answer() -> None:
     assert record is not None
     assert (record.kind, record.rate_per_s, record.n_arrived) == ("rate", 1.0, 59)
     assert record.began_by == "settled"
+    # Of "1000000,2000000," and so on to 59 s, worked out by hand.
+    said = ",".join(str(1_000_000 * (i + 1)) for i in range(59))
+    assert record.arrivals_digest == hashlib.sha256(said.encode()).hexdigest()
     assert window.lead_in_s < 30
     # Eight places are never all taken.
     assert (record.n_most_in_flight, record.unsent_due_s) == (8, ())

@@ -92,6 +92,9 @@ def verify_load(bundle: Bundle, served: Served | None, report: Report) -> None:
     )  # fmt: skip
     for field, name in _COPIED.items():
         report.check(f"load.{field}", said[field], record[name])
+    if "arrivals_digest" in said:
+        # Since a later revision.
+        report.check("load.arrivals_digest", said["arrivals_digest"], record.get("arrivals_digest"))
     _check_flight(window, said, report)
     _check_sending(window, record, said["sending"], report)
     _check_overload(window, said, report)
