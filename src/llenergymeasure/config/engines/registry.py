@@ -55,8 +55,8 @@ RESERVED = frozenset(
     {
         AUTO, "backend", "baseline", "dataset", "decoder", "device", "energy", "exclude", "execution", "experiments",
         "left_out", "load", "lora", "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name",
-        "nodes", "output", "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "slo", "sweep",
-        "warmup", "zip",
+        "nodes", "output", "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "slo",
+        "sweep", "warmup", "zip",
     }
 )  # fmt: skip
 

@@ -15,8 +15,8 @@ LOAD_RESULT: Meanings = {
         "token were `steady`."
     ),
     "arrivals_digest": read(
-        "SHA-256 of the times at which requests were to come, in whole microseconds after the first could: of drawn ones "
-        "and of those of a trace; null where answers decide, or all come at once."
+        "SHA-256 of the times at which requests were to come, in whole microseconds after the first could: of drawn "
+        "ones and of those of a trace; null where answers decide, or all come at once."
     ),
     "n_arrived": read("Requests that came from the beginning until the end of the window.", "requests"),
     "n_arrived_in_window": read(

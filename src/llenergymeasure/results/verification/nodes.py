@@ -5,6 +5,11 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
+_OF_THE_FIRST = (
+    "start_time", "end_time", "window_start_s", "window_end_s", "requests", "in_flight", "load", "warmup_result",
+    "flops_result", "n_requests_excluded", "n_requests_failed",
+)  # fmt: skip
+
 
 def laid_over(raws: Sequence[Row]) -> list[Row]:
     """The raw results; those of nodes that attend as they stand in a result."""
@@ -14,8 +19,6 @@ def laid_over(raws: Sequence[Row]) -> list[Row]:
 def _of_the_first(raw: Row, first: Row) -> Row:
     window_s = first["window_end_s"] - first["window_start_s"]
     beyond_s = raw["window_end_s"] - raw["window_start_s"] - window_s
-    same = ("start_time", "end_time", "window_start_s", "window_end_s", "requests", "in_flight", "load", "warmup_result", "flops_result",
-            "n_requests_excluded", "n_requests_failed")  # fmt: skip
     energy: Any = raw["energy"]
     if energy is not None:
         rows = [_without(row, beyond_s / (window_s + beyond_s), beyond_s, raw["idle_by_device_w"])
@@ -26,7 +29,7 @@ def _of_the_first(raw: Row, first: Row) -> Row:
         named = [row if row["kind"] == "gpu" or raw["node"] == first["node"] else
                  {**row, "device": f"{raw['node']}/{row['device']}"} for row in rows]  # fmt: skip
         energy = {**energy, "duration_sec": window_s, "devices": named, "total_j": total_j, "trace": []}
-    return {**raw, **{name: first[name] for name in same}, "energy": energy, "samples": []}
+    return {**raw, **{name: first[name] for name in _OF_THE_FIRST}, "energy": energy, "samples": []}
 
 
 def _without(row: Row, share: float, beyond_s: float, idle_w: Mapping[str, Sequence[float | None]]) -> Row:
