@@ -23,8 +23,8 @@ from llenergymeasure.core.measurement_warnings import (
     energy_span_warning,
     idle_below_baseline_warning,
     idle_changed_warning,
-    neighbours_warning,
     idle_unsteady_warning,
+    neighbours_warning,
     phases_disturbed_warning,
 )
 from llenergymeasure.core.peers import InStep

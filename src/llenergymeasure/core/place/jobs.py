@@ -29,7 +29,9 @@ def this_job(environ: Mapping[str, str] | None = None) -> Job | None:
     Args:
         environ: variables; None is those of this process.
     """
-    said = {name: text for name, value in (os.environ if environ is None else environ).items() if (text := value.strip())}
+    said = {
+        name: text for name, value in (os.environ if environ is None else environ).items() if (text := value.strip())
+    }
     if "SLURM_JOB_ID" in said:
         return _of_slurm(said)
     if "PBS_JOBID" in said:

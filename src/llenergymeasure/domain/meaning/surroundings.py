@@ -66,7 +66,9 @@ ENVIRONMENT: Meanings = {
     "tool_version": read("Version of llenergymeasure."),
     "engine": read("What the engine says of this machine and of how it was built."),
     "host": read("Name of the machine, or of the container that stood for it."),
-    "boot_id": read("Number of the machine's boot, by which it is known under another name; `null` where none is told."),
+    "boot_id": read(
+        "Number of the machine's boot, by which it is known under another name; `null` where none is told."
+    ),
     "job": read("What a scheduler says of the job that measured; `null` where none ran it."),
     "share": read("What of the machine the measuring process might use."),
 }

@@ -8,12 +8,14 @@ from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.exceptions import ComparisonRefusedError, config_error
+from llenergymeasure.results.cards.strata import ConfoundedError, within_cards
+from llenergymeasure.results.cards.where import cards, machines, strata
 from llenergymeasure.results.comparing.facts import (
     Fact,
     devices_of,
     differing,
-    gpu_uuids_of,
     objections,
+    of_several_kinds,
     overloaded_at_times,
     where_of,
 )
@@ -28,6 +30,7 @@ _LEAST_GROUPS = 2
 # What drifts is looked for in these; among thirty figures one would always seem to.
 _DRIFTING = ("energy_per_output_token_j", "tokens_per_second")
 _S_PER_H = 3600
+_OF_CARDS = "the same configuration on different cards: the ratio is of these cards, with all else that differs"
 _EXACT = "repeats give the same figure, so that the verdict is by the ratio alone; of another text it says nothing"
 
 
@@ -195,7 +198,7 @@ def _row(
         return None
     refusals = [_refusal(metric, first, other) for other in others]
     ratios = [
-        refusal if refusal is not None and not anyway else _ratio(metric, first, other, of)
+        refusal if refusal is not None and not anyway else _ratio(metric, first, other, of, anyway)
         for refusal, other, of in zip(refusals, others, pairs, strict=True)
     ]
     judgements = iter(judged([ratio for ratio in ratios if isinstance(ratio, Ratio)], margin))
@@ -219,7 +222,8 @@ def _overruled(refusal: str | None) -> tuple[str, ...]:
 
 def _side(metric: Metric, group: Group, anyway: bool) -> _Side:
     figures = tuple(metric.read(result) for result in group.results)
-    unlike = overloaded_at_times(group.results) or _unlike(metric, group.results)
+    kinds = None if metric.exact else of_several_kinds(group.results)
+    unlike = overloaded_at_times(group.results) or kinds or _unlike(metric, group.results)
     if unlike is None or anyway:
         return _Side(group=group, figures=figures, value=_value(metric, group, figures), unlike=unlike)
     n_without = sum(figure is None for figure in figures)
@@ -278,14 +282,16 @@ def _unlike(metric: Metric, results: Sequence[ExperimentResult]) -> str | None:
     return "; ".join(reasons) or None
 
 
-def _ratio(metric: Metric, first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
+def _ratio(metric: Metric, first: _Side, other: _Side, pairs: _Pairs | None, anyway: bool) -> Ratio | str:
     """The other's value over the first one's, or why there is none."""
     for side in (first, other):
         if side.value.summary is None:
             return f"{side.group.label}: {side.value.why_none}"
     try:
-        if metric.exact or pairs is None:
-            found: Ratio | str = _unpaired(first, other, exact if metric.exact else unpaired)
+        if metric.exact:
+            found: Ratio | str = exact(_known(other), _known(first))
+        elif pairs is None:
+            found = _unpaired(first, other, anyway)
         else:
             found = _paired(first, other, pairs)
     except ValueError as error:
@@ -298,9 +304,32 @@ def _ratio(metric: Metric, first: _Side, other: _Side, pairs: _Pairs | None) -> 
     return Ratio(value=found.value, method=found.method, n=found.n, why_no_interval=why)
 
 
-def _unpaired(first: _Side, other: _Side, ratio_of: Callable[[Sequence[float], Sequence[float]], Ratio]) -> Ratio:
-    ours, theirs = ([figure for figure in side.figures if figure is not None] for side in (first, other))
-    return ratio_of(theirs, ours)
+def _known(side: _Side) -> list[float]:
+    return [figure for figure in side.figures if figure is not None]
+
+
+def _unpaired(first: _Side, other: _Side, anyway: bool) -> Ratio:
+    """Within cards; of one configuration that was on several, cards are what is compared, if on none with the other."""
+    sides = (other, first)
+    runs = [
+        (where_of(result), figure)
+        for side in sides
+        for result, figure in zip(side.group.results, side.figures, strict=True)
+        if figure is not None
+    ]
+    of_card = strata([where for where, _ in runs])
+    placed = [(card, figure) for card, (_, figure) in zip(of_card, runs, strict=True)]
+    n = len(_known(other))
+    try:
+        return within_cards(placed[:n], placed[n:])
+    except ConfoundedError as why:
+        found = unpaired([figure for _, figure in placed[:n]], [figure for _, figure in placed[n:]])
+        hashes = {side.group.results[0].measurement_config_hash for side in sides}
+        if anyway:
+            return replace(found, notes=(f"compared all the same: {why}",))
+        if len(hashes) == 1:
+            return replace(found, notes=(_OF_CARDS,))
+        return Ratio(value=found.value, method=found.method, n=found.n, why_no_interval=str(why))
 
 
 def _paired(first: _Side, other: _Side, pairs: _Pairs) -> Ratio | str:
@@ -334,7 +363,7 @@ def _notes(first: _Side, other: _Side, ratio: Ratio) -> tuple[str, ...]:
             left = sum(figure is not None for figure in side.figures) - ratio.n[0]
             if left:
                 notes.append(f"{left} of {side.group.label} without a partner in their block are not in the ratio")
-    return tuple(notes)
+    return (*notes, *ratio.notes)
 
 
 def _devices(group: Group) -> set[tuple[str, ...]]:
@@ -371,25 +400,32 @@ def _validity_line(group: Group) -> str | None:
 
 
 def _is_one_after_the_other(first: Group, other: Group) -> bool:
-    """Whether every run of one was over before any of the other began; of single ones one always is."""
-    if min(len(first.results), len(other.results)) < LEAST_RUNS:
-        return False
-    ours, theirs = ([result.start_time for result in group.results] for group in (first, other))
-    return max(ours) < min(theirs) or max(theirs) < min(ours)
+    """Whether every run of one was over before any of the other began, by one clock; of single ones one always is."""
+    results = [*first.results, *other.results]
+    clocks = machines([where_of(result) for result in results])
+    n, is_known = len(first.results), False
+    for clock in set(clocks):
+        times = [result.start_time if of == clock else None for of, result in zip(clocks, results, strict=True)]
+        ours, theirs = ([time for time in part if time is not None] for part in (times[:n], times[n:]))
+        if min(len(ours), len(theirs)) < LEAST_RUNS:
+            continue
+        if max(ours) >= min(theirs) and max(theirs) >= min(ours):
+            return False
+        is_known = True
+    return is_known
 
 
 def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
     """A warning where a metric changed with time, whatever the configuration."""
     # Another definition looks like a drift.
     alike = [group for group in groups if _unlike(metric, group.results) is None]
+    read = [(number, result, metric.read(result)) for number, group in enumerate(alike) for result in group.results]
+    known = [(number, result, value) for number, result, value in read if value and value > 0]
+    places = [where_of(result) for _, result, _ in known]
     # So does another card of the same kind.
-    read = [
-        ((number, gpu_uuids_of(result), devices_of(result)), result, metric.read(result))
-        for number, group in enumerate(alike)
-        for result in group.results
-    ]
-    known = [(kind, result.start_time.timestamp(), value) for kind, result, value in read if value and value > 0]
-    found = drift([value for *_, value in known], [time_s for _, time_s, _ in known], [kind for kind, *_ in known])
+    kinds = [(number, card) for (number, *_), card in zip(known, cards(places), strict=True)]
+    times_s = [result.start_time.timestamp() for _, result, _ in known]
+    found = drift([value for *_, value in known], times_s, kinds, machines(places))
     if found is None or not found.warns:
         return None
     return (
