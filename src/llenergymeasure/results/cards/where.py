@@ -90,8 +90,10 @@ def _numbered(places: Sequence[Where], goes_with: Callable[[Where, Where], bool]
     """Numbers of groups in which each goes with another one, in the order in which they came."""
     groups: list[list[Where]] = []
     for place in dict.fromkeys(places):
-        of_it = [group for group in groups if any(goes_with(place, other) for other in group)]
-        groups = [group for group in groups if group not in of_it]
-        groups.append([*(each for group in of_it for each in group), place])
+        first, *others = [group for group in groups if any(goes_with(place, other) for other in group)] or [[]]
+        if not first:
+            groups.append(first)
+        first.extend([*(each for group in others for each in group), place])
+        groups = [group for group in groups if not any(group is other for other in others)]
     number = {place: n for n, group in enumerate(groups) for place in group}
     return [number[place] for place in places]

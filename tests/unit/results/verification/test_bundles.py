@@ -204,9 +204,9 @@ def test_results_of_earlier_revisions_agree_as_far_as_they_can(folder: Path) -> 
 def test_a_newer_result_is_not_judged(tmp_path: Path) -> None:
     bundle_of(tmp_path, [raw_of()])
     written = json.loads((tmp_path / "result.json").read_text())
-    (tmp_path / "result.json").write_text(json.dumps({**written, "schema_revision": 8}))
+    (tmp_path / "result.json").write_text(json.dumps({**written, "schema_revision": 9}))
     sums_written(tmp_path)
-    assert wrong(verify(tmp_path)) == ["damaged: schema_revision: it is 8, and 7 is the last one known here"]
+    assert wrong(verify(tmp_path)) == ["damaged: schema_revision: it is 9, and 8 is the last one known here"]
 
 
 @pytest.mark.parametrize(
