@@ -109,7 +109,8 @@ def _side(runs: Runs, known: dict[Hashable, int]) -> _Side:
 
 def _combined(effects: _Numbers, a: _Side, b: _Side, common: npt.NDArray[np.bool_], n: tuple[int, int]) -> Ratio:
     """The mean of [common cards] differences, with what is known of their scatter."""
-    variances, dfs = _scatter(a, b)
+    apart = min(a.df, b.df) >= _LEAST_DF
+    variances, dfs = _scatter(a, b) if apart else _scatter_of_both(a, b)
     if min(dfs) < _LEAST_DF:
         return _of_means(effects, n)
     # Of what does not scatter the numbers of runs are the weights.
@@ -119,17 +120,19 @@ def _combined(effects: _Numbers, a: _Side, b: _Side, common: npt.NDArray[np.bool
     weights = weights / weights.sum()
     centre = float(weights @ effects)
     squares = [float(np.square(weights) @ (of / side.n[common])) for of, side in zip(variances, (a, b), strict=True)]
-    pooled = variances[0] == variances[1] and dfs[0] == dfs[1]
-    df = dfs[0] if pooled else satterthwaite_df((squares[0], squares[1]), dfs)
+    df = satterthwaite_df((squares[0], squares[1]), dfs) if apart else dfs[0]
     log = LogMean(centre=centre, error=math.sqrt(sum(squares)), df=df)
     found = ratio_with_interval(log, "stratified", n, (math.sqrt(variances[0]), math.sqrt(variances[1])))
     return replace(found, notes=_if_they_differ(effects, centre, variances, (a.n[common], b.n[common]), df))
 
 
 def _scatter(a: _Side, b: _Side) -> tuple[tuple[float, float], tuple[int, int]]:
-    """The variance of a run of each within a card, and its degrees of freedom; of both together where one has few."""
-    if min(a.df, b.df) >= _LEAST_DF:
-        return (a.squares / a.df, b.squares / b.df), (a.df, b.df)
+    """The variance of a run of each within a card, and its degrees of freedom."""
+    return (a.squares / a.df, b.squares / b.df), (a.df, b.df)
+
+
+def _scatter_of_both(a: _Side, b: _Side) -> tuple[tuple[float, float], tuple[int, int]]:
+    """The same of both together, taken to be that of each."""
     df = a.df + b.df
     variance = (a.squares + b.squares) / df if df else 0.0
     return (variance, variance), (df, df)

@@ -60,6 +60,17 @@ def _clock_in(folder: Path, now: Callable[[], datetime]) -> dict[str, float]:
             after_s = now().timestamp()
     except OSError:
         return {}
+    return clock_of(made_ns, before_s, after_s)
+
+
+def clock_of(made_ns: int, before_s: float, after_s: float) -> dict[str, float]:
+    """How far the file system's clock is before one by which a file was made between two moments of Unix time.
+
+    Args:
+        made_ns: when the file was made, by the file system, in nanoseconds of Unix time.
+        before_s: our time before that.
+        after_s: and after it.
+    """
     # It was made at any moment between, and its time was cut to what the file system keeps.
     grain_s = _TICK_S if made_ns % _NS else _WHOLE_S
     offset_s = made_ns / _NS + grain_s / 2 - (before_s + after_s) / 2
