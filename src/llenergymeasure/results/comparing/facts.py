@@ -64,6 +64,11 @@ def devices_of(result: ExperimentResult) -> tuple[str, ...]:
     return tuple(sorted(d.device if d.kind == "gpu" else f"{d.device} of {model}" for d in counted))
 
 
+def devices_in(group: Group) -> set[tuple[str, ...]]:
+    """The devices behind the energy of each run of a group."""
+    return {devices_of(result) for result in group.results}
+
+
 def where_of(result: ExperimentResult) -> Where:
     """On which cards a result was measured."""
     about = result.environment_snapshot

@@ -41,7 +41,7 @@ def test_a_job_of_slurm_says_what_it_was_given() -> None:
         node_list="node[07-08]", n_nodes=2, partition="gpu", account="energy", n_cpus=16, n_gpus=1,
         n_gpus_per_task="1",
         # 64 GiB in MB of 10^6 bytes.
-        memory_mb=pytest.approx(68719.476736),
+        memory_mb=65536 * 1.048576,
         # 2026-01-01 13:00 UTC.
         end_time=datetime(2026, 1, 1, 13, tzinfo=UTC),
     )  # fmt: skip
