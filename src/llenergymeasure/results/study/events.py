@@ -42,22 +42,22 @@ class Events:
         except OSError:
             return
 
-    def begin(self, **about: Any) -> None:
-        """Add that a worker begins, and how far the clock of the file system is before its own."""
-        self.add(BEGIN, **about, **({} if self.file is None else _clock_in(self.file.parent, self.now)))
+    def begin(self, clock: Callable[[], float], **about: Any) -> None:
+        """Add that a worker begins, and how far the clock of the file system is before its own, in Unix time."""
+        self.add(BEGIN, **about, **({} if self.file is None else _clock_in(self.file.parent, clock)))
 
 
-def _clock_in(folder: Path, now: Callable[[], datetime]) -> dict[str, float]:
+def _clock_in(folder: Path, clock: Callable[[], float]) -> dict[str, float]:
     """The time of a file that is made now less our own, and what that may be off by, in seconds; nothing if none is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before_s = now().timestamp()
+        before_s = clock()
         # Made and gone again: its name tells nobody anything.
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as file:
             file.write(b".")
             file.flush()
             made_ns = Path(file.name).stat().st_mtime_ns
-            after_s = now().timestamp()
+            after_s = clock()
     except OSError:
         return {}
     return clock_of(made_ns, before_s, after_s)

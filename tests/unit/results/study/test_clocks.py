@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from llenergymeasure.results.study.events import Events, about_clocks, clock_of,
 def worker(folder: Path, name: str, *, ahead_s: float) -> Path:
     """One whose clock is ahead of that of the file system."""
     file = folder / f"{name}.jsonl"
-    Events(file, lambda: datetime.now(UTC) + timedelta(seconds=ahead_s)).begin(host=name)
+    Events(file, lambda: datetime.now(UTC)).begin(lambda: time.time() + ahead_s, host=name)
     return file
 
 
@@ -78,5 +78,5 @@ def test_more_than_a_second_beyond_the_bounds_is_told() -> None:
 
 def test_where_nothing_can_be_written_a_worker_begins_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "events").write_text("a file", encoding="utf-8")
-    Events(tmp_path / "events" / "a.jsonl", lambda: datetime.fromtimestamp(time.time(), UTC)).begin()
-    Events(None, lambda: datetime.now(UTC)).begin()
+    Events(tmp_path / "events" / "a.jsonl", lambda: datetime.now(UTC)).begin(time.time)
+    Events(None, lambda: datetime.now(UTC)).begin(time.time)
