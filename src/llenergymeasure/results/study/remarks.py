@@ -73,7 +73,7 @@ def remarks(summary: StudySummary, notes: Notes) -> list[Remark]:
         *_about_the_latency(summary),
         *_about_the_intervals(summary.rows),
         *_comparisons(summary),
-        *_about_the_cards(summary),
+        *about_the_cards(summary),
         *(line for each in summary.sentinels for line in _about_the_sentinel(each, notes, summary)),
         *(Remark("caution", caution) for caution in summary.cautions),
         *(Remark("problem", problem) for problem in summary.problems),
@@ -194,7 +194,7 @@ def _comparisons(summary: StudySummary) -> list[Remark]:
     return [head, *lines, *([Remark("     more", f"{more} rows in summary.csv")] if more > 0 else [])]
 
 
-def _about_the_cards(summary: StudySummary) -> list[Remark]:
+def about_the_cards(summary: StudySummary) -> list[Remark]:
     """How much cards of one kind differ, and which rows are means over several."""
     several = len({each.machine for each in summary.spreads}) > 1
     lines = [
