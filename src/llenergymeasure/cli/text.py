@@ -40,9 +40,9 @@ def _given(job: Job) -> Iterator[str]:
         yield f"on {job.node}" + (f" of {job.n_nodes} nodes" if (job.n_nodes or 1) > 1 else "")
     if job.partition:
         yield f"partition {job.partition}"
-    for n, what in ((job.n_cpus, "CPUs"), (job.n_gpus, "GPUs"), (job.n_gpu_shards, "shards of a GPU")):
+    for n, what in ((job.n_cpus, "CPU"), (job.n_gpus, "GPU"), (job.n_gpu_shards, "GPU shard")):
         if n:
-            yield f"{n} {what}"
+            yield f"{n} {what}{'' if n == 1 else 's'}"
     if job.n_restarts:
         yield "started again once" if job.n_restarts == 1 else f"started again {job.n_restarts} times"
     if job.end_time is not None:

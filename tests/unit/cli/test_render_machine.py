@@ -82,7 +82,7 @@ def test_a_job_and_its_part_of_the_node_are_told(tmp_path: Path) -> None:
     environment = replace(fake_environment(), job=job, share=NodeShare(memory_limit_mb=8000.0))
     said = " ".join("\n".join(render_machine.machine(environment, None, VisibleGpus(), tmp_path)).split())
     assert (
-        "job slurm 4711 (task 3 of array 4708), on node08 of 2 nodes, partition gpu, 2 CPUs, 1 GPUs, started again "
+        "job slurm 4711 (task 3 of array 4708), on node08 of 2 nodes, partition gpu, 2 CPUs, 1 GPU, started again "
         "once, ends at 2026-01-01 13:00 UTC"
     ) in said
     assert "part of a node 2 of the host's 4 CPUs, by the slurm job; 8 GB; what its neighbours draw is in" in said

@@ -7,7 +7,7 @@ from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.results.cards.spread import Spread, spread
 from llenergymeasure.results.cards.where import cards, machines
 from llenergymeasure.results.comparing.alike import unlike
-from llenergymeasure.results.comparing.facts import devices_in, kind_of, where_of
+from llenergymeasure.results.comparing.facts import kind_of, where_of
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 from llenergymeasure.results.statistics import LEAST_RUNS, drift, runs
@@ -30,8 +30,8 @@ def cautions(groups: Sequence[Group], different: Mapping[str, Mapping[str, float
     digests = [[r.inputs_digest or r.prompts_digest for r in group.results] for group in groups]
     if len({digest for of in digests for digest in of}) > 1:
         said.append("the runs did not all read the same tokens: energy and time are of different work")
-    n_devices = len(set().union(*(devices_in(group) for group in groups)) - {()})
-    if n_devices > 1:
+    places = [where_of(result) for group in groups for result in group.results]
+    if len(set(cards([place for place in places if place.devices]))) > 1:
         said.append("energy was read on different devices: what their sensors are off by does not cancel in a ratio")
     said += [line for group in groups if (line := _validity_line(group)) is not None]
     for other in groups[1:]:

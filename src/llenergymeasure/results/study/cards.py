@@ -52,6 +52,8 @@ def spreads(sides: Sequence[Side], ratios: Mapping[int, Ratios]) -> tuple[CardSp
     found = []
     for machine in dict.fromkeys(side.machine for side in sides):
         of_kind = [(number, side) for number, side in enumerate(sides, 1) if side.machine == machine]
+        if len({run.circumstances.where for _, side in of_kind for run in side.runs}) < _SEVERAL:
+            continue
         numbers = [number for number, _ in of_kind]
         for metric in WATCHED:
             seen = _spread(metric, [side for _, side in of_kind], machine)

@@ -238,7 +238,7 @@ class Summing:
         said = []
         if len({run.values["inputs_digest"] or run.values["prompts_digest"] for run in runs}) > 1:
             said.append("the runs did not all read the same tokens: energy and time are of different work")
-        if len({run.circumstances.devices for run in runs} - {()}) > 1:
+        if len(set(cards([run.circumstances.where for run in runs if run.circumstances.devices]))) > 1:
             said.append(
                 "energy was read on different devices: what their sensors are off by does not cancel in a ratio"
             )
