@@ -54,6 +54,7 @@ PURE_NUMBERS = {
     "highest_kept", "good_share", "share_of_gap", "share_of_arrivals", "p_value", "token_energy_cv",  # of a load
     "counted_by",  # requests, by what they are called
     "concurrency", "burstiness", "trace_speed", "rate", "until_cv", "cached_tokens",  # of a load as it is asked for
+    "cpu_quota", "card_ratios",  # processors' worth of time; means of cards
     "steps", "before", "asked", "read_back",  # of knobs, whose names have the unit
 }  # fmt: skip
 
@@ -79,6 +80,7 @@ ORDINALS = {
     "configuration", "block", "repeat",  # of a run of a study
     "reference", "number", "numbers", "outliers", "row_version", "share",  # of the summary of one
     "pid", "seed", "cycles", "max_cycles", "retries", "workers", "stop_after_failures", "equal_to",  # of a study
+    "array_task_id", "exceeds",  # of a job, as its scheduler numbers them; rows
     "user",  # of a note, as the system numbers them
     "at", "chosen", "found", "excluded_by", "grids", "listed",  # places in the file of a study
     "examined", "results", "value_of",  # by the numbers of configurations and slots

@@ -7,7 +7,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from llenergymeasure._telling import in_a_line, told
-from llenergymeasure.cli.text import environment_line
+from llenergymeasure.cli.text import environment_line, place_rows
 from llenergymeasure.config.loader import FieldOrigin
 from llenergymeasure.config.sensors import own_names
 from llenergymeasure.core.backends.unproven import NOT_YET_RUN
@@ -36,6 +36,8 @@ def machine(
     """
     yield wrapped("llem", environment.tool_version)
     yield wrapped("machine", environment_line(environment))
+    for label, text in place_rows(environment):
+        yield wrapped(label, in_a_line(text))
     yield wrapped("CPU computes", _natively(native))
     if not environment.gpus:
         yield wrapped("GPUs", "none (no NVIDIA driver answered)")

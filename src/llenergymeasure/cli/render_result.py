@@ -5,7 +5,7 @@ from pathlib import Path
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.render_load import load_rows
-from llenergymeasure.cli.text import environment_line
+from llenergymeasure.cli.text import environment_line, place_rows
 from llenergymeasure.domain.in_figures import NONE, bounded, number
 from llenergymeasure.domain.metrics import Distribution, counted_devices
 from llenergymeasure.domain.phases import Estimate, PhaseResult
@@ -50,6 +50,7 @@ def _lines(rows: Sequence[tuple[str, str]]) -> str:
 def _what_ran(result: ExperimentResult) -> list[tuple[str, str]]:
     return [
         ("environment", environment_line(result.environment_snapshot)),
+        *place_rows(result.environment_snapshot),
         ("model", _model_line(result)),
         ("engine", f"{result.model.engine} ({result.model.engine_version or 'version unknown'})"),
         *_process_rows(result),

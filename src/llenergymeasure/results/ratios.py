@@ -20,7 +20,7 @@ from llenergymeasure.results.statistics import (
 )
 
 Verdict = Literal["different", "equivalent", "inconclusive"]
-Method = Literal["welch", "paired", "exact"]
+Method = Literal["welch", "paired", "exact", "stratified"]
 _Numbers = npt.NDArray[np.float64]
 
 # Why what comes out the same each time has no interval.
@@ -44,7 +44,7 @@ class Ratio:
     ``n`` are the runs of each, of pairs their number twice. ``scatters`` are the standard deviations of ln y in each,
     of pairs that of the differences alone. Where there is no interval ``why_no_interval`` says why, and ``log`` and
     ``scatters`` are absent. Of an ``exact`` one they are absent too, and its ends are the smallest and the largest that
-    any two runs give.
+    any two runs give. ``notes`` are what has to be known of how it was come to.
     """
 
     value: float
@@ -55,6 +55,7 @@ class Ratio:
     log: LogMean | None = None
     scatters: tuple[float, ...] = ()
     why_no_interval: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,11 +86,11 @@ def unpaired(first: Sequence[float], second: Sequence[float]) -> Ratio:
         raise ValueError("a ratio takes runs of both")
     centre = float(a.mean() - b.mean())
     if min(n) < LEAST_RUNS:
-        return _without_interval(centre, "welch", n, f"{runs(n[0])} and {runs(n[1])}")
+        return without_interval(centre, "welch", n, f"{runs(n[0])} and {runs(n[1])}")
     squares = (float(a.var(ddof=1)) / n[0], float(b.var(ddof=1)) / n[1])
-    df = _welch_df(squares, n)
+    df = satterthwaite_df(squares, (n[0] - 1, n[1] - 1))
     log = LogMean(centre=centre, error=math.sqrt(sum(squares)), df=df)
-    return _with_interval(log, "welch", n, (float(a.std(ddof=1)), float(b.std(ddof=1))))
+    return ratio_with_interval(log, "welch", n, (float(a.std(ddof=1)), float(b.std(ddof=1))))
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Ratio:
@@ -106,8 +107,8 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Ratio:
         raise ValueError("a ratio takes pairs")
     if d.size < LEAST_RUNS:
         noun = "pair" if d.size == 1 else "pairs"
-        return _without_interval(float(d.mean()), "paired", n, f"{d.size} {noun}")
-    return _with_interval(log_mean(d), "paired", n, (float(d.std(ddof=1)),))
+        return without_interval(float(d.mean()), "paired", n, f"{d.size} {noun}")
+    return ratio_with_interval(log_mean(d), "paired", n, (float(d.std(ddof=1)),))
 
 
 def exact(first: Sequence[float], second: Sequence[float]) -> Ratio:
@@ -127,13 +128,13 @@ def exact(first: Sequence[float], second: Sequence[float]) -> Ratio:
     return Ratio(value=value, low=min(least, value), high=max(most, value), method="exact", n=(a.size, b.size))
 
 
-def _welch_df(squares: tuple[float, float], n: tuple[int, int]) -> float:
-    """Degrees of freedom of two squared standard errors; the least that they can be where neither scatters."""
+def satterthwaite_df(squares: tuple[float, float], dfs: tuple[int, int]) -> float:
+    """Degrees of freedom of the sum of two squared standard errors; the lesser of theirs where neither scatters."""
     if not any(squares):
-        return min(n) - 1
+        return min(dfs)
     # As shares, so that nothing underflows.
     shares = [square / sum(squares) for square in squares]
-    return 1 / sum(share * share / (each - 1) for share, each in zip(shares, n, strict=True))
+    return 1 / sum(share * share / df for share, df in zip(shares, dfs, strict=True))
 
 
 def _value(centre: float) -> float:
@@ -143,13 +144,19 @@ def _value(centre: float) -> float:
     return ends[0]
 
 
-def _without_interval(centre: float, method: Method, n: tuple[int, int], there: str) -> Ratio:
+def without_interval(centre: float, method: Method, n: tuple[int, int], there: str) -> Ratio:
+    """A ratio of too few runs; ``there`` says how many, in words.
+
+    Raises:
+        ValueError: it is beyond all numbers.
+    """
     each = "pairs" if method == "paired" else "runs of each"
     why = f"{there}; an interval takes {LEAST_RUNS} {each}"
     return Ratio(value=_value(centre), method=method, n=n, why_no_interval=why)
 
 
-def _with_interval(log: LogMean, method: Method, n: tuple[int, int], scatters: tuple[float, ...]) -> Ratio:
+def ratio_with_interval(log: LogMean, method: Method, n: tuple[int, int], scatters: tuple[float, ...]) -> Ratio:
+    """A ratio with its t interval, unless that is beyond all numbers."""
     ends = exponentials(log.interval())
     if ends is None:
         why = "the runs scatter beyond all numbers"

@@ -182,22 +182,36 @@ def outliers(values: Sequence[float]) -> tuple[int, ...]:
     return tuple(sorted(taken[:n_found]))
 
 
+def _longest_s(time_s: npt.NDArray[np.float64], clocks: Sequence[Hashable] | None) -> float:
+    """From the first of [n] times to the last, by the clock by which that is longest."""
+    of_clock: dict[Hashable, list[float]] = {}
+    for time, clock in zip(time_s.tolist(), [None] * time_s.size if clocks is None else clocks, strict=True):
+        of_clock.setdefault(clock, []).append(time)
+    return max(max(times) - min(times) for times in of_clock.values())
+
+
 def _most_away(n: int) -> float:
     """How many standard deviations the furthest of [n] normal values is from their mean, in 95 of 100 cases."""
     t = t_quantile(n - 2, 1 - SIGNIFICANCE / (2 * n))
     return (n - 1) * t / math.sqrt(n * (n - 2 + t * t))
 
 
-def drift(values: Sequence[float], times_s: Sequence[float], kinds: Sequence[Hashable] | None = None) -> Drift | None:
+def drift(
+    values: Sequence[float],
+    times_s: Sequence[float],
+    kinds: Sequence[Hashable] | None = None,
+    clocks: Sequence[Hashable] | None = None,
+) -> Drift | None:
     """Whether runs changed with time: the slope of what is left of ln y without each configuration's mean.
 
     Times are taken without their configuration's mean too, so that an order in which one came after the other neither
-    hides a drift nor makes one.
+    hides a drift nor makes one. So times of several clocks are never subtracted, where each configuration is of one.
 
     Args:
         values: [n] runs, of one unit.
         times_s: [n] when each was; from any zero.
         kinds: [n] the configuration of each; None is one for all.
+        clocks: [n] which clock each time is of; the session is the longest by one of them. None is one for all.
 
     Returns:
         None where there are too few runs to tell (two more than configurations), or all were at one time.
@@ -220,7 +234,7 @@ def drift(values: Sequence[float], times_s: Sequence[float], kinds: Sequence[Has
     if df < 1:
         return None
     y, apart_s = (x - (np.bincount(member, x) / np.bincount(member))[member] for x in (y, time_s))
-    session_s = float(np.ptp(time_s))
+    session_s = _longest_s(time_s, clocks)
     # Rounding leaves something of values and of times that are equal.
     if np.abs(y).max() <= _NOTHING:
         y = np.zeros_like(y)

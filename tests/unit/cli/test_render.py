@@ -14,6 +14,7 @@ from llenergymeasure.cli.studies import render_summary
 from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.memory.free import FreeMemory
 from llenergymeasure.domain.inference import ModelDescription
+from llenergymeasure.domain.machine.place import Job
 from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyBreakdown,
@@ -31,7 +32,7 @@ from llenergymeasure.domain.study.result import ExperimentFailure, StudyResult
 from llenergymeasure.domain.warnings import MeasurementWarning
 from llenergymeasure.orchestration.preflight.memory_fit import MemoryFit
 from llenergymeasure.results.showing.lines import LABEL, WIDTH
-from llenergymeasure.testing import fake_process_result
+from llenergymeasure.testing import fake_environment, fake_process_result
 from tests.fakes.studies import summary_of
 
 Source = Literal["counter", "integrated", "modelled"]
@@ -440,3 +441,10 @@ def test_weights_that_were_made_dense_are_told_with_their_file() -> None:
     packaged = ModelDescription(engine="fake", engine_version="1", dense_from="m.Q4_1.gguf")
     row = line(render_result.experiment(result(model=packaged), None), "model")
     assert row.endswith("org/a-model, bf16, weights of m.Q4_1.gguf made dense")
+
+
+def test_the_job_of_a_result_is_shown() -> None:
+    of_job = replace(fake_environment(), job=Job(scheduler="pbs", job_id="12.server", n_cpus=2))
+    shown = " ".join(render_result.experiment(result(environment_snapshot=of_job), None).split())
+    assert "job pbs 12.server, 2 CPUs part of a node 2 of the host's 4 CPUs, by the pbs job" in shown
+    assert "part of a node" not in render_result.experiment(result(), None)

@@ -1,12 +1,14 @@
 """A machine as text: what it has, what it lacks, what could be better."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from llenergymeasure.cli import render_machine
 from llenergymeasure.core.energy_backends import SensorStatus
 from llenergymeasure.core.gpu.base import VisibleGpus
 from llenergymeasure.domain.environment import GpuInfo
+from llenergymeasure.domain.machine.place import Job, NodeShare
 from llenergymeasure.orchestration.advice import Advice
 from llenergymeasure.orchestration.inspection import Availability
 from llenergymeasure.results.showing.lines import LABEL
@@ -70,3 +72,20 @@ def test_a_command_can_be_copied_whole() -> None:
     assert lines[-1] == f"{'':<{LABEL}}  {command}"
     assert len(render_machine.advised([Advice("nothing helps", "")])) == 1
     assert render_machine.advised([])[0].startswith("advice              none: ")
+
+
+def test_a_job_and_its_part_of_the_node_are_told(tmp_path: Path) -> None:
+    job = Job(
+        scheduler="slurm", job_id="4711", array_job_id="4708", array_task_id=3, n_restarts=1, node="node08", n_nodes=2,
+        partition="gpu", n_cpus=2, n_gpus=1, end_time=datetime(2026, 1, 1, 13, tzinfo=UTC),
+    )  # fmt: skip
+    environment = replace(fake_environment(), job=job, share=NodeShare(memory_limit_mb=8000.0))
+    said = " ".join("\n".join(render_machine.machine(environment, None, VisibleGpus(), tmp_path)).split())
+    assert (
+        "job slurm 4711 (task 3 of array 4708), on node08 of 2 nodes, partition gpu, 2 CPUs, 1 GPU, started again "
+        "once, ends at 2026-01-01 13:00 UTC"
+    ) in said
+    assert "part of a node 2 of the host's 4 CPUs, by the slurm job; 8 GB; what its neighbours draw is in" in said
+    alone = "\n".join(render_machine.machine(fake_environment(), None, VisibleGpus(), tmp_path))
+    assert "slurm" not in alone
+    assert "part of a node" not in alone

@@ -116,3 +116,20 @@ def test_a_failure_that_is_to_be_tried_again_is_no_end(tmp_path: Path, plain_lle
     _, out = told(plain_llem, "studies", path)
     assert f"{path}: unfinished" in out
     assert f"go on with: llem run --resume {path}" in out
+
+
+def test_clocks_that_are_apart_are_told(tmp_path: Path, plain_llem: Llem) -> None:
+    path = ran(tmp_path / "r", "ab")
+    _, out = told(plain_llem, "studies", path, "--json")
+    assert json.loads(out)[0]["clocks"] is None
+    for file in (path / "events").glob("*.jsonl"):
+        file.unlink()
+    for name, offset_s in (("a", 0.0), ("b", 60.0)):
+        line = json.dumps({"event": "begin", "clock_offset_s": offset_s, "clock_within_s": 0.25})
+        (path / "events" / f"{name}.jsonl").write_text(line + "\n", encoding="utf-8")
+    _, out = told(plain_llem, "studies", path, "--json")
+    assert json.loads(out)[0]["clocks"] == {"largest_s": 60.0, "within_s": 0.5, "n_workers": 2}
+    _, out = told(plain_llem, "studies", path)
+    assert "  the clocks of its 2 workers were up to 60.0 s apart (+-0.5 s)" in out
+    _, out = told(plain_llem, "show", path)
+    assert "the clocks of its 2 workers were up to 60.0 s apart" in " ".join(out.split())

@@ -515,3 +515,20 @@ def test_a_torn_file_holds_no_baseline_and_that_is_said(
     assert "cannot be read and are measured again" in caplog.text
     store.put("key", MEASURED)
     assert BaselineStore(path).get("key") == MEASURED
+
+
+def test_two_hosts_whose_devices_have_equal_numbers_have_a_baseline_each(tmp_path: Path) -> None:
+    # As jobs on two nodes, each of which sees its card as number 0, by a sensor that knows no other name of it.
+    path = tmp_path / "baseline.json"
+    found, clock = [], FakeClock()
+    for name, power_w in (("node-1", 80.0), ("node-2", 250.0), ("node-1", 80.0), ("node-2", 250.0)):
+        store = BaselineStore(path, replace(HERE, name=name))
+        here = Idle(clock, store)
+        here.energy.power_w = power_w
+        baseline = measure_baseline_power(
+            0, energy=here.energy, store=store, sleep=here.clock.sleep, now=here.clock, warn=lambda _: None
+        )
+        assert baseline is not None
+        assert baseline.power_w == pytest.approx(power_w)
+        found.append(baseline.from_cache)
+    assert found == [False, False, True, True]

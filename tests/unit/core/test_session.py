@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from llenergymeasure.core.session import measure_here, run_session
 from llenergymeasure.core.state import ExperimentState
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import InferenceOutput, ModelIdentity, Prompt, Request, RequestOutput
+from llenergymeasure.domain.machine.place import Job
 from llenergymeasure.domain.metrics import FlopsResult
 from llenergymeasure.domain.plan import ExperimentPlan, ProcessLayout
 from llenergymeasure.domain.process import RawProcessResult
@@ -112,13 +113,12 @@ class Bench:
             sampler=FakeSampler(self.samples, self.log),
             beside=self.beside,
             idle_gpus=self.idle_gpus,
-            snapshot=self.snapshot,
             clock=self.clock,
             sleep=self.clock.sleep,
             now=self.clock.now,
             on_state=self.states.append,
             peers=LoggingPeers(self.log) if self.layout.n_processes > 1 else Alone(),
-            **{"tokenise": self.tokenise, **more},
+            **{"tokenise": self.tokenise, "snapshot": self.snapshot, **more},
         )
         return run_session(plan, self.engine(self.model, to_caution=self.to_caution), instruments)
 
@@ -127,6 +127,18 @@ def config(n: int = 4, n_warmup: int = 1, **fields: object) -> ExperimentConfig:
     return ExperimentConfig.model_validate(
         {"model": "fake", "n": n, "warmup": {"n_warmup": n_warmup}, "energy": {"backend": "nvml"}, **fields}
     )
+
+
+def test_joules_of_more_than_the_job_was_given_are_told() -> None:
+    # Of a host of four processors.
+    part = replace(fake_environment(), job=Job(scheduler="slurm", job_id="7", n_cpus=2))
+    bench = Bench()
+    of_gpu = bench.run(config(), snapshot=lambda: part)
+    assert of_gpu.environment_snapshot.job == part.job
+    assert "neighbours_in_energy" not in {warning.flag for warning in of_gpu.measurement_warnings}
+    shards = replace(part, job=Job(scheduler="slurm", job_id="7", n_cpus=4, n_gpu_shards=1))
+    told = {warning.flag for warning in Bench().run(config(), snapshot=lambda: shards).measurement_warnings}
+    assert "neighbours_in_energy" in told
 
 
 def test_what_others_take_of_the_processors_in_the_window_is_told() -> None:

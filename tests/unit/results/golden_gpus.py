@@ -60,7 +60,8 @@ def _process(index: int, *, start_s: float, seconds: float) -> RawProcessResult:
         parallelism="data",
         environment_snapshot=replace(
             fake_environment(), driver_version="570.00", cuda_version="12.8", gpus=(_gpu(0), _gpu(1)),
-            engine={"a": "b"}, host="node07", boot_id="0" * 8 + "-0000-0000-0000-" + "0" * 12, job=_job(), share=_share(),
+            engine={"a": "b"}, host="node07", boot_id="00000000-0000-0000-0000-000000000000", job=_job(),
+            share=_share(),
         ),
         model=ModelDescription(
             engine="fake", engine_version="1.0", devices=(f"GPU-{index}",), n_parameters=1000, batch_size=2,

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from llenergymeasure.domain.in_figures import duration
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.studies.standing import StudyStanding, standing_of_study, studies_in
 from llenergymeasure.results.persistence import LOG_FILE
+from llenergymeasure.results.study.events import about_clocks
 
 _MOST_LINES = 10
 
@@ -55,6 +57,7 @@ def _lines(standing: StudyStanding) -> list[str]:
     lines = [f"{in_a_line(str(standing.path))}: {standing.state}", f"  {', '.join(counts)}"]
     if standing.state != "finished" and standing.left_s is not None:
         lines.append(f"  about {duration(standing.left_s)} left for one worker, at the pace of the runs so far")
+    lines += [f"  {said}" for said in about_clocks(standing.clocks)]
     lines += _some(
         [
             f"  running: {standing.plan.folder_of(slot)} by process {who.pid} on {who.host}"
@@ -93,6 +96,7 @@ def _as_written(standing: StudyStanding) -> dict[str, Any]:
         "to_do": standing.n_to_do,
         "not_needed": standing.n_not_needed,
         "left_s": standing.left_s,
+        "clocks": None if standing.clocks is None else asdict(standing.clocks),
         "running": [{**place(slot), "host": who.host, "pid": who.pid} for slot, who in standing.running],
         "failed": [
             {**place(slot), "reason": None if why is None else f"{why.error_type}: {why.message}", "attempt": str(at)}

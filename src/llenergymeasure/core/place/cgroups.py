@@ -1,14 +1,19 @@
-"""What Linux's control groups let this process have, of version 1 and 2 (cgroups(7), kernel's admin-guide/cgroup-v2)."""
+"""What Linux's control groups let this process have, of version 1 and 2.
+
+cgroups(7), and admin-guide/cgroup-v1 and cgroup-v2 of the kernel's documentation, have the files.
+"""
 
 import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 _PROC = Path("/proc/self")
 # A limit of version 1 that is none is the largest number of pages.
 _NO_LIMIT_BYTES = 2**60
+_Limit = TypeVar("_Limit", int, float)
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -39,7 +44,7 @@ def cgroup_limits(proc: Path = _PROC, root: Path = Path("/")) -> CgroupLimits:
     )
 
 
-def _read(proc: Path, root: Path, controller: str, limit: Callable[[Path], float | None]) -> Iterator[float | int]:
+def _read(proc: Path, root: Path, controller: str, limit: Callable[[Path], _Limit | None]) -> Iterator[_Limit]:
     """The limits of the groups of a controller; an empty name is that of version 2, which has them all."""
     place = _group_of(proc, controller)
     mount = _mount_of(proc, controller)
@@ -49,7 +54,7 @@ def _read(proc: Path, root: Path, controller: str, limit: Callable[[Path], float
     # A container may be shown its own part of the tree, under the name that it has outside.
     inside = place.removeprefix(mounted).strip("/") if mounted != "/" else place.strip("/")
     top = root / at.strip("/")
-    folder = top / inside
+    folder: Path = top / inside
     for each in (folder, *folder.parents):
         with contextlib.suppress(OSError, ValueError):
             if (found := limit(each)) is not None:

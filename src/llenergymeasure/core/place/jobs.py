@@ -15,7 +15,7 @@ from llenergymeasure._files import read_regular
 from llenergymeasure.domain.machine.place import Job
 
 # A count for some nodes after each other: 72(x2),36 is 72, 72, 36.
-_COUNT = re.compile(r"(\d+)(?:\(x\d+\))?")
+_COUNT = re.compile(r"([0-9]{1,9})(?:\(x[0-9]+\))?")
 # SLURM says MB and means 2^20 bytes.
 _MB_OF_SLURM = 1.048576
 # What somebody sets such a variable to may be anything.

@@ -38,8 +38,8 @@ class Job:
 class NodeShare:
     """What of its host a process may use; None is no limit, or not known.
 
-    ``n_cpus_allowed`` is of the process's affinity mask, ``n_cpus_in_set`` of its control groups, ``cpu_quota`` how many
-    processors' time they let it have, and ``memory_limit_mb`` is theirs too. ``gpus_shown`` is what
+    ``n_cpus_allowed`` is of the process's affinity mask, ``n_cpus_in_set`` of its control groups, ``cpu_quota`` how
+    many processors' time they let it have, and ``memory_limit_mb`` is theirs too. ``gpus_shown`` is what
     ``CUDA_VISIBLE_DEVICES`` is set to, which says nothing of which cards these are.
     """
 

@@ -38,7 +38,7 @@ class RatioSummary:
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    method: Literal["welch", "paired", "exact"] | None = None
+    method: Literal["welch", "paired", "exact", "stratified"] | None = None
     n: tuple[int, int] = (0, 0)
     p: float | None = None
     verdict: Literal["different", "equivalent", "inconclusive"] = "inconclusive"
@@ -75,7 +75,8 @@ class SummaryRow:
     equal tokens for the same input, and ``equal_tokens`` says how many are. ``validity`` is the worst of the runs,
     ``n_warned`` how many of them have each flag, ``notes`` what has to be known of the row. ``best`` names the metrics
     of which no row has a better mean, ``fronts`` those against which nothing is better in joules per output token and
-    in them.
+    in them. ``n_cards`` are the cards that its runs were on, of which ``card_ratios`` has by metric the largest mean
+    over the smallest, scatter included.
     """
 
     number: int
@@ -102,6 +103,8 @@ class SummaryRow:
     notes: tuple[str, ...] = ()
     best: tuple[str, ...] = ()
     fronts: tuple[str, ...] = ()
+    n_cards: int = 0
+    card_ratios: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +138,40 @@ class SentinelSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CardSpread:
+    """How much cards of one kind differ in a metric, apart from what configurations differ by.
+
+    ``value`` is that of the card ``highest`` over that of ``lowest``, 1 or more, ``low`` to ``high`` its 95 % interval,
+    None where nothing tells cards from scatter. It is of ``n_cards`` cards, by the runs of configurations that were on
+    several. ``exceeds`` are the numbers of rows whose difference from the reference is smaller, and is claimed.
+    """
+
+    metric: str
+    machine: str | None
+    value: float
+    low: float | None
+    high: float | None
+    n_cards: int
+    n_runs: int
+    highest: str
+    lowest: str
+    why_no_interval: str | None = None
+    exceeds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockOffset:
+    """How far the clocks of the workers of a study were apart, each beside that of the file system.
+
+    ``largest_s`` is between two of [n] workers, give or take ``within_s``.
+    """
+
+    largest_s: float
+    within_s: float
+    n_workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlotFailure:
     """A run that gave no result; ``log`` is where it has left word, from the folder of the study on."""
 
@@ -153,7 +190,8 @@ class StudySummary:
     ``reference`` is the configuration that the others are held against, by its place in the plan. ``n_planned``,
     ``n_finished`` and ``n_failed`` count all runs, of the sentinel too, which has no row. ``cautions`` are
     what a reader of all rows has to know, ``problems`` what finished and could not be read.
-    ``latency_counted_from`` says what TTFT and E2E count from: ``request``, ``batch``, or both.
+    ``latency_counted_from`` says what TTFT and E2E count from: ``request``, ``batch``, or both. ``spreads`` say how
+    much cards of one kind differ, where there were several, and ``clocks`` those of the workers.
     """
 
     name: str
@@ -167,3 +205,5 @@ class StudySummary:
     problems: tuple[str, ...] = ()
     latency_counted_from: tuple[str, ...] = ()
     sentinels: tuple[SentinelSummary, ...] = ()
+    spreads: tuple[CardSpread, ...] = ()
+    clocks: ClockOffset | None = None

@@ -10,6 +10,7 @@ from typing import Literal
 
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
+from llenergymeasure.domain.study.summary import ClockOffset
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.studies.claims import Worker, holder_in
 from llenergymeasure.results.attempts import attempts_in
@@ -24,7 +25,7 @@ from llenergymeasure.results.study.directory import (
     digest_in,
     kept_failure,
 )
-from llenergymeasure.results.study.events import events_in
+from llenergymeasure.results.study.events import clocks_apart, events_of
 from llenergymeasure.results.study.rows import value_in
 from llenergymeasure.results.study.stopping import StopRule
 
@@ -49,6 +50,7 @@ class StudyStanding:
     n_to_do: int
     n_not_needed: int
     run_s: float | None
+    clocks: ClockOffset | None = None
 
     @property
     def n_planned(self) -> int:
@@ -107,6 +109,7 @@ def standing_of_study(path: Path) -> StudyStanding:
         n_to_do=n_to_do,
         n_not_needed=n_not_needed,
         run_s=_run_s(path / EVENTS_DIR),
+        clocks=clocks_apart(path / EVENTS_DIR),
     )
 
 
@@ -176,14 +179,15 @@ def _run_s(events: Path) -> float | None:
 
 
 def _runs_s(events: Path) -> Iterator[tuple[int, float]]:
-    """Each run that finished: its slot, and the seconds from its start to its end."""
-    began: dict[int, datetime] = {}
-    for event in events_in(events):
-        try:
-            at, slot = datetime.fromisoformat(event["time"]), int(event.get("slot", -1))
-        except (KeyError, TypeError, ValueError):
-            continue
-        if event.get("event") == "start":
-            began[slot] = at
-        elif event.get("event") == "finished" and slot in began:
-            yield slot, (at - began[slot]).total_seconds()
+    """Each run that finished: its slot, and the seconds from its start to its end, by the clock of who ran it."""
+    for file in sorted(events.glob("*.jsonl")):
+        began: dict[int, datetime] = {}
+        for event in events_of(file):
+            try:
+                at, slot = datetime.fromisoformat(event["time"]), int(event.get("slot", -1))
+            except (KeyError, TypeError, ValueError):
+                continue
+            if event.get("event") == "start":
+                began[slot] = at
+            elif event.get("event") == "finished" and slot in began:
+                yield slot, (at - began[slot]).total_seconds()

@@ -91,7 +91,7 @@ class StudyWorker:
             name = claims.worker.name
             self._events = Events(self.directory.path / EVENTS_DIR / f"{name}.jsonl" if self.keeps else None,
                                   self.options.now)  # fmt: skip
-            self._events.add("begin", host=claims.worker.host, pid=claims.worker.pid)
+            self._events.begin(self.options.file_time_s, host=claims.worker.host, pid=claims.worker.pid)
             self._claims = claims
             self._attempts = Attempts(self.directory, self.plan, self.examined, self.options, self.keeps, self.work,
                                       self._devices_had)  # fmt: skip

@@ -4,30 +4,30 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.result import ExperimentResult
-from llenergymeasure.domain.warnings import in_words
 from llenergymeasure.exceptions import ComparisonRefusedError, config_error
+from llenergymeasure.results.cards.strata import ConfoundedError, within_cards
+from llenergymeasure.results.cards.where import strata
+from llenergymeasure.results.comparing.alike import unlike
+from llenergymeasure.results.comparing.cautions import cautions
 from llenergymeasure.results.comparing.facts import (
     Fact,
-    devices_of,
+    devices_in,
     differing,
-    gpu_uuids_of,
     objections,
+    of_several_kinds,
     overloaded_at_times,
     where_of,
 )
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 from llenergymeasure.results.ratios import MARGIN, NO_SAMPLE, Judgement, Ratio, exact, judged, paired, unpaired
-from llenergymeasure.results.statistics import LEAST_RUNS, Summary, drift, outliers, runs, summary
+from llenergymeasure.results.statistics import Summary, outliers, summary
 
 BlockOf = Callable[[ExperimentResult], Hashable | None]
 
 _LEAST_GROUPS = 2
-# What drifts is looked for in these; among thirty figures one would always seem to.
-_DRIFTING = ("energy_per_output_token_j", "tokens_per_second")
-_S_PER_H = 3600
+_OF_CARDS = "the same configuration on different cards: the ratio is of these cards, with all else that differs"
 _EXACT = "repeats give the same figure, so that the verdict is by the ratio alone; of another text it says nothing"
 
 
@@ -117,13 +117,26 @@ def compare(
         raise ComparisonRefusedError("; ".join([*refused, "give --anyway (anyway=True) to compare them all the same"]))
     pairs = [_paired_runs(groups[0], group, block_of) for group in groups[1:]]
     rows = [_row(metric, groups, pairs, margin, anyway) for metric in METRICS.values()]
+    there = tuple(row for row in rows if row is not None)
     return Comparison(
         groups=tuple(groups),
         margin=margin,
-        rows=tuple(row for row in rows if row is not None),
+        rows=there,
         differences=differing(groups),
-        cautions=(*(f"compared all the same: {why}" for why in refused), *_cautions(groups)),
+        cautions=(*(f"compared all the same: {why}" for why in refused), *cautions(groups, _different(there, groups))),
     )
+
+
+def _different(rows: Sequence[Row], groups: Sequence[Group]) -> dict[str, dict[str, float]]:
+    """By metric, the ratios of those groups that are called different, by their labels."""
+    return {
+        row.metric.name: {
+            group.label: of.ratio.value
+            for of, group in zip(row.against, groups[1:], strict=True)
+            if of.ratio is not None and of.judgement.verdict == "different"
+        }
+        for row in rows
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +208,7 @@ def _row(
         return None
     refusals = [_refusal(metric, first, other) for other in others]
     ratios = [
-        refusal if refusal is not None and not anyway else _ratio(metric, first, other, of)
+        refusal if refusal is not None and not anyway else _ratio(metric, first, other, of, anyway)
         for refusal, other, of in zip(refusals, others, pairs, strict=True)
     ]
     judgements = iter(judged([ratio for ratio in ratios if isinstance(ratio, Ratio)], margin))
@@ -219,12 +232,13 @@ def _overruled(refusal: str | None) -> tuple[str, ...]:
 
 def _side(metric: Metric, group: Group, anyway: bool) -> _Side:
     figures = tuple(metric.read(result) for result in group.results)
-    unlike = overloaded_at_times(group.results) or _unlike(metric, group.results)
-    if unlike is None or anyway:
-        return _Side(group=group, figures=figures, value=_value(metric, group, figures), unlike=unlike)
+    kinds = None if metric.exact else of_several_kinds(group.results)
+    why = overloaded_at_times(group.results) or kinds or unlike(metric, group.results)
+    if why is None or anyway:
+        return _Side(group=group, figures=figures, value=_value(metric, group, figures), unlike=why)
     n_without = sum(figure is None for figure in figures)
-    value = Value(summary=None, why_none=f"of its own runs, {unlike}", n_without=n_without)
-    return _Side(group=group, figures=figures, value=value, unlike=unlike)
+    value = Value(summary=None, why_none=f"of its own runs, {why}", n_without=n_without)
+    return _Side(group=group, figures=figures, value=value, unlike=why)
 
 
 def _value(metric: Metric, group: Group, figures: Sequence[float | None]) -> Value:
@@ -258,34 +272,19 @@ def _largest(read: Callable[[ExperimentResult], float | None], group: Group) -> 
 def _refusal(metric: Metric, first: _Side, other: _Side) -> str | None:
     """Why a metric of two groups, or of one of them alone, is not the same thing."""
     within = [f"{side.group.label}: of its own runs, {side.unlike}" for side in (first, other) if side.unlike]
-    return "; ".join(within) or _unlike(metric, (*first.group.results, *other.group.results))
+    return "; ".join(within) or unlike(metric, (*first.group.results, *other.group.results))
 
 
-def _unlike(metric: Metric, results: Sequence[ExperimentResult]) -> str | None:
-    """Why a metric is not the same thing in all of those results that have it."""
-    known = [result for result in results if metric.read(result) is not None]
-    reasons = []
-    rules = {metric.counted_by(result) for result in known}
-    if len(rules) > 1:
-        reasons.append(f"it is counted in different ways: {' / '.join(sorted(rule or 'not known' for rule in rules))}")
-    unlike = []
-    for place in sorted(rests_on(metric.place)):
-        versions = dict.fromkeys(result.definitions.get(place) for result in known)
-        if len(versions) > 1:
-            unlike.append(f"{place} {' / '.join(str(version or 'not known') for version in versions)}")
-    if unlike:
-        reasons.append(f"it is worked out by different definitions: {', '.join(unlike)}")
-    return "; ".join(reasons) or None
-
-
-def _ratio(metric: Metric, first: _Side, other: _Side, pairs: _Pairs | None) -> Ratio | str:
+def _ratio(metric: Metric, first: _Side, other: _Side, pairs: _Pairs | None, anyway: bool) -> Ratio | str:
     """The other's value over the first one's, or why there is none."""
     for side in (first, other):
         if side.value.summary is None:
             return f"{side.group.label}: {side.value.why_none}"
     try:
-        if metric.exact or pairs is None:
-            found: Ratio | str = _unpaired(first, other, exact if metric.exact else unpaired)
+        if metric.exact:
+            found: Ratio | str = exact(_known(other), _known(first))
+        elif pairs is None:
+            found = _unpaired(first, other, anyway)
         else:
             found = _paired(first, other, pairs)
     except ValueError as error:
@@ -298,16 +297,39 @@ def _ratio(metric: Metric, first: _Side, other: _Side, pairs: _Pairs | None) -> 
     return Ratio(value=found.value, method=found.method, n=found.n, why_no_interval=why)
 
 
-def _unpaired(first: _Side, other: _Side, ratio_of: Callable[[Sequence[float], Sequence[float]], Ratio]) -> Ratio:
-    ours, theirs = ([figure for figure in side.figures if figure is not None] for side in (first, other))
-    return ratio_of(theirs, ours)
+def _known(side: _Side) -> list[float]:
+    return [figure for figure in side.figures if figure is not None]
+
+
+def _unpaired(first: _Side, other: _Side, anyway: bool) -> Ratio:
+    """Within cards; of one configuration that was on several, cards are what is compared, if on none with the other."""
+    sides = (other, first)
+    runs = [
+        (where_of(result), figure)
+        for side in sides
+        for result, figure in zip(side.group.results, side.figures, strict=True)
+        if figure is not None
+    ]
+    of_card = strata([where for where, _ in runs])
+    placed = [(card, figure) for card, (_, figure) in zip(of_card, runs, strict=True)]
+    n = len(_known(other))
+    try:
+        return within_cards(placed[:n], placed[n:])
+    except ConfoundedError as why:
+        found = unpaired([figure for _, figure in placed[:n]], [figure for _, figure in placed[n:]])
+        hashes = {side.group.results[0].measurement_config_hash for side in sides}
+        if anyway:
+            return replace(found, notes=(f"compared all the same: {why}",))
+        if len(hashes) == 1:
+            return replace(found, notes=(_OF_CARDS,))
+        return Ratio(value=found.value, method=found.method, n=found.n, why_no_interval=str(why))
 
 
 def _paired(first: _Side, other: _Side, pairs: _Pairs) -> Ratio | str:
     figures = [(first.figures[a], other.figures[b]) for a, b in pairs]
     known = [(ours, theirs) for ours, theirs in figures if ours is not None and theirs is not None]
     if not known:
-        several = len(_devices(first.group) | _devices(other.group)) > 1
+        several = len(devices_in(first.group) | devices_in(other.group)) > 1
         return "no block has a run of both" + (" on the same card" if several else "")
     return paired([theirs for _, theirs in known], [ours for ours, _ in known])
 
@@ -323,7 +345,7 @@ def _notes(first: _Side, other: _Side, ratio: Ratio) -> tuple[str, ...]:
             f"({ours.bound_pct:.2g} % and {theirs.bound_pct:.2g} %)"
         )
     accuracies_pct = (ours.accuracy_pct, theirs.accuracy_pct)
-    if all(pct is not None for pct in accuracies_pct) and _devices(first.group) != _devices(other.group):
+    if all(pct is not None for pct in accuracies_pct) and devices_in(first.group) != devices_in(other.group):
         off_pct = sum(pct or 0.0 for pct in accuracies_pct)
         if apart_pct < off_pct:
             notes.append(
@@ -334,65 +356,4 @@ def _notes(first: _Side, other: _Side, ratio: Ratio) -> tuple[str, ...]:
             left = sum(figure is not None for figure in side.figures) - ratio.n[0]
             if left:
                 notes.append(f"{left} of {side.group.label} without a partner in their block are not in the ratio")
-    return tuple(notes)
-
-
-def _devices(group: Group) -> set[tuple[str, ...]]:
-    return {devices_of(result) for result in group.results}
-
-
-def _cautions(groups: Sequence[Group]) -> tuple[str, ...]:
-    said = []
-    digests = [[r.inputs_digest or r.prompts_digest for r in group.results] for group in groups]
-    if len({digest for of in digests for digest in of}) > 1:
-        said.append("the runs did not all read the same tokens: energy and time are of different work")
-    n_devices = len(set().union(*(_devices(group) for group in groups)) - {()})
-    if n_devices > 1:
-        said.append("energy was read on different devices: what their sensors are off by does not cancel in a ratio")
-    said += [line for group in groups if (line := _validity_line(group)) is not None]
-    for other in groups[1:]:
-        if _is_one_after_the_other(groups[0], other):
-            said.append(
-                f"all runs of {groups[0].label} and of {other.label} came one after the other: what changed "
-                "meanwhile looks like a difference; run them in randomised blocks"
-            )
-    return (*said, *(line for name in _DRIFTING if (line := _drift_line(METRICS[name], groups)) is not None))
-
-
-def _validity_line(group: Group) -> str | None:
-    """Why the energy of a group is not, or not quite, fit to be cited."""
-    of_energy = [result for result in group.results if result.total_energy_j is not None]
-    doubtful = [result for result in of_energy if result.validity != "citable"]
-    if not doubtful:
-        return None
-    flags = dict.fromkeys(flag for result in doubtful for flag in result.validity_flags)
-    verdicts = " and ".join(dict.fromkeys(in_words(result.validity) for result in doubtful))
-    return f"{group.label}: energy is {verdicts} in {len(doubtful)} of {runs(len(of_energy))} ({', '.join(flags)})"
-
-
-def _is_one_after_the_other(first: Group, other: Group) -> bool:
-    """Whether every run of one was over before any of the other began; of single ones one always is."""
-    if min(len(first.results), len(other.results)) < LEAST_RUNS:
-        return False
-    ours, theirs = ([result.start_time for result in group.results] for group in (first, other))
-    return max(ours) < min(theirs) or max(theirs) < min(ours)
-
-
-def _drift_line(metric: Metric, groups: Sequence[Group]) -> str | None:
-    """A warning where a metric changed with time, whatever the configuration."""
-    # Another definition looks like a drift.
-    alike = [group for group in groups if _unlike(metric, group.results) is None]
-    # So does another card of the same kind.
-    read = [
-        ((number, gpu_uuids_of(result), devices_of(result)), result, metric.read(result))
-        for number, group in enumerate(alike)
-        for result in group.results
-    ]
-    known = [(kind, result.start_time.timestamp(), value) for kind, result, value in read if value and value > 0]
-    found = drift([value for *_, value in known], [time_s for _, time_s, _ in known], [kind for kind, *_ in known])
-    if found is None or not found.warns:
-        return None
-    return (
-        f"{metric.name} changed by {found.change_pct:+.3g} % over {found.session_s / _S_PER_H:.3g} h, whatever was run "
-        f"(p {found.p:.2g}); run configurations in randomised blocks"
-    )
+    return (*notes, *ratio.notes)

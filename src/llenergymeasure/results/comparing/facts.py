@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from llenergymeasure.domain.environment import GpuInfo
 from llenergymeasure.domain.metrics import DeviceEnergy, counted_devices
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.warnings import in_words
+from llenergymeasure.results.cards.where import Machine, Where
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.differences import settings_of
 from llenergymeasure.results.rows.settings import same
@@ -63,39 +64,36 @@ def devices_of(result: ExperimentResult) -> tuple[str, ...]:
     return tuple(sorted(d.device if d.kind == "gpu" else f"{d.device} of {model}" for d in counted))
 
 
-class Where(NamedTuple):
-    """On which cards a run was: the GPUs that it used, and the devices behind its energy with what read them."""
-
-    gpu_uuids: tuple[str, ...]
-    devices: tuple[str, ...]
-    sensors: tuple[str, ...]
-
-    def is_apart_from(self, other: "Where") -> bool:
-        """Whether the two were on different cards, so that what these differ by is in a ratio of the two.
-
-        One GPU and two of which it is one are not apart, nor are a processor and a GPU: configurations may be of that.
-        Devices that different sensors read are different ones anyway.
-        """
-        are_read_alike = self.sensors == other.sensors
-        return _have_nothing_of_each_other(self.gpu_uuids, other.gpu_uuids) or (
-            are_read_alike and _have_nothing_of_each_other(self.devices, other.devices)
-        )
-
-
-def _have_nothing_of_each_other(some: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Whether neither has all of the other; of nothing this is never so."""
-    return not (set(some) <= set(others) or set(others) <= set(some))
+def devices_in(group: Group) -> set[tuple[str, ...]]:
+    """The devices behind the energy of each run of a group."""
+    return {devices_of(result) for result in group.results}
 
 
 def where_of(result: ExperimentResult) -> Where:
     """On which cards a result was measured."""
-    return Where(gpu_uuids_of(result), devices_of(result), sensors_of(result))
+    about = result.environment_snapshot
+    return Where(
+        gpu_uuids_of(result), devices_of(result), sensors_of(result), Machine(about.host or "", about.boot_id or "")
+    )
 
 
 def gpu_uuids_of(result: ExperimentResult) -> tuple[str, ...]:
     """The GPUs that were used, or that were read where the engine does not tell; nothing of a CPU."""
     used = {*result.model.devices} or {row.device for row in result.energy_devices if row.kind == "gpu"}
     return tuple(sorted(used))
+
+
+def kind_of(result: ExperimentResult) -> str:
+    """The kind of the cards that were used, or of the processor where none was."""
+    about, used = result.environment_snapshot, gpu_uuids_of(result)
+    names = sorted(gpu.name for gpu in about.gpus if gpu.uuid in used)
+    return ", ".join(names) or about.cpu_model or "unknown"
+
+
+def of_several_kinds(results: Sequence[ExperimentResult]) -> str | None:
+    """Why runs of one configuration have no mean, where they were on different kinds of device."""
+    kinds = dict.fromkeys(map(kind_of, results))
+    return None if len(kinds) == 1 else f"they were on different kinds of device: {' / '.join(kinds)}"
 
 
 def objections(groups: Sequence[Group]) -> list[str]:

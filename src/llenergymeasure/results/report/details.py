@@ -89,6 +89,7 @@ def _facts(snapshot: EnvironmentSnapshot) -> list[list[str]]:
         ("driver", snapshot.driver_version), ("CUDA", snapshot.cuda_version), ("platform", snapshot.platform),
         ("Python", snapshot.python_version), ("llem", snapshot.tool_version or None),
     ]  # fmt: skip
+    facts += [("host", snapshot.host)] if snapshot.host else []
     facts += [(f"GPU {gpu.index}", _of_a_gpu(asdict(gpu))) for gpu in snapshot.gpus]
     facts += [(f"engine: {name}", value) for name, value in snapshot.engine.items()]
     return [[label, "unknown" if value is None else str(value)] for label, value in facts]

@@ -10,7 +10,7 @@ from llenergymeasure.results.report.gathered import Gathered
 from llenergymeasure.results.statistics import runs as in_runs
 from llenergymeasure.results.study.alike import machine_of
 from llenergymeasure.results.study.notes import meaning_of
-from llenergymeasure.results.study.remarks import totals
+from llenergymeasure.results.study.remarks import about_the_cards, totals
 from llenergymeasure.results.study.rows import SlotRow
 
 _WORST_FIRST: tuple[Verdict, ...] = ("not_citable", "questionable", "citable")
@@ -65,6 +65,9 @@ def _facts(gathered: Gathered, runs: Sequence[SlotRow]) -> list[list[str]]:
         ("validity", _counted(in_words(_verdict(run)) for run in runs)),
         ("measured with", _some(f"llem {run.values['tool_version'] or 'of unknown version'}" for run in runs)),
     ]  # fmt: skip
+    hosts = {run.circumstances.host for run in runs} - {""}
+    facts += [("hosts", _some(sorted(hosts)))] if len(hosts) > 1 else []
+    facts += [(remark.label.strip(), remark.text) for remark in about_the_cards(summary)]
     return [[label, text] for label, text in facts]
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from llenergymeasure.domain.study.summary import RatioSummary
-from llenergymeasure.results.ratios import Judgement, Ratio, judged, paired, unpaired
+from llenergymeasure.results.cards.strata import within_cards
+from llenergymeasure.results.cards.where import strata
+from llenergymeasure.results.ratios import Judgement, Ratio, judged, paired
 from llenergymeasure.results.study.alike import kinds_in, unlike, value_in
 from llenergymeasure.results.study.compact import Named
 from llenergymeasure.results.study.rows import SlotRow
@@ -48,7 +50,7 @@ class Comparing:
         """Begin with nothing seen.
 
         Args:
-            in_blocks: whether runs of one block are pairs; else Welch's t is taken.
+            in_blocks: whether runs of one block are pairs; else they are compared within cards, by Welch's t on one.
         """
         self._in_blocks = in_blocks
         self._known: dict[tuple[int, str | None], _Known] = {}
@@ -124,8 +126,7 @@ def _ratio(metric: str, reference: Side, other: Side, *, in_blocks: bool) -> Rat
     try:
         if in_blocks:
             return _paired(metric, reference, other)
-        ours, theirs = (_values(metric, side) for side in (reference, other))
-        return unpaired(theirs, ours) if ours and theirs else "no run of both has it"
+        return _within_cards(metric, reference, other)
     except ValueError as error:
         return str(error)
 
@@ -145,6 +146,17 @@ def _paired(metric: str, reference: Side, other: Side) -> Ratio | str:
     return paired([theirs for theirs, _ in known], [ours for _, ours in known])
 
 
+def _within_cards(metric: str, reference: Side, other: Side) -> Ratio | str:
+    """Over the runs of each card, which are in no pairs; not where no card has runs of both."""
+    ours, theirs = ([run for run in side.runs if value_in(run, metric) is not None] for side in (reference, other))
+    if not ours or not theirs:
+        return "no run of both has it"
+    runs = [*theirs, *ours]
+    cards = strata([run.circumstances.where for run in runs])
+    known = [(card, value_in(run, metric) or 0.0) for card, run in zip(cards, runs, strict=True)]
+    return within_cards(known[: len(theirs)], known[len(theirs) :])
+
+
 def _values(metric: str, side: Side) -> list[float]:
     return [value for run in side.runs if (value := value_in(run, metric)) is not None]
 
@@ -160,7 +172,7 @@ def _notes(metric: str, reference: Side, other: Side, ratio: Ratio) -> tuple[str
         left = sum(len(_values(metric, side)) - n for side, n in zip((reference, other), ratio.n, strict=True))
         if left:
             notes.append(f"runs without a partner in their block, which are not in the ratio: {left}")
-    return tuple(notes)
+    return (*notes, *ratio.notes)
 
 
 def largest_bound_pct(metric: str, runs: Sequence[SlotRow]) -> float | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from llenergymeasure.domain.meaning.fields import rests_on
 from llenergymeasure.domain.result import ExperimentResult
-from llenergymeasure.results.comparing.facts import Where, devices_of, gpu_uuids_of, scopes_of, sensors_of
+from llenergymeasure.results.cards.where import Machine, Where
+from llenergymeasure.results.comparing.facts import devices_of, gpu_uuids_of, scopes_of, sensors_of
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 
 # What is summed up of the runs of a study, in the order of the columns. A metric more is a name more.
@@ -38,7 +39,8 @@ class Circumstances:
     ones, ``bounds_pct`` what the readings leave open of a metric, in percent of it. ``prompts`` and ``inputs`` are the
     digests of what was asked and of the tokens that were read, the latter only where the figures are of all requests;
     ``weights``, ``engine`` and ``driver`` say what ran it, and ``cards`` on which GPUs where a machine has several
-    kinds of them. ``gpu_uuids`` are the GPUs that were used, with or without energy. What is not known is empty.
+    kinds of them. ``gpu_uuids`` are the GPUs that were used, with or without energy; ``host`` and ``boot_id`` the
+    machine. What is not known is empty.
     """
 
     sensors: tuple[str, ...] = ()
@@ -54,11 +56,13 @@ class Circumstances:
     driver: str = ""
     cards: str = ""
     gpu_uuids: tuple[str, ...] = ()
+    host: str = ""
+    boot_id: str = ""
 
     @property
     def where(self) -> Where:
         """On which cards it was."""
-        return Where(self.gpu_uuids, self.devices, self.sensors)
+        return Where(self.gpu_uuids, self.devices, self.sensors, Machine(self.host, self.boot_id))
 
 
 def circumstances_of(result: ExperimentResult) -> Circumstances:
@@ -81,6 +85,8 @@ def circumstances_of(result: ExperimentResult) -> Circumstances:
         driver=result.environment_snapshot.driver_version or "",
         cards=_cards_of(result),
         gpu_uuids=gpu_uuids_of(result),
+        host=result.environment_snapshot.host or "",
+        boot_id=result.environment_snapshot.boot_id or "",
     )
 
 

@@ -16,6 +16,7 @@ from llenergymeasure.results.rows.columns import FIXED, SETTINGS, Kind
 from llenergymeasure.results.rows.frames import csv_lines, typed
 from llenergymeasure.results.study.against import COMPARED
 from llenergymeasure.results.study.circumstances import OF_JOULES, SUMMED_UP
+from llenergymeasure.results.study.figures import WATCHED
 from llenergymeasure.results.study.shown import markdown_lines
 
 PARQUET_FILE, CSV_FILE, MARKDOWN_FILE = "summary.parquet", "summary.csv", "summary.md"
@@ -107,6 +108,8 @@ def as_json(summary: StudySummary, folder: Path | None) -> str:
         "reference": summary.reference,
         "rows": as_rows(summary),
         "sentinels": summary.sentinels,
+        "card_spreads": summary.spreads,
+        "clocks": summary.clocks,
         "failures": summary.failures,
         "cautions": summary.cautions,
         "problems": summary.problems,
@@ -167,6 +170,7 @@ def _columns(summary: StudySummary) -> list[_Columns]:
         _settings(list(summary.rows[0].settings) if summary.rows else []),
         *map(_of_a_metric, SUMMED_UP),
         *map(_of_a_ratio, COMPARED),
+        *map(_of_cards, WATCHED),
         _about_the_figures(),
         _Columns([_Column(name="failures", kind="text")], lambda row: [_joined(of_row.get(row.number, ()))]),
     ]
@@ -177,14 +181,14 @@ def _about_the_row() -> _Columns:
         ("row", "integer"), ("name", "text"), ("configuration", "integer"), ("measurement_config_hash", "text"),
         ("machine", "text"), ("n_planned", "integer"), ("n_finished", "integer"), ("n_failed", "integer"),
         ("n_requests_least", "integer"), ("n_requests_most", "integer"),
-        ("output_tokens_least", "integer"), ("output_tokens_most", "integer"),
+        ("output_tokens_least", "integer"), ("output_tokens_most", "integer"), ("n_cards", "integer"),
     )  # fmt: skip
     none = (None, None)
     return _Columns(
         [_Column(name=name, kind=kind) for name, kind in kinds],
         lambda row: (
             row.number, row.name, row.configuration, row.config_hash, row.machine, row.n_planned, row.n_finished,
-            row.n_failed, *(row.n_requests or none), *(row.output_tokens or none),
+            row.n_failed, *(row.n_requests or none), *(row.output_tokens or none), row.n_cards,
         ),
     )  # fmt: skip
 
@@ -229,6 +233,12 @@ def _of_a_ratio(metric: str) -> _Columns:
         [_Column(name=f"{metric}_{names.get(part, f'ratio_{part}')}", kind=kind) for part, kind in parts],
         lambda row: read(row.ratios[metric]) if metric in row.ratios else none,
     )
+
+
+def _of_cards(metric: str) -> _Columns:
+    """The largest mean of a card over the smallest."""
+    column = _Column(name=f"{metric}_card_ratio", kind="number", label=f"{_KNOWN[metric].label}, cards")
+    return _Columns([column], lambda row: [row.card_ratios.get(metric)])
 
 
 def _about_the_figures() -> _Columns:

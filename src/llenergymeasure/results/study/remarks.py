@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from llenergymeasure._telling import in_a_line, told
 from llenergymeasure.domain.in_figures import NONE, duration, number, ratio
-from llenergymeasure.domain.study.summary import DriftSummary, RatioSummary, SentinelSummary, StudySummary, SummaryRow
+from llenergymeasure.domain.study.summary import (
+    CardSpread,
+    DriftSummary,
+    RatioSummary,
+    SentinelSummary,
+    StudySummary,
+    SummaryRow,
+)
 from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.ratios import MARGIN
 from llenergymeasure.results.rows.frames import setting_text
@@ -16,6 +23,7 @@ from llenergymeasure.results.study.circumstances import OF_JOULES
 from llenergymeasure.results.study.tokens import PERCENT, about_equal_tokens
 
 LABELS = {name: metric.label for name, metric in METRICS.items()}
+_METHODS = {"paired": "paired by block", "stratified": "within cards", "welch": "Welch's t"}
 MARKS_OF_FRONTS = {"tokens_per_second": "T", "ttft_p50_s": "L"}
 # More comparisons than these nobody reads line by line.
 _MOST_COMPARED = 20
@@ -65,6 +73,7 @@ def remarks(summary: StudySummary, notes: Notes) -> list[Remark]:
         *_about_the_latency(summary),
         *_about_the_intervals(summary.rows),
         *_comparisons(summary),
+        *about_the_cards(summary),
         *(line for each in summary.sentinels for line in _about_the_sentinel(each, notes, summary)),
         *(Remark("caution", caution) for caution in summary.cautions),
         *(Remark("problem", problem) for problem in summary.problems),
@@ -173,7 +182,7 @@ def _comparisons(summary: StudySummary) -> list[Remark]:
     if not compared:
         return []
     methods = {ratio.method for row in compared for ratio in row.ratios.values() if ratio.method}
-    how = " and ".join({"paired": "paired by block", "welch": "Welch's t"}[method] for method in sorted(methods))
+    how = " and ".join(_METHODS[method] for method in sorted(methods))
     family = f", Holm over {len(compared)}" if len(compared) > 1 else ""
     margin = f"{100 * MARGIN:g} %"
     head = Remark(
@@ -183,6 +192,33 @@ def _comparisons(summary: StudySummary) -> list[Remark]:
     lines = [Remark(f"     {row.number}", _ratios(row)) for row in compared[:_MOST_COMPARED]]
     more = len(compared) - _MOST_COMPARED
     return [head, *lines, *([Remark("     more", f"{more} rows in summary.csv")] if more > 0 else [])]
+
+
+def about_the_cards(summary: StudySummary) -> list[Remark]:
+    """How much cards of one kind differ, and which rows are means over several."""
+    several = len({each.machine for each in summary.spreads}) > 1
+    lines = [
+        Remark("cards", f"{f'{in_a_line(each.machine)}: ' if several and each.machine else ''}{_spread(each)}")
+        for each in summary.spreads
+    ]
+    over = [row for row in summary.rows if row.n_cards > 1]
+    if over:
+        most = max(row.n_cards for row in over)
+        rows = "every row" if len(over) == len(summary.rows) else f"rows {_listed([row.number for row in over])}"
+        lines.append(Remark("   means", f"of {rows} are over up to {most} cards; +- is of runs, and not of cards"))
+    return lines
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    more = len(numbers) - _MOST_COMPARED
+    return ", ".join(map(str, numbers[:_MOST_COMPARED])) + (f" and {more} more" if more > 0 else "")
+
+
+def _spread(found: CardSpread) -> str:
+    ends = "" if found.low is None or found.high is None else f" ({ratio(found.low)} to {ratio(found.high)}, 95 %)"
+    open_ = f": {found.why_no_interval}" if found.why_no_interval else ""
+    furthest = f"{in_a_line(found.highest)} over {in_a_line(found.lowest)}"
+    return f"{LABELS[found.metric]} x{ratio(found.value)}{ends} of {found.n_cards} cards, {furthest}{open_}"
 
 
 def _about_the_sentinel(sentinel: SentinelSummary, notes: Notes, summary: StudySummary) -> list[Remark]:

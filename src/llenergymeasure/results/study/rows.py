@@ -21,6 +21,7 @@ from llenergymeasure._telling import in_a_line
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
+from llenergymeasure.domain.study.summary import ClockOffset
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.attempts import FAILURE_FILE
 from llenergymeasure.results.persistence import MOST_BYTES, RESULT_FILE, RUNS_DIR, as_written, result_of
@@ -28,14 +29,15 @@ from llenergymeasure.results.rows.columns import FIGURES, SETTINGS, Value
 from llenergymeasure.results.rows.extraction import NoResultError, row_in
 from llenergymeasure.results.study.circumstances import NEEDED, Circumstances, circumstances_of
 from llenergymeasure.results.study.compact import Shapes
-from llenergymeasure.results.study.directory import SlotState, StudyDirectory, kept_failure
+from llenergymeasure.results.study.directory import EVENTS_DIR, SlotState, StudyDirectory, kept_failure
+from llenergymeasure.results.study.events import clocks_apart
 from llenergymeasure.results.sums import DONE_FILE, Sums
 
 _T = TypeVar("_T")
 
 ROWS_DIR = "rows"
 # Counts up when something in a row gets another meaning; a row of another version is made again.
-ROW_VERSION = 4
+ROW_VERSION = 5
 _COLUMNS = frozenset(column.name for column in (*SETTINGS, *FIGURES))
 # A row has some ten kilobytes.
 _MOST_BYTES = 2**20
@@ -69,12 +71,14 @@ class StudyRows:
     """What there is of a study, by slots.
 
     ``failures`` are the slots whose attempts all failed, with the folder of the last one where there is one.
-    ``problems`` say of which finished slots there is no row, and why.
+    ``problems`` say of which finished slots there is no row, and why. ``clocks`` is how far those of the workers were
+    apart.
     """
 
     rows: Mapping[int, SlotRow] = field(default_factory=dict)
     failures: Mapping[int, tuple[ExperimentFailure, Path | None]] = field(default_factory=dict)
     problems: Mapping[int, str] = field(default_factory=dict)
+    clocks: ClockOffset | None = None
 
 
 class RunValue(float):
@@ -192,6 +196,7 @@ def with_those_kept_here(
         failures={number: told for number, told in found.failures.items() if number not in known}
         | {number: (failure, None) for number, failure in failures.items() if number not in own},
         problems={number: why for number, why in problems.items() if number not in known},
+        clocks=found.clocks,
     )
 
 
@@ -232,7 +237,10 @@ class RowReader:
             except ConfigError as error:
                 problems[slot.slot] = str(error)
         return StudyRows(
-            rows={number: self._rows[number] for number in sorted(self._rows)}, failures=failures, problems=problems
+            rows={number: self._rows[number] for number in sorted(self._rows)},
+            failures=failures,
+            problems=problems,
+            clocks=clocks_apart(self._directory.path / EVENTS_DIR),
         )
 
     def _in_short(self, row: SlotRow, slot: Slot) -> SlotRow:
@@ -259,6 +267,8 @@ class RowReader:
                 driver=sys.intern(behind.driver),
                 cards=sys.intern(behind.cards),
                 gpu_uuids=self._once(behind.gpu_uuids),
+                host=sys.intern(behind.host),
+                boot_id=sys.intern(behind.boot_id),
             ),
             attempt=sys.intern(row.attempt),
             done=row.done,

@@ -17,13 +17,17 @@ from llenergymeasure.domain.study.summary import (
     SummaryRow,
 )
 from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.results.cards.where import cards, machines
 from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.rows.settings import differing, flat_settings
 from llenergymeasure.results.statistics import LEAST_RUNS, Drift, drift
 from llenergymeasure.results.statistics import runs as in_runs
 from llenergymeasure.results.study.against import Comparing, Side
 from llenergymeasure.results.study.alike import kinds_in, machine_of, unlike, value_in
+from llenergymeasure.results.study.cards import card_ratios, spreads
+from llenergymeasure.results.study.cards import cautions as about_cards
 from llenergymeasure.results.study.compact import Named
+from llenergymeasure.results.study.events import about_clocks
 from llenergymeasure.results.study.figures import WATCHED, Figures
 from llenergymeasure.results.study.fronts import BETTER, marks, why_no_best
 from llenergymeasure.results.study.notes import notes_of, output_letters, validity_in, warnings_in
@@ -87,6 +91,7 @@ class Summing:
         letters = output_letters([found.rows[number] for number in sorted(found.rows)
                                   if not self._plan.slots[number].sentinel])  # fmt: skip
         ratios = self._ratios(sides)
+        seen = spreads(sides, ratios)
         rows = []
         for number, side in enumerate(sides, 1):
             rows.append(self._row(number, side, n_failed[side.configuration], letters, ratios.get(number, _NO_RATIOS)))
@@ -112,10 +117,17 @@ class Summing:
             n_failed=len(found.failures),
             rows=tuple(rows),
             failures=tuple(self._failure(number, found) for number in sorted(found.failures)),
-            cautions=(*self._cautions(sides), *why_no_best(rows, why_unlike)),
+            cautions=(
+                *self._cautions(sides),
+                *about_cards(seen),
+                *about_clocks(found.clocks),
+                *why_no_best(rows, why_unlike),
+            ),
             latency_counted_from=tuple(sorted({str(o) for o in origins if o is not None})),
             problems=tuple(f"slot {number}: {why}" for number, why in sorted(found.problems.items())),
             sentinels=tuple(sentinels),
+            spreads=seen,
+            clocks=found.clocks,
         )
 
     def _sides(self, found: StudyRows) -> list[Side]:
@@ -142,6 +154,7 @@ class Summing:
         n_planned = self._n_planned[side.configuration]
         accuracies_pct = [run.values["sensor_accuracy_pct"] for run in runs]
         known_pct = [float(each) for each in accuracies_pct if each is not None]
+        n_cards, of_cards = card_ratios(runs)
         return SummaryRow(
             number=number,
             configuration=side.configuration,
@@ -165,6 +178,8 @@ class Summing:
             n_warned=self._alike.setdefault(("n_warned", *warned.items()), warned),
             outputs=tuple(dict.fromkeys(letters[run.slot] for run in runs if run.slot in letters)),
             notes=self._once(tuple(notes_of(runs, metrics, n_planned, n_failed))),
+            n_cards=n_cards,
+            card_ratios=of_cards,
         )
 
     def _once(self, known: _Alike) -> _Alike:
@@ -183,7 +198,8 @@ class Summing:
             return DriftSummary(n=known.n, why_none=f"{in_runs(known.n)}, and a drift takes {LEAST_RUNS}")
         found = self._drift(metric, [side])
         if found is None:
-            n_cards = len({_cards_of(run) for run in side.runs if value_in(run, metric) is not None})
+            places = [run.circumstances.where for run in side.runs if value_in(run, metric) is not None]
+            n_cards = len(set(cards(places)))
             # Each card has a mean of its own.
             least = LEAST_RUNS + n_cards - 1
             too_few = f"{in_runs(known.n)} on {n_cards} different cards, and a drift takes {least} on as many"
@@ -222,7 +238,7 @@ class Summing:
         said = []
         if len({run.values["inputs_digest"] or run.values["prompts_digest"] for run in runs}) > 1:
             said.append("the runs did not all read the same tokens: energy and time are of different work")
-        if len({run.circumstances.devices for run in runs} - {()}) > 1:
+        if len(set(cards([run.circumstances.where for run in runs if run.circumstances.devices]))) > 1:
             said.append(
                 "energy was read on different devices: what their sensors are off by does not cancel in a ratio"
             )
@@ -248,13 +264,12 @@ class Summing:
     def _drift(self, metric: str, sides: Sequence[Side]) -> Drift | None:
         # Another definition looks like a drift, and so does another card of the same kind.
         alike = [side for side in sides if self._figures.of(side)[metric].value is not None]
-        read = [
-            ((number, _cards_of(run)), run, value_in(run, metric))
-            for number, side in enumerate(alike)
-            for run in side.runs
-        ]
-        known = [(kind, _time_s(run), value) for kind, run, value in read if value is not None]
-        return drift([value for *_, value in known], [time_s for _, time_s, _ in known], [kind for kind, *_ in known])
+        runs = [(number, run) for number, side in enumerate(alike) for run in side.runs]
+        known = [(number, run, value) for number, run in runs if (value := value_in(run, metric)) is not None]
+        places = [run.circumstances.where for _, run, _ in known]
+        kinds = [(number, card) for (number, *_), card in zip(known, cards(places), strict=True)]
+        # Clocks of two machines may be a minute apart.
+        return drift([value for *_, value in known], [_time_s(run) for _, run, _ in known], kinds, machines(places))
 
 
 def _plain(row: SummaryRow) -> SummaryRow:
@@ -287,8 +302,3 @@ def _ends(name: str, runs: Sequence[SlotRow]) -> tuple[int, int] | None:
 
 def _time_s(run: SlotRow) -> float:
     return datetime.fromisoformat(str(run.values["start_time"])).timestamp()
-
-
-def _cards_of(run: SlotRow) -> tuple[tuple[str, ...], ...]:
-    """On which cards a run was, with the devices behind its energy."""
-    return run.circumstances.gpu_uuids, run.circumstances.devices

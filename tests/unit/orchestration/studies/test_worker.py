@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from llenergymeasure.orchestration.studies.standing import standing_of_study
 from llenergymeasure.results.persistence import result_of
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.events import events_in
+from llenergymeasure.results.study.rows import rows
 from llenergymeasure.results.verification.places import places_of
 from llenergymeasure.testing import FakeLauncher, fake_process_result
 from tests.unit.orchestration.conftest import Bench, study_of
@@ -556,3 +557,29 @@ def test_an_attempt_that_is_interrupted_while_it_is_made_leaves_nothing(bench: B
             attempts.once(plan.slots[0], claim)
     assert list((path / "runs").iterdir()) == []
     assert bench.log == ["run a"]
+
+
+def test_a_block_is_run_on_one_device_whichever_workers_there_are(bench: Bench, tmp_path: Path) -> None:
+    folder = interrupted_after(bench, tmp_path, 0, of(tmp_path, "abc", cycles=8))
+
+    def run(plan: ExperimentPlan) -> RawProcessResult:
+        time.sleep(0.02)
+        raw = fake_process_result(plan)
+        # Each worker has a card of its own, which each sees as the first.
+        model = replace(raw.model, devices=(f"GPU-of-{threading.current_thread().name}",))
+        return raw.model_copy(update={"model": model})
+
+    options = bench.options(launcher=FakeLauncher(run), sleep=lambda _: time.sleep(0.01))
+    workers = [threading.Thread(target=resume_study, args=(folder, options), name=f"w{i}") for i in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    plan = StudyDirectory(folder).plan()
+    found = rows(StudyDirectory(folder), plan).rows
+    cards: dict[int, set[str]] = {}
+    for row in found.values():
+        cards.setdefault(row.block, set()).update(row.circumstances.gpu_uuids)
+    assert len(found) == 24
+    assert [len(of_block) for of_block in cards.values()] == [1] * 8
+    assert len(set().union(*cards.values())) > 1

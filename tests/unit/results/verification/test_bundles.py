@@ -11,7 +11,8 @@ from llenergymeasure.config.models import ExperimentConfig
 from llenergymeasure.core.energy_backends.hwmon import HwmonBackend
 from llenergymeasure.core.energy_backends.rapl import RAPLBackend
 from llenergymeasure.core.energy_backends.tracking import Tracking
-from llenergymeasure.domain.metrics import EnergyMeasurement
+from llenergymeasure.domain.machine.place import Job
+from llenergymeasure.domain.metrics import DeviceEnergy, EnergyMeasurement
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.result import ExperimentResult
@@ -204,9 +205,9 @@ def test_results_of_earlier_revisions_agree_as_far_as_they_can(folder: Path) -> 
 def test_a_newer_result_is_not_judged(tmp_path: Path) -> None:
     bundle_of(tmp_path, [raw_of()])
     written = json.loads((tmp_path / "result.json").read_text())
-    (tmp_path / "result.json").write_text(json.dumps({**written, "schema_revision": 8}))
+    (tmp_path / "result.json").write_text(json.dumps({**written, "schema_revision": 9}))
     sums_written(tmp_path)
-    assert wrong(verify(tmp_path)) == ["damaged: schema_revision: it is 8, and 7 is the last one known here"]
+    assert wrong(verify(tmp_path)) == ["damaged: schema_revision: it is 9, and 8 is the last one known here"]
 
 
 @pytest.mark.parametrize(
@@ -255,3 +256,43 @@ def test_flags_have_the_verdicts_of_those_who_tell_them() -> None:
         for verdict in ("not_citable", "questionable")
     }
     assert by_verdict == {"not_citable": set(validity.NOT_CITABLE), "questionable": set(validity.QUESTIONABLE)}
+
+
+def in_a_job(flagged: bool, n_cpus: int | None = 2, **fields: Any) -> RawProcessResult:
+    """80 J of a package of a host of four processors, measured by a job, with the flag or without."""
+    row = DeviceEnergy(device="package-0", kind="cpu", energy_j=80.0, source="counter", uncertainty_j=1.0,
+                       duration_sec=2.0, sensor="rapl", scope="package", **fields)  # fmt: skip
+    told = [MeasurementWarning("neighbours_in_energy", "the work was given 2 CPUs")] if flagged else []
+    energy = EnergyMeasurement(80.0, 2.0, 9, devices=(row,), uncertainty_j=1.0)
+    raw = raw_of(energy=energy, energy_backend="rapl", measurement_warnings=(SHORT, *told))
+    job = Job(scheduler="slurm", job_id="7", n_cpus=n_cpus)
+    return raw.model_copy(update={"environment_snapshot": replace(raw.environment_snapshot, host="n1", job=job)})
+
+
+@pytest.mark.parametrize("n_cpus", [2, None])
+def test_a_job_that_has_a_part_of_its_host_has_a_flag_where_the_host_is_measured(
+    tmp_path: Path, n_cpus: int | None
+) -> None:
+    result = bundle_of(tmp_path, [in_a_job(flagged=True, n_cpus=n_cpus)])
+    assert (result.validity, "neighbours_in_energy" in result.validity_flags) == ("questionable", True)
+    assert wrong(verify(tmp_path)) == []
+    bundle_of(tmp_path / "without", [in_a_job(flagged=False, n_cpus=n_cpus)])
+    found = wrong(verify(tmp_path / "without"))
+    assert any("there should be neighbours_in_energy" in line for line in found)
+
+
+def test_a_job_that_has_all_of_its_host_has_no_neighbours(tmp_path: Path) -> None:
+    bundle_of(tmp_path, [in_a_job(flagged=False, n_cpus=4)])
+    assert wrong(verify(tmp_path)) == []
+    bundle_of(tmp_path / "with", [in_a_job(flagged=True, n_cpus=4)])
+    told = "differs: measurement_warnings: neighbours_in_energy is told, and no figure of the file shows it"
+    assert told in wrong(verify(tmp_path / "with"))
+
+
+def test_a_file_of_before_says_nothing_of_its_place(tmp_path: Path) -> None:
+    bundle_of(tmp_path, [in_a_job(flagged=True)])
+    written = json.loads((tmp_path / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**written, "schema_revision": 7}))
+    sums_written(tmp_path)
+    (said,) = (line for line in wrong(verify(tmp_path)) if "schema_revision" in line)
+    assert said == "damaged: schema_revision: it is 7, and environment_snapshot.host came with 8"

@@ -1,0 +1,1 @@
+"""Tests of where on a cluster a process runs."""
