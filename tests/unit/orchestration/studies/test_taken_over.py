@@ -17,21 +17,22 @@ from llenergymeasure.orchestration.studies.execute import resume_study
 from llenergymeasure.orchestration.studies.slot_attempt import Attempts, Work
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.testing import FakeLauncher, fake_process_result
+from tests.fakes.claiming import taken_over
 from tests.unit.orchestration.conftest import Bench
 from tests.unit.orchestration.studies.test_worker import executed, interrupted_after, names_of, of
 
 
-def taken_over(folder: Path, name: str = "0000") -> None:
-    """Another worker took over, and gave it back: the claim of the one that stood still is gone."""
-    (claim,) = folder.glob(f"*/claims/{name}.*")
-    claim.unlink()
+def claims_in(folder: Path) -> Path:
+    """The claims of the only study in a folder."""
+    (claims,) = folder.glob("*/claims")
+    return claims
 
 
 def test_who_was_superseded_while_it_waited_measures_nothing(bench: Bench, tmp_path: Path) -> None:
     def sleep(seconds: float) -> None:
         bench.log.append(f"sleep {seconds:g}")
         if "run a" in bench.log and bench.log.count("sleep 3") == 1:
-            taken_over(tmp_path, "0001")
+            taken_over(claims_in(tmp_path), "0001")
 
     study = executed(bench, of(tmp_path, "ab", pause_s=3), sleep=sleep)
     # What it rested for is dropped, and nobody else had run it.
@@ -47,14 +48,14 @@ def test_who_was_superseded_leaves_no_failure(bench: Bench, tmp_path: Path, wait
     def run(plan: ExperimentPlan) -> RawProcessResult:
         bench.log.append("run")
         if bench.log == ["run"]:
-            taken_over(tmp_path)
+            taken_over(claims_in(tmp_path), "0000")
             raise BackendError("it had stood still")
         return fake_process_result(plan)
 
     def sleep(seconds: float) -> None:
         bench.clock.sleep(seconds)
         if len(bench.log) == 7:
-            taken_over(tmp_path)
+            taken_over(claims_in(tmp_path), "0000")
         elif len(bench.log) == 8:
             theirs.close()
 
