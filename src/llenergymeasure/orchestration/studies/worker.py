@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -68,6 +68,7 @@ class StudyWorker:
         work: is told what was done, also where it ends with an interruption.
         shared: whether others may run it at the same time, who know only what is in the folder.
         through: slots of which nothing is left to run; those that it finds are added.
+        claims: makes its claims, as ``Claims``.
     """
 
     directory: StudyDirectory
@@ -78,6 +79,7 @@ class StudyWorker:
     work: Work = field(default_factory=Work)
     shared: bool = False
     through: set[int] = field(default_factory=set)
+    claims: Callable[..., Claims] = Claims
     _in_a_row: _Series = field(default_factory=_Series)
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD_BY))
 
@@ -87,7 +89,7 @@ class StudyWorker:
         Raises:
             OSError: nothing can be written to the folder of the study.
         """
-        with Claims(self.directory.path / CLAIMS_DIR, stale_s=self.plan.execution.takeover_after_s,
+        with self.claims(self.directory.path / CLAIMS_DIR, stale_s=self.plan.execution.takeover_after_s,
                     files=self.directory.files) as claims:  # fmt: skip
             name = claims.worker.name
             self._events = Events(self.directory.path / EVENTS_DIR / f"{name}.jsonl" if self.keeps else None,
