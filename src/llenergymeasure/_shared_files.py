@@ -38,10 +38,10 @@ class SharedFiles(Protocol):
     def names(self, folder: Path) -> list[str]:
         """The names in a folder, in any order; none where there is no such folder."""
 
-    def exists(self, path: Path) -> bool:
+    def exists(self, path: str | Path) -> bool:
         """Whether there is a file or folder."""
 
-    def read(self, path: Path, most_bytes: int) -> ReadFile:
+    def read(self, path: str | Path, most_bytes: int) -> ReadFile:
         """A regular file.
 
         Args:
@@ -53,7 +53,7 @@ class SharedFiles(Protocol):
             OSError: it cannot be read, or is something else.
         """
 
-    def create(self, path: Path, content: bytes) -> None:
+    def create(self, path: str | Path, content: bytes) -> None:
         """Make a file that only one can make.
 
         Raises:
@@ -61,7 +61,7 @@ class SharedFiles(Protocol):
             OSError: it may be there, with a part of its content.
         """
 
-    def touch(self, path: Path) -> None:
+    def touch(self, path: str | Path) -> None:
         """Have a file say that it was changed now."""
 
     def now_s(self, folder: Path) -> float:
@@ -84,21 +84,21 @@ class FilesOfTheSystem:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def exists(self, path: Path) -> bool:
+    def exists(self, path: str | Path) -> bool:
         """See ``SharedFiles``."""
         try:
-            self._patiently(path.stat)
+            self._patiently(lambda: os.stat(path))  # noqa: PTH116 - of a text
         except OSError as error:
             if error.errno in _ABSENT:
                 return False
             raise
         return True
 
-    def read(self, path: Path, most_bytes: int) -> ReadFile:
+    def read(self, path: str | Path, most_bytes: int) -> ReadFile:
         """See ``SharedFiles``; a file is opened before it is asked for its age, which has NFS ask the server."""
         return self._patiently(lambda: _read(path, most_bytes))
 
-    def create(self, path: Path, content: bytes) -> None:
+    def create(self, path: str | Path, content: bytes) -> None:
         """See ``SharedFiles``."""
         # What the server answered in this way it has not done.
         descriptor = self._patiently(lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -109,7 +109,7 @@ class FilesOfTheSystem:
             # Of a file that is far away this may be where writing fails.
             os.close(descriptor)
 
-    def touch(self, path: Path) -> None:
+    def touch(self, path: str | Path) -> None:
         """See ``SharedFiles``."""
         self._patiently(lambda: os.utime(path))
 
@@ -147,7 +147,7 @@ def _names(folder: Path) -> list[str]:
         return [entry.name for entry in entries]
 
 
-def _read(path: Path, most_bytes: int) -> ReadFile:
+def _read(path: str | Path, most_bytes: int) -> ReadFile:
     # A pipe in its place is opened without waiting, and refused.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:

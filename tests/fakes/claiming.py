@@ -49,7 +49,7 @@ def takings(folder: Path) -> dict[int, Path]:
     """The takings that are the newest files of their parts, blocks left out, by the processes that made them."""
     found = {}
     for name, (number, _) in highest_numbers(path.name for path in folder.iterdir()).items():
-        path = claim_file(folder, name, number)
+        path = Path(claim_file(folder, name, number))
         with contextlib.suppress(OSError):
             record = read_record(ON_DISK, path)
             if name.isdecimal() and record.ended is None and not record.is_torn:

@@ -35,7 +35,7 @@ class Faults:
 
 @dataclass(eq=False)
 class Actor:
-    """A worker on the stage; ``beat`` is called every ``beat_s`` while it sleeps, and ``skew_s`` is its clock's error."""
+    """A worker on the stage; ``beat`` is called every ``beat_s`` while it sleeps, ``skew_s`` is its clock's error."""
 
     stage: "Stage"
     name: str
@@ -169,12 +169,12 @@ class DelayedFiles:
         self.actor.step()
         return [name for name in ON_DISK.names(folder) if self._sees(folder / name)]
 
-    def exists(self, path: Path) -> bool:
+    def exists(self, path: str | Path) -> bool:
         """See ``SharedFiles``."""
         self.actor.step()
         return ON_DISK.exists(path) and self._sees(path)
 
-    def read(self, path: Path, most_bytes: int) -> ReadFile:
+    def read(self, path: str | Path, most_bytes: int) -> ReadFile:
         """See ``SharedFiles``; of a file that is seen already the content may be missing still."""
         self.actor.step()
         if not self._sees(path):
@@ -185,13 +185,13 @@ class DelayedFiles:
         touched = [at_s for at_s, by in known.touched_s if by == self.actor.name or at_s <= seen_s]
         return ReadFile(content if self._sees(path) else b"", max([known.born_s, *touched]))
 
-    def create(self, path: Path, content: bytes) -> None:
+    def create(self, path: str | Path, content: bytes) -> None:
         """See ``SharedFiles``; between it and what comes next there may be a pause too."""
         self.actor.step()
         ON_DISK.create(path, content)
         self.actor.step()
 
-    def touch(self, path: Path) -> None:
+    def touch(self, path: str | Path) -> None:
         """See ``SharedFiles``."""
         self._known(path).touched_s.append((self.actor.stage.now_s, self.actor.name))
 
@@ -200,11 +200,11 @@ class DelayedFiles:
         self.actor.step()
         return self.actor.stage.now_s
 
-    def _sees(self, path: Path) -> bool:
+    def _sees(self, path: str | Path) -> bool:
         known = self._known(path)
         return known.by == self.actor.name or known.born_s <= self._seen_s()
 
-    def _known(self, path: Path) -> _Seen:
+    def _known(self, path: str | Path) -> _Seen:
         # What is new since the last step is this one's own.
         stage = self.actor.stage
         return stage.seen.get(str(path)) or _Seen(stage.now_s, self.actor.name)

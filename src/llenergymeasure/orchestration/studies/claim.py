@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llenergymeasure._shared_files import ON_DISK, SharedFiles
 from llenergymeasure.orchestration.interruptions import held_back
-from llenergymeasure.orchestration.studies.claim_files import Manner, claim_file, ending
+from llenergymeasure.orchestration.studies.claim_files import Manner, claim_file, ending, read_record
 from llenergymeasure.orchestration.studies.claimants import Worker
 
 
@@ -47,6 +47,7 @@ class Claim:
     overdue: tuple[str, ...]
     _content: bytes
     _fresh_s: float
+    _is_there: bool = False
     _has_ended: bool = False
     _is_lost: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -54,7 +55,7 @@ class Claim:
     @property
     def path(self) -> Path:
         """Its newest file."""
-        return claim_file(self.ground.folder, self.name, self.number)
+        return Path(claim_file(self.ground.folder, self.name, self.number))
 
     @property
     def has_ended(self) -> bool:
@@ -92,11 +93,26 @@ class Claim:
             self._has_ended = self._has_ended or not self._is_lost
             return not self._is_lost
 
+    def take(self) -> bool:
+        """Create its first file; False where somebody else has.
+
+        Raises:
+            OSError: nothing can be written. It may be there, or half, and is to be given back; so is one whose making
+                an interruption ended.
+        """
+        try:
+            self.ground.files.create(claim_file(self.ground.folder, self.name, self.number), self._content)
+        except FileExistsError:
+            return False
+        self._is_there = True
+        return True
+
     def give_back(self) -> None:
         """Say that it ended, where that was not said; where nothing can be written it becomes stale."""
         if not self._has_ended:
             with held_back(), contextlib.suppress(OSError):
-                self.end("given_back")
+                if self._is_there or self._may_be_there():
+                    self.end("given_back")
 
     def refresh(self) -> None:
         """Give a sign of life; where none was given for too long only a new file is one.
@@ -130,7 +146,18 @@ class Claim:
                 return
         self.number, self._content, self._fresh_s = self.number + 1, content, began_s
 
-    def _says(self, path: Path, content: bytes) -> bool:
+    def _may_be_there(self) -> bool:
+        """Whether its first file may have been created after all.
+
+        One that is torn may be somebody else's, who would then find it lost, and do it again.
+
+        Raises:
+            OSError: there is none.
+        """
+        found = read_record(self.ground.files, claim_file(self.ground.folder, self.name, self.number))
+        return found.is_torn or found.by == self.ground.worker
+
+    def _says(self, path: str, content: bytes) -> bool:
         try:
             return self.ground.files.read(path, len(content) + 1).content == content
         except OSError:

@@ -42,9 +42,9 @@ class Record:
         return None if self.ended in (None, "given_back") else self.attempt
 
 
-def claim_file(folder: Path, name: str, number: int) -> Path:
-    """Where a file lies."""
-    return folder / f"{name}.{number}"
+def claim_file(folder: Path, name: str, number: int) -> str:
+    """Where a file lies; a text, since thousands of them are asked for and few of them again."""
+    return f"{folder}/{name}.{number}"
 
 
 @functools.lru_cache(maxsize=1)
@@ -59,7 +59,7 @@ def ending(worker: Worker, manner: Manner, attempt: str | None) -> bytes:
     return b'{"ended": "%b", "attempt": %b, "by": %b}' % (manner.encode(), about, taking(worker))
 
 
-def read_record(files: SharedFiles, path: Path) -> Record:
+def read_record(files: SharedFiles, path: str | Path) -> Record:
     """A file as it is seen now.
 
     Raises:

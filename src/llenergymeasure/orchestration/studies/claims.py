@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Self
 
 from llenergymeasure._shared_files import ON_DISK, SharedFiles
-from llenergymeasure.orchestration.interruptions import held_back
 from llenergymeasure.orchestration.studies.claim import Claim, Ground, own_clock_s
-from llenergymeasure.orchestration.studies.claim_files import Record, Trail, claim_file, highest_numbers, taking
+from llenergymeasure.orchestration.studies.claim_files import Record, Trail, highest_numbers, taking
 from llenergymeasure.orchestration.studies.claimants import Worker
 
 STALE_S = 60.0
@@ -49,12 +48,18 @@ class Claims:
     heartbeat_s: float | None = None
     files: SharedFiles = ON_DISK
     clock: Callable[[], float] = own_clock_s
+    _ground: Ground = field(init=False)
     _held: dict[str, Claim] = field(default_factory=dict)
     _trails: dict[str, Trail] = field(default_factory=dict)
     # The time of the file system, and of the own clock just after.
     _told_s: tuple[float, float] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+
+    def __post_init__(self) -> None:
+        """Say once how all of them are kept."""
+        self._ground = Ground(folder=self.folder, worker=self.worker, stale_s=self.stale_s, files=self.files,
+                              clock=self.clock)  # fmt: skip
 
     def __enter__(self) -> Self:
         """Begin to keep claims fresh."""
@@ -116,18 +121,14 @@ class Claims:
         return self._created(name, trail.number + 1, overdue)
 
     def _created(self, name: str, number: int, overdue: tuple[str, ...]) -> Claim | None:
-        content, began_s = taking(self.worker), self.clock()
-        ground = Ground(folder=self.folder, worker=self.worker, stale_s=self.stale_s, files=self.files,
-                        clock=self.clock)  # fmt: skip
-        # One that an interruption left without anybody who gives it back would be in the way of everybody.
-        with held_back():
-            try:
-                self.files.create(claim_file(self.folder, name, number), content)
-            except FileExistsError:
-                return None
-            self._held[name] = Claim(ground, name, number, overdue, content, began_s)
+        # Before it is there: one that an interruption left without anybody who gives it back would be in the way of
+        # everybody.
+        claim = self._held[name] = Claim(self._ground, name, number, overdue, taking(self.worker), self.clock())
+        if not claim.take():
+            del self._held[name]
+            return None
         self._forget(name)
-        return self._held[name]
+        return claim
 
     def _forget(self, name: str) -> None:
         """Of a large study nobody keeps in mind what can be read again."""
