@@ -253,6 +253,9 @@ class Attempts:
             try:
                 _say(claim, "failed", attempt)
                 keep_failure(failure, attempt)
+                # Others may have tried it again by now, as they are to.
+                if (attempt / DAMAGED_FILE).exists():
+                    raise SupersededError
             except SupersededError as superseded:
                 return self._drop(slot, claim, begun, superseded)
             except OSError as why:

@@ -1,5 +1,6 @@
 """Who has which part of a study."""
 
+import errno
 import json
 import os
 import platform
@@ -7,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from llenergymeasure._shared_files import FilesOfTheSystem
 from llenergymeasure.orchestration.studies.claim import Claim
 from llenergymeasure.orchestration.studies.claimants import Worker
 from llenergymeasure.orchestration.studies.claims import Claims
@@ -317,3 +319,60 @@ def test_whoever_sees_less_than_there_is_creates_nothing(tmp_path: Path) -> None
         taken_over(tmp_path / "claims", "0001")
         assert not claim.end("finished", "attempt-1")
     assert names_in(tmp_path) == ["0001.1", "0001.2", "0001.3"]
+
+
+@dataclass(frozen=True)
+class Torn(FilesOfTheSystem):
+    """Files of which the creation ends in an error, some of them with nothing in them, while ``raises`` has one."""
+
+    raises: list[BaseException] = field(default_factory=list)
+    leaves: bytes | None = None
+
+    def create(self, path: str | Path, content: bytes) -> None:
+        """See ``SharedFiles``."""
+        if not self.raises or str(path).endswith(".now"):
+            super().create(path, content)
+            return
+        if self.leaves is not None:
+            super().create(path, self.leaves)
+        raise self.raises.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "names"), [(None, []), (b"", ["0001.1", "0001.2"]), (b'{"na', ["0001.1", "0001.2"])]
+)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EIO, "Input/output error")])
+def test_what_may_have_been_created_when_it_was_ended_is_given_back(
+    tmp_path: Path, leaves: bytes | None, names: list[str], error: BaseException
+) -> None:
+    files = Torn(raises=[error], leaves=leaves)
+    with (
+        pytest.raises(type(error)),
+        Claims(tmp_path / "claims", files=files) as mine,
+        mine.taken("0001"),
+    ):
+        raise AssertionError("it has nothing")
+    assert names_in(tmp_path) == names
+    with claims(tmp_path) as other, other.taken("0001") as claim:
+        # Of a torn one nobody knows whether it is an ending, as long as what came after it is new.
+        assert (claim is not None) == (not names)
+
+
+def test_an_ending_on_a_full_disk_is_an_error_and_others_wait_until_it_is_old(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    files = Torn(raises=[], leaves=b"")
+    with Claims(tmp_path / "claims", files=files) as mine, mine.taken("0001") as claim:
+        assert claim is not None
+        files.raises.append(full)
+        with pytest.raises(OSError, match="No space left"):
+            claim.end("finished", "attempt-1")
+        assert not claim.has_ended
+        # Nobody else has that number.
+        assert names_in(tmp_path) == ["0001.1", "0001.2"]
+    with claims(tmp_path) as other:
+        with other.taken("0001") as soon:
+            assert soon is None
+        for path in (tmp_path / "claims").iterdir():
+            os.utime(path, (1, 1))
+        with other.taken("0001") as late:
+            assert late is not None
