@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from llenergymeasure.orchestration.studies.holders import Holders
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory
+from tests.fakes.claiming import takings
 from tests.fakes.effort import PATIENCE_S, examples
 from tests.fakes.faulty import LLEM, environment, finished, in_words, living, study
 
@@ -61,7 +63,7 @@ def check_whole(path: Path) -> None:
     results = finished(path)
     assert len(results) == len({result.experiment_id for result in results}) == len(plan.slots)
     assert [result.measurement_config_hash for result in results] == [plan.hash_of(slot) for slot in plan.slots]
-    assert list((path / "claims").iterdir()) == []
+    assert Holders(path / "claims").all() == {}
     for file in (path / "events").iterdir():
         for line in file.read_text(encoding="utf-8").splitlines():
             json.loads(line)
@@ -100,13 +102,7 @@ def test_of_four_workers_one_is_killed_and_one_stopped_past_its_heartbeat_and_wo
 
     def running() -> dict[int, Path]:
         """Who has which claim on a slot, by process."""
-        found = {}
-        for claim in (path / "claims").glob("[0-9]*.[0-9]*"):
-            try:
-                found[json.loads(claim.read_bytes())["pid"]] = claim
-            except (OSError, ValueError):
-                continue
-        return found
+        return takings(path / "claims")
 
     while len(running()) < 2 and time.monotonic() < end_s:
         time.sleep(0.02)
@@ -114,10 +110,11 @@ def test_of_four_workers_one_is_killed_and_one_stopped_past_its_heartbeat_and_wo
     held = running()[stopped]
     os.kill(killed, signal.SIGKILL)
     os.kill(stopped, signal.SIGSTOP)
-    # Somebody else takes it over, with a claim of a higher number or, when through with it, with none.
-    while held.exists() and time.monotonic() < end_s:
+    # Somebody else takes it over, with the next number.
+    following = held.with_suffix(f".{int(held.suffix[1:]) + 1}")
+    while not following.exists() and time.monotonic() < end_s:
         time.sleep(0.05)
-    assert not held.exists(), "nobody took over"
+    assert following.exists(), "nobody took over"
     time.sleep(1)
     os.kill(stopped, signal.SIGCONT)
     codes = [worker.wait(PATIENCE_S) for worker in workers]
@@ -150,7 +147,7 @@ def test_a_worker_that_is_told_to_end_finishes_nothing_half_and_says_what_was_ke
     process.send_signal(number)
     assert process.wait(PATIENCE_S) in (128 + number, 0)
     wait_for_nobody(tmp_path / "study")
-    assert list((path / "claims").iterdir()) == []
+    assert Holders(path / "claims").all() == {}
     for attempt in set(path.glob("runs/*/attempt-*")) - killed:
         assert (attempt / "DONE").exists()
     assert begun(tmp_path / "study", "worker", str(path)).wait(PATIENCE_S) == 0

@@ -1,6 +1,5 @@
 """A worker for each GPU: the real program on a machine with two simulated GPUs, of different kinds."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,10 +13,12 @@ import yaml
 
 import nvmlsim
 from llenergymeasure._machine_folder import FOLDER_VARIABLE
+from llenergymeasure.orchestration.studies.holders import Holders
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.rows import rows
 from llenergymeasure.results.study.summary import Summing
 from nvmlsim import Gpu, Scenario, Trace
+from tests.fakes.claiming import takings
 from tests.fakes.distributions import TOY
 from tests.fakes.effort import PATIENCE_S
 from tests.fakes.faulty import LLEM, environment, finished
@@ -93,12 +94,7 @@ class Machine:
         """The workers that run a slot, by process, once there are so many: each with that slot."""
         end_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < end_s:
-            found = {}
-            for claim in self.out.glob("*/claims/[0-9]*.[0-9]*"):
-                try:
-                    found[int(json.loads(claim.read_bytes())["pid"])] = claim.name
-                except (OSError, ValueError):
-                    continue
+            found = {pid: path.name for folder in self.out.glob("*/claims") for pid, path in takings(folder).items()}
             if len(found) >= n:
                 return found
             time.sleep(0.02)
@@ -178,7 +174,7 @@ def test_an_interruption_ends_all_workers_and_going_on_finishes(machine: Machine
     wait_for_nobody(machine.folder)
     path = machine.path()
     assert not any(psutil.pid_exists(pid) for pid in workers)
-    assert list((path / "claims").iterdir()) == []
+    assert Holders(path / "claims").all() == {}
     assert all((attempt / "DONE").exists() for attempt in path.glob("runs/*/attempt-*"))
     assert all(f"llem: GPU {i}: ended by SIGTERM; " in err for i in (0, 1))
     code, out, err = machine.run("run", "--resume", path)
@@ -213,7 +209,7 @@ def test_a_study_that_is_stopped_ends_all_workers(machine: Machine) -> None:
     assert code == 1
     assert "stopped: an experiment failed, and execution.on_failure is stop" in out
     wait_for_nobody(machine.folder)
-    assert list((machine.path() / "claims").iterdir()) == []
+    assert Holders(machine.path() / "claims").all() == {}
     # Each has failed once at most; of six runs the rest was not begun, or is removed.
     assert len(list(machine.path().glob("runs/*/attempt-*/failure.json"))) in (1, 2)
     assert len(list(machine.path().glob("runs/*"))) < 6

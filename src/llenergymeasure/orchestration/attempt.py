@@ -139,10 +139,14 @@ def _devices_had(plan: ExperimentPlan, options: RunOptions) -> Iterator[Had]:
 
 
 def kept_of(
-    plan: ExperimentPlan, raws: Sequence[RawProcessResult], options: RunOptions, place: Callable[[Path], Path]
+    plan: ExperimentPlan,
+    raws: Sequence[RawProcessResult],
+    options: RunOptions,
+    place: Callable[[Path], Path],
+    before_done: Callable[[], object] = lambda: None,
 ) -> Kept:
-    """What was measured as a result, put where ``place`` says; it knows its folder."""
-    kept = keep(plan, raws, options.repository, place)
+    """What was measured as a result, put where ``place`` says; it knows its folder. As ``keep``."""
+    kept = keep(plan, raws, options.repository, place, before_done)
     if kept.directory is not None or plan.output_dir is None:
         forget_handed_back(plan)
     return replace(kept, result=kept.result.kept_in(kept.directory))

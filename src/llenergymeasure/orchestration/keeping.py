@@ -48,6 +48,7 @@ def keep(
     raws: Sequence[RawProcessResult],
     repository: ResultsRepository,
     place: Callable[[Path], Path],
+    before_done: Callable[[], object] = lambda: None,
 ) -> Kept:
     """Write what [n] processes measured into the plan's folder; where that takes not all of it, elsewhere.
 
@@ -56,9 +57,11 @@ def keep(
         raws: what the processes saw.
         repository: keeps the result.
         place: puts a folder that has everything where it belongs, and gives it under the name that it has then.
+        before_done: is called when all is written but that it is whole.
 
     Raises:
-        ExperimentError: it cannot be made one result.
+        ExperimentError: it cannot be made one result; or what ``before_done`` raises, but an ``OSError``, which is as
+            if nothing could be written.
     """
     folder = plan.output_dir
     if folder is None:
@@ -66,6 +69,7 @@ def keep(
     result, why = _written(raws, folder, repository)
     if why is None:
         try:
+            before_done()
             mark_done(folder)
             return Kept(result=result, directory=place(folder))
         except OSError as error:
@@ -81,6 +85,7 @@ def keep(
         return Kept(result=result, problem=nowhere)
     try:
         # What does not fit is a warning in it.
+        before_done()
         mark_done(folder)
         at = place(folder)
     except OSError:

@@ -5,8 +5,8 @@ import logging
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llenergymeasure._folders import working_folder
@@ -191,7 +191,11 @@ def _go_on(
     for _, attempt, why in damaged(directory, plan, check_sums=check_sums):
         _log.warning("%s had finished and is damaged (%s); it is run again", attempt, why)
         mark_damaged(attempt, why)
-    order = _left(directory, plan, path)
+    there = [directory.found(plan, slot) for slot in plan.slots]
+    _log.info("going on with %s: %s", path, _Count.of(found.state for found in there))
+    done = {slot.slot for slot, found in zip(plan.slots, there, strict=True)
+            if found.is_through(plan.execution.retries)}  # fmt: skip
+    order = _left(directory, plan, done)
     # What is through can be shown where its files and GPUs are not.
     running.gpus = gpus_of_workers(workers) if order else ()
     with where_planned(plan) if order else contextlib.nullcontext():
@@ -201,16 +205,14 @@ def _go_on(
         refuse_what_one_gpu_cannot(running.gpus, found, workers)
         of_preflight = {index: each for index, (_, each) in zip(order, found, strict=True)}
         running.shown = path
+        running.done = done
         running.through(directory, plan, of_preflight, options)
 
 
-def _left(directory: StudyDirectory, plan: StudyPlan, path: Path) -> list[int]:
-    """The configurations of which a run is to be made still; where the study stands is told."""
-    there = [directory.found(plan, slot) for slot in plan.slots]
-    _log.info("going on with %s: %s", path, _Count.of(found.state for found in there))
-    retries, rule = plan.execution.retries, rule_of(directory, plan)
-    open_slots = (slot for slot, found in zip(plan.slots, there, strict=True) if not found.is_through(retries))
-    return sorted({slot.configuration for slot in open_slots if rule.is_needed(slot)})
+def _left(directory: StudyDirectory, plan: StudyPlan, done: Container[int]) -> list[int]:
+    """The configurations of which a run is to be made still."""
+    rule = rule_of(directory, plan)
+    return sorted({slot.configuration for slot in plan.slots if slot.slot not in done and rule.is_needed(slot)})
 
 
 def _as_given(plan: StudyPlan, index: int) -> ExperimentConfig:
@@ -244,7 +246,7 @@ class _Running:
     """A study that is being run.
 
     ``shown`` is its folder as it was given, ``gpus`` are those of workers to be started, ``is_shared`` says whether
-    others run it too, whatever was planned.
+    others run it too, whatever was planned, and ``done`` are slots that are known to be through.
     """
 
     directory: StudyDirectory | None = None
@@ -253,6 +255,7 @@ class _Running:
     work: Work | None = None
     gpus: Sequence[GpuInfo] = ()
     is_shared: bool = False
+    done: set[int] = field(default_factory=set)
 
     def through(
         self,
@@ -275,7 +278,8 @@ class _Running:
                 self._by_a_crew(directory, plan, options, self.work)
             else:
                 shared = self.is_shared or plan.execution.workers != 1
-                StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work, shared=shared).run()
+                StudyWorker(directory, plan, of_preflight, options, keeps=keeps, work=self.work, shared=shared,
+                            through=self.done).run()  # fmt: skip
         except OSError as error:
             # What was measured is told all the same.
             where = f": {error.filename}" if error.filename else ""

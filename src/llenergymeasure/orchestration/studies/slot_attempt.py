@@ -21,14 +21,18 @@ from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.prompts_at_hand import lying_in
 from llenergymeasure.orchestration.status import add_to_log
-from llenergymeasure.orchestration.studies.claims import Claim
-from llenergymeasure.results.attempts import FAILURE_FILE, attempt_name, attempts_in
+from llenergymeasure.orchestration.studies.claim import Claim
+from llenergymeasure.orchestration.studies.claim_files import Manner
+from llenergymeasure.results.attempts import DAMAGED_FILE, FAILURE_FILE, attempt_name, attempts_in
 from llenergymeasure.results.persistence import LOG_FILE
-from llenergymeasure.results.study.directory import BASELINE_FILE, StudyDirectory, keep_failure
+from llenergymeasure.results.study.directory import BASELINE_FILE, StudyDirectory, keep_failure, mark_damaged
 from llenergymeasure.results.study.rows import leave_row
 from llenergymeasure.results.study.summary import name_of
 
 _log = logging.getLogger(__name__)
+
+# Of an attempt whose worker said that it had ended, and stood still before anything else said so.
+_OVERDUE = "its worker gave no sign of life before it was whole, and another took over; it counts no more"
 
 
 class SupersededError(ExperimentError):
@@ -111,6 +115,10 @@ class Attempts:
         """
         begun = _Begun()
         n_before = self.work.n_finished
+        for attempt in claim.overdue:
+            # Whoever made it may wake, and must not finish it beside the one that is made now.
+            with contextlib.suppress(FileNotFoundError):
+                mark_damaged(self.directory.folder(self.plan, slot) / attempt, _OVERDUE)
         interruption: KeyboardInterrupt | SystemExit | None = None
         try:
             with self._removed_when_interrupted(slot, begun, lambda: self.work.n_finished > n_before):
@@ -126,12 +134,14 @@ class Attempts:
                     return begun.plan
 
                 raws, interruption = measured(plan, self.options, begin)
-                _refuse_superseded(claim)
-                self._keep(slot, begun.plan or plan, begun.attempt, raws)
+                # Where that cannot be told, it is when it is said that it has ended.
+                with contextlib.suppress(OSError):
+                    _refuse_superseded(claim)
+                self._keep(slot, claim, begun.plan or plan, raws)
                 if interruption is not None:
                     raise interruption
         except Exception as error:  # noqa: BLE001 - a failed experiment is a row, not the end of the study
-            why = self._dropped(slot, claim, begun, error) or self._failed(slot, begun, error)
+            why = self._dropped(slot, claim, begun, error) or self._failed(slot, claim, begun, error)
             if interruption is not None:
                 raise interruption from None
             return why
@@ -165,10 +175,19 @@ class Attempts:
             raise
         return made[0]
 
-    def _keep(self, slot: Slot, plan: ExperimentPlan, attempt: Path | None, raws: Sequence[RawProcessResult]) -> None:
-        """Keep what was measured, as a result and a row."""
+    def _keep(self, slot: Slot, claim: Claim, plan: ExperimentPlan, raws: Sequence[RawProcessResult]) -> None:
+        """Keep what was measured, as a result and a row.
+
+        Raises:
+            SupersededError: another worker took over before this had been said to be whole.
+        """
+        attempt = plan.output_dir if self.keeps else None
         with held_back():
-            kept = kept_of(plan, raws, self.options, lambda folder: folder)
+            kept = kept_of(plan, raws, self.options, lambda folder: folder, lambda: _say(claim, "finished", attempt))
+            if attempt is not None and kept.directory != attempt:
+                _take_back(claim, attempt)
+            elif attempt is not None and _counts_no_more(claim, attempt):
+                raise SupersededError
             self.work.n_finished += 1
             if kept.directory != attempt or not self.keeps:
                 self.work.results[slot.slot] = kept.result
@@ -185,19 +204,30 @@ class Attempts:
                     leave_row(self.directory, self.plan, slot)
 
     def _dropped(self, slot: Slot, claim: Claim, begun: _Begun, error: Exception) -> SupersededError | None:
-        """What was done where another worker took over; None where none did."""
+        """What was done where another worker took over; None where none did, as far as can be told."""
         if not isinstance(error, SupersededError):
-            if not claim.is_superseded():
+            try:
+                if not claim.is_superseded():
+                    return None
+            except OSError:
                 return None
             _log.debug("it had failed: its traceback", exc_info=error)
             error = SupersededError()
+        return self._drop(slot, claim, begun, error)
+
+    def _drop(self, slot: Slot, claim: Claim, begun: _Begun, error: SupersededError) -> SupersededError:
+        """Leave nothing that counts."""
         _log.warning("experiment %d: %s; what it measured is dropped", slot.slot + 1, error)
-        if begun.attempt is not None:
+        if begun.attempt is not None and claim.has_ended:
+            # It has been told of, and its name is not to be another one's.
+            with contextlib.suppress(OSError):
+                mark_damaged(begun.attempt, _OVERDUE)
+        elif begun.attempt is not None:
             shutil.rmtree(begun.attempt, ignore_errors=True)
         return error
 
-    def _failed(self, slot: Slot, begun: _Begun, error: Exception) -> ExperimentFailure:
-        """Leave word of why an attempt gave no result.
+    def _failed(self, slot: Slot, claim: Claim, begun: _Begun, error: Exception) -> ExperimentFailure | SupersededError:
+        """Leave word of why an attempt gave no result; or what was done, where another worker took over.
 
         Raises:
             OSError: it could not be begun.
@@ -206,7 +236,7 @@ class Attempts:
             # The folder takes no attempt: nothing was run that could have failed.
             raise error
         _log.debug("its traceback", exc_info=error)
-        attempt = begun.attempt or self._new_attempt(slot)
+        attempt = begun.attempt = begun.attempt or self._new_attempt(slot)
         failure = ExperimentFailure(
             slot=slot.slot,
             name=told(self.name_of(slot)),
@@ -215,17 +245,25 @@ class Attempts:
             message=told(str(error)),
         )
         with held_back():
-            self.work.n_failed += 1
             if attempt is None:
+                self.work.n_failed += 1
                 self.work.failures[slot.slot] = failure
                 return failure
             add_to_log(attempt / LOG_FILE, f"{failure.error_type}: {failure.message}")
             try:
+                _say(claim, "failed", attempt)
                 keep_failure(failure, attempt)
+                # Others may have tried it again by now, as they are to.
+                if (attempt / DAMAGED_FILE).exists():
+                    raise SupersededError
+            except SupersededError as superseded:
+                return self._drop(slot, claim, begun, superseded)
             except OSError as why:
+                _take_back(claim, attempt)
                 self.work.failures[slot.slot] = failure
                 reason = why.strerror or why
                 self.work.trouble(f"that {failure.name} failed cannot be written: {FAILURE_FILE}: {reason}")
+            self.work.n_failed += 1
         return failure
 
     @contextlib.contextmanager
@@ -248,6 +286,32 @@ def _refuse_superseded(claim: Claim) -> None:
     """
     if claim.is_superseded():
         raise SupersededError
+
+
+def _say(claim: Claim, manner: Manner, attempt: Path | None) -> None:
+    """Say how an attempt ended, before its folder does.
+
+    Raises:
+        SupersededError: another worker took over.
+        OSError: it cannot be said.
+    """
+    if not claim.end(manner, None if attempt is None else attempt.name):
+        raise SupersededError
+
+
+def _take_back(claim: Claim, attempt: Path) -> None:
+    """Its folder will not say how an attempt ended, so that nobody needs to wait for that."""
+    if claim.has_ended:
+        with contextlib.suppress(OSError):
+            claim.end("given_back", attempt.name)
+
+
+def _counts_no_more(claim: Claim, attempt: Path) -> bool:
+    """Whether another took over after it had been said that an attempt was whole, and before it was."""
+    try:
+        return claim.is_superseded() or (attempt / DAMAGED_FILE).exists()
+    except OSError:
+        return False
 
 
 def _remove(attempt: Path) -> None:

@@ -12,14 +12,15 @@ from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.domain.study.summary import ClockOffset
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.orchestration.studies.claims import Worker, holder_in
-from llenergymeasure.results.attempts import attempts_in
+from llenergymeasure.orchestration.studies.claimants import Worker
+from llenergymeasure.orchestration.studies.holders import Holders
 from llenergymeasure.results.persistence import RUNS_DIR
 from llenergymeasure.results.study.directory import (
     CLAIMS_DIR,
     EVENTS_DIR,
     PLAN_FILE,
     STUDY_FILE,
+    FoundSlot,
     SlotState,
     StudyDirectory,
     digest_in,
@@ -81,19 +82,18 @@ def standing_of_study(path: Path) -> StudyStanding:
     plan = directory.plan()
     failed, running, interrupted = list[tuple[Slot, ExperimentFailure | None, Path]](), list[tuple[Slot, Worker]](), []
     n_finished = n_to_do = n_not_needed = 0
-    rule = rule_of(directory, plan)
+    rule, begun = rule_of(directory, plan), directory.begun()
+    holders = Holders(path / CLAIMS_DIR, plan.execution.takeover_after_s, directory.files)
     for slot in plan.slots:
-        found = directory.found(plan, slot)
-        holder = None
-        if found.state is not SlotState.FINISHED:
-            holder = holder_in(path / CLAIMS_DIR, f"{slot.slot:04d}", plan.execution.takeover_after_s)
+        is_begun = plan.folder_of(slot) in begun
+        found = directory.found(plan, slot) if is_begun else FoundSlot(state=SlotState.OPEN)
         if found.state is SlotState.FINISHED:
             n_finished += 1
-        elif holder is not None:
+        elif (holder := holders.of(f"{slot.slot:04d}", found.silent)) is not None:
             running.append((slot, holder))
         elif found.attempt is not None and found.is_through(plan.execution.retries):
             failed.append((slot, kept_failure(found.attempt), found.attempt))
-        elif attempts_in(directory.folder(plan, slot)):
+        elif is_begun and directory.attempts(plan, slot):
             interrupted.append(slot)
         elif rule.is_needed(slot):
             n_to_do += 1

@@ -4,8 +4,9 @@ import contextlib
 import logging
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 
 from llenergymeasure.domain.plan import ExperimentPlan
@@ -17,7 +18,8 @@ from llenergymeasure.orchestration.nodes.attending import Attendance
 from llenergymeasure.orchestration.nodes.wanted import group_of_workers
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
-from llenergymeasure.orchestration.studies.claims import Claim, Claims
+from llenergymeasure.orchestration.studies.claim import Claim
+from llenergymeasure.orchestration.studies.claims import Claims
 from llenergymeasure.orchestration.studies.gap import Gap, References
 from llenergymeasure.orchestration.studies.slot_attempt import Attempts, SupersededError, Work
 from llenergymeasure.results.comparing.metrics import METRICS
@@ -27,7 +29,7 @@ from llenergymeasure.results.study.directory import (
     StudyDirectory,
 )
 from llenergymeasure.results.study.events import Events
-from llenergymeasure.results.study.rows import value_in
+from llenergymeasure.results.study.rows import slots_with_rows, value_in
 from llenergymeasure.results.study.stopping import StopRule
 from llenergymeasure.results.study.writer import SummaryWriter
 
@@ -68,6 +70,8 @@ class StudyWorker:
         keeps: whether results stay in the folder; otherwise they are only given.
         work: is told what was done, also where it ends with an interruption.
         shared: whether others may run it at the same time, who know only what is in the folder.
+        through: slots of which nothing is left to run; those that it finds are added.
+        claims: makes its claims, as ``Claims``.
     """
 
     directory: StudyDirectory
@@ -77,8 +81,9 @@ class StudyWorker:
     keeps: bool = True
     work: Work = field(default_factory=Work)
     shared: bool = False
+    through: set[int] = field(default_factory=set)
+    claims: Callable[..., Claims] = Claims
     _in_a_row: _Series = field(default_factory=_Series)
-    _through: set[int] = field(default_factory=set)
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD_BY))
 
     def run(self) -> Work:
@@ -87,7 +92,8 @@ class StudyWorker:
         Raises:
             OSError: nothing can be written to the folder of the study.
         """
-        with Claims(self.directory.path / CLAIMS_DIR, stale_s=self.plan.execution.takeover_after_s) as claims:
+        with self.claims(self.directory.path / CLAIMS_DIR, stale_s=self.plan.execution.takeover_after_s,
+                    files=self.directory.files) as claims:  # fmt: skip
             name = claims.worker.name
             self._events = Events(self.directory.path / EVENTS_DIR / f"{name}.jsonl" if self.keeps else None,
                                   self.options.now)  # fmt: skip
@@ -103,17 +109,18 @@ class StudyWorker:
                             self.options.clock)  # fmt: skip
             self._in_pairs, wait_s = self.plan.n_blocks > 1, _POLL_S
             self._attendance = Attendance(self.directory, self.plan)
+            self._rows_before = slots_with_rows(self.directory)
             try:
                 with taken_for_what_it_is():
                     while self._pass() and self.work.stopped is None:
                         # Others may be measuring on this machine for hours.
                         self.options.sleep(wait_s)
                         wait_s = min(1.5 * wait_s, _MOST_POLL_S)
+                        # One look for all that others have finished.
+                        self.through |= slots_with_rows(self.directory) - self._rows_before
             except (KeyboardInterrupt, SystemExit):
                 self._events.add("interrupted")
                 raise
-            if self.work.stopped is None:
-                claims.forget_the_dead()
             self._events.add("end", stopped=self.work.stopped, only_here=self.work.only_here,
                              problems=self.work.problems)  # fmt: skip
         return self.work
@@ -154,27 +161,38 @@ class StudyWorker:
             return METRICS[stop.metric].read(self.work.results[slot.slot])
         return value_in(self.directory, self.plan, slot, stop.metric) if self.keeps else None
 
-    def _is_left(self, slot: Slot) -> bool:
+    def _may_be_left(self, slot: Slot) -> bool:
+        """Whether a slot may have to be run still, without a look at its folder."""
         # Also of a study that is written: what its folder could not take is only here.
-        if slot.slot in self._through or slot.slot in self.work.results or slot.slot in self.work.failures:
+        if slot.slot in self.through or slot.slot in self.work.results or slot.slot in self.work.failures:
             return False
         # What was found damaged since this one began is for whoever found it.
-        if slot.configuration not in self.examined or not self._rule.is_needed(slot):
-            return False
+        return slot.configuration in self.examined and self._rule.is_needed(slot)
+
+    def _is_left(self, slot: Slot) -> bool:
+        return self._may_be_left(slot) and self._unseen(slot) is not None
+
+    def _unseen(self, slot: Slot, ended: Collection[str] = ()) -> Collection[str] | None:
+        """What cannot be seen of the attempts at a slot that are said to have ended; None where nothing is left of it.
+
+        Raises:
+            OSError: its folder cannot be looked into.
+        """
         if not self.keeps:
-            return True
-        if self.directory.found(self.plan, slot).is_through(self.plan.execution.retries):
-            # What is through stays so: of a large study nobody looks for all of it again and again.
-            self._through.add(slot.slot)
-            return False
-        return True
+            return ()
+        found = self.directory.seen(self.plan, slot, ended)
+        if not found.is_through(self.plan.execution.retries):
+            return found.silent
+        # What is through stays so: of a large study nobody looks for all of it again and again.
+        self.through.add(slot.slot)
+        return None
 
     def _run_slots(self, slots: list[Slot], block: Claim | None = None) -> bool:
         """Run some slots in their order, as long as their block is this worker's; whether others have some of them."""
         others = False
         for slot in slots:
             # Whether it is needed may depend on the run just before.
-            while self.work.stopped is None and self._is_left(slot):
+            while self.work.stopped is None and self._may_be_left(slot):
                 if block is not None and block.is_superseded():
                     return True
                 if slot.closes and any(self._is_left(other) for other in self.plan.slots if other is not slot):
@@ -182,10 +200,8 @@ class StudyWorker:
                     return True
                 with self._taken(slot) as claim:
                     if claim is None:
-                        others = True
-                        break
-                    # It may have been finished since it was looked at.
-                    if not self._is_left(slot):
+                        # Others have it, or are through with it.
+                        others |= self._may_be_left(slot)
                         break
                     self._run_slot(slot, claim)
         return others
@@ -203,7 +219,7 @@ class StudyWorker:
                 if leads is None:
                     yield None
                     return
-            yield stack.enter_context(self._claims.taken(f"{slot.slot:04d}"))
+            yield stack.enter_context(self._claims.taken(f"{slot.slot:04d}", partial(self._unseen, slot)))
 
     def _attend(self, slots: list[Slot]) -> None:
         """Take part in what others lead, as long as any of them wants it."""

@@ -5,7 +5,7 @@ import enum
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +15,21 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from llenergymeasure._files import flush_files, open_regular, read_regular, write_atomically
+from llenergymeasure._shared_files import ON_DISK, SharedFiles
 from llenergymeasure._telling import in_a_line, told_values
 from llenergymeasure.config.models import StudyConfig
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.results.attempts import DAMAGED_FILE, FAILURE_FILE, attempt_name, attempts_in, counted
+from llenergymeasure.results.attempts import (
+    DAMAGED_FILE,
+    FAILURE_FILE,
+    Counted,
+    attempt_name,
+    attempt_number,
+    attempts_in,
+    counted,
+)
 from llenergymeasure.results.persistence import RUNS_DIR
 
 PLAN_FILE, STUDY_FILE = "plan.json", "study.yaml"
@@ -46,13 +55,14 @@ class SlotState(enum.Enum):
 class FoundSlot:
     """What lies in the folder of a slot.
 
-    ``attempt`` is the folder of the attempt that counts, and ``n_failed`` attempts have left word that they failed
-    (``results.attempts``).
+    ``attempt`` is the folder of the attempt that counts, ``n_failed`` attempts have left word that they failed, and
+    ``silent`` ones no word of any kind, by their names (``results.attempts``).
     """
 
     state: SlotState
     attempt: Path | None = None
     n_failed: int = 0
+    silent: frozenset[str] = frozenset()
 
     def is_through(self, retries: int) -> bool:
         """Whether nothing more is to be run of it, where one that failed is tried again so often."""
@@ -61,9 +71,10 @@ class FoundSlot:
 
 @dataclass(frozen=True)
 class StudyDirectory:
-    """The folder of a study."""
+    """The folder of a study; ``files`` is how what lies in it is seen where others work on it too."""
 
     path: Path
+    files: SharedFiles = ON_DISK
 
     def write(self, plan: StudyPlan, given: StudyConfig) -> None:
         """Write what the study is, before anything of it is run.
@@ -96,14 +107,41 @@ class StudyDirectory:
         """Where the attempts of a slot lie."""
         return self.path / RUNS_DIR / plan.folder_of(slot)
 
+    def begun(self) -> set[str]:
+        """The names of the folders of slots that there are, in one look; none where there is nothing to look into."""
+        try:
+            return set(self.files.names(self.path / RUNS_DIR))
+        except OSError:
+            return set()
+
+    def attempts(self, plan: StudyPlan, slot: Slot) -> dict[int, Path]:
+        """The attempts at a slot, by their numbers; none where its folder cannot be looked into."""
+        try:
+            return attempts_in(self.folder(plan, slot), self.files)
+        except OSError:
+            return {}
+
     def found(self, plan: StudyPlan, slot: Slot) -> FoundSlot:
-        """What there is of a slot; no result is read."""
-        there = counted(attempts_in(self.folder(plan, slot)))
-        if there.finished:
-            return FoundSlot(state=SlotState.FINISHED, attempt=there.attempt)
-        if there.n_failed:
-            return FoundSlot(state=SlotState.FAILED, attempt=there.attempt, n_failed=there.n_failed)
-        return FoundSlot(state=SlotState.OPEN)
+        """What there is of a slot; no result is read. What cannot be looked into is not there."""
+        try:
+            return self.seen(plan, slot)
+        except OSError:
+            return FoundSlot(state=SlotState.OPEN)
+
+    def seen(self, plan: StudyPlan, slot: Slot, known: Collection[str] = ()) -> FoundSlot:
+        """The same for whoever decides by it what to run.
+
+        Args:
+            plan: the plan of the study.
+            slot: one of it.
+            known: names of attempts that are known to be there, whether a listing has them yet or not.
+
+        Raises:
+            OSError: the folder of the slot cannot be looked into.
+        """
+        folder = self.folder(plan, slot)
+        also = {n: folder / name for name in known if (n := attempt_number(name)) is not None}
+        return _as_slot(counted(attempts_in(folder, self.files) | also, self.files))
 
     def new_attempt(self, plan: StudyPlan, slot: Slot) -> Path:
         """A new folder for the next attempt, which nobody else gets.
@@ -113,7 +151,7 @@ class StudyDirectory:
         """
         folder = self.folder(plan, slot)
         folder.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(max(attempts_in(folder), default=0) + 1):
+        for number in itertools.count(max(attempts_in(folder, self.files), default=0) + 1):
             attempt = folder / attempt_name(number)
             with contextlib.suppress(FileExistsError):
                 attempt.mkdir()
@@ -157,6 +195,15 @@ def kept_failure(attempt: Path) -> ExperimentFailure | None:
         return ExperimentFailure.model_validate_json(read_regular(attempt / FAILURE_FILE, _MOST_BYTES))
     except (OSError, ValidationError):
         return None
+
+
+def _as_slot(there: Counted) -> FoundSlot:
+    if there.finished:
+        return FoundSlot(state=SlotState.FINISHED, attempt=there.attempt)
+    silent = frozenset(map(attempt_name, there.silent))
+    if there.n_failed:
+        return FoundSlot(state=SlotState.FAILED, attempt=there.attempt, n_failed=there.n_failed, silent=silent)
+    return FoundSlot(state=SlotState.OPEN, silent=silent)
 
 
 def _as_text(plan: StudyPlan) -> str:

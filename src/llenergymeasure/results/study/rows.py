@@ -6,7 +6,6 @@ What is in ``runs/`` is the truth: a row that is missing, torn or of another att
 import contextlib
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +23,7 @@ from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.domain.study.summary import ClockOffset
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.results.attempts import FAILURE_FILE
-from llenergymeasure.results.persistence import MOST_BYTES, RESULT_FILE, RUNS_DIR, as_written, result_of
+from llenergymeasure.results.persistence import MOST_BYTES, RESULT_FILE, as_written, result_of
 from llenergymeasure.results.rows.columns import FIGURES, SETTINGS, Value
 from llenergymeasure.results.rows.extraction import NoResultError, row_in
 from llenergymeasure.results.study.circumstances import NEEDED, Circumstances, circumstances_of
@@ -100,6 +99,15 @@ _NO_FILES: Mapping[str, int] = {}
 def row_file(directory: StudyDirectory, slot: Slot) -> Path:
     """Where the row of a slot lies."""
     return directory.path / ROWS_DIR / f"{slot.slot:04d}.json"
+
+
+def slots_with_rows(directory: StudyDirectory) -> set[int]:
+    """The slots that have a row, or had one when it was looked; in one look, which reads none of them."""
+    try:
+        names = directory.files.names(directory.path / ROWS_DIR)
+    except OSError:
+        return set()
+    return {int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdecimal()}
 
 
 def leave_row(directory: StudyDirectory, plan: StudyPlan, slot: Slot) -> SlotRow:
@@ -221,7 +229,7 @@ class RowReader:
         """What there is by now."""
         failures: dict[int, tuple[ExperimentFailure, Path | None]] = {}
         problems: dict[int, str] = {}
-        begun = self._begun()
+        begun = self._directory.begun()
         for slot in self._plan.slots:
             if slot.slot in self._rows or self._plan.folder_of(slot) not in begun:
                 continue
@@ -278,14 +286,6 @@ class RowReader:
     def _once(self, known: _T) -> _T:
         # What is written alike is of one kind, and equal.
         return cast("_T", self._alike.setdefault(repr(known), known))
-
-    def _begun(self) -> set[str]:
-        """The names of the folders of slots, in one look."""
-        try:
-            with os.scandir(self._directory.path / RUNS_DIR) as entries:
-                return {entry.name for entry in entries}
-        except OSError:
-            return set()
 
     def _failure(self, slot: Slot, attempt: Path) -> ExperimentFailure:
         known = kept_failure(attempt)

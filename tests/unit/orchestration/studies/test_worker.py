@@ -36,6 +36,7 @@ from llenergymeasure.results.study.events import events_in
 from llenergymeasure.results.study.rows import rows
 from llenergymeasure.results.verification.places import places_of
 from llenergymeasure.testing import FakeLauncher, fake_process_result
+from tests.fakes.claiming import taken_over
 from tests.unit.orchestration.conftest import Bench, study_of
 
 
@@ -293,8 +294,7 @@ def test_a_block_that_another_took_over_is_left_to_it(bench: Bench, tmp_path: Pa
         bench.log.append(f"{plan.run_key.block}")
         if bench.log == ["0"]:
             # This worker stood still; another has the block now.
-            (claim,) = (folder / "claims").glob("block-0000.*")
-            claim.unlink()
+            taken_over(folder / "claims", "block-0000")
             held.append(ours.taken("block-0000"))
             assert held[0].__enter__() is not None
         return fake_process_result(plan)
@@ -447,7 +447,7 @@ def test_what_another_worker_has_is_left_to_it_until_it_is_through(bench: Bench,
             waited.append(seconds)
             done = StudyDirectory(folder).new_attempt(plan, plan.slots[0])
             shutil.copytree(folder / "runs" / plan.folder_of(plan.slots[1]) / "attempt-1", done, dirs_exist_ok=True)
-            theirs.path.unlink()
+            assert theirs.end("finished", done.name)
 
         study = resume_study(folder, bench.options(sleep=sleep))
     assert bench.log == ["run b"]
@@ -462,8 +462,8 @@ def test_who_was_superseded_while_it_measured_drops_what_it_has(bench: Bench, tm
         bench.log.append(f"run {plan.config.name}")
         if bench.log == ["run a"]:
             # It stood still; another took over, and is through.
-            (claim,) = tmp_path.glob("*/claims/0000.*")
-            claim.unlink()
+            (folder,) = tmp_path.glob("*/claims")
+            taken_over(folder, "0000")
         return fake_process_result(plan)
 
     study = executed(bench, given, launcher=FakeLauncher(run))
