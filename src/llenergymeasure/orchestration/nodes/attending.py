@@ -1,7 +1,8 @@
 """What a worker does for others of its study: it attends experiments that want more nodes than their own."""
 
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from llenergymeasure._lifeline import tied
@@ -27,7 +28,7 @@ class Attendance:
     directory: StudyDirectory
     plan: StudyPlan
 
-    @property
+    @functools.cached_property
     def slots(self) -> Sequence[Slot]:
         """The runs that take several nodes."""
         return [slot for slot in self.plan.slots if self.takes_nodes(slot)]
@@ -36,13 +37,18 @@ class Attendance:
         """Whether a run takes several nodes."""
         return self.plan.configurations[slot.configuration].values.get("nodes") is not None
 
-    def once(self, slots: Sequence[Slot]) -> bool:
-        """Attend one of some runs, if one wants it; whether one did.
+    def once(self, through: Collection[int]) -> bool:
+        """Attend a run, if one wants it; whether one did.
+
+        Args:
+            through: places of runs that want nobody any more.
 
         Raises:
             OSError: nothing can be written there.
         """
-        for slot in slots:
+        for slot in self.slots:
+            if slot.slot in through:
+                continue
             attempts = attempts_in(self.directory.folder(self.plan, slot))
             place = place_in(attempts[max(attempts)], group_of_workers()) if attempts else None
             if place is not None:

@@ -131,12 +131,12 @@ class StudyWorker:
         for block in self._blocks():
             if self.work.stopped is not None:
                 break
-            self._attend(block)
             if not self._in_pairs:
                 others |= self._run_slots(block)
                 continue
             if not any(self._is_left(slot) for slot in block):
                 continue
+            self._attend()
             # What is compared in pairs is run by one worker, on one machine.
             with self._claims.taken(f"block-{block[0].block:04d}") as claim:
                 others |= claim is None or self._run_slots(block, claim)
@@ -193,6 +193,7 @@ class StudyWorker:
         for slot in slots:
             # Whether it is needed may depend on the run just before.
             while self.work.stopped is None and self._may_be_left(slot):
+                self._attend()
                 if block is not None and block.is_superseded():
                     return True
                 if slot.closes and any(self._is_left(other) for other in self.plan.slots if other is not slot):
@@ -221,10 +222,9 @@ class StudyWorker:
                     return
             yield stack.enter_context(self._claims.taken(f"{slot.slot:04d}", partial(self._unseen, slot)))
 
-    def _attend(self, slots: list[Slot]) -> None:
+    def _attend(self) -> None:
         """Take part in what others lead, as long as any of them wants it."""
-        taking = [slot for slot in slots if slot.slot not in self._through and self._attendance.takes_nodes(slot)]
-        while taking and self._attendance.once(taking):
+        while self._attendance.once(self.through):
             raise_if_lost()
 
     def _run_slot(self, slot: Slot, claim: Claim) -> None:
