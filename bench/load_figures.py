@@ -85,7 +85,7 @@ def ours(asked: Asked, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "--set", f"server.url={asked.url}", "--set", f"server.served_model={asked.model}",
         "--set", f"load.trace={trace}", "--set", "load.ramp_s=0", "--set", "dataset.random.input_tokens=40",
         "--set", "decoder.ignore_eos=true", "--set", "max_output_tokens=24", "--set", "max_input_tokens=64",
-        "--set", "warmup.n_warmup=1",
+        "--set", "warmup.n_warmup=1", "--set", "energy.backend=null",
     ]  # fmt: skip
     _done(words)
     table = pq.read_table(next(kept.rglob("requests.parquet")))

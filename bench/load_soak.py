@@ -80,6 +80,7 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
             "-o", folder, "--json", "--set", f"server.url={server.url}", "--set", "server.served_model=fake",
             "--set", f"load.rate={args.rate}", "--set", f"load.duration_s={args.seconds}",
             "--set", f"max_output_tokens={N_TOKENS}", "--set", "decoder.ignore_eos=true",
+            "--set", "energy.backend=null",
         ]  # fmt: skip
         with _Memory(lambda: len(server.asked)) as memory:
             done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -53,6 +53,7 @@ PURE_NUMBERS = {
     "p", "cv", "df", "centre", "error", "scatters", "ratio", "margin",  # of repeated runs, and of two configurations
     "highest_kept", "good_share", "share_of_gap", "share_of_arrivals", "p_value", "token_energy_cv",  # of a load
     "counted_by",  # requests, by what they are called
+    "through",  # places of runs
     "concurrency", "burstiness", "trace_speed", "rate", "until_cv", "cached_tokens",  # of a load as it is asked for
     "cpu_quota", "card_ratios",  # processors' worth of time; means of cards
     "steps", "before", "asked", "read_back",  # of knobs, whose names have the unit
