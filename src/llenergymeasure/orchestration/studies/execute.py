@@ -76,6 +76,8 @@ def carry_out(config: StudyConfig, options: RunOptions | None = None) -> StudyOu
     options = options or RunOptions()
     running = _Running()
     refuse_shared_process(config)
+    if config.cluster is not None:
+        _log.info("cluster: this says how llem submit runs the study on a cluster; here it is run on this machine")
     with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
         workers, parent = config.execution.workers, output_folder(config.output_dir)
         running.gpus = gpus_of_workers(workers)
@@ -255,7 +257,7 @@ class _Running:
     def _by_a_crew(self, directory: StudyDirectory, plan: StudyPlan, options: RunOptions, work: Work) -> None:
         there = {slot.slot for slot in plan.slots if directory.found(plan, slot).state is SlotState.FINISHED}
         try:
-            Crew(directory.path, self.gpus, options.log_level, work).run()
+            Crew(directory.path, self.gpus, options.log_level, work, options.until.as_options()).run()
         finally:
             if options.arrivals is not None:
                 with held_back():

@@ -74,6 +74,7 @@ class StudyWorker:
     keeps: bool = True
     work: Work = field(default_factory=Work)
     shared: bool = False
+    _no_time: str | None = None
     _in_a_row: _Series = field(default_factory=_Series)
     _through: set[int] = field(default_factory=set)
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD_BY))
@@ -110,7 +111,7 @@ class StudyWorker:
                 raise
             if self.work.stopped is None:
                 claims.forget_the_dead()
-            self._events.add("end", stopped=self.work.stopped, only_here=self.work.only_here,
+            self._events.add("end", stopped=self.work.stopped, only_here=self.work.only_here, out_of_time=self.work.out_of_time,
                              problems=self.work.problems)  # fmt: skip
         return self.work
 
@@ -128,6 +129,10 @@ class StudyWorker:
             # What is compared in pairs is run by one worker, on one machine.
             with self._claims.taken(f"block-{block[0].block:04d}") as claim:
                 others |= claim is None or self._run_slots(block, claim)
+        if self._no_time is not None and self.work.stopped is None:
+            # Time only gets less: nobody is waited for.
+            self.work.stopped, self.work.only_here, self.work.out_of_time = self._no_time, True, True
+            _log.warning("stopped: %s", self._no_time)
         return others
 
     def _blocks(self) -> Iterator[list[Slot]]:
@@ -175,6 +180,9 @@ class StudyWorker:
                 if slot.closes and any(self._is_left(other) for other in self.plan.slots if other is not slot):
                     # Others are not through yet, and it tells where the machine stands behind them.
                     return True
+                if (no_time := self.options.until.no_time_for(slot)) is not None:
+                    self._no_time = no_time
+                    break
                 with self._claims.taken(f"{slot.slot:04d}") as claim:
                     if claim is None:
                         others = True
@@ -197,6 +205,8 @@ class StudyWorker:
         self._took_s.append(self.options.clock() - began_s)
         if self._summary is not None:
             self._summary.written_if_due()
+        if failure is None:
+            self.options.until.took(slot, self._took_s[-1])
         if failure is None or isinstance(failure, SupersededError):
             self._events.add("finished" if failure is None else "dropped", slot=slot.slot, claim=claim.number)
             self._in_a_row.add(None)
