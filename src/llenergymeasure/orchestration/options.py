@@ -36,8 +36,8 @@ class RunOptions:
 
     ``log_level`` is from which level on measuring processes tell where they stand; None: nothing. ``arrivals`` is told
     of each result as soon as it is there, ``progress`` of how far everything is. ``look`` finds who else uses devices,
-    ``standing`` how warm GPUs are; ``until`` says for what there is no time any more. Clocks give seconds: ``clock`` is monotonic, ``file_time_s`` as
-    the times of files are, ``now`` is UTC.
+    ``standing`` how warm GPUs are; ``until`` says for what there is no time any more. Clocks give
+    seconds: ``clock`` is monotonic, ``file_time_s`` as the times of files are, ``now`` is UTC.
     """
 
     arrivals: Arrivals | None = None

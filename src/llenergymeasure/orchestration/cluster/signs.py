@@ -51,6 +51,11 @@ class Signs:
     ended: bool = False
 
 
+def _power_w(uuids: tuple[str, ...]) -> float | None:
+    told = [power for power in told_by(uuids, lambda device: device.power_w()).values() if power is not None]
+    return sum(told) if told else None
+
+
 @dataclass
 class LeavingSigns(Progress):
     """Hands progress on, and leaves word of it; a context, at the end of which it says that the worker has ended.
@@ -69,7 +74,7 @@ class LeavingSigns(Progress):
     worker: Worker = field(default_factory=Worker.this_process)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     now_s: Callable[[], float] = time.time
-    power_w: Callable[[tuple[str, ...]], float | None] = lambda uuids: _power_w(uuids)
+    power_w: Callable[[tuple[str, ...]], float | None] = _power_w
     every_s: float = EVERY_S
     _over: threading.Event = field(default_factory=threading.Event)
     _lock: Any = field(default_factory=threading.Lock)
@@ -174,8 +179,3 @@ def signs_in(folder: Path) -> list[Signs]:
             written = json.loads(read_regular(file, _MOST_BYTES))
             found.append(Signs(**{**written, "gpus": tuple(written["gpus"])}))
     return found
-
-
-def _power_w(uuids: tuple[str, ...]) -> float | None:
-    told = [power for power in told_by(uuids, lambda device: device.power_w()).values() if power is not None]
-    return sum(told) if told else None

@@ -111,8 +111,8 @@ class StudyWorker:
                 raise
             if self.work.stopped is None:
                 claims.forget_the_dead()
-            self._events.add("end", stopped=self.work.stopped, only_here=self.work.only_here, out_of_time=self.work.out_of_time,
-                             problems=self.work.problems)  # fmt: skip
+            self._events.add("end", stopped=self.work.stopped, only_here=self.work.only_here,
+                             out_of_time=self.work.out_of_time, problems=self.work.problems)  # fmt: skip
         return self.work
 
     def _pass(self) -> bool:
