@@ -132,7 +132,6 @@ class StudyWorker:
         if self._no_time is not None and self.work.stopped is None:
             # Time only gets less: nobody is waited for.
             self.work.stopped, self.work.only_here, self.work.out_of_time = self._no_time, True, True
-            _log.warning("stopped: %s", self._no_time)
         return others
 
     def _blocks(self) -> Iterator[list[Slot]]:
