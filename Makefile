@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help venv demo test test-all test-engines test-vllm test-gpu test-unit check format bench docs how-tos site dist \
-  check-tag clean
+  check-tag test-cluster clean
 
 help:
 	@echo "make venv        set up the environment that the tests need, and run nothing"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-all    the same with all examples of properties, and what is slow"
 	@echo "make test-engines  llama.cpp, its server, CTranslate2 and ONNX Runtime for real, in an environment beside that of make test"
 	@echo "make test-vllm   vLLM for real, in another (some minutes and 3 GB to set up; on the CPU)"
+	@echo "make test-cluster  studies on a real SLURM of two virtual nodes (minutes; as root, with Debian's packages)"
 	@echo "make test-gpu    what needs a CUDA device, one test after the other"
 	@echo "make test-unit   the unit tests alone, with the base install in an environment of their own"
 	@echo "make check       format, lint, types, import layers, docs in step with the code and without a broken link"
@@ -37,7 +38,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.dev
-	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not gpu and not engine'
+	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not gpu and not engine and not cluster'
 
 # In turns: an engine's threads take both of two cores.
 test-engines: $(VENV)/.engines
@@ -45,6 +46,14 @@ test-engines: $(VENV)/.engines
 
 test-vllm: $(VENV)/.vllm
 	$(VENV)/vllm/bin/python -m pytest -m engine tests/integration/vllm
+
+# Packages are installed where that may be; without them, or without root, the tests say why they are skipped.
+test-cluster: $(VENV)/.dev
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v slurmctld >/dev/null; then \
+	  echo "installing SLURM from Debian's packages"; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends \
+	    slurmctld slurmd slurm-client munge >/dev/null || echo "SLURM cannot be installed"; fi
+	$(BIN)/python -m pytest -m cluster tests/cluster -rs
 
 test-gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest -m gpu
@@ -105,7 +114,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "adding what the tests need to $(VENV)"
-	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,report,plot,docs,dev]'
+	@$(PIP) --editable '.[pytorch,codecarbon,zeus,lora,quantization,datasets,report,plot,slurm,docs,dev]'
 	@touch $@
 
 # An environment for engines. What the tests need comes from the one beside it, by a path, so that no more is installed

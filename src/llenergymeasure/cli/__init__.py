@@ -26,6 +26,8 @@ _COMMANDS = {
     "run": "Measure an experiment or a study.",
     "studies": "Show where studies stand, and how to go on.",
     "worker": "Help to run a study.",
+    "submit": "Hand a study to a cluster.",
+    "cancel": "End the jobs of a study on a cluster.",
     "results": "Put saved results into a table.",
     "show": "Print a result, or the table of a study, again as after its run.",
     "compare": "Show by how much results differ, and whether that is more than chance.",
@@ -42,11 +44,13 @@ _COMMANDS = {
 }
 # Commands whose module is in a room.
 _ROOMS = {
+    "cancel": "cluster.",
     "cite": "publishing.",
     "completion": "completing.",
     "footprint": "publishing.",
     "pack": "publishing.",
     "studies": "studies.",
+    "submit": "cluster.",
     "worker": "studies.",
 }
 

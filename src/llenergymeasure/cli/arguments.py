@@ -54,6 +54,24 @@ class WorkerCount(click.types.StringParamType):
         return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else text
 
 
+class TimeLimit(click.types.StringParamType):
+    """A length of time, such as 4h, 02:00:00 or a number of minutes; in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The seconds."""
+        if isinstance(value, float):
+            return value
+        # Imported here because most commands have no such option.
+        from llenergymeasure.config.cluster import LIMIT_WORDS, seconds_of
+
+        seconds = seconds_of(str(value))
+        if seconds is None:
+            self.fail(f"{in_a_line(str(value)[:_MOST_SHOWN])!r}: {LIMIT_WORDS}.", param, ctx)
+        return seconds
+
+
 class UserPath(click.Path):
     """A path that a user gives: ``~`` is put in place, and no file system's limits end in a traceback."""
 

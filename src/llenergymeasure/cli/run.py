@@ -1,24 +1,21 @@
 """``llem run``."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from llenergymeasure.cli import DEFAULT_OUTPUT, logs, render, streams
-from llenergymeasure.cli.arguments import Integers, Texts, UserPath, WorkerCount
+from llenergymeasure.cli import logs, render, streams
+from llenergymeasure.cli.arguments import UserPath, WorkerCount
 from llenergymeasure.cli.publishing.footprint import footprint_on_request, refuse_beside_json, requested_terms
+from llenergymeasure.cli.studies.given import loaded, set_further, what_to_run, where_to
 from llenergymeasure.cli.studies.handing_out import Ending, hand_out_resumed, hand_out_single, hand_out_study
 from llenergymeasure.cli.studies.render_plan import PlannedStudy, study_plan
 from llenergymeasure.cli.studies.resuming import resumed
-from llenergymeasure.config.loader import Overrides, load_config
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig
-from llenergymeasure.config.reading.merging import merged
-from llenergymeasure.config.reading.settings import parse_settings, with_axes
-from llenergymeasure.config.reading.sources import environment_source
 from llenergymeasure.config.sweep.chosen import carried_out
 from llenergymeasure.config.sweep.left_out import counted
 from llenergymeasure.core.settling import Settled
@@ -38,62 +35,22 @@ from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.standing import known_run_s
 from llenergymeasure.results.export import ArrivingCsv
 
-_NOTHING_TO_RUN = """nothing to run: give a CONFIG file, or at least --model
-  llem run --model smollm2-135m           measures a packaged model
-  llem run --model M --batch-size 1,4,16  a study, five runs of each
-  llem run --dry-run experiment.yaml      checks a file and runs nothing
-  llem run --help                         has every option"""
-
-# Options that are fields of an engine's section, and those that say how to carry out, with the field of each.
-_OF_ENGINES = ("batch_size",)
-_OF_EXECUTION = {
-    "timeout": "timeout_s",
-    **{name: name for name in ("cycles", "order", "seed", "reference", "workers")},
-}
-
 
 @click.command("run")
-@click.argument("config", required=False, type=UserPath())
-@click.option("--model", type=Texts(), help="Hub id, model directory, GGUF file, or a packaged model's short name.")
-@click.option("--backend", type=Texts(), help="Inference engine, or auto: the first that is installed.")
-@click.option("--dataset", type=Texts(), help="Built-in set ('mixed'), a file's path, or 'random' for random tokens.")
-@click.option("-n", "n", type=Integers(), help="Prompts to run.")
-@click.option("--batch-size", type=Integers(), help="Requests generated together, for engines that have it.")
-@click.option("--precision", type=Texts(), help="fp32, fp16, bf16, or auto: what the device computes natively.")
-@click.option("--cycles", type=int, help="Runs of each configuration of a study.  [default: 5 where something varies]")
-@click.option("--order", help="Order of a study's runs: blocks, sequential or shuffled.")
-@click.option("--seed", type=int, help="Seed of that order.")
-@click.option(
-    "--reference",
-    metavar="FIELD=VALUE,...",
-    help="The configuration of a study that the others are compared with, by settings that only it has, such as "
-    "precision=fp32,pytorch.batch_size=1.  [default: the first]",
-)
+@what_to_run
 @click.option(
     "--workers",
     type=WorkerCount(),
     metavar="N|per_gpu",
     help="Processes that run a study at once, each with a GPU of its own.  [default: 1, with all GPUs]",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=UserPath(),
-    help=f"Folder for results.  [default: ./{DEFAULT_OUTPUT}]",
-)
+@where_to
 @click.option(
     "--export-csv",
     type=UserPath(),
     help="Also write the results to a new CSV file, each as it arrives; a text like a formula gets a ' before it.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Set any field, such as warmup.n_warmup=3; values as in YAML; wins over other options. Repeat for more.",
-)
-@click.option("--timeout", type=float, help="End an experiment that takes longer than this many seconds.")
+@set_further
 @click.option(
     "--resume",
     type=UserPath(),
@@ -134,7 +91,7 @@ def run_command(
             options = RunOptions(log_level=level, progress=progress)
             study = resumed(resume, config, beside, check, options, workers)
         return hand_out_resumed(study, export_csv, ending)
-    plan = _load(config, given, settings, output)
+    plan = loaded(config, given, settings, output)
     experiments = carried_out(plan) if isinstance(plan, StudyConfig) else [plan]
     # The others are in processes of their own.
     here = [each.backend for each in experiments if each.execution.launcher == "in_process"]
@@ -230,32 +187,3 @@ def _notes(chosen: Settled, found: ExaminedExperiment) -> list[str]:
         *found.cautions,
         *dormant,
     ]
-
-
-def _load(
-    path: Path | None, flags: Mapping[str, Any], settings: Sequence[str], output: Path | None
-) -> ExperimentConfig | StudyConfig:
-    single, axes_set = with_axes(settings)
-    fields_set = parse_settings(single)
-    given = {name: value for name, value in flags.items() if name not in _OF_EXECUTION}
-    # A dot before the name: the field of whichever engine is in use.
-    named = {f".{name}" if name in _OF_ENGINES else name: value for name, value in given.items()}
-    axes = {name: each for name, each in named.items() if isinstance(each, tuple) and name not in fields_set}
-    fields = {name: each for name, each in given.items() if not isinstance(each, tuple) and name not in _OF_ENGINES}
-    execution = {field: flags[name] for name, field in _OF_EXECUTION.items() if name in flags}
-    if execution:
-        fields["execution"] = execution
-    if output is not None:
-        fields["output_dir"] = output
-    if path is None and "model" not in {**environment_source().values, **fields, **axes, **fields_set, **axes_set}:
-        raise ConfigError(_NOTHING_TO_RUN)
-    return load_config(
-        path,
-        Overrides(
-            fields=merged(fields, fields_set),
-            engine_fields={name: given[name] for name in _OF_ENGINES if name in given and f".{name}" not in axes},
-            axes={**axes, **axes_set},
-            fallbacks={"output_dir": DEFAULT_OUTPUT},
-            origin="command line",
-        ),
-    )

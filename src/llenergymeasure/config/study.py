@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import Field, ModelWrapValidatorHandler, SerializeAsAny, field_validator, model_validator
 
 from llenergymeasure.config.base import ConfigModel
+from llenergymeasure.config.cluster import ClusterConfig
 from llenergymeasure.config.execution import SENTINEL, ExecutionConfig, Order, StudyExecutionConfig
 from llenergymeasure.config.experiment import ExperimentConfig
 from llenergymeasure.config.in_memory import taken_in_study
@@ -25,6 +26,9 @@ class StudyConfig(ConfigModel):
     experiments: list[SerializeAsAny[ExperimentConfig]] = Field(min_length=1, description="What to run, in order.")
     execution: StudyExecutionConfig = Field(
         default=StudyExecutionConfig(), description="How to run it: how often, and in which order."
+    )
+    cluster: ClusterConfig | None = Field(
+        default=None, description="Which jobs llem submit makes of it; llem run takes no notice."
     )
     output_dir: Path | None = Field(
         default=None, description="Folder for results; null writes none (the command line has its own default)."

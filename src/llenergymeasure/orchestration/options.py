@@ -15,6 +15,7 @@ from llenergymeasure.orchestration.preflight.check import check
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.studies.gap import Read, standing_of
+from llenergymeasure.orchestration.studies.until import Until
 from llenergymeasure.protocols import Launcher, ResultsRepository
 from llenergymeasure.results.persistence import JsonRepository
 
@@ -35,8 +36,8 @@ class RunOptions:
 
     ``log_level`` is from which level on measuring processes tell where they stand; None: nothing. ``arrivals`` is told
     of each result as soon as it is there, ``progress`` of how far everything is. ``look`` finds who else uses devices,
-    ``standing`` how warm GPUs are. Clocks give seconds: ``clock`` is monotonic, ``file_time_s`` as
-    the times of files are, ``now`` is UTC.
+    ``standing`` how warm GPUs are; ``until`` says for what there is no time any more. Clocks give
+    seconds: ``clock`` is monotonic, ``file_time_s`` as the times of files are, ``now`` is UTC.
     """
 
     arrivals: Arrivals | None = None
@@ -47,6 +48,7 @@ class RunOptions:
     preflight: Callable[[Sequence[ExperimentConfig], Path | None, Asking], Sequence[ExaminedExperiment]] = check
     look: Look = others_on
     standing: Read = standing_of
+    until: Until = field(default_factory=Until)
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     file_time_s: Callable[[], float] = time.time

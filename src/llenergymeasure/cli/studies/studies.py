@@ -10,6 +10,7 @@ import click
 
 from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.arguments import UserPath
+from llenergymeasure.cli.cluster.watch import watch
 from llenergymeasure.cli.streams import show
 from llenergymeasure.domain.in_figures import duration
 from llenergymeasure.exceptions import ConfigError
@@ -23,11 +24,16 @@ _MOST_LINES = 10
 @click.command("studies")
 @click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=UserPath())
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def studies_command(directories: tuple[Path, ...], as_json: bool) -> int:
+@click.option("--watch", "is_watched", is_flag=True, help="Show one study, its workers and jobs, until it is over.")
+def studies_command(directories: tuple[Path, ...], as_json: bool, is_watched: bool) -> int:
     """Show where studies stand: what has finished, runs, failed or was interrupted, and how to go on.
 
     DIR is the folder of a study, or one with studies in it, such as ./results. No result is read.
     """
+    if is_watched:
+        if as_json or len(directories) > 1:
+            raise ConfigError("--watch shows one study, on a terminal or line by line; leave --json and others away")
+        return watch(directories[0])
     found = []
     for directory in directories:
         studies = list(studies_in(directory))

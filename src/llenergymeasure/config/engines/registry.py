@@ -53,10 +53,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # What stands beside sections in files; a test holds it against the models.
 RESERVED = frozenset(
     {
-        AUTO, "backend", "baseline", "dataset", "decoder", "device", "energy", "exclude", "execution", "experiments",
-        "left_out", "load", "lora", "max_input_tokens", "max_output_tokens", "measurement", "model", "n", "name",
-        "nodes", "output", "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed", "slo",
-        "sweep", "warmup", "zip",
+        AUTO, "backend", "baseline", "cluster", "dataset", "decoder", "device", "energy", "exclude", "execution",
+        "experiments", "left_out", "load", "lora", "max_input_tokens", "max_output_tokens", "measurement", "model", "n",
+        "name", "nodes", "output", "output_dir", "passthrough_kwargs", "phases", "precision", "quality", "random_seed",
+        "slo", "sweep", "warmup", "zip",
     }
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from llenergymeasure.config.sweep.ranges import is_range
 # A field by the names of its sections and its own.
 Key = tuple[str, ...]
 
-OF_THE_STUDY = frozenset({"name", "output_dir", "execution"})
+OF_THE_STUDY = frozenset({"name", "output_dir", "execution", "cluster"})
 
 
 @dataclass

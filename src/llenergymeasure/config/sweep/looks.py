@@ -11,6 +11,8 @@ from llenergymeasure.config.sweep.keys import Key, kind_of
 
 # The keys of a file that make it a study.
 GRAMMAR = ("sweep", "zip", "experiments", "exclude")
+# What jobs are made for is a study, also where nothing varies.
+_OF_JOBS = "cluster"
 # Of ``execution``, what only a study has.
 _OF_STUDIES = frozenset(StudyExecutionConfig.model_fields) - frozenset(ExecutionConfig.model_fields)
 # What other tools call it.
@@ -26,7 +28,7 @@ or 'experiments:', a list of mappings, one for each experiment (docs/studies.md)
 
 def is_study(values: Mapping[str, Any]) -> str | None:
     """What makes these fields those of a study, by its key; None where they are those of a single experiment."""
-    found = next((key for key in GRAMMAR if key in values), None)
+    found = next((key for key in (*GRAMMAR, _OF_JOBS) if key in values), None)
     execution = values.get("execution")
     if found is None and isinstance(execution, Mapping):
         found = next((f"execution.{key}" for key in execution if key in _OF_STUDIES), None)

@@ -88,6 +88,32 @@ def examine(
     return found
 
 
+def check_for_elsewhere(
+    experiments: Sequence[ExperimentConfig], output_dir: Path | None, asking: Asking | None = None
+) -> list[ExaminedExperiment]:
+    """As ``check``, where another machine measures: what this one lacks is logged, and no sensor or knob is asked for.
+
+    Args:
+        experiments: what is to be run.
+        output_dir: the place for the results, which both see.
+        asking: asks engines, and may have been asked before; None starts what it needs.
+
+    Raises:
+        ConfigError: something is wrong with the configuration.
+        PreFlightError: nothing can be written to the place for the results.
+    """
+    found = _examined(experiments, visible_gpus(), asking)
+    config_errors = named([e.config_errors for e in found], experiments)
+    if config_errors:
+        raise ConfigError("\n".join(config_errors))
+    room = _output_problems(output_dir, bytes_of_runs(experiments, found, 1))
+    if room:
+        raise PreFlightError("\n".join(room))
+    for line in named([e.lacking for e in found], experiments):
+        _log.warning("here, where nothing is measured: %s; each worker looks again on its own machine", line)
+    return found
+
+
 def bytes_of_runs(experiments: Sequence[ExperimentConfig], found: Sequence[ExaminedExperiment], n_runs: int) -> float:
     """What [n] experiments that were examined write at most, each run so often."""
     n_prompts = [each.prompts.n if each.prompts else None for each in found]

@@ -16,6 +16,8 @@ from llenergymeasure.orchestration.processes.guard import MARK, guarded, mark_by
 
 _PATIENCE_S = 5.0
 _POLL_S = 0.02
+# A scheduler sends its signals to all processes of a job, one after another, in a millisecond or two.
+_SAME_SIGNAL_S = 1.0
 
 
 def run_to_end(
@@ -41,6 +43,9 @@ def run_to_end(
     with leading_a_group(command, stdout=stdout, stderr=stderr, env=env) as process:
         while not _has_ended(process, watch(process.pid)):
             pass
+        if process.returncode == -signal.SIGTERM:
+            # Where it came to this process too, that is no fault of the command, and is raised here.
+            time.sleep(_SAME_SIGNAL_S)
         return process.wait()
 
 

@@ -56,6 +56,7 @@ class Crew:
         path: the folder of the study, which is written already.
         gpus: of the workers.
         log_level: from which level on they tell where they stand; None: warnings only.
+        told: further options of theirs.
         work: is told what they did.
     """
 
@@ -63,6 +64,7 @@ class Crew:
     gpus: Sequence[GpuInfo]
     log_level: int | None
     work: Work = field(default_factory=Work)
+    told: Sequence[str] = ()
     _running: list[_Member] = field(default_factory=list)
     _lost: list[str] = field(default_factory=list)
     _gave_up: list[str] = field(default_factory=list)
@@ -101,7 +103,7 @@ class Crew:
     def _started(self, gpu: GpuInfo) -> Iterator[_Member]:
         level = self.log_level
         spoken = [] if level == logging.INFO else ["-v"] if level is not None and level < logging.INFO else ["-q"]
-        command = [sys.executable, "-P", *tied("llenergymeasure", "worker", str(self.path), *spoken)]
+        command = [sys.executable, "-P", *tied("llenergymeasure", "worker", str(self.path), *spoken, *self.told)]
         environ = safe_environment() | dict(variables_showing(gpu.uuid) or {})
         called, at = f"GPU {gpu.index}", logging.WARNING if spoken == ["-q"] else logging.INFO
 
@@ -152,6 +154,7 @@ class Crew:
         if member.end is not None:
             self.work.problems += [f"{member.called}: {each}" for each in member.end.get("problems") or ()]
             stopped = member.end.get("stopped")
+            self.work.out_of_time |= bool(member.end.get("out_of_time"))
             if stopped is not None and member.end.get("only_here"):
                 self._gave_up.append(f"{member.called}: {stopped}")
             else:

@@ -2,14 +2,11 @@
 
 import contextlib
 import logging
-import shlex
-import tempfile
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llenergymeasure._folders import working_folder
 from llenergymeasure._telling import told_values
 from llenergymeasure.config.execution import Workers
 from llenergymeasure.config.models import ExperimentConfig, StudyConfig, measurement_config_hash
@@ -24,20 +21,19 @@ from llenergymeasure.orchestration.attempt import examined
 from llenergymeasure.orchestration.interruptions import held_back, noted_when_interrupted
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
-from llenergymeasure.orchestration.preflight.check import check_room
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
-from llenergymeasure.orchestration.prompts_at_hand import at_hand, keep_prompts, lying_in
+from llenergymeasure.orchestration.prompts_at_hand import at_hand, lying_in
+from llenergymeasure.orchestration.studies.beginning import begin_study, refuse_shared_process
 from llenergymeasure.orchestration.studies.changed import refuse_another_study
 from llenergymeasure.orchestration.studies.crew import Crew
 from llenergymeasure.orchestration.studies.damage import damaged
 from llenergymeasure.orchestration.studies.gpus_each import gpus_of_workers, refuse_what_one_gpu_cannot
 from llenergymeasure.orchestration.studies.outcome import StudyOutcome, summed_up
-from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.slot_attempt import Work
-from llenergymeasure.orchestration.studies.standing import rule_of, unfinished_like
-from llenergymeasure.orchestration.studies.where import where_planned, working_directory_of
+from llenergymeasure.orchestration.studies.standing import rule_of
+from llenergymeasure.orchestration.studies.where import where_planned
 from llenergymeasure.orchestration.studies.worker import StudyWorker
-from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
+from llenergymeasure.results.persistence import RESULT_FILE
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory, mark_damaged
 from llenergymeasure.results.study.writer import SummaryWriter
 
@@ -79,11 +75,9 @@ def carry_out(config: StudyConfig, options: RunOptions | None = None) -> StudyOu
     """
     options = options or RunOptions()
     running = _Running()
-    if config.execution.launcher == "in_process" and config.most_runs > 1:
-        raise ConfigError(
-            "execution.launcher: in_process cannot go with several cycles: runs that share a process are no "
-            "repeats, and an interval over them would be too narrow; leave it out, or give cycles: 1 and no sentinel"
-        )
+    refuse_shared_process(config)
+    if config.cluster is not None:
+        _log.info("cluster: this says how llem submit runs the study on a cluster; here it is run on this machine")
     with noted_when_interrupted(running.word), contextlib.ExitStack() as stack:
         workers, parent = config.execution.workers, output_folder(config.output_dir)
         running.gpus = gpus_of_workers(workers)
@@ -93,38 +87,12 @@ def carry_out(config: StudyConfig, options: RunOptions | None = None) -> StudyOu
             )
         found = examined(stack.enter_context(at_hand(carried_out(config))), config.output_dir, options)
         refuse_what_one_gpu_cannot(running.gpus, found, workers)
-        check_room([each.config for each, _ in found], [each for _, each in found], config.most_runs, config.output_dir)
-        start = options.now()
-        chosen = [each for each, _ in found]
-        plan = plan_of(config, chosen, start, working_directory_of(each.config for each in chosen))
-        if parent is not None:
-            _name_unfinished(plan, parent)
-        if parent is None:
-            # Processes of one study share their idle baseline, also when nothing is to be kept.
-            path = stack.enter_context(working_folder(Path(tempfile.gettempdir()), "llenergymeasure"))
-            path.chmod(0o700)
-        else:
-            path = create_directory(parent, stamped_name(config.name, start))
-        directory = StudyDirectory(path.absolute())
-        # Before the plan, so that none is without them.
-        keep_prompts(carried_out(config), directory.path)
-        if parent is not None:
-            directory.write(plan, config)
-            _log.info("what finishes is kept in %s", path)
+        begun = begin_study(config, found, options, stack)
         of_preflight = {index: each for index, (_, each) in enumerate(found)}
-        running.shown = path
-        running.through(directory, plan, of_preflight, options, keeps=parent is not None)
+        running.shown = begun.path
+        running.through(begun.directory, begun.plan, of_preflight, options, keeps=parent is not None)
         return running.outcome(options)
     raise AssertionError("unreachable")
-
-
-def _name_unfinished(plan: StudyPlan, parent: Path) -> None:
-    for other in unfinished_like(plan, parent):
-        _log.warning(
-            "an unfinished study of the same plan is in %s (%d of %d runs finished); this is a new one: go on "
-            "with that by llem run --resume %s",
-            other.path, other.n_finished, other.n_planned, shlex.quote(str(other.path)),
-        )  # fmt: skip
 
 
 def go_on(
@@ -293,7 +261,7 @@ class _Running:
     def _by_a_crew(self, directory: StudyDirectory, plan: StudyPlan, options: RunOptions, work: Work) -> None:
         there = {slot.slot for slot in plan.slots if directory.found(plan, slot).state is SlotState.FINISHED}
         try:
-            Crew(directory.path, self.gpus, options.log_level, work).run()
+            Crew(directory.path, self.gpus, options.log_level, work, options.until.as_options()).run()
         finally:
             if options.arrivals is not None:
                 with held_back():

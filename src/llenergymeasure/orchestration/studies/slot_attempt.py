@@ -49,7 +49,7 @@ class Work:
 
     ``results`` and ``failures`` are kept here where no files keep them, by their slots: of a study that is not to be
     written, or of what its folder could not take. ``stopped`` says why it ended early, and ``only_here`` whether that
-    is no reason for others to end.
+    is no reason for others to end; ``out_of_time`` that it was for lack of time, and somebody may go on.
     """
 
     n_finished: int = 0
@@ -59,6 +59,7 @@ class Work:
     problems: list[str] = field(default_factory=list)
     stopped: str | None = None
     only_here: bool = False
+    out_of_time: bool = False
 
     def trouble(self, problem: str) -> None:
         """Something could not be written where it belongs."""

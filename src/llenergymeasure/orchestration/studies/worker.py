@@ -83,6 +83,7 @@ class StudyWorker:
     shared: bool = False
     through: set[int] = field(default_factory=set)
     claims: Callable[..., Claims] = Claims
+    _no_time: str | None = None
     _in_a_row: _Series = field(default_factory=_Series)
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD_BY))
 
@@ -122,7 +123,7 @@ class StudyWorker:
                 self._events.add("interrupted")
                 raise
             self._events.add("end", stopped=self.work.stopped, only_here=self.work.only_here,
-                             problems=self.work.problems)  # fmt: skip
+                             out_of_time=self.work.out_of_time, problems=self.work.problems)  # fmt: skip
         return self.work
 
     def _pass(self) -> bool:
@@ -140,6 +141,9 @@ class StudyWorker:
             # What is compared in pairs is run by one worker, on one machine.
             with self._claims.taken(f"block-{block[0].block:04d}") as claim:
                 others |= claim is None or self._run_slots(block, claim)
+        if self._no_time is not None and self.work.stopped is None:
+            # Time only gets less: nobody is waited for.
+            self.work.stopped, self.work.only_here, self.work.out_of_time = self._no_time, True, True
         return others
 
     def _blocks(self) -> Iterator[list[Slot]]:
@@ -199,6 +203,9 @@ class StudyWorker:
                 if slot.closes and any(self._is_left(other) for other in self.plan.slots if other is not slot):
                     # Others are not through yet, and it tells where the machine stands behind them.
                     return True
+                if (no_time := self.options.until.no_time_for(slot)) is not None:
+                    self._no_time = no_time
+                    break
                 with self._taken(slot) as claim:
                     if claim is None:
                         # Others have it, or are through with it.
@@ -239,6 +246,8 @@ class StudyWorker:
         self._took_s.append(self.options.clock() - began_s)
         if self._summary is not None:
             self._summary.written_if_due()
+        if failure is None:
+            self.options.until.took(slot, self._took_s[-1])
         if failure is None or isinstance(failure, SupersededError):
             self._events.add("finished" if failure is None else "dropped", slot=slot.slot, claim=claim.number)
             self._in_a_row.add(None)

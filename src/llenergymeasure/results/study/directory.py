@@ -33,7 +33,7 @@ from llenergymeasure.results.attempts import (
 from llenergymeasure.results.persistence import RUNS_DIR
 
 PLAN_FILE, STUDY_FILE = "plan.json", "study.yaml"
-CLAIMS_DIR, EVENTS_DIR = "claims", "events"
+CLAIMS_DIR, EVENTS_DIR, CLUSTER_DIR = "claims", "events", "cluster"
 BASELINE_FILE = "baseline.json"
 PLAN_VERSION = 1
 _PLAN = TypeAdapter(StudyPlan)
