@@ -204,7 +204,8 @@ class StudyWorker:
                     # Others are not through yet, and it tells where the machine stands behind them.
                     return True
                 if (no_time := self.options.until.no_time_for(slot)) is not None:
-                    self._no_time = no_time
+                    if self._is_left(slot):
+                        self._no_time = no_time
                     break
                 with self._taken(slot) as claim:
                     if claim is None:
