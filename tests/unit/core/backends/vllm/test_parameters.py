@@ -136,6 +136,14 @@ def test_gpus_of_all_ranks() -> None:
             "decoder.temperature: 0.009: vLLM would take 0.01 instead; ",
         ),
         ({"decoder": {"do_sample": True, "temperature": 2.01}}, "decoder.temperature: 2.01: vLLM takes at most 2; "),
+        (
+            {"section": {"tensor_parallel_size": 16}, "nodes": {"n": 2}},
+            "nodes.n: 2: vLLM reaches other nodes by Ray; set vllm.distributed_executor_backend: ray",
+        ),
+        (
+            {"section": {"tensor_parallel_size": 16, "distributed_executor_backend": "ray"}, "nodes": {"n": 2}},
+            "vllm: 16 GPUs are needed, and 0 are visible on this node, of 2",
+        ),
     ],
 )
 def test_what_vllm_could_not_do_is_told_before_it_loads(fields: dict[str, Any], said: str) -> None:
