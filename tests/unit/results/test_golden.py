@@ -234,7 +234,9 @@ def test_the_eighth_revision_says_where_it_was_measured() -> None:
     old = before.environment_snapshot
     assert (old.host, old.boot_id, old.job, old.share, old.part_of_host) == (None, None, None, None, None)
     other = {name for name in type(result).model_fields if getattr(result, name) != getattr(before, name)}
-    assert other == {"schema_revision", "environment_snapshot"}
+    # Which has ``nodes`` too, in no hash where it is null.
+    assert other == {"schema_revision", "environment_snapshot", "effective_config"}
+    assert result.measurement_config_hash == before.measurement_config_hash
 
 
 def recorded_processes() -> list[Path]:
