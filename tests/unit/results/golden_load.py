@@ -78,6 +78,7 @@ def raw() -> RawProcessResult:
             "load": LoadRecord(
                 kind="rate", began_s=95.0, ended_s=END_S, n_arrived=39, rate_per_s=1.5, began_by="ramp",
                 ended_by="duration", sub_windows_s=tuple(START_S + 2.0 * k for k in range(11)), generator_cpu_s=0.25,
+                arrivals_digest="4" * 64,
             ),
             "measurement_warnings": (),
         }

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -234,9 +235,17 @@ def test_the_eighth_revision_says_where_it_was_measured() -> None:
     old = before.environment_snapshot
     assert (old.host, old.boot_id, old.job, old.share, old.part_of_host) == (None, None, None, None, None)
     other = {name for name in type(result).model_fields if getattr(result, name) != getattr(before, name)}
-    # Which has ``nodes`` too, in no hash where it is null.
+    # What processes have more is the node of each, where there are several.
     assert other == {"schema_revision", "environment_snapshot", "effective_config"}
     assert result.measurement_config_hash == before.measurement_config_hash
+
+
+def test_the_eighth_revision_of_a_load_says_when_its_requests_were_to_come() -> None:
+    result, before = load_result(GOLDEN / "revision-8" / "load"), load_result(GOLDEN / "revision-7" / "load")
+    assert result.load is not None
+    assert before.load is not None
+    assert (result.load.arrivals_digest, before.load.arrivals_digest) == ("4" * 64, None)
+    assert result.load == replace(before.load, arrivals_digest="4" * 64)
 
 
 def recorded_processes() -> list[Path]:
