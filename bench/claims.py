@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -137,9 +137,9 @@ def _work(folder: Path, n_slots: int, begin_s: float) -> tuple[list[int], float]
     """The slots that one worker took, and for how long it went on."""
     from llenergymeasure.orchestration.studies.claims import Claims
 
-    def left(ended: Collection[str]) -> Collection[str] | None:
+    def left(ended: Collection[str]) -> Mapping[str, bool] | None:
         # Of a fake slot nothing else tells that it is through.
-        return None if ended else ()
+        return None if ended else {}
 
     taken = []
     with Claims(folder) as claims:

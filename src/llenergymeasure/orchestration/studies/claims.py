@@ -9,7 +9,7 @@ that all workers share, so that their own clocks need not agree.
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -25,13 +25,13 @@ _BEATS = 12
 # Looks at the clock of the file system in that time; between them the own one tells how much has passed.
 _LOOKS = 2
 
-# Asked where nobody has a part, with the names of the attempts that were said to have ended: those of which nothing can
-# be seen, or None where nothing is left of the part.
-Unseen = Callable[[Collection[str]], Collection[str] | None]
+# Asked where nobody has a part, with the names of the attempts that were said to have ended: those that can be seen to
+# say nothing of it, each with whether it can be seen at all; None where nothing is left of the part.
+Unseen = Callable[[Collection[str]], Mapping[str, bool] | None]
 
 
-def _all_is_seen(_: Collection[str]) -> Collection[str]:
-    return ()
+def _all_is_seen(_: Collection[str]) -> Mapping[str, bool]:
+    return {}
 
 
 @dataclass
@@ -115,10 +115,12 @@ class Claims:
         if missing is None:
             self._forget(name)
             return None
-        overdue = tuple(attempt for attempt in trail.promised if attempt in missing)
-        if not all(self._is_old(trail.promised[attempt], now_s) for attempt in overdue):
-            return None
-        return self._created(name, trail.number + 1, overdue)
+        for attempt, is_there in missing.items():
+            promise = trail.promised[attempt]
+            # What was written on this host is seen here at once: what is gone was taken away since.
+            if not self._is_old(promise, now_s) and (is_there or not promise.by.is_here()):
+                return None
+        return self._created(name, trail.number + 1, tuple(missing))
 
     def _created(self, name: str, number: int, overdue: tuple[str, ...]) -> Claim | None:
         # Before it is there: one that an interruption left without anybody who gives it back would be in the way of

@@ -38,7 +38,8 @@ from llenergymeasure.orchestration.studies.standing import rule_of, unfinished_l
 from llenergymeasure.orchestration.studies.where import where_planned, working_directory_of
 from llenergymeasure.orchestration.studies.worker import StudyWorker
 from llenergymeasure.results.persistence import RESULT_FILE, create_directory, stamped_name
-from llenergymeasure.results.study.directory import SlotState, StudyDirectory, mark_damaged
+from llenergymeasure.results.study.directory import FoundSlot, SlotState, StudyDirectory, mark_damaged
+from llenergymeasure.results.study.rows import forget_row, slots_with_rows
 from llenergymeasure.results.study.writer import SummaryWriter
 
 _log = logging.getLogger(__name__)
@@ -188,10 +189,12 @@ def _go_on(
     if given is not None:
         refuse_another_study(plan, given)
     workers = plan.execution.workers if workers is None else workers
-    for _, attempt, why in damaged(directory, plan, check_sums=check_sums):
+    # A worker is one of many, each of whom would look through all that has finished.
+    for slot, attempt, why in () if running.is_shared else damaged(directory, plan, check_sums=check_sums):
         _log.warning("%s had finished and is damaged (%s); it is run again", attempt, why)
         mark_damaged(attempt, why)
-    there = [directory.found(plan, slot) for slot in plan.slots]
+        forget_row(directory, slot)
+    there = _there(directory, plan, slots_with_rows(directory) if running.is_shared else ())
     _log.info("going on with %s: %s", path, _Count.of(found.state for found in there))
     done = {slot.slot for slot, found in zip(plan.slots, there, strict=True)
             if found.is_through(plan.execution.retries)}  # fmt: skip
@@ -207,6 +210,19 @@ def _go_on(
         running.shown = path
         running.done = done
         running.through(directory, plan, of_preflight, options)
+
+
+def _there(directory: StudyDirectory, plan: StudyPlan, finished: Container[int]) -> list[FoundSlot]:
+    """What there is of each slot; of those in ``finished`` no more is asked than whether they were begun at all."""
+    begun, found = directory.begun(), list[FoundSlot]()
+    for slot in plan.slots:
+        if plan.folder_of(slot) not in begun:
+            found.append(FoundSlot(state=SlotState.OPEN))
+        elif slot.slot in finished:
+            found.append(FoundSlot(state=SlotState.FINISHED))
+        else:
+            found.append(directory.found(plan, slot))
+    return found
 
 
 def _left(directory: StudyDirectory, plan: StudyPlan, done: Container[int]) -> list[int]:
@@ -328,8 +344,9 @@ class _Running:
         """What is kept."""
         if self.directory is None or self.plan is None or self.work is None:
             return "nothing was kept"
-        states = (self.directory.found(self.plan, slot).state for slot in self.plan.slots)
-        there = _Count.of(states, self.work)
+        # Whoever ends it may not wait for long.
+        found = _there(self.directory, self.plan, slots_with_rows(self.directory))
+        there = _Count.of((each.state for each in found), self.work)
         something = "what they left" if there.n_finished or there.n_failed else "only the plan"
         return "; ".join([f"{there}; {something} is kept in {self.shown or self.directory.path}", *self.work.problems])
 

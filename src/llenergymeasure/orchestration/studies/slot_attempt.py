@@ -26,7 +26,7 @@ from llenergymeasure.orchestration.studies.claim_files import Manner
 from llenergymeasure.results.attempts import DAMAGED_FILE, FAILURE_FILE, attempt_name, attempts_in
 from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.study.directory import BASELINE_FILE, StudyDirectory, keep_failure, mark_damaged
-from llenergymeasure.results.study.rows import leave_row
+from llenergymeasure.results.study.rows import forget_row, leave_row
 from llenergymeasure.results.study.summary import name_of
 
 _log = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ class Attempts:
             # Whoever made it may wake, and must not finish it beside the one that is made now.
             with contextlib.suppress(FileNotFoundError):
                 mark_damaged(self.directory.folder(self.plan, slot) / attempt, _OVERDUE)
+                forget_row(self.directory, slot)
         interruption: KeyboardInterrupt | SystemExit | None = None
         try:
             with self._removed_when_interrupted(slot, begun, lambda: self.work.n_finished > n_before):

@@ -167,17 +167,20 @@ class StudyWorker:
     def _is_left(self, slot: Slot) -> bool:
         return self._may_be_left(slot) and self._unseen(slot) is not None
 
-    def _unseen(self, slot: Slot, ended: Collection[str] = ()) -> Collection[str] | None:
-        """What cannot be seen of the attempts at a slot that are said to have ended; None where nothing is left of it.
+    def _unseen(self, slot: Slot, ended: Collection[str] = ()) -> Mapping[str, bool] | None:
+        """Of the attempts at a slot that are said to have ended those that say nothing of it: whether each is there.
+
+        None where nothing is left of it.
 
         Raises:
             OSError: its folder cannot be looked into.
         """
         if not self.keeps:
-            return ()
+            return {}
         found = self.directory.seen(self.plan, slot, ended)
         if not found.is_through(self.plan.execution.retries):
-            return found.silent
+            folder, files = self.directory.folder(self.plan, slot), self.directory.files
+            return {attempt: files.exists(folder / attempt) for attempt in found.silent.intersection(ended)}
         # What is through stays so: of a large study nobody looks for all of it again and again.
         self.through.add(slot.slot)
         return None
