@@ -59,7 +59,7 @@ def main() -> int:
     return 0
 
 
-class _Enough(Exception):
+class _EnoughError(Exception):
     """A worker has seen what it was to see."""
 
 
@@ -124,10 +124,12 @@ def _situations(folder: Path, n_slots: int) -> dict[str, dict[str, Any]]:
     found["own runs"]["folders_per_slot"] = 2
     _take_all(study / "claims", n_slots - _OWN)
     seen("past what others have", study, n_slots - _OWN, lambda directory: _work(directory, plan, set()))
+    for slot in _all_but(n_slots, _LAST):
+        (study / "rows" / f"{slot:04d}.json").touch()
     seen("looking again", study, n_slots, lambda directory: _look_again(directory, plan))
-    seen("standing", study, n_slots, lambda directory: _standing(directory))
+    seen("standing", study, n_slots, _standing)
     _finish_all(study, plan, n_slots - _OWN)
-    seen("beginning when all is through", study, n_slots, lambda directory: _found(directory, plan))
+    seen("beginning on what is nearly through", study, n_slots, lambda directory: _begin(directory, plan))
     return found
 
 
@@ -163,13 +165,13 @@ def _work(directory: Any, plan: "StudyPlan", through: set[int]) -> None:
     from llenergymeasure.testing import FakeLauncher
 
     def sleep(_: float) -> None:
-        raise _Enough
+        raise _EnoughError
 
     examined = {i: ExaminedExperiment() for i in range(_CONFIGURATIONS)}
     options = RunOptions(launcher=FakeLauncher(), sleep=sleep)
     try:
         StudyWorker(directory, plan, examined, options, shared=True, through=through).run()
-    except _Enough:
+    except _EnoughError:
         return
 
 
@@ -177,27 +179,29 @@ def _look_again(directory: Any, plan: "StudyPlan") -> None:
     """One pass of a worker who has nothing to do: all but the last have left a row since it began."""
     from llenergymeasure.results.study.rows import slots_with_rows
 
-    rows = directory.path / "rows"
-    for slot in _all_but(len(plan.slots), _LAST):
-        (rows / f"{slot:04d}.json").touch()
     _work(directory, plan, slots_with_rows(directory))
 
 
 def _standing(directory: Any) -> None:
     from llenergymeasure.orchestration.studies.standing import standing_of_study
 
-    standing_of_study(directory.path)
+    standing_of_study(directory.path, directory.files)
 
 
-def _found(directory: Any, plan: "StudyPlan") -> None:
+def _begin(directory: Any, plan: "StudyPlan") -> None:
+    """What a worker looks at before anything else: what of it is left, where all but the last has finished."""
+    from llenergymeasure.results.study.rows import slots_with_rows
+
+    rows, begun = slots_with_rows(directory), directory.begun()
     for slot in plan.slots:
-        directory.found(plan, slot)
+        if slot.slot not in rows and plan.folder_of(slot) in begun:
+            directory.found(plan, slot)
 
 
 def _take_all(claims: Path, n: int) -> None:
     """Somebody else has every slot, and is alive."""
-    from llenergymeasure.orchestration.studies.claim_files import claim_file, taking
-    from llenergymeasure.orchestration.studies.claimants import Worker
+    from llenergymeasure.orchestration.studies.claiming.files import claim_file, taking
+    from llenergymeasure.orchestration.studies.claiming.workers import Worker
 
     content = taking(Worker(name="far-1", host="far", boot_id="b", pid=1, started_s=0.0))
     for slot in range(n):
@@ -214,7 +218,7 @@ def _finish_all(path: Path, plan: "StudyPlan", n: int) -> None:
 def _on_paper(found: dict[str, dict[str, Any]], n_slots: int, n_workers: int, run_s: float) -> dict[str, Any]:
     """What follows for many workers, each of whom always runs something."""
     own, past = found["own runs"], found["past what others have"]
-    again, begin = found["looking again"], found["beginning when all is through"]
+    again, begin = found["looking again"], found["beginning on what is nearly through"]
     lasts_s = n_slots * run_s / n_workers
     # Twelve signs of life a minute, and two looks at the clock.
     alive_per_s = n_workers * (12 / 60 + 2 * 2 / 60)

@@ -169,8 +169,8 @@ def work_on(path: Path, options: RunOptions | None = None, workers: Workers = 1)
     running = _Running(is_shared=True)
     with noted_when_interrupted(running.word):
         _go_on(path, options or RunOptions(), running, workers=workers)
-        running.sum_up()
-    assert running.work is not None
+        assert running.work is not None
+        running.sum_up(is_over=running.work.stopped is None)
     return running.work
 
 
@@ -303,7 +303,7 @@ class _Running:
             _log.error("stopped: %s", self.work.stopped)
         except (KeyboardInterrupt, SystemExit):
             with held_back(), contextlib.suppress(OSError):
-                self.sum_up()
+                self.sum_up(is_over=False)
             raise
 
     def _by_a_crew(self, directory: StudyDirectory, plan: StudyPlan, options: RunOptions, work: Work) -> None:
@@ -319,10 +319,15 @@ class _Running:
                             with contextlib.suppress(ConfigError):
                                 options.arrivals.finished(_loaded(found.attempt, options))
 
-    def sum_up(self) -> None:
-        """Write the summary of what there is, where the study is kept."""
-        if self.directory is not None and self.plan is not None:
-            SummaryWriter(self.directory, self.plan).finish()
+    def sum_up(self, *, is_over: bool) -> None:
+        """Write the summary of what there is, where the study is kept; ``is_over`` says whether it is through."""
+        if self.directory is None or self.plan is None:
+            return
+        writer = SummaryWriter(self.directory, self.plan)
+        if self.is_shared:
+            writer.leave(is_over=is_over)
+        else:
+            writer.finish()
 
     def outcome(self, options: RunOptions) -> StudyOutcome:
         """What there is of the whole study."""

@@ -12,8 +12,8 @@ from llenergymeasure._shared_files import ON_DISK, SharedFiles
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.orchestration.studies.claimants import Worker
-from llenergymeasure.orchestration.studies.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 from llenergymeasure.results.persistence import RUNS_DIR
 from llenergymeasure.results.study.directory import (
     CLAIMS_DIR,

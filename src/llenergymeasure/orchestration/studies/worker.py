@@ -1,5 +1,6 @@
 """One worker on a study: it takes what nobody has, runs it, and goes on until nothing is left."""
 
+import contextlib
 import logging
 import re
 from collections import deque
@@ -15,10 +16,11 @@ from llenergymeasure.orchestration.attempt import Had
 from llenergymeasure.orchestration.interruptions import raise_if_lost, taken_for_what_it_is
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
-from llenergymeasure.orchestration.studies.claim import Claim
-from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.claim import Claim
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.promises import SupersededError
 from llenergymeasure.orchestration.studies.gap import Gap, References
-from llenergymeasure.orchestration.studies.slot_attempt import Attempts, SupersededError, Work
+from llenergymeasure.orchestration.studies.slot_attempt import Attempts, Work
 from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.study.directory import (
     CLAIMS_DIR,
@@ -28,13 +30,15 @@ from llenergymeasure.results.study.directory import (
 from llenergymeasure.results.study.events import Events
 from llenergymeasure.results.study.rows import slots_with_rows, value_in
 from llenergymeasure.results.study.stopping import StopRule
-from llenergymeasure.results.study.writer import SummaryWriter
+from llenergymeasure.results.study.writer import LEAST_S, SummaryWriter
 
 _log = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"\d+")
 # How often a worker with nothing to do looks whether those who have the rest are still alive.
 _POLL_S, _MOST_POLL_S = 2.0, 30.0
+# A part of the study like its slots, for one worker as long as that lives.
+_SUMMARY = "summary"
 # So many of the last runs say how long the next will take.
 _TOLD_BY = 20
 
@@ -82,6 +86,8 @@ class StudyWorker:
     claims: Callable[..., Claims] = Claims
     _in_a_row: _Series = field(default_factory=_Series)
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD_BY))
+    _as_writer: Claim | None = None
+    _asked_s: float = float("-inf")
 
     def run(self) -> Work:
         """Run all that nobody else runs; returns when every slot is through, or the study stops.
@@ -90,7 +96,7 @@ class StudyWorker:
             OSError: nothing can be written to the folder of the study.
         """
         with self.claims(self.directory.path / CLAIMS_DIR, stale_s=self.plan.execution.takeover_after_s,
-                    files=self.directory.files) as claims:  # fmt: skip
+                         files=self.directory.files) as claims, contextlib.ExitStack() as self._for_good:  # fmt: skip
             name = claims.worker.name
             self._events = Events(self.directory.path / EVENTS_DIR / f"{name}.jsonl" if self.keeps else None,
                                   self.options.now)  # fmt: skip
@@ -214,7 +220,7 @@ class StudyWorker:
         self.options.progress.at_run(slot.slot + 1, n, self._later_s(slot))
         failure = self._attempts.once(slot, claim)
         self._took_s.append(self.options.clock() - began_s)
-        if self._summary is not None:
+        if self._summary is not None and self._sums_up():
             self._summary.written_if_due()
         if failure is None or isinstance(failure, SupersededError):
             self._events.add("finished" if failure is None else "dropped", slot=slot.slot, claim=claim.number)
@@ -239,6 +245,16 @@ class StudyWorker:
                 f"execution.stop_after_failures is {most}"
             )
             _log.error("stopped: %s", self.work.stopped)
+
+    def _sums_up(self) -> bool:
+        """Whether it is this worker that writes the summary now and then: of several one, who reads each row once."""
+        if not self.shared:
+            return True
+        if self._as_writer is None and self.options.clock() - self._asked_s >= LEAST_S:
+            self._asked_s = self.options.clock()
+            with contextlib.suppress(OSError):
+                self._as_writer = self._for_good.enter_context(self._claims.taken(_SUMMARY))
+        return self._as_writer is not None
 
     def _later_s(self, slot: Slot) -> float | None:
         """How long the runs after this one will take, if they take as long as those before; None where nobody knows."""

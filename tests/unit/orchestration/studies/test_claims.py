@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from llenergymeasure._shared_files import FilesOfTheSystem
-from llenergymeasure.orchestration.studies.claim import Claim
-from llenergymeasure.orchestration.studies.claimants import Worker
-from llenergymeasure.orchestration.studies.claims import Claims
-from llenergymeasure.orchestration.studies.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.claim import Claim
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 from tests.fakes.claiming import ELSEWHERE, ended_by_another, of_another, taken_over
 
 

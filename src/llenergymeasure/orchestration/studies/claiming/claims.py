@@ -1,6 +1,6 @@
 """Who works on which part of a study: files that only one can create, kept fresh as long as their maker lives.
 
-Whoever takes a part creates the next number of its files (``claim_files``), and only where the newest is an ending, or
+Whoever takes a part creates the next number of its files (``files``), and only where the newest is an ending, or
 a taking that nobody keeps fresh any more. Whoever is through creates the next number too: where somebody else has it,
 this one stood still for too long, and what it did is dropped. So what decides is creation, which the server of a shared
 file system orders; what is merely seen may be some seconds old. What is old is told by the clock of the file system
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Self
 
 from llenergymeasure._shared_files import ON_DISK, SharedFiles
-from llenergymeasure.orchestration.studies.claim import Claim, Ground, own_clock_s
-from llenergymeasure.orchestration.studies.claim_files import Record, Trail, highest_numbers, taking
-from llenergymeasure.orchestration.studies.claimants import Worker
+from llenergymeasure.orchestration.studies.claiming.claim import Claim, Ground, own_clock_s
+from llenergymeasure.orchestration.studies.claiming.files import Record, Trail, highest_numbers, taking
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 
 STALE_S = 60.0
 # Signs of life until a claim without one is stale: some may be late, as on a file system far away.
