@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -61,7 +61,7 @@ class _Creating:
     """Files of the size of a claim, each created exclusively."""
 
     def __init__(self, folder: Path) -> None:
-        from llenergymeasure.orchestration.studies.claimants import Worker
+        from llenergymeasure.orchestration.studies.claiming.workers import Worker
 
         folder.mkdir()
         self._folder, self._n = folder, 0
@@ -85,7 +85,7 @@ class _Claiming:
     """Slots that nobody else wants, each taken and ended."""
 
     def __init__(self, folder: Path) -> None:
-        from llenergymeasure.orchestration.studies.claims import Claims
+        from llenergymeasure.orchestration.studies.claiming.claims import Claims
 
         self._claims, self._n = Claims(folder), 0
         folder.mkdir()
@@ -135,11 +135,11 @@ def _together(folder: Path, n_slots: int, n_workers: int) -> dict[str, Any]:
 
 def _work(folder: Path, n_slots: int, begin_s: float) -> tuple[list[int], float]:
     """The slots that one worker took, and for how long it went on."""
-    from llenergymeasure.orchestration.studies.claims import Claims
+    from llenergymeasure.orchestration.studies.claiming.claims import Claims
 
-    def left(ended: Collection[str]) -> Collection[str] | None:
+    def left(ended: Collection[str]) -> Mapping[str, bool] | None:
         # Of a fake slot nothing else tells that it is through.
-        return None if ended else ()
+        return None if ended else {}
 
     taken = []
     with Claims(folder) as claims:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from llenergymeasure._shared_files import ON_DISK
-from llenergymeasure.orchestration.studies.claim_files import (
+from llenergymeasure.orchestration.studies.claiming.files import (
     Manner,
     claim_file,
     ending,
@@ -14,7 +14,7 @@ from llenergymeasure.orchestration.studies.claim_files import (
     read_record,
     taking,
 )
-from llenergymeasure.orchestration.studies.claimants import Worker
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 
 ELSEWHERE = Worker(name="far-1", host="far", boot_id="b", pid=1, started_s=0.0)
 

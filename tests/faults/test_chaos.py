@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.orchestration.studies.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.holders import Holders
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory
 from tests.fakes.claiming import takings
 from tests.fakes.effort import PATIENCE_S, examples

@@ -48,7 +48,7 @@ class LiveModel(ToyModel):
         while (waiting or open_) and not load.cancelled():
             now = time.monotonic()
             while (due := waiting.due(len(open_))) is not None:
-                open_.append((*due, now, now + AHEAD_S))
+                open_.append((*due, time.monotonic(), now + AHEAD_S))
                 drawn += 1
                 self.draw(drawn, now + AHEAD_S)
             ends = [start + {TAKES_S} for _, _, _, start in open_]

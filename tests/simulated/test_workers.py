@@ -13,7 +13,7 @@ import yaml
 
 import nvmlsim
 from llenergymeasure._machine_folder import FOLDER_VARIABLE
-from llenergymeasure.orchestration.studies.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.holders import Holders
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.results.study.rows import rows
 from llenergymeasure.results.study.summary import Summing

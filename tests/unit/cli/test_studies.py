@@ -8,7 +8,7 @@ from llenergymeasure.config.execution import StudyExecutionConfig
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import BackendError
-from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
 from llenergymeasure.orchestration.studies.execute import execute_study
 from llenergymeasure.results.study.directory import StudyDirectory
 from llenergymeasure.testing import FakeLauncher, fake_process_result

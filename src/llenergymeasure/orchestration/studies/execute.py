@@ -34,7 +34,8 @@ from llenergymeasure.orchestration.studies.standing import rule_of
 from llenergymeasure.orchestration.studies.where import where_planned
 from llenergymeasure.orchestration.studies.worker import StudyWorker
 from llenergymeasure.results.persistence import RESULT_FILE
-from llenergymeasure.results.study.directory import SlotState, StudyDirectory, mark_damaged
+from llenergymeasure.results.study.directory import FoundSlot, SlotState, StudyDirectory, mark_damaged
+from llenergymeasure.results.study.rows import forget_row, slots_with_rows
 from llenergymeasure.results.study.writer import SummaryWriter
 
 _log = logging.getLogger(__name__)
@@ -136,8 +137,8 @@ def work_on(path: Path, options: RunOptions | None = None, workers: Workers = 1)
     running = _Running(is_shared=True)
     with noted_when_interrupted(running.word):
         _go_on(path, options or RunOptions(), running, workers=workers)
-        running.sum_up()
-    assert running.work is not None
+        assert running.work is not None
+        running.sum_up(is_over=running.work.stopped is None)
     return running.work
 
 
@@ -156,10 +157,12 @@ def _go_on(
     if given is not None:
         refuse_another_study(plan, given)
     workers = plan.execution.workers if workers is None else workers
-    for _, attempt, why in damaged(directory, plan, check_sums=check_sums):
+    # A worker is one of many, each of whom would look through all that has finished.
+    for slot, attempt, why in () if running.is_shared else damaged(directory, plan, check_sums=check_sums):
         _log.warning("%s had finished and is damaged (%s); it is run again", attempt, why)
         mark_damaged(attempt, why)
-    there = [directory.found(plan, slot) for slot in plan.slots]
+        forget_row(directory, slot)
+    there = _there(directory, plan, slots_with_rows(directory) if running.is_shared else ())
     _log.info("going on with %s: %s", path, _Count.of(found.state for found in there))
     done = {slot.slot for slot, found in zip(plan.slots, there, strict=True)
             if found.is_through(plan.execution.retries)}  # fmt: skip
@@ -175,6 +178,19 @@ def _go_on(
         running.shown = path
         running.done = done
         running.through(directory, plan, of_preflight, options)
+
+
+def _there(directory: StudyDirectory, plan: StudyPlan, finished: Container[int]) -> list[FoundSlot]:
+    """What there is of each slot; of those in ``finished`` no more is asked than whether they were begun at all."""
+    begun, found = directory.begun(), list[FoundSlot]()
+    for slot in plan.slots:
+        if plan.folder_of(slot) not in begun:
+            found.append(FoundSlot(state=SlotState.OPEN))
+        elif slot.slot in finished:
+            found.append(FoundSlot(state=SlotState.FINISHED))
+        else:
+            found.append(directory.found(plan, slot))
+    return found
 
 
 def _left(directory: StudyDirectory, plan: StudyPlan, done: Container[int]) -> list[int]:
@@ -255,7 +271,7 @@ class _Running:
             _log.error("stopped: %s", self.work.stopped)
         except (KeyboardInterrupt, SystemExit):
             with held_back(), contextlib.suppress(OSError):
-                self.sum_up()
+                self.sum_up(is_over=False)
             raise
 
     def _by_a_crew(self, directory: StudyDirectory, plan: StudyPlan, options: RunOptions, work: Work) -> None:
@@ -271,10 +287,15 @@ class _Running:
                             with contextlib.suppress(ConfigError):
                                 options.arrivals.finished(_loaded(found.attempt, options))
 
-    def sum_up(self) -> None:
-        """Write the summary of what there is, where the study is kept."""
-        if self.directory is not None and self.plan is not None:
-            SummaryWriter(self.directory, self.plan).finish()
+    def sum_up(self, *, is_over: bool) -> None:
+        """Write the summary of what there is, where the study is kept; ``is_over`` says whether it is through."""
+        if self.directory is None or self.plan is None:
+            return
+        writer = SummaryWriter(self.directory, self.plan)
+        if self.is_shared:
+            writer.leave(is_over=is_over)
+        else:
+            writer.finish()
 
     def outcome(self, options: RunOptions) -> StudyOutcome:
         """What there is of the whole study."""
@@ -296,8 +317,9 @@ class _Running:
         """What is kept."""
         if self.directory is None or self.plan is None or self.work is None:
             return "nothing was kept"
-        states = (self.directory.found(self.plan, slot).state for slot in self.plan.slots)
-        there = _Count.of(states, self.work)
+        # Whoever ends it may not wait for long.
+        found = _there(self.directory, self.plan, slots_with_rows(self.directory))
+        there = _Count.of((each.state for each in found), self.work)
         something = "what they left" if there.n_finished or there.n_failed else "only the plan"
         return "; ".join([f"{there}; {something} is kept in {self.shown or self.directory.path}", *self.work.problems])
 

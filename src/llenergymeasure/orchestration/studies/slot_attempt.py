@@ -14,33 +14,29 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
-from llenergymeasure.exceptions import ConfigError, ExperimentError
+from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.attempt import Had, kept_of, measured, planned
 from llenergymeasure.orchestration.interruptions import held_back
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.prompts_at_hand import lying_in
 from llenergymeasure.orchestration.status import add_to_log
-from llenergymeasure.orchestration.studies.claim import Claim
-from llenergymeasure.orchestration.studies.claim_files import Manner
+from llenergymeasure.orchestration.studies.claiming.claim import Claim
+from llenergymeasure.orchestration.studies.claiming.promises import (
+    OVERDUE,
+    SupersededError,
+    counts_no_more,
+    refuse_superseded,
+    say,
+    take_back,
+)
 from llenergymeasure.results.attempts import DAMAGED_FILE, FAILURE_FILE, attempt_name, attempts_in
 from llenergymeasure.results.persistence import LOG_FILE
 from llenergymeasure.results.study.directory import BASELINE_FILE, StudyDirectory, keep_failure, mark_damaged
-from llenergymeasure.results.study.rows import leave_row
+from llenergymeasure.results.study.rows import forget_row, leave_row
 from llenergymeasure.results.study.summary import name_of
 
 _log = logging.getLogger(__name__)
-
-# Of an attempt whose worker said that it had ended, and stood still before anything else said so.
-_OVERDUE = "its worker gave no sign of life before it was whole, and another took over; it counts no more"
-
-
-class SupersededError(ExperimentError):
-    """Another worker took over what this one was doing."""
-
-    def __init__(self) -> None:
-        """Every one says the same."""
-        super().__init__("another worker took over while this one stood still")
 
 
 @dataclass
@@ -119,7 +115,8 @@ class Attempts:
         for attempt in claim.overdue:
             # Whoever made it may wake, and must not finish it beside the one that is made now.
             with contextlib.suppress(FileNotFoundError):
-                mark_damaged(self.directory.folder(self.plan, slot) / attempt, _OVERDUE)
+                mark_damaged(self.directory.folder(self.plan, slot) / attempt, OVERDUE)
+                forget_row(self.directory, slot)
         interruption: KeyboardInterrupt | SystemExit | None = None
         try:
             with self._removed_when_interrupted(slot, begun, lambda: self.work.n_finished > n_before):
@@ -128,7 +125,7 @@ class Attempts:
                 def begin(had: Had) -> ExperimentPlan:
                     self.devices_had(slot, claim, plan, had)
                     # Before it, one may have waited for hours, or stood still.
-                    _refuse_superseded(claim)
+                    refuse_superseded(claim)
                     # What only waits for its devices leaves nothing.
                     begun.attempt = self._new_attempt(slot)
                     begun.plan = replace(plan, output_dir=begun.attempt and begun.attempt.absolute())
@@ -137,7 +134,7 @@ class Attempts:
                 raws, interruption = measured(plan, self.options, begin)
                 # Where that cannot be told, it is when it is said that it has ended.
                 with contextlib.suppress(OSError):
-                    _refuse_superseded(claim)
+                    refuse_superseded(claim)
                 self._keep(slot, claim, begun.plan or plan, raws)
                 if interruption is not None:
                     raise interruption
@@ -184,10 +181,10 @@ class Attempts:
         """
         attempt = plan.output_dir if self.keeps else None
         with held_back():
-            kept = kept_of(plan, raws, self.options, lambda folder: folder, lambda: _say(claim, "finished", attempt))
+            kept = kept_of(plan, raws, self.options, lambda folder: folder, lambda: say(claim, "finished", attempt))
             if attempt is not None and kept.directory != attempt:
-                _take_back(claim, attempt)
-            elif attempt is not None and _counts_no_more(claim, attempt):
+                take_back(claim, attempt)
+            elif attempt is not None and counts_no_more(claim, attempt):
                 raise SupersededError
             self.work.n_finished += 1
             if kept.directory != attempt or not self.keeps:
@@ -222,7 +219,7 @@ class Attempts:
         if begun.attempt is not None and claim.has_ended:
             # It has been told of, and its name is not to be another one's.
             with contextlib.suppress(OSError):
-                mark_damaged(begun.attempt, _OVERDUE)
+                mark_damaged(begun.attempt, OVERDUE)
         elif begun.attempt is not None:
             shutil.rmtree(begun.attempt, ignore_errors=True)
         return error
@@ -252,7 +249,7 @@ class Attempts:
                 return failure
             add_to_log(attempt / LOG_FILE, f"{failure.error_type}: {failure.message}")
             try:
-                _say(claim, "failed", attempt)
+                say(claim, "failed", attempt)
                 keep_failure(failure, attempt)
                 # Others may have tried it again by now, as they are to.
                 if (attempt / DAMAGED_FILE).exists():
@@ -260,7 +257,7 @@ class Attempts:
             except SupersededError as superseded:
                 return self._drop(slot, claim, begun, superseded)
             except OSError as why:
-                _take_back(claim, attempt)
+                take_back(claim, attempt)
                 self.work.failures[slot.slot] = failure
                 reason = why.strerror or why
                 self.work.trouble(f"that {failure.name} failed cannot be written: {FAILURE_FILE}: {reason}")
@@ -277,42 +274,6 @@ class Attempts:
                 _remove(begun.attempt)
                 error.add_note(f"{self.name_of(slot)}, which was running, was removed")
             raise
-
-
-def _refuse_superseded(claim: Claim) -> None:
-    """Raise where a claim is another worker's by now.
-
-    Raises:
-        SupersededError: it is.
-    """
-    if claim.is_superseded():
-        raise SupersededError
-
-
-def _say(claim: Claim, manner: Manner, attempt: Path | None) -> None:
-    """Say how an attempt ended, before its folder does.
-
-    Raises:
-        SupersededError: another worker took over.
-        OSError: it cannot be said.
-    """
-    if not claim.end(manner, None if attempt is None else attempt.name):
-        raise SupersededError
-
-
-def _take_back(claim: Claim, attempt: Path) -> None:
-    """Its folder will not say how an attempt ended, so that nobody needs to wait for that."""
-    if claim.has_ended:
-        with contextlib.suppress(OSError):
-            claim.end("given_back", attempt.name)
-
-
-def _counts_no_more(claim: Claim, attempt: Path) -> bool:
-    """Whether another took over after it had been said that an attempt was whole, and before it was."""
-    try:
-        return claim.is_superseded() or (attempt / DAMAGED_FILE).exists()
-    except OSError:
-        return False
 
 
 def _remove(attempt: Path) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
+from llenergymeasure._shared_files import ON_DISK, SharedFiles
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
 from llenergymeasure.domain.study.summary import ClockOffset
 from llenergymeasure.exceptions import ConfigError
-from llenergymeasure.orchestration.studies.claimants import Worker
-from llenergymeasure.orchestration.studies.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 from llenergymeasure.results.persistence import RUNS_DIR
 from llenergymeasure.results.study.directory import (
     CLAIMS_DIR,
@@ -72,13 +73,13 @@ class StudyStanding:
         return None if self.run_s is None else n_left * self.run_s
 
 
-def standing_of_study(path: Path) -> StudyStanding:
-    """Where a study stands; no result is read.
+def standing_of_study(path: Path, files: SharedFiles = ON_DISK) -> StudyStanding:
+    """Where a study stands; no result is read, and each of its folders is listed once.
 
     Raises:
         ConfigError: there is no study, or its plan is damaged.
     """
-    directory = StudyDirectory(path)
+    directory = StudyDirectory(path, files)
     plan = directory.plan()
     failed, running, interrupted = list[tuple[Slot, ExperimentFailure | None, Path]](), list[tuple[Slot, Worker]](), []
     n_finished = n_to_do = n_not_needed = 0

@@ -18,10 +18,11 @@ from llenergymeasure.orchestration.nodes.attending import Attendance
 from llenergymeasure.orchestration.nodes.wanted import group_of_workers
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
-from llenergymeasure.orchestration.studies.claim import Claim
-from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.claim import Claim
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.promises import SupersededError
 from llenergymeasure.orchestration.studies.gap import Gap, References
-from llenergymeasure.orchestration.studies.slot_attempt import Attempts, SupersededError, Work
+from llenergymeasure.orchestration.studies.slot_attempt import Attempts, Work
 from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.study.directory import (
     CLAIMS_DIR,
@@ -31,13 +32,15 @@ from llenergymeasure.results.study.directory import (
 from llenergymeasure.results.study.events import Events
 from llenergymeasure.results.study.rows import slots_with_rows, value_in
 from llenergymeasure.results.study.stopping import StopRule
-from llenergymeasure.results.study.writer import SummaryWriter
+from llenergymeasure.results.study.writer import LEAST_S, SummaryWriter
 
 _log = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"\d+")
 # How often a worker with nothing to do looks whether those who have the rest are still alive.
 _POLL_S, _MOST_POLL_S = 2.0, 30.0
+# A part of the study like its slots, for one worker as long as that lives.
+_SUMMARY = "summary"
 # So many of the last runs say how long the next will take.
 _TOLD_BY = 20
 
@@ -86,6 +89,8 @@ class StudyWorker:
     _no_time: str | None = None
     _in_a_row: _Series = field(default_factory=_Series)
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD_BY))
+    _as_writer: Claim | None = None
+    _asked_s: float = float("-inf")
 
     def run(self) -> Work:
         """Run all that nobody else runs; returns when every slot is through, or the study stops.
@@ -94,7 +99,7 @@ class StudyWorker:
             OSError: nothing can be written to the folder of the study.
         """
         with self.claims(self.directory.path / CLAIMS_DIR, stale_s=self.plan.execution.takeover_after_s,
-                    files=self.directory.files) as claims:  # fmt: skip
+                         files=self.directory.files) as claims, contextlib.ExitStack() as self._for_good:  # fmt: skip
             name = claims.worker.name
             self._events = Events(self.directory.path / EVENTS_DIR / f"{name}.jsonl" if self.keeps else None,
                                   self.options.now)  # fmt: skip
@@ -176,17 +181,20 @@ class StudyWorker:
     def _is_left(self, slot: Slot) -> bool:
         return self._may_be_left(slot) and self._unseen(slot) is not None
 
-    def _unseen(self, slot: Slot, ended: Collection[str] = ()) -> Collection[str] | None:
-        """What cannot be seen of the attempts at a slot that are said to have ended; None where nothing is left of it.
+    def _unseen(self, slot: Slot, ended: Collection[str] = ()) -> Mapping[str, bool] | None:
+        """Of the attempts at a slot that are said to have ended those that say nothing of it: whether each is there.
+
+        None where nothing is left of it.
 
         Raises:
             OSError: its folder cannot be looked into.
         """
         if not self.keeps:
-            return ()
+            return {}
         found = self.directory.seen(self.plan, slot, ended)
         if not found.is_through(self.plan.execution.retries):
-            return found.silent
+            folder, files = self.directory.folder(self.plan, slot), self.directory.files
+            return {attempt: files.exists(folder / attempt) for attempt in found.silent.intersection(ended)}
         # What is through stays so: of a large study nobody looks for all of it again and again.
         self.through.add(slot.slot)
         return None
@@ -245,7 +253,7 @@ class StudyWorker:
         self.options.progress.at_run(slot.slot + 1, n, self._later_s(slot))
         failure = self._attempts.once(slot, claim)
         self._took_s.append(self.options.clock() - began_s)
-        if self._summary is not None:
+        if self._summary is not None and self._sums_up():
             self._summary.written_if_due()
         if failure is None:
             self.options.until.took(slot, self._took_s[-1])
@@ -272,6 +280,16 @@ class StudyWorker:
                 f"execution.stop_after_failures is {most}"
             )
             _log.error("stopped: %s", self.work.stopped)
+
+    def _sums_up(self) -> bool:
+        """Whether it is this worker that writes the summary now and then: of several one, who reads each row once."""
+        if not self.shared:
+            return True
+        if self._as_writer is None and self.options.clock() - self._asked_s >= LEAST_S:
+            self._asked_s = self.options.clock()
+            with contextlib.suppress(OSError):
+                self._as_writer = self._for_good.enter_context(self._claims.taken(_SUMMARY))
+        return self._as_writer is not None
 
     def _later_s(self, slot: Slot) -> float | None:
         """How long the runs after this one will take, if they take as long as those before; None where nobody knows."""

@@ -101,8 +101,14 @@ def row_file(directory: StudyDirectory, slot: Slot) -> Path:
     return directory.path / ROWS_DIR / f"{slot.slot:04d}.json"
 
 
+def forget_row(directory: StudyDirectory, slot: Slot) -> None:
+    """Remove the row of a slot whose attempt counts no more, so that nobody goes by it."""
+    with contextlib.suppress(OSError):
+        row_file(directory, slot).unlink(missing_ok=True)
+
+
 def slots_with_rows(directory: StudyDirectory) -> set[int]:
-    """The slots that have a row, or had one when it was looked; in one look, which reads none of them."""
+    """The slots that have a row, which is left when one has finished; in one look, which reads none of them."""
     try:
         names = directory.files.names(directory.path / ROWS_DIR)
     except OSError:

@@ -7,17 +7,17 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from llenergymeasure._shared_files import FilesOfTheSystem
-from llenergymeasure.orchestration.studies.claim import Claim
-from llenergymeasure.orchestration.studies.claimants import Worker
-from llenergymeasure.orchestration.studies.claims import Claims
-from llenergymeasure.orchestration.studies.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.claim import Claim
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.holders import Holders
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 from tests.fakes.claiming import ELSEWHERE, ended_by_another, of_another, taken_over
 
 
@@ -218,18 +218,18 @@ def test_an_interruption_while_a_claim_is_given_back_leaves_none(tmp_path: Path)
 class Asked:
     """Whoever says that some attempts cannot be seen."""
 
-    def __init__(self, missing: Collection[str] | None) -> None:
-        self.missing, self.of = missing, list[tuple[str, ...]]()
+    def __init__(self, missing: Collection[str] | None, *, are_there: bool = True) -> None:
+        self.missing, self.are_there, self.of = missing, are_there, list[tuple[str, ...]]()
 
-    def __call__(self, ended: Collection[str]) -> Collection[str] | None:
+    def __call__(self, ended: Collection[str]) -> Mapping[str, bool] | None:
         self.of.append(tuple(ended))
-        return self.missing
+        return None if self.missing is None else dict.fromkeys(sorted(set(self.missing) & set(ended)), self.are_there)
 
 
 def test_who_is_said_to_have_finished_and_cannot_be_seen_to_have_is_waited_for(tmp_path: Path) -> None:
     of_another(tmp_path / "claims", "0001.1")
     path = ended_by_another(tmp_path / "claims", "0001.2", "finished", "attempt-1", age_s=30)
-    asked = Asked(["attempt-1", "attempt-0"])
+    asked = Asked(["attempt-1"])
     with claims(tmp_path) as mine:
         with mine.taken("0001", asked) as soon:
             assert soon is None
@@ -266,6 +266,20 @@ def test_of_what_nothing_is_left_nothing_is_created(tmp_path: Path) -> None:
     with claims(tmp_path) as mine, mine.taken("0001", Asked(None)) as claim:
         assert claim is None
     assert names_in(tmp_path) == ["0001.1", "0001.2"]
+
+
+@pytest.mark.parametrize("is_here", [False, True])
+def test_an_attempt_that_somebody_took_away_is_made_anew_where_that_is_seen_at_once(
+    tmp_path: Path, is_here: bool
+) -> None:
+    with claims(tmp_path) as mine:
+        ended_by_another(tmp_path / "claims", "0001.1", "finished", "attempt-1",
+                         worker=mine.worker if is_here else ELSEWHERE)  # fmt: skip
+        # As long as it is there it may be about to say so.
+        with mine.taken("0001", Asked(["attempt-1"])) as soon:
+            assert soon is None
+        with mine.taken("0001", Asked(["attempt-1"], are_there=False)) as claim:
+            assert (claim is not None) == is_here
 
 
 def test_a_finisher_of_this_host_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
-from llenergymeasure.orchestration.studies.claimants import Worker
-from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.worker import StudyWorker
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory

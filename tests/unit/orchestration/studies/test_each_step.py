@@ -10,8 +10,8 @@ import pytest
 
 from llenergymeasure.core.settling import Settled
 from llenergymeasure.exceptions import BackendError
+from llenergymeasure.orchestration.studies.claiming.holders import Holders
 from llenergymeasure.orchestration.studies.execute import work_on
-from llenergymeasure.orchestration.studies.holders import Holders
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.slot_attempt import Work
 from llenergymeasure.results.study.directory import SlotState, StudyDirectory

@@ -15,7 +15,7 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.study.result import StudyResult
 from llenergymeasure.exceptions import BackendError, ConfigError
 from llenergymeasure.orchestration.studies.changed import refuse_another_study
-from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
 from llenergymeasure.orchestration.studies.execute import execute_study, resume_study, work_on
 from llenergymeasure.orchestration.studies.standing import standing_of_study
 from llenergymeasure.results.study.directory import StudyDirectory

@@ -17,7 +17,7 @@ from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.exceptions import BackendError
 from llenergymeasure.orchestration.device_locks import held
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
-from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
 from llenergymeasure.orchestration.studies.execute import resume_study, work_on
 from llenergymeasure.orchestration.studies.slot_attempt import Attempts, Work
 from llenergymeasure.orchestration.studies.worker import StudyWorker

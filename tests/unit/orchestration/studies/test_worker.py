@@ -25,7 +25,7 @@ from llenergymeasure.orchestration.asked_elsewhere import settled_before_a_run
 from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
 from llenergymeasure.orchestration.processes.asking import Asking
 from llenergymeasure.orchestration.single import execute_experiment
-from llenergymeasure.orchestration.studies.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
 from llenergymeasure.orchestration.studies.execute import execute_study, resume_study, work_on
 from llenergymeasure.orchestration.studies.planning import plan_of
 from llenergymeasure.orchestration.studies.slot_attempt import Attempts, Work

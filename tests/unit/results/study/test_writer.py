@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from llenergymeasure.results.persistence import load_result
 from llenergymeasure.results.study.files import as_csv, as_rows
 from llenergymeasure.results.study.rows import RowReader, StudyRows, leave_row, row_of_result, rows
 from llenergymeasure.results.study.summary import Summing
-from llenergymeasure.results.study.writer import LOCK_FILE, SummaryWriter
+from llenergymeasure.results.study.writer import LOCK_FILE, READ_FILE, SummaryWriter
 from tests.fakes.studies import Study, failure_of, of_batches, plan_of, result_of
 
 FILES = ("summary.parquet", "summary.csv", "summary.md")
@@ -287,3 +288,36 @@ def test_what_is_kept_of_rows_is_all_that_a_summary_takes(study: Study) -> None:
     assert Summing(study.plan).of(short) == Summing(study.plan).of(rows(study.directory, study.plan))
     # What thousands of them have alike is there once.
     assert len({id(row.circumstances.definitions) for row in short.rows.values()}) == 1
+
+
+@pytest.mark.parametrize(("read_after_s", "is_written"), [(None, True), (-1.0, True), (4.0, True), (60.0, False)])
+def test_as_one_of_several_it_is_left_where_another_has_read_all_since(
+    study: Study, read_after_s: float | None, is_written: bool
+) -> None:
+    """What is seen five seconds late is not seen by who reads within that time."""
+    if read_after_s is not None:
+        at_s = time.time() + read_after_s
+        (study.directory.path / READ_FILE).touch()
+        os.utime(study.directory.path / READ_FILE, (at_s, at_s))
+    SummaryWriter(study.directory, study.plan).leave(is_over=True)
+    assert (study.directory.path / "summary.csv").exists() == is_written
+
+
+def test_whoever_writes_it_says_when_it_began_to_read(study: Study) -> None:
+    before_s = time.time()
+    writer = SummaryWriter(study.directory, study.plan)
+    for write in (writer.written_if_due, writer.finish, lambda: writer.leave(is_over=True)):
+        (study.directory.path / READ_FILE).unlink(missing_ok=True)
+        write()
+        assert before_s - 1 < (study.directory.path / READ_FILE).stat().st_mtime < time.time() + 1
+
+
+def test_who_leaves_a_large_study_that_goes_on_does_not_read_all_of_it(study: Study) -> None:
+    (study.directory.path / "rows").mkdir(exist_ok=True)
+    (study.directory.path / READ_FILE).touch()
+    for slot in range(10, 1100):
+        (study.directory.path / "rows" / f"{slot:04d}.json").touch()
+    SummaryWriter(study.directory, study.plan).leave(is_over=False)
+    assert not (study.directory.path / "summary.csv").exists()
+    SummaryWriter(study.directory, study.plan).leave(is_over=True)
+    assert (study.directory.path / "summary.csv").exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llenergymeasure._shared_files import SharedFiles
-from llenergymeasure.orchestration.studies.claimants import UNKNOWN, Worker
+from llenergymeasure.orchestration.studies.claiming.workers import UNKNOWN, Worker
 
 # ``finished`` and ``failed`` promise that an attempt says so in a moment, and ``given_back`` that nobody does.
 Manner = Literal["finished", "failed", "given_back"]

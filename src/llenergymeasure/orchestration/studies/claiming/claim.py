@@ -9,8 +9,8 @@ from pathlib import Path
 
 from llenergymeasure._shared_files import ON_DISK, SharedFiles
 from llenergymeasure.orchestration.interruptions import held_back
-from llenergymeasure.orchestration.studies.claim_files import Manner, claim_file, ending, read_record
-from llenergymeasure.orchestration.studies.claimants import Worker
+from llenergymeasure.orchestration.studies.claiming.files import Manner, claim_file, ending, read_record
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 
 
 def own_clock_s() -> float:

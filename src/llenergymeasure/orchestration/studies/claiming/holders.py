@@ -4,9 +4,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from llenergymeasure._shared_files import ON_DISK, SharedFiles
-from llenergymeasure.orchestration.studies.claim_files import claim_file, highest_numbers, read_record
-from llenergymeasure.orchestration.studies.claimants import Worker
-from llenergymeasure.orchestration.studies.claims import STALE_S
+from llenergymeasure.orchestration.studies.claiming.claims import STALE_S
+from llenergymeasure.orchestration.studies.claiming.files import claim_file, highest_numbers, read_record
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 
 
 class Holders:

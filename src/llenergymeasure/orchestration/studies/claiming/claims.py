@@ -1,6 +1,6 @@
 """Who works on which part of a study: files that only one can create, kept fresh as long as their maker lives.
 
-Whoever takes a part creates the next number of its files (``claim_files``), and only where the newest is an ending, or
+Whoever takes a part creates the next number of its files (``files``), and only where the newest is an ending, or
 a taking that nobody keeps fresh any more. Whoever is through creates the next number too: where somebody else has it,
 this one stood still for too long, and what it did is dropped. So what decides is creation, which the server of a shared
 file system orders; what is merely seen may be some seconds old. What is old is told by the clock of the file system
@@ -9,15 +9,15 @@ that all workers share, so that their own clocks need not agree.
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from llenergymeasure._shared_files import ON_DISK, SharedFiles
-from llenergymeasure.orchestration.studies.claim import Claim, Ground, own_clock_s
-from llenergymeasure.orchestration.studies.claim_files import Record, Trail, highest_numbers, taking
-from llenergymeasure.orchestration.studies.claimants import Worker
+from llenergymeasure.orchestration.studies.claiming.claim import Claim, Ground, own_clock_s
+from llenergymeasure.orchestration.studies.claiming.files import Record, Trail, highest_numbers, taking
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 
 STALE_S = 60.0
 # Signs of life until a claim without one is stale: some may be late, as on a file system far away.
@@ -25,13 +25,13 @@ _BEATS = 12
 # Looks at the clock of the file system in that time; between them the own one tells how much has passed.
 _LOOKS = 2
 
-# Asked where nobody has a part, with the names of the attempts that were said to have ended: those of which nothing can
-# be seen, or None where nothing is left of the part.
-Unseen = Callable[[Collection[str]], Collection[str] | None]
+# Asked where nobody has a part, with the names of the attempts that were said to have ended: those that can be seen to
+# say nothing of it, each with whether it can be seen at all; None where nothing is left of the part.
+Unseen = Callable[[Collection[str]], Mapping[str, bool] | None]
 
 
-def _all_is_seen(_: Collection[str]) -> Collection[str]:
-    return ()
+def _all_is_seen(_: Collection[str]) -> Mapping[str, bool]:
+    return {}
 
 
 @dataclass
@@ -115,10 +115,12 @@ class Claims:
         if missing is None:
             self._forget(name)
             return None
-        overdue = tuple(attempt for attempt in trail.promised if attempt in missing)
-        if not all(self._is_old(trail.promised[attempt], now_s) for attempt in overdue):
-            return None
-        return self._created(name, trail.number + 1, overdue)
+        for attempt, is_there in missing.items():
+            promise = trail.promised[attempt]
+            # What was written on this host is seen here at once: what is gone was taken away since.
+            if not self._is_old(promise, now_s) and (is_there or not promise.by.is_here()):
+                return None
+        return self._created(name, trail.number + 1, tuple(missing))
 
     def _created(self, name: str, number: int, overdue: tuple[str, ...]) -> Claim | None:
         # Before it is there: one that an interruption left without anybody who gives it back would be in the way of

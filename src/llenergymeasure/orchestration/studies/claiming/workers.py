@@ -64,9 +64,13 @@ class Worker:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in written.items() if name in known})
 
+    def is_here(self) -> bool:
+        """Whether it is, or was, of this host since it was started, and in the same container."""
+        return (self.host, self.boot_id, self.pid_namespace) == (platform.node(), this_host().boot_id, _pid_namespace())
+
     def is_gone(self) -> bool:
         """Whether it is known to have ended; of another host, or another boot of this one, that is not known here."""
-        if (self.host, self.boot_id, self.pid_namespace) != (platform.node(), this_host().boot_id, _pid_namespace()):
+        if not self.is_here():
             return False
         try:
             process = psutil.Process(self.pid)
