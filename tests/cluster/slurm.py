@@ -117,7 +117,8 @@ class Slurm:
 
     def start_node(self, node: str) -> None:
         """Start the daemon of a node, as a machine that comes up does."""
-        self._start(f"slurmd.{node}", ["slurmd", "-D", "-N", node, "-f", f"{self.root}/slurm.conf"])
+        command = ["slurmd", "-D", "-N", node, "-f", f"{self.root}/slurm.conf"]
+        self._start(f"slurmd.{node}", command, self.root / f"spool.{node}")
 
     def jobs(self) -> list[str]:
         """A line for each job that has not ended: its number and how it stands."""
@@ -132,6 +133,9 @@ class Slurm:
         """End all jobs, and bring back all nodes."""
         self.run("scancel", "--user=root", check=False)
         _until(lambda: not self.jobs(), 60, self.tail)
+        for node in self.nodes:
+            if not any(node in line for line in self.run("sinfo", "-h", "-N", "-r", "-o", "%N").splitlines()):
+                self.start_node(node)
         _until(lambda: self.idle() == self.nodes, 60, self.tail)
 
     def idle(self) -> list[str]:
@@ -140,31 +144,27 @@ class Slurm:
                       if line.split()[1:] == ["idle"])  # fmt: skip
 
     def kill_node(self, node: str) -> None:
-        """End a node as a power cut does: its daemon, and all that runs on it, at once and without a word."""
-        doomed = []
+        """End a node as a power cut does: its daemons, before they can say so, and all that runs on it."""
+        daemons, of_jobs = [], []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
+                if process.name() in ("slurmd", "slurmstepd"):
+                    # Those that it starts write over their arguments and variables, and stay where it was started.
+                    if process.cwd() == str(self.root / f"spool.{node}"):
+                        daemons.append(process)
+                    continue
                 environ = process.environ()
-                is_of_job = environ.get("SLURMD_NODENAME") == node and environ.get("SLURM_CONF") == str(self.conf)
-                is_daemon = process.name() in ("slurmd", "slurmstepd") and self._is_ours(process, node)
-                if is_of_job or is_daemon:
-                    doomed.append(process)
-        for process in doomed:
+                if (environ.get("SLURMD_NODENAME"), environ.get("SLURM_CONF")) == (node, str(self.conf)):
+                    of_jobs.append(process)
+        for process in (*daemons, *of_jobs):
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(doomed, timeout=10)
+        psutil.wait_procs([*daemons, *of_jobs], timeout=10)
 
     @property
     def conf(self) -> Path:
         """Its configuration."""
         return self.root / "slurm.conf"
-
-    def _is_ours(self, process: psutil.Process, node: str) -> bool:
-        line = process.cmdline()
-        if process.name() == "slurmd":
-            return str(self.conf) in line and node in line
-        # slurmstepd has neither argument; it belongs to the daemon that started it, by its working directory.
-        return process.cwd().startswith(str(self.root / f"spool.{node}")) or f"-{node}" in " ".join(line)
 
     def down(self) -> None:
         """End all jobs and daemons; what does not end is killed."""
@@ -180,12 +180,12 @@ class Slurm:
         for node in self.nodes:
             self.kill_node(node)
 
-    def _start(self, name: str, command: Sequence[str]) -> None:
+    def _start(self, name: str, command: Sequence[str], cwd: Path | None = None) -> None:
         with (self.root / f"{name}.out.log").open("ab") as out:
             process = subprocess.Popen(
                 [shutil.which(command[0], path=_PATH) or command[0], *command[1:]],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, **self.environ},
-                start_new_session=True,
+                start_new_session=True, cwd=cwd or self.root,
             )  # fmt: skip
         self._started.append(psutil.Process(process.pid))
         _children.append(process)

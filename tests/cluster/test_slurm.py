@@ -19,7 +19,7 @@ def nodes_of(study: Path) -> set[str]:
 
 
 def test_24_slots_over_two_nodes_are_run_once_each_and_every_job_sees_gpu_0(slurm: Slurm, site: Site) -> None:
-    study = site.submitted(site.study(n_runs=24, cluster=TWO))
+    study = site.submitted(site.study(n_runs=24, cluster=TWO), TOY_S="0.2")
     watched = site.llem("studies", study, "--watch")
     assert watched.code == 0, watched.out
     assert "24 of 24 finished" in watched.out.splitlines()[-1]
@@ -32,7 +32,7 @@ def test_24_slots_over_two_nodes_are_run_once_each_and_every_job_sees_gpu_0(slur
 
 
 def test_a_node_that_dies_in_mid_study_costs_no_slot_and_runs_none_twice(slurm: Slurm, site: Site) -> None:
-    study = site.submitted(site.study(n_runs=24, cluster=TWO), TOY_S="2")
+    study = site.submitted(site.study(n_runs=24, cluster=TWO), TOY_S="1")
     until(lambda: n_done(study) >= 4 and nodes_of(study) == {"n1", "n2"}, told=lambda: logs_of(study))
     slurm.kill_node("n1")
     # Seen while the other node goes on: the job of the dead one is queued again, or has already begun elsewhere.
@@ -118,7 +118,7 @@ def test_real_runs_of_a_real_model_on_two_nodes(slurm: Slurm, site: Site) -> Non
         "model": "smollm2-135m", "backend": "pytorch", "precision": "fp32", "n": 2, "max_output_tokens": 4,
         "sweep": {"pytorch.batch_size": [1, 2]},
     }  # fmt: skip
-    study = site.submitted(site.study(n_runs=4, cluster={**TWO, "cpus_per_worker": 1}, **fields))
+    study = site.submitted(site.study(n_runs=2, cluster={**TWO, "cpus_per_worker": 1}, **fields))
     watched = site.llem("studies", study, "--watch", within_s=500)
     assert watched.code == 0, watched.out + logs_of(study)
     assert once_each(study)

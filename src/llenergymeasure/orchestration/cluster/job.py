@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from llenergymeasure._lifeline import tied
 from llenergymeasure.config.cluster import Executor
-from llenergymeasure.domain.in_figures import duration
 from llenergymeasure.exceptions import LLEMError
+from llenergymeasure.orchestration.cluster.again import Ended, verdict
 from llenergymeasure.orchestration.cluster.drain import WARNINGS, warnings_blocked
 from llenergymeasure.orchestration.cluster.kinds import squeue
 from llenergymeasure.orchestration.cluster.submissions import is_cancelled
@@ -38,8 +38,6 @@ _LOOK_S = 1.0
 _PUT_AWAY_S = 60.0
 # As cli/studies/worker.py ends where time was over.
 OUT_OF_TIME = 75
-# A warning that comes so many times earlier than it was asked for is not of the time limit.
-_EARLY = 2.0
 
 
 @dataclass
@@ -82,14 +80,12 @@ class WorkerJob:
     def __call__(self) -> int:
         """Work on the study, and have what is left run again where that gets on; the worker's exit code."""
         _log_to_stderr()
-        before = _n_through(standing_of_study(Path(self.study)))
+        before = standing_of_study(Path(self.study))
         left_s = time_left_s(self.limit_s)
         with _listening(self.executor != "debug") as heard:
             end_s = None if left_s is None else time.monotonic() + left_s
             code = self._worked(heard, end_s, left_s)
-            why = self._again(code, heard, end_s, before)
-            if why is not None:
-                _log.info("%s", why)
+            if self._again(code, heard, end_s, before):
                 requeue = heard.others.get(_warning_of_submitit())
                 if callable(requeue):
                     # It calls ``checkpoint``, has the job run again, and ends this process.
@@ -144,30 +140,24 @@ class WorkerJob:
                 _log.info("the worker is to end now, and gives back what it is in")
                 process.terminate()
 
-    def _again(self, code: int, heard: _Heard, end_s: float | None, before: int) -> str | None:
-        """Why the job is to run again; None where it is not."""
+    def _again(self, code: int, heard: _Heard, end_s: float | None, before: StudyStanding) -> bool:
+        """Whether the job is to run again; why, or why not, is said."""
         if self.executor == "debug" or is_cancelled(Path(self.study), self.submission):
-            return None
-        standing = standing_of_study(Path(self.study))
-        n_left = standing.n_to_do + len(standing.interrupted)
-        if not n_left:
-            return None
-        what = f"{n_left} runs are left"
-        if heard.warned_s is not None and end_s is not None and end_s - heard.warned_s > _EARLY * self.warn_s + 60:
-            return f"{what}, and the job has to make room for another: it is queued again"
-        if heard.warned_s is not None or code == OUT_OF_TIME:
-            if _n_through(standing) > before:
-                return f"{what} when its time is over: the job is queued again"
-            limit = "" if self.limit_s is None else f" of {duration(self.limit_s)}"
-            _log.error(
-                "%s, and none ended within the time limit%s: the job is not queued again; submit with a longer one: "
-                "llem submit --resume %s --time-limit ...", what, limit, self.study,
-            )  # fmt: skip
-            return None
-        if heard.is_to_end and self.executor == "slurm" and _is_running():
-            # Nobody has cancelled it: somebody else's job takes its place.
-            return f"{what}, and the job was ended by the scheduler: it is queued again"
-        return None
+            return False
+        warned_left_s = None
+        if heard.warned_s is not None:
+            warned_left_s = math.inf if end_s is None else end_s - heard.warned_s
+        ended = Ended(
+            is_out_of_time=code == OUT_OF_TIME, warned_left_s=warned_left_s, warn_s=self.warn_s,
+            was_told_to_end=heard.is_to_end, limit_s=self.limit_s,
+            is_wanted=heard.is_to_end and self.executor == "slurm" and _is_running(),
+        )  # fmt: skip
+        found = verdict(ended, before, standing_of_study(Path(self.study)))
+        if found.again:
+            _log.info("%s", found.why)
+        elif found.why:
+            _log.error("%s; with a longer one: llem submit --resume %s --time-limit ...", found.why, self.study)
+        return found.again
 
 
 def time_left_s(limit_s: float | None, environ: Mapping[str, str] = os.environ) -> float | None:
@@ -198,10 +188,6 @@ def _is_running() -> bool:
     with suppress(LLEMError):
         return squeue(["--jobs", os.environ.get("SLURM_JOB_ID", ""), "--format", "%T"]) == ["RUNNING"]
     return False
-
-
-def _n_through(standing: StudyStanding) -> int:
-    return standing.n_finished + len(standing.failed)
 
 
 def _warning_of_submitit() -> int:

@@ -1,0 +1,1 @@
+"""Tests of studies on a cluster, without one."""
