@@ -160,9 +160,7 @@ class ExperimentConfig(TakesSections):
     slo: SLOConfig | None = Field(
         default=None, description="What is promised to those who send requests; null is nothing."
     )
-    nodes: NodesConfig | None = Field(
-        default=None, description="Several nodes that run the model together; null is one."
-    )
+    nodes: NodesConfig | None = Field(default=None, description="Nodes that run the model together; null is one.")
     phases: PhasesConfig = Field(
         default=PhasesConfig(), description="Prefill and decode apart; true is shorthand for enabled: true."
     )

@@ -16,7 +16,7 @@ from llenergymeasure._files import read_regular, write_atomically
 from llenergymeasure.core.gpu.machine import told_by, visible_gpus
 from llenergymeasure.core.progress import Progress
 from llenergymeasure.domain.plan import Shown
-from llenergymeasure.orchestration.studies.claimants import Worker
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 from llenergymeasure.results.study.directory import PLAN_FILE
 
 _log = logging.getLogger(__name__)
