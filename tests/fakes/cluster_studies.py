@@ -70,7 +70,7 @@ class Site:
 
     def submitted(self, *arguments: object, **environ: str) -> Path:
         """The folder of a study that was submitted."""
-        told = self.llem("submit", *arguments, "-q", **environ)
+        told = self.llem("submit", *arguments, "-q", within_s=300, **environ)
         assert told.code == 0, told.out
         return self.folder / told.study
 

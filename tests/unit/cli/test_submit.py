@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -248,7 +249,7 @@ def test_what_the_cluster_refuses_is_told_and_the_study_stays(
     ],
 )
 def test_what_cannot_be_submitted_is_said_and_nothing_is_written(
-    site: Site, login_node: Callable[..., Told], fields: dict[str, object], arguments: list[str], said: str
+    site: Site, login_node: Callable[..., Told], fields: dict[str, Any], arguments: list[str], said: str
 ) -> None:
     file = [] if "--resume" in arguments else [site.study(**fields)]
     told = login_node("submit", *file, *arguments)
