@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -199,13 +200,15 @@ def _begin(directory: Any, plan: "StudyPlan") -> None:
 
 
 def _take_all(claims: Path, n: int) -> None:
-    """Somebody else has every slot, and is alive."""
+    """Somebody else has every slot, and is alive for longer than this takes."""
     from llenergymeasure.orchestration.studies.claiming.files import claim_file, taking
     from llenergymeasure.orchestration.studies.claiming.workers import Worker
 
     content = taking(Worker(name="far-1", host="far", boot_id="b", pid=1, started_s=0.0))
     for slot in range(n):
-        Path(claim_file(claims, f"{slot:04d}", 1)).write_bytes(content)
+        path = Path(claim_file(claims, f"{slot:04d}", 1))
+        path.write_bytes(content)
+        os.utime(path, (time.time() + 86400, time.time() + 86400))
 
 
 def _finish_all(path: Path, plan: "StudyPlan", n: int) -> None:

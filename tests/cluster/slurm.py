@@ -54,7 +54,10 @@ MinJobAge=10
 InactiveLimit=0
 JobRequeue=1
 GresTypes=gpu
-PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=spare Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=15
 """
 
 
@@ -100,7 +103,7 @@ class Slurm:
 
     def tail(self) -> str:
         """The end of what its daemons wrote."""
-        return "\n".join(file.read_text(errors="replace")[-2000:] for file in sorted(self.root.glob("*.log")))
+        return "\n".join(file.read_text(errors="replace")[-600:] for file in sorted(self.root.glob("*.log")))
 
     def up(self) -> None:
         """Start it, and wait until all nodes are idle."""
@@ -139,9 +142,9 @@ class Slurm:
         _until(lambda: self.idle() == self.nodes, 60, self.tail)
 
     def idle(self) -> list[str]:
-        """Nodes that have nothing to do."""
-        return sorted(line.split()[0] for line in self.run("sinfo", "-h", "-N", "-o", "%N %T", check=False).splitlines()
-                      if line.split()[1:] == ["idle"])  # fmt: skip
+        """Nodes that have nothing to do; each is told once for each partition."""
+        lines = self.run("sinfo", "-h", "-N", "-o", "%N %T", check=False).splitlines()
+        return sorted({line.split()[0] for line in lines if line.split()[1:] == ["idle"]})
 
     def kill_node(self, node: str) -> None:
         """End a node as a power cut does: its daemons, before they can say so, and all that runs on it."""

@@ -32,7 +32,7 @@ def test_24_slots_over_two_nodes_are_run_once_each_and_every_job_sees_gpu_0(slur
 
 
 def test_a_node_that_dies_in_mid_study_costs_no_slot_and_runs_none_twice(slurm: Slurm, site: Site) -> None:
-    study = site.submitted(site.study(n_runs=24, cluster=TWO), TOY_S="1")
+    study = site.submitted(site.study(n_runs=24, cluster=TWO), TOY_S="0.5")
     until(lambda: n_done(study) >= 4 and nodes_of(study) == {"n1", "n2"}, told=lambda: logs_of(study))
     slurm.kill_node("n1")
     # Seen while the other node goes on: the job of the dead one is queued again, or has already begun elsewhere.
@@ -74,7 +74,7 @@ def test_a_run_longer_than_the_limit_is_said_and_finished_by_resume_with_more_ti
 def test_jobs_that_are_ended_in_the_middle_leave_what_is_whole_and_do_not_come_back(
     slurm: Slurm, site: Site, by: str
 ) -> None:
-    study = site.submitted(site.study(n_runs=12, cluster=TWO), TOY_S="2")
+    study = site.submitted(site.study(n_runs=8, cluster=TWO), TOY_S="2")
     until(lambda: n_done(study) >= 2, told=lambda: logs_of(study))
     refused = site.llem("submit", "--resume", study)
     assert refused.code == 2
@@ -87,7 +87,7 @@ def test_jobs_that_are_ended_in_the_middle_leave_what_is_whole_and_do_not_come_b
         assert "ended: submission 1 of" in told.out
     until(lambda: not slurm.jobs(), 60, slurm.tail)
     n_whole = n_done(study)
-    assert 2 <= n_whole < 12
+    assert 2 <= n_whole < 8
     # An interrupted attempt is taken away, and none counts as failed.
     assert not list(study.glob("runs/*/*/failure.json"))
     assert len(results_of(study)) == n_whole
@@ -110,6 +110,26 @@ def test_no_more_jobs_run_at_once_than_was_asked_for(slurm: Slurm, site: Site) -
     until(is_over, 120, slurm.tail)
     assert most == 1
     assert once_each(study)
+
+
+def test_a_job_that_has_to_make_room_comes_back(slurm: Slurm, site: Site) -> None:
+    cluster = {"workers": 1, "partition": "spare", "time_limit": "10m"}
+    study = site.submitted(site.study(n_runs=4, cluster=cluster), TOY_S="2")
+    until(lambda: n_done(study) >= 1, told=lambda: logs_of(study))
+    slurm.run("sbatch", "--exclusive", "--nodes=2", f"--output={site.folder}/other.log", "--wrap=sleep 1")
+    until(lambda: slurm.restarts() >= 1, 90, slurm.tail)
+    watched = site.llem("studies", study, "--watch")
+    assert watched.code == 0, watched.out + logs_of(study)
+    assert once_each(study)
+    assert not list(study.glob("runs/*/*/failure.json"))
+
+
+def test_a_job_of_two_nodes_has_a_worker_on_each(slurm: Slurm, site: Site) -> None:
+    study = site.submitted(site.study(n_runs=4, cluster={"nodes": 2, "time_limit": "10m"}), TOY_S="1")
+    watched = site.llem("studies", study, "--watch")
+    assert watched.code == 0, watched.out + logs_of(study)
+    assert once_each(study)
+    assert nodes_of(study) == {"n1", "n2"}
 
 
 def test_real_runs_of_a_real_model_on_two_nodes(slurm: Slurm, site: Site) -> None:

@@ -46,9 +46,9 @@ def taken_over(folder: Path, name: str) -> None:
 
 
 def takings(folder: Path) -> dict[int, Path]:
-    """The takings that are the newest files of their parts, blocks left out, by the processes that made them."""
+    """The takings that are the newest files of slots, by the processes that made them."""
     found = {}
-    for name, (number, _) in highest_numbers(path.name for path in folder.iterdir()).items():
+    for name, (number, _) in highest_numbers(ON_DISK.names(folder)).items():
         path = Path(claim_file(folder, name, number))
         with contextlib.suppress(OSError):
             record = read_record(ON_DISK, path)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from llenergymeasure.cli.cluster.submit import submit_command
 from llenergymeasure.config.cluster import ClusterConfig, seconds_of
 from llenergymeasure.config.loader import load_config, load_study_config
 from llenergymeasure.config.models import StudyConfig, measurement_config_hash
@@ -91,3 +92,11 @@ def test_a_wrong_value_is_told_with_its_line(tmp_path: Path) -> None:
         load_study_config(file)
     notes = "\n".join(caught.value.__notes__)
     assert "study.yaml:2: cluster.workers" in notes or "study.yaml:1: cluster.workers" in notes
+
+
+def test_every_field_is_an_option_and_stands_on_the_page() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    options = {option for each in submit_command.params for option in each.opts}
+    for name in ClusterConfig.model_fields:
+        assert f"`{name}`" in page, name
+        assert f"--{name.replace('_', '-')}" in options, name

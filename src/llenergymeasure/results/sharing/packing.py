@@ -32,6 +32,7 @@ from llenergymeasure.results.sharing.layout import (
     in_manifest,
     unfit,
 )
+from llenergymeasure.results.study.directory import CLUSTER_DIR
 
 _BAG = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 # The first time that a ZIP archive can have. Whose clock it was, and when somebody copied a file, is not in the bytes.
@@ -115,11 +116,16 @@ def _names_below(root: Path) -> list[str]:
 
 
 def _entries(root: Path, below: str) -> Iterator[tuple[str, int]]:
-    """Whatever is no folder, at any depth, with its mode; links are not followed."""
+    """Whatever is no folder, at any depth, with its mode; links are not followed.
+
+    What jobs of a study were submitted with is left out: it is of one cluster, whose paths and users it names.
+    """
     with os.scandir(root / below) as entries:
         for entry in entries:
             name, mode = f"{below}{entry.name}", entry.stat(follow_symlinks=False).st_mode
             if stat.S_ISDIR(mode):
+                if name == CLUSTER_DIR:
+                    continue
                 yield from _entries(root, f"{name}/")
             else:
                 yield name, mode

@@ -28,7 +28,7 @@ _SHARE = 20
 # How long the last one waits for whoever writes it; one that is stopped never ends.
 PATIENCE_S = 60.0
 # Many workers end at once, and each waits for one or two who read all rows.
-_OF_MANY_S = 1800.0
+_OF_MANY_S, _LEAVING_S = 1800.0, 5.0
 # What was written so long before the rows were read was seen, however late that is on a shared file system.
 _SEEN_AFTER_S = 5.0
 # To read so few rows takes no time.
@@ -111,9 +111,10 @@ class SummaryWriter:
         if not is_over and len(slots_with_rows(self._directory)) > _FEW:
             # Whoever goes on with it has written it within the last minute, and will again.
             asked_s -= LEAST_S + _SEEN_AFTER_S
-        patience_s = max(_OF_MANY_S, self._patience_s)
+        # Who has to end may not wait for long, and whoever goes on writes it in the end.
+        patience_s = _OF_MANY_S if is_over else _LEAVING_S
         with locked(self._directory.path / LOCK_FILE, patience_s) as held:
-            if not self._was_read_since(asked_s):
+            if not self._was_read_since(asked_s) and (is_over or held is not False):
                 self._all(held, patience_s)
 
     def _all(self, held: bool | None, patience_s: float) -> tuple[StudyRows, StudySummary]:

@@ -25,7 +25,7 @@ from tests.fakes.shared_folder import Actor, DelayedFiles, Faults, Stage
 from tests.unit.orchestration.conftest import Bench
 from tests.unit.orchestration.studies.test_worker import of
 
-N_EXAMPLES = examples(1000, by_default=25)
+N_EXAMPLES = examples(300, by_default=25)
 SEEDS = st.integers(min_value=0, max_value=2**32 - 1)
 
 

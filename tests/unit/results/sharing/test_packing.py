@@ -56,6 +56,14 @@ def test_what_was_packed_comes_back_as_it_was(run: Path, tmp_path: Path) -> None
         assert contents(folder) == contents(run)
 
 
+def test_what_jobs_were_submitted_with_stays_where_it_is(run: Path, tmp_path: Path) -> None:
+    kept = contents(run)
+    (run / "cluster" / "submission-1" / "jobs").mkdir(parents=True)
+    (run / "cluster" / "submission-1" / "submission.json").write_text('{"user": "me"}\n', encoding="utf-8")
+    with opened(pack(run, tmp_path / "out.zip")) as folder:
+        assert contents(folder) == kept
+
+
 def test_packing_twice_gives_the_same_bytes_whoever_touched_the_files(run: Path, tmp_path: Path) -> None:
     first = pack(run, tmp_path / "1.zip").read_bytes()
     file = run / "result.json"
