@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.exceptions import ComparisonRefusedError, config_error
+from llenergymeasure.results.cards.far_off import outliers_on_cards
 from llenergymeasure.results.cards.strata import ConfoundedError, within_cards
 from llenergymeasure.results.cards.where import strata
 from llenergymeasure.results.comparing.alike import unlike
@@ -22,7 +23,7 @@ from llenergymeasure.results.comparing.facts import (
 from llenergymeasure.results.comparing.groups import Group
 from llenergymeasure.results.comparing.metrics import METRICS, Metric
 from llenergymeasure.results.ratios import MARGIN, NO_SAMPLE, Judgement, Ratio, exact, judged, paired, unpaired
-from llenergymeasure.results.statistics import Summary, outliers, summary
+from llenergymeasure.results.statistics import Summary, summary
 
 BlockOf = Callable[[ExperimentResult], Hashable | None]
 
@@ -242,13 +243,14 @@ def _side(metric: Metric, group: Group, anyway: bool) -> _Side:
 
 
 def _value(metric: Metric, group: Group, figures: Sequence[float | None]) -> Value:
-    known = [(run, figure) for run, figure in zip(group.runs, figures, strict=True) if figure is not None]
+    named = zip(group.runs, group.results, figures, strict=True)
+    known = [(run, where_of(result), figure) for run, result, figure in named if figure is not None]
     n_without = len(figures) - len(known)
     if not known:
         return Value(summary=None, why_none="no run has it", n_without=n_without)
-    values = [figure for _, figure in known]
+    values, places = [figure for *_, figure in known], [where for _, where, _ in known]
     try:
-        found, apart = summary(values), () if metric.exact else outliers(values)
+        found, apart = summary(values), () if metric.exact else outliers_on_cards(values, places)
     except ValueError as error:
         return Value(summary=None, why_none=str(error), n_without=n_without)
     if metric.exact:

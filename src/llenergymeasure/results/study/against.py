@@ -17,6 +17,8 @@ from llenergymeasure.results.study.rows import SlotRow
 # What is compared; each is a family of its own, as in ``llem compare``.
 COMPARED = ("energy_per_output_token_j", "tokens_per_second", "ttft_p50_s")
 _PLACES = {metric: place for place, metric in enumerate(COMPARED)}
+NO_PAIR = "no block has a run of both"
+NO_PAIR_ON_A_CARD = f"{NO_PAIR} on the same card"
 # The slot of each run and the digest of what it left, one after the other: a tuple for each would be as large again.
 WhichRuns = tuple[object, ...]
 
@@ -142,7 +144,7 @@ def _paired(metric: str, reference: Side, other: Side) -> Ratio | str:
     ]
     known = [(theirs, ours) for theirs, ours in pairs if theirs is not None and ours is not None]
     if not known:
-        return "no block has a run of both" + (" on the same card" if len(pairs) < len(blocks) else "")
+        return NO_PAIR_ON_A_CARD if len(pairs) < len(blocks) else NO_PAIR
     return paired([theirs for theirs, _ in known], [ours for _, ours in known])
 
 

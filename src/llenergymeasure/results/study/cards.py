@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from llenergymeasure.domain.study.summary import CardSpread, RatioSummary
 from llenergymeasure.results.cards.spread import Spread, spread
+from llenergymeasure.results.cards.strata import CONFOUNDED
 from llenergymeasure.results.cards.where import cards
 from llenergymeasure.results.statistics import logs
-from llenergymeasure.results.study.against import COMPARED, Side
+from llenergymeasure.results.study.against import COMPARED, NO_PAIR_ON_A_CARD, Side
 from llenergymeasure.results.study.alike import kinds_in, unlike, value_in
 from llenergymeasure.results.study.figures import WATCHED
 from llenergymeasure.results.study.rows import SlotRow
@@ -105,15 +106,31 @@ def _claimed_within(seen: CardSpread, ratios: Mapping[int, Ratios]) -> Iterator[
             yield number
 
 
-def cautions(found: Sequence[CardSpread]) -> list[str]:
-    """A line for each spread that is larger than a difference that is claimed."""
+def cautions(found: Sequence[CardSpread], ratios: Mapping[int, Ratios]) -> list[str]:
+    """A line for each reason why cards leave no comparison, and for each spread larger than what is claimed.
+
+    Args:
+        found: how much cards differ.
+        ratios: by the numbers of rows, what was compared.
+    """
+    without: dict[str, list[int]] = {}
+    for number, of in ratios.items():
+        for reason in dict.fromkeys(ratio.reason for ratio in of.values()):
+            if reason in (CONFOUNDED, NO_PAIR_ON_A_CARD):
+                without.setdefault(reason, []).append(number)
     return [
-        f"cards differ by {100 * (each.value - 1):.1f} % in {each.metric}, more than "
-        f"{'row' if len(each.exceeds) == 1 else 'rows'} {_listed(each.exceeds)} from the reference: the difference is "
-        "within cards, and what a card of another number takes may be further off"
-        for each in found
-        if each.exceeds
+        *(f"{_rows(numbers)} not compared with the reference: {reason}" for reason, numbers in without.items()),
+        *(
+            f"cards differ by {100 * (each.value - 1):.1f} % in {each.metric}, more than {_rows(each.exceeds)} off the "
+            "reference: the difference holds within a card, and another card may be further off than that"
+            for each in found
+            if each.exceeds
+        ),
     ]
+
+
+def _rows(numbers: Sequence[int]) -> str:
+    return f"row {numbers[0]} is" if len(numbers) == 1 else f"rows {_listed(numbers)} are"
 
 
 def _listed(numbers: Sequence[int], most: int = 10) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from llenergymeasure.domain.study.summary import MetricSummary
+from llenergymeasure.results.cards.far_off import outliers_on_cards
 from llenergymeasure.results.comparing.metrics import METRICS
 from llenergymeasure.results.ratios import NO_SAMPLE
-from llenergymeasure.results.statistics import LEAST_RUNS, outliers, summary
+from llenergymeasure.results.statistics import LEAST_RUNS, summary
 from llenergymeasure.results.statistics import runs as in_runs
 from llenergymeasure.results.study.against import Side, WhichRuns, largest_bound_pct
 from llenergymeasure.results.study.alike import kinds_in, unlike, value_in
@@ -87,7 +88,7 @@ def _of_one(metric: str, run: SlotRow) -> MetricSummary:
 
 def _metric(metric: str, runs: Sequence[SlotRow], why_unlike: str | None) -> MetricSummary:
     """A metric over runs; of ones that are not the same thing there is no mean."""
-    known = [(run.slot, value) for run in runs if (value := value_in(run, metric)) is not None]
+    known = [(run, value) for run in runs if (value := value_in(run, metric)) is not None]
     if not known:
         return _IN_NO_RUN if runs else _WITHOUT_RUNS
     if why_unlike is not None:
@@ -95,7 +96,8 @@ def _metric(metric: str, runs: Sequence[SlotRow], why_unlike: str | None) -> Met
     values = [value for _, value in known]
     try:
         found = summary(values)
-        far = outliers(values) if metric in WATCHED else ()
+        places = [run.circumstances.where for run, _ in known]
+        far = outliers_on_cards(values, places) if metric in WATCHED else ()
     except ValueError as error:
         return MetricSummary(n=len(known), why_none=str(error))
     if METRICS[metric].exact:
@@ -109,5 +111,5 @@ def _metric(metric: str, runs: Sequence[SlotRow], why_unlike: str | None) -> Met
         # Thousands have the same reason, each in a text of its own.
         why_none=None if found.why_no_interval is None else sys.intern(found.why_no_interval),
         bound_pct=largest_bound_pct(metric, runs),
-        outliers=tuple(known[place][0] for place in far),
+        outliers=tuple(known[place][0].slot for place in far),
     )

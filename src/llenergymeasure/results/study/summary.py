@@ -119,7 +119,7 @@ class Summing:
             failures=tuple(self._failure(number, found) for number in sorted(found.failures)),
             cautions=(
                 *self._cautions(sides),
-                *about_cards(seen),
+                *about_cards(seen, ratios),
                 *about_clocks(found.clocks),
                 *why_no_best(rows, why_unlike),
             ),

@@ -39,6 +39,13 @@ def test_groups_on_the_same_cards_are_compared_within_them() -> None:
     assert written["against_first"][0]["method"] == "stratified"
 
 
+def test_the_only_run_on_another_card_is_no_outlier() -> None:
+    first, other = group("A", a=[0.0, 0.001, -0.001], b=[0.5]), group("B", n=99, a=[0, 0.001, -0.001, 0.0, 0.5])
+    row = compare([first, other]).row(JOULES)
+    assert row is not None
+    assert [len(value.outliers) for value in row.values] == [0, 1]
+
+
 def test_groups_on_a_card_each_have_a_ratio_and_no_verdict() -> None:
     first, other = group("A", a=[0.0, 0.001, -0.001]), group("B", n=99, b=[0.5, 0.501, 0.499])
     found = against(compare([first, other]))

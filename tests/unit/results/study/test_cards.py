@@ -41,6 +41,8 @@ def test_runs_in_no_pairs_are_compared_within_cards(summed: Summed) -> None:
     assert (ratio.method, ratio.n, ratio.verdict) == ("stratified", (4, 4), "different")
     assert ratio.value == pytest.approx(1.03, abs=1e-6)
     assert ratio.notes == ("within each of 2 cards",)
+    # The run on the other card is not far off, for it is the only one there.
+    assert [row.metrics[JOULES].outliers for row in found.rows] == [(), ()]
     # By hand: squares of 2e-6 over 2 degrees of freedom of each, and 3 and 1 runs on either card.
     half = 2.776445 * math.sqrt(1e-6 * (1 + 1 / 3) / 2)
     assert ratio.low == pytest.approx(1.03 * math.exp(-half), rel=1e-6)
@@ -56,6 +58,8 @@ def test_configurations_on_a_card_each_are_not_compared(summed: Summed) -> None:
     assert (ratio.value, ratio.verdict) == (None, "inconclusive")
     assert ratio.reason is not None
     assert ratio.reason.startswith("confounded with the card: no card has runs of both")
+    (said,) = (caution for caution in found.cautions if "confounded" in caution)
+    assert said.startswith("row 2 is not compared with the reference: confounded with the card")
     assert found.spreads == ()
 
 
@@ -69,6 +73,7 @@ def test_processors_of_two_hosts_are_two_cards(summed: Summed) -> None:
     assert str(found.rows[1].ratios[JOULES].reason).startswith("confounded with the card")
     in_blocks = summed(of_batches(1, 4), totals_j, behind=behind)
     assert in_blocks.rows[1].ratios[JOULES].reason == "no block has a run of both on the same card"
+    assert "row 2 is not compared with the reference: no block has a run of both on the same card" in in_blocks.cautions
 
 
 def in_two_halves(row: SlotRow) -> int:
@@ -93,7 +98,7 @@ def test_the_spread_between_cards_is_told_apart(summed: Summed) -> None:
     assert found.rows[1].ratios[JOULES].verdict == "different"
     assert spread.exceeds == (2,)
     (said,) = (caution for caution in found.cautions if caution.startswith("cards differ"))
-    assert said.startswith(f"cards differ by 8.0 % in {JOULES}, more than row 2 from the reference")
+    assert said.startswith(f"cards differ by 8.0 % in {JOULES}, more than row 2 is off the reference")
 
 
 def test_a_spread_that_is_smaller_than_what_is_claimed_is_told_without_a_warning(summed: Summed) -> None:
