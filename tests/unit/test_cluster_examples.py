@@ -12,7 +12,8 @@ from llenergymeasure.cli.studies.worker import worker_command
 from llenergymeasure.config.cluster import seconds_of
 from llenergymeasure.config.loader import load_study_config
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "cluster"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "cluster"
 # Those that are kept up today, and the newest known.
 VERSIONS = ("1.34", "1.37")
 
@@ -64,3 +65,9 @@ def test_the_study_is_one_with_what_is_asked_for() -> None:
     assert study.cluster is not None
     assert (study.cluster.workers, study.cluster.gpus_per_worker, study.cluster.time_limit_s) == (2, 1, 7200)
     assert len(study.experiments) * study.n_cycles == 24
+
+
+@pytest.mark.parametrize("name", ["kubernetes-job.yaml", "pbs.sh"])
+def test_the_page_shows_the_files_as_they_are(name: str) -> None:
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    assert (EXAMPLES / name).read_text(encoding="utf-8").rstrip() in page

@@ -60,7 +60,10 @@ PURE_NUMBERS = {
 }  # fmt: skip
 
 # Counts that every engine calls so, or the twin of a specified one.
-FIELD_TERMS = {"cycles", "num_return_sequences", "num_beams", "no_repeat_ngram_size", "min_output_tokens"}
+FIELD_TERMS = {"cycles", "num_return_sequences", "num_beams", "no_repeat_ngram_size", "min_output_tokens"} | {
+    # As schedulers say it: the issue names them.
+    "nodes", "workers", "gpus_per_worker", "cpus_per_worker", "memory_gb", "time_limit", "array_parallelism",
+}  # fmt: skip
 
 # Numbers that count nothing: the name of a place, an identity, or a set of bits.
 ORDINALS = {

@@ -71,8 +71,9 @@ def test_every_option_of_every_command_is_offered() -> None:
 
 
 def _names(line: str) -> list[str]:
-    """Those of a line such as ``  -o, --output PATH  Folder``."""
-    return [part.strip().split(" ")[0] for part in line.strip().split("  ")[0].split(",") if "-" in part]
+    """Those of a line such as ``  -o, --output PATH  Folder`` and ``  --exclusive / --no-exclusive  Whole nodes``."""
+    names = line.strip().split("  ")[0].replace(" / ", ",")
+    return [part.strip().split(" ")[0] for part in names.split(",") if "-" in part]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class WorkerJob:
 
     Args:
         study: the folder of the study, from the root on.
-        submission: the number of the submission.
+        submission_index: the number of the submission.
         executor: what runs the job.
         limit_s: how long it may take, where the scheduler does not say.
         warn_s: how long before that it is warned.
@@ -71,7 +71,7 @@ class WorkerJob:
     """
 
     study: str
-    submission: int
+    submission_index: int
     executor: Executor
     limit_s: float | None
     warn_s: float
@@ -142,7 +142,7 @@ class WorkerJob:
 
     def _again(self, code: int, heard: _Heard, end_s: float | None, before: StudyStanding) -> bool:
         """Whether the job is to run again; why, or why not, is said."""
-        if self.executor == "debug" or is_cancelled(Path(self.study), self.submission):
+        if self.executor == "debug" or is_cancelled(Path(self.study), self.submission_index):
             return False
         warned_left_s = None
         if heard.warned_s is not None:
