@@ -1,6 +1,6 @@
 """What many workers and a study of many runs do to the directory that they share.
 
-    python bench/cluster_scale.py [--slots 100000] [--workers 100] [--run-s 60] [--save]
+    python bench/cluster_scale.py [--slots 100000] [--workers 100] [--run-s 60] [--folder DIR] [--save]
 
 What a worker asks of the directory is counted where that is asked (``SharedFiles``), in the situations that make up a
 study: a run of its own; going past what all the others have; looking again while nothing is left but what others have;
@@ -31,6 +31,8 @@ _CONFIGURATIONS = 100
 _LAST, _OWN = 100, 50
 # What a modest NFS server answers in a second, by which the limit is told; and the names in one answer to a listing.
 _SERVER_PER_S, _NAMES_PER_ANSWER = 2000, 200
+# Between two looks of a worker with nothing to do, after the first few.
+_POLL_S = 30.0
 
 
 def main() -> int:
@@ -39,24 +41,25 @@ def main() -> int:
     from llenergymeasure._machine_folder import FOLDER_VARIABLE
 
     args = _arguments()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         # Whoever measures on this machine meanwhile neither waits for this nor is waited for.
         os.environ[FOLDER_VARIABLE] = f"{folder}/locks"
         found = _situations(Path(folder), args.slots)
-    result = {
-        "bench": "cluster_scale",
-        "what": "operations on the study directory and processor seconds of one worker, and what follows for many",
-        "slots": args.slots,
-        "workers": args.workers,
-        "run_s": args.run_s,
-        "on_paper": _on_paper(found, args.slots, args.workers, args.run_s),
-        "load_before": os.getloadavg()[0],
-        "rows": list(found.values()),
-        "machine": machine(),
-    }
-    print(json.dumps(result, indent=2))
-    if args.save:
-        print(f"written: {save('cluster-scale', result)}")
+        result = {
+            "bench": "cluster_scale",
+            "what": "operations on the study directory and processor seconds of one worker, and what follows for many",
+            "slots": args.slots,
+            "workers": args.workers,
+            "run_s": args.run_s,
+            "on_paper": _on_paper(found, args.slots, args.workers, args.run_s),
+            "load_before": os.getloadavg()[0],
+            "rows": list(found.values()),
+            "machine": machine(),
+        }
+        # To remove hundreds of thousands of files may take longer than all the rest.
+        print(json.dumps(result, indent=2), flush=True)
+        if args.save:
+            print(f"written: {save('cluster-scale', result)}", flush=True)
     return 0
 
 
@@ -106,12 +109,12 @@ def _situations(folder: Path, n_slots: int) -> dict[str, dict[str, Any]]:
     plan = _plan(n_slots)
     found: dict[str, dict[str, Any]] = {}
 
-    def seen(name: str, path: Path, n: int, work: Callable[[Any], object]) -> None:
+    def seen(name: str, path: Path, n: int, work: Callable[[Any, Counter[str]], object]) -> None:
         from bench.large_study import timed
         from llenergymeasure.results.study.directory import StudyDirectory
 
         files, asked = _counting()
-        cpu_s, _ = timed(lambda: work(StudyDirectory(path, files)))
+        cpu_s, _ = timed(lambda: work(StudyDirectory(path, files), asked))
         total = asked.total()
         found[name] = {"name": name, "slots": n, "operations": total, "per_slot": round(total / n, 3),
                        "cpu_s": round(cpu_s, 2), "cpu_us_per_slot": round(1e6 * cpu_s / n, 1), **asked}  # fmt: skip
@@ -120,17 +123,20 @@ def _situations(folder: Path, n_slots: int) -> dict[str, dict[str, Any]]:
     study = folder / "study"
     _write(study, plan)
     through = _all_but(n_slots, _OWN)
-    seen("own runs", study, _OWN, lambda directory: _work(directory, plan, set(through)))
+    seen("own runs", study, _OWN, lambda directory, _: _work(directory, plan, set(through)))
     found["own runs"]["files_per_slot"] = sum(len(names) for *_, names in os.walk(study)) / _OWN
     found["own runs"]["folders_per_slot"] = 2
     _take_all(study / "claims", n_slots - _OWN)
-    seen("past what others have", study, n_slots - _OWN, lambda directory: _work(directory, plan, set()))
-    for slot in _all_but(n_slots, _LAST):
-        (study / "rows" / f"{slot:04d}.json").touch()
-    seen("looking again", study, n_slots, lambda directory: _look_again(directory, plan))
+    seen("past what others have", study, n_slots - _OWN, lambda directory, _: _work(directory, plan, set()))
+    rows = _Rows(study / "rows", n_slots)
+    seen("looking again", study, n_slots, lambda directory, asked: rows.look(directory, plan, asked, 1))
+    seen("waiting for the last", study, n_slots, lambda directory, asked: rows.look(directory, plan, asked, 2))
+    for name in ("looking again", "waiting for the last"):
+        # What came before was done in the same time, and is not counted.
+        del found[name]["cpu_s"], found[name]["cpu_us_per_slot"]
     seen("standing", study, n_slots, _standing)
     _finish_all(study, plan, n_slots - _OWN)
-    seen("beginning on what is nearly through", study, n_slots, lambda directory: _begin(directory, plan))
+    seen("beginning on what is nearly through", study, n_slots, lambda directory, _: _begin(directory, plan))
     return found
 
 
@@ -158,15 +164,16 @@ def _all_but(n_slots: int, n: int) -> range:
     return range(n_slots - n)
 
 
-def _work(directory: Any, plan: "StudyPlan", through: set[int]) -> None:
+def _no_more(_: float) -> None:
+    raise _EnoughError
+
+
+def _work(directory: Any, plan: "StudyPlan", through: set[int], sleep: Callable[[float], None] = _no_more) -> None:
     """A worker until nothing is left that it may run."""
     from llenergymeasure.orchestration.options import RunOptions
     from llenergymeasure.orchestration.preflight.examined import ExaminedExperiment
     from llenergymeasure.orchestration.studies.worker import StudyWorker
     from llenergymeasure.testing import FakeLauncher
-
-    def sleep(_: float) -> None:
-        raise _EnoughError
 
     examined = {i: ExaminedExperiment() for i in range(_CONFIGURATIONS)}
     options = RunOptions(launcher=FakeLauncher(), sleep=sleep)
@@ -176,14 +183,31 @@ def _work(directory: Any, plan: "StudyPlan", through: set[int]) -> None:
         return
 
 
-def _look_again(directory: Any, plan: "StudyPlan") -> None:
-    """One pass of a worker who has nothing to do: all but the last have left a row since it began."""
-    from llenergymeasure.results.study.rows import slots_with_rows
+class _Rows:
+    """The rows that others leave, of all slots but the last, while a worker waits."""
 
-    _work(directory, plan, slots_with_rows(directory))
+    def __init__(self, folder: Path, n_slots: int) -> None:
+        self._folder, self._slots = folder, _all_but(n_slots, _LAST)
+
+    def look(self, directory: Any, plan: "StudyPlan", asked: Counter[str], n: int) -> None:
+        """The [n]th pass after they have left them; what was asked before is not counted."""
+        for file in self._folder.iterdir():
+            file.unlink()
+        n_passes = 0
+
+        def sleep(_: float) -> None:
+            nonlocal n_passes
+            n_passes += 1
+            if n_passes > n:
+                raise _EnoughError
+            for slot in self._slots if n_passes == 1 else ():
+                (self._folder / f"{slot:04d}.json").touch()
+            asked.clear()
+
+        _work(directory, plan, set(), sleep)
 
 
-def _standing(directory: Any) -> None:
+def _standing(directory: Any, _: Counter[str]) -> None:
     from llenergymeasure.orchestration.studies.standing import standing_of_study
 
     standing_of_study(directory.path, directory.files)
@@ -221,7 +245,9 @@ def _finish_all(path: Path, plan: "StudyPlan", n: int) -> None:
 def _on_paper(found: dict[str, dict[str, Any]], n_slots: int, n_workers: int, run_s: float) -> dict[str, Any]:
     """What follows for many workers, each of whom always runs something."""
     own, past = found["own runs"], found["past what others have"]
-    again, begin = found["looking again"], found["beginning on what is nearly through"]
+    again, last, begin = (
+        found[name] for name in ("looking again", "waiting for the last", "beginning on what is nearly through")
+    )
     lasts_s = n_slots * run_s / n_workers
     # Twelve signs of life a minute, and two looks at the clock.
     alive_per_s = n_workers * (12 / 60 + 2 * 2 / 60)
@@ -237,10 +263,10 @@ def _on_paper(found: dict[str, dict[str, Any]], n_slots: int, n_workers: int, ru
         "runs_and_claims_per_s": round(runs_per_s, 1),
         "going_past_others_per_s": round(past_per_s, 1),
         "operations_per_s": round(alive_per_s + runs_per_s + past_per_s, 1),
-        "at_the_end_per_pass_of_all": round(n_workers * again["operations"]),
-        "at_the_end_per_s": round(n_workers * again["operations"] / 30, 1),
+        "at_the_end_once": n_workers * again["operations"],
+        "waiting_for_the_last_per_s": round(n_workers * last["operations"] / _POLL_S, 1),
         "to_begin_per_worker": begin["operations"],
-        "to_begin_all_s": round(n_workers * begin["operations"] / _SERVER_PER_S),
+        "to_begin_all_s": round(n_workers * begin["operations"] / _SERVER_PER_S, 1),
         "server_per_s": _SERVER_PER_S,
         "most_workers": _most_workers(own["per_slot"], past["per_slot"], run_s),
     }
@@ -257,6 +283,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--run-s", type=float, default=60.0, help="how long a run takes")
+    parser.add_argument("--folder", type=Path, help="on which file system; default: that of temporary files")
     parser.add_argument("--save", action="store_true", help="write the result to bench/results")
     return parser.parse_args()
 

@@ -41,6 +41,8 @@ _NUMBER = re.compile(r"\d+")
 _POLL_S, _MOST_POLL_S = 2.0, 30.0
 # A part of the study like its slots, for one worker as long as that lives.
 _SUMMARY = "summary"
+# What a listing costs for so many slots is what a look at one costs: 200 names in an answer, and four questions.
+_AS_MUCH_AS = 800
 # So many of the last runs say how long the next will take.
 _TOLD_BY = 20
 
@@ -122,14 +124,18 @@ class StudyWorker:
                         # Others may be measuring on this machine for hours.
                         self.options.sleep(wait_s)
                         wait_s = min(1.5 * wait_s, _MOST_POLL_S)
-                        # One look for all that others have finished.
-                        self.through |= slots_with_rows(self.directory) - self._rows_before
+                        self._note_finished()
             except (KeyboardInterrupt, SystemExit):
                 self._events.add("interrupted")
                 raise
             self._events.add("end", stopped=self.work.stopped, only_here=self.work.only_here,
                              out_of_time=self.work.out_of_time, problems=self.work.problems)  # fmt: skip
         return self.work
+
+    def _note_finished(self) -> None:
+        """See what others have finished in one look, where one at each that may be left would cost more."""
+        if len(self.plan.slots) - len(self.through) > len(self.plan.slots) // _AS_MUCH_AS:
+            self.through |= slots_with_rows(self.directory) - self._rows_before
 
     def _pass(self) -> bool:
         """Take every block, or slot, that is left; whether others have something still."""
