@@ -115,7 +115,7 @@ def test_a_grid_is_submitted_as_it_is_run(site: Site) -> None:
 
 
 def test_on_a_terminal_the_same_place_shows_workers_and_what_they_have(site: Site) -> None:
-    study = site.submitted(site.study(n_runs=4, cluster={**LOCAL, "workers": 1}), TOY_S="1")
+    study = site.submitted(site.study(n_runs=4, cluster={**LOCAL, "workers": 1}), TOY_S="4")
     command = [sys.executable, "-m", "llenergymeasure", "studies", str(study), "--watch"]
     with on_a_terminal(command, 120, {**site.environ, "TERM": "xterm"}, site.folder) as terminal:
         terminal.wait_for("measuring")

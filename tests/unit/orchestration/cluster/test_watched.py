@@ -20,7 +20,8 @@ from llenergymeasure.orchestration.cluster.submissions import (
     submissions_of,
 )
 from llenergymeasure.orchestration.cluster.watched import Watching
-from llenergymeasure.orchestration.studies.claims import Claims, Worker
+from llenergymeasure.orchestration.studies.claiming.claims import Claims
+from llenergymeasure.orchestration.studies.claiming.workers import Worker
 from llenergymeasure.testing import FakeClock
 from tests.fakes.studies import Study, of_batches
 
