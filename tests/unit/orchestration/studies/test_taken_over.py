@@ -158,3 +158,25 @@ def test_who_stood_still_between_its_word_and_its_result_does_not_finish_beside_
     (result,) = resume_study(path, bench.options()).experiments
     assert result.folder is not None
     assert result.folder.name == "attempt-2"
+
+
+@dataclass(frozen=True)
+class Unreadable(FilesOfTheSystem):
+    """Files among which folders of slots cannot be looked into."""
+
+    def names(self, folder: Path) -> list[str]:
+        """See ``SharedFiles``."""
+        if folder.parent.name == "runs":
+            raise OSError(errno.EIO, "Input/output error", str(folder))
+        return super().names(folder)
+
+
+def test_what_cannot_be_looked_into_is_not_run_again(bench: Bench, tmp_path: Path) -> None:
+    path = interrupted_after(bench, tmp_path, 1, of(tmp_path, "ab"))
+    before = sorted(path.glob("claims/*"))
+    directory = StudyDirectory(path, Unreadable())
+    worker = StudyWorker(directory, directory.plan(), {0: ExaminedExperiment()}, bench.options(), shared=True)
+    with pytest.raises(OSError, match="Input/output error"):
+        worker.run()
+    assert bench.log == []
+    assert sorted(path.glob("claims/*")) == before
