@@ -87,7 +87,7 @@ ORDINALS = {
     "array_task_id", "exceeds",  # of a job, as its scheduler numbers them; rows
     "user",  # of a note, as the system numbers them
     "at", "chosen", "found", "excluded_by", "grids", "listed",  # places in the file of a study
-    "examined", "results", "value_of",  # by the numbers of configurations and slots
+    "examined", "results", "value_of", "through", "silent",  # by the numbers of configurations, slots and attempts
     "ids", "tokens", "reasons",  # of answers as they come: of tokens, and by the places of the answers
 }  # fmt: skip
 
