@@ -59,6 +59,10 @@ class TimedOutError(ExperimentError):
     """An experiment took longer than it may, or showed no sign of life, and was ended."""
 
 
+class NodeMissingError(ExperimentError):
+    """A node that was to take part in an experiment never came, or is gone; it can be run when the node is back."""
+
+
 class StudyError(LLEMError):
     """A study could not be carried out as a whole."""
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from llenergymeasure.config import load_beside
+from llenergymeasure.config import load_beside, nodes_beside
 from llenergymeasure.config.base import Integer, Known, canonical, conflict, defaults_of
 from llenergymeasure.config.decoder import DecoderConfig
 from llenergymeasure.config.device import DeviceConfig
@@ -160,7 +160,6 @@ class ExperimentConfig(TakesSections):
     slo: SLOConfig | None = Field(
         default=None, description="What is promised to those who send requests; null is nothing."
     )
-    nodes: NodesConfig | None = Field(default=None, description="Nodes that run the model together; null is one.")
     phases: PhasesConfig = Field(
         default=PhasesConfig(), description="Prefill and decode apart; true is shorthand for enabled: true."
     )
@@ -170,6 +169,7 @@ class ExperimentConfig(TakesSections):
         "text, null none.",
     )
     lora: LoRAConfig | None = Field(default=None, description="LoRA adapter; null is none.")
+    nodes: NodesConfig | None = Field(default=None, description="Nodes that run the model together; null is one.")
     device: DeviceConfig | None = Field(default=None, description="Knobs of the GPUs; null leaves them as they are.")
     passthrough_kwargs: dict[Annotated[str, AfterValidator(_free_to_pass)], JsonValue] = Field(
         default={},
@@ -279,6 +279,8 @@ class ExperimentConfig(TakesSections):
 
     _window_of_its_own = field_validator("load")(load_beside.window_of_its_own)
     _phases_without_a_load = field_validator("phases")(load_beside.phases_without_a_load)
+    _nodes_of_batches = field_validator("nodes")(nodes_beside.of_batches_alone)
+    _device_of_one_node = field_validator("device")(nodes_beside.of_one_node)
     _promises_under_a_load = field_validator("slo")(load_beside.promises_under_a_load)
 
     @field_validator("*")

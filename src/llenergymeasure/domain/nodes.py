@@ -13,6 +13,7 @@ from llenergymeasure.domain.metrics import (
     DeviceEnergy,
     EnergyMeasurement,
     combined_uncertainty_j,
+    counted_devices,
     headline_energy_j,
 )
 from llenergymeasure.domain.process import RawProcessResult
@@ -28,6 +29,8 @@ def laid_over(raws: Sequence[RawProcessResult]) -> list[RawProcessResult]:
     Raises:
         ValueError: one was measured for a shorter time than the first, so that a part of it is missing.
     """
+    if not raws or not any(raw.attends for raw in raws):
+        return list(raws)
     first = raws[0]
     return [_of_the_window(raw, first) if raw.attends else raw for raw in raws]
 
@@ -40,6 +43,9 @@ def _of_the_window(raw: RawProcessResult, first: RawProcessResult) -> RawProcess
             "a part of its energy is missing"
         )
     energy = raw.energy and _within(raw.energy, first.duration_sec, excess_s, raw.idle_by_device_w)
+    unlike = _unlike(raw, first)
+    if energy is not None and unlike:
+        energy = replace(energy, total_j=None)
     if energy is not None:
         energy = replace(energy, devices=tuple(_named(row, raw, first) for row in energy.devices))
     return raw.model_copy(
@@ -60,7 +66,7 @@ def _of_the_window(raw: RawProcessResult, first: RawProcessResult) -> RawProcess
             "energy": energy,
             # Times of another clock.
             "samples": (),
-            "measurement_warnings": (*raw.measurement_warnings, *_about(raw, excess_s, first.duration_sec)),
+            "measurement_warnings": (*raw.measurement_warnings, *unlike, *_about(raw, excess_s, first.duration_sec)),
         }
     )
 
@@ -108,7 +114,30 @@ def _row_within(row: DeviceEnergy, window_s: float, excess_s: float, idle_w: Idl
 
 def _named(row: DeviceEnergy, raw: RawProcessResult, first: RawProcessResult) -> DeviceEnergy:
     """A row whose device has a name that no other node's has: that of a GPU is its own, package-0 is on each."""
-    return row if row.kind == "gpu" or raw.node == first.node else replace(row, device=f"{raw.node}/{row.device}")
+    return row if row.kind == "gpu" or _is_one_machine(raw, first) else replace(row, device=f"{raw.node}/{row.device}")
+
+
+def _is_one_machine(raw: RawProcessResult, first: RawProcessResult) -> bool:
+    """Whether two processes ran on the same boot of one machine; names of containers differ there."""
+    boots = (raw.environment_snapshot.boot_id, first.environment_snapshot.boot_id)
+    return raw.node == first.node if None in boots else boots[0] == boots[1]
+
+
+def _unlike(raw: RawProcessResult, first: RawProcessResult) -> list[MeasurementWarning]:
+    """Where joules of a node are of other things than those of the first, such as processors beside GPUs."""
+    if raw.energy is None or first.energy is None:
+        return []
+    kinds = [{row.covers for row in counted_devices(each.devices)} for each in (first.energy, raw.energy)]
+    if kinds[0] == kinds[1]:
+        return []
+    said = [" and ".join(sorted(each)) or "nothing" for each in kinds]
+    return [
+        MeasurementWarning(
+            "node_unmeasured",
+            f"joules of {raw.node} are of {said[1]} and those of {first.node} of {said[0]}, so there is no sum",
+            "measure all nodes by the same sensor (energy.backend)",
+        )
+    ]
 
 
 def _about(raw: RawProcessResult, excess_s: float, window_s: float) -> list[MeasurementWarning]:

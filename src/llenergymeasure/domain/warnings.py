@@ -126,6 +126,7 @@ FLAGS: Mapping[str, Flag] = {
         "devices took meanwhile is not in the total",
         _DOUBT,
     ),
+    "node_unmeasured": Flag("a node of an experiment was measured by another kind of sensor than the first", _NOT),
     "node_measured_longer": Flag(
         "a node that takes part in an experiment was measured for over 5 % longer than the window; what it takes while "
         "idling was taken off for that time"

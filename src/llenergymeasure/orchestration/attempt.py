@@ -103,7 +103,7 @@ def measured(
     launcher = options.launcher or _launcher(plan)
     try:
         options.progress.begin("waiting for the devices")
-        with _devices_had(plan, options) as had:
+        with devices_had(plan, options) as had:
             if begin is not None:
                 plan = begin(had)
             # From here on the process of the run shows how far it is.
@@ -127,7 +127,7 @@ def _launcher(plan: ExperimentPlan) -> Launcher:
 
 
 @contextmanager
-def _devices_had(plan: ExperimentPlan, options: RunOptions) -> Iterator[Had]:
+def devices_had(plan: ExperimentPlan, options: RunOptions) -> Iterator[Had]:
     """Hold the devices of a plan to the end of the body, which begins when nobody else uses them, or time is over."""
     execution, devices = plan.execution, devices_of(plan)
     clock, sleep = options.clock, options.sleep

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from llenergymeasure._files import write_atomically
 from llenergymeasure._telling import in_a_line
+from llenergymeasure.domain.nodes import laid_over
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ExperimentError, first_line
 from llenergymeasure.results.persistence import as_written
@@ -38,7 +39,7 @@ def write_state(state: str, state_dir: Path, process_index: int = 0) -> None:
 def read_process_results(
     state_dir: Path, n_processes: int, elsewhere: Mapping[int, Path] | None = None
 ) -> Sequence[RawProcessResult]:
-    """The raw results of processes 0 to ``n_processes`` - 1.
+    """The raw results of processes 0 to ``n_processes`` - 1, those of nodes laid over the window of the first.
 
     Args:
         state_dir: the folder that they are in.
@@ -64,7 +65,7 @@ def read_process_results(
             problems.append(f"{path.name} cannot be understood: {first_line(error)}")
     if problems:
         raise ExperimentError(in_a_line(f"incomplete experiment in {state_dir}: {'; '.join(problems)}"))
-    return raws
+    return laid_over(raws)
 
 
 def _why(error: OSError) -> str:

@@ -1,7 +1,7 @@
 """What a node measures that takes part in what another one runs: its own devices, in the same window."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llenergymeasure._host import this_host
 from llenergymeasure.core import session_answers as answers
@@ -10,7 +10,6 @@ from llenergymeasure.core.idling.slices import Idling
 from llenergymeasure.core.instruments import Instruments
 from llenergymeasure.core.nodes.command import NodeCommand
 from llenergymeasure.core.peers import POLL_BESIDE_S
-from llenergymeasure.core.session_warnings import warnings_of_the_window
 from llenergymeasure.core.window.meter import Window, WindowMeter
 from llenergymeasure.domain.environment import EnvironmentSnapshot
 from llenergymeasure.domain.inference import ModelDescription
@@ -76,12 +75,8 @@ def attend(
     window = meter.window
     samples = answers.or_unavailable("telemetry", instruments.sampler.get_samples, warnings) or ()
     window.keep(samples, plan.devices, environment.gpus)
-    used = [gpu for gpu in environment.gpus if gpu.uuid in plan.devices]
-    warnings.extend(warnings_of_the_window(plan, used, window, None))
-    if window.energy is not None:
-        warnings.extend(window.energy.warnings)
-    elif instruments.energy_absent_reason is not None:
-        warnings.append(MeasurementWarning("energy_unavailable", instruments.energy_absent_reason))
+    # What of the engine runs here was started by others, who are not foreign.
+    steps.collect_warnings(plan, environment, window, replace(instruments, gpu_pids=lambda _: None), warnings)
     breakdown = steps.energy_breakdown(window, baseline, instruments, warnings)
     seen = _Seen(environment=environment, window=window, breakdown=breakdown, loaded=loaded, warmup=warmup)
     return _raw_result(plan, seen, instruments, tuple(warnings)), warnings

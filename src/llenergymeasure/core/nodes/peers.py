@@ -5,6 +5,7 @@ when it gives up. How old a sign is, is told by the file system that all share, 
 """
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from llenergymeasure.core.background import again_and_again
 from llenergymeasure.core.peers import FilePeers
-from llenergymeasure.exceptions import ExperimentError
+from llenergymeasure.exceptions import ExperimentError, NodeMissingError
 
 # Each look is a question to a server far away.
 LEAST_POLL_S = 0.1
@@ -42,7 +43,8 @@ class NodePeers(FilePeers):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Args as of ``FilePeers``; ``come_s`` is how long the others have to come."""
-        super().__init__(folder, index, n_nodes, clock=clock, sleep=sleep)
+        # Signs of life say whether anybody is waited for in vain, however long loading and measuring take.
+        super().__init__(folder, index, n_nodes, patience_s=math.inf, clock=clock, sleep=sleep)
         self._come_s, self._signs = come_s, signs
         self._looked_s = self._began_s = clock()
 
@@ -114,13 +116,13 @@ class NodePeers(FilePeers):
             raise ExperimentError(f"the experiment is over, as its first node has it; {rest}")
         if theirs is None:
             if now_s - self._began_s > self._come_s:
-                raise ExperimentError(
+                raise NodeMissingError(
                     f"{who} did not come within {self._come_s:g} s (nodes.wait_s): start a worker on it with llem "
                     f"worker; {rest}"
                 )
             return
         if own - theirs > self._signs.at_least_every_s:
-            raise ExperimentError(
+            raise NodeMissingError(
                 f"{who} ({self._name(index)}) has given no sign of life for {own - theirs:.0f} s; {rest}"
             )
 

@@ -3,6 +3,7 @@
 The folder is the one that the first node's process was handed; the raw result is left in it. ``lifeline`` starts it.
 """
 
+import contextlib
 import logging
 import sys
 from dataclasses import replace
@@ -18,8 +19,9 @@ from llenergymeasure.core.nodes.command import filled_in, running
 from llenergymeasure.core.nodes.peers import NodePeers
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.exceptions import ExperimentError, LLEMError, in_one_line
-from llenergymeasure.orchestration.device_locks import devices_of, held
+from llenergymeasure.orchestration.attempt import devices_had
 from llenergymeasure.orchestration.nodes.wanted import told_in
+from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.processes.handover import PEERS_DIR, hand_back, received_plan
 from llenergymeasure.orchestration.processes.worker import report_failure, telling
 
@@ -28,14 +30,14 @@ _log = logging.getLogger("llenergymeasure.attendant")
 
 def main(state_dir: Path, index: int) -> int:
     """Attend as the node of this number; the exit code of the process."""
-    told = told_in(state_dir)
-    if told is None:
-        return 0
+    with contextlib.suppress(OSError):
+        if told_in(state_dir) is None:
+            return 0
     plan = replace(received_plan(state_dir), process_index=index, shown=None)
     use_patient_stderr()
     telling(plan)
     try:
-        _attend(plan, state_dir, told.first)
+        _attend(plan, state_dir)
     except LLEMError as error:
         return report_failure(state_dir, index, error)
     except BaseException as error:  # noqa: BLE001 - the last line of this process: everything is reported
@@ -45,22 +47,34 @@ def main(state_dir: Path, index: int) -> int:
     return 0
 
 
-def _attend(plan: ExperimentPlan, state_dir: Path, first: str) -> None:
+def _is_over(state_dir: Path) -> bool:
+    try:
+        return told_in(state_dir) is None
+    except OSError:
+        # It is asked again in a moment.
+        return False
+
+
+def _attend(plan: ExperimentPlan, state_dir: Path) -> None:
+    told = told_in(state_dir)
+    if told is None:
+        return
     used, n = in_use(plan.config), plan.layout.n_processes
     if used.nodes is None:
         raise ExperimentError("there is no node to attend: the experiment has no section nodes")
     peers = NodePeers(state_dir / PEERS_DIR, plan.process_index, n, come_s=used.nodes.wait_s)
-    command = used.nodes.command and filled_in(used.nodes.command, first=first, node=plan.process_index, n_nodes=n)
-    with peers.taking_part(this_host().name), driver_held():
+    command = used.nodes.command and filled_in(used.nodes.command, first=told.first, node=plan.process_index, n_nodes=n)
+    with driver_held():
         visible = visible_gpus()
         plan = replace(plan, devices=visible.uuids)
-        with held(devices_of(plan), plan.config.display_name, plan.execution.wait_for_devices_s):
+        # Signs of life are given once nothing else is waited for: others are waited for no longer than nodes.wait_s.
+        with devices_had(plan, RunOptions()), peers.taking_part(this_host().name):
             instruments = replace(build_instruments(plan, visible=visible), peers=peers)
             with running(command) as beside:
                 raw, _ = attend(plan, instruments, beside)
                 hand_back(raw, plan, state_dir)
                 # What runs here is part of the engine, which the first node still unloads.
-                peers.until_over(lambda: told_in(state_dir) is None)
+                peers.until_over(lambda: _is_over(state_dir))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """What a worker does for others of its study: it attends experiments that want more nodes than their own."""
 
+import contextlib
 import functools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from llenergymeasure._lifeline import tied
+from llenergymeasure.core.gpu.machine import visible_gpus
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.orchestration.nodes.wanted import Place, group_of_workers, place_in
 from llenergymeasure.orchestration.processes.interpreters import interpreter_of
@@ -37,20 +40,20 @@ class Attendance:
         """Whether a run takes several nodes."""
         return self.plan.configurations[slot.configuration].values.get("nodes") is not None
 
-    def once(self, through: Collection[int]) -> bool:
+    def once(self, is_open: Callable[[Slot], bool]) -> bool:
         """Attend a run, if one wants it; whether one did.
 
         Args:
-            through: places of runs that want nobody any more.
+            is_open: whether a run may want somebody still, and there is time for it.
 
         Raises:
             OSError: nothing can be written there.
         """
         for slot in self.slots:
-            if slot.slot in through:
+            if not is_open(slot):
                 continue
             attempts = attempts_in(self.directory.folder(self.plan, slot))
-            place = place_in(attempts[max(attempts)], group_of_workers()) if attempts else None
+            place = _place_in(attempts[max(attempts)]) if attempts else None
             if place is not None:
                 _log.info("attending experiment %d as node %d", slot.slot + 1, place.index)
                 engine = str(self.plan.configurations[slot.configuration].values.get("backend"))
@@ -59,6 +62,13 @@ class Attendance:
                     _log.error("attending ended with exit code %d; the log lies beside the run's own", code)
                 return True
         return False
+
+
+def _place_in(attempt: Path) -> Place | None:
+    with contextlib.suppress(OSError):
+        return place_in(attempt, group_of_workers(), lambda: visible_gpus().uuids)
+    # It is asked again in a moment.
+    return None
 
 
 def _run(place: Place, engine: str) -> int:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from llenergymeasure.domain.nodes import laid_over
 from llenergymeasure.domain.plan import ExperimentPlan
 from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.exceptions import ConfigError, ExperimentError
@@ -24,7 +23,7 @@ class NodesLauncher(SubprocessLauncher):
                 f"nodes.n: {plan.layout.n_processes} nodes find each other in the folder of a study: give it "
                 "cycles, or write it as a study, keep it in a folder that all see, and start llem worker on each node"
             )
-        return laid_over(super().launch(plan))
+        return super().launch(plan)
 
     def _ended_badly(self, plan: ExperimentPlan, state_dir: Path) -> ExperimentError | None:
         with wanted(plan, state_dir):

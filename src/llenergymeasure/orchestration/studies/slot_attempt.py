@@ -14,7 +14,7 @@ from llenergymeasure.domain.process import RawProcessResult
 from llenergymeasure.domain.result import ExperimentResult
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.domain.study.result import ExperimentFailure
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, NodeMissingError
 from llenergymeasure.orchestration.attempt import Had, kept_of, measured, planned
 from llenergymeasure.orchestration.interruptions import held_back
 from llenergymeasure.orchestration.options import RunOptions
@@ -230,6 +230,11 @@ class Attempts:
         Raises:
             OSError: it could not be begun.
         """
+        if isinstance(error, NodeMissingError):
+            # It says nothing of the run, which is made when the node is back: what began stays, and counts for nothing.
+            self.work.stopped, self.work.only_here = str(error), True
+            _log.error("experiment %d: %s", slot.slot + 1, error)
+            return SupersededError()
         if begun.plan is None and isinstance(error, OSError):
             # The folder takes no attempt: nothing was run that could have failed.
             raise error

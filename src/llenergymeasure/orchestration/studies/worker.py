@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -89,6 +89,7 @@ class StudyWorker:
     through: set[int] = field(default_factory=set)
     claims: Callable[..., Claims] = Claims
     _no_time: str | None = None
+    _leads: bool = False
     _in_a_row: _Series = field(default_factory=_Series)
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TOLD_BY))
     _as_writer: Claim | None = None
@@ -150,12 +151,16 @@ class StudyWorker:
                 continue
             self._attend()
             # What is compared in pairs is run by one worker, on one machine.
-            with self._claims.taken(f"block-{block[0].block:04d}") as claim:
-                others |= claim is None or self._run_slots(block, claim)
+            with self._leading(block) as leads:
+                others |= not leads or self._run_block(block)
         if self._no_time is not None and self.work.stopped is None:
             # Time only gets less: nobody is waited for.
             self.work.stopped, self.work.only_here, self.work.out_of_time = self._no_time, True, True
         return others
+
+    def _run_block(self, block: list[Slot]) -> bool:
+        with self._claims.taken(f"block-{block[0].block:04d}") as claim:
+            return claim is None or self._run_slots(block, claim)
 
     def _blocks(self) -> Iterator[list[Slot]]:
         block: list[Slot] = []
@@ -230,23 +235,35 @@ class StudyWorker:
         return others
 
     @contextlib.contextmanager
-    def _taken(self, slot: Slot) -> Iterator[Claim | None]:
-        """The claim on a slot; None where another worker has it, or leads one that takes several nodes as this does.
+    def _leading(self, slots: Sequence[Slot]) -> Iterator[bool]:
+        """Whether this worker may run some slots: not where they take several nodes, and another of its group leads.
 
-        Of those a group of workers runs one at a time: who leads waits for others to attend, and did all of them lead,
-        all would wait.
+        Who leads waits for others to attend, and did all of them lead, all would wait.
         """
-        with contextlib.ExitStack() as stack:
-            if self._attendance.takes_nodes(slot):
-                leads = stack.enter_context(self._claims.taken(f"nodes-{group_of_workers()}"))
-                if leads is None:
-                    yield None
-                    return
-            yield stack.enter_context(self._claims.taken(f"{slot.slot:04d}", partial(self._unseen, slot)))
+        if self._leads or not any(map(self._attendance.takes_nodes, slots)):
+            yield True
+            return
+        with self._claims.taken(f"nodes-{group_of_workers()}") as claim:
+            self._leads = claim is not None
+            try:
+                yield self._leads
+            finally:
+                self._leads = False
+
+    @contextlib.contextmanager
+    def _taken(self, slot: Slot) -> Iterator[Claim | None]:
+        """The claim on a slot; None where another worker has it, or leads where this one would have to."""
+        with self._leading([slot]) as leads:
+            if not leads:
+                yield None
+                return
+            with self._claims.taken(f"{slot.slot:04d}", partial(self._unseen, slot)) as claim:
+                yield claim
 
     def _attend(self) -> None:
         """Take part in what others lead, as long as any of them wants it."""
-        while self._attendance.once(self.through):
+        until = self.options.until
+        while self._attendance.once(lambda slot: slot.slot not in self.through and until.no_time_for(slot) is None):
             raise_if_lost()
 
     def _run_slot(self, slot: Slot, claim: Claim) -> None:

@@ -12,7 +12,7 @@ from llenergymeasure.results.verification.tables import Row
 # Of energies with these nothing may be cited.
 NOT_CITABLE = frozenset({
     "energy_unavailable", "energy_modelled", "absurd_power", "energy_of_a_part", "windows_do_not_overlap",
-    "foreign_load_high", "requests_failed_above_share", "overloaded", "server_elsewhere",
+    "foreign_load_high", "requests_failed_above_share", "overloaded", "server_elsewhere", "node_unmeasured",
 })  # fmt: skip
 # With these the reader has to judge.
 QUESTIONABLE = frozenset({
