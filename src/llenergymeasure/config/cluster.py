@@ -2,10 +2,11 @@
 
 import math
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
+from llenergymeasure._secrets import looks_secret
 from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number
 
 Executor = Literal["slurm", "local", "debug"]
@@ -18,6 +19,8 @@ _PART = re.compile(r"(\d+)(d|h|min|m|s)")
 _BY_COLONS = re.compile(r"(?:(\d+)-)?(\d+):([0-5]?\d)(?::([0-5]?\d))?")
 # What is set here already, or what jobs are found again by.
 _OURS = frozenset({"array", "error", "open-mode", "output", "signal", "requeue", "no-requeue", "parsable", "wrap"})
+# An assignment, or an option with its value; what begins with a dollar is a variable's own.
+_GIVES = re.compile(r"(?:^|[\s,;&|(\"'-])(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?:=|\s+)(?![\s$\"'-]|\\?\")[^\s$]")
 LIMIT_WORDS = "a time limit is such as 4h, 1h30m, 02:00:00, 1-12:00:00, or a number of minutes"
 
 
@@ -103,6 +106,19 @@ class ClusterConfig(ConfigModel):
         if limit is not None and (isinstance(limit, bool) or seconds_of(str(limit)) is None):
             raise ValueError(LIMIT_WORDS)
         return limit
+
+    @field_validator("setup", "python", "slurm", "container_image")
+    @classmethod
+    def _no_secrets(cls, given: Any) -> Any:
+        texts = given.values() if isinstance(given, dict) else given if isinstance(given, tuple) else (given,)
+        for text in texts:
+            for found in _GIVES.finditer(text) if isinstance(text, str) else ():
+                if looks_secret(found["name"]):
+                    raise ValueError(
+                        f"{found['name']} looks like a secret that is written out, which is not shown here: it would "
+                        "be in scripts of jobs; set it where you submit, for jobs have the variables of whoever does"
+                    )
+        return given
 
     @field_validator("slurm")
     @classmethod

@@ -16,7 +16,7 @@ from llenergymeasure.config.reading.settings import parse_settings
 from llenergymeasure.exceptions import ConfigError, config_error
 from llenergymeasure.orchestration.cluster.submitting import Submitted, options_of_last, submit_again, submit_study
 from llenergymeasure.orchestration.options import RunOptions
-from llenergymeasure.orchestration.studies.standing import standing_of_study
+from llenergymeasure.orchestration.studies.standing import StudyStanding, standing_of_study
 
 
 @click.command("submit")
@@ -68,8 +68,11 @@ def submit_command(
             plan = loaded(config, given, settings, output, asked)
             assert isinstance(plan, StudyConfig)
             submitted = submit_study(plan, plan.cluster or ClusterConfig(), options)
-    streams.show(_in_words(submitted))
-    return 0
+    standing = standing_of_study(submitted.path)
+    streams.show(_in_words(submitted, standing))
+    # Where all of it ran here, whoever asked for it is told how it went.
+    is_over = submitted.submission.executor == "debug"
+    return int(is_over and (bool(standing.failed) or standing.state != "finished"))
 
 
 def _parted(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -103,11 +106,12 @@ def _again(
     return submit_again(directory, options, ClusterConfig.model_validate({**before, **asked}), more=more)
 
 
-def _in_words(submitted: Submitted) -> str:
+def _in_words(submitted: Submitted, standing: StudyStanding) -> str:
     path, submission = submitted.path, submitted.submission
-    standing, folder = standing_of_study(path), shlex.quote(str(path))
+    folder = shlex.quote(str(path))
     n_left = standing.n_planned - standing.n_finished - len(standing.failed)
     lines = [f"{path}: {n_left} of {standing.n_planned} runs to do", f"submitted: {submission.in_words}"]
     if submission.executor == "debug":
-        return "\n".join([*lines, "it has ended"])
+        n_failed = len(standing.failed)
+        return "\n".join([*lines, f"it has ended{f': {n_failed} runs failed' if n_failed else ''}"])
     return "\n".join([*lines, f"follow it: llem studies {folder} --watch", f"end it: llem cancel {folder}"])

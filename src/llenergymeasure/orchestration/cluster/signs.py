@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from llenergymeasure._files import read_regular, write_atomically
 from llenergymeasure.core.gpu.machine import told_by, visible_gpus
 from llenergymeasure.core.progress import Progress
@@ -49,6 +51,9 @@ class Signs:
     gpus: tuple[str, ...] = ()
     power_w: float | None = None
     ended: bool = False
+
+
+_SIGNS = TypeAdapter(Signs)
 
 
 def _power_w(uuids: tuple[str, ...]) -> float | None:
@@ -175,7 +180,7 @@ def signs_in(folder: Path) -> list[Signs]:
     """What all workers of a study have left word of; what cannot be read is left out."""
     found = []
     for file in sorted((folder / SIGNS_DIR).glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            written = json.loads(read_regular(file, _MOST_BYTES))
-            found.append(Signs(**{**written, "gpus": tuple(written["gpus"])}))
+        # Anybody of those who share the folder may have written it.
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found.append(_SIGNS.validate_json(read_regular(file, _MOST_BYTES)))
     return found

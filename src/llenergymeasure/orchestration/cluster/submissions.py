@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from llenergymeasure._files import read_regular, write_atomically
-from llenergymeasure._telling import told_values
 from llenergymeasure.config.cluster import ClusterConfig, Executor
 from llenergymeasure.results.study.directory import CLUSTER_DIR
 
@@ -49,6 +50,9 @@ class Submission:
         return f"submission {self.number} of {self.user} on {self.host} ({self.executor}; {what} {jobs})"
 
 
+_SUBMISSION = TypeAdapter(Submission)
+
+
 def folder_of(study: Path, number: int) -> Path:
     """Where a submission lies."""
     return study / CLUSTER_DIR / f"submission-{number}"
@@ -69,22 +73,21 @@ def new_submission(study: Path) -> int:
 
 
 def keep_submission(study: Path, submission: Submission) -> None:
-    """Leave word of a submission.
+    """Leave word of a submission, as it was asked for: what is given to a scheduler again has its paths in full.
 
     Raises:
         OSError: it cannot be written.
     """
     file = folder_of(study, submission.number) / SUBMISSION_FILE
-    write_atomically(file, json.dumps(told_values(asdict(submission)), indent=2) + "\n")
+    write_atomically(file, json.dumps(asdict(submission), indent=2) + "\n")
 
 
 def submissions_of(study: Path) -> list[Submission]:
     """Those that there is word of, the oldest first; what cannot be read is left out."""
     found = []
     for file in (study / CLUSTER_DIR).glob(f"submission-*/{SUBMISSION_FILE}"):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            written = json.loads(read_regular(file, _MOST_BYTES))
-            found.append(Submission(**{**written, "job_ids": tuple(written["job_ids"])}))
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found.append(_SUBMISSION.validate_json(read_regular(file, _MOST_BYTES)))
     return sorted(found, key=lambda each: each.number)
 
 

@@ -30,6 +30,7 @@ from llenergymeasure.orchestration.cluster.submissions import (
     new_submission,
     submissions_of,
 )
+from llenergymeasure.orchestration.interruptions import held_back
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.output_folder import output_folder
 from llenergymeasure.orchestration.preflight.check import check_for_elsewhere
@@ -67,6 +68,7 @@ def submit_study(config: StudyConfig, cluster: ClusterConfig, options: RunOption
     _refuse_what_cannot_be_submitted(cluster)
     refuse_shared_process(config)
     experiments = carried_out(config)
+    _refuse_fewer_nodes(experiments, cluster)
     if output_folder(config.output_dir) is None:
         raise ConfigError("a study on a cluster takes a folder that all workers see; give output_dir")
     is_elsewhere = cluster.executor == "slurm"
@@ -143,6 +145,20 @@ def _refuse_what_cannot_be_submitted(cluster: ClusterConfig) -> None:
         raise PreFlightError(problem)
 
 
+def _refuse_fewer_nodes(experiments: list[ExperimentConfig], cluster: ClusterConfig) -> None:
+    """Workers attend each other's experiments within one job alone.
+
+    Raises:
+        ConfigError: a job has fewer nodes than an experiment takes.
+    """
+    most = max((each.nodes.n for each in experiments if each.nodes is not None), default=1)
+    if cluster.executor == "slurm" and cluster.nodes < most:
+        raise ConfigError(
+            f"nodes.n: {most} nodes run an experiment together, and cluster.nodes is {cluster.nodes}, the nodes of a "
+            f"job; give nodes: {most} there"
+        )
+
+
 def _refuse_what_is_left_open(experiments: list[ExperimentConfig]) -> None:
     """``auto`` is what the device makes of it, and a login node has another, or none.
 
@@ -163,6 +179,13 @@ def _refuse_what_is_left_open(experiments: list[ExperimentConfig]) -> None:
 def _submitted(path: Path, name: str, cluster: ClusterConfig, options: RunOptions) -> Submission:
     study = path.absolute()
     number = new_submission(study)
+    # Jobs of which nobody has word could not be ended by llem cancel.
+    with held_back() if cluster.executor == "slurm" else contextlib.nullcontext():
+        return _kept(study, number, name, cluster, options)
+
+
+def _kept(study: Path, number: int, name: str, cluster: ClusterConfig, options: RunOptions) -> Submission:
+    """Submit, and leave word of it."""
     jobs_dir = folder_of(study, number) / JOBS_DIR
     ids, started_s = _ids_of_jobs(study, number, name, cluster)
     for link in jobs_dir.glob(".*.sh"):

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llenergymeasure.results.verification.devices import counted
-
 Row = Mapping[str, Any]
 
 _OF_THE_FIRST = (
@@ -26,13 +24,21 @@ def _of_the_first(raw: Row, first: Row) -> Row:
         rows = [_without(row, beyond_s / (window_s + beyond_s), beyond_s, raw["idle_by_device_w"])
                 for row in energy["devices"]]  # fmt: skip
         rows = [{**row, "duration_sec": window_s} for row in rows]
-        joules = [row["energy_j"] for row in counted([dict(row) for row in rows])]
+        joules = [row["energy_j"] for row in _counted(rows)]
         none = energy["total_j"] is None or not rows or None in joules or _covered(raw) != _covered(first)
         total_j = None if none else sum(joules)
         named = [row if row["kind"] == "gpu" or _is_one_machine(raw, first) else
                  {**row, "device": f"{raw['node']}/{row['device']}"} for row in rows]  # fmt: skip
         energy = {**energy, "duration_sec": window_s, "devices": named, "total_j": total_j, "trace": []}
     return {**raw, **{name: first[name] for name in _OF_THE_FIRST}, "energy": energy, "samples": []}
+
+
+def _counted(rows: Sequence[Row]) -> Sequence[Row]:
+    """Those that make the total: the GPUs if there are any, else the packages, else chips, else the machine."""
+    for kind in ("gpu", "cpu", "soc", "host"):
+        if found := [row for row in rows if row["kind"] == kind and row["headline"] is not False]:
+            return found
+    return ()
 
 
 def _is_one_machine(raw: Row, first: Row) -> bool:
@@ -44,7 +50,7 @@ def _covered(raw: Row) -> set[str]:
     """What the counted joules of a process are of."""
     rows = [] if raw["energy"] is None else raw["energy"]["devices"]
     kinds = {"cpu": "package"}
-    return {str(row["scope"] or kinds.get(row["kind"], row["kind"])) for row in counted(rows)}
+    return {str(row["scope"] or kinds.get(row["kind"], row["kind"])) for row in _counted(rows)}
 
 
 def _without(row: Row, share: float, beyond_s: float, idle_w: Mapping[str, Sequence[float | None]]) -> Row:
