@@ -12,6 +12,8 @@ from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number
 Executor = Literal["slurm", "local", "debug"]
 
 _UNITS_S = {"d": 86400, "h": 3600, "m": 60, "min": 60, "s": 1}
+# Of a time limit; more is none that anybody means.
+_MOST_DIGITS = 20
 # Such as 4h and 1h30m.
 _IN_UNITS = re.compile(r"(?:\d+(?:d|h|min|m|s))+")
 _PART = re.compile(r"(\d+)(d|h|min|m|s)")
@@ -30,6 +32,8 @@ def seconds_of(limit: str) -> float | None:
     A bare number is minutes, as in SLURM; ``02:00`` is minutes and seconds and ``02:00:00`` hours, also as there.
     """
     text = limit.strip().replace(" ", "").lower()
+    if len(text) > _MOST_DIGITS:
+        return None
     if text.isascii() and text.isdigit():
         return 60.0 * int(text) or None
     if _IN_UNITS.fullmatch(text):

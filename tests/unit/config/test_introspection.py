@@ -14,6 +14,7 @@ from llenergymeasure.config.introspection import (
     field_test_values,
 )
 from llenergymeasure.config.models import ExperimentConfig
+from llenergymeasure.config.nodes import NodesConfig
 
 
 def full(engine: str) -> dict[str, Any]:
@@ -28,11 +29,12 @@ def full(engine: str) -> dict[str, Any]:
             "quality": True,
             "load": {"rate": 1.0},
             "slo": {"e2e_p95_s": 1.0},
-            "nodes": {"n": 2},
             engine: {},
         }
     )
-    return fields.model_dump(exclude=set(ENGINE_SECTIONS) - {engine})
+    # Which nothing of load, quality and device goes with.
+    nodes = NodesConfig(n=2).model_dump()
+    return {**fields.model_dump(exclude=set(ENGINE_SECTIONS) - {engine}), "nodes": nodes}
 
 
 # Every section of every engine, which no single configuration could have.
@@ -66,6 +68,10 @@ def with_value(name: str, value: Any) -> ExperimentConfig:
     if not name.startswith(("load.", "slo.")):
         # A load has a window of its own.
         fields |= {"load": None, "slo": None}
+    if name.startswith("nodes."):
+        fields |= {"quality": None, "device": None}
+    else:
+        fields["nodes"] = None
     for section in sections:
         inner = inner[section]
     inner |= {last: value, **({} if value is None else NEIGHBOURS.get(name, {}))}

@@ -93,6 +93,27 @@ def test_devices_that_every_node_has_are_counted_on_each() -> None:
     assert ExperimentResult.from_processes([first, laid]).total_energy_j == 100.0
 
 
+def on_boot(raw: RawProcessResult, boot_id: str) -> RawProcessResult:
+    return raw.model_copy(update={"environment_snapshot": replace(raw.environment_snapshot, boot_id=boot_id)})
+
+
+def test_machines_are_told_apart_by_their_boots_and_not_by_names() -> None:
+    package = row("package-0", 100.0, kind="cpu", scope="package")
+    # Two machines of one name, and two containers of one machine.
+    for boots, names, total_j in ((("a", "b"), ("n", "n"), 200.0), (("a", "a"), ("pod-1", "pod-2"), 100.0)):
+        first, laid = laid_over([on_boot(node(i, names[i], 2.0, package), boots[i]) for i in (0, 1)])
+        assert ExperimentResult.from_processes([first, laid]).total_energy_j == total_j
+
+
+def test_joules_of_processors_are_not_added_to_those_of_gpus() -> None:
+    package = row("package-0", 100.0, kind="cpu", scope="package")
+    first, laid = laid_over([node(0, "n1", 2.0, row("GPU-a", 500.0)), node(1, "n2", 2.0, package)])
+    result = ExperimentResult.from_processes([first, laid])
+    assert result.total_energy_j is None
+    assert result.validity == "not_citable"
+    assert "node_unmeasured" in result.validity_flags
+
+
 def test_a_node_that_was_measured_for_less_than_the_window_makes_no_result() -> None:
     with pytest.raises(ValueError, match=r"node n2 was measured for 1\.500 s and the window has 2\.000 s"):
         laid_over([node(0, "n1", 2.0, row("GPU-a", 500.0)), node(1, "n2", 1.5, row("GPU-b", 500.0))])

@@ -43,6 +43,11 @@ _log = logging.getLogger(__name__)
 _GPUS_SHOWN = "CUDA_VISIBLE_DEVICES"
 # How long before its end submitit warns a job on this machine.
 _LOCAL_WARN_S = 30.0
+# What only a cluster has.
+_OF_SLURM = frozenset({
+    "partition", "account", "qos", "cpus_per_worker", "memory_gb", "constraint", "exclusive", "array_parallelism",
+    "container_image", "warn_s", "slurm",
+})  # fmt: skip
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -143,6 +148,9 @@ def _refuse_what_cannot_be_submitted(cluster: ClusterConfig) -> None:
     problem = KINDS[cluster.executor].problem(cluster)
     if problem is not None:
         raise PreFlightError(problem)
+    if cluster.executor != "slurm" and (unused := sorted(_OF_SLURM & cluster.model_fields_set)):
+        _log.warning("%s: only SLURM is asked for it; with executor: %s it changes nothing", ", ".join(unused),
+                     cluster.executor)  # fmt: skip
 
 
 def _refuse_fewer_nodes(experiments: list[ExperimentConfig], cluster: ClusterConfig) -> None:
