@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,6 @@ from llenergymeasure.orchestration.cluster.submissions import submissions_of
 from llenergymeasure.orchestration.studies.claiming.holders import Holders
 from tests.fakes.cluster_studies import Site, Told, logs_of, n_done, once_each, until
 from tests.fakes.slurm_commands import SlurmCommands
-from tests.fakes.terminal import on_a_terminal
 
 pytest.importorskip("submitit", reason="jobs are submitted by submitit, of the slurm extra")
 LOCAL = {"executor": "local", "workers": 2}
@@ -112,41 +109,6 @@ def test_a_grid_is_submitted_as_it_is_run(site: Site) -> None:
                      "energy.backend=null", "--executor", "debug", "-q", TOY_S="0.1")  # fmt: skip
     assert told.code == 0, told.out
     assert n_done(site.folder / "results" / next((site.folder / "results").iterdir()).name) == 2
-
-
-def test_on_a_terminal_the_same_place_shows_workers_and_what_they_have(site: Site) -> None:
-    study = site.submitted(site.study(n_runs=4, cluster={**LOCAL, "workers": 1}), TOY_S="4")
-    command = [sys.executable, "-m", "llenergymeasure", "studies", str(study), "--watch"]
-    with on_a_terminal(command, 120, {**site.environ, "TERM": "xterm"}, site.folder) as terminal:
-        terminal.wait_for("measuring")
-        assert terminal.ended() == 0
-        rows = terminal.rows()
-        text = terminal.text
-    assert re.search(r"\d+ on \S+ +\d+ +\d+ s +0\d{3}-[0-9a-f]{16} +measuring +- +\d+ s ago", text)
-    # What was there before was written over.
-    assert next(filter(None, rows)) == f"{study}: finished"
-    assert sum("of 4 finished" in row for row in rows) == 2
-    assert [row for row in rows if row][-1].startswith("it is through: 4 of 4 finished")
-
-
-def test_signals_of_the_scheduler_end_no_run(site: Site) -> None:
-    # As SLURM does it: to all processes of a job at once.
-    study = site.submitted(site.study(n_runs=4, cluster={**LOCAL, "workers": 1}), TOY_S="3")
-    until(lambda: bool(list(study.glob("runs/*/attempt-1"))), told=lambda: logs_of(study))
-    (job,) = submissions_of(study)[0].job_ids
-    of_the_job = psutil.Process(int(job)).children(recursive=True)
-    for process in of_the_job:
-        if "submitit.local._local" not in " ".join(process.cmdline()):
-            os.kill(process.pid, 12)
-    until(lambda: n_done(study) >= 1, told=lambda: logs_of(study))
-    assert site.llem("studies", study, "--watch").code == 0
-    assert once_each(study)
-    # It took no more after that run, and was started again by submitit for the rest.
-    assert "asked to take no more runs (SIGUSR2)" in logs_of(study)
-    assert not list(study.glob("runs/*/*/failure.json"))
-
-
-# --- before a cluster --------------------------------------------------------
 
 
 def test_what_is_asked_for_stands_in_the_script(
@@ -287,15 +249,3 @@ def test_llem_run_says_that_it_does_not_submit(site: Site) -> None:
     told = site.llem("run", site.study(n_runs=2, cluster={"partition": "a100"}), TOY_S="0.1")
     assert told.code == 0, told.out
     assert "llem: cluster: this says how llem submit runs the study on a cluster; here it is run on this" in told.out
-
-
-@pytest.mark.parametrize("limit", ["1s", "00:01"])
-def test_a_worker_with_a_limit_begins_what_can_end_and_says_that_something_is_left(site: Site, limit: str) -> None:
-    study = site.submitted(site.study(n_runs=2, cluster={**LOCAL, "workers": 1}), TOY_S="0.1")
-    assert site.llem("studies", study, "--watch").code == 0
-    # Of a study whose runs took a second or so, with one to do again.
-    next(study.glob("runs/*/*/DONE")).unlink()
-    told = site.llem("worker", study, "--time-limit", limit, TOY_S="0.1")
-    assert told.code == 75, told.out
-    assert re.search(r"a run of this configuration takes up to \d+ s, and the time limit is 1 s in all", told.out)
-    assert site.llem("worker", study, "--time-limit", "1h", TOY_S="0.1").code == 0
