@@ -1,10 +1,10 @@
 """Figures of ``llem run`` under load beside those of ``vllm bench serve`` and ``aiperf``, at one server.
 
-``python bench/load_figures.py --vllm ~/envs/vllm/bin/python --aiperf ~/envs/aiperf/bin/aiperf``, in an environment with
-the extras ``server`` and ``llamacpp`` and the packaged model. All three replay the same arrivals, with prompts of as
-many tokens and answers of as many, in turns, and each says by itself what it saw: the times to the first token, per
-output token and to the end, and how many tokens went and came. Ratios are of ours over theirs of the same round, as a
-geometric mean with its 95 % interval (Student's t of their logarithms).
+``python bench/load_figures.py --vllm ~/envs/vllm/bin/python --aiperf ~/envs/aiperf/bin/aiperf --tokenizer FOLDER``, in
+an environment with the extras ``server`` and ``llamacpp`` and the packaged model. All three replay the same arrivals,
+with prompts of as many tokens and answers of as many, in turns, and each says by itself what it saw: the times to the
+first token, per output token and to the end, and how many tokens went and came. Ratios are of ours over theirs of the
+same round, as a geometric mean with its 95 % interval (Student's t of their logarithms).
 """
 
 import argparse

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from llenergymeasure._secrets import looks_secret
 from llenergymeasure.config.base import ConfigModel, Flag, Integer, Number
@@ -20,9 +20,19 @@ _PART = re.compile(r"(\d+)(d|h|min|m|s)")
 # Such as 02:00:00 and 1-12:00:00, as SLURM writes them.
 _BY_COLONS = re.compile(r"(?:(\d+)-)?(\d+):([0-5]?\d)(?::([0-5]?\d))?")
 # What is set here already, or what jobs are found again by.
+_WARN_S = 180
+# What has a field of its own, and would win over it unseen.
+_FIELDS = {
+    "partition": "partition", "account": "account", "qos": "qos", "constraint": "constraint", "nodes": "nodes",
+    "time": "time_limit", "exclusive": "exclusive", "mem": "memory_gb", "cpus-per-task": "cpus_per_worker",
+    "gpus-per-node": "gpus_per_worker", "container-image": "container_image",
+}  # fmt: skip
 _OURS = frozenset({"array", "error", "open-mode", "output", "signal", "requeue", "no-requeue", "parsable", "wrap"})
 # An assignment, or an option with its value; what begins with a dollar is a variable's own.
-_GIVES = re.compile(r"(?:^|[\s,;&|(\"'-])(?P<name>[A-Za-z_][A-Za-z0-9_-]*)(?:=|\s+)(?![\s$\"'-]|\\?\")[^\s$]")
+_GIVES = (
+    re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_-]*)=['\"]?[^\s$'\"]"),
+    re.compile(r"--?(?P<name>[A-Za-z][A-Za-z0-9_-]*)[\s=]+['\"]?[^\s$'\"-]"),
+)
 LIMIT_WORDS = "a time limit is such as 4h, 1h30m, 02:00:00, 1-12:00:00, or a number of minutes"
 
 
@@ -73,11 +83,12 @@ class ClusterConfig(ConfigModel):
         description="How long a job may take, such as 4h or 02:00:00; a number is minutes, null the cluster's own. "
         "What is left then is submitted again by the job itself.",
     )
-    warn_s: Integer = Field(
-        default=180,
+    warn_s: Integer | None = Field(
+        default=None,
         ge=10,
         le=36_000,
-        description="So many seconds before the time limit a job is told: it takes no more runs, and may end its own.",
+        description="So many seconds before the time limit a job is told: it takes no more runs, and may end its own. "
+        "Null is 180, or a third of a shorter limit.",
     )
     constraint: str | None = Field(default=None, min_length=1, description="Features of nodes, such as a100.")
     exclusive: Flag = Field(
@@ -115,13 +126,14 @@ class ClusterConfig(ConfigModel):
     @classmethod
     def _no_secrets(cls, given: Any) -> Any:
         texts = given.values() if isinstance(given, dict) else given if isinstance(given, tuple) else (given,)
-        for text in texts:
-            for found in _GIVES.finditer(text) if isinstance(text, str) else ():
-                if looks_secret(found["name"]):
-                    raise ValueError(
-                        f"{found['name']} looks like a secret that is written out, which is not shown here: it would "
-                        "be in scripts of jobs; set it where you submit, for jobs have the variables of whoever does"
-                    )
+        for found in (
+            each for text in texts if isinstance(text, str) for gives in _GIVES for each in gives.finditer(text)
+        ):
+            if looks_secret(found["name"]):
+                raise ValueError(
+                    f"{found['name']} looks like a secret that is written out, which is not shown here: it would be in "
+                    "scripts of jobs; set it where you submit, for jobs have the variables of whoever does"
+                )
         return given
 
     @field_validator("slurm")
@@ -130,9 +142,28 @@ class ClusterConfig(ConfigModel):
         for name, value in options.items():
             if (long_name := name.replace("_", "-")) in _OURS:
                 raise ValueError(f"{long_name} is set by llem itself; leave it out")
+            if long_name in _FIELDS:
+                raise ValueError(f"{long_name} has a field of its own; give {_FIELDS[long_name]}")
             if not isinstance(value, str | int | float | bool):
                 raise ValueError(f"{long_name} takes a single value; true is an option without one")
         return options
+
+    @field_validator("warn_s")
+    @classmethod
+    def _before_the_limit(cls, warn_s: int | None, info: ValidationInfo) -> int | None:
+        limit = info.data.get("time_limit")
+        limit_s = None if limit is None else seconds_of(str(limit))
+        if warn_s is not None and limit_s is not None and warn_s >= limit_s:
+            raise ValueError(f"{warn_s} s before a limit of {limit_s:g} s nothing has begun; lower it")
+        return warn_s
+
+    @property
+    def warned_s(self) -> int:
+        """So many seconds before the limit a job is told: as was asked for, or three minutes, a third at the most."""
+        if self.warn_s is not None:
+            return self.warn_s
+        limit_s = None if self.time_limit_min is None else 60 * self.time_limit_min
+        return _WARN_S if limit_s is None else min(_WARN_S, limit_s // 3)
 
     @property
     def time_limit_s(self) -> float | None:

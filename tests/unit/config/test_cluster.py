@@ -100,3 +100,48 @@ def test_every_field_is_an_option_and_stands_on_the_page() -> None:
     for name in ClusterConfig.model_fields:
         assert f"`{name}`" in page, name
         assert f"--{name.replace('_', '-')}" in options, name
+
+
+def test_a_job_is_told_three_minutes_before_or_at_two_thirds() -> None:
+    assert ClusterConfig().warned_s == 180
+    assert ClusterConfig(time_limit="4h").warned_s == 180
+    assert ClusterConfig(time_limit="6m").warned_s == 120
+    # SLURM counts whole minutes.
+    assert ClusterConfig(time_limit="61s").warned_s == 40
+    assert ClusterConfig(time_limit="1m", warn_s=30).warned_s == 30
+    with pytest.raises(ValidationError, match="600 s before a limit of 120 s nothing has begun"):
+        ClusterConfig(time_limit=2, warn_s=600)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"slurm": {"partition": "day"}}, "partition has a field of its own; give partition"),
+        ({"slurm": {"cpus_per_task": 4}}, "cpus-per-task has a field of its own; give cpus_per_worker"),
+        ({"setup": ["export WANDB_API_KEY=0123456789"]}, "WANDB_API_KEY looks like a secret"),
+        ({"setup": ["db --password hunter2"]}, "password looks like a secret"),
+        ({"setup": ["export DB_PASSWORD='hunter2'"]}, "DB_PASSWORD looks like a secret"),
+        ({"slurm": {"export": "ALL,API_TOKEN=abcdef"}}, "API_TOKEN looks like a secret"),
+        ({"python": "env HF_TOKEN=hf_abc python3"}, "HF_TOKEN looks like a secret"),
+        ({"time_limit": "9" * 400}, "a time limit is such as 4h"),
+    ],
+)
+def test_what_would_be_in_scripts_of_jobs_is_refused(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said) as told:
+        ClusterConfig.model_validate(fields)
+    # Neither value is repeated by what llem says of it.
+    assert "hunter2" not in told.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        "module load cuda/12.4",
+        "export HF_TOKEN=$HF_TOKEN",
+        "source ~/env/bin/activate",
+        'export KEY_FILE="$HOME/k"',
+        "ulimit -n 4096",
+    ],
+)
+def test_what_is_no_secret_may_stand_there(setup: str) -> None:
+    assert ClusterConfig(setup=(setup,)).setup == (setup,)

@@ -14,6 +14,7 @@ from llenergymeasure._telling import in_a_line
 from llenergymeasure.cli.streams import show
 from llenergymeasure.core.progress.bar import goes_back
 from llenergymeasure.domain.in_figures import duration
+from llenergymeasure.orchestration.cluster.submissions import JOBS_DIR, folder_of, submissions_of
 from llenergymeasure.orchestration.cluster.submitting import in_words
 from llenergymeasure.orchestration.cluster.watched import Seen, SeenWorker, Watching
 from llenergymeasure.results.showing import tables
@@ -135,4 +136,10 @@ def _at_the_end(seen: Seen) -> list[str]:
     return [
         *said,
         f"nobody runs it: {counts(seen)}; go on with: llem submit --resume {shlex.quote(str(standing.path))}",
+        *(f"what its jobs wrote, and why they ended, is in {in_a_line(str(each))}" for each in _logs(standing.path)),
     ]
+
+
+def _logs(study: Path) -> list[Path]:
+    """The folder of logs of the last submission; none where nothing was submitted."""
+    return [folder_of(study, each.number) / JOBS_DIR for each in submissions_of(study)[-1:]]

@@ -16,6 +16,7 @@ from llenergymeasure.domain.in_figures import duration
 from llenergymeasure.exceptions import ConfigError
 from llenergymeasure.orchestration.studies.standing import StudyStanding, standing_of_study, studies_in
 from llenergymeasure.results.persistence import LOG_FILE
+from llenergymeasure.results.study.directory import CLUSTER_DIR
 from llenergymeasure.results.study.events import about_clocks
 
 _MOST_LINES = 10
@@ -80,7 +81,9 @@ def _lines(standing: StudyStanding) -> list[str]:
     )
     lines += _some([f"  interrupted: {standing.plan.folder_of(slot)}" for slot in standing.interrupted])
     if standing.state == "unfinished":
-        lines.append(f"  go on with: llem run --resume {shlex.quote(str(standing.path))}")
+        # What was submitted is not to be measured where somebody looks.
+        how = "submit" if (standing.path / CLUSTER_DIR).is_dir() else "run"
+        lines.append(f"  go on with: llem {how} --resume {shlex.quote(str(standing.path))}")
     return [in_a_line(line) for line in lines]
 
 

@@ -87,7 +87,7 @@ class Slurm:
             "partition": config.partition, "account": config.account, "qos": config.qos,
             "constraint": config.constraint, "exclusive": True if config.exclusive else None,
             "array_parallelism": config.array_parallelism or config.workers, "setup": list(config.setup) or None,
-            "signal_delay_s": config.warn_s, "additional_parameters": {"requeue": True, **own},
+            "signal_delay_s": config.warned_s, "additional_parameters": {"requeue": True, **own},
             "srun_args": [f"--container-image={config.container_image}"] if config.container_image else None,
         }  # fmt: skip
         return {

@@ -110,7 +110,11 @@ def submit_again(
         )
     _refuse_what_cannot_be_submitted(cluster)
     if standing.state == "finished":
-        raise config_error(f"{path}: nothing is left to run: {standing.n_finished} of {standing.n_planned} finished")
+        n_failed = len(standing.failed)
+        failed = f", and {n_failed} failed, which is not run again: llem studies says why" if n_failed else ""
+        raise config_error(
+            f"{path}: nothing is left to run: {standing.n_finished} of {standing.n_planned} finished{failed}"
+        )
     running = [(each, jobs) for each in before if (jobs := KINDS[each.executor].alive(each))]
     if running and not more:
         who = "; ".join(f"{each.in_words}: {in_words(jobs)}" for each, jobs in running)
@@ -160,6 +164,11 @@ def _refuse_fewer_nodes(experiments: list[ExperimentConfig], cluster: ClusterCon
         ConfigError: a job has fewer nodes than an experiment takes.
     """
     most = max((each.nodes.n for each in experiments if each.nodes is not None), default=1)
+    if most > 1 and cluster.executor != "slurm" and (cluster.executor == "debug" or cluster.workers < most):
+        raise ConfigError(
+            f"nodes.n: {most} workers run an experiment together, and executor: {cluster.executor} has "
+            f"{'one at a time' if cluster.executor == 'debug' else f'{cluster.workers} of them (workers)'}"
+        )
     if cluster.executor == "slurm" and cluster.nodes < most:
         raise ConfigError(
             f"nodes.n: {most} nodes run an experiment together, and cluster.nodes is {cluster.nodes}, the nodes of a "
@@ -222,7 +231,7 @@ def _ids_of_jobs(
     kind, jobs_dir = KINDS[cluster.executor], folder_of(study, number) / JOBS_DIR
     job = WorkerJob(
         str(study), number, cluster.executor, cluster.time_limit_s,
-        _LOCAL_WARN_S if cluster.executor == "local" else cluster.warn_s, _shown(cluster),
+        _LOCAL_WARN_S if cluster.executor == "local" else cluster.warned_s, _shown(cluster),
     )  # fmt: skip
     called = f"llem-{_NOT_IN_A_NAME.sub('-', name)[:40]}"
     try:

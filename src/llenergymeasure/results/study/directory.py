@@ -95,7 +95,7 @@ class StudyDirectory:
         file = self.path / PLAN_FILE
         try:
             written = json.loads(read_regular(file, _MOST_BYTES))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{_shown(self.path)}: this is no folder of a study: it has no {PLAN_FILE}") from None
         except OSError as error:
             raise ConfigError(f"{_shown(file)}: cannot be read: {error.strerror or error}") from None

@@ -10,6 +10,7 @@ from llenergymeasure.config.execution import StudyExecutionConfig
 from llenergymeasure.domain.study.plan import Slot, StudyPlan
 from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration.cluster.time_left import RunTimes, TimeLeft
+from llenergymeasure.orchestration.studies.claiming.holders import Holders
 from llenergymeasure.orchestration.studies.execute import work_on
 from llenergymeasure.orchestration.studies.until import Until
 from llenergymeasure.testing import FakeClock
@@ -107,7 +108,7 @@ def test_a_worker_passes_over_what_is_too_long_and_says_that_something_is_left(
     assert bench.log == ["run b"] * cycles
     assert (work.stopped, work.only_here, work.out_of_time, work.n_finished) == ("too long", True, True, cycles)
     # The rest is nobody's.
-    assert not list((path / "claims").iterdir())
+    assert not Holders(path / "claims").all()
 
 
 class Timed(Until):
