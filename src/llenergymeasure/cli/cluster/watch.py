@@ -56,28 +56,10 @@ def watch(
         sleep(TERMINAL_EVERY_S if is_terminal else LINES_EVERY_S)
 
 
-def counts(seen: Seen) -> str:
-    """Such as ``11 of 24 finished, 2 running, 11 to do``."""
-    standing = seen.standing
-    said = [f"{standing.n_finished} of {standing.n_planned} finished"]
-    said += [
-        f"{n} {what}"
-        for n, what in (
-            (len(standing.running), "running"),
-            (len(standing.failed), "failed"),
-            (len(standing.interrupted), "interrupted"),
-            (standing.n_to_do, "to do"),
-            (standing.n_not_needed, "not needed"),
-        )
-        if n
-    ]
-    return ", ".join(said)
-
-
 def _as_block(seen: Seen) -> list[str]:
     """What stands on a terminal: cut to its width, so that it is known how many lines it takes."""
     standing, (width, height) = seen.standing, shutil.get_terminal_size()
-    lines = [f"{standing.path}: {standing.state}", f"  {counts(seen)}{_left(seen)}", *_jobs(seen)]
+    lines = [f"{standing.path}: {standing.state}", f"  {seen.standing.in_words}{_left(seen)}", *_jobs(seen)]
     if seen.workers:
         rows = [_row(each, seen) for each in seen.workers]
         table = tables.plain(["worker", "job", "since", "runs", "does", "power", "heard"], rows, ["left"] * 7)
@@ -115,7 +97,7 @@ def _as_line(seen: Seen) -> str:
     power_w = [each.signs.power_w for each in seen.workers if each.signs.power_w is not None]
     drawn = [f"{sum(power_w):,.0f} W"] if power_w else []
     jobs = [each.strip() for each in _jobs(seen)] if not seen.workers else []
-    return in_a_line("; ".join([counts(seen), *workers, *jobs, *drawn]) + _left(seen))
+    return in_a_line("; ".join([seen.standing.in_words, *workers, *jobs, *drawn]) + _left(seen))
 
 
 def _jobs(seen: Seen) -> list[str]:
@@ -131,11 +113,11 @@ def _left(seen: Seen) -> str:
 def _at_the_end(seen: Seen) -> list[str]:
     standing = seen.standing
     if standing.state == "finished":
-        return [f"it is through: {counts(seen)}; llem show {shlex.quote(str(standing.path))}"]
+        return [f"it is through: {seen.standing.in_words}; llem show {shlex.quote(str(standing.path))}"]
     said = [f"a worker stopped: {in_a_line(each)}" for each in seen.stopped[:_MOST_LINES]]
     return [
         *said,
-        f"nobody runs it: {counts(seen)}; go on with: llem submit --resume {shlex.quote(str(standing.path))}",
+        f"nobody runs it: {seen.standing.in_words}; go on with: llem submit --resume {shlex.quote(str(standing.path))}",
         *(f"what its jobs wrote, and why they ended, is in {in_a_line(str(each))}" for each in _logs(standing.path)),
     ]
 

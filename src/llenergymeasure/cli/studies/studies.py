@@ -49,19 +49,7 @@ def studies_command(directories: tuple[Path, ...], as_json: bool, is_watched: bo
 
 
 def _lines(standing: StudyStanding) -> list[str]:
-    counts = [f"{standing.n_finished} of {standing.n_planned} finished"]
-    counts += [
-        f"{n} {what}"
-        for n, what in (
-            (len(standing.running), "running"),
-            (len(standing.failed), "failed"),
-            (len(standing.interrupted), "interrupted"),
-            (standing.n_to_do, "to do"),
-            (standing.n_not_needed, "not needed as things stand"),
-        )
-        if n
-    ]
-    lines = [f"{in_a_line(str(standing.path))}: {standing.state}", f"  {', '.join(counts)}"]
+    lines = [f"{in_a_line(str(standing.path))}: {standing.state}", f"  {standing.in_words}"]
     if standing.state != "finished" and standing.left_s is not None:
         lines.append(f"  about {duration(standing.left_s)} left for one worker, at the pace of the runs so far")
     lines += [f"  {said}" for said in about_clocks(standing.clocks)]

@@ -18,12 +18,12 @@ from llenergymeasure.core.nodes.attending import attend
 from llenergymeasure.core.nodes.command import filled_in, running
 from llenergymeasure.core.nodes.peers import NodePeers
 from llenergymeasure.domain.plan import ExperimentPlan
-from llenergymeasure.exceptions import ExperimentError, LLEMError, in_one_line
+from llenergymeasure.exceptions import ExperimentError
 from llenergymeasure.orchestration.attempt import devices_had
 from llenergymeasure.orchestration.nodes.wanted import told_in
 from llenergymeasure.orchestration.options import RunOptions
 from llenergymeasure.orchestration.processes.handover import PEERS_DIR, hand_back, received_plan
-from llenergymeasure.orchestration.processes.worker import report_failure, telling
+from llenergymeasure.orchestration.processes.worker import code_of, telling
 
 _log = logging.getLogger("llenergymeasure.attendant")
 
@@ -36,15 +36,7 @@ def main(state_dir: Path, index: int) -> int:
     plan = replace(received_plan(state_dir), process_index=index, shown=None)
     use_patient_stderr()
     telling(plan)
-    try:
-        _attend(plan, state_dir)
-    except LLEMError as error:
-        return report_failure(state_dir, index, error)
-    except BaseException as error:  # noqa: BLE001 - the last line of this process: everything is reported
-        unforeseen = ExperimentError(f"unforeseen {in_one_line(error)}")
-        unforeseen.__cause__ = error
-        return report_failure(state_dir, index, unforeseen)
-    return 0
+    return code_of(lambda: _attend(plan, state_dir), state_dir, index)
 
 
 def _is_over(state_dir: Path) -> bool:

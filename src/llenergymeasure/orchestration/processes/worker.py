@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from llenergymeasure._host import this_host
@@ -47,11 +47,12 @@ def main(state_dir: Path) -> int:
         for handler in lines:
             handler.hold(state is ExperimentState.MEASURING)
 
-    try:
+    left: list[RawProcessResult] = []
+
+    def run() -> None:
         backend = get_backend(plan.config.backend)
         with contained():
             keep_quiet(backend, os.environ)
-        left: list[RawProcessResult] = []
 
         def leave(raw: RawProcessResult) -> None:
             if raw not in left:  # what is new since then are warnings
@@ -61,12 +62,20 @@ def main(state_dir: Path) -> int:
         with _peers(plan, state_dir) as peers, showing(plan.shown) as progress:
             progress.begin(f"starting {plan.config.backend}")
             leave(measure(plan, backend, on_state, peers, leave, progress))
+
+    return code_of(run, state_dir, index)
+
+
+def code_of(run: Callable[[], None], state_dir: Path, index: int) -> int:
+    """The exit code of a process that measures; whatever ends it is reported."""
+    try:
+        run()
     except LLEMError as error:
-        return report_failure(state_dir, index, error)
+        return _report(state_dir, index, error)
     except BaseException as error:  # noqa: BLE001 - the last line of this process: everything is reported
         unforeseen = ExperimentError(f"unforeseen {in_one_line(error)}")
         unforeseen.__cause__ = error
-        return report_failure(state_dir, index, unforeseen)
+        return _report(state_dir, index, unforeseen)
     return 0
 
 
@@ -111,7 +120,7 @@ def _peers(plan: ExperimentPlan, state_dir: Path) -> Iterator[FilePeers | None]:
         yield peers
 
 
-def report_failure(state_dir: Path, index: int, error: LLEMError) -> int:
+def _report(state_dir: Path, index: int, error: LLEMError) -> int:
     """Say why this process gives no result; the exit code that follows."""
     _log.error("%s: %s", type(error).__name__, error, exc_info=error)
     try:

@@ -60,6 +60,19 @@ class StudyStanding:
         return len(self.plan.slots)
 
     @property
+    def in_words(self) -> str:
+        """Such as ``11 of 24 finished, 2 running, 11 to do``."""
+        counts = {
+            "running": len(self.running),
+            "failed": len(self.failed),
+            "interrupted": len(self.interrupted),
+            "to do": self.n_to_do,
+            "not needed as things stand": self.n_not_needed,
+        }
+        said = [f"{n} {what}" for what, n in counts.items() if n]
+        return ", ".join([f"{self.n_finished} of {self.n_planned} finished", *said])
+
+    @property
     def state(self) -> State:
         """Whether anything is left to do, and whether anybody does it."""
         if self.running:
