@@ -73,6 +73,7 @@ EXIT_CODES = {
     "BackendError": 1,
     "ExperimentError": 1,
     "TimedOutError": 1,
+    "NodeMissingError": 1,
     "StudyError": 1,
 }
 

@@ -258,7 +258,7 @@ def test_config_shows_each_default_and_where_it_comes_from(
     assert {
         name
         for name in field_defaults()
-        if not name.startswith((*others, "lora.", "quality.", "device.", "dataset.random.", "load.", "slo."))
+        if not name.startswith((*others, "lora.", "quality.", "device.", "dataset.random.", "load.", "slo.", "nodes."))
     } <= set(rows)
     assert not [name for name in rows if name.startswith(others)]
     origin = re.compile(rf"built-in|LLEM_\w+|{re.escape(str(path))}:\d+")

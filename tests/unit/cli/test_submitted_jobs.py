@@ -24,7 +24,7 @@ def site(tmp_path: Path) -> Site:
 def test_on_a_terminal_the_same_place_shows_workers_and_what_they_have(site: Site) -> None:
     study = site.submitted(site.study(n_runs=4, cluster={**LOCAL, "workers": 1}), TOY_S="4")
     command = [sys.executable, "-m", "llenergymeasure", "studies", str(study), "--watch"]
-    with on_a_terminal(command, 120, {**site.environ, "TERM": "xterm"}, site.folder) as terminal:
+    with on_a_terminal(command, 250, {**site.environ, "TERM": "xterm"}, site.folder) as terminal:
         terminal.wait_for("measuring")
         assert terminal.ended() == 0
         rows = terminal.rows()

@@ -286,6 +286,8 @@ def test_an_interrupted_attempt_is_removed_and_finished_ones_stay(
     ]  # fmt: skip
     assert tree(study) == {
         "study.yaml", "plan.json", f"events/{events.name}", "rows/0000.json",
+        # Two were taken: one is through, the other given back.
+        *(f"claims/{name}" for name in ("0000.1", "0000.2", "0001.1", "0001.2")), ".summary.read",
         ".summary.lock", "summary.csv", "summary.md", "summary.parquet",
         *(f"runs/{slot.name}/attempt-1/{name}" for name in ("DONE", "result.json", "log.txt", *SIDECARS)),
     }  # fmt: skip
