@@ -61,6 +61,22 @@ def verdict(ended: Ended, before: StudyStanding, now: StudyStanding) -> Verdict:
     return Verdict(False)
 
 
+def passed_on_s(warned_s: float, end_s: float | None, warn_s: float) -> float:
+    """When a warning is handed on to the worker, in the seconds of the clock of both times.
+
+    SLURM may send that of the time limit up to a minute before it was asked for, in which runs can still end. One that
+    is earlier still is of another's job, which waits.
+
+    Args:
+        warned_s: when it came.
+        end_s: when time is over; None where that is not known.
+        warn_s: how long before that it was asked for.
+    """
+    if end_s is None or end_s - warned_s > _EARLY * warn_s + _EARLY_S:
+        return warned_s
+    return max(warned_s, end_s - warn_s)
+
+
 def n_through(standing: StudyStanding) -> int:
     """How many runs are not to be made any more."""
     return standing.n_finished + len(standing.failed)

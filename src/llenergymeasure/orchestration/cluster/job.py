@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from llenergymeasure._lifeline import tied
 from llenergymeasure.config.cluster import Executor
 from llenergymeasure.exceptions import LLEMError
-from llenergymeasure.orchestration.cluster.again import Ended, verdict
+from llenergymeasure.orchestration.cluster.again import Ended, passed_on_s, verdict
 from llenergymeasure.orchestration.cluster.drain import WARNINGS, warnings_blocked
 from llenergymeasure.orchestration.cluster.kinds import squeue
 from llenergymeasure.orchestration.cluster.submissions import is_cancelled
@@ -130,7 +130,8 @@ class WorkerJob:
         told = ended = False
         while process.poll() is None:
             time.sleep(_LOOK_S)
-            if heard.warned_s is not None and not told:
+            warned_s = heard.warned_s
+            if warned_s is not None and not told and time.monotonic() >= passed_on_s(warned_s, end_s, self.warn_s):
                 told = True
                 _log.info("warned: the worker takes no more runs, and ends the one that it is in if it can")
                 process.send_signal(signal.SIGUSR2)

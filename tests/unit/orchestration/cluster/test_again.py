@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llenergymeasure.orchestration.cluster.again import Ended, Verdict, verdict
+from llenergymeasure.orchestration.cluster.again import Ended, Verdict, passed_on_s, verdict
 from llenergymeasure.orchestration.cluster.job import seconds_left, time_left_s
 from llenergymeasure.orchestration.studies.standing import StudyStanding
 from tests.fakes.studies import of_batches, plan_of
@@ -62,3 +62,22 @@ def test_the_time_left_as_squeue_writes_it(text: str, seconds: float | None) -> 
 def test_outside_of_slurm_a_job_has_what_was_asked_for() -> None:
     assert time_left_s(90.0, {}) == 90.0
     assert time_left_s(None, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("warned_s", "end_s", "passed_s"),
+    [
+        # Asked for 30 s before the end at 100 s: when it should come, and half a minute earlier, as SLURM may be.
+        (70.0, 100.0, 70.0),
+        (42.0, 100.0, 70.0),
+        # Late, as of a process that stood still.
+        (95.0, 100.0, 95.0),
+        # More than two of them and a minute before the end: somebody else's job waits.
+        (42.0, 1000.0, 42.0),
+        (42.0, None, 42.0),
+    ],
+)
+def test_a_warning_that_slurm_sends_early_is_handed_on_when_it_was_asked_for(
+    warned_s: float, end_s: float | None, passed_s: float
+) -> None:
+    assert passed_on_s(warned_s, end_s, 30.0) == passed_s
