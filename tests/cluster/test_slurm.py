@@ -45,12 +45,14 @@ def test_a_node_that_dies_in_mid_study_costs_no_slot_and_runs_none_twice(slurm: 
 
 def test_what_is_left_at_the_time_limit_is_queued_again_and_finished(slurm: Slurm, site: Site) -> None:
     cluster = {"workers": 1, "gpus_per_worker": 1, "time_limit": "1m", "warn_s": 30}
-    study = site.submitted(site.study(n_runs=8, cluster=cluster), TOY_S="3")
+    # More than a minute of runs.
+    study = site.submitted(site.study(n_runs=16, cluster=cluster), TOY_S="3")
     watched = site.llem("studies", study, "--watch")
     assert watched.code == 0, watched.out + logs_of(study)
     assert once_each(study)
     logs = logs_of(study)
-    assert "asked to take no more runs (SIGUSR2)" in logs
+    # SLURM looks at the time now and then: its warning may come half a minute late, and the worker knows of the limit.
+    assert "asked to take no more runs (SIGUSR2)" in logs or "and the time limit is" in logs, logs
     assert "runs are left when its time is over: the job is queued again" in logs
     # The warning reached what measured too, and nothing failed by it.
     assert not list(study.glob("runs/*/*/failure.json"))
