@@ -52,7 +52,7 @@ def test_what_is_left_at_the_time_limit_is_queued_again_and_finished(slurm: Slur
     assert once_each(study)
     logs = logs_of(study)
     # SLURM looks at the time now and then: its warning may come half a minute late, and the worker knows of the limit.
-    assert "asked to take no more runs (SIGUSR2)" in logs or "and the time limit is" in logs, logs
+    assert "asked to take no more runs (SIGUSR2)" in logs or "are left of the time limit" in logs, logs
     assert "runs are left when its time is over: the job is queued again" in logs
     # The warning reached what measured too, and nothing failed by it.
     assert not list(study.glob("runs/*/*/failure.json"))
