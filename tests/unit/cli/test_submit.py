@@ -170,9 +170,10 @@ def test_jobs_are_found_and_ended_by_their_numbers(
     slurm.fails("squeue", "slurm_load_jobs error: Invalid job id specified\n")
     watched = login_node("studies", study, "--watch")
     assert watched.code == 1
-    assert watched.out.splitlines()[-1] == (
-        f"nobody runs it: 0 of 4 finished, 4 to do; go on with: llem submit --resume {study}"
-    )
+    assert watched.out.splitlines()[-2:] == [
+        f"nobody runs it: 0 of 4 finished, 4 to do; go on with: llem submit --resume {study}",
+        f"what its jobs wrote, and why they ended, is in {study / 'cluster' / 'submission-1' / 'jobs'}",
+    ]
 
 
 def test_a_scheduler_that_does_not_answer_is_no_end_of_the_jobs(
