@@ -19,12 +19,12 @@ def nodes_of(study: Path) -> set[str]:
 
 
 def test_24_slots_over_two_nodes_are_run_once_each_and_every_job_sees_gpu_0(slurm: Slurm, site: Site) -> None:
-    study = site.submitted(site.study(n_runs=24, cluster=TWO), TOY_S="0.2")
+    study = site.submitted(site.study(n_runs=24, cluster=TWO), TOY_S="1")
     watched = site.llem("studies", study, "--watch")
     assert watched.code == 0, watched.out
     assert "24 of 24 finished" in watched.out.splitlines()[-1]
-    # The estimate, workers by their jobs and nodes, and what each has.
-    assert re.search(r"\d+ running, .*\d+_0 on n\d: \d{4}; \d+_1 on n\d: \d{4}; about \d+ s left", watched.out)
+    # The estimate, workers by their jobs and nodes, and what each has; one may be between two runs.
+    assert re.search(r"\d+ running, .*\d+_[01] on n\d: \d{4}.*; about \d+ s left", watched.out), watched.out
     assert once_each(study)
     assert nodes_of(study) == {"n1", "n2"}
     said = [result["environment_snapshot"]["engine"]["toy build"] for result in results_of(study)]
