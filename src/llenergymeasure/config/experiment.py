@@ -157,9 +157,7 @@ class ExperimentConfig(TakesSections):
         description="How requests arrive; null is one batch after the other, or all at once where an engine has a "
         "scheduler of its own.",
     )
-    slo: SLOConfig | None = Field(
-        default=None, description="What is promised to those who send requests; null is nothing."
-    )
+    slo: SLOConfig | None = Field(default=None, description="What is promised to who sends requests; null is nothing.")
     phases: PhasesConfig = Field(
         default=PhasesConfig(), description="Prefill and decode apart; true is shorthand for enabled: true."
     )

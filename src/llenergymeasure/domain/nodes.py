@@ -149,6 +149,6 @@ def _about(raw: RawProcessResult, excess_s: float, window_s: float) -> list[Meas
             "node_measured_longer",
             f"{raw.node} was measured for {excess_s:.3g} s more than the window of {window_s:.3g} s, and what it takes "
             "while idling was taken off for that time",
-            "measure for longer: raise n or load.duration_s",
+            "measure for longer: raise n or max_output_tokens",
         )
     ]

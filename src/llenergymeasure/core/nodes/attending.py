@@ -1,6 +1,7 @@
 """What a node measures that takes part in what another one runs: its own devices, in the same window."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llenergymeasure._host import this_host
@@ -34,17 +35,17 @@ class _Seen:
 
 
 def attend(
-    plan: ExperimentPlan, instruments: Instruments, command: "NodeCommand | None" = None
-) -> tuple[RawProcessResult, list[MeasurementWarning]]:
+    plan: ExperimentPlan, instruments: Instruments, start: Callable[[], NodeCommand | None] = lambda: None
+) -> RawProcessResult:
     """Measure this node while the first one runs its session; the points at which they wait are that session's.
 
     Args:
         plan: that of the first, with the devices of this node and its place among the nodes.
         instruments: of this node; its peers are the nodes.
-        command: what of the engine runs here, if it was started here.
+        start: starts what of the engine runs here, once the machine was seen idling without it; None where others do.
 
     Returns:
-        What was measured, on this node's own clock, and the warnings that are in it.
+        What was measured, on this node's own clock.
 
     Raises:
         LLEMError: another node is gone, or what runs here ended.
@@ -54,6 +55,7 @@ def attend(
     peers.wait("idle", POLL_BESIDE_S)
     baseline = steps.idle_baseline(plan, instruments, warnings)
     peers.wait("load", POLL_BESIDE_S)
+    command = start()
     peers.wait("floor", POLL_BESIDE_S)
     _look(command)
     meter = WindowMeter(instruments)
@@ -79,10 +81,10 @@ def attend(
     steps.collect_warnings(plan, environment, window, replace(instruments, gpu_pids=lambda _: None), warnings)
     breakdown = steps.energy_breakdown(window, baseline, instruments, warnings)
     seen = _Seen(environment=environment, window=window, breakdown=breakdown, loaded=loaded, warmup=warmup)
-    return _raw_result(plan, seen, instruments, tuple(warnings)), warnings
+    return _raw_result(plan, seen, instruments, tuple(warnings))
 
 
-def _look(command: "NodeCommand | None") -> None:
+def _look(command: NodeCommand | None) -> None:
     if command is not None:
         command.must_live()
 

@@ -62,8 +62,8 @@ def _attend(plan: ExperimentPlan, state_dir: Path) -> None:
         # Signs of life are given once nothing else is waited for: others are waited for no longer than nodes.wait_s.
         with devices_had(plan, RunOptions()), peers.taking_part(this_host().name):
             instruments = replace(build_instruments(plan, visible=visible), peers=peers)
-            with running(command) as beside:
-                raw, _ = attend(plan, instruments, beside)
+            with contextlib.ExitStack() as started:
+                raw = attend(plan, instruments, lambda: started.enter_context(running(command)))
                 hand_back(raw, plan, state_dir)
                 # What runs here is part of the engine, which the first node still unloads.
                 peers.until_over(lambda: _is_over(state_dir))
